@@ -1,0 +1,205 @@
+"""The base classifier: denoiser, normalisation and classifier as one map from noisy images to labels."""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+
+from actors.architecture import Architecture
+from actors.classifiers import build_classifier, default_preprocess
+from actors.denoisers import build_denoiser
+from actors.preprocess import parse_preprocess
+from actors.refusal import Refusal
+from actors.weights import Weights, fingerprint, load_weights, read_weights
+
+INVALID = -1
+"""The label of a draw whose logits are not all finite. It is counted apart and never as a class."""
+
+NO_DENOISER = "none"
+
+
+class BaseClassifier(Protocol):
+    """f o D of denoised smoothing (Salman et al. 2020, equation 3): what is sampled, and what a certificate is about.
+
+    Anything that maps images to labels fits: a torch module, a vision API.
+    """
+
+    num_classes: int
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Float batch (B, C, H, W) in pixel units -> int64 labels (B,), each in 0..num_classes-1 or INVALID."""
+
+
+@dataclass(frozen=True)
+class BaseClassifierSpec:
+    """All that a worker needs to build a base classifier: names and paths, never tensors.
+
+    `import_path` holds folders where the user's own `module:callable` may live. The two fingerprints, once known,
+    are what the files on another machine must turn out to hold.
+    """
+
+    classifier: str
+    classifier_weights: str | None = None
+    preprocess: str | None = None
+    denoiser: str = NO_DENOISER
+    denoiser_weights: str | None = None
+    import_path: tuple[str, ...] = ()
+    classifier_fingerprint: str | None = None
+    denoiser_fingerprint: str | None = None
+
+
+class DenoisedClassifier(torch.nn.Module):
+    """classifier(normalize(denoiser(x))), hard labels. Noise is in x already, so it is added before normalisation."""
+
+    def __init__(self, denoiser: torch.nn.Module | None, normalize: torch.nn.Module, classifier: Any) -> None:
+        super().__init__()
+        self.denoiser = denoiser if denoiser is not None else torch.nn.Identity()
+        self.normalize = normalize
+        self.classifier = classifier
+        self.num_classes = int(getattr(classifier, "num_classes", 0))
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        answer = self.classifier(self.normalize(self.denoiser(batch)))
+        if answer.ndim == 1 and not answer.is_floating_point():
+            return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
+        if answer.ndim != 2:
+            raise Refusal(
+                f"the classifier answers with shape {tuple(answer.shape)}: "
+                "it must give logits (images, classes), or one integer label an image"
+            )
+        self.num_classes = answer.shape[1]
+        return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base classifier in memory and what is known of it: spec with every default filled in, fingerprints, cards."""
+
+    model: DenoisedClassifier
+    spec: BaseClassifierSpec
+    classifier_card: dict[str, Any]
+    denoiser_card: dict[str, Any]
+
+
+def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
+    """Build the networks, load their weights, and put them on `device` in eval mode, channels last.
+
+    Raises Refusal for an unknown name, a missing or unfitting weights file, or files that hold other weights than
+    the spec's fingerprints say.
+    """
+    sys.path.extend(folder for folder in spec.import_path if folder not in sys.path)
+    architecture = Architecture.parse(spec.classifier)
+    classifier = build_classifier(architecture)
+    weights = _classifier_weights(architecture, classifier, spec.classifier_weights)
+    if weights is not None:
+        load_weights(classifier, weights, str(spec.classifier_weights))
+    preprocess = spec.preprocess or default_preprocess(architecture)
+    denoiser, denoiser_name, denoiser_card = _load_denoiser(spec)
+    found = replace(
+        spec,
+        classifier=str(architecture),
+        preprocess=preprocess,
+        denoiser=denoiser_name,
+        classifier_fingerprint=_identity(architecture, classifier),
+        denoiser_fingerprint=fingerprint(denoiser) if denoiser is not None else None,
+    )
+    for part in ("classifier", "denoiser"):
+        wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
+        if wanted is not None and wanted != got:
+            raise Refusal(
+                f"the {part}'s weights on {os.uname().nodename} are not those that this run began with "
+                f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
+                "user's own module fixed weights"
+            )
+    model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier)
+    model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card)
+
+
+def check_image(loaded: Loaded, image: torch.Tensor) -> int:
+    """Classify one image (C, H, W) and return the number of classes; raises Refusal if the classifier rejects it."""
+    try:
+        with torch.inference_mode():
+            loaded.model(image.unsqueeze(0).contiguous(memory_format=torch.channels_last))
+    except Refusal:
+        raise
+    except Exception as error:
+        with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}'{with_denoiser} rejects images of shape {tuple(image.shape)}: "
+            f"{reason} -- choose the data set, --resize/--crop or the model that fits"
+        ) from error
+    if loaded.model.num_classes < 1:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' answers with labels but does not say how many there are: "
+            "give the object an attribute num_classes"
+        )
+    return loaded.model.num_classes
+
+
+def _classifier_weights(architecture: Architecture, classifier: Any, path: str | None) -> Weights | None:
+    """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
+    which comes with whatever it carries."""
+    own = ":" in architecture.name
+    if path is None:
+        if own:
+            return None
+        raise Refusal(
+            f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors, or a torch file), "
+            "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
+        )
+    if own and not isinstance(classifier, torch.nn.Module):
+        raise Refusal(f"--classifier-weights {path}: '{architecture}' gives no torch module to load them into")
+    if not os.path.exists(path) and path.isidentifier():
+        from torchvision.models import get_model_weights, list_models
+
+        if architecture.name in list_models():
+            published = get_model_weights(architecture.name)
+            if path not in published.__members__:
+                raise Refusal(
+                    f"--classifier-weights {path}: neither a file nor one of {architecture}'s weight sets "
+                    f"({', '.join(published.__members__)})"
+                )
+            return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
+    return read_weights(path)
+
+
+def _load_denoiser(spec: BaseClassifierSpec) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
+    if spec.denoiser == NO_DENOISER:
+        if spec.denoiser_weights is not None:
+            raise Refusal(f"--denoiser-weights {spec.denoiser_weights} without a denoiser: write --denoiser dncnn too")
+        return None, NO_DENOISER, {}
+    architecture = Architecture.parse(spec.denoiser)
+    build = partial(build_denoiser, architecture)
+    if spec.denoiser_weights is None:
+        build()  # an unknown name is the more useful complaint
+        raise Refusal(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
+    weights = read_weights(spec.denoiser_weights)
+    carded = weights.card.get("architecture")
+    if carded and not architecture.options and Architecture.parse(carded).name == architecture.name:
+        # The card knows the depth, width and channels that were trained; nobody should have to repeat them.
+        architecture = Architecture.parse(carded)
+        build = partial(build_denoiser, architecture)
+    denoiser = build()
+    load_weights(denoiser, weights, spec.denoiser_weights)
+    return denoiser, str(architecture), weights.card
+
+
+def _identity(architecture: Architecture, classifier: Any) -> str:
+    """Fingerprint of the tensors and, for the user's own callable, of its module's source file, which no state dict
+    tells of."""
+    state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
+    if ":" not in architecture.name:
+        return state
+    found = importlib.util.find_spec(architecture.name.partition(":")[0])
+    digest = hashlib.sha256(state.encode())
+    if found is not None and found.origin is not None and os.path.isfile(found.origin):
+        with open(found.origin, "rb") as source:
+            digest.update(source.read())
+    return digest.hexdigest()

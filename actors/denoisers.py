@@ -1,0 +1,37 @@
+"""The denoisers that a name can mean: a new one is a row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from actors.architecture import Architecture
+from actors.networks.dncnn import DnCNN
+from actors.refusal import Refusal, nearest
+from actors.table import Table
+
+
+@dataclass(frozen=True)
+class DenoiserRow:
+    """`build` takes the architecture's options as keywords."""
+
+    build: Callable[..., torch.nn.Module]
+    summary: str
+
+
+DENOISERS: Table[DenoiserRow] = Table(
+    "denoiser",
+    {"dncnn": DenoiserRow(DnCNN, "DnCNN; options depth=17, width=64, channels=3")},
+)
+
+
+def build_denoiser(architecture: Architecture) -> torch.nn.Module:
+    """The denoiser without its weights, noisy pixels (B, C, H, W) -> pixels of the same shape.
+
+    "none" stands for no denoiser and is the caller's to handle. Raises Refusal for an unknown name or options
+    that do not fit.
+    """
+    if architecture.name not in DENOISERS:
+        known = [*DENOISERS, "none"]
+        raise Refusal(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
+    return architecture.build(DENOISERS[architecture.name].build, "denoiser")

@@ -1,0 +1,92 @@
+"""Certificates and predictions: pure functions of label counts. They never see an image, and can be recomputed from
+stored counts without a GPU."""
+
+from dataclasses import dataclass
+from math import ceil, log, log2
+
+import numpy as np
+from scipy.stats import beta, binomtest
+
+from actors.noise import NoiseFamily
+from actors.refusal import Refusal
+
+ABSTAIN = -1
+"""The prediction of a smoothed classifier that declines to predict."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """With probability at least 1 - alpha over the draws: where `prediction` is not ABSTAIN, the smoothed classifier
+    predicts it everywhere within `radius` (pixel units, in the noise family's norm) of the image.
+
+    `p_lower` is the lower confidence bound on the selected class's probability, `count_top` how many of the
+    estimation draws it got.
+    """
+
+    prediction: int
+    radius: float
+    p_lower: float
+    count_top: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """With probability at least 1 - alpha over the draws: `prediction` is ABSTAIN or the smoothed classifier's class.
+
+    `p_value` is that of the two-sided binomial test of the top two counts, `count_top` the larger of them.
+    """
+
+    prediction: int
+    p_value: float
+    count_top: int
+
+
+def lower_bound(count: int, n: int, alpha: float) -> float:
+    """One-sided Clopper-Pearson lower confidence bound, at level alpha, on a probability that showed `count` times in
+    `n` draws."""
+    if count <= 0:
+        return 0.0
+    return float(beta.ppf(alpha, count, n - count + 1))
+
+
+def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFamily, alpha: float) -> Certificate:
+    """CERTIFY (Cohen et al. 2019, figure 2 and theorem 1).
+
+    `selection` and `estimation` are label counts, int (num_classes,), of disjoint draws. The class is the most
+    frequent of the selection draws (the lowest of several); abstains where the lower bound of its probability, from
+    the estimation draws, is not above 1/2.
+    """
+    top = int(np.argmax(selection))
+    count = int(estimation[top])
+    p_lower = lower_bound(count, int(estimation.sum()), alpha)
+    if p_lower <= 0.5:
+        return Certificate(ABSTAIN, 0.0, p_lower, count)
+    return Certificate(top, noise.radius(p_lower), p_lower, count)
+
+
+def predict_counts(counts: np.ndarray, alpha: float) -> Prediction:
+    """PREDICT (Cohen et al. 2019, figure 2): the most frequent label, unless a two-sided binomial test cannot tell it
+    from the runner-up at level alpha (p-value > alpha)."""
+    runner_up, top = (int(label) for label in np.argsort(counts, kind="stable")[-2:])
+    n_top, n_both = int(counts[top]), int(counts[top] + counts[runner_up])
+    p_value = float(binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0
+    return Prediction(top if p_value <= alpha else ABSTAIN, p_value, n_top)
+
+
+def largest_p_lower(n: int, alpha: float) -> float:
+    """The lower bound where all n draws agree, alpha^(1/n): no certificate of (n, alpha) can be above it."""
+    return float(alpha ** (1 / n))
+
+
+def refuse_hopeless_certify(n: int, alpha: float) -> None:
+    """Raises Refusal where even n agreeing draws leave the lower bound at or below 1/2: all images would abstain."""
+    if largest_p_lower(n, alpha) <= 0.5:
+        enough = ceil(log(alpha) / log(0.5))
+        enough += largest_p_lower(enough, alpha) <= 0.5
+        raise Refusal(f"n={n} draws at alpha={alpha:g} can only abstain: write --n {enough} or more")
+
+
+def refuse_hopeless_predict(n: int, alpha: float) -> None:
+    """Raises Refusal where even n agreeing draws have a p-value, 2^(1-n), above alpha: all images would abstain."""
+    if 2.0 ** (1 - n) > alpha:
+        raise Refusal(f"n={n} draws at alpha={alpha:g} can only abstain: write --n {ceil(1 - log2(alpha))} or more")

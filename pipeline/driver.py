@@ -1,0 +1,94 @@
+"""The driver: prepares runs, feeds their units to the pool, and sees every image through to its row on disk."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from time import monotonic
+
+import pandas as pd
+
+from actors.draws import WorkUnit
+from actors.refusal import Refusal
+from pipeline.cluster import connected, settle_replicas
+from pipeline.ledger import Ledger
+from pipeline.pool import Pool
+from pipeline.procedures import Procedure
+from pipeline.progress import Progress
+from pipeline.run import prepare
+from pipeline.settings import SamplingSettings
+from pipeline.store import RunStore, read_rows, refuse_foreign_parts
+
+
+def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
+    """Certify, or predict, all images of all `jobs` on one pool of replicas, and return their rows.
+
+    Each sigma of each job is a run; finished images of earlier sessions are kept, and only what is missing is drawn.
+    The pool (replicas, their resources, the cluster's address) is that of the first job; `out` may differ.
+
+    Returns one row an image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and images.
+    Raises Refusal before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
+    was finished is on disk in either case, also on KeyboardInterrupt.
+    """
+    settings = jobs[0]
+    began = monotonic()
+    runs = [run for job in jobs for run in prepare(procedure, job)]
+    for out in {run.settings.out for run in runs}:
+        refuse_foreign_parts(out, procedure.folder)
+    with Progress(show_progress) as progress, connected(settings.address, settings.verbose) as cluster:
+        units = sum(len(run.index_set) * run.plan.blocks_per_image for run in runs)
+        replicas, resources = settle_replicas(
+            cluster, settings.replicas, settings.gpus_per_replica, settings.cpus_per_replica, units
+        )
+        with Pool([run.sampling for run in runs], replicas, resources, progress.note) as pool, ExitStack() as stores:
+            replica = pool.wait_ready()
+            ledgers = []
+            for index, run in enumerate(runs):
+                manifest = run.manifest(replica)
+                store = RunStore(run.settings.out, procedure.folder, procedure.schema, manifest)
+                ledgers.append(Ledger(index, run, stores.enter_context(store)))
+            kinds = f"{replicas} replica{'s' * (replicas > 1)} on {replica.device}"
+            progress.note(f"{procedure.name}: {len(runs)} run{'s' * (len(runs) > 1)} on {kinds}")
+            _draw(pool, ledgers, progress, began)
+            ids = [ledger.run_id for ledger in ledgers]
+    return pd.concat(
+        [read_rows(run.settings.out, procedure.folder, run_id) for run, run_id in zip(runs, ids, strict=True)],
+        ignore_index=True,
+    )
+
+
+def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -> None:
+    bars = [_add_bar(progress, ledger) for ledger in ledgers]
+    first = True
+    for outcome in pool.draw(_all_units(ledgers)):
+        ledger = ledgers[outcome.unit.run]
+        finished = ledger.finished
+        ledger.take(outcome)
+        progress.advance(bars[ledger.index], ledger.finished - finished, outcome.unit.total_draws)
+        if first and ledger.finished:
+            first = False
+            progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
+        _refuse_too_many_errors(ledgers)
+    _refuse_too_many_errors(ledgers)
+
+
+def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:
+    return chain.from_iterable(ledger.units() for ledger in ledgers)
+
+
+def _add_bar(progress: Progress, ledger: Ledger) -> int:
+    run = ledger.run
+    what = run.objective if run.objective not in (None, "none") else run.base.denoiser
+    images = len(run.index_set)
+    label = f"{what if what != 'none' else 'no denoiser'}, sigma {run.noise.scale:g}"
+    return progress.add(label, images, images - ledger.images_left, run.plan.draws_per_image, ledger.draws_left)
+
+
+def _refuse_too_many_errors(ledgers: list[Ledger]) -> None:
+    for ledger in ledgers:
+        limit = ledger.run.settings.max_errors
+        if ledger.errors > limit:
+            raise Refusal(
+                f"stopped: {ledger.errors} images ended as error rows (--max-errors {limit}); the first: {ledger.first_error}"
+            )
+
+

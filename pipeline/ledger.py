@@ -1,0 +1,134 @@
+"""The ledger of one run while it is going on: which images are open, what has been counted for each, what is still to
+be drawn. It holds no more than the images in flight, however large the data set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from actors.draws import WorkUnit
+from actors.noise import Role
+from pipeline.datasets import UnreadableImage
+from pipeline.pool import Outcome
+from pipeline.run import Run
+from pipeline.store import CountedBlock, RunStore
+
+
+@dataclass
+class _Tally:
+    """What one image has so far."""
+
+    label: int | None = None
+    counts: dict[Role, np.ndarray] = field(default_factory=dict)
+    blocks: set[tuple[Role, int]] = field(default_factory=set)
+    invalid: int = 0
+    seconds: float = 0.0
+
+    def add(self, block: CountedBlock) -> None:
+        self.counts[block.role] = self.counts.get(block.role, 0) + block.counts
+        self.blocks.add((block.role, block.block))
+        self.invalid += block.invalid
+        self.seconds += block.seconds
+
+
+class Ledger:
+    """Turns a run into units to draw, and their outcomes into rows.
+
+    `finished` and `errors` count this session's rows; `first_error` is for a person.
+    """
+
+    def __init__(self, index: int, run: Run, store: RunStore) -> None:
+        self.index, self.run, self.run_id, self._store = index, run, store.run_id, store
+        self.finished = self.errors = 0
+        self.first_error: str | None = None
+        self.images_left = len(run.index_set) - len(store.finished)
+        self._open: dict[int, _Tally] = {}
+        drawn_before = 0
+        for block in store.unfinished_blocks():
+            self._open.setdefault(block.image_id, _Tally()).add(block)
+            drawn_before += block.draws
+        self.draws_left = self.images_left * run.plan.draws_per_image - drawn_before
+
+    def units(self) -> Iterator[tuple[WorkUnit, list[np.ndarray]]]:
+        """Everything that is still to be drawn, with its images."""
+        for shard in self.run.plan.shards(self.run.index_set.ids):
+            if all(image_id in self._store.finished for image_id in shard):
+                continue
+            # Images with a row already are read too: the units they share must be composed as in an undisturbed run.
+            pixels = {image_id: image for image_id in shard if (image := self._read(image_id)) is not None}
+            for unit in self.run.plan.units(self.index, shard):
+                members = tuple(image_id for image_id in unit.image_ids if image_id in pixels)
+                if any(self._lacks(image_id, unit) for image_id in members):
+                    yield replace(unit, image_ids=members), [pixels[image_id] for image_id in members]
+
+    def take(self, outcome: Outcome) -> None:
+        """Enter a unit's outcome, and write the rows of the images that it completes."""
+        unit = outcome.unit
+        for place, image_id in enumerate(unit.image_ids):
+            if not self._lacks(image_id, unit):
+                continue
+            tally = self._open[image_id]
+            if outcome.drawn is None:
+                self._finish_as_error(image_id, outcome.failure or "unknown")
+                continue
+            block = CountedBlock.of(unit, outcome.drawn, place)
+            self._store.add_block(block)
+            tally.add(block)
+            self._finish_if_complete(image_id)
+        self._store.flush_when_due()
+
+    def _lacks(self, image_id: int, unit: WorkUnit) -> bool:
+        return image_id in self._open and (unit.role, unit.block) not in self._open[image_id].blocks
+
+    def _read(self, image_id: int) -> np.ndarray | None:
+        """The image, or None for one that ends as an error row, which is then written."""
+        is_open = image_id not in self._store.finished
+        if is_open:
+            self._open.setdefault(image_id, _Tally())
+        try:
+            example = self.run.dataset.read(image_id)
+        except UnreadableImage as error:
+            problem = str(error)
+        else:
+            if is_open:
+                self._open[image_id].label = example.label
+            problem = self._problem(example.image.shape, example.label)
+            if problem is None:
+                if is_open:
+                    self._finish_if_complete(image_id)  # drawn to the end by a session that was killed before its row
+                return example.image
+        if is_open:
+            self._finish_as_error(image_id, problem)
+        return None
+
+    def _problem(self, shape: tuple[int, ...], label: int | None) -> str | None:
+        if shape != self.run.image_shape:
+            return f"image of shape {shape}, unlike the first's {self.run.image_shape}: use --resize and --crop"
+        if label is not None and not 0 <= label < self.run.num_classes:
+            return f"label {label} is outside the classifier's classes 0..{self.run.num_classes - 1}"
+        return None
+
+    def _finish_if_complete(self, image_id: int) -> None:
+        tally = self._open[image_id]
+        if len(tally.blocks) < self.run.plan.blocks_per_image:
+            return
+        if tally.invalid:
+            draws = self.run.plan.draws_per_image
+            self._finish_as_error(image_id, f"logits are NaN or infinite in {tally.invalid} of {draws} draws")
+            return
+        row = self.run.procedure.finished_row(
+            self.run.facts, image_id, tally.label, tally.counts, self.run.noise, tally.seconds
+        )
+        self._finish(image_id, row)
+
+    def _finish_as_error(self, image_id: int, reason: str) -> None:
+        self.errors += 1
+        self.first_error = self.first_error or f"image {image_id}: {reason}"
+        tally = self._open[image_id]
+        self._finish(image_id, self.run.procedure.error_row(self.run.facts, image_id, tally.label, reason, tally.seconds))
+
+    def _finish(self, image_id: int, row: dict[str, object]) -> None:
+        self._store.add_row(row)
+        del self._open[image_id]
+        self.finished += 1
+

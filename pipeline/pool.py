@@ -1,0 +1,241 @@
+"""The pool of replicas: keeps a bounded window of work units in flight for each, and survives their deaths.
+
+A unit is done when its counts came back, once. A replica that dies takes no unit with it: what it held is drawn again
+elsewhere, the same draws since their streams belong to the unit. Units that were in a dead replica's hand are suspects
+and run alone from then on, so that a unit is blamed only for deaths with nothing else in hand.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.exceptions import RayActorError, RayTaskError
+
+from actors.draws import UnitCounts, WorkUnit
+from actors.refusal import Refusal
+from actors.replica import Replica, ReplicaIdentity, Sampling
+from pipeline.cluster import ReplicaResources
+
+WINDOW = 3
+"""Units in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
+
+BLAME = 3
+"""Deaths with nothing else in hand after which a unit is given up."""
+
+HOPELESS = 12
+"""Deaths in a row, of any replicas, without a finished unit in between, after which the run stops."""
+
+INLINE_BYTES = 100_000
+"""Smaller images travel inside the call, larger ones once through the object store."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a unit: its counts, or the reason why there are none."""
+
+    unit: WorkUnit
+    drawn: UnitCounts | None
+    failure: str | None = None
+
+
+@dataclass
+class _Errand:
+    """A unit on its way, with what its images travel as."""
+
+    unit: WorkUnit
+    images: list[Any]
+    blamed: int = 0
+    suspect: bool = False
+
+
+@dataclass
+class _Member:
+    handle: Any
+    asked: Any
+    identity: ReplicaIdentity | None = None
+    hand: dict[Any, _Errand] = field(default_factory=dict)
+
+    @property
+    def alone_with_suspect(self) -> bool:
+        return any(errand.suspect for errand in self.hand.values())
+
+
+class Pool:
+    """`size` replicas, each with `resources`, replaced when they die. A context: leaving it ends them.
+
+    `note` is told, in a line, what a person watching should know.
+    """
+
+    def __init__(
+        self, samplings: list[Sampling], size: int, resources: ReplicaResources, note: Callable[[str], None]
+    ) -> None:
+        self._samplings, self._resources, self._note = samplings, resources, note
+        self._identity: ReplicaIdentity | None = None
+        self._again: deque[_Errand] = deque()
+        self._deaths_in_a_row = 0
+        self._members = [self._start() for _ in range(size)]
+
+    def wait_ready(self) -> ReplicaIdentity:
+        """The identity of the first replica that is up; the others must be of its kind."""
+        told = monotonic()
+        while self._identity is None:
+            ready, _ = ray.wait([member.asked for member in self._members], timeout=1.0)
+            for reference in ready:
+                self._receive_identity(reference)
+            if self._identity is None and monotonic() - told > 15:
+                told = monotonic()
+                needs = f"{self._resources.gpus:g} GPU" if self._resources.gpus else f"{self._resources.cpus} CPU"
+                self._note(f"waiting for a first replica ({needs} each; cluster: {_free_resources()} free)")
+        return self._identity
+
+    def draw(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> Iterator[Outcome]:
+        """Draw all `units`, each with its images (float32 (C, H, W)), and yield their outcomes in the order in which
+        they finish. `units` is read only as fast as replicas come free.
+
+        Raises Refusal where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
+        replicas die.
+        """
+        while True:
+            self._hand_out(units)
+            waiting = [reference for member in self._members for reference in (*member.hand, *self._unanswered(member))]
+            if not any(member.hand for member in self._members) and not self._again:
+                return
+            ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
+            if ready:  # and whatever else has come in meanwhile
+                ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            for reference in ready:
+                yield from self._receive(reference)
+
+    def close(self) -> None:
+        for member in self._members:
+            ray.kill(member.handle)
+        self._members = []
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _start(self) -> _Member:
+        actor = ray.remote(Replica).options(
+            num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, scheduling_strategy="SPREAD"
+        )
+        handle = actor.remote(self._samplings, self._resources.device, self._resources.cpus)
+        return _Member(handle, handle.identity.remote())
+
+    @staticmethod
+    def _unanswered(member: _Member) -> list[Any]:
+        return [member.asked] if member.identity is None else []
+
+    def _hand_out(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> None:
+        # Each suspect needs a replica with an empty hand: that many are not refilled until they are empty.
+        to_drain = sum(errand.suspect for errand in self._again)
+        for member in self._members:
+            if member.identity is None or member.alone_with_suspect:
+                continue
+            if to_drain > 0:
+                to_drain -= 1
+                if not member.hand:
+                    suspect = next(errand for errand in self._again if errand.suspect)
+                    self._again.remove(suspect)
+                    self._send(member, suspect)
+                continue
+            while len(member.hand) < WINDOW:
+                following = next(units, None)
+                if following is None:
+                    break
+                unit, images = following
+                self._send(member, _Errand(unit, [_packed(image) for image in images]))
+
+    def _send(self, member: _Member, errand: _Errand) -> None:
+        member.hand[member.handle.draw.remote(errand.unit, *errand.images)] = errand
+
+    def _receive(self, reference: Any) -> Iterator[Outcome]:
+        member = next((m for m in self._members if reference in m.hand or reference == m.asked), None)
+        if member is None:  # it was in the hand of a replica that has been buried since
+            return
+        if reference not in member.hand:
+            self._receive_identity(reference)
+            return
+        try:
+            drawn = ray.get(reference)
+        except RayActorError as error:
+            yield from self._bury(member, error)
+            return
+        except RayTaskError as error:
+            errand = member.hand.pop(reference)
+            yield Outcome(errand.unit, None, self._reason(error))
+            return
+        self._deaths_in_a_row = 0
+        yield Outcome(member.hand.pop(reference).unit, drawn)
+
+    def _receive_identity(self, reference: Any) -> None:
+        member = next(m for m in self._members if m.asked == reference)
+        try:
+            identity = ray.get(reference)
+        except RayActorError as error:
+            for _ in self._bury(member, error):
+                raise AssertionError("a replica that has not answered holds no unit") from error
+            return
+        self._identity = self._identity or identity
+        if (identity.device, identity.torch) == (self._identity.device, self._identity.torch):
+            member.identity = identity
+            return
+        # Another kind of device rounds differently: its counts would be of another base classifier.
+        self._note(f"a replica on {identity.node} ({identity.device}, torch {identity.torch}) is of another kind: not used")
+        self._members.remove(member)
+        ray.kill(member.handle)
+
+    def _bury(self, member: _Member, error: RayActorError) -> Iterator[Outcome]:
+        """Replace a dead replica and put its units back, or give the one up that has killed it too often."""
+        self._members.remove(member)
+        ray.kill(member.handle)  # unreachable is not always dead: two must not hold one GPU
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row >= HOPELESS:
+            raise Refusal(
+                f"stopped: {HOPELESS} replicas died in a row and no work unit was finished in between; the last: {_line(error)}"
+            ) from error
+        where = f"on {member.identity.node}" if member.identity else "while starting"
+        self._note(f"a replica died {where}; its {len(member.hand)} work units are drawn again")
+        alone = len(member.hand) == 1
+        for errand in member.hand.values():
+            errand.suspect = True
+            errand.blamed += alone
+            if errand.blamed >= BLAME:
+                yield Outcome(errand.unit, None, f"the replica died {BLAME} times drawing this alone: {_line(error)}")
+            else:
+                self._again.append(errand)
+        self._members.append(self._start())
+
+    def _reason(self, error: RayTaskError) -> str:
+        cause = getattr(error, "cause", error)
+        if isinstance(cause, Refusal):
+            raise Refusal(str(cause)) from error
+        if isinstance(cause, torch.OutOfMemoryError):
+            size = self._samplings[0].batch_size
+            raise Refusal(
+                f"the GPU's memory is too small for --batch-size {size}: write --batch-size {max(1, size // 2)} "
+                "(another run: the compute batch belongs to a run)"
+            ) from error
+        return f"{type(cause).__name__}: {_line(cause)}"
+
+
+def _packed(image: np.ndarray) -> Any:
+    return image if image.nbytes <= INLINE_BYTES else ray.put(image)
+
+
+def _line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _free_resources() -> str:
+    free = ray.available_resources()
+    return ", ".join(f"{free.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

@@ -1,0 +1,82 @@
+"""Progress a person can read: bars on a terminal, a line now and then in a log."""
+
+import sys
+from time import monotonic
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+LOG_SECONDS = 10.0
+"""How often a log gets a line."""
+
+
+class _Rates(ProgressColumn):
+    """images/s and draws/s; bars advance in draws, images follow in proportion."""
+
+    def render(self, task: Task) -> Text:
+        draws = task.finished_speed or task.speed
+        if not draws:
+            return Text("starting" if not task.finished else "")
+        images = draws / task.fields["draws_per_image"]
+        return Text(f"{images:,.1f} images/s {draws:,.0f} draws/s", style="cyan")
+
+
+class Progress:
+    """One bar a run. `show=False` (a notebook, a test) is silent. A context."""
+
+    def __init__(self, show: bool = True) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._show = show
+        self._live = show and self._console.is_terminal
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[images]:,}/{task.fields[of]:,} images"),
+            _Rates(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self._console,
+            disable=not self._live,
+            speed_estimate_period=20,
+            expand=True,
+        )
+        self._last_line = monotonic()
+
+    def add(self, label: str, images: int, images_done: int, draws_per_image: int, draws_left: int) -> TaskID:
+        """A bar for a run of `images`, of which `images_done` were done before; rates count what is done now."""
+        return self._bars.add_task(
+            label, total=draws_left, images=images_done, of=images, draws_per_image=draws_per_image, start=False
+        )
+
+    def advance(self, bar: TaskID, images: int, draws: int) -> None:
+        """`images` more are finished, `draws` more are made."""
+        task = self._bars.tasks[bar]
+        if not task.started:
+            self._bars.start_task(bar)
+        self._bars.update(bar, advance=draws, images=task.fields["images"] + images)
+        if self._show and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
+            self._last_line = monotonic()
+            self.note(self._line(task))
+
+    def note(self, text: str) -> None:
+        """Something a person watching should know, above the bars."""
+        if self._show:
+            self._console.print(text)
+
+    def __enter__(self) -> "Progress":
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+        sys.stderr.flush()
+
+    @staticmethod
+    def _line(task: Task) -> str:
+        speed = task.finished_speed or task.speed or 0.0
+        left = f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else ""
+        images = f"{task.fields['images']:,} of {task.fields['of']:,} images"
+        rate = f"{speed / task.fields['draws_per_image']:,.1f} images/s, {speed:,.0f} draws/s"
+        return ", ".join(part for part in (f"{task.description}: {images}", rate, left) if part)

@@ -1,0 +1,174 @@
+"""A run: one setting at one noise level on one index set, and the identity that names it."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actors.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from actors.noise import Gaussian, NoiseFamily
+from actors.refusal import Refusal
+from actors.replica import ReplicaIdentity, Sampling
+from pipeline.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
+from pipeline.index_set import IndexSet
+from pipeline.plan import DrawPlan
+from pipeline.procedures import Procedure
+from pipeline.settings import SamplingSettings
+
+SCHEME = 1
+"""Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run's rows, checked and ready to draw, except the kind of device, which the pool
+    tells. `image_shape` is (C, H, W)."""
+
+    procedure: Procedure
+    settings: SamplingSettings
+    noise: NoiseFamily
+    dataset: Dataset
+    index_set: IndexSet
+    data_fingerprint: str
+    base: BaseClassifierSpec
+    num_classes: int
+    image_shape: tuple[int, ...]
+    objective: str | None
+
+    @cached_property
+    def plan(self) -> DrawPlan:
+        return self.procedure.plan(self.settings)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.base, self.noise, self.settings.seed, self.settings.batch_size)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The columns that are equal in all rows of the run."""
+        return {
+            "dataset": self.dataset.name,
+            "split": self.dataset.split,
+            "index_set": self.index_set.describe(),
+            "classifier": self.base.classifier,
+            "denoiser": self.base.denoiser,
+            "objective": self.objective,
+            "noise": self.noise.name,
+            "norm": self.noise.norm,
+            "sigma": self.noise.scale,
+            **{name: getattr(self.settings, name) for name in self.procedure.decided_by},
+            "images": len(self.index_set),
+        }
+
+    def identity(self, replica: ReplicaIdentity) -> dict[str, Any]:
+        """All that decides the rows, as JSON values."""
+        return {
+            "scheme": SCHEME,
+            "procedure": self.procedure.name,
+            **{name: value for name, value in self.facts.items() if name != "objective"},
+            "data_fingerprint": self.data_fingerprint,
+            "classifier_fingerprint": self.base.classifier_fingerprint,
+            "preprocess": self.base.preprocess,
+            "denoiser_fingerprint": self.base.denoiser_fingerprint,
+            "seed": self.settings.seed,
+            "block_size": self.settings.block_size,
+            "batch_size": self.settings.batch_size,
+            "dtype": "float32",
+            "device": replica.device,
+            "threads": self.settings.cpus_per_replica,
+            "torch": replica.torch,
+        }
+
+    def manifest(self, replica: ReplicaIdentity) -> dict[str, Any]:
+        """What `manifest.json` says: the identity and, for the reader, where and with what the run began."""
+        identity = self.identity(replica)
+        return {
+            "run_id": run_id(identity),
+            "identity": identity,
+            "settings": self.settings.model_dump(),
+            "objective": self.objective,
+            "image_shape": list(self.image_shape),
+            "num_classes": self.num_classes,
+            "resize_crop": [self.settings.resize, self.settings.crop],
+            "versions": {name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")},
+            "git_commit": _git_commit(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def run_id(identity: Mapping[str, Any]) -> str:
+    """16 hex digits of the SHA-256 of the identity's canonical JSON."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
+    """The runs of one job, one for each sigma. All that can be refused is refused here, before Ray starts."""
+    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    index_set = IndexSet(len(dataset), skip=settings.skip, max=settings.max)
+    image = _first_readable(dataset, index_set)
+    data_fingerprint = fingerprint(dataset, index_set)
+    runs = []
+    for sigma in settings.sigma:
+        weights = settings.denoiser_weights
+        spec = BaseClassifierSpec(
+            settings.classifier,
+            settings.classifier_weights,
+            settings.preprocess,
+            settings.denoiser,
+            weights.replace("{sigma}", f"{sigma:g}") if weights is not None else None,
+            import_path=(os.getcwd(),),
+        )
+        loaded = load_base_classifier(spec, torch.device("cpu"))
+        num_classes = check_image(loaded, image)
+        objective = loaded.denoiser_card.get("objective") if loaded.spec.denoiser != "none" else "none"
+        runs.append(
+            Run(
+                procedure,
+                settings,
+                Gaussian(sigma),
+                dataset,
+                index_set,
+                data_fingerprint,
+                loaded.spec,
+                num_classes,
+                tuple(image.shape),
+                objective,
+            )
+        )
+    return runs
+
+
+def _first_readable(dataset: Dataset, index_set: IndexSet) -> torch.Tensor:
+    first: UnreadableImage | None = None
+    for image_id in index_set:
+        try:
+            return torch.from_numpy(dataset.read(image_id).image)
+        except UnreadableImage as error:
+            first = first or error
+    raise Refusal(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first: {first}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of raysmooth itself, where it runs from a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None

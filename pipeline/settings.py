@@ -1,0 +1,162 @@
+"""Settings of certify and predict jobs. The command line's flags, the keys of a YAML file and the keyword arguments of
+the Python functions are all these fields, and their help texts are these descriptions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from actors.classifiers import CLASSIFIERS
+from actors.denoisers import DENOISERS
+from actors.noise import Gaussian
+from actors.preprocess import PREPROCESS
+from actors.refusal import Refusal, nearest
+from pipeline.certificate import refuse_hopeless_certify, refuse_hopeless_predict
+from pipeline.datasets import DATASETS
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def _levels(value: Any) -> Any:
+    """'0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) else value
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values do not change. The first line of the docstring of the class
+    that defines a field is the heading under which the command line's help shows it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    """Data"""
+
+    dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
+    data_root: str | None = Field(None, description="Folder or file that holds the data set (digits needs none).")
+    split: str = Field("test", description="Part of the data set.")
+    resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
+    crop: int | None = Field(None, description="Then cut this many pixels square out of the centre.", ge=1)
+    skip: int = Field(1, description="Take every SKIP-th image: 20 makes 500 of the 10,000 CIFAR-10 test images.", ge=1)
+    max: int | None = Field(None, description="Take at most this many images.", ge=1)
+
+
+class ModelSettings(Settings):
+    """Base classifier"""
+
+    classifier: str = Field(
+        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, or your own as module:callable."
+    )
+    classifier_weights: str | None = Field(
+        None, description="Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
+    )
+    preprocess: str | None = Field(
+        None,
+        description=f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
+        "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
+    )
+    denoiser: str = Field(
+        "none", description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32."
+    )
+    denoiser_weights: str | None = Field(
+        None, description="The denoiser's weights; {sigma} in the path stands for each noise level."
+    )
+
+
+class PoolSettings(Settings):
+    """Replicas and results"""
+
+    replicas: int | None = Field(None, description="Ray actors that draw. Default: as many as fit.", ge=1)
+    gpus_per_replica: float | None = Field(
+        None, description="GPUs of a replica (0.5 puts two on one). Default: 1 where there are GPUs, else 0.", ge=0
+    )
+    cpus_per_replica: int = Field(1, description="CPU cores, and threads, of a replica; belongs to the run.", ge=1)
+    address: str | None = Field(
+        None,
+        description="Ray cluster to join, or 'local'. Default: the one this machine is in, else a local one for this command.",
+    )
+    out: str = Field("results", description="Folder of the results; a second setting becomes a second run in it.")
+    max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
+    verbose: bool = Field(False, description="Show what Ray and the replicas print.")
+
+
+class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
+    """Smoothing"""
+
+    sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
+        description="Noise level in pixel units ([0, 1]); several as 0.12,0.25,0.5, each a run of its own.", min_length=1
+    )
+    n: int = Field(10_000, description="Estimation draws an image.", ge=1)
+    alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
+    seed: int = Field(0, description="Seed of the noise.", ge=0)
+    batch_size: int = Field(250, description="Noisy images in one forward pass; belongs to the run.", ge=1)
+    block_size: int = Field(1000, description="Most draws of a work unit; belongs to the run.", ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_bad_levels(self) -> "SamplingSettings":
+        for sigma in self.sigma:
+            Gaussian(sigma)
+        if len(set(self.sigma)) < len(self.sigma):
+            raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
+        return self
+
+
+class CertifySettings(SamplingSettings):
+    """CERTIFY (Cohen et al. 2019)"""
+
+    n0: int = Field(100, description="Selection draws an image, never reused for estimation.", ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_hopeless(self) -> "CertifySettings":
+        refuse_hopeless_certify(self.n, self.alpha)
+        return self
+
+
+class PredictSettings(SamplingSettings):
+    """PREDICT (Cohen et al. 2019)"""
+
+    n: int = Field(1000, description="Draws an image.", ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_hopeless(self) -> "PredictSettings":
+        refuse_hopeless_predict(self.n, self.alpha)
+        return self
+
+
+def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
+    """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
+    key (with the nearest right one), a value out of range, or one that is missing."""
+    merged = {**(_read_yaml(config) if config is not None else {}), **values}
+    where = f"{config}: " if config is not None else ""
+    for key in merged:
+        if key not in model.model_fields:
+            raise Refusal(f"{where}unknown setting '{key}': {nearest(key, model.model_fields)}")
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        flag = f"--{field.replace('_', '-')}"
+        if first["type"] == "missing":
+            description = (model.model_fields[field].description or "").rstrip(".")
+            raise Refusal(f"{where}{flag} is missing: {description}") from None
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        raise Refusal(f"{where}{flag} {first['input']}: {reason}") from None
+
+
+def _read_yaml(path: str | Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise Refusal(f"--config {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refusal(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise Refusal(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -1,0 +1,237 @@
+"""What a run leaves on disk, so that nothing finished is ever lost or counted twice.
+
+Rules: every part file is written under a temporary name and renamed when whole; no file is written twice; one process
+at a time writes a run; counts reach the disk before the rows that are concluded from them; a part that this run did
+not write is never believed and never touched.
+"""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.draws import UnitCounts, WorkUnit
+from actors.noise import Role
+from actors.refusal import Refusal
+
+COUNTS_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("role", pa.string()),
+        ("block", pa.int32()),
+        ("draws", pa.int32()),
+        # Sparse: the labels that were given, and how often each.
+        ("labels", pa.list_(pa.int32())),
+        ("counts", pa.list_(pa.int32())),
+        ("invalid", pa.int32()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+_ORIGIN = b"raysmooth"
+"""Key of a part's Parquet metadata under which it says which run and which kind of part it is."""
+
+
+@dataclass(frozen=True)
+class CountedBlock:
+    """One row of counts: one block of one image. `counts` is int64 (num_classes,), how often each label was given."""
+
+    image_id: int
+    role: Role
+    block: int
+    draws: int
+    counts: np.ndarray
+    invalid: int
+    seconds: float
+
+    @classmethod
+    def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
+        """The block of the unit's image number `place`; images that share a unit share its seconds."""
+        return cls(
+            unit.image_ids[place],
+            unit.role,
+            unit.block,
+            unit.draws,
+            drawn.counts[place],
+            int(drawn.invalid[place]),
+            drawn.seconds / len(unit.image_ids),
+        )
+
+
+class RunStore:
+    """The files of one run: opens them (creating what is missing), knows what is finished, and appends.
+
+    Raises Refusal if another process writes the run, or if its folders hold a part that is torn or not this run's.
+    """
+
+    def __init__(self, out: str | Path, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
+        self.run_id: str = manifest["run_id"]
+        self.num_classes: int = manifest["num_classes"]
+        self._home = Path(out) / "runs" / self.run_id
+        self._parts = {
+            "counts": (self._home / "counts", COUNTS_SCHEMA),
+            folder: (Path(out) / folder / f"run_id={self.run_id}", schema),
+        }
+        self._rows_kind = folder
+        self._waiting: dict[str, list[dict[str, Any]]] = {kind: [] for kind in self._parts}
+        self._session, self._written = uuid.uuid4().hex[:8], 0
+        self._opened = self._flushed = monotonic()
+        for path, _ in self._parts.values():
+            path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        try:
+            self._settle_manifest(manifest)
+            for path, _ in self._parts.values():
+                for leftover in path.glob(".part-*.tmp"):  # of a process that was killed while writing; ours alone
+                    leftover.unlink()
+            self.finished: set[int] = {
+                image_id
+                for file in self._checked_parts(self._rows_kind)
+                for image_id in pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()
+            }
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def unfinished_blocks(self) -> Iterator[CountedBlock]:
+        """Blocks that an earlier session drew for images that have no row yet."""
+        for file in self._checked_parts("counts"):
+            for row in pq.read_table(file).to_pylist():
+                if row["image_id"] not in self.finished:
+                    labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
+                    counts[labels] = row["counts"]
+                    yield CountedBlock(**{**row, "role": Role[row["role"].upper()], "counts": counts})
+
+    def add_block(self, block: CountedBlock) -> None:
+        labels = np.flatnonzero(block.counts)
+        counts = block.counts[labels].tolist()
+        row = {**vars(block), "role": block.role.name.lower(), "labels": labels.tolist(), "counts": counts}
+        self._waiting["counts"].append(row)
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        self._waiting[self._rows_kind].append(row)
+        self.finished.add(row["image_id"])
+
+    def flush_when_due(self) -> None:
+        """Write what waits, at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
+        hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work."""
+        now = monotonic()
+        if now - self._flushed >= max(5.0, 0.01 * (now - self._opened)):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits: counts first, so that every row on disk has its counts on disk."""
+        for kind, (folder, schema) in self._parts.items():
+            if rows := self._waiting[kind]:
+                self._write(folder, kind, pa.Table.from_pylist(rows, schema))
+                self._waiting[kind] = []
+        self._flushed = monotonic()
+
+    def close(self) -> None:
+        """Flush and give the run free."""
+        try:
+            self.flush()
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> "RunStore":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _write(self, folder: Path, kind: str, table: pa.Table) -> None:
+        name = f"part-{self._session}-{self._written:05d}.parquet"
+        self._written += 1
+        origin = {_ORIGIN: json.dumps({"run_id": self.run_id, "kind": kind}).encode()}
+        temporary = folder / f".{name}.tmp"
+        with open(temporary, "wb") as file:
+            pq.write_table(table.replace_schema_metadata(origin), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / name)
+
+    def _checked_parts(self, kind: str) -> Iterator[Path]:
+        folder, schema = self._parts[kind]
+        for file in sorted(folder.iterdir()):
+            if file.name.startswith((".", "_")):
+                continue
+            found = _read_schema(file)
+            origin = (found.metadata or {}).get(_ORIGIN)
+            if origin is None or json.loads(origin) != {"run_id": self.run_id, "kind": kind}:
+                raise Refusal(_foreign(file, "was not written by this run"))
+            if not found.equals(schema):
+                raise Refusal(_foreign(file, "has other columns than this version of raysmooth writes"))
+            yield file
+
+    def _settle_manifest(self, manifest: dict[str, Any]) -> None:
+        path = self._home / "manifest.json"
+        if path.exists():
+            try:
+                known = json.loads(path.read_text())["identity"]
+            except (ValueError, KeyError, TypeError):
+                raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
+            if known != manifest["identity"]:
+                raise Refusal(f"{path} describes another run: move the folder away, or write another --out")
+            return
+        temporary = self._home / ".manifest.json.tmp"
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+        temporary.rename(path)
+
+    def _take_lock(self) -> Any:
+        lock = open(self._home / ".lock", "a+")  # noqa: SIM115 -- held as long as the store is open
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system drops it with the process, however that ends
+        except OSError:
+            lock.seek(0)
+            writer = lock.read().strip() or "another process"
+            lock.close()
+            raise Refusal(
+                f"run {self.run_id} in {self._home.parent.parent} is being written by {writer}: "
+                "wait for it, stop it, or write another --out"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        return lock
+
+
+def _foreign(file: Path, what: str) -> str:
+    return f"{file} {what}: move it out of that folder and run the command again (what it held is drawn again)"
+
+
+def refuse_foreign_parts(out: str | Path, folder: str) -> None:
+    """Raises Refusal for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the whole
+    folder would stumble over it after all the work."""
+    for file in sorted((Path(out) / folder).rglob("*")):
+        if not file.is_file() or any(part.startswith((".", "_")) for part in file.relative_to(out).parts):
+            continue
+        if _ORIGIN not in (_read_schema(file).metadata or {}):
+            raise Refusal(_foreign(file, "was not written by raysmooth"))
+
+
+def read_rows(out: str | Path, folder: str, run_id: str) -> pd.DataFrame:
+    """The rows of one run, in the order of images, with a column run_id."""
+    parts = [pq.read_table(file) for file in sorted((Path(out) / folder / f"run_id={run_id}").glob("[!._]*.parquet"))]
+    rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
+    rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
+    return rows.assign(run_id=run_id)
+
+
+def _read_schema(file: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise Refusal(_foreign(file, f"is torn or not Parquet ({' '.join(str(error).split())})")) from None

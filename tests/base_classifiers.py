@@ -1,0 +1,109 @@
+"""Base classifiers for tests, named as `base_classifiers:NAME` the way a user names their own.
+
+Images tell them how to behave: those brighter than 0.9 in the mean are the ones that some of them fail on.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+
+class Linear(torch.nn.Module):
+    """argmax of a fixed random linear map, the same in every process."""
+
+    def __init__(self, pixels: int = 64, classes: int = 10, seed: int = 3) -> None:
+        super().__init__()
+        weight = torch.randn(classes, pixels, generator=torch.Generator().manual_seed(seed))
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.flatten(1) @ self.weight.T
+
+
+def bright(batch: torch.Tensor) -> torch.Tensor:
+    return batch.flatten(1).mean(dim=1) > 0.9
+
+
+class Slow(Linear):
+    """Takes `seconds` for a batch."""
+
+    def __init__(self, seconds: float = 0.02, **options: int) -> None:
+        super().__init__(**options)
+        self.seconds = seconds
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds)
+        return super().forward(batch)
+
+
+class NotFinite(Linear):
+    """Logits of a bright image are NaN or infinite."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(batch)
+        logits[bright(batch), 2] = float("nan")
+        logits[bright(-batch + 1), 5] = float("inf")  # and of a very dark one
+        return logits
+
+
+class Raises(Linear):
+    """Raises for a bright image."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if bright(batch).any():
+            raise ValueError("too bright\nsecond line")
+        return super().forward(batch)
+
+
+class Kills(Linear):
+    """Kills its process for a bright image."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if bright(batch).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(batch)
+
+
+class KillsOnce(Slow):
+    """Kills its process, once in all, as soon as the file `flag` exists; it then removes the file."""
+
+    def __init__(self, flag: str, seconds: float = 0.01) -> None:
+        super().__init__(seconds=seconds)
+        self.flag = Path(flag)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        try:
+            self.flag.unlink()
+        except FileNotFoundError:
+            return super().forward(batch)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+class Labels:
+    """No logits, no torch module: brightness in tenths as the label, as an API would answer."""
+
+    num_classes = 10
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        return (batch.flatten(1).mean(dim=1) * 10).long().clamp(0, 9)
+
+
+class NoMore(Labels):
+    """Labels without saying how many there are."""
+
+    num_classes = 0
+
+
+class Random(torch.nn.Module):
+    """Other weights in every process: nothing that a certificate could be about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 10)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.linear(batch.flatten(1))
