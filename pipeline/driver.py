@@ -59,7 +59,7 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
 def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -> None:
     bars = [_add_bar(progress, ledger) for ledger in ledgers]
     first = True
-    for outcome in pool.draw(_all_units(ledgers)):
+    for outcome in pool.draw(_all_units(ledgers), lambda unit: ledgers[unit.run].wants(unit)):
         ledger = ledgers[outcome.unit.run]
         finished = ledger.finished
         ledger.take(outcome)
@@ -69,6 +69,9 @@ def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -
             progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
         _refuse_too_many_errors(ledgers)
     _refuse_too_many_errors(ledgers)
+    for ledger in ledgers:
+        if ledger.images_left != ledger.finished:  # a lost row would be the worst kind of wrong answer
+            raise AssertionError(f"run {ledger.run_id}: {ledger.images_left} images to do, {ledger.finished} rows written")
 
 
 def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:

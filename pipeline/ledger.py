@@ -77,6 +77,10 @@ class Ledger:
             self._finish_if_complete(image_id)
         self._store.flush_when_due()
 
+    def wants(self, unit: WorkUnit) -> bool:
+        """Whether the unit still brings anything: not once all its images have their rows."""
+        return any(self._lacks(image_id, unit) for image_id in unit.image_ids)
+
     def _lacks(self, image_id: int, unit: WorkUnit) -> bool:
         return image_id in self._open and (unit.role, unit.block) not in self._open[image_id].blocks
 
@@ -88,7 +92,7 @@ class Ledger:
         try:
             example = self.run.dataset.read(image_id)
         except UnreadableImage as error:
-            problem = str(error)
+            problem = error.reason
         else:
             if is_open:
                 self._open[image_id].label = example.label

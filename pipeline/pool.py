@@ -54,6 +54,21 @@ class _Errand:
     suspect: bool = False
 
 
+class _Supply:
+    """The units still to be handed out; knows when there are no more."""
+
+    def __init__(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> None:
+        self._units, self.exhausted = units, False
+
+    def next(self) -> _Errand | None:
+        following = next(self._units, None)
+        if following is None:
+            self.exhausted = True
+            return None
+        unit, images = following
+        return _Errand(unit, [_packed(image) for image in images])
+
+
 @dataclass
 class _Member:
     handle: Any
@@ -94,18 +109,24 @@ class Pool:
                 self._note(f"waiting for a first replica ({needs} each; cluster: {_free_resources()} free)")
         return self._identity
 
-    def draw(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> Iterator[Outcome]:
+    def draw(
+        self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]], wanted: Callable[[WorkUnit], bool]
+    ) -> Iterator[Outcome]:
         """Draw all `units`, each with its images (float32 (C, H, W)), and yield their outcomes in the order in which
-        they finish. `units` is read only as fast as replicas come free.
+        they finish. `units` is read only as fast as replicas come free. A unit that a death has thrown back is dropped
+        if it is not `wanted` any more.
 
         Raises Refusal where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
         replicas die.
         """
+        left = _Supply(units)
         while True:
-            self._hand_out(units)
-            waiting = [reference for member in self._members for reference in (*member.hand, *self._unanswered(member))]
-            if not any(member.hand for member in self._members) and not self._again:
+            self._again = deque(errand for errand in self._again if wanted(errand.unit))
+            self._hand_out(left)
+            # Replicas may all be starting anew, with nothing in any hand and units still to come.
+            if left.exhausted and not self._again and not any(member.hand for member in self._members):
                 return
+            waiting = [reference for member in self._members for reference in (*member.hand, *self._unanswered(member))]
             ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
             if ready:  # and whatever else has come in meanwhile
                 ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
@@ -134,7 +155,7 @@ class Pool:
     def _unanswered(member: _Member) -> list[Any]:
         return [member.asked] if member.identity is None else []
 
-    def _hand_out(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> None:
+    def _hand_out(self, left: "_Supply") -> None:
         # Each suspect needs a replica with an empty hand: that many are not refilled until they are empty.
         to_drain = sum(errand.suspect for errand in self._again)
         for member in self._members:
@@ -147,12 +168,8 @@ class Pool:
                     self._again.remove(suspect)
                     self._send(member, suspect)
                 continue
-            while len(member.hand) < WINDOW:
-                following = next(units, None)
-                if following is None:
-                    break
-                unit, images = following
-                self._send(member, _Errand(unit, [_packed(image) for image in images]))
+            while len(member.hand) < WINDOW and (errand := left.next()) is not None:
+                self._send(member, errand)
 
     def _send(self, member: _Member, errand: _Errand) -> None:
         member.hand[member.handle.draw.remote(errand.unit, *errand.images)] = errand
@@ -192,6 +209,11 @@ class Pool:
         self._note(f"a replica on {identity.node} ({identity.device}, torch {identity.torch}) is of another kind: not used")
         self._members.remove(member)
         ray.kill(member.handle)
+        if not self._members:
+            raise Refusal(
+                f"stopped: no replica of the run's kind is left ({self._identity.device}, torch {self._identity.torch}): "
+                "run the command again where there is one"
+            )
 
     def _bury(self, member: _Member, error: RayActorError) -> Iterator[Outcome]:
         """Replace a dead replica and put its units back, or give the one up that has killed it too often."""

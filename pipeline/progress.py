@@ -55,6 +55,7 @@ class Progress:
         task = self._bars.tasks[bar]
         if not task.started:
             self._bars.start_task(bar)
+            self._last_line = monotonic()
         self._bars.update(bar, advance=draws, images=task.fields["images"] + images)
         if self._show and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
@@ -63,7 +64,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Something a person watching should know, above the bars."""
         if self._show:
-            self._console.print(text)
+            self._console.print(text, soft_wrap=True)
 
     def __enter__(self) -> "Progress":
         self._bars.start()

@@ -98,7 +98,7 @@ class Run:
             "objective": self.objective,
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
-            "resize_crop": [self.settings.resize, self.settings.crop],
+            "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")},
             "git_commit": _git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,7 +154,7 @@ def _first_readable(dataset: Dataset, index_set: IndexSet) -> torch.Tensor:
             return torch.from_numpy(dataset.read(image_id).image)
         except UnreadableImage as error:
             first = first or error
-    raise Refusal(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first: {first}")
+    raise Refusal(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first is {first}")
 
 
 def _version(package: str) -> str | None:

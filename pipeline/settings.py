@@ -38,7 +38,7 @@ class DataSettings(Settings):
 
     dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
     data_root: str | None = Field(None, description="Folder or file that holds the data set (digits needs none).")
-    split: str = Field("test", description="Part of the data set.")
+    split: str | None = Field(None, description="Part of the data set. Default: its test images.")
     resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
     crop: int | None = Field(None, description="Then cut this many pixels square out of the centre.", ge=1)
     skip: int = Field(1, description="Take every SKIP-th image: 20 makes 500 of the 10,000 CIFAR-10 test images.", ge=1)

@@ -1,11 +1,18 @@
 """What all tests share: one Ray for the whole session, the shared data folder, and small trained networks."""
 
+import io
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import ray
 import torch
+from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -24,3 +31,37 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is missing: the real data that this test reads")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[dict[str, str]]:
+    """One real Ray for all tests. Yields the environment with which another process joins it."""
+    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    address = ray.get_runtime_context().gcs_address
+    yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
+    ray.shutdown()
+
+
+@pytest.fixture()
+def picture_file(tmp_path: Path) -> Callable[..., str]:
+    """Writes a Parquet file of encoded 8x8 grey images, one for each (brightness or bytes, label), and gives its path."""
+
+    def write(pictures: Sequence[tuple[float | bytes, int | None]], name: str = "pictures.parquet") -> str:
+        def encoded(content: float | bytes) -> bytes:
+            if isinstance(content, bytes):
+                return content
+            buffer = io.BytesIO()
+            Image.fromarray(np.full((8, 8), round(content * 255), np.uint8)).save(buffer, "PNG")
+            return buffer.getvalue()
+
+        rows = [
+            {"image": {"bytes": encoded(content), "path": f"{number}.png"}, "label": label}
+            for number, (content, label) in enumerate(pictures)
+        ]
+        schema = pa.schema(
+            [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
+        )
+        pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / name)
+        return str(tmp_path / name)
+
+    return write

@@ -60,9 +60,9 @@ def test_every_forward_pass_has_the_same_shape_and_padding_is_not_counted() -> N
 
 
 def test_logits_that_are_not_finite_are_counted_apart() -> None:
-    images = [np.full((1, 8, 8), value, np.float32) for value in (0.5, 1.0, 0.05)]
+    images = [np.full((1, 8, 8), value, np.float32) for value in (0.5, 1.0, 0.9)]
     unit = WorkUnit(0, Role.ESTIMATION, 0, (0, 1, 2), 40)
-    drawn = draw(unit, images, denoised(base_classifiers.NotFinite()), Gaussian(1e-3), seed=0, batch_size=16, device=CPU)
+    drawn = draw(unit, images, denoised(base_classifiers.Fragile()), Gaussian(1e-3), seed=0, batch_size=16, device=CPU)
     assert drawn.invalid.tolist() == [0, 40, 40]
     assert drawn.counts.sum(axis=1).tolist() == [40, 0, 0]
 

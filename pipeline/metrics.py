@@ -1,0 +1,118 @@
+"""What the certificates of one run amount to, and how such numbers are printed without flattering them."""
+
+from collections.abc import Sequence
+from decimal import MAX_PREC, Context, Decimal
+from fractions import Fraction
+from math import floor, fsum
+
+import numpy as np
+import pandas as pd
+
+from actors.refusal import Refusal
+
+
+def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Share of all images that are classified correctly with a radius >= r, for each r of `radii`.
+
+    `rows` are the certificate rows of one run, N >= 1 of them; `radii` (M,) are >= 0, in the unit of the
+    rows' radius. Returns float64 (M,) in [0, 1]. A wrong class, an abstention and an error row count as not
+    certified; a radius that equals r counts as certified. NaN where the run is not `labelled`. Raises Refusal
+    if there are no rows. Source: Cohen et al. 2019, section 4 (approximate certified test set accuracy).
+    """
+    if not labelled(rows):
+        return np.full(len(radii), np.nan)
+    return _share_at_least(certified_radii(rows), radii)
+
+
+def certified_share(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Share of all images with a certificate of radius >= r, right or wrong: all one can say without labels.
+
+    Shapes, ties and refusal as in `certified_accuracy`, which it bounds from above.
+    """
+    return _share_at_least(_radii(rows), radii)
+
+
+def certified_radii(rows: pd.DataFrame) -> np.ndarray:
+    """Radius up to which each image counts as certified, float64 (N,).
+
+    It is the image's own radius where the class is right or, in a run that is not `labelled`, whatever the
+    class; -inf where the image counts at no radius, not even 0. Raises Refusal if there are no rows.
+    """
+    right = _flag(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
+    return np.where(right, _radii(rows), -np.inf)
+
+
+def average_certified_radius(rows: pd.DataFrame) -> float:
+    """ACR: mean over all images of radius * correct, in the unit of the radius; NaN if not `labelled`.
+
+    Abstentions and error rows count as 0. Raises Refusal if there are no rows. Source: Zhai et al. 2020.
+    """
+    if not labelled(rows):
+        return float("nan")
+    # fsum, because a sum that rounds on the way could come out above the true one.
+    return fsum(np.maximum(certified_radii(rows), 0.0)) / len(rows)
+
+
+def abstention_rate(rows: pd.DataFrame) -> float:
+    """Share of all images for which the smoothed classifier abstains; an error row is no abstention.
+
+    Raises Refusal if there are no rows.
+    """
+    _refuse_empty(rows)
+    return float(np.mean(_flag(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
+
+
+def error_count(rows: pd.DataFrame) -> int:
+    """Number of images that ended in an error row instead of a certificate."""
+    return int((rows["status"] == "error").sum())
+
+
+def labelled(rows: pd.DataFrame) -> bool:
+    """Whether the run knows its labels: false only if no finished row has `correct` (error rows always do).
+
+    Where just some rows lack it, these count as wrong. Raises Refusal if there are no rows.
+    """
+    _refuse_empty(rows)
+    finished = rows.loc[rows["status"] != "error", "correct"]
+    return finished.empty or bool(finished.notna().any())
+
+
+def floored(x: float | Fraction, digits: int) -> str:
+    """`x` with `digits` >= 0 decimals, rounded towards minus infinity from its exact value.
+
+    What is printed is never above what was computed, and less than 10^-digits below it. Raises ValueError or
+    OverflowError for NaN and infinities.
+    """
+    units = floor(Fraction(x) * 10**digits)
+    return f"{Decimal(units).scaleb(-digits, Context(prec=MAX_PREC)):f}"
+
+
+def percent(share: float, of: int) -> str:
+    """A share of `of` >= 1 things in percent with one decimal, rounded down.
+
+    By way of the whole number of things it stands for, because 57 of 100 is stored as 0.5699999999999999556,
+    which would print as 56.9.
+    """
+    return floored(Fraction(100 * round(share * of), of), 1)
+
+
+def _radii(rows: pd.DataFrame) -> np.ndarray:
+    """The rows' radii, -inf where a row makes no statement (an abstention is stored with radius 0)."""
+    _refuse_empty(rows)
+    radius = rows["radius"].astype("Float64").to_numpy(float, na_value=-np.inf)
+    return np.where(_flag(rows["abstain"], missing=True), -np.inf, radius)
+
+
+def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray) -> np.ndarray:
+    below = np.searchsorted(np.sort(values), np.asarray(radii, float), side="left")
+    return (len(values) - below) / len(values)
+
+
+def _flag(column: pd.Series, missing: bool) -> np.ndarray:
+    """A column of true, false and null, of whatever dtype the nulls made it, as bool (N,)."""
+    return column.astype("boolean").fillna(missing).to_numpy(bool)
+
+
+def _refuse_empty(rows: pd.DataFrame) -> None:
+    if rows.empty:
+        raise Refusal("no certificate rows to measure: give the rows of a run that has finished an image")

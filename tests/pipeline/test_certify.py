@@ -1,0 +1,310 @@
+"""Whole runs on real Ray: the same rows whatever happens on the way, and an error is a row, never a count."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+from actors.base_classifier import load_base_classifier
+from actors.draws import draw
+from actors.noise import Role
+from actors.refusal import Refusal
+from actors.replica import ReplicaIdentity
+from pipeline.driver import carry_out
+from pipeline.ledger import Ledger
+from pipeline.pool import Outcome
+from pipeline.procedures import PROCEDURES
+from pipeline.run import prepare, run_id
+from pipeline.settings import checked
+from pipeline.store import RunStore, read_rows
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 23, "n": 500, "n0": 40}
+
+
+def run(out: Path, **changes: Any) -> pd.DataFrame:
+    procedure = PROCEDURES["certify"]
+    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "out": str(out), **changes}
+    return carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+
+
+def counts_of(out: Path) -> pd.DataFrame:
+    """All stored counts, in the order of what they are, whoever drew them when."""
+    parts = pd.concat([pd.read_parquet(part) for part in out.glob("runs/*/counts/*.parquet")])
+    parts = parts.drop(columns="seconds").sort_values(["image_id", "role", "block"], ignore_index=True)
+    return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    return run(out, replicas=1), counts_of(out)
+
+
+def test_rows_are_certificates_of_their_counts(undisturbed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    rows, counts = undisturbed
+    assert rows.image_id.tolist() == list(range(23))
+    assert (rows.status == "ok").all()
+    for row in rows.itertuples():
+        mine = counts[counts.image_id == row.image_id]
+        selected, estimated = np.zeros(10, int), np.zeros(10, int)
+        for block in mine.itertuples():
+            (selected if block.role == "selection" else estimated)[block.labels] += block.counts
+        assert (selected.sum(), estimated.sum()) == (40, 500)
+        top = int(selected.argmax())
+        p_lower = proportion_confint(estimated[top], 500, alpha=0.002, method="beta")[0]
+        radius = 0.25 * norm.ppf(p_lower) if p_lower > 0.5 else 0.0
+        assert row.radius == pytest.approx(radius, rel=1e-8)
+        assert row.prediction == (top if p_lower > 0.5 else -1)
+        assert row.correct == (row.prediction == row.label)
+
+
+def test_two_replicas_give_the_same_rows_and_counts(
+    tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    same(run(tmp_path, replicas=2), undisturbed[0])
+    pd.testing.assert_frame_equal(counts_of(tmp_path), undisturbed[1])
+
+
+def test_python_reads_the_same_rows_from_parquet(tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    run(tmp_path)
+    stored = pd.read_parquet(tmp_path / "certificates").sort_values("image_id", ignore_index=True)
+    stored = stored.astype({"run_id": "str"})[undisturbed[0].columns]
+    same(stored, undisturbed[0])
+
+
+@settings(max_examples=8, deadline=None)
+@given(order=st.randoms(use_true_random=False), killed_after=st.integers(0, 60))
+def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory,
+    undisturbed: tuple[pd.DataFrame, pd.DataFrame],
+    order: Any,
+    killed_after: int,
+) -> None:
+    """Without Ray: units drawn here, handed to the ledger shuffled, with one session cut off and another after it."""
+    out = tmp_path_factory.mktemp("shuffled")
+    procedure = PROCEDURES["certify"]
+    values = {**DIGITS, "batch_size": 100, "block_size": 200, "out": str(out)}
+    (planned,) = prepare(procedure, checked(procedure.settings, values))
+    model = load_base_classifier(planned.base, torch.device("cpu")).model
+    manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
+    drawn = 0
+    for session in range(2):
+        with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
+            ledger = Ledger(0, planned, store)
+            # What replicas hold at one time is a window of the units; here it is everything, the harder case.
+            units = list(ledger.units())
+            order.shuffle(units)
+            for unit, images in units[: killed_after if session == 0 else None]:
+                counts = draw(
+                    unit,
+                    images,
+                    model,
+                    planned.noise,
+                    seed=planned.settings.seed,
+                    batch_size=planned.settings.batch_size,
+                    device=torch.device("cpu"),
+                )
+                ledger.take(Outcome(unit, counts))
+                ledger.take(Outcome(unit, counts))  # an answer that comes twice is entered once
+                drawn += unit.total_draws
+    assert drawn == 23 * 540
+    same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=undisturbed[0].run_id), undisturbed[0])
+    pd.testing.assert_frame_equal(counts_of(out), undisturbed[1])
+
+
+def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
+    """SIGKILL of a real replica process, three times: once the flag file appears, whichever replica computes next dies."""
+    flag = tmp_path / "die"
+    changes: dict[str, Any] = {"classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.02", "n": 1000}
+    calm = run(tmp_path / "calm", **changes)
+    def trouble() -> None:
+        while not list((tmp_path / "killed").glob("runs/*/manifest.json")):
+            time.sleep(0.01)
+        for _ in range(3):
+            time.sleep(0.3)
+            flag.touch()
+            while flag.exists():
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    killed = run(tmp_path / "killed", replicas=2, **changes)
+    thread.join()
+    same(killed, calm)
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "killed"), counts_of(tmp_path / "calm"))
+    assert not killed.image_id.duplicated().any()
+
+
+GOOD = [(0.2, 1), (0.3, 3), (0.5, 5), (0.7, 7)]
+
+
+def error_of(row: dict[str, Any]) -> str:
+    """The reason of an error row, which holds no conclusion."""
+    assert row["status"] == "error"
+    assert np.isnan(row["radius"])
+    assert np.isnan(row["prediction"])
+    assert not row["correct"]
+    assert not row["abstain"]
+    assert "\n" not in row["error"]
+    return row["error"]
+
+
+def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_file: Any) -> None:
+    bad = [(0.9, 9), (1.0, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Fragile", "max": None, "sigma": 0.02}
+    # A unit that raises takes down the images that share it: here none shares.
+    data |= {"n0": 40, "n": 500, "block_size": 40}
+    clean = run(tmp_path / "clean", data_root=picture_file(GOOD, "clean.parquet"), **data)
+    rows = run(tmp_path / "bad", data_root=picture_file([*GOOD[:2], *bad, *GOOD[2:]], "bad.parquet"), **data)
+    reasons = [error_of(row) for row in rows[2:7].to_dict("records")]
+    assert reasons[0] == reasons[1] == "logits are NaN or infinite in 540 of 540 draws"
+    assert "image" in reasons[2]
+    assert reasons[3] == "label 10 is outside the classifier's classes 0..9"
+    assert reasons[4] == "ValueError: too dark"
+    rest = rows[rows.status == "ok"]
+    assert rest.image_id.tolist() == [0, 1, 7, 8]
+    assert rest.label.tolist() == clean.label.tolist()
+    # The first two have the same ids, and so the same noise, as without the bad images.
+    assert rest.radius.tolist()[:2] == clean.radius.tolist()[:2]
+    counts = counts_of(tmp_path / "bad")
+    assert not set(counts.image_id) & {4, 5}
+    assert counts[counts.image_id.isin([2, 3])].counts.map(len).sum() == 0
+    # The same command again repeats nothing and loses nothing.
+    again = run(tmp_path / "bad", data_root=str(tmp_path / "bad.parquet"), **data)
+    pd.testing.assert_frame_equal(again, rows)
+
+
+def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([*GOOD[:2], (1.0, 9), *GOOD[2:]])
+    rows = run(
+        tmp_path / "out",
+        dataset="parquet",
+        data_root=path,
+        classifier="base_classifiers:Kills",
+        sigma=0.02,
+        max=None,
+        block_size=40,
+    )
+    assert rows.image_id.tolist() == [0, 1, 2, 3, 4]
+    assert error_of(rows.to_dict("records")[2]).startswith("the replica died 3 times drawing this alone")
+    assert (rows.drop(index=2).status == "ok").all()
+
+
+def test_too_many_errors_stop_the_run_with_the_first(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.5, 5), *[(1.0, 9)] * 8])
+    with pytest.raises(Refusal, match=r"stopped: 4 images ended as error rows \(--max-errors 3\); the first: image 1: logits"):
+        run(
+            tmp_path / "out",
+            dataset="parquet",
+            data_root=path,
+            classifier="base_classifiers:Fragile",
+            sigma=0.02,
+            max=None,
+            max_errors=3,
+        )
+    rows = pd.read_parquet(tmp_path / "out/certificates")
+    assert (rows.status == "error").sum() == 4
+
+
+def test_a_second_setting_becomes_a_second_run(tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    first = run(tmp_path)
+    second = run(tmp_path, sigma="0.25,0.5")
+    both = pd.read_parquet(tmp_path / "certificates")
+    assert both.run_id.nunique() == 2
+    assert len(both) == 46
+    assert set(both.sigma) == {0.25, 0.5}
+    same(first, second[second.sigma == 0.25].reset_index(drop=True))
+    same(first, undisturbed[0])
+    manifests = list(tmp_path.glob("runs/*/manifest.json"))
+    assert {path.parent.name for path in manifests} == set(both.run_id.astype(str))
+
+
+def test_a_finished_run_is_not_drawn_again(tmp_path: Path) -> None:
+    first, files = run(tmp_path), sorted(tmp_path.rglob("*.parquet"))
+    pd.testing.assert_frame_equal(run(tmp_path), first)
+    assert sorted(tmp_path.rglob("*.parquet")) == files
+
+
+def test_whatever_decides_rows_is_in_the_run_id() -> None:
+    procedure, replica = PROCEDURES["certify"], ReplicaIdentity("cpu of some kind", "2.15", "node", 1)
+
+    def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
+        (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
+        return run_id(planned.identity(on))
+
+    deciding: list[dict[str, Any]] = [
+        {"dataset": "digits", "split": "train"},
+        {"skip": 2},
+        {"max": 22},
+        {"classifier": "base_classifiers:Linear:seed=4"},
+        {"preprocess": "0.5/0.5"},
+        {"sigma": 0.5},
+        {"n0": 41},
+        {"n": 501},
+        {"alpha": 0.01},
+        {"seed": 1},
+        {"batch_size": 90},
+        {"block_size": 100},
+        {"cpus_per_replica": 2},
+        {"on": ReplicaIdentity("gpu of some kind", "2.15", "node", 1)},
+        {"on": ReplicaIdentity("cpu of some kind", "2.16", "node", 1)},
+    ]
+    ids = [identify(), *(identify(**change) for change in deciding)]
+    assert len(set(ids)) == len(ids)
+    for change in ({"replicas": 7}, {"out": "elsewhere"}, {"max_errors": 1}, {"on": ReplicaIdentity(*replica_on("b"))}):
+        assert identify(**change) == ids[0]
+
+
+def replica_on(node: str) -> tuple[str, str, str, int]:
+    return "cpu of some kind", "2.15", node, 2
+
+
+def test_weights_that_differ_between_processes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="weights on .* are not those that this run began with"):
+        run(tmp_path, classifier="base_classifiers:Random")
+
+
+def test_labels_without_logits(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.15, 1), (0.55, 5), (0.95, 2)])
+    rows = run(
+        tmp_path / "out", dataset="parquet", data_root=path, classifier="base_classifiers:Labels", sigma=0.05, max=None
+    )
+    assert rows.prediction.tolist() == [1, 5, 9]
+    assert rows.correct.tolist() == [True, True, False]
+
+
+def test_images_without_labels_have_certificates_but_no_verdict(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.15, None), (0.55, None)])
+    rows = run(
+        tmp_path / "out", dataset="parquet", data_root=path, classifier="base_classifiers:Labels", sigma=0.05, max=None
+    )
+    assert rows.prediction.tolist() == [1, 5]
+    assert rows.label.isna().all()
+    assert rows.correct.isna().all()
+
+
+def test_predict_writes_its_own_rows(tmp_path: Path) -> None:
+    procedure = PROCEDURES["predict"]
+    values = {**DIGITS, "replicas": 1, "out": str(tmp_path), "n": 300}
+    del values["n0"]
+    rows = carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+    assert len(rows) == 23
+    assert "radius" not in rows
+    assert ((rows.p_value > 0.001) == rows.abstain).all()
+    assert len(pd.read_parquet(tmp_path / "predictions")) == 23
+    assert not (tmp_path / "certificates").exists()

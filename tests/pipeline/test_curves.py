@@ -1,0 +1,192 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from actors.refusal import Refusal
+from pipeline.curves import (
+    LABELLED,
+    UNLABELLED,
+    caption,
+    certification_curve,
+    describe_runs,
+    draw_curves,
+    run_labels,
+)
+from pipeline.metrics import certified_accuracy, certified_share
+
+FACTS = {
+    "dataset": "digits",
+    "split": "test",
+    "index_set": "every 2nd of 400 (200 images)",
+    "classifier": "digits_cnn",
+    "denoiser": "none",
+    "objective": "none",
+    "noise": "gaussian",
+    "norm": "l2",
+    "sigma": 0.5,
+    "n0": 100,
+    "n": 10_000,
+    "alpha": 0.001,
+    "images": 200,
+}
+DNCNN = "dncnn:channels=1,depth=5,width=16"
+
+
+def run_of(run_id, seed=0, rows=200, labels=True, **facts):
+    """Certificate rows of one run: 1 in 5 images abstains, 1 in 10 is wrong, the first is an error row."""
+    rng = np.random.default_rng(seed)
+    abstain = rng.random(rows) < 0.2
+    table = pd.DataFrame(
+        {
+            "run_id": run_id,
+            **FACTS,
+            **facts,
+            "image_id": 2 * np.arange(rows),
+            "abstain": abstain,
+            "correct": ~abstain & (rng.random(rows) < 0.9) if labels else None,
+            "radius": np.where(abstain, 0.0, rng.random(rows).round(2)),  # rounded, so that radii repeat
+            "status": "ok",
+        }
+    )
+    table.loc[0, ["abstain", "correct", "radius", "status"]] = [False, False, None, "error"]
+    return table
+
+
+def labels_of(*runs):
+    return run_labels(describe_runs(pd.concat(runs, ignore_index=True)))
+
+
+@pytest.mark.parametrize(("labels", "measure"), [(True, certified_accuracy), (False, certified_share)])
+def test_the_drawn_line_is_the_exact_step_function(labels, measure):
+    rows = run_of("a" * 16, labels=labels)
+    (line,) = draw_curves(rows).axes[0].lines
+    assert line.get_drawstyle() == "steps-pre"
+    corners, heights = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    assert corners[0] == 0
+    np.testing.assert_array_equal(heights, measure(rows, corners))
+    # Between two corners steps-pre draws the height of the right one.
+    for r in np.random.default_rng(1).uniform(0, corners[-1], 500):
+        assert heights[np.searchsorted(corners, r)] == measure(rows, [r])[0]
+
+
+def test_a_line_falls_to_zero_right_behind_the_largest_radius():
+    rows = run_of("a" * 16)
+    corners, heights = certification_curve(rows)
+    largest = rows.loc[rows["correct"].astype(bool), "radius"].max()
+    assert list(corners[-2:]) == [largest, np.nextafter(largest, np.inf)]
+    assert heights[-2] > 0 == heights[-1]
+
+
+def test_a_run_that_only_abstains_is_a_point_at_zero():
+    rows = run_of("a" * 16).assign(abstain=True, correct=False, radius=0.0)
+    assert [list(values) for values in certification_curve(rows)] == [[0], [0]]
+    draw_curves(rows)
+
+
+def test_labels_tell_objectives_and_sigmas_apart():
+    assert labels_of(
+        run_of("a" * 16, denoiser=DNCNN, objective="stab+mse"),
+        run_of("b" * 16, sigma=0.25),
+        run_of("c" * 16),
+        run_of("d" * 16, denoiser=DNCNN, objective=None),
+        run_of("e" * 16, denoiser=DNCNN, objective="mse", rows=120),
+    ) == [
+        "no denoiser, sigma 0.25",
+        "no denoiser, sigma 0.5",
+        "dncnn, sigma 0.5",
+        "MSE denoiser, sigma 0.5 (unfinished: 120 of 200)",
+        "STAB+MSE denoiser, sigma 0.5",
+    ]
+
+
+def test_labels_name_whatever_else_differs():
+    assert labels_of(run_of("a" * 16, n=1000), run_of("b" * 16)) == [
+        "n=1000, no denoiser",
+        "n=10000, no denoiser",
+    ]
+    assert labels_of(
+        run_of("a" * 16, denoiser="dncnn:depth=5", objective="mse"),
+        run_of("b" * 16, denoiser="dncnn:depth=17", objective="mse"),
+    ) == ["MSE dncnn:depth=17", "MSE dncnn:depth=5"]
+
+
+def test_runs_that_no_column_tells_apart_are_named_by_their_id():
+    assert labels_of(run_of("a" * 16), run_of("b" * 16)) == [
+        "no denoiser, run aaaaaaaa",
+        "no denoiser, run bbbbbbbb",
+    ]
+
+
+def test_labelled_and_unlabelled_runs_are_told_apart():
+    runs = [run_of("a" * 16), run_of("b" * 16, labels=False, dataset="faces")]
+    assert labels_of(*runs) == ["digits, no denoiser", "faces, no denoiser, class unchecked"]
+    assert draw_curves(pd.concat(runs)).axes[0].get_ylabel() == "certified"
+    assert draw_curves(runs[0]).axes[0].get_ylabel() == LABELLED
+    assert draw_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED
+
+
+def test_the_caption_says_what_the_certificates_promise():
+    denoised = run_of("b" * 16, denoiser=DNCNN, objective="mse", sigma=1.0)
+    runs = describe_runs(pd.concat([run_of("a" * 16), denoised]))
+    assert caption(runs) == (
+        "digits, test split, every 2nd of 400 (200 images), classifier digits_cnn, gaussian noise, l2 norm, "
+        f"denoiser {DNCNN}, n0=100, n=10000, alpha=0.001: "
+        "each certificate holds with probability at least 0.999"
+    )
+
+
+def test_the_caption_leaves_out_what_differs():
+    runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
+    assert caption(runs).startswith("test split, every 2nd")
+    assert caption(runs).endswith(
+        "n0=100, n=10000: each certificate holds with probability at least 1 - alpha"
+    )
+
+
+def test_the_figure_says_what_it_shows():
+    figure = draw_curves(pd.concat([run_of("a" * 16), run_of("b" * 16, seed=1, sigma=0.25)]))
+    assert "every 2nd of 400 (200 images)" in " ".join(figure.get_suptitle().split())
+    assert figure.axes[0].get_xlabel() == "l2 radius"
+    assert figure.axes[0].get_ylabel() == LABELLED
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "no denoiser, sigma 0.25",
+        "no denoiser, sigma 0.5",
+    ]
+
+
+@pytest.mark.parametrize("classifier", ["lenet", "a_classifier_with_quite_a_name:" + "x" * 40])
+def test_the_legend_stays_inside_the_figure(classifier):
+    runs = [run_of(f"{i}" * 16, classifier=f"{classifier}{i}", sigma=0.25 * i, rows=120) for i in range(1, 8)]
+    figure = draw_curves(pd.concat(runs))
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert figure.axes[0].get_window_extent().height > 0.4 * figure.bbox.height
+
+
+def test_no_two_lines_look_alike():
+    sigmas = (0.12, 0.25, 0.5, 1.0)
+    objectives = ("none", "mse", "stab", "clf", "stab+mse", "clf+mse", "a", "b", "c")
+    runs = [
+        run_of(
+            f"{sigma}-{objective}", denoiser="dncnn" if objective != "none" else "none", objective=objective
+        ).assign(sigma=sigma)
+        for sigma in sigmas
+        for objective in objectives
+    ]
+    lines = draw_curves(pd.concat(runs)).axes[0].lines
+    looks = {(to_hex(line.get_color()), str(line.get_linestyle()), str(line._dash_pattern)) for line in lines}
+    assert len(looks) == len(sigmas) * len(objectives)
+
+
+def test_a_run_with_two_values_of_a_setting_is_refused():
+    with pytest.raises(Refusal, match=r"run a{16} has rows of more than one sigma"):
+        draw_curves(pd.concat([run_of("a" * 16), run_of("a" * 16, sigma=1.0)]))
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(Refusal, match="no certificate rows"):
+        draw_curves(run_of("a" * 16).head(0))
