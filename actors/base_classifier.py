@@ -145,13 +145,14 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
 
 def _classifier_weights(architecture: Architecture, classifier: Any, path: str | None) -> Weights | None:
     """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
-    which comes with whatever it carries."""
+    which comes with whatever it carries.
+    """
     own = ":" in architecture.name
     if path is None:
         if own:
             return None
         raise Refusal(
-            f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors, or a torch file), "
+            f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors or torch), "
             "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
         )
     if own and not isinstance(classifier, torch.nn.Module):
@@ -193,7 +194,8 @@ def _load_denoiser(spec: BaseClassifierSpec) -> tuple[torch.nn.Module | None, st
 
 def _identity(architecture: Architecture, classifier: Any) -> str:
     """Fingerprint of the tensors and, for the user's own callable, of its module's source file, which no state dict
-    tells of."""
+    tells of.
+    """
     state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
     if ":" not in architecture.name:
         return state

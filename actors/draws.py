@@ -34,7 +34,8 @@ class WorkUnit:
 @dataclass(frozen=True)
 class UnitCounts:
     """What comes back of a unit: `counts` int64 (images, num_classes), how often each label was given;
-    `invalid` int64 (images,), draws with logits that are not finite; `seconds` of computing."""
+    `invalid` int64 (images,), draws with logits that are not finite; `seconds` of computing.
+    """
 
     counts: np.ndarray
     invalid: np.ndarray

@@ -19,7 +19,8 @@ from actors.table import Table
 
 class Role(IntEnum):
     """What draws are for. The two roles never share a stream: a class chosen by the draws that then estimate
-    its probability would void the certificate (Cohen et al. 2019, section 3.2.2)."""
+    its probability would void the certificate (Cohen et al. 2019, section 3.2.2).
+    """
 
     SELECTION = 0
     ESTIMATION = 1
@@ -34,7 +35,8 @@ class Stream(Protocol):
 
 class HostStream:
     """numpy's SFC64 seeded with the whole SeedSequence (torch's CPU generator keeps 32 bits of its seed: in a
-    million streams hundreds would be equal)."""
+    million streams hundreds would be equal).
+    """
 
     def __init__(self, sequence: np.random.SeedSequence) -> None:
         self._generator = np.random.Generator(np.random.SFC64(sequence))
@@ -75,13 +77,15 @@ class NoiseFamily(Protocol):
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         """Certified radius in `norm`, pixel units, from a lower bound on the top class's probability and, where
-        there is one, an upper bound on the runner-up's (1 - p_top otherwise). Never negative."""
+        there is one, an upper bound on the runner-up's (1 - p_top otherwise). Never negative.
+        """
 
 
 @dataclass(frozen=True)
 class Gaussian:
     """N(0, sigma^2 I); certifies the l2 radius sigma/2 (PhiInv(pA) - PhiInv(pB)) (Cohen et al. 2019, theorem 1),
-    which is sigma * PhiInv(pA) where pB is bounded by 1 - pA."""
+    which is sigma * PhiInv(pA) where pB is bounded by 1 - pA.
+    """
 
     scale: float
 

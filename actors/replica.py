@@ -26,7 +26,8 @@ class Sampling:
 @dataclass(frozen=True)
 class ReplicaIdentity:
     """Where a replica runs. `device` and `torch` decide the last bits of logits, so they belong to a run;
-    `node` and `pid` are for whoever must find the process."""
+    `node` and `pid` are for whoever must find the process.
+    """
 
     device: str
     torch: str
@@ -36,7 +37,8 @@ class ReplicaIdentity:
 
 class Replica:
     """One process beside one GPU (or on CPU cores). Weights are loaded here, from paths, on first use: nothing large
-    travels through constructor arguments, which Ray would have to keep for a restart."""
+    travels through constructor arguments, which Ray would have to keep for a restart.
+    """
 
     def __init__(self, samplings: list[Sampling], device: str, threads: int) -> None:
         # The thread count splits reductions, and so belongs to the run like the device.
@@ -72,7 +74,8 @@ class Replica:
 
 def device_kind(device: torch.device) -> str:
     """The kind of device, as far as results may depend on it: the GPU's name, or the processor's model and the vector
-    instructions that torch uses of it."""
+    instructions that torch uses of it.
+    """
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"
     model = platform.processor() or platform.machine()

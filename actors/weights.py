@@ -84,18 +84,12 @@ def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
     ]
     if faults:
         made_for = weights.card.get("architecture") or weights.card.get("arch")
-        remedy = (
-            f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
-        )
-        raise Refusal(
-            f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}"
-        )
+        remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
+        raise Refusal(f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}")
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise Refusal(
-            f"weights {where} do not fit {type(module).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        raise Refusal(f"weights {where} do not fit {type(module).__name__}: {' '.join(str(error).split())}") from error
 
 
 def fingerprint(module: torch.nn.Module) -> str:
@@ -147,9 +141,7 @@ def _read_safetensors(path: Path) -> Weights:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
     except SafetensorError as error:
-        raise Refusal(
-            f"weights file {path} is torn or no safetensors file ({error}): fetch it again"
-        ) from error
+        raise Refusal(f"weights file {path} is torn or no safetensors file ({error}): fetch it again") from error
     try:
         card = json.loads(metadata.get("card", "{}"))
     except json.JSONDecodeError:
@@ -177,9 +169,7 @@ def _read_torch(path: Path) -> Weights:
         found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
     if not isinstance(found, Mapping):
         raise Refusal(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
-    strange = [
-        key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
+    strange = [key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if strange:
         raise Refusal(
             f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are no tensors; "

@@ -1,5 +1,6 @@
 """Certificates and predictions: pure functions of label counts. They never see an image, and can be recomputed from
-stored counts without a GPU."""
+stored counts without a GPU.
+"""
 
 from dataclasses import dataclass
 from math import ceil, log, log2
@@ -43,7 +44,8 @@ class Prediction:
 
 def lower_bound(count: int, n: int, alpha: float) -> float:
     """One-sided Clopper-Pearson lower confidence bound, at level alpha, on a probability that showed `count` times in
-    `n` draws."""
+    `n` draws.
+    """
     if count <= 0:
         return 0.0
     return float(beta.ppf(alpha, count, n - count + 1))
@@ -66,7 +68,8 @@ def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFa
 
 def predict_counts(counts: np.ndarray, alpha: float) -> Prediction:
     """PREDICT (Cohen et al. 2019, figure 2): the most frequent label, unless a two-sided binomial test cannot tell it
-    from the runner-up at level alpha (p-value > alpha)."""
+    from the runner-up at level alpha (p-value > alpha).
+    """
     runner_up, top = (int(label) for label in np.argsort(counts, kind="stable")[-2:])
     n_top, n_both = int(counts[top]), int(counts[top] + counts[runner_up])
     p_value = float(binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -46,19 +47,21 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's coming default, and ours: an actor without GPUs is not blinded to them, its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
+    join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
     local = address == "local"
     try:
         if not local:
             try:
-                ray.init(address=address or "auto", **quiet)
+                join(address=address or "auto")
             except ConnectionError as error:
                 if address is not None or "RAY_ADDRESS" in os.environ:
                     where = address or os.environ["RAY_ADDRESS"]
-                    raise Refusal(f"no Ray cluster answers at {where}: check --address, or write --address local") from error
+                    raise Refusal(
+                        f"no Ray cluster answers at {where}: check --address, or write --address local"
+                    ) from error
                 local = True
         if local:
-            ray.init(address="local", include_dashboard=False, **quiet)
+            join(address="local", include_dashboard=False)
     except AuthenticationError as error:
         raise Refusal(
             "the Ray cluster asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token) "

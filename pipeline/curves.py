@@ -104,15 +104,11 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     for column in SETTINGS:
         values = rows[["run_id", column]].dropna().drop_duplicates()
         if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
-            raise Refusal(
-                f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again"
-            )
+            raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
     by_run = rows.groupby("run_id")
     runs = by_run[SETTINGS].first()
     runs["rows"] = by_run.size()
-    runs["measure"] = [
-        LABELLED if labelled(rows[rows["run_id"] == run]) else UNLABELLED for run in runs.index
-    ]
+    runs["measure"] = [LABELLED if labelled(rows[rows["run_id"] == run]) else UNLABELLED for run in runs.index]
     runs["denoised"] = runs["denoiser"] != "none"
     order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "run_id"]
     return runs.sort_values(order, na_position="first").drop(columns="denoised")

@@ -68,9 +68,7 @@ class DatasetRow:
 DATASETS: Table[DatasetRow] = Table(
     "data set",
     {
-        "digits": DatasetRow(
-            "scikit-learn's handwritten digits, 1x8x8, 10 classes, no download", open_digits
-        ),
+        "digits": DatasetRow("scikit-learn's handwritten digits, 1x8x8, 10 classes, no download", open_digits),
         "mnist": DatasetRow("MNIST, 1x28x28, 10 classes", open_mnist, layout=MNIST_LAYOUT),
         "cifar10": DatasetRow("CIFAR-10, 3x32x32, 10 classes", open_cifar10, layout=CIFAR10_LAYOUT),
         "cifar10-jpeg": DatasetRow(

@@ -6,6 +6,7 @@ from itertools import chain
 from time import monotonic
 
 import pandas as pd
+from rich.progress import TaskID
 
 from actors.draws import WorkUnit
 from actors.refusal import Refusal
@@ -71,14 +72,16 @@ def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -
     _refuse_too_many_errors(ledgers)
     for ledger in ledgers:
         if ledger.images_left != ledger.finished:  # a lost row would be the worst kind of wrong answer
-            raise AssertionError(f"run {ledger.run_id}: {ledger.images_left} images to do, {ledger.finished} rows written")
+            raise AssertionError(
+                f"run {ledger.run_id}: {ledger.images_left} images to do, {ledger.finished} rows written"
+            )
 
 
 def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:
     return chain.from_iterable(ledger.units() for ledger in ledgers)
 
 
-def _add_bar(progress: Progress, ledger: Ledger) -> int:
+def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     run = ledger.run
     what = run.objective if run.objective not in (None, "none") else run.base.denoiser
     images = len(run.index_set)
@@ -91,7 +94,6 @@ def _refuse_too_many_errors(ledgers: list[Ledger]) -> None:
         limit = ledger.run.settings.max_errors
         if ledger.errors > limit:
             raise Refusal(
-                f"stopped: {ledger.errors} images ended as error rows (--max-errors {limit}); the first: {ledger.first_error}"
+                f"stopped: {ledger.errors} images ended as error rows (--max-errors {limit}); "
+                f"the first: {ledger.first_error}"
             )
-
-

@@ -56,9 +56,7 @@ class Framing:
                 raise Refusal(f"{flag} {size}: a size in pixels is 1 or more; leave {flag} out for none")
         if self.resize is not None and self.crop is not None and self.crop > self.resize:
             # The shorter edge is `resize` exactly, so this would fail for every image.
-            raise Refusal(
-                f"--crop {self.crop} exceeds --resize {self.resize}: write --crop {self.resize} or less"
-            )
+            raise Refusal(f"--crop {self.crop} exceeds --resize {self.resize}: write --crop {self.resize} or less")
 
     def apply(self, index: int, image: Image.Image) -> Image.Image:
         """The framed image; raises UnreadableImage if it is smaller than the crop."""
@@ -71,9 +69,7 @@ class Framing:
         if self.crop is not None:
             if self.crop > min(image.size):  # torchvision would pad with black, and certify the padding
                 width, height = image.size
-                raise UnreadableImage(
-                    index, f"crop {self.crop} is larger than the image ({width} x {height} pixels)"
-                )
+                raise UnreadableImage(index, f"crop {self.crop} is larger than the image ({width} x {height} pixels)")
             image = transforms.center_crop(image, self.crop)
         return image
 
@@ -88,9 +84,7 @@ def decode(index: int, content: bytes, framing: Framing, keep_grey: bool) -> np.
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.mode == "F" or image.mode.startswith("I"):
-            raise UnreadableImage(
-                index, f"more than 8 bits a pixel (mode {image.mode}): store it with 8 bits"
-            )
+            raise UnreadableImage(index, f"more than 8 bits a pixel (mode {image.mode}): store it with 8 bits")
         image = image.convert("L" if keep_grey and image.mode in ("1", "L", "LA") else "RGB")
         return pixels(np.asarray(framing.apply(index, image)))
     except UnreadableImage:

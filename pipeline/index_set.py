@@ -29,9 +29,7 @@ class IndexSet:
         if self.max is not None and self.max < 1:
             raise Refusal(f"--max {self.max}: write 1 or more, or leave --max out for no limit")
         if not 0 <= self.start < self.length:
-            raise Refusal(
-                f"--start {self.start}: the data set has {self.length} images, write 0 to {self.length - 1}"
-            )
+            raise Refusal(f"--start {self.start}: the data set has {self.length} images, write 0 to {self.length - 1}")
 
     @property
     def ids(self) -> range:

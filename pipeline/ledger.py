@@ -1,5 +1,6 @@
 """The ledger of one run while it is going on: which images are open, what has been counted for each, what is still to
-be drawn. It holds no more than the images in flight, however large the data set."""
+be drawn. It holds no more than the images in flight, however large the data set.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ class Ledger:
         try:
             example = self.run.dataset.read(image_id)
         except UnreadableImage as error:
-            problem = error.reason
+            problem: str | None = error.reason
         else:
             if is_open:
                 self._open[image_id].label = example.label
@@ -101,7 +102,7 @@ class Ledger:
                 if is_open:
                     self._finish_if_complete(image_id)  # drawn to the end by a session that was killed before its row
                 return example.image
-        if is_open:
+        if is_open and problem is not None:
             self._finish_as_error(image_id, problem)
         return None
 
@@ -129,10 +130,11 @@ class Ledger:
         self.errors += 1
         self.first_error = self.first_error or f"image {image_id}: {reason}"
         tally = self._open[image_id]
-        self._finish(image_id, self.run.procedure.error_row(self.run.facts, image_id, tally.label, reason, tally.seconds))
+        self._finish(
+            image_id, self.run.procedure.error_row(self.run.facts, image_id, tally.label, reason, tally.seconds)
+        )
 
     def _finish(self, image_id: int, row: dict[str, object]) -> None:
         self._store.add_row(row)
         del self._open[image_id]
         self.finished += 1
-

@@ -19,9 +19,7 @@ PARQUET_LAYOUT = (
     "columns image (or img): struct<bytes, path>, and label: int where there are labels"
 )
 IMAGE_COLUMNS = ("image", "img")
-HELD_GROUPS = (
-    2  # row groups in memory: the current one, and its neighbour for readers that step back and forth
-)
+HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for readers that step back and forth
 LARGEST_GROUP = 2**31  # bytes; also where Arrow's 32-bit offsets end
 
 
@@ -127,9 +125,7 @@ def _files(name: str, root: Path, split: str) -> list[Path]:
             return found
     there = sorted(str(path.relative_to(root)) for path in [*root.glob("*"), *root.glob("data/*.parquet")])
     listing = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
-    raise Refusal(
-        f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split"
-    )
+    raise Refusal(f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split")
 
 
 def _open_shard(name: str, path: Path) -> _Shard:
@@ -137,9 +133,7 @@ def _open_shard(name: str, path: Path) -> _Shard:
         with pq.ParquetFile(path) as file:
             footer, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise Refusal(
-            f"{name}: {path} is torn or not Parquet ({one_line(error)}): fetch or write it again"
-        ) from None
+        raise Refusal(f"{name}: {path} is torn or not Parquet ({one_line(error)}): fetch or write it again") from None
     columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
     image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
     if image is None:

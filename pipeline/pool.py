@@ -141,7 +141,9 @@ class Pool:
     def __enter__(self) -> "Pool":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _start(self) -> _Member:
@@ -149,7 +151,7 @@ class Pool:
             num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, scheduling_strategy="SPREAD"
         )
         handle = actor.remote(self._samplings, self._resources.device, self._resources.cpus)
-        return _Member(handle, handle.identity.remote())
+        return _Member(handle, handle.identity.remote())  # type: ignore[attr-defined]
 
     @staticmethod
     def _unanswered(member: _Member) -> list[Any]:
@@ -206,7 +208,9 @@ class Pool:
             member.identity = identity
             return
         # Another kind of device rounds differently: its counts would be of another base classifier.
-        self._note(f"a replica on {identity.node} ({identity.device}, torch {identity.torch}) is of another kind: not used")
+        self._note(
+            f"a replica on {identity.node} is of another kind ({identity.device}, torch {identity.torch}): unused"
+        )
         self._members.remove(member)
         ray.kill(member.handle)
         if not self._members:
@@ -222,7 +226,8 @@ class Pool:
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row >= HOPELESS:
             raise Refusal(
-                f"stopped: {HOPELESS} replicas died in a row and no work unit was finished in between; the last: {_line(error)}"
+                f"stopped: {HOPELESS} replicas died in a row and no work unit was finished in between; "
+                f"the last: {_line(error)}"
             ) from error
         where = f"on {member.identity.node}" if member.identity else "while starting"
         self._note(f"a replica died {where}; its {len(member.hand)} work units are drawn again")

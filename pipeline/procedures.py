@@ -1,4 +1,4 @@
-"""The two procedures of Cohen et al. 2019 as rows of a table: what each draws, and what it concludes from the counts."""
+"""The two procedures of Cohen et al. 2019 as rows of a table: what each draws, and what it concludes of the counts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ Counts = Mapping[Role, np.ndarray]
 class Procedure:
     """`folder` under <out> is where its rows go, `draws` says how many draws an image needs in each role, `decided_by`
     names the settings that decide its statement (they are columns of every row), and `conclude` makes the statement:
-    the columns `concluded` plus `prediction`."""
+    the columns `concluded` plus `prediction`.
+    """
 
     name: str
     folder: str
@@ -37,7 +38,8 @@ class Procedure:
     @property
     def schema(self) -> pa.Schema:
         """Columns of a row, in order. Null is 'unknown': label and correct without labels, the conclusion of an error
-        row. `prediction` -1 is an abstention. `images` is the size of the run's index set."""
+        row. `prediction` -1 is an abstention. `images` is the size of the run's index set.
+        """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
@@ -58,7 +60,13 @@ class Procedure:
         return pa.schema(columns)
 
     def finished_row(
-        self, facts: Mapping[str, Any], image_id: int, label: int | None, counts: Counts, noise: NoiseFamily, seconds: float
+        self,
+        facts: Mapping[str, Any],
+        image_id: int,
+        label: int | None,
+        counts: Counts,
+        noise: NoiseFamily,
+        seconds: float,
     ) -> dict[str, Any]:
         conclusion = self.conclude(counts, noise, facts["alpha"])
         prediction = conclusion["prediction"]

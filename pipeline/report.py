@@ -62,9 +62,7 @@ def read_certificates(out: str | Path) -> pd.DataFrame:
     schema = run_id
     for part in parts:
         schema = _widened(schema, part)
-    rows = pa.concat_tables(
-        [run_id.empty_table(), *(_read(part, schema) for part in parts)], promote_options="default"
-    )
+    rows = pa.concat_tables([run_id.empty_table(), *(_read(part, schema) for part in parts)], promote_options="default")
     if rows.num_rows == 0:
         raise Refusal(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
     frame = rows.to_pandas()
@@ -102,9 +100,7 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.Da
     return runs.join(pd.DataFrame(measured, runs.index)).reset_index()
 
 
-def write_report(
-    out: str | Path, radii: Sequence[float] | None = None, folder: str | Path | None = None
-) -> list[Path]:
+def write_report(out: str | Path, radii: Sequence[float] | None = None, folder: str | Path | None = None) -> list[Path]:
     """Write table.md, table.tex, table.csv, curves.png and curves.pdf, over an earlier report's.
 
     They go into `folder`, by default `<out>/report`, which is made. Returns their paths. Raises Refusal as

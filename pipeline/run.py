@@ -31,7 +31,8 @@ SCHEME = 1
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked and ready to draw, except the kind of device, which the pool
-    tells. `image_shape` is (C, H, W)."""
+    tells. `image_shape` is (C, H, W).
+    """
 
     procedure: Procedure
     settings: SamplingSettings
@@ -99,7 +100,9 @@ class Run:
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
-            "versions": {name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")},
+            "versions": {
+                name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")
+            },
             "git_commit": _git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -1,5 +1,6 @@
 """Settings of certify and predict jobs. The command line's flags, the keys of a YAML file and the keyword arguments of
-the Python functions are all these fields, and their help texts are these descriptions."""
+the Python functions are all these fields, and their help texts are these descriptions.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +28,9 @@ def _levels(value: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values do not change. The first line of the docstring of the class
-    that defines a field is the heading under which the command line's help shows it."""
+    """Base of all settings: unknown keys are refused, values do not change. The docstring of the class that defines a
+    field begins with the heading under which the command line's help shows it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +51,7 @@ class ModelSettings(Settings):
     """Base classifier"""
 
     classifier: str = Field(
-        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, or your own as module:callable."
+        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, or your own MODULE:CALLABLE."
     )
     classifier_weights: str | None = Field(
         None, description="Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
@@ -60,7 +62,8 @@ class ModelSettings(Settings):
         "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
     )
     denoiser: str = Field(
-        "none", description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32."
+        "none",
+        description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32.",
     )
     denoiser_weights: str | None = Field(
         None, description="The denoiser's weights; {sigma} in the path stands for each noise level."
@@ -77,7 +80,7 @@ class PoolSettings(Settings):
     cpus_per_replica: int = Field(1, description="CPU cores, and threads, of a replica; belongs to the run.", ge=1)
     address: str | None = Field(
         None,
-        description="Ray cluster to join, or 'local'. Default: the one this machine is in, else a local one for this command.",
+        description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own.",
     )
     out: str = Field("results", description="Folder of the results; a second setting becomes a second run in it.")
     max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
@@ -88,7 +91,8 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     """Smoothing"""
 
     sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
-        description="Noise level in pixel units ([0, 1]); several as 0.12,0.25,0.5, each a run of its own.", min_length=1
+        description="Noise level in pixel units ([0, 1]); several as 0.12,0.25,0.5, each a run of its own.",
+        min_length=1,
     )
     n: int = Field(10_000, description="Estimation draws an image.", ge=1)
     alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
@@ -129,7 +133,8 @@ class PredictSettings(SamplingSettings):
 
 def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
     """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
-    key (with the nearest right one), a value out of range, or one that is missing."""
+    key (with the nearest right one), a value out of range, or one that is missing.
+    """
     merged = {**(_read_yaml(config) if config is not None else {}), **values}
     where = f"{config}: " if config is not None else ""
     for key in merged:

@@ -125,7 +125,8 @@ class RunStore:
 
     def flush_when_due(self) -> None:
         """Write what waits, at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
-        hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work."""
+        hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work.
+        """
         now = monotonic()
         if now - self._flushed >= max(5.0, 0.01 * (now - self._opened)):
             self.flush()
@@ -148,7 +149,9 @@ class RunStore:
     def __enter__(self) -> "RunStore":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _write(self, folder: Path, kind: str, table: pa.Table) -> None:
@@ -213,8 +216,9 @@ def _foreign(file: Path, what: str) -> str:
 
 
 def refuse_foreign_parts(out: str | Path, folder: str) -> None:
-    """Raises Refusal for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the whole
-    folder would stumble over it after all the work."""
+    """Raises Refusal for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the
+    whole folder would stumble over it after all the work.
+    """
     for file in sorted((Path(out) / folder).rglob("*")):
         if not file.is_file() or any(part.startswith((".", "_")) for part in file.relative_to(out).parts):
             continue

@@ -42,9 +42,9 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     ray.shutdown()
 
 
-@pytest.fixture()
+@pytest.fixture
 def picture_file(tmp_path: Path) -> Callable[..., str]:
-    """Writes a Parquet file of encoded 8x8 grey images, one for each (brightness or bytes, label), and gives its path."""
+    """Writes a Parquet file of 8x8 grey images, one for each (brightness or bytes, label), and gives its path."""
 
     def write(pictures: Sequence[tuple[float | bytes, int | None]], name: str = "pictures.parquet") -> str:
         def encoded(content: float | bytes) -> bytes:

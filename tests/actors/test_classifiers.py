@@ -59,9 +59,7 @@ def test_torchvision_model_by_bare_name() -> None:
 
 def test_torchvision_weights_that_expect_another_scale_get_it() -> None:
     assert build_classifier(Architecture.parse("googlenet:num_classes=2")).transform_input
-    assert not build_classifier(
-        Architecture.parse("googlenet:num_classes=2,transform_input=false")
-    ).transform_input
+    assert not build_classifier(Architecture.parse("googlenet:num_classes=2,transform_input=false")).transform_input
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -28,14 +28,10 @@ def test_parameter_count(text: str, parameters: int) -> None:
 
 @pytest.mark.shared_data
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no {PUBLISHED}")
-@pytest.mark.parametrize(
-    ("name", "text"), [("cifar_dncnn", "dncnn"), ("cifar_dncnn_wide", "dncnn:width=128")]
-)
+@pytest.mark.parametrize(("name", "text"), [("cifar_dncnn", "dncnn"), ("cifar_dncnn_wide", "dncnn:width=128")])
 def test_keys_and_shapes_are_the_published_ones(name: str, text: str) -> None:
     state = build_denoiser(Architecture.parse(text)).state_dict()
-    assert {key: list(tensor.shape) for key, tensor in state.items()} == json.loads(PUBLISHED.read_text())[
-        name
-    ]
+    assert {key: list(tensor.shape) for key, tensor in state.items()} == json.loads(PUBLISHED.read_text())[name]
 
 
 def test_untrained_it_returns_its_input() -> None:

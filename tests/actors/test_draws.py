@@ -22,7 +22,8 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def by_hand(image: np.ndarray, key: tuple[int, Role, int, int], draws: int, sigma: float) -> np.ndarray:
     """Noise from numpy's own streams, a matrix product, numpy's counting. The 8x8 image has one channel, so that the
-    order of its pixels in memory is the same in any layout."""
+    order of its pixels in memory is the same in any layout.
+    """
     seed, role, image_id, block = key
     generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(role, image_id, block))))
     noise = generator.standard_normal((draws, 64), dtype=np.float32)
@@ -36,7 +37,9 @@ def by_hand(image: np.ndarray, key: tuple[int, Role, int, int], draws: int, sigm
 def test_counts_are_those_of_an_independent_computation(role: Role, batch_size: int) -> None:
     images = pictures(5)
     unit = WorkUnit(0, role, 4, (11, 12, 13, 20, 21), 93)
-    drawn = draw(unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), seed=9, batch_size=batch_size, device=CPU)
+    drawn = draw(
+        unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), seed=9, batch_size=batch_size, device=CPU
+    )
     for place, image_id in enumerate(unit.image_ids):
         expected = by_hand(images[place], (9, role, image_id, 4), 93, 0.5)
         np.testing.assert_array_equal(drawn.counts[place], expected)

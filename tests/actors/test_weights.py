@@ -172,9 +172,7 @@ def test_mismatched_keys_are_named_with_what_the_file_is_for() -> None:
     with pytest.raises(Refusal) as refusal:
         load_weights(resnet20(), Weights(state, {"arch": "VGG16"}), "w.pth")
     message = str(refusal.value)
-    assert (
-        "weights w.pth do not fit CifarResNet: file misses conv1.weight, bn1.weight, bn1.bias and " in message
-    )
+    assert "weights w.pth do not fit CifarResNet: file misses conv1.weight, bn1.weight, bn1.bias and " in message
     assert "has unexpected conv.weight; has fc.weight 10x3 where the network has 10x64" in message
     assert message.endswith("they were made for 'VGG16'")
     assert "\n" not in message

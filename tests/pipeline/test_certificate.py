@@ -36,7 +36,7 @@ def test_lower_bound_equals_statsmodels_and_inverts_the_binomial_tail(count: int
     bound = lower_bound(count, n, alpha)
     theirs = proportion_confint(count, n, alpha=2 * alpha, method="beta")[0]
     assert bound == pytest.approx(0.0 if count == 0 else theirs, rel=1e-9, abs=1e-12)
-    if 0 < count:
+    if count > 0:
         # Clopper-Pearson by its definition: the p at which count or more successes have probability alpha.
         root = brentq(lambda p: binom.sf(count - 1, n, p) - alpha, 1e-12, 1 - 1e-12, xtol=1e-14)
         assert bound == pytest.approx(root, rel=1e-7)
@@ -114,13 +114,15 @@ def test_coverage_over_simulated_certifications(p: float, alpha: float) -> None:
 
 def test_certified_radius_is_below_the_true_one_in_whole_certifications() -> None:
     """Selection and estimation together, three classes: a wrong certificate is a radius above that of the true pA, or a
-    class that is not the smoothed classifier's."""
+    class that is not the smoothed classifier's.
+    """
     truth, noise, alpha, trials = np.array([0.25, 0.6, 0.15]), Gaussian(0.5), 0.01, 20_000
     generator = np.random.default_rng(5)
     selections, estimations = generator.multinomial(20, truth, trials), generator.multinomial(400, truth, trials)
     results = [certify_counts(s, e, noise, alpha) for s, e in zip(selections, estimations, strict=True)]
     wrong = sum(
-        r.prediction != ABSTAIN and (r.prediction != 1 or r.radius > 0.5 * norm.ppf(truth[r.prediction])) for r in results
+        r.prediction != ABSTAIN and (r.prediction != 1 or r.radius > 0.5 * norm.ppf(truth[r.prediction]))
+        for r in results
     )
     assert wrong <= binom.ppf(1 - 1e-6, trials, alpha)
     assert sum(r.prediction == 1 for r in results) > 0.5 * trials

@@ -139,9 +139,7 @@ def test_the_caption_says_what_the_certificates_promise():
 def test_the_caption_leaves_out_what_differs():
     runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
     assert caption(runs).startswith("test split, every 2nd")
-    assert caption(runs).endswith(
-        "n0=100, n=10000: each certificate holds with probability at least 1 - alpha"
-    )
+    assert caption(runs).endswith("n0=100, n=10000: each certificate holds with probability at least 1 - alpha")
 
 
 def test_the_figure_says_what_it_shows():
@@ -171,9 +169,9 @@ def test_no_two_lines_look_alike():
     sigmas = (0.12, 0.25, 0.5, 1.0)
     objectives = ("none", "mse", "stab", "clf", "stab+mse", "clf+mse", "a", "b", "c")
     runs = [
-        run_of(
-            f"{sigma}-{objective}", denoiser="dncnn" if objective != "none" else "none", objective=objective
-        ).assign(sigma=sigma)
+        run_of(f"{sigma}-{objective}", denoiser="dncnn" if objective != "none" else "none", objective=objective).assign(
+            sigma=sigma
+        )
         for sigma in sigmas
         for objective in objectives
     ]

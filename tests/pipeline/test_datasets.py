@@ -22,9 +22,7 @@ SHARED = Path(__file__).parents[2].parent / "shared/data"
 
 # Two rows of two RGB pixels: red, green; blue, and one whose channels differ.
 FOUR_PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
-FOUR_PIXELS_READ = np.array(
-    [[[1, 0], [0, 51 / 255]], [[0, 1], [0, 102 / 255]], [[0, 0], [1, 153 / 255]]], np.float32
-)
+FOUR_PIXELS_READ = np.array([[[1, 0], [0, 51 / 255]], [[0, 1], [0, 102 / 255]], [[0, 0], [1, 153 / 255]]], np.float32)
 
 
 def encoded(array, kind="PNG", **options):
@@ -226,9 +224,7 @@ def test_damaged_images_are_unreadable_and_their_neighbours_are_not(tmp_path):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
-@given(
-    place=st.integers(0, 900), byte=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"])
-)
+@given(place=st.integers(0, 900), byte=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"]))
 @pytest.mark.filterwarnings("ignore")
 def test_whatever_the_damage_there_are_pixels_or_a_reason(tmp_path, place, byte, kind):
     content = bytearray(encoded(flat_colour(77, 16, 16), kind))
@@ -319,9 +315,7 @@ def test_parquet_rows_grey_and_colour(tmp_path, image):
 def test_parquet_files_of_a_split_follow_each_other(tmp_path):
     for part in range(3):
         contents = [encoded(flat_colour(10 * part + i)) for i in range(5)]
-        write_parquet(
-            tmp_path / f"data/test-0000{part}-of-00003.parquet", contents, [part] * 5, rows_a_group=2
-        )
+        write_parquet(tmp_path / f"data/test-0000{part}-of-00003.parquet", contents, [part] * 5, rows_a_group=2)
     write_parquet(tmp_path / "data/test_matched.parquet", [b""], [9])
     dataset = open_dataset("parquet", tmp_path, "test")
     expected = [10 * part + i for part in range(3) for i in range(5)]
@@ -393,9 +387,7 @@ def test_torn_and_foreign_files_are_refused_by_name(tmp_path):
     words = write_parquet(tmp_path / "words.parquet", [b""], ["cat"])
     assert "label of" in refused("parquet", words, "test")
     assert "--split train" in refused("parquet", write_parquet(tmp_path / "train.parquet", [b""]), "test")
-    assert "no rows" in refused(
-        "parquet", write_parquet(tmp_path / "none.parquet", [], pa.array([], "int64")), "test"
-    )
+    assert "no rows" in refused("parquet", write_parquet(tmp_path / "none.parquet", [], pa.array([], "int64")), "test")
 
 
 def test_a_file_damaged_or_gone_after_opening(tmp_path):

@@ -14,10 +14,7 @@ from pipeline.report import FORMATS, csv, latex, markdown, read_certificates, su
 
 SCHEMA = pa.schema(
     [
-        *(
-            (name, pa.string())
-            for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")
-        ),
+        *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
         *((name, pa.string()) for name in ("noise", "norm")),
         ("sigma", pa.float64()),
         ("n0", pa.int64()),
@@ -122,9 +119,7 @@ def test_summary_by_hand(out):
         [4 / 8, 3 / 8, 2 / 8],
         [5 / 6, 4 / 6, 3 / 6],
     ]
-    np.testing.assert_allclose(
-        summary["ACR"], [(0.5 + 0.25 + 0.8 + 0.1) / 8, (0.6 + 0.3 + 0.8 + 0.1 + 0.75) / 6]
-    )
+    np.testing.assert_allclose(summary["ACR"], [(0.5 + 0.25 + 0.8 + 0.1) / 8, (0.6 + 0.3 + 0.8 + 0.1 + 0.75) / 6])
     assert list(summary["abstain"]) == [2 / 8, 1 / 6]
     assert list(summary["errors"]) == [1, 0]
     assert list(summary["rows"]) == [8, 6]
@@ -134,14 +129,9 @@ def test_summary_by_hand(out):
 def test_runs_are_ordered_by_dataset_classifier_sigma_and_denoiser(tmp_path):
     orders = [("a", "a", 1.0, "none"), ("a", "b", 0.5, "none"), ("a", "b", 0.5, "d"), ("b", "a", 0.1, "none")]
     for i, (dataset, classifier, sigma, denoiser) in enumerate(reversed(orders)):
-        write_run(
-            tmp_path, f"{i}", PLAIN, dataset=dataset, classifier=classifier, sigma=sigma, denoiser=denoiser
-        )
+        write_run(tmp_path, f"{i}", PLAIN, dataset=dataset, classifier=classifier, sigma=sigma, denoiser=denoiser)
     summary = summarize(read_certificates(tmp_path))
-    assert (
-        list(zip(*(summary[c] for c in ("dataset", "classifier", "sigma", "denoiser")), strict=True))
-        == orders
-    )
+    assert list(zip(*(summary[c] for c in ("dataset", "classifier", "sigma", "denoiser")), strict=True)) == orders
 
 
 @pytest.mark.parametrize(
@@ -260,11 +250,7 @@ def test_an_unlabelled_run_shows_shares_under_another_name(tmp_path):
     write_run(tmp_path, A, PLAIN, label=None, objective=None, denoiser="dncnn")
     rows = read_certificates(tmp_path)
     summary = summarize(rows, [0, 0.5])
-    assert (
-        summary.loc[0, ["r=0", "r=0.5"]].tolist()
-        == certified_share(rows, [0, 0.5]).tolist()
-        == [5 / 8, 3 / 8]
-    )
+    assert summary.loc[0, ["r=0", "r=0.5"]].tolist() == certified_share(rows, [0, 0.5]).tolist() == [5 / 8, 3 / 8]
     table = markdown(summary)
     assert "Columns r: certified (class unchecked) at that radius" in table
     assert "accuracy" not in table
@@ -275,9 +261,7 @@ def test_an_unlabelled_run_shows_shares_under_another_name(tmp_path):
 def test_runs_that_no_column_tells_apart_show_their_id(tmp_path):
     for run in (A, B):
         write_run(tmp_path, run, PLAIN)
-    assert [
-        row[0] for row in cells_of(markdown(summarize(read_certificates(tmp_path))).splitlines()[4:], "|")
-    ] == [
+    assert [row[0] for row in cells_of(markdown(summarize(read_certificates(tmp_path))).splitlines()[4:], "|")] == [
         A[:8],
         B[:8],
     ]

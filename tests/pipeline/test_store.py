@@ -106,9 +106,8 @@ def test_a_torn_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str
     (part,) = tmp_path.rglob(f"{kind}/**/part-*.parquet")
     whole = part.read_bytes()
     part.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Refusal, match=f"{part.name} is torn or not Parquet"):
-        with open_store(tmp_path) as again:
-            list(again.unfinished_blocks())
+    with pytest.raises(Refusal, match=f"{part.name} is torn or not Parquet"), open_store(tmp_path) as again:
+        list(again.unfinished_blocks())
     assert part.read_bytes() == whole[: len(whole) // 2]
     assert list(tmp_path.rglob("*.parquet")) != []
 
