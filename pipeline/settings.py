@@ -143,7 +143,8 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        first = next((e for e in errors if e["type"] != "missing"), errors[0])  # a wrong value before a missing one
         field = str(first["loc"][0]) if first["loc"] else "settings"
         flag = f"--{field.replace('_', '-')}"
         if first["type"] == "missing":

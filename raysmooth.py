@@ -1,0 +1,264 @@
+"""raysmooth: provable robustness for image classifiers, at cluster scale. The front door: commands, and Python."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any, Optional, Union, get_args, get_origin
+
+import pandas as pd
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+
+from actors.refusal import Refusal
+from pipeline.driver import carry_out
+from pipeline.metrics import labelled, percent
+from pipeline.procedures import PROCEDURES, Procedure
+from pipeline.report import FORMATS, read_certificates, summarize, write_report
+from pipeline.settings import SamplingSettings, checked
+from tune.demo import DemoSettings, run_demo
+from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.train import train_classifier, train_denoiser
+
+__all__ = [
+    "Refusal",
+    "certify",
+    "main",
+    "predict",
+    "read_certificates",
+    "summarize",
+    "train_classifier",
+    "train_denoiser",
+]
+
+app = typer.Typer(
+    help="Provable robustness for image classifiers: randomized and denoised smoothing on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+"""For whoever watches; results go to standard output."""
+
+INTERRUPTED = 130
+"""Typer's exit code for Ctrl-C."""
+
+train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+
+def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+    """Certify images with CERTIFY of Cohen et al. 2019, the classifier behind a denoiser if one is named.
+
+    Keyword arguments are those of `CertifySettings`, the flags of `raysmooth certify`; `config` is a YAML file of the
+    same. Returns one row an image: the rows that stand in `<out>/certificates`. Raises Refusal, in one line, for
+    settings that cannot work.
+
+    >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
+    """
+    return _carry_out(PROCEDURES["certify"], config, settings, progress)
+
+
+def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+    """Predict images with the smoothed classifier, PREDICT of Cohen et al. 2019; otherwise like `certify`, with the
+    settings of `PredictSettings` and rows in `<out>/predictions`.
+    """
+    return _carry_out(PROCEDURES["predict"], config, settings, progress)
+
+
+def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
+    return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)
+
+
+def flags_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of `model` as flags, and `--config`; it is called with the checked settings."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(config: str | None = None, **given: Any) -> None:
+            values = {name: value for name, value in given.items() if value is not None}
+            command(checked(model, values, config))
+
+        config = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
+        parameters = [_parameter("config", str, config)]
+        for name, field in model.model_fields.items():
+            owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
+            known = "Required." if field.is_required() else f"Default: {field.default}."
+            option = typer.Option(
+                help=f"{field.description} {known}"
+                if field.is_required() or field.default is not None
+                else field.description,
+                show_default=False,
+                rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
+            )
+            parameters.append(_parameter(name, _flag_type(field.annotation), option))
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__doc__ = command.__doc__
+        return wrapper
+
+    return decorate
+
+
+def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    annotation = Annotated[Optional[kind], option]  # noqa: UP045 -- `kind` is only known at run time
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flag_type(annotation: Any) -> Any:
+    """What a flag's text is read as: the field's own type, text for lists."""
+    if get_origin(annotation) in (Union, type(int | None)):
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return annotation if annotation in (int, float, bool, str) else str
+
+
+@app.command("certify")
+@flags_of(PROCEDURES["certify"].settings)
+def certify_command(settings: SamplingSettings) -> None:
+    """Certify images: how far can each be perturbed before the smoothed classifier's prediction may change?
+
+    **Examples**
+
+    `raysmooth certify --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
+
+    `raysmooth certify --dataset cifar10 --data-root data --skip 20 --classifier cifar_resnet110 --classifier-weights
+    resnet110.pth.tar --denoiser dncnn --denoiser-weights "dncnn-{sigma}.pth.tar" --sigma 0.12,0.25,0.5,1.0`
+
+    The same command again continues where it was stopped.
+    """
+    rows = carry_out(PROCEDURES["certify"], [settings])
+    _print_summary(rows)
+    _print_errors(rows, Path(settings.out) / PROCEDURES["certify"].folder)
+
+
+@app.command("predict")
+@flags_of(PROCEDURES["predict"].settings)
+def predict_command(settings: SamplingSettings) -> None:
+    """Predict images with the smoothed classifier, or abstain.
+
+    **Example**
+
+    `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
+    """
+    rows = carry_out(PROCEDURES["predict"], [settings])
+    for sigma, run in rows.groupby("sigma"):
+        right = f"{percent(run['correct'].mean(), len(run))} % right, " if labelled(run) else ""
+        abstained = percent(run["abstain"].mean(), len(run))
+        print(
+            f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"
+        )
+    _print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
+
+
+@train.command("classifier")
+@flags_of(TrainClassifierSettings)
+def train_classifier_command(settings: TrainClassifierSettings) -> None:
+    """Train a base classifier.
+
+    **Example**
+
+    `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
+    """
+    train_classifier(settings)
+
+
+@train.command("denoiser")
+@flags_of(TrainDenoiserSettings)
+def train_denoiser_command(settings: TrainDenoiserSettings) -> None:
+    """Train a denoiser to stand in front of a classifier that stays as it is.
+
+    **Example**
+
+    `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
+    --out mse.safetensors`
+    """
+    train_denoiser(settings)
+
+
+@app.command("report")
+def report_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    format_: Annotated[str, typer.Option("--format", help=f"What to print: {', '.join(FORMATS)}.")] = "text",
+    radii: Annotated[
+        str | None, typer.Option(help="Radii of the table, such as 0,0.25,0.5.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Where the files go. Default: OUT/report.", show_default=False)
+    ] = None,
+) -> None:
+    """Report certificates: a table, as text, Markdown, LaTeX and CSV, and certification curves as PNG and PDF.
+
+    **Example**
+
+    `raysmooth report results --radii 0,0.25,0.5,0.75,1.0 --format markdown`
+    """
+    render = FORMATS[format_]
+    grid = _radii(radii) if radii is not None else None
+    summary = summarize(read_certificates(out), grid)
+    files = write_report(out, grid, folder)
+    render(summary, Console())
+    notes.print(f"written: {', '.join(str(file) for file in files)}")
+
+
+@app.command("demo")
+@flags_of(DemoSettings)
+def demo_command(settings: DemoSettings) -> None:
+    """Denoised smoothing in miniature: train, certify and report on handwritten digits, in a few minutes.
+
+    A denoiser in front of a classifier that was never trained for noise makes it certifiably robust, and one trained
+    for that classifier more so: the main claim of Salman et al. 2020, on scikit-learn's bundled images.
+
+    **Example**
+
+    `raysmooth demo`
+    """
+    began = monotonic()
+    rows = run_demo(settings)
+    _print_summary(rows)
+    files = {file.name: file for file in write_report(settings.out)}
+    notes.print(f"certificates: {Path(settings.out) / 'certificates'}  (pandas.read_parquet)")
+    notes.print(f"certification curves: {files['curves.png']}")
+    notes.print(f"in all {monotonic() - began:.0f} s")
+
+
+def _print_summary(rows: pd.DataFrame) -> None:
+    notes.print()
+    FORMATS["text"](summarize(rows), Console())
+    print()
+
+
+def _print_errors(rows: pd.DataFrame, where: Path) -> None:
+    """Say how many images failed, and end with code 1 if all did."""
+    failed = rows[rows["status"] == "error"]
+    if len(failed):
+        first = failed.iloc[0]
+        notes.print(f"{len(failed)} of {len(rows)} images are error rows; image {first.image_id}: {first.error}")
+    notes.print(f"rows: {where}  (pandas.read_parquet)")
+    if len(failed) == len(rows):
+        raise typer.Exit(1)
+
+
+def _radii(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise Refusal(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
+
+
+def main() -> None:
+    """The `raysmooth` command. Exit codes: 0 done, 1 all images failed, 2 refused or stopped, 130 interrupted."""
+    try:
+        app()
+    except Refusal as refusal:
+        print(f"raysmooth: {refusal}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "raysmooth: interrupted; what was finished is on disk, the same command goes on from there", file=sys.stderr
+        )
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

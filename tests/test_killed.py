@@ -1,0 +1,156 @@
+"""Drivers that are really killed: what is on disk stays, and the same command goes on from there."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import REPOSITORY
+
+TOTAL_DRAWS = 60 * 540
+
+
+def start(out: Path, environment: dict[str, str], *more: str, seconds: float = 0.06) -> subprocess.Popen[str]:
+    """`raysmooth certify` of 60 digits in a process, and process group, of its own."""
+    flags = f"--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2 --out {out}"
+    classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
+    command = [sys.executable, str(REPOSITORY / "raysmooth.py"), "certify", *flags.split(), *classifier, *more]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=REPOSITORY,
+    )
+
+
+def rows_on_disk(out: Path) -> int:
+    return sum(len(pd.read_parquet(part)) for part in out.glob("certificates/*/part-*.parquet"))
+
+
+def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while rows_on_disk(out) == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def result(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows and counts, in the order of what they are; the counts with the session that wrote them."""
+    rows = pd.read_parquet(out / "certificates").sort_values("image_id", ignore_index=True).drop(columns="seconds")
+    parts = [pd.read_parquet(part).assign(session=part.name.split("-")[1]) for part in out.glob("runs/*/counts/*")]
+    counts = pd.concat(parts).sort_values(["image_id", "role", "block"], ignore_index=True).drop(columns="seconds")
+    return rows, counts.assign(labels=counts.labels.map(list), counts=counts.counts.map(list))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, ray_cluster: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    process = start(out, ray_cluster)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    rows, counts = result(out)
+    assert counts.draws.sum() == TOTAL_DRAWS
+    return rows, counts
+
+
+def check(out: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame], sessions: int) -> None:
+    """Equal to the undisturbed run, row for row, and no unit was stored twice."""
+    rows, counts = result(out)
+    pd.testing.assert_frame_equal(rows, undisturbed[0])
+    pd.testing.assert_frame_equal(counts.drop(columns="session"), undisturbed[1].drop(columns="session"))
+    assert counts.session.nunique() == sessions
+
+
+def replicas_of(address: str) -> list[psutil.Process]:
+    """Replica processes on this machine that belong to the Ray at `address`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if process.info["cmdline"] and "ray::Replica" in process.info["cmdline"][0]:
+            found.append(process)
+    return found
+
+
+def test_sigkill_of_the_driver_then_the_same_command(
+    tmp_path: Path, ray_cluster: dict[str, str], undisturbed: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    process = start(tmp_path, ray_cluster)
+    wait_for_rows(tmp_path, process)
+    process.kill()
+    process.wait()
+    finished, (_, counts) = rows_on_disk(tmp_path), result(tmp_path)
+    assert 0 < finished < 60
+    again = start(tmp_path, ray_cluster)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    check(tmp_path, undisturbed, sessions=2)
+    # Only what was missing was drawn: the first session's counts still stand, unrepeated.
+    (_, after) = result(tmp_path)
+    first = after[after.session.isin(counts.session)]
+    assert len(first) == len(counts)
+    assert 0 < counts.draws.sum() < TOTAL_DRAWS
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the driver", "to the whole process group"])
+def test_ctrl_c(
+    tmp_path: Path, ray_cluster: dict[str, str], undisturbed: tuple[pd.DataFrame, pd.DataFrame], to_all: bool
+) -> None:
+    before = {process.pid for process in replicas_of(ray_cluster["RAY_ADDRESS"])}
+    process = start(tmp_path, ray_cluster)
+    wait_for_rows(tmp_path, process)
+    assert {p.pid for p in replicas_of(ray_cluster["RAY_ADDRESS"])} - before
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("raysmooth: interrupted; what was finished is on disk")
+    assert 0 < rows_on_disk(tmp_path) < 60
+    deadline = time.monotonic() + 20
+    while left := {p.pid for p in replicas_of(ray_cluster["RAY_ADDRESS"])} - before:
+        assert time.monotonic() < deadline, f"replicas {left} were not released"
+        time.sleep(0.1)
+    again = start(tmp_path, ray_cluster)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    check(tmp_path, undisturbed, sessions=2)
+
+
+def test_sigterm_leaves_what_was_finished(tmp_path: Path, ray_cluster: dict[str, str]) -> None:
+    process = start(tmp_path, ray_cluster)
+    wait_for_rows(tmp_path, process)
+    drawn = len(result(tmp_path)[1])
+    time.sleep(1)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, None), errors
+    assert len(result(tmp_path)[1]) > drawn  # what had not been flushed yet was, on the way out
+
+
+def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = start(tmp_path, environment, "--address", "local", "--max", "10", seconds=0.0)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert rows_on_disk(tmp_path) == 10
+    left = [
+        p for p in psutil.process_iter(["environ", "cmdline"]) if p.info["environ"] and str(tmp_path) in str(p.info)
+    ]
+    assert left == []
+
+
+def test_more_replicas_than_fit_are_refused_where_nobody_adds_nodes(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = start(tmp_path, environment, "--address", "local", "--gpus-per-replica", "1")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 2
+    assert "do not fit this machine's 0 GPUs: write --gpus-per-replica 0" in errors
