@@ -39,8 +39,9 @@ class BaseClassifier(Protocol):
 class BaseClassifierSpec:
     """All that a worker needs to build a base classifier: names and paths, never tensors.
 
-    `import_path` holds folders where the user's own `module:callable` may live. The two fingerprints, once known,
-    are what the files on another machine must turn out to hold.
+    `import_path` holds folders where the user's own `module:callable`, and weights given by relative paths, may live
+    if they are not where the worker runs. The two fingerprints, once known, are what the files on another machine
+    must turn out to hold.
     """
 
     classifier: str
@@ -95,7 +96,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     sys.path.extend(folder for folder in spec.import_path if folder not in sys.path)
     architecture = Architecture.parse(spec.classifier)
     classifier = build_classifier(architecture)
-    weights = _classifier_weights(architecture, classifier, spec.classifier_weights)
+    weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
     if weights is not None:
         load_weights(classifier, weights, str(spec.classifier_weights))
     preprocess = spec.preprocess or default_preprocess(architecture)
@@ -143,6 +144,13 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
     return loaded.model.num_classes
 
 
+def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
+    """`path` as it is where that exists (a job's working directory is another on every node), else below a folder."""
+    if path is None or os.path.exists(path):
+        return path
+    return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
+
+
 def _classifier_weights(architecture: Architecture, classifier: Any, path: str | None) -> Weights | None:
     """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
     which comes with whatever it carries.
@@ -181,7 +189,7 @@ def _load_denoiser(spec: BaseClassifierSpec) -> tuple[torch.nn.Module | None, st
     if spec.denoiser_weights is None:
         build()  # an unknown name is the more useful complaint
         raise Refusal(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
-    weights = read_weights(spec.denoiser_weights)
+    weights = read_weights(_located(spec.denoiser_weights, spec.import_path) or "")
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Architecture.parse(carded).name == architecture.name:
         # The card knows the depth, width and channels that were trained; nobody should have to repeat them.

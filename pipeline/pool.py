@@ -28,8 +28,9 @@ WINDOW = 3
 BLAME = 3
 """Deaths with nothing else in hand after which a unit is given up."""
 
-HOPELESS = 12
-"""Deaths in a row, of any replicas, without a finished unit in between, after which the run stops."""
+HOPELESS = 4
+"""Deaths in a row for each replica, without a finished unit in between, after which the run stops. More than BLAME: one
+image may have units in every replica's hand."""
 
 INLINE_BYTES = 100_000
 """Smaller images travel inside the call, larger ones once through the object store."""
@@ -94,6 +95,7 @@ class Pool:
         self._identity: ReplicaIdentity | None = None
         self._again: deque[_Errand] = deque()
         self._deaths_in_a_row = 0
+        self._size = size
         self._members = [self._start() for _ in range(size)]
 
     def wait_ready(self) -> ReplicaIdentity:
@@ -215,8 +217,8 @@ class Pool:
         ray.kill(member.handle)
         if not self._members:
             raise Refusal(
-                f"stopped: no replica of the run's kind is left ({self._identity.device}, torch {self._identity.torch}): "
-                "run the command again where there is one"
+                f"stopped: no replica is left of the run's kind ({self._identity.device}, "
+                f"torch {self._identity.torch}): run the command again where there is one"
             )
 
     def _bury(self, member: _Member, error: RayActorError) -> Iterator[Outcome]:
@@ -224,9 +226,9 @@ class Pool:
         self._members.remove(member)
         ray.kill(member.handle)  # unreachable is not always dead: two must not hold one GPU
         self._deaths_in_a_row += 1
-        if self._deaths_in_a_row >= HOPELESS:
+        if self._deaths_in_a_row >= HOPELESS * self._size:
             raise Refusal(
-                f"stopped: {HOPELESS} replicas died in a row and no work unit was finished in between; "
+                f"stopped: {self._deaths_in_a_row} replicas died in a row and no work unit was finished in between; "
                 f"the last: {_line(error)}"
             ) from error
         where = f"on {member.identity.node}" if member.identity else "while starting"

@@ -41,7 +41,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     return code, captured.out, captured.err
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: Any) -> None:
         raise AssertionError("Ray was started")
@@ -84,6 +84,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
         ({"denoiser": "dncnn"}, "denoiser 'dncnn' has no weights: give --denoiser-weights"),
         ({"denoiser-weights": "digits.safetensors"}, "without a denoiser: write --denoiser dncnn too"),
         ({"denoiser": "dncnn", "denoiser-weights": "lenet.safetensors"}, "do not fit DnCNN"),
+        ({"out": "s3://bucket/results"}, "--out s3://bucket/results: results go to a local folder so far"),
         ({"config": "nowhere.yaml"}, "--config nowhere.yaml: No such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),
         (

@@ -15,11 +15,20 @@ from conftest import REPOSITORY
 TOTAL_DRAWS = 60 * 540
 
 
-def start(out: Path, environment: dict[str, str], *more: str, seconds: float = 0.06) -> subprocess.Popen[str]:
+def start(out: Path, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
     """`raysmooth certify` of 60 digits in a process, and process group, of its own."""
-    flags = f"--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2 --out {out}"
+    flags = "--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2"
     classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
-    command = [sys.executable, str(REPOSITORY / "raysmooth.py"), "certify", *flags.split(), *classifier, *more]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "raysmooth.py"),
+        "certify",
+        *flags.split(),
+        "--out",
+        str(out),
+        *classifier,
+        *more,
+    ]
     return subprocess.Popen(
         command,
         env=environment,
@@ -72,13 +81,17 @@ def check(out: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame], sessions: i
     assert counts.session.nunique() == sessions
 
 
-def replicas_of(address: str) -> list[psutil.Process]:
-    """Replica processes on this machine that belong to the Ray at `address`."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if process.info["cmdline"] and "ray::Replica" in process.info["cmdline"][0]:
-            found.append(process)
-    return found
+def replica_pids() -> set[int]:
+    """Replica processes on this machine, whoever's they are."""
+    named = psutil.process_iter(["cmdline"])
+    return {process.pid for process in named if (process.info["cmdline"] or [""])[0].startswith("ray::Replica")}
+
+
+def name_of(pid: int) -> str:
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
 
 
 def test_sigkill_of_the_driver_then_the_same_command(
@@ -105,10 +118,10 @@ def test_sigkill_of_the_driver_then_the_same_command(
 def test_ctrl_c(
     tmp_path: Path, ray_cluster: dict[str, str], undisturbed: tuple[pd.DataFrame, pd.DataFrame], to_all: bool
 ) -> None:
-    before = {process.pid for process in replicas_of(ray_cluster["RAY_ADDRESS"])}
+    before = replica_pids()
     process = start(tmp_path, ray_cluster)
     wait_for_rows(tmp_path, process)
-    assert {p.pid for p in replicas_of(ray_cluster["RAY_ADDRESS"])} - before
+    assert replica_pids() - before
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -116,7 +129,7 @@ def test_ctrl_c(
     assert errors.splitlines()[-1].startswith("raysmooth: interrupted; what was finished is on disk")
     assert 0 < rows_on_disk(tmp_path) < 60
     deadline = time.monotonic() + 20
-    while left := {p.pid for p in replicas_of(ray_cluster["RAY_ADDRESS"])} - before:
+    while left := replica_pids() - before:
         assert time.monotonic() < deadline, f"replicas {left} were not released"
         time.sleep(0.1)
     again = start(tmp_path, ray_cluster)
@@ -138,6 +151,7 @@ def test_sigterm_leaves_what_was_finished(tmp_path: Path, ray_cluster: dict[str,
 
 def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    before = set(psutil.pids())
     process = start(tmp_path, environment, "--address", "local", "--max", "10", seconds=0.0)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors

@@ -1,4 +1,4 @@
-"""The demo: the main claim of denoised smoothing (Salman et al. 2020) in miniature, on real images, with no download."""
+"""The demo: the main claim of denoised smoothing (Salman et al. 2020) in miniature, on images that need no download."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
 """What training minimises: one row an objective.
 
-Every model here maps pixels, in [0, 1] units, so a classifier has its normalisation inside, and noise is added
-before it.
+Every model here maps pixels, in [0, 1] units: a classifier has its normalisation inside, after the noise.
 """
 
 from collections.abc import Callable
@@ -21,7 +20,7 @@ Noise: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class ClassifierObjective:
-    """`loss(classifier, images, labels, noise)` is a scalar; `labels` is int64 (B,), `classifier` gives logits."""
+    """`loss(classifier, images, labels, noise)` is a scalar; labels are int64 (B,), `classifier` gives logits."""
 
     loss: Callable[[Model, torch.Tensor, torch.Tensor, Noise], torch.Tensor]
     needs_sigma: bool
@@ -30,12 +29,12 @@ class ClassifierObjective:
 
 @dataclass(frozen=True)
 class DenoiserObjective:
-    """`loss(denoiser, classifier, images, noise)` is a scalar; `classifier` is frozen, in eval mode, gives logits.
+    """`loss(denoiser, classifier, images, labels, noise)` is a scalar; the classifier is frozen, gives logits.
 
     `starts_from` names the objective whose weights training begins with; None begins with fresh ones.
     """
 
-    loss: Callable[[Model, Model, torch.Tensor, Noise], torch.Tensor]
+    loss: Callable[[Model, Model, torch.Tensor, torch.Tensor, Noise], torch.Tensor]
     needs_classifier: bool
     summary: str
     starts_from: str | None = None
@@ -51,14 +50,20 @@ def gaussian_loss(classifier: Model, images: torch.Tensor, labels: torch.Tensor,
     return cross_entropy(classifier(images + noise(images)), labels)
 
 
-def mse_loss_of(denoiser: Model, classifier: Model, images: torch.Tensor, noise: Noise) -> torch.Tensor:
-    """Mean over pixels of (D(x + delta) - x)^2 (Salman et al. 2020, equation 4)."""
+def reconstruction_loss(
+    denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
+) -> torch.Tensor:
+    """Mean over images and pixels of (D(x + delta) - x)^2 (Salman et al. 2020, equation 4)."""
     return mse_loss(denoiser(images + noise(images)), images)
 
 
-def stability_loss(denoiser: Model, classifier: Model, images: torch.Tensor, noise: Noise) -> torch.Tensor:
-    """CE(F(D(x + delta)), f(x)) (Salman et al. 2020, equation 5): f(x) is the classifier's own hard prediction on
-    the clean image, so no labels are needed."""
+def stability_loss(
+    denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
+) -> torch.Tensor:
+    """CE(F(D(x + delta)), f(x)) (Salman et al. 2020, equation 5).
+
+    f(x) is the classifier's own hard prediction on the clean image, so no labels are needed.
+    """
     with torch.no_grad():
         targets = classifier(images).argmax(dim=1)
     return cross_entropy(classifier(denoiser(images + noise(images))), targets)
@@ -75,7 +80,7 @@ CLASSIFIER_OBJECTIVES: Table[ClassifierObjective] = Table(
 DENOISER_OBJECTIVES: Table[DenoiserObjective] = Table(
     "denoiser objective",
     {
-        "mse": DenoiserObjective(mse_loss_of, False, "nearness to the clean image"),
+        "mse": DenoiserObjective(reconstruction_loss, False, "nearness to the clean image"),
         "stab": DenoiserObjective(stability_loss, True, "the classifier's prediction stays what it was"),
         "stab+mse": DenoiserObjective(stability_loss, True, "stab, from mse's weights", starts_from="mse"),
     },
