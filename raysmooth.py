@@ -253,11 +253,10 @@ def main() -> None:
     except Refusal as refusal:
         print(f"raysmooth: {refusal}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "raysmooth: interrupted; what was finished is on disk, the same command goes on from there", file=sys.stderr
-        )
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            notes.print("raysmooth: interrupted; what was finished is on disk, the same command goes on from there")
+        raise
 
 
 if __name__ == "__main__":
