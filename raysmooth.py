@@ -16,8 +16,9 @@ from actors.refusal import Refusal
 from pipeline.driver import carry_out
 from pipeline.metrics import labelled, percent
 from pipeline.procedures import PROCEDURES, Procedure
-from pipeline.report import FORMATS, read_certificates, summarize, write_report
+from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
+from pipeline.tables import FORMATS
 from tune.demo import DemoSettings, run_demo
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 from tune.train import train_classifier, train_denoiser

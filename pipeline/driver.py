@@ -59,17 +59,21 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
 
 def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -> None:
     bars = [_add_bar(progress, ledger) for ledger in ledgers]
-    first = True
+    started, draws, first = monotonic(), 0, True
     for outcome in pool.draw(_all_units(ledgers), lambda unit: ledgers[unit.run].wants(unit)):
         ledger = ledgers[outcome.unit.run]
         finished = ledger.finished
         ledger.take(outcome)
+        draws += outcome.unit.total_draws
         progress.advance(bars[ledger.index], ledger.finished - finished, outcome.unit.total_draws)
         if first and ledger.finished:
             first = False
             progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
         _refuse_too_many_errors(ledgers)
     _refuse_too_many_errors(ledgers)
+    images, seconds = sum(ledger.finished for ledger in ledgers), monotonic() - started
+    rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
+    progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
     for ledger in ledgers:
         if ledger.images_left != ledger.finished:  # a lost row would be the worst kind of wrong answer
             raise AssertionError(
