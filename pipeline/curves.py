@@ -16,7 +16,6 @@ from pipeline.wording import caption, describe_runs, run_labels, run_names, vari
 
 # Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow, too faint for a line.
 _PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
 
 

@@ -23,7 +23,6 @@ from pipeline.tables import csv, latex, markdown
 from pipeline.wording import LABELLED, SETTINGS, describe_runs
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"}
-
 _MOST_RADII = 7
 """Radii in a default table: what fits, with the rest, into a terminal of 100 columns."""
 

@@ -1,36 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from certificate_rows import FACTS
 from matplotlib.colors import to_hex
 
 from actors.refusal import Refusal
-from pipeline.curves import (
-    LABELLED,
-    UNLABELLED,
-    caption,
-    certification_curve,
-    describe_runs,
-    draw_curves,
-    run_labels,
-)
+from pipeline.curves import certification_curve, draw_curves
 from pipeline.metrics import certified_accuracy, certified_share
+from pipeline.wording import LABELLED, UNLABELLED
 
-FACTS = {
-    "dataset": "digits",
-    "split": "test",
-    "index_set": "every 2nd of 400 (200 images)",
-    "classifier": "digits_cnn",
-    "denoiser": "none",
-    "objective": "none",
-    "noise": "gaussian",
-    "norm": "l2",
-    "sigma": 0.5,
-    "n0": 100,
-    "n": 10_000,
-    "alpha": 0.001,
-    "images": 200,
-}
-DNCNN = "dncnn:channels=1,depth=5,width=16"
+SETTINGS = {**FACTS, "index_set": "every 2nd of 400 (200 images)", "sigma": 0.5, "images": 200}
 
 
 def run_of(run_id, seed=0, rows=200, labels=True, **facts):
@@ -40,7 +19,7 @@ def run_of(run_id, seed=0, rows=200, labels=True, **facts):
     table = pd.DataFrame(
         {
             "run_id": run_id,
-            **FACTS,
+            **SETTINGS,
             **facts,
             "image_id": 2 * np.arange(rows),
             "abstain": abstain,
@@ -51,10 +30,6 @@ def run_of(run_id, seed=0, rows=200, labels=True, **facts):
     )
     table.loc[0, ["abstain", "correct", "radius", "status"]] = [False, False, None, "error"]
     return table
-
-
-def labels_of(*runs):
-    return run_labels(describe_runs(pd.concat(runs, ignore_index=True)))
 
 
 @pytest.mark.parametrize(("labels", "measure"), [(True, certified_accuracy), (False, certified_share)])
@@ -84,62 +59,11 @@ def test_a_run_that_only_abstains_is_a_point_at_zero():
     draw_curves(rows)
 
 
-def test_labels_tell_objectives_and_sigmas_apart():
-    assert labels_of(
-        run_of("a" * 16, denoiser=DNCNN, objective="stab+mse"),
-        run_of("b" * 16, sigma=0.25),
-        run_of("c" * 16),
-        run_of("d" * 16, denoiser=DNCNN, objective=None),
-        run_of("e" * 16, denoiser=DNCNN, objective="mse", rows=120),
-    ) == [
-        "no denoiser, sigma 0.25",
-        "no denoiser, sigma 0.5",
-        "dncnn, sigma 0.5",
-        "MSE denoiser, sigma 0.5 (unfinished: 120 of 200)",
-        "STAB+MSE denoiser, sigma 0.5",
-    ]
-
-
-def test_labels_name_whatever_else_differs():
-    assert labels_of(run_of("a" * 16, n=1000), run_of("b" * 16)) == [
-        "n=1000, no denoiser",
-        "n=10000, no denoiser",
-    ]
-    assert labels_of(
-        run_of("a" * 16, denoiser="dncnn:depth=5", objective="mse"),
-        run_of("b" * 16, denoiser="dncnn:depth=17", objective="mse"),
-    ) == ["MSE dncnn:depth=17", "MSE dncnn:depth=5"]
-
-
-def test_runs_that_no_column_tells_apart_are_named_by_their_id():
-    assert labels_of(run_of("a" * 16), run_of("b" * 16)) == [
-        "no denoiser, run aaaaaaaa",
-        "no denoiser, run bbbbbbbb",
-    ]
-
-
-def test_labelled_and_unlabelled_runs_are_told_apart():
+def test_the_axis_says_what_is_measured():
     runs = [run_of("a" * 16), run_of("b" * 16, labels=False, dataset="faces")]
-    assert labels_of(*runs) == ["digits, no denoiser", "faces, no denoiser, class unchecked"]
     assert draw_curves(pd.concat(runs)).axes[0].get_ylabel() == "certified"
     assert draw_curves(runs[0]).axes[0].get_ylabel() == LABELLED
     assert draw_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED
-
-
-def test_the_caption_says_what_the_certificates_promise():
-    denoised = run_of("b" * 16, denoiser=DNCNN, objective="mse", sigma=1.0)
-    runs = describe_runs(pd.concat([run_of("a" * 16), denoised]))
-    assert caption(runs) == (
-        "digits, test split, every 2nd of 400 (200 images), classifier digits_cnn, gaussian noise, l2 norm, "
-        f"denoiser {DNCNN}, n0=100, n=10000, alpha=0.001: "
-        "each certificate holds with probability at least 0.999"
-    )
-
-
-def test_the_caption_leaves_out_what_differs():
-    runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
-    assert caption(runs).startswith("test split, every 2nd")
-    assert caption(runs).endswith("n0=100, n=10000: each certificate holds with probability at least 1 - alpha")
 
 
 def test_the_figure_says_what_it_shows():
@@ -178,11 +102,6 @@ def test_no_two_lines_look_alike():
     lines = draw_curves(pd.concat(runs)).axes[0].lines
     looks = {(to_hex(line.get_color()), str(line.get_linestyle()), str(line._dash_pattern)) for line in lines}
     assert len(looks) == len(sigmas) * len(objectives)
-
-
-def test_a_run_with_two_values_of_a_setting_is_refused():
-    with pytest.raises(Refusal, match=r"run a{16} has rows of more than one sigma"):
-        draw_curves(pd.concat([run_of("a" * 16), run_of("a" * 16, sigma=1.0)]))
 
 
 def test_no_rows_are_refused():

@@ -1,16 +1,12 @@
-import io
-import re
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
+from certificate_rows import BETTER, DENOISED, PLAIN, A, B, rows_of
 
 from actors.refusal import Refusal
-from pipeline.metrics import certified_accuracy, certified_share
-from pipeline.report import FORMATS, csv, latex, markdown, read_certificates, summarize, write_report
+from pipeline.report import read_certificates, summarize, write_report
 
 SCHEMA = pa.schema(
     [
@@ -34,46 +30,10 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-FACTS = {
-    "dataset": "digits",
-    "split": "test",
-    "index_set": "every 50th of 400 (8 images)",
-    "classifier": "digits_cnn",
-    "denoiser": "none",
-    "objective": "none",
-    "noise": "gaussian",
-    "norm": "l2",
-    "sigma": 0.25,
-    "n0": 100,
-    "n": 10_000,
-    "alpha": 0.001,
-    "images": 8,
-}
-DENOISED = {"denoiser": "dncnn:channels=1,depth=5,width=16", "objective": "stab+mse"}
-A, B = "0123456789012345", "fedcba9876543210"  # the first is all digits: it must stay text
-
-# (prediction, radius) of eight images whose label is 1; -1 abstains, None is an error row.
-PLAIN = [(1, 0.5), (1, 0.25), (1, 0.8), (1, 0.1), (2, 0.75), (-1, 0.0), (-1, 0.0), (None, None)]
-BETTER = [(1, 0.6), (1, 0.3), (1, 0.8), (1, 0.1), (1, 0.75), (-1, 0.0), (1, 0.05), (1, 0.3)]
 
 
 def write_run(out, run_id, outcomes, label=1, parts=2, schema=SCHEMA, **facts):
-    rows = [
-        {
-            **FACTS,
-            **facts,
-            "image_id": 50 * i,
-            "label": label,
-            "prediction": prediction,
-            "abstain": prediction == -1,
-            "correct": False if prediction is None else None if label is None else prediction == label,
-            "radius": radius,
-            "seconds": 0.1,
-            "status": "error" if prediction is None else "ok",
-            "error": "unreadable" if prediction is None else None,
-        }
-        for i, (prediction, radius) in enumerate(outcomes)
-    ]
+    rows = rows_of(outcomes, label, **facts)
     folder = out / "certificates" / f"run_id={run_id}"
     folder.mkdir(parents=True)
     for part in range(parts):
@@ -87,16 +47,6 @@ def out(tmp_path):
     write_run(tmp_path, A, PLAIN)
     write_run(tmp_path, B, BETTER[:6], **DENOISED)
     return tmp_path
-
-
-def printed(summary, width, **console):
-    file = io.StringIO()
-    FORMATS["text"](summary, Console(file=file, width=width, **console))
-    return file.getvalue()
-
-
-def cells_of(table, separator):
-    return [[cell.strip() for cell in line.strip().strip(separator).split(separator)] for line in table]
 
 
 def test_rows_come_back_with_their_run(out):
@@ -160,113 +110,6 @@ def test_impossible_radii_are_refused(out, radius):
         summarize(read_certificates(out), [0, radius])
 
 
-def test_the_csv_has_everything_in_full_precision(out):
-    rows = read_certificates(out)
-    summary = summarize(rows)
-    back = pd.read_csv(io.StringIO(csv(summary)), dtype={"run_id": str})
-    pd.testing.assert_frame_equal(back, summary, check_dtype=False)
-    for run in (A, B):
-        expected = certified_accuracy(rows[rows["run_id"] == run], [0, 0.25, 0.5, 0.75])
-        shares = back.set_index("run_id").loc[run, ["r=0", "r=0.25", "r=0.5", "r=0.75"]]
-        np.testing.assert_array_equal(shares.to_numpy(float), expected)
-
-
-HEADING = ["denoiser", "objective", "sigma", "finished", "r=0", "r=0.25", "r=0.5", "ACR", "abstain", "errors"]
-BODY = [
-    ["none", "none", "0.25", "all", "50.0", "37.5", "25.0", "0.206", "25.0", "1"],
-    [
-        "dncnn",
-        "stab+mse",
-        "0.25",
-        "6 of 8",
-        "83.3",
-        "66.6",
-        "50.0",
-        "0.424",
-        "16.6",
-        "0",
-    ],  # 0.425 is 0.42499...
-]
-
-
-def test_the_markdown_table_says_the_same(out):
-    lines = markdown(summarize(read_certificates(out), [0, 0.25, 0.5])).splitlines()
-    assert lines[0].startswith("digits, test split, every 50th of 400 (8 images), classifier digits_cnn")
-    heading, _, *body = cells_of(lines[2:], "|")
-    assert heading == HEADING
-    assert body == BODY
-
-
-def test_the_latex_table_says_the_same_and_is_escaped(out):
-    lines = latex(summarize(read_certificates(out), [0, 0.25, 0.5])).splitlines()
-    assert r"\toprule" in lines
-    (caption,) = [line for line in lines if line.startswith(r"\caption")]
-    assert r"classifier digits\_cnn" in caption
-    heading, *body = cells_of([line.removesuffix(r"\\") for line in lines if line.endswith(r"\\")], "&")
-    assert heading == HEADING
-    assert body == BODY
-
-
-def test_latex_escapes_what_a_user_may_call_things(tmp_path):
-    for run, classifier in ((A, "a_b&c%d"), (B, "plain")):
-        write_run(tmp_path, run, PLAIN, classifier=classifier, dataset=r"50%_{x}#$~^\y")
-    table = latex(summarize(read_certificates(tmp_path)))
-    assert r"a\_b\&c\%d" in table
-    caption = table[table.index(r"\caption") :].splitlines()[0]
-    assert r"50\%\_\{x\}\#\$\textasciitilde{}\textasciicircum{}\textbackslash{}y" in caption
-
-
-def test_markdown_escapes_the_bar(tmp_path):
-    for run, classifier in ((A, "a|b"), (B, "plain")):
-        write_run(tmp_path, run, PLAIN, classifier=classifier)
-    table = markdown(summarize(read_certificates(tmp_path)))
-    assert len({re.sub(r"\\\|", "", line).count("|") for line in table.splitlines()[2:]}) == 1
-
-
-@pytest.mark.parametrize("width", [110, 80])
-def test_the_terminal_table_fits_and_loses_nothing(out, width):
-    lines = printed(summarize(read_certificates(out), [0, 0.25, 0.5]), width).splitlines()
-    assert max(map(len, lines)) <= width
-    rule = next(i for i, line in enumerate(lines) if line.startswith("──"))
-    assert lines[rule - 1].split() == [*HEADING[:5], "0.25", "0.5", *HEADING[7:]]
-    assert [re.split(r"(?<!of) +(?!of)", line.strip()) for line in lines[rule + 1 :]] == BODY
-
-
-def test_too_narrow_a_terminal_cuts_no_number(out):
-    summary = summarize(read_certificates(out), [0, 0.25, 0.5])
-    assert " ".join(BODY[1]) in re.sub(" +", " ", printed(summary, 40))
-
-
-def test_the_terminal_marks_the_best_of_the_finished_runs(tmp_path):
-    write_run(tmp_path, A, PLAIN)
-    write_run(tmp_path, B, BETTER, **DENOISED)
-    write_run(tmp_path, "c" * 16, [(1, 0.9)], **{**DENOISED, "objective": "clf"})  # ahead, but unfinished
-    summary = summarize(read_certificates(tmp_path), [0, 0.8, 2])
-    marked = re.findall(r"\x1b\[1m *([\d.]+)", printed(summary, 110, force_terminal=True).split("──")[-1])
-    assert marked == ["12.5", "87.5", "12.5"]  # at 0.8 both runs, at 2 none
-
-
-def test_an_unlabelled_run_shows_shares_under_another_name(tmp_path):
-    write_run(tmp_path, A, PLAIN, label=None, objective=None, denoiser="dncnn")
-    rows = read_certificates(tmp_path)
-    summary = summarize(rows, [0, 0.5])
-    assert summary.loc[0, ["r=0", "r=0.5"]].tolist() == certified_share(rows, [0, 0.5]).tolist() == [5 / 8, 3 / 8]
-    table = markdown(summary)
-    assert "Columns r: certified (class unchecked) at that radius" in table
-    assert "accuracy" not in table
-    (cells,) = cells_of(table.splitlines()[4:], "|")
-    assert cells == ["dncnn", "unknown", "0.25", "62.5", "37.5", "-", "25.0", "1"]
-
-
-def test_runs_that_no_column_tells_apart_show_their_id(tmp_path):
-    for run in (A, B):
-        write_run(tmp_path, run, PLAIN)
-    assert [row[0] for row in cells_of(markdown(summarize(read_certificates(tmp_path))).splitlines()[4:], "|")] == [
-        A[:8],
-        B[:8],
-    ]
-
-
 def test_a_report_is_five_files(out):
     written = write_report(out)
     assert [path.name for path in written] == [
@@ -286,19 +129,6 @@ def test_a_report_can_go_elsewhere(out, tmp_path):
     written = write_report(out, radii=[0.1], folder=tmp_path / "paper" / "figures")
     assert {path.parent for path in written} == {tmp_path / "paper" / "figures"}
     assert "r=0.1" in pd.read_csv(written[2])
-
-
-@pytest.mark.parametrize("name", ["markdown", "latex", "csv"])
-def test_other_formats_are_printed_as_they_are(out, name):
-    summary = summarize(read_certificates(out))
-    file = io.StringIO()
-    FORMATS[name](summary, Console(file=file, width=30))
-    assert file.getvalue() == {"markdown": markdown, "latex": latex, "csv": csv}[name](summary)
-
-
-def test_an_unknown_format_is_refused():
-    with pytest.raises(Refusal, match="unknown report format 'markdwn': did you mean 'markdown'"):
-        FORMATS["markdwn"]
 
 
 def refusal(out):

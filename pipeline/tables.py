@@ -1,0 +1,136 @@
+"""A summary of runs as a table: for a terminal, a README, a paper, a program."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from actors.table import Table
+from pipeline.metrics import floored, percent
+from pipeline.wording import caption, differing, short_denoisers, twins
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """A GitHub table of what `summarize` returned, below its caption; numbers rounded down."""
+    printed = _printed(summary)
+    table = printed.replace("[|]", r"\\|", regex=True).to_markdown(
+        index=False, disable_numparse=True, colalign=[_side(column) for column in printed.columns.astype(str)]
+    )
+    return f"{_caption(summary)}\n\n{table}\n"
+
+
+def latex(summary: pd.DataFrame) -> str:
+    """The same for a paper, a `table` environment; needs the package booktabs."""
+    printed = _printed(summary)
+    return printed.to_latex(
+        index=False,
+        escape=True,
+        caption=_caption(summary).translate(_LATEX),  # pandas escapes cells and headings, but no caption
+        column_format="".join(_side(column)[0] for column in printed.columns.astype(str)),
+        position="t",
+    )
+
+
+def csv(summary: pd.DataFrame) -> str:
+    """All columns of `summarize`, in full precision, null as nothing. Read its run_id as text."""
+    return summary.to_csv(index=False, lineterminator="\n")
+
+
+def text(summary: pd.DataFrame, console: Console) -> None:
+    """Print the same to a terminal; at each radius the best finished run on the same images is bold."""
+    printed, best = _printed(summary), _best(summary)
+    styles = pd.DataFrame("", printed.index, printed.columns)
+    styles[best.columns] = best.replace({True: "bold", False: ""})
+    columns = printed.columns.astype(str)
+    repeated = columns.isin(best.columns[1:])  # "r=" stands above the first radius only
+    for gap in (2, 1):
+        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
+        for column, bare in zip(columns, repeated, strict=True):
+            heading = column.removeprefix("r=") if bare else column
+            table.add_column(heading, justify=_side(column), no_wrap=True)
+        for cells, look in zip(printed.to_numpy(), styles.to_numpy(), strict=True):
+            table.add_row(*map(Text, cells, look))
+        table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+        if table.width <= console.width:
+            break
+    lines = Text(_caption(summary)).wrap(console, console.width)
+    for line in lines:
+        line.rstrip()  # rich leaves the blank at which it broke a line
+    console.print(*lines, "", sep="\n")
+    # A number that is cut off is a wrong number: in too narrow a terminal the lines run over instead.
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")
+
+
+def _as_is(render: Callable[[pd.DataFrame], str]) -> Callable[[pd.DataFrame, Console], None]:
+    return lambda summary, console: console.out(render(summary), highlight=False, end="")
+
+
+FORMATS: Table[Callable[[pd.DataFrame, Console], None]] = Table(
+    "report format", {"text": text, "markdown": _as_is(markdown), "latex": _as_is(latex), "csv": _as_is(csv)}
+)
+"""How a summary is printed to a console, by the name of the format."""
+
+_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "errors"}
+
+_LATEX = str.maketrans(
+    {c: rf"\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
+def _side(column: str) -> Literal["left", "right"]:
+    return "right" if column in _NUMBERS or column.startswith("r=") else "left"
+
+
+def _printed(summary: pd.DataFrame) -> pd.DataFrame:
+    """A table's cells as text: what the caption does not say already, numbers rounded down."""
+    runs = summary.set_index("run_id")
+    printed = runs[[column for column in differing(runs) if column != "sigma"]].astype(str)
+    if twins(runs).any():
+        printed["run"] = runs.index.str[:8]
+    printed["denoiser"] = short_denoisers(runs)
+    printed["objective"] = runs["objective"].astype(object).where(runs["objective"].notna(), "unknown")
+    printed["sigma"] = runs["sigma"].astype(str)
+    if len(set(runs["measure"])) > 1:
+        printed["measure"] = runs["measure"]
+    if (runs["rows"] < runs["images"]).any():
+        done = runs["rows"].astype(str) + " of " + runs["images"].astype(str)
+        printed["finished"] = done.where(runs["rows"] < runs["images"], "all")
+    for column in _radii_of(runs):
+        printed[column] = [percent(share, of) for share, of in zip(runs[column], runs["rows"], strict=True)]
+    printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
+    printed["abstain"] = [percent(share, of) for share, of in zip(runs["abstain"], runs["rows"], strict=True)]
+    if runs["errors"].any():
+        printed["errors"] = runs["errors"].astype(str)
+    return printed.reset_index(drop=True)
+
+
+def _caption(summary: pd.DataFrame) -> str:
+    measures = summary["measure"].unique()
+    measure = measures[0] if len(measures) == 1 else "the measure"
+    errors = "" if summary["errors"].any() else " No image failed."
+    return (
+        f"{caption(summary.set_index('run_id'), without={'sigma'})}. Columns r: {measure} at that radius, in "
+        f"percent. Percentages and ACR are rounded down.{errors}"
+    )
+
+
+def _best(summary: pd.DataFrame) -> pd.DataFrame:
+    """Which shares are the best of several at their radius; bool, a column a radius.
+
+    An unfinished run is left out: its images so far may be the easy ones.
+    """
+    shares = summary[_radii_of(summary)].where(summary["rows"] >= summary["images"])
+    same_images = ["dataset", "split", "index_set", "norm", "measure"]
+    rivals = shares.groupby([summary[column] for column in same_images])
+    return (shares == rivals.transform("max")) & (rivals.transform("count") > 1) & (shares > 0)
+
+
+def _radii_of(summary: pd.DataFrame) -> list[str]:
+    return [column for column in summary.columns.astype(str) if column.startswith("r=")]

@@ -1,0 +1,53 @@
+"""Certificate rows of small runs, such as a report is made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+FACTS: dict[str, Any] = {
+    "dataset": "digits",
+    "split": "test",
+    "index_set": "every 50th of 400 (8 images)",
+    "classifier": "digits_cnn",
+    "denoiser": "none",
+    "objective": "none",
+    "noise": "gaussian",
+    "norm": "l2",
+    "sigma": 0.25,
+    "n0": 100,
+    "n": 10_000,
+    "alpha": 0.001,
+    "images": 8,
+}
+DENOISED = {"denoiser": "dncnn:channels=1,depth=5,width=16", "objective": "stab+mse"}
+A, B = "0123456789012345", "fedcba9876543210"  # the first is all digits: it must stay text
+
+# (prediction, radius) of eight images whose label is 1; -1 abstains, None is an error row.
+PLAIN = [(1, 0.5), (1, 0.25), (1, 0.8), (1, 0.1), (2, 0.75), (-1, 0.0), (-1, 0.0), (None, None)]
+BETTER = [(1, 0.6), (1, 0.3), (1, 0.8), (1, 0.1), (1, 0.75), (-1, 0.0), (1, 0.05), (1, 0.3)]
+
+
+def rows_of(outcomes: Sequence[tuple[Any, Any]], label: int | None = 1, **facts: Any) -> list[dict[str, Any]]:
+    """A run's rows, one for each (prediction, radius), as they are written."""
+    return [
+        {
+            **FACTS,
+            **facts,
+            "image_id": 50 * i,
+            "label": label,
+            "prediction": prediction,
+            "abstain": prediction == -1,
+            "correct": False if prediction is None else None if label is None else prediction == label,
+            "radius": radius,
+            "seconds": 0.1,
+            "status": "error" if prediction is None else "ok",
+            "error": "unreadable" if prediction is None else None,
+        }
+        for i, (prediction, radius) in enumerate(outcomes)
+    ]
+
+
+def run_of(run_id: str, outcomes: Sequence[tuple[Any, Any]] = PLAIN, **options: Any) -> pd.DataFrame:
+    """The same as they are read back."""
+    return pd.DataFrame(rows_of(outcomes, **options)).assign(run_id=run_id)

@@ -1,0 +1,73 @@
+import pandas as pd
+import pytest
+from certificate_rows import DENOISED, PLAIN, run_of
+
+from actors.refusal import Refusal
+from pipeline.wording import LABELLED, UNLABELLED, caption, describe_runs, run_labels
+
+DNCNN = DENOISED["denoiser"]
+
+
+def labels_of(*runs):
+    return run_labels(describe_runs(pd.concat(runs, ignore_index=True)))
+
+
+def test_labels_tell_objectives_and_sigmas_apart():
+    assert labels_of(
+        run_of("a" * 16, **DENOISED),
+        run_of("b" * 16, sigma=0.12),
+        run_of("c" * 16),
+        run_of("d" * 16, denoiser=DNCNN, objective=None),
+        run_of("e" * 16, PLAIN[:5], denoiser=DNCNN, objective="mse"),
+    ) == [
+        "no denoiser, sigma 0.12",
+        "no denoiser, sigma 0.25",
+        "dncnn, sigma 0.25",
+        "MSE denoiser, sigma 0.25 (unfinished: 5 of 8)",
+        "STAB+MSE denoiser, sigma 0.25",
+    ]
+
+
+def test_labels_name_whatever_else_differs():
+    assert labels_of(run_of("a" * 16, n=1000), run_of("b" * 16)) == [
+        "n=1000, no denoiser",
+        "n=10000, no denoiser",
+    ]
+    assert labels_of(
+        run_of("a" * 16, denoiser="dncnn:depth=5", objective="mse"),
+        run_of("b" * 16, denoiser="dncnn:depth=17", objective="mse"),
+    ) == ["MSE dncnn:depth=17", "MSE dncnn:depth=5"]
+
+
+def test_runs_that_no_column_tells_apart_are_named_by_their_id():
+    assert labels_of(run_of("a" * 16), run_of("b" * 16)) == [
+        "no denoiser, run aaaaaaaa",
+        "no denoiser, run bbbbbbbb",
+    ]
+
+
+def test_labelled_and_unlabelled_runs_are_told_apart():
+    runs = [run_of("a" * 16), run_of("b" * 16, label=None, dataset="faces")]
+    assert labels_of(*runs) == ["digits, no denoiser", "faces, no denoiser, class unchecked"]
+    assert list(describe_runs(pd.concat(runs))["measure"]) == [LABELLED, UNLABELLED]
+
+
+def test_the_caption_says_what_the_certificates_promise():
+    denoised = run_of("b" * 16, denoiser=DNCNN, objective="mse", sigma=1.0)
+    runs = describe_runs(pd.concat([run_of("a" * 16), denoised]))
+    assert caption(runs) == (
+        "digits, test split, every 50th of 400 (8 images), classifier digits_cnn, gaussian noise, l2 norm, "
+        f"denoiser {DNCNN}, n0=100, n=10000, alpha=0.001: "
+        "each certificate holds with probability at least 0.999"
+    )
+
+
+def test_the_caption_leaves_out_what_differs():
+    runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
+    assert caption(runs).startswith("test split, every 50th")
+    assert caption(runs).endswith("n0=100, n=10000: each certificate holds with probability at least 1 - alpha")
+
+
+def test_a_run_with_two_values_of_a_setting_is_refused():
+    with pytest.raises(Refusal, match=r"run a{16} has rows of more than one sigma"):
+        describe_runs(pd.concat([run_of("a" * 16), run_of("a" * 16, sigma=1.0)]))
