@@ -2,10 +2,12 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -48,29 +50,49 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     # Ray's coming default, and ours: an actor without GPUs is not blinded to them, its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
-    local = address == "local"
+    named = address or os.environ.get("RAY_ADDRESS")
+    found = named or _this_machines_cluster()
+    local = found in (None, "local")
     try:
-        if not local:
-            try:
-                join(address=address or "auto")
-            except ConnectionError as error:
-                if address is not None or "RAY_ADDRESS" in os.environ:
-                    where = address or os.environ["RAY_ADDRESS"]
-                    raise Refusal(
-                        f"no Ray cluster answers at {where}: check --address, or write --address local"
-                    ) from error
-                local = True
         if local:
             join(address="local", include_dashboard=False)
-    except AuthenticationError as error:
+        else:
+            _refuse_silence(str(found))
+            join(address=found)
+    except (ConnectionError, AuthenticationError) as error:
         raise Refusal(
-            "the Ray cluster asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token) "
-            f"to the cluster's ({' '.join(str(error).split())[:120]})"
+            f"the Ray cluster at {found} does not let us in: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
+            "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
         ) from error
     try:
         yield _cluster(local)
     finally:
         ray.shutdown()
+
+
+def _this_machines_cluster() -> str | None:
+    """The cluster that `ray start` has joined this machine to, if it is still there (ray.init's own convention)."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        found = note.read_text().strip()
+        _refuse_silence(found)
+    except (OSError, Refusal):
+        return None
+    return found or None
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises Refusal where nothing listens at host:port: ray.init would go on trying for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):  # "auto" and the like, which Ray resolves
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise Refusal(
+            f"no Ray cluster answers at {address} ({error.strerror or error}): check --address and RAY_ADDRESS, "
+            "or write --address local"
+        ) from error
 
 
 def settle_replicas(
