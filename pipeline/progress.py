@@ -1,8 +1,8 @@
 """Progress a person can read: bars on a terminal, a line now and then in a log."""
 
-import sys
 from time import monotonic
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -24,24 +24,48 @@ class _Rates(ProgressColumn):
         return Text(f"{images:,.1f} images/s {draws:,.0f} draws/s", style="cyan")
 
 
-class Progress:
-    """One bar a run. `show=False` (a notebook, a test) is silent. A context."""
+class Display:
+    """Bars on a terminal's standard error, lines in a log; `show=False` (a notebook, a test) is silent. A context.
 
-    def __init__(self, show: bool = True) -> None:
+    `columns` of rich's progress display; a bar fills the width, time left comes last.
+    """
+
+    def __init__(self, show: bool, *columns: ProgressColumn) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._show = show
         self._live = show and self._console.is_terminal
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[images]:,}/{task.fields[of]:,} images"),
-            _Rates(),
+            *columns,
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
             disable=not self._live,
             speed_estimate_period=20,
             expand=True,
         )
+
+    def note(self, text: str) -> None:
+        """Something a person watching should know, above the bars."""
+        if self._show:
+            self._console.print(text, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class Progress(Display):
+    """One bar a run."""
+
+    def __init__(self, show: bool = True) -> None:
+        images = TextColumn("{task.fields[images]:,}/{task.fields[of]:,} images")
+        super().__init__(show, images, _Rates())
         self._last_line = monotonic()
 
     def add(self, label: str, images: int, images_done: int, draws_per_image: int, draws_left: int) -> TaskID:
@@ -60,21 +84,6 @@ class Progress:
         if self._show and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
             self.note(self._line(task))
-
-    def note(self, text: str) -> None:
-        """Something a person watching should know, above the bars."""
-        if self._show:
-            self._console.print(text, soft_wrap=True)
-
-    def __enter__(self) -> "Progress":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-        sys.stderr.flush()
 
     @staticmethod
     def _line(task: Task) -> str:
