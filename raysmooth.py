@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """For whoever watches; results go to standard output."""
 
 INTERRUPTED = 130
@@ -144,7 +144,7 @@ def predict_command(settings: SamplingSettings) -> None:
     """
     rows = carry_out(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):
-        right = f"{percent(run['correct'].mean(), len(run))} % right, " if labelled(run) else ""
+        right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run))
         print(
             f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"

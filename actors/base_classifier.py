@@ -66,6 +66,10 @@ class DenoisedClassifier(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         answer = self.classifier(self.normalize(self.denoiser(batch)))
+        if len(answer) != len(batch):
+            raise Refusal(
+                f"the classifier gives {len(answer)} answers for {len(batch)} images: it must give one for each"
+            )
         if answer.ndim == 1 and not answer.is_floating_point():
             return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
         if answer.ndim != 2:
@@ -99,7 +103,8 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
     if weights is not None:
         load_weights(classifier, weights, str(spec.classifier_weights))
-    preprocess = spec.preprocess or default_preprocess(architecture)
+    carded = weights.card.get("preprocess") if weights is not None else None
+    preprocess = spec.preprocess or carded or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = _load_denoiser(spec)
     found = replace(
         spec,
@@ -123,10 +128,12 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:
-    """Classify one image (C, H, W) and return the number of classes; raises Refusal if the classifier rejects it."""
+    """Classify two copies of one image (C, H, W) and return the number of classes; raises Refusal if the classifier
+    rejects them, or cannot tell two classes apart.
+    """
     try:
         with torch.inference_mode():
-            loaded.model(image.unsqueeze(0).contiguous(memory_format=torch.channels_last))
+            loaded.model(torch.stack([image, image]).contiguous(memory_format=torch.channels_last))
     except Refusal:
         raise
     except Exception as error:
@@ -140,6 +147,11 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
         raise Refusal(
             f"classifier '{loaded.spec.classifier}' answers with labels but does not say how many there are: "
             "give the object an attribute num_classes"
+        )
+    if loaded.model.num_classes < 2:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' has one class: smoothing needs two or more logits an image "
+            "(of a single logit z make two, 0 and z)"
         )
     return loaded.model.num_classes
 
@@ -175,7 +187,12 @@ def _classifier_weights(architecture: Architecture, classifier: Any, path: str |
                     f"--classifier-weights {path}: neither a file nor one of {architecture}'s weight sets "
                     f"({', '.join(published.__members__)})"
                 )
-            return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
+            try:
+                return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
+            except OSError as error:
+                raise Refusal(
+                    f"--classifier-weights {path}: cannot be fetched ({error}): give a file instead"
+                ) from None
     return read_weights(path)
 
 

@@ -11,6 +11,7 @@ import torch
 from actors.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
 from actors.draws import UnitCounts, WorkUnit, draw
 from actors.noise import NoiseFamily
+from actors.refusal import Refusal
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,20 @@ class Sampling:
 
 @dataclass(frozen=True)
 class ReplicaIdentity:
-    """Where a replica runs. `device` and `torch` decide the last bits of logits, so they belong to a run;
-    `node` and `pid` are for whoever must find the process.
+    """Where a replica runs. `device` and `torch` decide the last bits of logits, and `numpy` the noise on a CPU, so
+    they belong to a run; `node` and `pid` are for whoever must find the process.
     """
 
     device: str
     torch: str
+    numpy: str
     node: str
     pid: int
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What replicas of one run have in common."""
+        return self.device, f"torch {self.torch}", f"numpy {self.numpy}"
 
 
 class Replica:
@@ -46,12 +53,19 @@ class Replica:
         # cuBLAS reads this when it starts; without it its results may differ from call to call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # float32 is what the manifest says: TF32, torch's default for convolutions, keeps 10 of its 23 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
         self._samplings = samplings
         self._device = torch.device(device)
         self._models: dict[BaseClassifierSpec, DenoisedClassifier] = {}
 
     def identity(self) -> ReplicaIdentity:
-        return ReplicaIdentity(device_kind(self._device), torch.__version__, os.uname().nodename, os.getpid())
+        """What this replica is; raises Refusal where it was given a GPU that torch cannot use."""
+        node = os.uname().nodename
+        if self._device.type == "cuda" and not torch.cuda.is_available():
+            raise Refusal(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
+        return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
     def draw(self, unit: WorkUnit, *images: np.ndarray) -> UnitCounts:
         """Draw one unit; `images` in the order of its image ids. Raises Refusal if the weights here do not fit."""

@@ -50,8 +50,12 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     # Ray's coming default, and ours: an actor without GPUs is not blinded to them, its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
+    # Units that were in flight when a run is stopped have failures that nobody will ask for.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     named = address or os.environ.get("RAY_ADDRESS")
-    found = named or _this_machines_cluster()
+    found = _this_machines_cluster() if named in (None, "auto") else named
+    if named == "auto" and found is None:
+        raise Refusal("--address auto: this machine is in no Ray cluster: write --address local, or HOST:PORT")
     local = found in (None, "local")
     try:
         if local:
@@ -64,6 +68,8 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
             f"the Ray cluster at {found} does not let us in: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
             "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
         ) from error
+    except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, an address that is none
+        raise Refusal(f"Ray at {found or 'local'}: {' '.join(str(error).split())[:300]}") from error
     try:
         yield _cluster(local)
     finally:
@@ -84,8 +90,8 @@ def _this_machines_cluster() -> str | None:
 def _refuse_silence(address: str) -> None:
     """Raises Refusal where nothing listens at host:port: ray.init would go on trying for many minutes."""
     host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()):  # "auto" and the like, which Ray resolves
-        return
+    if "://" in address or not (host and port.isdigit()):
+        raise Refusal(f"--address {address}: write HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or local")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
@@ -104,16 +110,16 @@ def settle_replicas(
     """
     gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus > 0 else 0.0)
     resources = ReplicaResources(cpus_per_replica, gpus)
+    fit = int(cluster.cpus // cpus_per_replica)
     if gpus > 0:
-        fit = int(cluster.gpus) * int(1 / gpus) if gpus < 1 else int(cluster.gpus // gpus)
-    else:
-        fit = int(cluster.cpus // cpus_per_replica)
+        fit = min(fit, int(cluster.gpus) * int(1 / gpus) if gpus < 1 else int(cluster.gpus // gpus))
     wanted = replicas if replicas is not None else max(1, fit)
     if cluster.local and wanted > fit:
-        has = f"{cluster.gpus:g} GPUs" if gpus > 0 else f"{cluster.cpus:g} CPU cores"
-        each = f"--gpus-per-replica {gpus:g}" if gpus > 0 else f"--cpus-per-replica {cpus_per_replica}"
-        instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if gpus > 0 else "--cpus-per-replica 1")
-        raise Refusal(f"{wanted} replicas with {each} do not fit this machine's {has}: write {instead}")
+        has = f"{cluster.gpus:g} GPUs and {cluster.cpus:g} CPU cores"
+        each = f"--gpus-per-replica {gpus:g} and --cpus-per-replica {cpus_per_replica}"
+        no_gpu = gpus > cluster.gpus
+        instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if no_gpu else "--cpus-per-replica 1")
+        raise Refusal(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
     return max(1, min(wanted, units)), resources
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 from rich.progress import TaskID
 
 from actors.draws import WorkUnit
-from actors.refusal import Refusal
 from pipeline.cluster import connected, settle_replicas
 from pipeline.ledger import Ledger
 from pipeline.pool import Pool
@@ -17,7 +16,7 @@ from pipeline.procedures import Procedure
 from pipeline.progress import Progress
 from pipeline.run import prepare
 from pipeline.settings import SamplingSettings
-from pipeline.store import RunStore, read_rows, refuse_foreign_parts
+from pipeline.store import RunStore, read_rows, refuse_foreign_parts, refuse_unwritable
 
 
 def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
@@ -34,6 +33,7 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     began = monotonic()
     runs = [run for job in jobs for run in prepare(procedure, job)]
     for out in {run.settings.out for run in runs}:
+        refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
     with Progress(show_progress) as progress, connected(settings.address, settings.verbose) as cluster:
         units = sum(len(run.index_set) * run.plan.blocks_per_image for run in runs)
@@ -69,16 +69,11 @@ def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -
         if first and ledger.finished:
             first = False
             progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
-        _refuse_too_many_errors(ledgers)
-    _refuse_too_many_errors(ledgers)
     images, seconds = sum(ledger.finished for ledger in ledgers), monotonic() - started
     rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
     progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
     for ledger in ledgers:
-        if ledger.images_left != ledger.finished:  # a lost row would be the worst kind of wrong answer
-            raise AssertionError(
-                f"run {ledger.run_id}: {ledger.images_left} images to do, {ledger.finished} rows written"
-            )
+        ledger.conclude()
 
 
 def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:
@@ -91,13 +86,3 @@ def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     images = len(run.index_set)
     label = f"{what if what != 'none' else 'no denoiser'}, sigma {run.noise.scale:g}"
     return progress.add(label, images, images - ledger.images_left, run.plan.draws_per_image, ledger.draws_left)
-
-
-def _refuse_too_many_errors(ledgers: list[Ledger]) -> None:
-    for ledger in ledgers:
-        limit = ledger.run.settings.max_errors
-        if ledger.errors > limit:
-            raise Refusal(
-                f"stopped: {ledger.errors} images ended as error rows (--max-errors {limit}); "
-                f"the first: {ledger.first_error}"
-            )

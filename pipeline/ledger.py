@@ -4,11 +4,13 @@ be drawn. It holds no more than the images in flight, however large the data set
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from actors.draws import WorkUnit
 from actors.noise import Role
+from actors.refusal import Refusal
 from pipeline.datasets import UnreadableImage
 from pipeline.pool import Outcome
 from pipeline.run import Run
@@ -35,18 +37,25 @@ class _Tally:
 class Ledger:
     """Turns a run into units to draw, and their outcomes into rows.
 
-    `finished` and `errors` count this session's rows; `first_error` is for a person.
+    `finished` and `errors` count this session's rows. Error rows are held back until `conclude`: what fails in a run
+    that is then stopped (a disk gone for a minute, a sick GPU) is tried again by the next session.
     """
 
     def __init__(self, index: int, run: Run, store: RunStore) -> None:
         self.index, self.run, self.run_id, self._store = index, run, store.run_id, store
-        self.finished = self.errors = 0
-        self.first_error: str | None = None
+        self.finished = 0
+        self.errors: list[dict[str, Any]] = []
         self.images_left = len(run.index_set) - len(store.finished)
         self._open: dict[int, _Tally] = {}
         drawn_before = 0
         for block in store.unfinished_blocks():
-            self._open.setdefault(block.image_id, _Tally()).add(block)
+            tally = self._open.setdefault(block.image_id, _Tally())
+            if (block.role, block.block) in tally.blocks:
+                raise Refusal(
+                    f"the counts of run {store.run_id} hold block {block.block} of image {block.image_id} twice: "
+                    f"move the copied part out of {store.counts_folder}"
+                )
+            tally.add(block)
             drawn_before += block.draws
         self.draws_left = self.images_left * run.plan.draws_per_image - drawn_before
 
@@ -77,6 +86,13 @@ class Ledger:
             tally.add(block)
             self._finish_if_complete(image_id)
         self._store.flush_when_due()
+
+    def conclude(self) -> None:
+        """The run has come to its end: write its error rows, and make sure that every image has its row."""
+        for row in self.errors:
+            self._store.add_row(row)
+        if self.images_left != self.finished:  # a lost row would be the worst kind of wrong answer
+            raise AssertionError(f"run {self.run_id}: {self.images_left} images to do, {self.finished} rows made")
 
     def wants(self, unit: WorkUnit) -> bool:
         """Whether the unit still brings anything: not once all its images have their rows."""
@@ -119,22 +135,32 @@ class Ledger:
             return
         if tally.invalid:
             draws = self.run.plan.draws_per_image
-            self._finish_as_error(image_id, f"logits are NaN or infinite in {tally.invalid} of {draws} draws")
+            what = "no valid answer (logits NaN or infinite, or a label outside the classes)"
+            self._finish_as_error(image_id, f"{what} in {tally.invalid} of {draws} draws")
             return
+        for role, draws in self.run.plan.draws.items():
+            if tally.counts[role].sum() != draws:
+                raise Refusal(
+                    f"the stored {role.name.lower()} counts of image {image_id} add up to {tally.counts[role].sum()}, "
+                    f"not {draws}: move {self._store.counts_folder} away and run the command again"
+                )
         row = self.run.procedure.finished_row(
             self.run.facts, image_id, tally.label, tally.counts, self.run.noise, tally.seconds
         )
-        self._finish(image_id, row)
-
-    def _finish_as_error(self, image_id: int, reason: str) -> None:
-        self.errors += 1
-        self.first_error = self.first_error or f"image {image_id}: {reason}"
-        tally = self._open[image_id]
-        self._finish(
-            image_id, self.run.procedure.error_row(self.run.facts, image_id, tally.label, reason, tally.seconds)
-        )
-
-    def _finish(self, image_id: int, row: dict[str, object]) -> None:
         self._store.add_row(row)
         del self._open[image_id]
         self.finished += 1
+
+    def _finish_as_error(self, image_id: int, reason: str) -> None:
+        tally = self._open.pop(image_id)
+        row = self.run.procedure.error_row(self.run.facts, image_id, tally.label, reason, tally.seconds)
+        self.errors.append(row)
+        self._store.finished.add(image_id)
+        self.finished += 1
+        limit = self.run.settings.max_errors
+        if len(self.errors) > limit:
+            first = self.errors[0]
+            raise Refusal(
+                f"stopped: {len(self.errors)} images failed (--max-errors {limit}); "
+                f"the first, image {first['image_id']}: {first['error']}"
+            )

@@ -5,6 +5,7 @@ elsewhere, the same draws since their streams belong to the unit. Units that wer
 and run alone from then on, so that a unit is blamed only for deaths with nothing else in hand.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from actors.draws import UnitCounts, WorkUnit
 from actors.refusal import Refusal
@@ -28,12 +29,24 @@ WINDOW = 3
 BLAME = 3
 """Deaths with nothing else in hand after which a unit is given up."""
 
-HOPELESS = 4
-"""Deaths in a row for each replica, without a finished unit in between, after which the run stops. More than BLAME: one
-image may have units in every replica's hand."""
+ATTEMPTS = 2
+"""Replicas on which a unit may raise an exception before it is given up."""
+
+HOPELESS = 8
+"""Deaths and exceptions in a row for each replica, without a unit finished in between or blamed for its deaths, after
+which the run stops. Well above BLAME: one image may have units in every replica's hand."""
+
+PATIENCE = 600.0
+"""Seconds to wait for a replica where there is none: an autoscaler may need minutes for a node."""
+
+TELL = 15.0
+"""How often, in seconds, whoever watches hears of that."""
 
 INLINE_BYTES = 100_000
 """Smaller images travel inside the call, larger ones once through the object store."""
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ class _Errand:
     unit: WorkUnit
     images: list[Any]
     blamed: int = 0
+    raised: int = 0
     suspect: bool = False
 
 
@@ -94,21 +108,18 @@ class Pool:
         self._samplings, self._resources, self._note = samplings, resources, note
         self._identity: ReplicaIdentity | None = None
         self._again: deque[_Errand] = deque()
-        self._deaths_in_a_row = 0
+        self._failures_in_a_row = 0
+        self._alone_since = self._told = monotonic()
         self._size = size
         self._members = [self._start() for _ in range(size)]
 
     def wait_ready(self) -> ReplicaIdentity:
         """The identity of the first replica that is up; the others must be of its kind."""
-        told = monotonic()
         while self._identity is None:
             ready, _ = ray.wait([member.asked for member in self._members], timeout=1.0)
             for reference in ready:
                 self._receive_identity(reference)
-            if self._identity is None and monotonic() - told > 15:
-                told = monotonic()
-                needs = f"{self._resources.gpus:g} GPU" if self._resources.gpus else f"{self._resources.cpus} CPU"
-                self._note(f"waiting for a first replica ({needs} each; cluster: {_free_resources()} free)")
+            self._mind_the_wait()
         return self._identity
 
     def draw(
@@ -130,6 +141,7 @@ class Pool:
                 return
             waiting = [reference for member in self._members for reference in (*member.hand, *self._unanswered(member))]
             ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
+            self._mind_the_wait()
             if ready:  # and whatever else has come in meanwhile
                 ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
             for reference in ready:
@@ -172,8 +184,15 @@ class Pool:
                     self._again.remove(suspect)
                     self._send(member, suspect)
                 continue
-            while len(member.hand) < WINDOW and (errand := left.next()) is not None:
+            while len(member.hand) < WINDOW and (errand := self._next_innocent() or left.next()) is not None:
                 self._send(member, errand)
+
+    def _next_innocent(self) -> _Errand | None:
+        """A unit that only waited behind one that raised."""
+        errand = next((errand for errand in self._again if not errand.suspect), None)
+        if errand is not None:
+            self._again.remove(errand)
+        return errand
 
     def _send(self, member: _Member, errand: _Errand) -> None:
         member.hand[member.handle.draw.remote(errand.unit, *errand.images)] = errand
@@ -187,61 +206,101 @@ class Pool:
             return
         try:
             drawn = ray.get(reference)
-        except RayActorError as error:
+        except RayTaskError as error:
+            yield from self._doubt(member, member.hand.pop(reference), self._reason(error))
+            return
+        except RayError as error:  # died, killed for its memory, its node or its answer lost
             yield from self._bury(member, error)
             return
-        except RayTaskError as error:
-            errand = member.hand.pop(reference)
-            yield Outcome(errand.unit, None, self._reason(error))
-            return
-        self._deaths_in_a_row = 0
+        self._failures_in_a_row = 0
         yield Outcome(member.hand.pop(reference).unit, drawn)
 
     def _receive_identity(self, reference: Any) -> None:
         member = next(m for m in self._members if m.asked == reference)
         try:
             identity = ray.get(reference)
-        except RayActorError as error:
+        except RayTaskError as error:
+            raise Refusal(self._reason(error)) from error
+        except RayError as error:
             for _ in self._bury(member, error):
                 raise AssertionError("a replica that has not answered holds no unit") from error
             return
         self._identity = self._identity or identity
-        if (identity.device, identity.torch) == (self._identity.device, self._identity.torch):
+        if identity.kind == self._identity.kind:
             member.identity = identity
             return
         # Another kind of device rounds differently: its counts would be of another base classifier.
-        self._note(
-            f"a replica on {identity.node} is of another kind ({identity.device}, torch {identity.torch}): unused"
-        )
+        self._note(f"a replica on {identity.node} is of another kind ({', '.join(identity.kind)}): unused")
         self._members.remove(member)
         ray.kill(member.handle)
         if not self._members:
             raise Refusal(
-                f"stopped: no replica is left of the run's kind ({self._identity.device}, "
-                f"torch {self._identity.torch}): run the command again where there is one"
+                f"stopped: no replica is left of the run's kind ({', '.join(self._identity.kind)}): "
+                "run the command again where there is one"
             )
 
-    def _bury(self, member: _Member, error: RayActorError) -> Iterator[Outcome]:
-        """Replace a dead replica and put its units back, or give the one up that has killed it too often."""
+    def _doubt(self, member: _Member, errand: _Errand, reason: str) -> Iterator[Outcome]:
+        """A unit raised an exception: is it the unit or the replica (a GPU in a bad state fails whatever comes next)?
+        Both are taken at their word once: the replica is replaced, the unit tried again alone.
+        """
+        errand.raised += 1
+        errand.suspect = True
+        if errand.raised >= ATTEMPTS:
+            yield Outcome(errand.unit, None, reason)
+        else:
+            self._note(f"a work unit failed ({reason}): tried again alone, on another replica")
+            self._again.append(errand)
+        self._again.extend(member.hand.values())
+        self._replace(member)
+        self._failures_in_a_row += 1
+        self._refuse_hopeless(reason)
+
+    def _replace(self, member: _Member) -> None:
         self._members.remove(member)
         ray.kill(member.handle)  # unreachable is not always dead: two must not hold one GPU
-        self._deaths_in_a_row += 1
-        if self._deaths_in_a_row >= HOPELESS * self._size:
+        self._members.append(self._start())
+
+    def _mind_the_wait(self) -> None:
+        """Say so where no replica is up, and give up when none comes."""
+        now = monotonic()
+        if any(member.identity for member in self._members):
+            self._alone_since = self._told = now
+            return
+        needs = f"{self._resources.gpus:g} GPU and " * (self._resources.gpus > 0) + f"{self._resources.cpus} CPU"
+        if now - self._alone_since > PATIENCE:
             raise Refusal(
-                f"stopped: {self._deaths_in_a_row} replicas died in a row and no work unit was finished in between; "
-                f"the last: {_line(error)}"
-            ) from error
+                f"stopped: no replica came up in {PATIENCE:.0f} s; each needs {needs} on one node: "
+                "write other --gpus-per-replica or --cpus-per-replica, or add such a node"
+            )
+        if now - self._told > TELL:
+            self._told = now
+            self._note(f"waiting for a replica (each needs {needs} on one node; free now: {_free_resources()})")
+
+    def _bury(self, member: _Member, error: RayError) -> Iterator[Outcome]:
+        """Replace a dead replica and put its units back, or give the one up that has killed it too often."""
         where = f"on {member.identity.node}" if member.identity else "while starting"
-        self._note(f"a replica died {where}; its {len(member.hand)} work units are drawn again")
+        self._note(f"a replica died {where}; the work units in its hand ({len(member.hand)}) are drawn again")
+        self._replace(member)
+        self._failures_in_a_row += 1
         alone = len(member.hand) == 1
         for errand in member.hand.values():
             errand.suspect = True
             errand.blamed += alone
             if errand.blamed >= BLAME:
+                self._failures_in_a_row = 0
                 yield Outcome(errand.unit, None, f"the replica died {BLAME} times drawing this alone: {_line(error)}")
+            elif alone:
+                self._again.appendleft(errand)  # the most suspect first, so that it is soon blamed or cleared
             else:
                 self._again.append(errand)
-        self._members.append(self._start())
+        self._refuse_hopeless(_line(error))
+
+    def _refuse_hopeless(self, last: str) -> None:
+        if self._failures_in_a_row >= HOPELESS * self._size:
+            raise Refusal(
+                f"stopped: replicas died or failed {self._failures_in_a_row} times in a row and no work unit was "
+                f"finished in between; the last: {last}"
+            )
 
     def _reason(self, error: RayTaskError) -> str:
         cause = getattr(error, "cause", error)
@@ -261,8 +320,10 @@ def _packed(image: np.ndarray) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    """The one line of an error that says most: the first, or of a remote trace the last, which names the exception."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    telling = lines[-1:] if "creation task" in "".join(lines[:1]) else lines[:1]
+    return telling[0][:300] if telling else type(error).__name__
 
 
 def _free_resources() -> str:

@@ -48,7 +48,7 @@ class Display:
     def note(self, text: str) -> None:
         """Something a person watching should know, above the bars."""
         if self._show:
-            self._console.print(text, soft_wrap=True)
+            self._console.print(text, soft_wrap=True, markup=False)
 
     def __enter__(self) -> Self:
         self._bars.start()

@@ -87,6 +87,10 @@ class Run:
             "device": replica.device,
             "threads": self.settings.cpus_per_replica,
             "torch": replica.torch,
+            "numpy": replica.numpy,
+            # They decode and resize images; the data fingerprint is of what is on disk.
+            "pillow": _version("pillow"),
+            "torchvision": _version("torchvision"),
         }
 
     def manifest(self, replica: ReplicaIdentity) -> dict[str, Any]:

@@ -101,6 +101,12 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     block_size: int = Field(1000, description="Most draws of a work unit; belongs to the run.", ge=1)
 
     @model_validator(mode="after")
+    def _refuse_odd_gpus(self) -> "SamplingSettings":
+        if (gpus := self.gpus_per_replica or 0) > 1 and gpus != int(gpus):
+            raise Refusal(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
+        return self
+
+    @model_validator(mode="after")
     def _refuse_remote_results(self) -> "SamplingSettings":
         if "://" in self.out:
             raise Refusal(f"--out {self.out}: results go to a local folder so far, write --out results, say")

@@ -8,9 +8,11 @@ not write is never believed and never touched.
 import fcntl
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -69,6 +71,14 @@ class CountedBlock:
         )
 
 
+@dataclass
+class _Batch:
+    """Rows that wait to be written, and the name of the one file that will hold them."""
+
+    name: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
 class RunStore:
     """The files of one run: opens them (creating what is missing), knows what is finished, and appends.
 
@@ -78,14 +88,15 @@ class RunStore:
     def __init__(self, out: str | Path, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
         self.run_id: str = manifest["run_id"]
         self.num_classes: int = manifest["num_classes"]
+        self.counts_folder = Path(out) / "runs" / self.run_id / "counts"
         self._home = Path(out) / "runs" / self.run_id
         self._parts = {
-            "counts": (self._home / "counts", COUNTS_SCHEMA),
+            "counts": (self.counts_folder, COUNTS_SCHEMA),
             folder: (Path(out) / folder / f"run_id={self.run_id}", schema),
         }
         self._rows_kind = folder
-        self._waiting: dict[str, list[dict[str, Any]]] = {kind: [] for kind in self._parts}
-        self._session, self._written = uuid.uuid4().hex[:8], 0
+        self._session, self._batches = uuid.uuid4().hex[:8], 0
+        self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = self._flushed = monotonic()
         for path, _ in self._parts.values():
             path.mkdir(parents=True, exist_ok=True)
@@ -95,11 +106,7 @@ class RunStore:
             for path, _ in self._parts.values():
                 for leftover in path.glob(".part-*.tmp"):  # of a process that was killed while writing; ours alone
                     leftover.unlink()
-            self.finished: set[int] = {
-                image_id
-                for file in self._checked_parts(self._rows_kind)
-                for image_id in pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()
-            }
+            self.finished = self._finished_images()
         except BaseException:
             self._lock.close()
             raise
@@ -107,7 +114,7 @@ class RunStore:
     def unfinished_blocks(self) -> Iterator[CountedBlock]:
         """Blocks that an earlier session drew for images that have no row yet."""
         for file in self._checked_parts("counts"):
-            for row in pq.read_table(file).to_pylist():
+            for row in _read(file).to_pylist():
                 if row["image_id"] not in self.finished:
                     labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
                     counts[labels] = row["counts"]
@@ -117,10 +124,10 @@ class RunStore:
         labels = np.flatnonzero(block.counts)
         counts = block.counts[labels].tolist()
         row = {**vars(block), "role": block.role.name.lower(), "labels": labels.tolist(), "counts": counts}
-        self._waiting["counts"].append(row)
+        self._waiting["counts"].rows.append(row)
 
     def add_row(self, row: dict[str, Any]) -> None:
-        self._waiting[self._rows_kind].append(row)
+        self._waiting[self._rows_kind].rows.append(row)
         self.finished.add(row["image_id"])
 
     def flush_when_due(self) -> None:
@@ -134,9 +141,10 @@ class RunStore:
     def flush(self) -> None:
         """Write what waits: counts first, so that every row on disk has its counts on disk."""
         for kind, (folder, schema) in self._parts.items():
-            if rows := self._waiting[kind]:
-                self._write(folder, kind, pa.Table.from_pylist(rows, schema))
-                self._waiting[kind] = []
+            if (batch := self._waiting[kind]).rows:
+                self._write(folder / batch.name, kind, pa.Table.from_pylist(batch.rows, schema))
+                # An interrupt before this line makes the next flush write the same batch over its own file again.
+                self._waiting[kind] = self._new_batch()
         self._flushed = monotonic()
 
     def close(self) -> None:
@@ -154,16 +162,27 @@ class RunStore:
     ) -> None:
         self.close()
 
-    def _write(self, folder: Path, kind: str, table: pa.Table) -> None:
-        name = f"part-{self._session}-{self._written:05d}.parquet"
-        self._written += 1
+    def _new_batch(self) -> "_Batch":
+        self._batches += 1
+        return _Batch(f"part-{self._session}-{self._batches:05d}.parquet")
+
+    def _write(self, path: Path, kind: str, table: pa.Table) -> None:
         origin = {_ORIGIN: json.dumps({"run_id": self.run_id, "kind": kind}).encode()}
-        temporary = folder / f".{name}.tmp"
+        temporary = path.with_name(f".{path.name}.tmp")
         with open(temporary, "wb") as file:
-            pq.write_table(table.replace_schema_metadata(origin), file)
+            pq.write_table(table.replace_schema_metadata(origin), file, write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(folder / name)
+        temporary.rename(path)
+
+    def _finished_images(self) -> set[int]:
+        finished: set[int] = set()
+        for file in self._checked_parts(self._rows_kind):
+            images = _read(file, columns=["image_id"])["image_id"].to_pylist()
+            if len(finished | set(images)) < len(finished) + len(images):
+                raise Refusal(_foreign(file, "holds images that another part holds too, as a copy would"))
+            finished.update(images)
+        return finished
 
     def _checked_parts(self, kind: str) -> Iterator[Path]:
         folder, schema = self._parts[kind]
@@ -228,14 +247,35 @@ def refuse_foreign_parts(out: str | Path, folder: str) -> None:
 
 def read_rows(out: str | Path, folder: str, run_id: str) -> pd.DataFrame:
     """The rows of one run, in the order of images, with a column run_id."""
-    parts = [pq.read_table(file) for file in sorted((Path(out) / folder / f"run_id={run_id}").glob("[!._]*.parquet"))]
+    parts = [_read(file) for file in sorted((Path(out) / folder / f"run_id={run_id}").glob("[!._]*.parquet"))]
     rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
     return rows.assign(run_id=run_id)
 
 
-def _read_schema(file: Path) -> pa.Schema:
+def refuse_unwritable(out: str | Path) -> None:
+    """Raises Refusal where <out> cannot be made or written to."""
     try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise Refusal(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
+
+
+def _read_schema(file: Path) -> pa.Schema:
+    with _torn_is_refused(file):
         return pq.read_schema(file)
+
+
+def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
+    with _torn_is_refused(file):
+        return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
+
+
+@contextmanager
+def _torn_is_refused(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         raise Refusal(_foreign(file, f"is torn or not Parquet ({' '.join(str(error).split())})")) from None

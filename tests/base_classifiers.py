@@ -60,6 +60,36 @@ class Kills(Linear):
         return super().forward(batch)
 
 
+class Sick(Linear):
+    """Once the file `flag` exists, the process that removes it raises from then on: a GPU in a bad state."""
+
+    def __init__(self, flag: str) -> None:
+        super().__init__()
+        self.flag = Path(flag)
+        self.sick = False
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        if self.flag.exists():
+            self.flag.unlink(missing_ok=True)
+            self.sick = True
+        if self.sick:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return super().forward(batch)
+
+
+class OneAnswer(Linear):
+    """One row of logits for the whole batch."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return super().forward(batch)[:1]
+
+
+class OneLogit(Linear):
+    def __init__(self) -> None:
+        super().__init__(classes=1)
+
+
 class KillsOnce(Slow):
     """Kills its process, once in all, as soon as the file `flag` exists; it then removes the file."""
 

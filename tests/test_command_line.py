@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import raysmooth
 from actors.architecture import Architecture
+from actors.base_classifier import BaseClassifierSpec, load_base_classifier
 from actors.classifiers import build_classifier
 from actors.weights import save_weights
 from pipeline.settings import CertifySettings, PredictSettings
@@ -85,6 +87,10 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
         ({"denoiser-weights": "digits.safetensors"}, "without a denoiser: write --denoiser dncnn too"),
         ({"denoiser": "dncnn", "denoiser-weights": "lenet.safetensors"}, "do not fit DnCNN"),
         ({"out": "s3://bucket/results"}, "--out s3://bucket/results: results go to a local folder so far"),
+        ({"out": "/proc/nowhere"}, "--out /proc/nowhere: No such file or directory: write a folder"),
+        ({"gpus-per-replica": "1.5"}, "--gpus-per-replica 1.5: write a whole number, or a fraction below 1"),
+        ({"classifier": "base_classifiers:OneLogit", "classifier-weights": None}, "has one class: smoothing needs two"),
+        ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "gives 1 answers for 2 images"),
         ({"config": "nowhere.yaml"}, "--config nowhere.yaml: No such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),
         (
@@ -189,7 +195,42 @@ def test_all_images_failing_is_exit_code_1(
     flags |= {"n": "50", "replicas": "1", "out": str(tmp_path / "out")}
     code, _, err = command(capsys, "certify", *(part for flag, value in flags.items() for part in (f"--{flag}", value)))
     assert code == 1
-    assert "2 of 2 images are error rows; image 0: logits are NaN or infinite" in err
+    assert "2 of 2 images are error rows; image 0: no valid answer" in err
+
+
+def test_addresses_that_lead_nowhere(
+    capsys: pytest.CaptureFixture[str], weights: dict[str, str], tmp_path: Path
+) -> None:
+    flags = {**GOOD, "classifier-weights": weights["digits.safetensors"], "out": str(tmp_path)}
+    given = [part for flag, value in flags.items() for part in (f"--{flag}", value)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.is_initialized", lambda: False)
+        patch.setenv("RAY_TMPDIR", str(tmp_path))
+        for address, expected in (
+            ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9"),
+            ("auto", "this machine is in no Ray cluster"),
+            ("bogus", "write HOST:PORT"),
+            ("ray://head:10001", "write HOST:PORT"),
+        ):
+            code, _, err = command(capsys, "certify", *given, "--address", address)
+            assert code == 2
+            assert expected in err.splitlines()[-1]
+
+
+def test_the_demo_refuses_before_it_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = command(capsys, "demo", "--n", "5", "--out", str(tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "write --n 10 or more" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cards_preprocess_is_used_without_being_repeated(weights: dict[str, str], tmp_path: Path) -> None:
+    module = build_classifier(Architecture.parse("digits_cnn"))
+    path = str(tmp_path / "carded.safetensors")
+    save_weights(path, module, {"architecture": "digits_cnn", "preprocess": "0.3/0.3"})
+    cpu = torch.device("cpu")
+    assert load_base_classifier(BaseClassifierSpec("digits_cnn", path), cpu).spec.preprocess == "0.3/0.3"
+    assert load_base_classifier(BaseClassifierSpec("digits_cnn", path, "none"), cpu).spec.preprocess == "none"
 
 
 def test_unknown_report_format_and_radii(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def run_demo(settings: DemoSettings, show_progress: bool = True) -> pd.DataFrame
     common = {"dataset": "digits", "seed": settings.seed, "epochs": settings.epochs, "threads": 2}
     behind = {"classifier": CLASSIFIER, "classifier_weights": weights["classifier"]}
     denoising = {**common, **behind, "denoiser": DENOISER, "sigma": settings.sigma}
+    procedure = PROCEDURES["certify"]
+    pool = settings.model_dump(include=set(PoolSettings.model_fields))
+    smoothing = settings.model_dump(include={"sigma", "skip", "n0", "n", "alpha", "seed"})
+    plain = {**pool, **smoothing, **behind, "dataset": "digits"}
+    jobs = [plain] + [
+        {**plain, "denoiser": "dncnn", "denoiser_weights": weights[objective]} for objective in ("mse", "stab+mse")
+    ]
+    certify = [checked(procedure.settings, job) for job in jobs]  # refused before training, if at all
+
     train_classifier(
         checked(
             TrainClassifierSettings,
@@ -50,12 +59,4 @@ def run_demo(settings: DemoSettings, show_progress: bool = True) -> pd.DataFrame
     for objective, start in (("mse", None), ("stab+mse", weights["mse"])):
         job = {**denoising, "objective": objective, "init_weights": start, "out": weights[objective]}
         train_denoiser(checked(TrainDenoiserSettings, job), show_progress)
-
-    procedure = PROCEDURES["certify"]
-    pool = settings.model_dump(include=set(PoolSettings.model_fields))
-    smoothing = settings.model_dump(include={"sigma", "skip", "n0", "n", "alpha", "seed"})
-    plain = {**pool, **smoothing, **behind, "dataset": "digits"}
-    jobs = [plain] + [
-        {**plain, "denoiser": "dncnn", "denoiser_weights": weights[objective]} for objective in ("mse", "stab+mse")
-    ]
-    return carry_out(procedure, [checked(procedure.settings, job) for job in jobs], show_progress)
+    return carry_out(procedure, certify, show_progress)

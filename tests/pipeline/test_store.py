@@ -97,6 +97,71 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     open_store(tmp_path).close()
 
 
+@pytest.mark.parametrize("step", ["write", "rename", "after"])
+def test_an_interrupt_in_the_middle_of_a_flush_neither_loses_nor_doubles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = open_store(tmp_path)
+    store.add_block(block(3, 1, [100, 0, 0, 0, 0, 0]))
+    store.add_row({"image_id": 8, "radius": 0.25})
+    rename, interrupts = Path.rename, iter([True, False, False])
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if next(interrupts):
+            if step == "after":
+                rename(path, target)
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    def written(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.write_table", written) if step == "write" else patch.setattr(
+            Path, "rename", interrupted
+        )
+        with pytest.raises(KeyboardInterrupt):
+            store.flush()
+        patch.undo()
+        store.close()
+    with open_store(tmp_path) as again:
+        assert [b.image_id for b in again.unfinished_blocks()] == [3]
+        assert again.finished == {8}
+    assert len(read_rows(tmp_path, "certificates", MANIFEST["run_id"])) == 1
+
+
+def test_a_copied_part_of_rows_is_refused(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.add_row({"image_id": 8, "radius": 0.25})
+    (part,) = (tmp_path / "certificates").glob("*/part-*.parquet")
+    part.with_name("part-zz-copy.parquet").write_bytes(part.read_bytes())
+    with pytest.raises(Refusal, match=r"part-zz-copy\.parquet holds images that another part holds too"):
+        open_store(tmp_path)
+
+
+def test_a_flipped_byte_is_found_and_named(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        for number in range(50):
+            store.add_block(block(3, number, [number, 1, 0, 0, 0, 2]))
+    (part,) = (tmp_path / "runs").glob("*/counts/part-*.parquet")
+    whole = part.read_bytes()
+    with open_store(tmp_path) as again:
+        right = [(b.block, b.counts.tolist()) for b in again.unfinished_blocks()]
+    end = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # where the footer begins
+    refused = 0
+    for position in range(4, end, 5):
+        part.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        with open_store(tmp_path) as again:
+            try:
+                found = [(b.block, b.counts.tolist()) for b in again.unfinished_blocks()]
+            except Refusal as refusal:
+                assert f"{part.name} is torn" in str(refusal)  # noqa: PT017 -- some flips, as in `seconds`, do no harm
+                refused += 1
+            else:
+                assert found == right, position
+    assert refused > 100
+
+
 @pytest.mark.parametrize("kind", ["counts", "certificates"])
 def test_a_torn_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str) -> None:
     store = open_store(tmp_path)
