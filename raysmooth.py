@@ -145,7 +145,7 @@ def predict_command(settings: SamplingSettings) -> None:
     rows = carry_out(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
-        abstained = percent(run["abstain"].mean(), len(run))
+        abstained = percent(run["abstain"].mean(), len(run), up=True)
         print(
             f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"
         )

@@ -87,13 +87,14 @@ def floored(x: float | Fraction, digits: int) -> str:
     return f"{Decimal(units).scaleb(-digits, Context(prec=MAX_PREC)):f}"
 
 
-def percent(share: float, of: int) -> str:
-    """A share of `of` >= 1 things in percent with one decimal, rounded down.
+def percent(share: float, of: int, up: bool = False) -> str:
+    """A share of `of` >= 1 things in percent with one decimal, rounded down; `up` for one that is better small.
 
     By way of the whole number of things it stands for, because 57 of 100 is stored as 0.5699999999999999556,
     which would print as 56.9.
     """
-    return floored(Fraction(100 * round(share * of), of), 1)
+    exact = Fraction(100 * round(share * of), of)
+    return floored(-exact, 1).removeprefix("-") if up else floored(exact, 1)
 
 
 def _radii(rows: pd.DataFrame) -> np.ndarray:

@@ -105,7 +105,7 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     for column in _radii_of(runs):
         printed[column] = [percent(share, of) for share, of in zip(runs[column], runs["rows"], strict=True)]
     printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
-    printed["abstain"] = [percent(share, of) for share, of in zip(runs["abstain"], runs["rows"], strict=True)]
+    printed["abstain"] = [percent(share, of, up=True) for share, of in zip(runs["abstain"], runs["rows"], strict=True)]
     if runs["errors"].any():
         printed["errors"] = runs["errors"].astype(str)
     return printed.reset_index(drop=True)
@@ -117,7 +117,7 @@ def _caption(summary: pd.DataFrame) -> str:
     errors = "" if summary["errors"].any() else " No image failed."
     return (
         f"{caption(summary.set_index('run_id'), without={'sigma'})}. Columns r: {measure} at that radius, in "
-        f"percent. Percentages and ACR are rounded down.{errors}"
+        f"percent. Percentages and ACR are rounded down, abstentions up.{errors}"
     )
 
 

@@ -145,6 +145,10 @@ def test_percent_is_the_floor_of_the_exact_share(share):
     assert printed <= Fraction(100 * count, of) < printed + Fraction(1, 10)
 
 
+def test_percent_of_what_is_better_small_is_rounded_up():
+    assert [percent(k / 3, 3, up=True) for k in (0, 1, 2, 3)] == ["0.0", "33.4", "66.7", "100.0"]
+
+
 def test_percent_does_not_lose_a_tenth_to_binary_fractions():
     assert [percent(k / 100, 100) for k in (7, 29, 57)] == ["7.0", "29.0", "57.0"]
     assert percent(2 / 3, 3) == "66.6"
