@@ -11,12 +11,13 @@ from rich.progress import TaskID
 from actors.draws import WorkUnit
 from pipeline.cluster import connected, settle_replicas
 from pipeline.ledger import Ledger
+from pipeline.parts import read_rows, refuse_foreign_parts
 from pipeline.pool import Pool
 from pipeline.procedures import Procedure
 from pipeline.progress import Progress
 from pipeline.run import prepare
 from pipeline.settings import SamplingSettings
-from pipeline.store import RunStore, read_rows, refuse_foreign_parts, refuse_unwritable
+from pipeline.store import RunStore, refuse_unwritable
 
 
 def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:

@@ -11,7 +11,6 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -19,13 +18,12 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actors.draws import UnitCounts, WorkUnit
 from actors.noise import Role
 from actors.refusal import Refusal
+from pipeline.parts import foreign, own_parts, read_part, sweep_unfinished, write_part
 
 COUNTS_SCHEMA = pa.schema(
     [
@@ -40,9 +38,6 @@ COUNTS_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-
-_ORIGIN = b"raysmooth"
-"""Key of a part's Parquet metadata under which it says which run and which kind of part it is."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +99,7 @@ class RunStore:
         try:
             self._settle_manifest(manifest)
             for path, _ in self._parts.values():
-                for leftover in path.glob(".part-*.tmp"):  # of a process that was killed while writing; ours alone
-                    leftover.unlink()
+                sweep_unfinished(path)
             self.finished = self._finished_images()
         except BaseException:
             self._lock.close()
@@ -113,8 +107,8 @@ class RunStore:
 
     def unfinished_blocks(self) -> Iterator[CountedBlock]:
         """Blocks that an earlier session drew for images that have no row yet."""
-        for file in self._checked_parts("counts"):
-            for row in _read(file).to_pylist():
+        for file in self._own_parts("counts"):
+            for row in read_part(file).to_pylist():
                 if row["image_id"] not in self.finished:
                     labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
                     counts[labels] = row["counts"]
@@ -142,7 +136,7 @@ class RunStore:
         """Write what waits: counts first, so that every row on disk has its counts on disk."""
         for kind, (folder, schema) in self._parts.items():
             if (batch := self._waiting[kind]).rows:
-                self._write(folder / batch.name, kind, pa.Table.from_pylist(batch.rows, schema))
+                write_part(folder / batch.name, pa.Table.from_pylist(batch.rows, schema), self._origin(kind))
                 # An interrupt before this line makes the next flush write the same batch over its own file again.
                 self._waiting[kind] = self._new_batch()
         self._flushed = monotonic()
@@ -166,36 +160,20 @@ class RunStore:
         self._batches += 1
         return _Batch(f"part-{self._session}-{self._batches:05d}.parquet")
 
-    def _write(self, path: Path, kind: str, table: pa.Table) -> None:
-        origin = {_ORIGIN: json.dumps({"run_id": self.run_id, "kind": kind}).encode()}
-        temporary = path.with_name(f".{path.name}.tmp")
-        with open(temporary, "wb") as file:
-            pq.write_table(table.replace_schema_metadata(origin), file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-
     def _finished_images(self) -> set[int]:
         finished: set[int] = set()
-        for file in self._checked_parts(self._rows_kind):
-            images = _read(file, columns=["image_id"])["image_id"].to_pylist()
+        for file in self._own_parts(self._rows_kind):
+            images = read_part(file, columns=["image_id"])["image_id"].to_pylist()
             if len(finished | set(images)) < len(finished) + len(images):
-                raise Refusal(_foreign(file, "holds images that another part holds too, as a copy would"))
+                raise foreign(file, "holds images that another part holds too, as a copy would")
             finished.update(images)
         return finished
 
-    def _checked_parts(self, kind: str) -> Iterator[Path]:
-        folder, schema = self._parts[kind]
-        for file in sorted(folder.iterdir()):
-            if file.name.startswith((".", "_")):
-                continue
-            found = _read_schema(file)
-            origin = (found.metadata or {}).get(_ORIGIN)
-            if origin is None or json.loads(origin) != {"run_id": self.run_id, "kind": kind}:
-                raise Refusal(_foreign(file, "was not written by this run"))
-            if not found.equals(schema):
-                raise Refusal(_foreign(file, "has other columns than this version of raysmooth writes"))
-            yield file
+    def _own_parts(self, kind: str) -> Iterator[Path]:
+        return own_parts(*self._parts[kind], self._origin(kind))
+
+    def _origin(self, kind: str) -> dict[str, str]:
+        return {"run_id": self.run_id, "kind": kind}
 
     def _settle_manifest(self, manifest: dict[str, Any]) -> None:
         path = self._home / "manifest.json"
@@ -230,29 +208,6 @@ class RunStore:
         return lock
 
 
-def _foreign(file: Path, what: str) -> str:
-    return f"{file} {what}: move it out of that folder and run the command again (what it held is drawn again)"
-
-
-def refuse_foreign_parts(out: str | Path, folder: str) -> None:
-    """Raises Refusal for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the
-    whole folder would stumble over it after all the work.
-    """
-    for file in sorted((Path(out) / folder).rglob("*")):
-        if not file.is_file() or any(part.startswith((".", "_")) for part in file.relative_to(out).parts):
-            continue
-        if _ORIGIN not in (_read_schema(file).metadata or {}):
-            raise Refusal(_foreign(file, "was not written by raysmooth"))
-
-
-def read_rows(out: str | Path, folder: str, run_id: str) -> pd.DataFrame:
-    """The rows of one run, in the order of images, with a column run_id."""
-    parts = [_read(file) for file in sorted((Path(out) / folder / f"run_id={run_id}").glob("[!._]*.parquet"))]
-    rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
-    rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
-    return rows.assign(run_id=run_id)
-
-
 def refuse_unwritable(out: str | Path) -> None:
     """Raises Refusal where <out> cannot be made or written to."""
     try:
@@ -261,21 +216,3 @@ def refuse_unwritable(out: str | Path) -> None:
             pass
     except OSError as error:
         raise Refusal(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
-
-
-def _read_schema(file: Path) -> pa.Schema:
-    with _torn_is_refused(file):
-        return pq.read_schema(file)
-
-
-def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
-    with _torn_is_refused(file):
-        return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
-
-
-@contextmanager
-def _torn_is_refused(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise Refusal(_foreign(file, f"is torn or not Parquet ({' '.join(str(error).split())})")) from None

@@ -22,11 +22,12 @@ from actors.refusal import Refusal
 from actors.replica import ReplicaIdentity
 from pipeline.driver import carry_out
 from pipeline.ledger import Ledger
+from pipeline.parts import read_rows
 from pipeline.pool import Outcome
 from pipeline.procedures import PROCEDURES
 from pipeline.run import prepare, run_id
 from pipeline.settings import checked
-from pipeline.store import RunStore, read_rows
+from pipeline.store import RunStore
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from actors.noise import Role
 from actors.refusal import Refusal
-from pipeline.store import CountedBlock, RunStore, read_rows, refuse_foreign_parts
+from pipeline.parts import read_rows, refuse_foreign_parts
+from pipeline.store import CountedBlock, RunStore
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}
