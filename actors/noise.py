@@ -14,7 +14,6 @@ import torch
 from scipy.special import ndtri
 
 from actors.refusal import Refusal
-from actors.table import Table
 
 
 class Role(IntEnum):
@@ -103,6 +102,3 @@ class Gaussian:
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         margin = ndtri(p_top) if p_other is None else (ndtri(p_top) - ndtri(p_other)) / 2
         return max(0.0, self.scale * float(margin))
-
-
-NOISE_FAMILIES: Table[type[Gaussian]] = Table("noise family", {Gaussian.name: Gaussian})

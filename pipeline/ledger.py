@@ -3,7 +3,7 @@ be drawn. It holds no more than the images in flight, however large the data set
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,12 @@ class Ledger:
         for shard in self.run.plan.shards(self.run.index_set.ids):
             if all(image_id in self._store.finished for image_id in shard):
                 continue
-            # Images with a row already are read too: the units they share must be composed as in an undisturbed run.
-            pixels = {image_id: image for image_id in shard if (image := self._read(image_id)) is not None}
+            # A unit is always composed of the same images, those with a row already among them, and blank ones for
+            # those that cannot be read: what is wrong with one image must not change its neighbours' batches.
+            pixels = {image_id: self._read(image_id) for image_id in shard}
             for unit in self.run.plan.units(self.index, shard):
-                members = tuple(image_id for image_id in unit.image_ids if image_id in pixels)
-                if any(self._lacks(image_id, unit) for image_id in members):
-                    yield replace(unit, image_ids=members), [pixels[image_id] for image_id in members]
+                if self.wants(unit):
+                    yield unit, [pixels[image_id] for image_id in unit.image_ids]
 
     def take(self, outcome: Outcome) -> None:
         """Enter a unit's outcome, and write the rows of the images that it completes."""
@@ -101,8 +101,8 @@ class Ledger:
     def _lacks(self, image_id: int, unit: WorkUnit) -> bool:
         return image_id in self._open and (unit.role, unit.block) not in self._open[image_id].blocks
 
-    def _read(self, image_id: int) -> np.ndarray | None:
-        """The image, or None for one that ends as an error row, which is then written."""
+    def _read(self, image_id: int) -> np.ndarray:
+        """The image; blank for one that cannot be drawn, whose error row is then made."""
         is_open = image_id not in self._store.finished
         if is_open:
             self._open.setdefault(image_id, _Tally())
@@ -120,7 +120,7 @@ class Ledger:
                 return example.image
         if is_open and problem is not None:
             self._finish_as_error(image_id, problem)
-        return None
+        return np.zeros(self.run.image_shape, np.float32)
 
     def _problem(self, shape: tuple[int, ...], label: int | None) -> str | None:
         if shape != self.run.image_shape:

@@ -1,4 +1,4 @@
-"""What all tests share: one Ray for the whole session, the shared data folder, and small trained networks."""
+"""What all tests share: one Ray for the whole session, and image files made to order."""
 
 import io
 import os
@@ -15,22 +15,12 @@ import torch
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
-SHARED = REPOSITORY.parent / "shared"
 
-# Modules with base classifiers made for tests (tests/misbehaving.py, ...), importable here and in replicas.
+# tests/base_classifiers.py, importable here and in replicas.
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of real data beside the checkout."""
-    folder = SHARED / "data"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is missing: the real data that this test reads")
-    return folder
 
 
 @pytest.fixture(scope="session")

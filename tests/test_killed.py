@@ -164,4 +164,5 @@ def test_more_replicas_than_fit_are_refused_where_nobody_adds_nodes(tmp_path: Pa
     process = start(tmp_path, environment, "--address", "local", "--gpus-per-replica", "1")
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 2
-    assert "do not fit this machine's 0 GPUs: write --gpus-per-replica 0" in errors
+    assert "do not fit this machine's 0 GPUs and " in errors
+    assert errors.endswith("write --gpus-per-replica 0\n")

@@ -195,6 +195,18 @@ def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_f
     pd.testing.assert_frame_equal(again, rows)
 
 
+def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_path: Path, picture_file: Any) -> None:
+    values = [0.1 * number for number in range(1, 9)]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Linear", "max": None, "sigma": 0.3, "n0": 40, "n": 60}
+    whole = run(tmp_path / "a", data_root=picture_file([(value, 1) for value in values], "a.parquet"), **data)
+    torn = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
+    broken = run(tmp_path / "b", data_root=picture_file(torn, "b.parquet"), **data)
+    assert broken.status.tolist() == ["ok"] * 2 + ["error"] + ["ok"] * 5
+    same(broken.drop(index=2, columns=["error", "run_id"]), whole.drop(index=2, columns=["error", "run_id"]))
+    left = counts_of(tmp_path / "a").query("image_id != 2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "b"), left)
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, picture_file: Any, replicas: int) -> None:
     path = picture_file([*GOOD[:2], (1.0, 9), *GOOD[2:]])
