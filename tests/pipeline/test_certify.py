@@ -202,9 +202,10 @@ def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_
     torn = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
     broken = run(tmp_path / "b", data_root=picture_file(torn, "b.parquet"), **data)
     assert broken.status.tolist() == ["ok"] * 2 + ["error"] + ["ok"] * 5
-    same(broken.drop(index=2, columns=["error", "run_id"]), whole.drop(index=2, columns=["error", "run_id"]))
-    left = counts_of(tmp_path / "a").query("image_id != 2").reset_index(drop=True)
-    pd.testing.assert_frame_equal(counts_of(tmp_path / "b"), left)
+    left, right = (rows.drop(index=2, columns=["error", "run_id", "seconds"]) for rows in (broken, whole))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)  # the error row's nulls make floats of integers
+    counts = counts_of(tmp_path / "a").query("image_id != 2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "b"), counts)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
