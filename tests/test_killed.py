@@ -36,6 +36,8 @@ def start(out: Path, environment: dict[str, str], *more: str, seconds: float = 0
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job ignores SIGINT, and so would all that it starts, these tests among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=REPOSITORY,
     )
 
