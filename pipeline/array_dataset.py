@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from actors.refusal import Refusal
-from pipeline.images import Example, Framing, UnreadableImage, identity, one_line, pixels
+from pipeline.images import Cut, Example, Framing, UnreadableImage, channels_first, identity, listed, one_line, pixels
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
 
@@ -46,15 +46,22 @@ class ArrayDataset:
         return len(self._images)
 
     def read(self, index: int) -> Example:
-        image = self._images[index]
-        if self.framing != Framing():  # otherwise spared the detour over PIL
-            image = np.asarray(self.framing.apply(index, Image.fromarray(image)))
-        if image.dtype == np.uint8:
-            return Example(pixels(image), self._labels[index])
-        return Example(image[None].copy(), self._labels[index])
+        return Example(pixels(self.values(index)), self._labels[index])
+
+    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
+        image, cut = self._images[index], cut or self.framing
+        if cut != Framing():  # otherwise spared the detour over PIL
+            image = np.asarray(cut.apply(index, Image.fromarray(image)))
+        return channels_first(image)
+
+    def labels(self) -> list[int | None]:
+        return list(self._labels)
 
     def raw(self, index: int) -> bytes:
         return identity(self._images[index].tobytes(), self._labels[index])
+
+    def listed(self, index: int) -> bytes:
+        return listed(str(index), self._images[index].nbytes, self._labels[index])
 
 
 def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:

@@ -10,14 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from actors.refusal import Refusal, nearest
 from actors.table import Table
 from pipeline.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
-from pipeline.folder_dataset import FOLDER_LAYOUT, IMAGENET_LAYOUT, open_folder, open_imagenet
-from pipeline.images import Example, Framing, UnreadableImage
+from pipeline.folder_dataset import FOLDER_LAYOUT, IMAGENET_LAYOUT, IMAGENET_SPLITS, open_folder, open_imagenet
+from pipeline.images import Cut, Example, Framing, UnreadableImage
 from pipeline.parquet_dataset import PARQUET_LAYOUT, open_parquet
 
-__all__ = ["DATASETS", "Dataset", "DatasetRow", "Example", "UnreadableImage", "fingerprint", "open_dataset"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetRow",
+    "Example",
+    "UnreadableImage",
+    "fingerprint",
+    "listing_fingerprint",
+    "open_dataset",
+]
 
 
 class Dataset(Protocol):
@@ -43,8 +54,19 @@ class Dataset(Protocol):
     def read(self, index: int) -> Example:
         """The image, float32 (C, H, W) in 0..1, and its label; raises UnreadableImage."""
 
+    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
+        """The image as stored, cut by `cut` in place of the framing: uint8 (C, H, W), or float32 in 0..1 where the
+        source has not 8 bits. The array may be a view of the data set's own. Raises UnreadableImage.
+        """
+
+    def labels(self) -> list[int | None]:
+        """The label of every image, None where there is none; decodes no image."""
+
     def raw(self, index: int) -> bytes:
         """Label and content before decoding, for the fingerprint; a marker, never an error, if missing."""
+
+    def listed(self, index: int) -> bytes:
+        """Label, place and size in bytes, for the fingerprint of a listing; a marker, never an error, if missing."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +101,9 @@ DATASETS: Table[DatasetRow] = Table(
             layout="a folder with train.parquet and test.parquet",
         ),
         "imagenet": DatasetRow(
-            "ImageNet validation, 3x224x224 (resize 256, crop 224), 1000 classes",
+            "ImageNet, 3x224x224 (resize 256, crop 224), 1000 classes",
             open_imagenet,
-            splits=("val",),
+            splits=IMAGENET_SPLITS,
             layout=IMAGENET_LAYOUT,
             resize=256,
             crop=224,
@@ -128,11 +150,23 @@ def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
 
     Reads each image's bytes once, holds one at a time and decodes none. Raises nothing for unreadable images.
     """
+    return _digest(dataset, image_ids, dataset.raw)
+
+
+def listing_fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
+    """As `fingerprint`, but each image's path and size in bytes stand for its content, which is not read.
+
+    For sets that take hours to read; a file that changes and keeps its size goes unnoticed.
+    """
+    return _digest(dataset, image_ids, dataset.listed)
+
+
+def _digest(dataset: Dataset, image_ids: Iterable[int], told: Callable[[int], bytes]) -> str:
     digest = hashlib.sha256(f"resize={dataset.framing.resize};crop={dataset.framing.crop};".encode())
     for image_id in image_ids:
-        raw = dataset.raw(image_id)
-        digest.update(f"{image_id};{len(raw)};".encode())  # the length keeps neighbours apart
-        digest.update(raw)
+        content = told(image_id)
+        digest.update(f"{image_id};{len(content)};".encode())  # the length keeps neighbours apart
+        digest.update(content)
     return digest.hexdigest()
 
 

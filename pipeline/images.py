@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -37,6 +38,13 @@ class UnreadableImage(Exception):
 
     def __str__(self) -> str:
         return f"image {self.index}: {self.reason}"
+
+
+class Cut(Protocol):
+    """A way to cut a decoded picture to size: the data set's `Framing`, or training's random one."""
+
+    def apply(self, index: int, image: Image.Image) -> Image.Image:
+        """The piece of image `index`; raises UnreadableImage if it has none."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,8 @@ class Framing:
         return image
 
 
-def decode(index: int, content: bytes, framing: Framing, keep_grey: bool) -> np.ndarray:
-    """Decode encoded bytes to float32 (C, H, W) in 0..1, each value exactly (8-bit value) / 255 in float32.
+def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
+    """Decode encoded bytes and cut them to size: uint8 (C, H, W).
 
     `keep_grey` leaves grey images (Pillow's modes 1, L, LA) with one channel; all else becomes RGB. An alpha
     channel is dropped and EXIF orientation is not applied, as in torchvision. Raises UnreadableImage, for
@@ -86,7 +94,7 @@ def decode(index: int, content: bytes, framing: Framing, keep_grey: bool) -> np.
         if image.mode == "F" or image.mode.startswith("I"):
             raise UnreadableImage(index, f"more than 8 bits a pixel (mode {image.mode}): store it with 8 bits")
         image = image.convert("L" if keep_grey and image.mode in ("1", "L", "LA") else "RGB")
-        return pixels(np.asarray(framing.apply(index, image)))
+        return channels_first(np.asarray(cut.apply(index, image)))
     except UnreadableImage:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
@@ -97,10 +105,16 @@ def decode(index: int, content: bytes, framing: Framing, keep_grey: bool) -> np.
         raise UnreadableImage(index, one_line(error)) from error
 
 
-def pixels(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) or (H, W, 3) to float32 (C, H, W) in 0..1."""
-    channels_first = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    return np.ascontiguousarray(channels_first, dtype=np.float32) / np.float32(255)
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) to (C, H, W), without a copy."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+
+
+def pixels(values: np.ndarray) -> np.ndarray:
+    """A new float32 (C, H, W) in 0..1: of uint8 exactly (8-bit value) / 255 in float32, of float32 a copy."""
+    if values.dtype != np.uint8:
+        return values.copy()
+    return np.ascontiguousarray(values, dtype=np.float32) / np.float32(255)
 
 
 def identity(content: bytes | None, label: int | None) -> bytes:
@@ -108,6 +122,11 @@ def identity(content: bytes | None, label: int | None) -> bytes:
     if content is None:
         return f"missing;{label};".encode()
     return f"image;{label};".encode() + content
+
+
+def listed(name: str, size: int | None, label: int | None) -> bytes:
+    """What a listing's fingerprint sees of one image: where it is, how many bytes are there (None: none), its label."""
+    return f"{name};{size};{label};".encode()
 
 
 def one_line(error: Exception) -> str:

@@ -7,12 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors.refusal import Refusal
-from pipeline.images import Example, Framing, UnreadableImage, decode, identity, one_line
+from pipeline.images import Cut, Example, Framing, UnreadableImage, decode, identity, listed, one_line, pixels
 
 PARQUET_LAYOUT = (
     "one .parquet file, or a folder with <split>*.parquet or data/<split>*.parquet; "
@@ -54,6 +55,8 @@ class ParquetDataset:
         self.split = split
         self.framing = framing
         self.num_classes = _num_classes(shards)
+        self._shards = shards
+        self._labels: list[int | None] | None = None  # not read before they are asked for
         self._groups: list[tuple[_Shard, int]] = []
         self._starts: list[int] = []  # of each row group, its first row's index in the data set
         self._length = 0
@@ -68,10 +71,16 @@ class ParquetDataset:
         return self._length
 
     def read(self, index: int) -> Example:
-        content, label = self._row(index)
-        if content is None:
-            raise UnreadableImage(index, "the row holds no image bytes")
-        return Example(decode(index, content, self.framing, keep_grey=True), label)
+        values, label = self._decoded(index, self.framing)
+        return Example(pixels(values), label)
+
+    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
+        return self._decoded(index, cut or self.framing)[0]
+
+    def labels(self) -> list[int | None]:
+        if self._labels is None:
+            self._labels = [label for shard in self._shards for label in _labels(shard)]
+        return self._labels
 
     def raw(self, index: int) -> bytes:
         try:
@@ -79,11 +88,28 @@ class ParquetDataset:
         except UnreadableImage:
             return identity(None, None)
 
-    def _row(self, index: int) -> tuple[bytes | None, int | None]:
+    def listed(self, index: int) -> bytes:
+        position = self._position(index)
+        shard, group = self._groups[position]
+        size = shard.footer.row_group(group).total_byte_size  # of all its rows: none has one of its own
+        row = index - self._starts[position]
+        return listed(f"{shard.path.name};{group};{row}", size, self.labels()[index])
+
+    def _decoded(self, index: int, cut: Cut) -> tuple[np.ndarray, int | None]:
+        content, label = self._row(index)
+        if content is None:
+            raise UnreadableImage(index, "the row holds no image bytes")
+        return decode(index, content, cut, keep_grey=True), label
+
+    def _position(self, index: int) -> int:
+        """Of the row group that holds the row `index`."""
         if not 0 <= index < self._length:
             raise IndexError(f"image {index} of {self._length}")
         # The last group that starts at or before the row: an empty group shares its start with the next one.
-        position = bisect_right(self._starts, index) - 1
+        return bisect_right(self._starts, index) - 1
+
+    def _row(self, index: int) -> tuple[bytes | None, int | None]:
+        position = self._position(index)
         if position not in self._held:
             while len(self._held) >= HELD_GROUPS:  # before reading, so that there is never one more
                 self._held.popitem(last=False)
@@ -163,8 +189,11 @@ def _read_group(shard: _Shard, group: int) -> _Rows:
     with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
         table = file.read_row_group(group, columns=columns)
     content = pc.struct_field(table[shard.image], "bytes")
-    labels = table["label"].to_pylist() if shard.labelled else [None] * len(table)
-    return _Rows(content, [None if label is None or label < 0 else label for label in labels])
+    return _Rows(content, _known(table["label"].to_pylist()) if shard.labelled else [None] * len(table))
+
+
+def _known(labels: list[int | None]) -> list[int | None]:
+    return [None if label is None or label < 0 else label for label in labels]
 
 
 def _num_classes(shards: list[_Shard]) -> int | None:
@@ -192,10 +221,19 @@ def _largest_label(shard: _Shard) -> int:
     groups = [footer.row_group(group).column(column).statistics for group in range(footer.num_row_groups)]
     if all(statistics is not None and statistics.has_min_max for statistics in groups):
         return max((statistics.max for statistics in groups), default=-1)
+    largest = pc.max(_label_column(shard)).as_py()
+    return -1 if largest is None else largest
+
+
+def _labels(shard: _Shard) -> list[int | None]:
+    return _known(_label_column(shard).to_pylist()) if shard.labelled else [None] * shard.footer.num_rows
+
+
+def _label_column(shard: _Shard) -> pa.ChunkedArray:
     try:
-        largest = pc.max(pq.read_table(shard.path, columns=["label"])["label"]).as_py()
+        with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
+            return file.read(columns=["label"])["label"]
     except (pa.ArrowException, OSError) as error:
         raise Refusal(
             f"the column label of {shard.path} is damaged ({one_line(error)}): fetch or write it again"
         ) from None
-    return -1 if largest is None else largest

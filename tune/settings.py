@@ -22,6 +22,14 @@ class TrainingDataSettings(Settings):
     split: str = Field("train", description="Part to train on; every tenth image of it is held out to validate.")
     resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
     crop: int | None = Field(None, description="Then cut this many pixels square out of the centre.", ge=1)
+    skip: int = Field(1, description="Take every SKIP-th image, before the held-out ones are chosen.", ge=1)
+    max: int | None = Field(None, description="Take at most this many images, held-out ones included.", ge=1)
+    loader_workers: int | None = Field(
+        None,
+        description="Processes that read images which do not fit in memory, or are cut at random before they are "
+        "resized; 0: read them in the training process. Default: one a core, at most 8.",
+        ge=0,
+    )
 
 
 class RecipeSettings(Settings):

@@ -292,7 +292,7 @@ def test_imagenet_wants_all_its_folders(tmp_path):
         assert (len(dataset), dataset.num_classes, dataset.read(0).label) == (1, 1000, 17)
         assert dataset.read(0).image.shape == (3, 224, 224)
     assert open_dataset("imagenet", tmp_path, "val", crop=64).read(0).image.shape == (3, 64, 64)
-    assert "known: val" in refused("imagenet", tmp_path, "test")
+    assert "known: train, val" in refused("imagenet", tmp_path, "test")
 
 
 # Parquet
