@@ -1,5 +1,6 @@
 """The driver: prepares runs, feeds their units to the pool, and sees every image through to its row on disk."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -18,6 +19,7 @@ from pipeline.progress import Progress
 from pipeline.run import prepare
 from pipeline.settings import SamplingSettings
 from pipeline.store import RunStore, refuse_unwritable
+from pipeline.trained_noise import describe
 
 
 def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
@@ -25,6 +27,10 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
 
     Each sigma of each job is a run; finished images of earlier sessions are kept, and only what is missing is drawn.
     The pool (replicas, their resources, the cluster's address) is that of the first job; `out` may differ.
+
+    Weights whose card tells of other noise than a run draws are warned of once, before Ray starts: among the notes on
+    standard error, as "raysmooth: warning: ...", or as a Python warning where `show_progress` is off and notes are
+    not shown, so that a notebook sees it too and can filter it like any other. The runs' manifests keep it.
 
     Returns one row an image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and images.
     Raises Refusal before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
@@ -36,7 +42,13 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     for out in {run.settings.out for run in runs}:
         refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
-    with Progress(show_progress) as progress, connected(settings.address, settings.verbose) as cluster:
+    progress = Progress(show_progress)
+    for line in describe(run.mismatch for run in runs):
+        if show_progress:
+            progress.note(f"raysmooth: warning: {line}")
+        else:
+            warnings.warn(line, stacklevel=4)  # 4: whoever called raysmooth.certify
+    with progress, connected(settings.address, settings.verbose) as cluster:
         units = sum(len(run.index_set) * run.plan.blocks_per_image for run in runs)
         replicas, resources = settle_replicas(
             cluster, settings.replicas, settings.gpus_per_replica, settings.cpus_per_replica, units

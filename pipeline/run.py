@@ -23,6 +23,7 @@ from pipeline.index_set import IndexSet
 from pipeline.plan import DrawPlan
 from pipeline.procedures import Procedure
 from pipeline.settings import SamplingSettings
+from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
 SCHEME = 1
 """Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
@@ -31,7 +32,7 @@ SCHEME = 1
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked and ready to draw, except the kind of device, which the pool
-    tells. `image_shape` is (C, H, W).
+    tells. `image_shape` is (C, H, W). `mismatch` decides nothing: it is for the reader.
     """
 
     procedure: Procedure
@@ -44,6 +45,7 @@ class Run:
     num_classes: int
     image_shape: tuple[int, ...]
     objective: str | None
+    mismatch: Mismatch | None
 
     @cached_property
     def plan(self) -> DrawPlan:
@@ -103,6 +105,7 @@ class Run:
             "objective": self.objective,
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
+            "warnings": describe([self.mismatch]),
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {
                 name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")
@@ -125,6 +128,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     data_fingerprint = fingerprint(dataset, index_set)
     runs = []
     for sigma in settings.sigma:
+        noise = Gaussian(sigma)
         weights = settings.denoiser_weights
         spec = BaseClassifierSpec(
             settings.classifier,
@@ -141,7 +145,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
             Run(
                 procedure,
                 settings,
-                Gaussian(sigma),
+                noise,
                 dataset,
                 index_set,
                 data_fingerprint,
@@ -149,6 +153,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 num_classes,
                 tuple(image.shape),
                 objective,
+                find_mismatch(loaded, noise),
             )
         )
     return runs
