@@ -37,7 +37,8 @@ def run_demo(settings: DemoSettings, show_progress: bool = True) -> pd.DataFrame
     """
     out = Path(settings.out)
     weights = {name: str(out / "weights" / f"{name}.safetensors") for name in ("classifier", "mse", "stab+mse")}
-    common = {"dataset": "digits", "seed": settings.seed, "epochs": settings.epochs, "threads": 2}
+    common = {"dataset": "digits", "seed": settings.seed, "epochs": settings.epochs, "threads": 2, "overwrite": True}
+    common["precision"] = "float32"  # these networks are too small to gain from another
     behind = {"classifier": CLASSIFIER, "classifier_weights": weights["classifier"]}
     denoising = {**common, **behind, "denoiser": DENOISER, "sigma": settings.sigma}
     procedure = PROCEDURES["certify"]

@@ -18,13 +18,16 @@ class _ImagesPerSecond(ProgressColumn):
 class EpochProgress(Display):
     """The bar of one training."""
 
-    def __init__(self, label: str, epochs: int, images_per_epoch: int, show: bool = True) -> None:
+    def __init__(self, label: str, epochs: int, images_per_epoch: int, epochs_done: int = 0, show: bool = True) -> None:
         epoch = TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}")
         super().__init__(show, epoch, TextColumn("loss {task.fields[loss]:.4f}"), _ImagesPerSecond())
         self._label = label
         self._epochs = epochs
         total = epochs * images_per_epoch
-        self._bar = self._bars.add_task(label, total=total, epoch=1, epochs=epochs, loss=float("nan"))
+        done = epochs_done * images_per_epoch
+        self._bar = self._bars.add_task(
+            label, total=total, completed=done, epoch=epochs_done, epochs=epochs, loss=float("nan")
+        )
 
     def step(self, epoch: int, images: int, loss: float) -> None:
         """One batch of `images` is done, in `epoch` (from 1)."""

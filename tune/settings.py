@@ -1,6 +1,8 @@
 """Settings of training jobs: the command line's flags, YAML keys and keyword arguments are these fields."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from actors.classifiers import CLASSIFIERS
 from actors.denoisers import DENOISERS
@@ -8,10 +10,19 @@ from actors.preprocess import PREPROCESS
 from pipeline.datasets import DATASETS
 from pipeline.settings import Settings
 from tune.augment import AUGMENTATIONS
-from tune.objectives import CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES
-from tune.recipes import OPTIMIZERS, RECIPES
+from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.noise import NOISE_FAMILIES
+from tune.phases import OPTIMIZERS, SCHEDULES
+from tune.precision import PRECISIONS
+from tune.recipes import RECIPES
 
-_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, or your own as module:callable"
+_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own as module:callable"
+
+
+def _files(value: Any) -> Any:
+    """'a.safetensors,b.safetensors' as well as a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class TrainingDataSettings(Settings):
@@ -37,26 +48,61 @@ class RecipeSettings(Settings):
 
     recipe: str | None = Field(
         None,
-        description=f"Recipe: {', '.join(RECIPES)}. Default: the one made for the data set.",
+        description=f"Recipe: {', '.join(RECIPES)}. Default: the one made for the data set and objective.",
     )
-    epochs: int | None = Field(None, description="Instead of the recipe's.", ge=1)
+    epochs: int | None = Field(
+        None, description="Instead of the recipe's: its switches, drops and warm-ups move in proportion.", ge=1
+    )
     batch_size: int | None = Field(None, description="Instead of the recipe's; images in a step.", ge=1)
+    phases: str | None = Field(
+        None,
+        description="Instead of the recipe's: optimizers one after the other, each with its options, as in "
+        "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100'.",
+    )
     optimizer: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(OPTIMIZERS)}.")
     learning_rate: float | None = Field(None, description="Instead of the recipe's.", gt=0)
-    step_size: int | None = Field(None, description="Instead of the recipe's; epochs from drop to drop.", ge=1)
+    schedule: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(SCHEDULES)}.")
+    step_size: float | None = Field(None, description="Instead of the recipe's; epochs from drop to drop.", gt=0)
     gamma: float | None = Field(None, description="Instead of the recipe's; the factor of a drop.", gt=0)
     weight_decay: float | None = Field(None, description="Instead of the recipe's.", ge=0)
     momentum: float | None = Field(None, description="Instead of the recipe's; SGD's.", ge=0, lt=1)
+    clip_norm: float | None = Field(None, description="Cut gradients that are longer than this (l2).", gt=0)
     augment: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(AUGMENTATIONS)}.")
 
 
-class TrainingJobSettings(RecipeSettings, TrainingDataSettings):
+class NoiseSettings(Settings):
+    """Noise"""
+
+    noise: str = Field("gaussian", description=f"Noise family: {', '.join(NOISE_FAMILIES)}.")
+
+
+class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     """Job"""
 
     seed: int = Field(0, description="Seed of initial weights, order, augmentation and noise.", ge=0)
+    precision: str = Field(
+        "auto", description=f"auto (bfloat16 where the device is made for it), {', '.join(PRECISIONS)}."
+    )
+    compile: bool = Field(False, description="Compile the network with torch.compile.")
     threads: int | None = Field(None, description="CPU threads of torch. Default: torch's own choice.", ge=1)
     device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1.")
-    out: str = Field(description="File of the weights to write, ending in .safetensors.")
+    workers: int = Field(
+        1,
+        description="Processes that share each batch, by Ray Train and DistributedDataParallel: one a GPU, or a core.",
+        ge=1,
+    )
+    address: str | None = Field(
+        None, description="Ray cluster of the workers, or 'local'. Default: the one this machine is in, else its own."
+    )
+    init_weights: str | None = Field(None, description="Weights to start from; stab+mse and clf+mse need mse's.")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Weights to give: the last epoch's, or the best by validation; both are kept beside."
+    )
+    overwrite: bool = Field(False, description="Begin anew where another training's weights are.")
+    out: str = Field(
+        description="File of the weights to write, ending in .safetensors; X.training beside it holds what there is so "
+        "far: the same command again goes on from it."
+    )
 
 
 class TrainClassifierSettings(TrainingJobSettings):
@@ -68,9 +114,15 @@ class TrainClassifierSettings(TrainingJobSettings):
         description=f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations "
         "such as 0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
     )
-    objective: str = Field("clean", description=f"Objective: {', '.join(CLASSIFIER_OBJECTIVES)}.")
+    objective: str = Field(
+        "clean",
+        description=f"Objective: {', '.join(CLASSIFIER_OBJECTIVES)}; with options as in consistency:m=4,lambda=10.",
+    )
     sigma: float | None = Field(
-        None, description="Noise level in pixel units ([0, 1]); for clean, only to measure under it.", gt=0
+        None,
+        description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel; for clean, only to "
+        "measure under it.",
+        gt=0,
     )
 
 
@@ -79,10 +131,11 @@ class TrainDenoiserSettings(TrainingJobSettings):
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
-    sigma: float = Field(description="Noise level in pixel units ([0, 1]).", gt=0)
-    init_weights: str | None = Field(None, description="Weights to start from; stab+mse needs mse's.")
+    sigma: float = Field(description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel.", gt=0)
     classifier: str | None = Field(
-        None, description=f"Classifier to stand in front of (mse needs none): {_CLASSIFIERS}."
+        None,
+        description=f"Classifier to stand in front of (mse needs none): {_CLASSIFIERS}. With surrogates it is only "
+        "measured, never trained through.",
     )
     classifier_weights: str | None = Field(
         None,
@@ -92,4 +145,9 @@ class TrainDenoiserSettings(TrainingJobSettings):
         None,
         description=f"Its normalisation: {', '.join(PREPROCESS)}, or means/deviations such as "
         "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
+    )
+    surrogates: Annotated[list[str], BeforeValidator(_files)] = Field(
+        [],
+        description="Black-box access: weights of other classifiers to train through in the classifier's place, one a "
+        "minibatch in turn, as FILE,FILE; where a file does not tell its architecture, ARCHITECTURE@FILE.",
     )

@@ -1,51 +1,68 @@
 """How good a trained model is on held-out images, as they are and under noise."""
 
-from collections.abc import Iterator
-from math import log10
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, log10
+from typing import TypeAlias
 
 import torch
 
-from tune.objectives import Model
-from tune.training import gaussian_noise
-from tune.training_data import Examples
+from tune.noise import TrainingNoise
+from tune.training_data import NO_LABEL, Images
 
-DRAWS = 10
-"""Noisy copies of every held-out image."""
+Classify: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Pixels (B, C, H, W) -> int64 labels (B,)."""
 
-BATCH = 500
+NOISY_COPIES = 2000
+"""At least so many noisy images are judged: several draws of each where few are held out, at most MOST_DRAWS."""
+
+MOST_DRAWS = 10
+BATCH = 250
 SEED = 0
 
 
-@torch.inference_mode()
-def accuracy(classify: Model, examples: Examples) -> float:
-    """Share of right labels; `classify` maps pixels (B, C, H, W) to int64 labels (B,)."""
-    hits = sum(
-        int((classify(images) == labels).sum())
-        for images, labels in zip(examples.images.split(BATCH), examples.labels.split(BATCH), strict=True)
-    )
-    return hits / len(examples.labels)
+@torch.no_grad()
+def accuracy(classify: Classify, images: Images) -> float:
+    """Share of right labels."""
+    return sum(int((classify(batch) == labels).sum()) for batch, labels in images.in_order(BATCH)) / len(images)
 
 
-@torch.inference_mode()
-def noisy_accuracy(classify: Model, examples: Examples, sigma: float) -> float:
-    """Share of right labels under Gaussian noise of `sigma` (pixel units), of the base classifier, not smoothed.
+@torch.no_grad()
+def noisy_accuracy(classify: Classify, images: Images, noise: TrainingNoise) -> float:
+    """Share of right labels under noise, of the base classifier, not smoothed; the noise is the same at every call."""
+    hits = judged = 0
+    for _, noisy, labels in _noisy(images, noise):
+        hits += int((classify(noisy) == labels).sum())
+        judged += len(labels)
+    return hits / judged
 
-    The noise is the same at every call, so that models can be compared.
+
+@torch.no_grad()
+def judge_denoiser(
+    denoiser: torch.nn.Module, classifiers: Sequence[Classify], images: Images, noise: TrainingNoise
+) -> dict[str, float]:
+    """`psnr`, 10 log10(1 / mean squared error) of denoised against clean pixels, in dB; with classifiers and labels,
+    `denoised_accuracy`, the share of noisy images that are rightly classified once denoised.
+
+    Several classifiers judge a batch each in turn. The noise is the same at every call.
     """
-    hits = sum(int((classify(noisy) == labels).sum()) for noisy, _, labels in _noisy(examples, sigma))
-    return hits / (DRAWS * len(examples.labels))
+    error = numbers = 0.0
+    hits = judged = 0
+    labelled = bool(classifiers) and not bool((images.labels == NO_LABEL).any())
+    for number, (clean, noisy, labels) in enumerate(_noisy(images, noise)):
+        denoised = denoiser(noisy)
+        error += float((denoised - clean).double().square().sum())
+        numbers += clean.numel()
+        if labelled:
+            hits += int((classifiers[number % len(classifiers)](denoised) == labels).sum())
+            judged += len(labels)
+    metrics = {"psnr": 10 * log10(numbers / error) if error else float("inf")}
+    return metrics | ({"denoised_accuracy": hits / judged} if labelled else {})
 
 
-@torch.inference_mode()
-def psnr(denoiser: Model, examples: Examples, sigma: float) -> float:
-    """10 log10(1 / mean squared error) of denoised against clean pixels, in dB, under Gaussian noise of `sigma`."""
-    total = sum(float((denoiser(noisy) - clean).square().sum()) for noisy, clean, _ in _noisy(examples, sigma))
-    return 10 * log10(DRAWS * examples.images.numel() / total)
-
-
-def _noisy(examples: Examples, sigma: float) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Batches of noisy images, the clean ones and their labels: DRAWS passes over the examples."""
-    noise = gaussian_noise(sigma, SEED, examples.images.device)
-    for _ in range(DRAWS):
-        for images, labels in zip(examples.images.split(BATCH), examples.labels.split(BATCH), strict=True):
-            yield images + noise(images), images, labels
+def _noisy(images: Images, noise: TrainingNoise) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Batches of clean images, noisy ones and labels, until enough are judged."""
+    draws = min(MOST_DRAWS, ceil(NOISY_COPIES / len(images)))
+    for draw in range(draws):
+        for number, (batch, labels) in enumerate(images.in_order(BATCH)):
+            noise.begin(SEED + draw * len(images) + number, len(batch), slice(0, len(batch)))
+            yield batch, batch + noise(batch), labels

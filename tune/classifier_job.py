@@ -1,0 +1,92 @@
+"""Training a base classifier: what it minimises, and how it is judged."""
+
+import os
+import sys
+
+import torch
+
+from actors.architecture import Architecture
+from actors.classifiers import build_classifier, default_preprocess
+from actors.preprocess import parse_preprocess
+from actors.refusal import Refusal
+from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.job import Assignment, check_noise_family, choose_recipe, objective_text
+from tune.networks import Labels, as_trained, start_from, try_out
+from tune.noise import TrainingNoise
+from tune.objective import describe, parse_objective
+from tune.precision import InPrecision
+from tune.settings import TrainClassifierSettings
+from tune.trainer import initialised
+from tune.training_data import NO_LABEL, read_training_data
+from tune.validation import accuracy, noisy_accuracy
+
+
+def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
+    """The training that the settings ask for; raises Refusal for what cannot be trained."""
+    named = choose_recipe(settings, settings.objective.partition(":")[0])
+    check_noise_family(settings)
+    text = objective_text(settings, settings.objective, named, settings.sigma)
+    _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
+    if settings.sigma is None and objective.needs_noise:
+        raise Refusal(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
+    architecture = Architecture.parse(settings.classifier)
+    preprocess = settings.preprocess or default_preprocess(architecture)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where the user's own module:callable may live
+    classifier = initialised(lambda: build_classifier(architecture), settings.seed)
+    if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
+        raise Refusal(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
+    parents = {} if settings.init_weights is None else {"init_weights": start_from(classifier, settings.init_weights)}
+    data = read_training_data(settings, named.recipe.augment, device)
+    network = as_trained(torch.nn.Sequential(parse_preprocess(preprocess), classifier), settings, device)
+    logits = try_out(network, data.train.first(), f"classifier '{architecture}'")
+    _check_labels(data.train.labels, logits, settings, architecture)
+    noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
+    labels_of = Labels(network)
+
+    def loss(
+        network: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int
+    ) -> torch.Tensor:
+        return objective(network, images, labels, noise, epoch)
+
+    def measure() -> dict[str, float]:
+        metrics = {"accuracy": accuracy(labels_of, data.held_out)}
+        if settings.sigma is not None:
+            metrics["noisy_accuracy"] = noisy_accuracy(labels_of, data.held_out, noise)
+        return metrics
+
+    trained_on = settings.sigma if objective.needs_noise else None
+    card = {
+        "architecture": str(architecture),
+        "preprocess": preprocess,
+        "objective": text,
+        "options": describe(objective),
+        "noise": None if trained_on is None else settings.noise,
+        "sigma": trained_on,
+        "parents": parents,
+    }
+    return Assignment(
+        network=network,
+        weights=classifier,
+        loss=loss,
+        chunks=objective.chunks,
+        data=data,
+        noise=noise,
+        recipe=named,
+        measure=measure,
+        best_by="accuracy" if settings.sigma is None else "noisy_accuracy",
+        card=card,
+    )
+
+
+def _check_labels(
+    labels: torch.Tensor, logits: torch.Tensor, settings: TrainClassifierSettings, architecture: Architecture
+) -> None:
+    where, classes, most = f"{settings.dataset} {settings.split}", logits.shape[-1], int(labels.max())
+    if NO_LABEL in labels:
+        raise Refusal(f"{where} has images without a label: a classifier needs one for each")
+    if most >= classes:
+        raise Refusal(
+            f"classifier '{architecture}' tells {classes} classes apart, {where} has labels up to {most}: "
+            f"write --classifier {architecture.name}:num_classes={most + 1}"
+        )

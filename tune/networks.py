@@ -1,0 +1,52 @@
+"""Networks as training needs them: on their device, tried on an image before any work, begun from given weights."""
+
+import torch
+
+from actors.refusal import Refusal
+from actors.weights import fingerprint, load_weights, read_weights
+from tune.precision import InPrecision, settled_precision
+from tune.settings import TrainingJobSettings
+
+
+class Labels(torch.nn.Module):
+    """Pixels -> the labels int64 (B,) of a model that gives logits (B, K)."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model(pixels).argmax(dim=1)
+
+
+def as_trained(network: torch.nn.Module, settings: TrainingJobSettings, device: torch.device) -> InPrecision:
+    """`network` on the device, channels last, in the settings' precision, compiled if they say so."""
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.compile:
+        network.compile(dynamic=False)
+    return InPrecision(network, device, settled_precision(settings.precision, device))
+
+
+def start_from(network: torch.nn.Module, path: str, objective: str | None = None) -> str:
+    """Load the weights to start from and return their fingerprint; refuse those that tell of another objective."""
+    weights = read_weights(path)
+    told = weights.card.get("objective")
+    if objective is not None and told is not None and str(told).partition(":")[0] != objective:
+        raise Refusal(f"--init-weights {path} were trained with {told}: give weights that {objective} gave")
+    load_weights(network, weights, path)
+    return fingerprint(network)
+
+
+@torch.no_grad()
+def try_out(model: torch.nn.Module, pixels: torch.Tensor, what: str) -> torch.Tensor:
+    """The answer in eval mode, so that a network that does not fit is refused before training."""
+    try:
+        return model.eval()(pixels)
+    except Refusal:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Refusal(
+            f"{what} rejects images of shape {tuple(pixels.shape[1:])}: {reason} -- choose the data set, "
+            "--resize/--crop or the options (such as channels=1) that fit"
+        ) from error

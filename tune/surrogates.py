@@ -1,0 +1,52 @@
+"""Surrogates: classifiers that a black-box denoiser is trained through, in place of the one that it will protect
+(Salman et al. 2020, section 2.3).
+"""
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from actors.architecture import Architecture
+from actors.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from actors.classifiers import CLASSIFIERS
+from actors.refusal import Refusal
+from actors.weights import read_weights
+
+
+def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
+    """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, frozen and in eval mode.
+
+    Raises Refusal for a file that does not tell its architecture, for two with the same weights, and for the very
+    classifier that is to be protected, under whatever name: black-box access has no gradients of it.
+    """
+    loaded: list[Loaded] = []
+    seen: dict[str | None, str] = {}
+    if protected is not None:
+        seen[protected.spec.classifier_fingerprint] = ""
+    for text in written:
+        architecture, _, path = text.rpartition("@")
+        spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
+        surrogate = load_base_classifier(spec, device)
+        found = surrogate.spec.classifier_fingerprint
+        if found in seen and not seen[found]:
+            raise Refusal(
+                f"--surrogates {path} holds the protected classifier itself: leave it out, or leave --surrogates out "
+                "where its gradients may be used (white-box access)"
+            )
+        if found in seen:
+            raise Refusal(f"--surrogates {path} holds the same weights as {seen[found]}: write each once")
+        seen[found] = path
+        loaded.append(surrogate)
+    return loaded
+
+
+def _told(path: str) -> str:
+    """The architecture that a weights file itself names: on its card, or as published checkpoints do."""
+    card = read_weights(path).card
+    if isinstance(named := card.get("architecture"), str):
+        return str(Architecture.parse(named))
+    for name, row in CLASSIFIERS.items():
+        if row.published and row.published == card.get("arch"):
+            return name
+    raise Refusal(f"--surrogates {path} does not tell its architecture: write ARCHITECTURE@{path}")

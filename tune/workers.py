@@ -1,0 +1,140 @@
+"""Several processes that train one network, each on its part of every batch: Ray Train starts them, torch's
+DistributedDataParallel averages their gradients.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any, TypeAlias
+
+import pandas as pd
+import torch
+
+from actors.refusal import Refusal
+from pipeline.cluster import Cluster, connected
+from pipeline.progress import Display
+from tune.job import Assignment, carry_out
+from tune.settings import TrainingJobSettings
+from tune.trainer import Share
+from tune.training_folder import TrainingFolder
+
+Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
+
+LOOK_SECONDS = 1.0
+"""How often the metrics that the first worker writes are looked at."""
+
+RESTARTS = 3
+"""A training whose workers are lost goes on from its last epoch so many times."""
+
+
+def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> None:
+    """Carry out the training with `settings.workers` workers, a GPU each where the cluster has them, else a core each.
+
+    All must reach `settings.out` and the data by the same paths. Raises Refusal for what one process refuses, where
+    this machine has no room, and for workers that are lost again and again.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    out = Path(settings.out).expanduser().absolute()
+    with connected(settings.address, verbose=False) as cluster, TemporaryDirectory() as scratch:
+        on_gpu = _on_gpu(settings, cluster)
+        # What one process refuses is refused here, before any is started.
+        assign(settings.model_copy(update={"device": "cpu"}), torch.device("cpu"))
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"settings": settings, "assign": assign, "folder": os.getcwd()},
+            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=on_gpu),
+            run_config=RunConfig(
+                name="training", storage_path=scratch, failure_config=FailureConfig(max_failures=RESTARTS)
+            ),
+        )
+        _refused(out).unlink(missing_ok=True)
+        with _watching(out, settings, show):
+            try:
+                trainer.fit()
+            except TrainingFailedError as error:
+                failures = getattr(error, "worker_failures", {})
+                reason = next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)).splitlines()[0]
+                raise Refusal(
+                    f"training stopped after {RESTARTS} restarts: {reason}; the same command goes on from there"
+                ) from error
+        if _refused(out).exists():
+            reason = _refused(out).read_text()
+            _refused(out).unlink()
+            raise Refusal(reason)
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker runs; a refusal would only come again, so it ends the training instead of restarting it."""
+    from ray import train
+    from ray.train.torch import get_device
+
+    if os.path.isdir(config["folder"]):
+        os.chdir(config["folder"])
+        sys.path.append(config["folder"])  # where the user's own module:callable may live
+    settings = config["settings"]
+    refused = _refused(Path(settings.out).expanduser().absolute())
+    if refused.exists():
+        return
+    context = train.get_context()
+    share = Share(context.get_world_rank(), context.get_world_size())
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        carry_out(settings, config["assign"](settings, get_device()), share, show=False)
+    except Refusal as refusal:
+        refused.write_text(str(refusal))
+        raise
+
+
+def _refused(out: Path) -> Path:
+    """Where a worker leaves what it refused for."""
+    return out.with_name(f".{out.stem}.refused")
+
+
+def _on_gpu(settings: TrainingJobSettings, cluster: Cluster) -> bool:
+    on_gpu = settings.device != "cpu" and cluster.gpus > 0
+    has, what = (cluster.gpus, "GPUs") if on_gpu else (cluster.cpus, "CPU cores")
+    if cluster.local and settings.workers > has:
+        raise Refusal(f"--workers {settings.workers} do not fit this machine's {has:g} {what}: write --workers {has:g}")
+    return on_gpu
+
+
+@contextmanager
+def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[None]:
+    """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
+    done = Event()
+    metrics = TrainingFolder(out, "", {}).metrics
+    with Display(show) as display:
+
+        def look(seen: int) -> None:
+            ended = False
+            while not ended:
+                ended = done.wait(LOOK_SECONDS)
+                rows = _read(metrics)
+                for row in rows[min(seen, len(rows)) :]:
+                    display.note(_line(row))
+                seen = len(rows)
+
+        watcher = Thread(target=look, args=(len(_read(metrics)),), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _read(metrics: Path) -> list[dict[str, float]]:
+    rows = pd.read_csv(metrics).to_dict("records") if metrics.exists() else []
+    return [{str(name): float(value) for name, value in row.items()} for row in rows]
+
+
+def _line(row: dict[str, float]) -> str:
+    known = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch")
+    return f"epoch {row['epoch']:.0f}: {known}"
