@@ -197,8 +197,8 @@ def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float
     largest, classes = probabilities.topk(2, dim=1)
     first, second = largest.unbind(dim=1)
     with torch.no_grad():
-        active = (classes[:, 0] == labels) & (first < 1) & (second >= torch.finfo(second.dtype).tiny)
-        active &= ndtri(first) - ndtri(second) < gamma
+        active = (classes[:, 0] == labels) & (ndtri(first) - ndtri(second) < gamma)
+        active &= second >= torch.finfo(second.dtype).tiny  # below, PhiInv's slope overflows
     # What is left out must not reach ndtri either: its infinite slope there times 0 would be a NaN gradient.
     first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
     return torch.where(active, gamma - (ndtri(first) - ndtri(second)), 0.0)

@@ -79,6 +79,40 @@ def test_ddn_closes_in_on_the_boundary(epsilon: float, steps: int, length: float
     np.testing.assert_allclose(attacked, [0.6, 0.4] + length * TOWARDS, rtol=1e-5)
 
 
+# An ellipse is class 0: log-odds 5 (1 - s0 (x0 - a0)^2 - s1 (x1 - a1)^2).
+CENTRE, STRETCH = np.array([0.3, 0.6]), np.array([40.0, 9.0])
+
+
+class Ellipse(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        away = images.flatten(1) - torch.tensor(CENTRE)
+        return torch.nn.functional.pad(5 * (1 - (torch.tensor(STRETCH) * away**2).sum(dim=1, keepdim=True)), (0, 1))
+
+
+@pytest.mark.parametrize("start", [[0.33, 0.68], [0.28, 0.9], [0.36, 0.55]])
+@pytest.mark.parametrize("steps", [2, 3, 6, 12])
+def test_ddn_on_a_curved_boundary(start: list[float], steps: int) -> None:
+    """Its path as the paper's algorithm has it: the way out of an ellipse bends towards the steeper axis."""
+    epsilon, norm, best = 0.3, 0.3, np.zeros(2)
+    shift, nearest = np.zeros(2), np.linalg.norm(np.maximum(start, 1 - np.array(start)))
+    farthest = nearest
+    for step in range(steps):
+        away = start + shift - CENTRE
+        fooled = (STRETCH * away**2).sum() > 1
+        if fooled and np.linalg.norm(shift) < nearest:
+            best, nearest = shift, np.linalg.norm(shift)
+        outward = STRETCH * away / np.linalg.norm(STRETCH * away)
+        length = 0.01 + (1 - 0.01) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        norm = min(norm * (0.95 if fooled else 1.05), farthest)
+        moved = shift + length * outward
+        shift = np.clip(start + norm * moved / np.linalg.norm(moved), 0, 1) - start
+    best = best * min(1, epsilon / max(np.linalg.norm(best), 1e-12))
+    image = torch.tensor(start, dtype=torch.float64).view(1, 2, 1, 1)
+    attacked = ATTACKS["ddn"](Ellipse(), image, torch.tensor([0]), torch.zeros(1, 1, 2, 1, 1), epsilon, steps)
+    assert best.any()
+    np.testing.assert_allclose(attacked.flatten(), start + best, atol=1e-6)
+
+
 def test_ddn_leaves_what_is_already_misclassified() -> None:
     np.testing.assert_array_equal(attack_pair("ddn", pair(0.6, 0.4), 0.5, 10, label=1), np.float32([0.6, 0.4]))
 

@@ -266,6 +266,21 @@ def test_macer_drops_gaps_without_end_and_their_gradients(logits: list[float], l
         assert loss == pytest.approx(-log_softmax(logits)[label], abs=1e-5)
 
 
+def test_macer_weighs_with_the_noise() -> None:
+    for sigma in (0.25, 1.0):
+        loss = loss_of("macer:m=4,gamma=3,beta=2", Linear(WEIGHT), 4, sigma=sigma)
+        assert loss.item() == pytest.approx(macer(WEIGHT, sigma), rel=1e-5)
+
+
+@pytest.mark.parametrize("pair", [[1.0, 0.0], [1.0, 1e-7], [1.0000001, 1e-7], [0.9, 0.0], [0.9, 1e-44], [0.5, 0.5]])
+def test_hinge_gradients_are_finite_at_the_ends_of_the_scale(pair: list[float]) -> None:
+    leaf = torch.tensor([pair], requires_grad=True)
+    radius_hinge(leaf, torch.tensor([0]), 1e6).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+    assert leaf.grad.any() == (pair == [0.5, 0.5])
+
+
 def test_macer_asks_beta_who_is_right() -> None:
     """Two draws of three lean to class 0, the third is sure of class 1: sharpened by beta, class 0 has the majority."""
     draws = np.array([[0.5, 0.0], [0.5, 0.0], [0.0, 5.0]])
