@@ -76,11 +76,11 @@ class PictureAugmentation:
 
     def apply(self, picture: Image.Image, size: int, random: np.random.Generator) -> Image.Image:
         """`picture` of any size -> `size` x `size` pixels, bilinear and antialiased, rounded to 8 bits."""
-        from torchvision.transforms.v2 import functional  # here: the import takes two seconds
+        import torchvision.transforms.functional as transforms  # here: the import takes two seconds
 
         box = self._box(picture.width, picture.height, random)
-        piece = functional.resized_crop(picture, *box, [size, size], antialias=True)
-        return functional.horizontal_flip(piece) if random.integers(2) else piece
+        piece = transforms.resized_crop(picture, *box, [size, size], antialias=True)
+        return transforms.hflip(piece) if random.integers(2) else piece
 
     def _box(self, width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
         """Top, left, height and width of the piece, in pixels."""

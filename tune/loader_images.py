@@ -88,6 +88,7 @@ class LoaderImages:
             prefetch_factor=AHEAD if self._workers else None,
             worker_init_fn=_leave_interrupts_to_the_parent,
             pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # else each loader takes a number from torch's own, which dropout draws from
         )
         answers = iter(loader)
         while True:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actors.refusal import Refusal
-from pipeline.datasets import DATASETS, UnreadableImage, fingerprint, open_dataset
+from pipeline.datasets import DATASETS, UnreadableImage, fingerprint, listing_fingerprint, open_dataset
 from pipeline.index_set import IndexSet
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
@@ -291,6 +291,12 @@ def test_imagenet_wants_all_its_folders(tmp_path):
         dataset = open_dataset("imagenet", root, "val")
         assert (len(dataset), dataset.num_classes, dataset.read(0).label) == (1, 1000, 17)
         assert dataset.read(0).image.shape == (3, 224, 224)
+    assert "<root>/train for --split train" in refused("imagenet", tmp_path, "train")
+    assert "write --split val" in refused("imagenet", tmp_path / "val", "train")
+    (tmp_path / "val").rename(tmp_path / "train")
+    assert open_dataset("imagenet", tmp_path, "train").labels() == [17]
+    assert "write --split train" in refused("imagenet", tmp_path / "train")
+    (tmp_path / "train").rename(tmp_path / "val")
     assert open_dataset("imagenet", tmp_path, "val", crop=64).read(0).image.shape == (3, 64, 64)
     assert "known: train, val" in refused("imagenet", tmp_path, "test")
 
@@ -406,6 +412,46 @@ def test_a_file_damaged_or_gone_after_opening(tmp_path):
     assert unreadable(dataset, 4) == "row group 1 of test.parquet: the file is gone"
 
 
+# Without decoding
+
+
+def test_labels_are_those_of_the_images_and_cost_no_decoding(tmp_path, monkeypatch):
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png", "emu/a.png"):
+        write(tmp_path / "classes" / name, encoded(FOUR_PIXELS))
+    write(tmp_path / "flat/a.png", encoded(FOUR_PIXELS))
+    contents, labels = [encoded(FOUR_PIXELS)] * 9, pa.array([4, 1, None, -1, 0, 2, 2, 8, 5])
+    write_parquet(tmp_path / "rows/test-0.parquet", contents, labels, rows_a_group=2)
+    write_parquet(tmp_path / "rows/test-1.parquet", contents, labels, rows_a_group=4)
+    write_parquet(tmp_path / "unlabelled.parquet", contents)
+    roots = {"digits": None, "folder": tmp_path / "classes", "parquet": tmp_path / "rows"}
+    datasets = [open_dataset(name, root, "test") for name, root in roots.items()]
+    datasets += [open_dataset("folder", tmp_path / "flat"), open_dataset("parquet", tmp_path / "unlabelled.parquet")]
+    expected = [[dataset.read(i).label for i in range(len(dataset))] for dataset in datasets]
+    assert expected[1:3] == [[0, 0, 1, 2], [4, 1, None, None, 0, 2, 2, 8, 5] * 2]
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *_, **__: pytest.fail("images were read"))
+    assert [dataset.labels() for dataset in datasets] == expected
+
+
+class LeftColumn:
+    def apply(self, index, image):
+        return image.crop((0, 0, 1, image.height))
+
+
+def test_values_are_the_pixels_before_they_are_scaled(tmp_path):
+    write(tmp_path / "a.png", encoded(FOUR_PIXELS))
+    path = write_parquet(tmp_path / "test.parquet", [encoded(FOUR_PIXELS[..., 0])])
+    for name, root, planes in (("folder", tmp_path, FOUR_PIXELS), ("parquet", path, FOUR_PIXELS[..., :1])):
+        dataset = open_dataset(name, root, "test", crop=2)
+        values = dataset.values(0)
+        assert values.dtype == np.uint8
+        assert (values == planes.transpose(2, 0, 1)).all()
+        assert (dataset.values(0, LeftColumn()) == values[:, :, :1]).all()  # in place of the crop, not after it
+    digits = open_dataset("digits", None, "test", resize=4)
+    assert (digits.values(3) == digits.read(3).image).all()
+    assert (digits.values(3, LeftColumn()) == open_dataset("digits", None, "test").read(3).image[:, :, :1]).all()
+
+
 # Fingerprints
 
 
@@ -439,6 +485,40 @@ def test_fingerprint_marks_missing_files_and_reads_damaged_ones(tmp_path):
     gone = fingerprint(dataset, range(2))
     first.write_bytes(b"")
     assert len({before, gone, fingerprint(dataset, range(2))}) == 3
+
+
+def test_listings_see_place_size_and_label_but_read_nothing(tmp_path, monkeypatch):
+    content = encoded(FOUR_PIXELS)
+    files = [write(tmp_path / "set" / name, content) for name in ("cat/a.png", "cat/b.png", "dog/c.png")]
+
+    def of(root=tmp_path / "set", **framing):
+        dataset = open_dataset("folder", root, **framing)
+        return listing_fingerprint(dataset, range(len(dataset)))
+
+    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("a file was read"))
+    seen = [of(), of(crop=2)]
+    files[1].write_bytes(bytes(len(content)))
+    assert of() == seen[0]
+    (tmp_path / "set").rename(tmp_path / "elsewhere")
+    assert of(tmp_path / "elsewhere") == seen[0]
+    (tmp_path / "elsewhere").rename(tmp_path / "set")
+    files[1].write_bytes(b"shorter")
+    seen.append(of())
+    files[1].rename(tmp_path / "set/cat/z.png")
+    seen.append(of())
+    (tmp_path / "set/cat/z.png").rename(tmp_path / "set/dog/b.png")
+    seen.append(of())
+    assert len(set(seen)) == 5
+
+
+def test_listings_of_parquet_files(tmp_path):
+    def of(contents, labels, name="test.parquet"):
+        dataset = open_dataset("parquet", write_parquet(tmp_path / name, contents, labels), "test")
+        return listing_fingerprint(dataset, range(len(dataset)))
+
+    small, large = encoded(FOUR_PIXELS), encoded(flat_colour(7, 30, 30))
+    assert of([small] * 3, [0, 1, 2]) == of([small] * 3, [0, 1, 2])
+    assert len({of([small] * 3, [0, 1, 2]), of([small] * 3, [0, 1, 1]), of([small, small, large], [0, 1, 2])}) == 3
 
 
 # The table
