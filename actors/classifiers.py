@@ -1,4 +1,4 @@
-"""The classifiers that a name can mean: rows of a table, torchvision's models, the user's own."""
+"""The classifiers that a name can mean: rows of a table, torchvision's models, timm's, the user's own."""
 
 import importlib
 from collections.abc import Callable
@@ -9,20 +9,36 @@ from typing import Any
 import torch
 
 from actors.architecture import Architecture
-from actors.networks.cifar_resnet import cifar_resnet20, cifar_resnet110
+from actors.networks.cifar_densenet import cifar_densenet121
+from actors.networks.cifar_googlenet import cifar_googlenet
+from actors.networks.cifar_mobilenet import cifar_efficientnet_b0, cifar_mobilenet, cifar_mobilenet_v2
+from actors.networks.cifar_preact_resnet import cifar_preactresnet18, cifar_senet18, cifar_wrn28_10, cifar_wrn40_10
+from actors.networks.cifar_resnet import cifar_resnet18, cifar_resnet20, cifar_resnet110, cifar_resnext29_2x64d
+from actors.networks.cifar_shufflenet import cifar_shufflenet_v2
+from actors.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
 from actors.networks.digits import digits_cnn
 from actors.networks.mnist import lenet, mnist_cnn
+from actors.networks.timm_models import PREFIX as TIMM
+from actors.networks.timm_models import build_timm, timm_preprocess
 from actors.refusal import Refusal
 from actors.table import Table
 
 
 @dataclass(frozen=True)
 class ClassifierRow:
-    """`build` takes the architecture's options as keywords; `preprocess` is a row of `PREPROCESS`."""
+    """`build` takes the architecture's options as keywords; `preprocess` is a row of `PREPROCESS`.
+
+    `published` is what published checkpoints of the network have under "arch".
+    """
 
     build: Callable[..., torch.nn.Module]
     preprocess: str
     summary: str
+    published: str = ""
+
+
+def _cifar(build: Callable[..., torch.nn.Module], what: str, published: str) -> ClassifierRow:
+    return ClassifierRow(build, "cifar10", f"CIFAR-10, {what}", published)
 
 
 CLASSIFIERS: Table[ClassifierRow] = Table(
@@ -31,8 +47,22 @@ CLASSIFIERS: Table[ClassifierRow] = Table(
         "lenet": ClassifierRow(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
         "mnist_cnn": ClassifierRow(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
         "digits_cnn": ClassifierRow(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
-        "cifar_resnet20": ClassifierRow(cifar_resnet20, "cifar10", "CIFAR-10, ResNet-20"),
-        "cifar_resnet110": ClassifierRow(cifar_resnet110, "cifar10", "CIFAR-10, the papers' ResNet-110"),
+        "cifar_resnet20": _cifar(cifar_resnet20, "ResNet-20", "cifar_resnet20"),
+        "cifar_resnet110": _cifar(cifar_resnet110, "the papers' ResNet-110", "cifar_resnet110"),
+        "cifar_resnet18": _cifar(cifar_resnet18, "ResNet-18", "ResNet18"),
+        "cifar_resnext29_2x64d": _cifar(cifar_resnext29_2x64d, "ResNeXt-29", "ResNeXt29_2x64d"),
+        "cifar_preactresnet18": _cifar(cifar_preactresnet18, "pre-activation ResNet-18", "PreActResNet18"),
+        "cifar_senet18": _cifar(cifar_senet18, "pre-activation ResNet-18, gated", "SENet18"),
+        "cifar_wrn28_10": _cifar(cifar_wrn28_10, "wide ResNet, 28 layers", "cifar_wrn"),
+        "cifar_wrn40_10": _cifar(cifar_wrn40_10, "wide ResNet, 40 layers", "cifar_wrn40"),
+        "cifar_vgg16": _cifar(cifar_vgg16, "VGG-16", "VGG16"),
+        "cifar_vgg19": _cifar(cifar_vgg19, "VGG-19", "VGG19"),
+        "cifar_googlenet": _cifar(cifar_googlenet, "GoogLeNet", "GoogLeNet"),
+        "cifar_densenet121": _cifar(cifar_densenet121, "DenseNet-121", "DenseNet121"),
+        "cifar_mobilenet": _cifar(cifar_mobilenet, "MobileNet", "MobileNet"),
+        "cifar_mobilenet_v2": _cifar(cifar_mobilenet_v2, "MobileNetV2", "MobileNetV2"),
+        "cifar_shufflenet_v2": _cifar(cifar_shufflenet_v2, "ShuffleNetV2", "ShuffleNetV2"),
+        "cifar_efficientnet_b0": _cifar(cifar_efficientnet_b0, "EfficientNet-B0, simplified", "EfficientNetB0"),
     },
 )
 
@@ -47,14 +77,17 @@ _TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
 def build_classifier(architecture: Architecture) -> Any:
     """The classifier without its weights: a torch module, or whatever the user's own factory gives.
 
-    A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "module:callable" is
-    imported, and the callable called with the options as keywords: it returns a torch module or anything
-    callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it has an attribute
-    `num_classes`. Raises Refusal for an unknown name, an import that fails, or options that do not fit.
+    A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is timm's model
+    of that name; "module:callable" is imported, and the callable called with the options as keywords: it returns a
+    torch module or anything callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it
+    has an attribute `num_classes`. Raises Refusal for an unknown name, an import that fails, or options that do not
+    fit.
     """
     name = architecture.name
     if name in CLASSIFIERS:
         return architecture.build(CLASSIFIERS[name].build, "classifier")
+    if name.startswith(TIMM):
+        return build_timm(architecture)
     if ":" in name:
         return _build_own(architecture)
     known = _torchvision_names()
@@ -69,7 +102,7 @@ def build_classifier(architecture: Architecture) -> Any:
     hint = f"did you mean '{close[0]}'? " if close else ""
     raise Refusal(
         f"unknown classifier '{name}': {hint}(known: {', '.join(CLASSIFIERS)}, any torchvision model "
-        "such as resnet50, or your own MODULE:CALLABLE)"
+        "such as resnet50, timm/NAME, or your own MODULE:CALLABLE)"
     )
 
 
@@ -77,6 +110,8 @@ def default_preprocess(architecture: Architecture) -> str:
     """The normalisation that the classifier's inputs had in training; "none" for the user's own."""
     if architecture.name in CLASSIFIERS:
         return CLASSIFIERS[architecture.name].preprocess
+    if architecture.name.startswith(TIMM):
+        return timm_preprocess(architecture)
     return "none" if ":" in architecture.name else "imagenet"
 
 

@@ -2,26 +2,40 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from actors.architecture import Architecture
 from actors.networks.dncnn import DnCNN
+from actors.networks.memnet import MemNet
 from actors.refusal import Refusal, nearest
 from actors.table import Table
 
 
 @dataclass(frozen=True)
 class DenoiserRow:
-    """`build` takes the architecture's options as keywords."""
+    """`build` takes the architecture's options as keywords.
+
+    `published` is what published checkpoints of the network have under "arch".
+    """
 
     build: Callable[..., torch.nn.Module]
     summary: str
+    published: tuple[str, ...] = ()
 
 
 DENOISERS: Table[DenoiserRow] = Table(
     "denoiser",
-    {"dncnn": DenoiserRow(DnCNN, "DnCNN; options depth=17, width=64, channels=3")},
+    {
+        "dncnn": DenoiserRow(DnCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")),
+        "dncnn_wide": DenoiserRow(partial(DnCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
+        "memnet": DenoiserRow(
+            MemNet,
+            "MemNet; options width=64, memory_blocks=3, residual_blocks=6, channels=3",
+            ("memnet", "imagenet_memnet"),
+        ),
+    },
 )
 
 

@@ -1,63 +1,76 @@
-"""Residual networks for 32x32 images (He et al. 2016, section 4.2), laid out as the published weights are."""
+"""Residual networks for 32x32 images (He et al. 2016, Xie et al. 2017), laid out as the published weights are."""
+
+from functools import partial
 
 import torch
 from torch import nn
 
+from actors.networks.layers import Block, Conv, Layers, conv_bn, head, initialise, projection, stages
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, a 1x1 convolution and BatchNorm where the shape changes."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+class Residual(Block):
+    """relu(branch(x) + shortcut(x)); the branch, `convs`, ends without a ReLU. `shortcut` is the name in the keys."""
+
+    def __init__(self, channels_in: int, stride: int, *convs: Conv, shortcut: str) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.branch = self.add(**conv_bn(channels_in, *convs))
         self.relu = nn.ReLU()
-        self.downsample: nn.Module | None = None
-        if stride != 1 or channels_in != channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
-            )
+        self.shortcut_chain = self.add(**{shortcut: projection(channels_in, convs[-1].channels, stride)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(self.run(self.branch, x) + self.run(self.shortcut_chain, x))
 
 
-class CifarResNet(nn.Module):
-    """Normalised pixels (B, 3, 32, 32) -> logits (B, num_classes); `depth` is 6n + 2, n blocks a stage."""
+class CifarResNet(Layers):
+    """Normalised pixels (B, 3, 32, 32) -> logits (B, num_classes)."""
 
-    def __init__(self, depth: int, num_classes: int) -> None:
-        super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU()
-        self.layer1 = self._stage(16, 16, blocks, stride=1)
-        self.layer2 = self._stage(16, 32, blocks, stride=2)
-        self.layer3 = self._stage(32, 64, blocks, stride=2)
-        self.fc = nn.Linear(64, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    @staticmethod
-    def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
-        first = BasicBlock(channels_in, channels, stride)
-        return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
+def _basic(channels_in: int, channels: int, stride: int, shortcut: str) -> nn.Module:
+    convs = Conv(channels, 3, stride), Conv(channels, 3, relu=False)
+    return Residual(channels_in, stride, *convs, shortcut=shortcut)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(x.mean(dim=(2, 3)))
+
+def _bottleneck(channels_in: int, channels: int, stride: int, groups: int) -> nn.Module:
+    width = channels // 2
+    convs = Conv(width), Conv(width, 3, stride, groups), Conv(channels, relu=False)
+    return Residual(channels_in, stride, *convs, shortcut="shortcut")
+
+
+def _narrow(depth: int, num_classes: int) -> nn.Module:
+    """He et al. 2016, section 4.2; `depth` is 6n + 2, n blocks a stage."""
+    blocks = (depth - 2) // 6
+    network = CifarResNet(
+        **conv_bn(3, Conv(16, 3)),
+        **stages(partial(_basic, shortcut="downsample"), 16, [(16, blocks, 1), (32, blocks, 2), (64, blocks, 2)]),
+        **head(64, num_classes, "fc"),
+    )
+    initialise(network)
+    return network
 
 
 def cifar_resnet20(num_classes: int = 10) -> nn.Module:
     """ResNet-20; 272,474 parameters."""
-    return CifarResNet(20, num_classes)
+    return _narrow(20, num_classes)
 
 
 def cifar_resnet110(num_classes: int = 10) -> nn.Module:
     """ResNet-110; 1,730,714 parameters."""
-    return CifarResNet(110, num_classes)
+    return _narrow(110, num_classes)
+
+
+def cifar_resnet18(num_classes: int = 10) -> nn.Module:
+    """ImageNet's ResNet-18 with a 3x3 convolution for its stem; 11,173,962 parameters."""
+    return CifarResNet(
+        **conv_bn(3, Conv(64, 3)),
+        **stages(partial(_basic, shortcut="shortcut"), 64, [(64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)]),
+        **head(512, num_classes),
+    )
+
+
+def cifar_resnext29_2x64d(num_classes: int = 10) -> nn.Module:
+    """ResNeXt-29 with 2 groups, 64 channels each in the first stage, and a 1x1 stem; 9,128,778 parameters."""
+    return CifarResNet(
+        **conv_bn(3, Conv(64)),
+        **stages(partial(_bottleneck, groups=2), 64, [(256, 3, 1), (512, 3, 2), (1024, 3, 2)]),
+        **head(1024, num_classes),
+    )
