@@ -51,7 +51,8 @@ class ModelSettings(Settings):
     """Base classifier"""
 
     classifier: str = Field(
-        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, or your own MODULE:CALLABLE."
+        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your "
+        "own MODULE:CALLABLE."
     )
     classifier_weights: str | None = Field(
         None, description="Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."

@@ -20,6 +20,7 @@ from pipeline.progress import Display
 from tune.job import Assignment, carry_out
 from tune.settings import TrainingJobSettings
 from tune.trainer import Share
+from tune.training_data import MOST_WORKERS
 from tune.training_folder import TrainingFolder
 
 Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
@@ -54,7 +55,8 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
             ),
         )
         _refused(out).unlink(missing_ok=True)
-        with _watching(out, settings, show):
+        with _watching(out, settings, show) as display:
+            display.note(f"{settings.workers} workers start, {'a GPU' if on_gpu else 'a CPU core'} each")
             try:
                 trainer.fit()
             except TrainingFailedError as error:
@@ -83,6 +85,9 @@ def _work(config: dict[str, Any]) -> None:
         return
     context = train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
+    if settings.loader_workers is None:  # the machine's cores are for all workers on it
+        cores = max(1, (os.cpu_count() or 1) // context.get_local_world_size())
+        settings = settings.model_copy(update={"loader_workers": min(MOST_WORKERS, cores)})
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
@@ -106,7 +111,7 @@ def _on_gpu(settings: TrainingJobSettings, cluster: Cluster) -> bool:
 
 
 @contextmanager
-def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[None]:
+def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[Display]:
     """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
     done = Event()
     metrics = TrainingFolder(out, "", {}).metrics
@@ -124,7 +129,7 @@ def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[
         watcher = Thread(target=look, args=(len(_read(metrics)),), daemon=True)
         watcher.start()
         try:
-            yield
+            yield display
         finally:
             done.set()
             watcher.join()
