@@ -1,4 +1,7 @@
-"""Two classifiers of 28x28 grey images."""
+"""Two classifiers of 28x28 grey images.
+
+The largest of a pool is taken before the ReLU, which gives the same numbers for a quarter of the work.
+"""
 
 import torch
 from torch import nn
@@ -23,8 +26,8 @@ def lenet(num_classes: int = 10) -> nn.Module:
     """
     return _Stack(
         nn.Sequential(
-            nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.ReLU(),
+            nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU(),
         ),
         nn.Sequential(nn.Linear(50 * 4 * 4, 500), nn.ReLU(), nn.Linear(500, num_classes)),
     )  # fmt: skip
@@ -38,9 +41,9 @@ def mnist_cnn(num_classes: int = 10) -> nn.Module:
     return _Stack(
         nn.Sequential(
             nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 32, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
             nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
         ),
         nn.Sequential(
             nn.Linear(64 * 7 * 7, 200), nn.ReLU(), nn.Linear(200, 200), nn.ReLU(), nn.Linear(200, num_classes)
