@@ -10,7 +10,10 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 import pandas as pd
 import typer
 from pydantic import BaseModel
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from actors.refusal import Refusal
 from pipeline.driver import carry_out
@@ -19,6 +22,7 @@ from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
 from pipeline.tables import FORMATS
+from tune.catalogue import CATALOGUE
 from tune.demo import DemoSettings, run_demo
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 from tune.train import train_classifier, train_denoiser
@@ -87,10 +91,9 @@ def flags_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable
         for name, field in model.model_fields.items():
             owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
             known = "Required." if field.is_required() else f"Default: {field.default}."
+            silent = not field.is_required() and field.default in (None, [])
             option = typer.Option(
-                help=f"{field.description} {known}"
-                if field.is_required() or field.default is not None
-                else field.description,
+                help=field.description if silent else f"{field.description} {known}",
                 show_default=False,
                 rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
             )
@@ -200,6 +203,25 @@ def report_command(
     files = write_report(out, grid, folder)
     render(summary, Console())
     notes.print(f"written: {', '.join(str(file) for file in files)}")
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(CATALOGUE)}.")],
+) -> None:
+    """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations.
+
+    **Example**
+
+    `raysmooth list recipes`
+    """
+    rows = CATALOGUE[what]()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for position, name in enumerate(rows.columns):
+        table.add_column(name, overflow="fold", no_wrap=position == 0)  # names are for copying
+    for cells in rows.itertuples(index=False):
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    Console().print(table)
 
 
 @app.command("demo")

@@ -113,7 +113,7 @@ def _to(given: argparse.Namespace, name: str) -> dict[str, str]:
 def _line(objective: str, by: str, run: pd.Series) -> dict[str, Any]:
     """Accuracies in percent, rounded down."""
     shares = {f"r={r:g}": floored(100 * run[f"r={r:g}"], 1) for r in RADII if f"r={r:g}" in run}
-    return {"objective": objective, "by": by, "ACR": floored(run["acr"], 3), **shares}
+    return {"objective": objective, "by": by, "ACR": floored(run["ACR"], 3), **shares}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from pipeline.run import prepare
 from pipeline.settings import SamplingSettings
 from pipeline.store import RunStore, refuse_unwritable
 from pipeline.trained_noise import describe
+from pipeline.wording import PLAIN
 
 
 def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
@@ -95,7 +96,7 @@ def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:
 
 def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     run = ledger.run
-    what = run.objective if run.objective not in (None, "none") else run.base.denoiser
+    what = run.base.denoiser if run.objective is None else run.objective
     images = len(run.index_set)
-    label = f"{what if what != 'none' else 'no denoiser'}, sigma {run.noise.scale:g}"
+    label = f"{what if what not in PLAIN else 'no denoiser'}, sigma {run.noise.scale:g}"
     return progress.add(label, images, images - ledger.images_left, run.plan.draws_per_image, ledger.draws_left)

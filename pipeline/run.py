@@ -140,7 +140,10 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)
-        objective = loaded.denoiser_card.get("objective") if loaded.spec.denoiser != "none" else "none"
+        denoised = loaded.spec.denoiser != "none"
+        objective = (
+            loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
+        )
         runs.append(
             Run(
                 procedure,

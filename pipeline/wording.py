@@ -25,6 +25,9 @@ FACTS = {
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
 
+PLAIN = ("none", "clean")
+"""The objectives of classifiers that were not trained for noise, as far as is known."""
+
 LABELLED, UNLABELLED = "certified accuracy", "certified (class unchecked)"
 """What the heights of a curve, and the columns of a table, measure."""
 
@@ -91,8 +94,10 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     names = []
     for facts, denoiser, twin in zip(runs.reset_index().to_dict("records"), short, twins(runs), strict=True):
         words = [FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"]
-        if denoiser == "none":
+        if denoiser == "none" and (pd.isna(facts["objective"]) or facts["objective"] in PLAIN):
             words.append("no denoiser")
+        elif denoiser == "none":
+            words.append(f"{facts['objective']} classifier")
         elif pd.isna(facts["objective"]):
             words.append(denoiser)
         else:

@@ -1,0 +1,81 @@
+"""What there is to choose from: every row of the tables, for a person who asks."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import pandas as pd
+
+from actors.classifiers import CLASSIFIERS
+from actors.denoisers import DENOISERS
+from actors.table import Table
+from pipeline.datasets import DATASETS
+from tune.augment import AUGMENTATIONS
+from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.objective import ObjectiveRow
+from tune.phases import Phase
+from tune.recipes import RECIPES
+
+
+def _datasets() -> pd.DataFrame:
+    return pd.DataFrame([{"dataset": n, "splits": " ".join(r.splits), "what": r.summary} for n, r in DATASETS.items()])
+
+
+def _classifiers() -> pd.DataFrame:
+    rows = [{"classifier": n, "preprocess": r.preprocess, "what": r.summary} for n, r in CLASSIFIERS.items()]
+    others = ("any torchvision model", "timm/NAME", "MODULE:CALLABLE")
+    return pd.DataFrame([*rows, *({"classifier": other, "preprocess": "", "what": ""} for other in others)])
+
+
+def _denoisers() -> pd.DataFrame:
+    return pd.DataFrame([{"denoiser": n, "what": r.summary} for n, r in DENOISERS.items()])
+
+
+def _objectives() -> pd.DataFrame:
+    rows = []
+    tables: dict[str, Table[ObjectiveRow]] = {"classifier": CLASSIFIER_OBJECTIVES, "denoiser": DENOISER_OBJECTIVES}
+    for of, table in tables.items():
+        for name, row in table.items():
+            known = fields(row.build)  # type: ignore[arg-type]
+            options = ", ".join(f"{f.name.rstrip('_')}={'?' if f.default is None else f.default}" for f in known)
+            rows.append({"of a": of, "objective": name, "options": options, "what": row.summary, "source": row.source})
+    return pd.DataFrame(rows)
+
+
+def _recipes() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "recipe": name,
+                "phases": "; ".join(_phase(phase) for phase in recipe.phases),
+                "batch": recipe.batch_size,
+                "decay": f"{recipe.weight_decay:g}",
+                "momentum": recipe.momentum,
+                "augment": recipe.augment,
+                "source": recipe.source,
+            }
+            for name, recipe in RECIPES.items()
+        ]
+    )
+
+
+def _phase(phase: Phase) -> str:
+    falls = "" if phase.step_size is None else f" (x{phase.gamma:g} every {phase.step_size:g})"
+    return f"{phase.epochs} epochs {phase.optimizer} {phase.learning_rate:g}{falls}"
+
+
+def _augmentations() -> pd.DataFrame:
+    return pd.DataFrame([{"augment": name, "what": row.summary} for name, row in AUGMENTATIONS.items()])
+
+
+CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
+    "list",
+    {
+        "datasets": _datasets,
+        "classifiers": _classifiers,
+        "denoisers": _denoisers,
+        "objectives": _objectives,
+        "recipes": _recipes,
+        "augmentations": _augmentations,
+    },
+)
