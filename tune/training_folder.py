@@ -1,9 +1,11 @@
 """What a training leaves beside its weights file, epoch by epoch, so that it can be watched and continued."""
 
+import filecmp
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -50,8 +52,11 @@ class TrainingFolder:
 
     def open(self, overwrite: bool) -> None:
         """Take the folder; raises Refusal where another training is, or was, unless it may be overwritten."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / "lock").open("w")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise Refusal(f"folder {self.path} cannot be written: {error.strerror}: write another --out") from error
         try:
             flock(self._lock, LOCK_EX | LOCK_NB)
         except OSError:
@@ -69,16 +74,22 @@ class TrainingFolder:
         _write(self._told, lambda partial: partial.write_text(json.dumps(self._decisive, indent=1)))
 
     def close(self) -> None:
-        """Let go of the folder, which goes too if no epoch was finished in it."""
+        """Let go of the folder, which goes too if no epoch was finished in it and nobody else's files are there."""
         if self._events is not None:
             self._events.close()
         if not (self.path / "last.safetensors").exists():
-            shutil.rmtree(self.path, ignore_errors=True)
+            for file in (self._told, self.path / "lock", *self.path.glob(".*.part")):
+                file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.rmdir()
         self._lock.close()
 
     def finished(self) -> bool:
         """Whether this very training has already given its weights."""
-        return self.out.exists() and read_weights(self.out).card.get("training") == self._training
+        try:
+            return self.out.exists() and read_weights(self.out).card.get("training") == self._training
+        except Refusal:
+            return False  # no weights at all
 
     def saved(self) -> Saved | None:
         """Where this training stood when it was stopped; None to begin. Raises Refusal for a state that is torn."""
@@ -105,14 +116,16 @@ class TrainingFolder:
     def finish(self, keep: str) -> None:
         """Make the weights of the `keep` ("last" or "best") epoch those of the training."""
         chosen = self.path / f"{keep}.safetensors"
-        if chosen.exists():  # else somebody tidied up after an earlier end
+        there = self.out.exists() and chosen.exists() and filecmp.cmp(chosen, self.out, shallow=False)
+        if chosen.exists() and not there:  # else somebody tidied up after an earlier end
             _write(self.out, lambda partial: shutil.copyfile(chosen, partial))
         self._state.unlink(missing_ok=True)
 
     def _tensorboard(self, row: Row) -> None:
         step = int(row["epoch"])
         if self._events is None:
-            self._events = SummaryWriter(str(self.path), purge_step=step)  # hides an epoch that was torn away
+            # Hides an epoch that was torn away; the suffix keeps a file that was begun in the same second.
+            self._events = SummaryWriter(str(self.path), purge_step=step, filename_suffix=f".{step:06d}")
         for name, value in row.items():
             if name != "epoch":
                 self._events.add_scalar(name, value, step)
@@ -129,15 +142,28 @@ class TrainingFolder:
         return f"{self.out} holds other weights" if self.out.exists() and not self.finished() else None
 
 
+_FOLLOWS = ("best_by", "options", "fingerprint", "fingerprint_of", "images", "held_out", "source")
+"""What is on a card because of other values on it."""
+
+
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Words for a value that differs, rather one that a user sets than one that follows from it."""
+    differing = sorted(_differences(before, now), key=lambda found: found[0] in _FOLLOWS)
+    return next((f"{key} {_short(old)}, not {_short(new)}" for key, old, new in differing), None)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            if inner := _first_difference(old, new):
-                return inner
-        elif old != new:
-            return f"{key} {_short(old)}, not {_short(new)}"
-    return None
+        if old == new:
+            continue
+        lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)
+        pairs = list(zip(old, new, strict=True)) if lists else [(old, new)]  # such as a recipe's phases
+        if all(isinstance(value, dict) for pair in pairs for value in pair):
+            for one, other in pairs:
+                yield from _differences(one, other)
+        else:
+            yield key, old, new
 
 
 def _short(value: Any) -> str:
