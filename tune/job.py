@@ -65,10 +65,8 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
     _ = DATASETS[settings.dataset]  # an unknown one is refused as such, not for its lack of a recipe
     name = settings.recipe or default_recipe(settings.dataset, kind)
     recipe = RECIPES[name]
-    own = {field.name: value for field in fields(Recipe) if (value := getattr(settings, field.name, None)) is not None}
     if settings.phases is not None:
-        own["phases"] = parse_phases(settings.phases)
-    recipe = replace(recipe, **own)
+        recipe = replace(recipe, phases=parse_phases(settings.phases))
     if settings.epochs is not None:
         recipe = recipe.stretched(settings.epochs)
     own_phase = {
@@ -82,7 +80,14 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
             f"--{flag}: recipe {name} has {len(recipe.phases)} phases, one after the other: write them as --phases "
             "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
         )
-    return NamedRecipe(name, replace(recipe, phases=tuple(replace(phase, **own_phase) for phase in recipe.phases)))
+    own = {
+        field.name: value
+        for field in fields(Recipe)
+        if field.name != "phases" and (value := getattr(settings, field.name, None)) is not None
+    }
+    # At once: what one value alone would not fit, such as no momentum for nesterov, another may make right.
+    own["phases"] = tuple(replace(phase, **own_phase) for phase in recipe.phases)
+    return NamedRecipe(name, replace(recipe, **own))
 
 
 def objective_text(settings: TrainingJobSettings, objective: str, named: NamedRecipe, sigma: float | None) -> str:

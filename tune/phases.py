@@ -1,10 +1,9 @@
 """What a training does for some epochs: an optimizer and how its learning rate falls. One row a kind of either."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from math import cos, floor, pi
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -32,10 +31,14 @@ class Phase:
     schedule: str = "step"
 
     def __post_init__(self) -> None:
-        _ = OPTIMIZERS[self.optimizer], SCHEDULES[self.schedule]
-        for name in ("epochs", "learning_rate", "step_size", "gamma"):
+        _ = OPTIMIZERS[self.optimizer], SCHEDULES[str(self.schedule)]
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise Refusal(f"epochs of a recipe is {self.epochs}: write a whole number above 0")
+        for name in ("learning_rate", "step_size", "gamma"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is None and name == "step_size":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise Refusal(f"{name} of a recipe is {value}: write a number above 0")
 
     def rate(self, epoch: int) -> float:
@@ -80,5 +83,23 @@ def parse_phases(text: str) -> tuple[Phase, ...]:
 
     Raises Refusal for anything else, naming what a phase has.
     """
-    written = [Architecture.parse(part) for part in text.split(";")]
-    return tuple(phase.build(partial(Phase, optimizer=phase.name), "phase") for phase in written)
+    return tuple(_parse_phase(part.strip()) for part in text.split(";"))
+
+
+_OPTIONS = tuple(field.name for field in fields(Phase) if field.name != "optimizer")
+
+
+def _parse_phase(text: str) -> Phase:
+    how = f"write OPTIMIZER:epochs=N,learning_rate=R, each option once; options are {', '.join(_OPTIONS)}"
+    try:
+        written = Architecture.parse(text)
+    except Refusal:
+        raise Refusal(f"'{text}' is no phase: {how}") from None
+    options: dict[str, Any] = dict(written.options)
+    for name in options:
+        if name not in _OPTIONS:
+            raise Refusal(f"phase '{written.name}' has no option '{name}': options are {', '.join(_OPTIONS)}")
+    for name in ("epochs", "learning_rate"):
+        if name not in options:
+            raise Refusal(f"phase '{text}' does not tell its {name}: {how}")
+    return Phase(optimizer=written.name, **options)

@@ -57,11 +57,12 @@ class Recipe:
         A phase keeps an epoch at least, if there are as many.
         """
         factor = epochs / self.epochs
-        ends, done = [], 0
+        ends: list[int] = []
+        done = 0
         for number, phase in enumerate(self.phases):
             done += phase.epochs
             later = len(self.phases) - number - 1
-            ends.append(max(min(round(done * factor), epochs - later), min(number + 1, epochs)))
+            ends.append(max(min(round(done * factor), epochs - later), min(ends[-1] + 1 if ends else 1, epochs)))
         lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
         phases = [
             replace(phase, epochs=length, step_size=None if phase.step_size is None else phase.step_size * factor)
