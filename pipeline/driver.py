@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain
 from time import monotonic
 
@@ -60,7 +61,7 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
             for index, run in enumerate(runs):
                 manifest = run.manifest(replica)
                 store = RunStore(run.settings.out, procedure.folder, procedure.schema, manifest)
-                ledgers.append(Ledger(index, run, stores.enter_context(store)))
+                ledgers.append(Ledger(index, replace(run, objective=store.objective), stores.enter_context(store)))
             kinds = f"{replicas} replica{'s' * (replicas > 1)} on {replica.device}"
             progress.note(f"{procedure.name}: {len(runs)} run{'s' * (len(runs) > 1)} on {kinds}")
             _draw(pool, ledgers, progress, began)

@@ -83,6 +83,7 @@ class RunStore:
     def __init__(self, out: str | Path, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
         self.run_id: str = manifest["run_id"]
         self.num_classes: int = manifest["num_classes"]
+        self.objective: str | None = manifest.get("objective")
         self.counts_folder = Path(out) / "runs" / self.run_id / "counts"
         self._home = Path(out) / "runs" / self.run_id
         self._parts = {
@@ -179,11 +180,14 @@ class RunStore:
         path = self._home / "manifest.json"
         if path.exists():
             try:
-                known = json.loads(path.read_text())["identity"]
+                began = json.loads(path.read_text())
+                known = began["identity"]
             except (ValueError, KeyError, TypeError):
                 raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
             if known != manifest["identity"]:
                 raise Refusal(f"{path} describes another run: move the folder away, or write another --out")
+            # The same tensors may have come with another card: all rows of a run say the same.
+            self.objective = began.get("objective")
             return
         temporary = self._home / ".manifest.json.tmp"
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from pipeline.trained_noise import describe, find_mismatch
 DENOISER = "dncnn:channels=1,depth=2,width=2"
 PREFIX = "raysmooth: warning: "
 CARDS: dict[str, dict[str, Any]] = {
-    "gaussian": {"noise": "gaussian", "sigma": 0.25},
-    "clean": {"noise": None, "sigma": None},
+    "gaussian": {"objective": "gaussian", "noise": "gaussian", "sigma": 0.25},
+    "clean": {"objective": "clean", "noise": None, "sigma": None},
 }
 
 
@@ -173,12 +174,14 @@ def test_a_classifiers_card_counts_only_where_it_meets_the_noise(
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_warning_is_no_part_of_the_run_id(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
-    """The same tensors under another card continue the run that the first began."""
+    """The same tensors under another card continue the run that the first began, and its rows say the same."""
     ids = []
     for name in CARDS:
         rows, caught = run(settings_of(tmp_path, classifier_weights[name], sigma=0.5))
         assert bool(caught) == (name == "gaussian")
+        assert set(rows.objective) == {"gaussian"}
         ids += [*rows.run_id]
+        shutil.rmtree(tmp_path / "certificates")  # so that the rows are written anew, from the counts
     assert len(ids) == 2
     assert len(set(ids)) == 1
 

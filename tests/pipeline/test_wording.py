@@ -28,6 +28,15 @@ def test_labels_tell_objectives_and_sigmas_apart():
     ]
 
 
+def test_labels_tell_how_classifiers_were_trained():
+    assert labels_of(
+        run_of("a" * 16, objective="clean"),
+        run_of("b" * 16, objective="consistency:lambda=5"),
+        run_of("c" * 16, objective="gaussian"),
+        run_of("d" * 16, denoiser=DNCNN, objective="mse"),
+    ) == ["no denoiser", "consistency:lambda=5 classifier", "gaussian classifier", "MSE denoiser"]
+
+
 def test_labels_name_whatever_else_differs():
     assert labels_of(run_of("a" * 16, n=1000), run_of("b" * 16)) == [
         "n=1000, no denoiser",
