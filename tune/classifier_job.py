@@ -63,6 +63,7 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
         "options": describe(objective),
         "noise": None if trained_on is None else settings.noise,
         "sigma": trained_on,
+        "measured_at": None if settings.sigma is None else {"noise": settings.noise, "sigma": settings.sigma},
         "parents": parents,
     }
     return Assignment(

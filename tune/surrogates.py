@@ -11,7 +11,7 @@ from actors.architecture import Architecture
 from actors.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from actors.classifiers import CLASSIFIERS
 from actors.refusal import Refusal
-from actors.weights import read_weights
+from actors.weights import fingerprint, read_weights
 
 
 def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
@@ -21,14 +21,14 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
     classifier that is to be protected, under whatever name: black-box access has no gradients of it.
     """
     loaded: list[Loaded] = []
-    seen: dict[str | None, str] = {}
+    seen: dict[str, str] = {}
     if protected is not None:
-        seen[protected.spec.classifier_fingerprint] = ""
+        seen[_tensors(protected)] = ""
     for text in written:
         architecture, _, path = text.rpartition("@")
         spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
         surrogate = load_base_classifier(spec, device)
-        found = surrogate.spec.classifier_fingerprint
+        found = _tensors(surrogate)
         if found in seen and not seen[found]:
             raise Refusal(
                 f"--surrogates {path} holds the protected classifier itself: leave it out, or leave --surrogates out "
@@ -39,6 +39,13 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
         seen[found] = path
         loaded.append(surrogate)
     return loaded
+
+
+def _tensors(loaded: Loaded) -> str:
+    """Fingerprint of the weights alone, whoever built the network around them."""
+    classifier = loaded.model.classifier
+    known = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else loaded.spec.classifier_fingerprint
+    return str(known)
 
 
 def _told(path: str) -> str:

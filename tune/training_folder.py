@@ -154,7 +154,8 @@ def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
+        old: Any = before.get(key)
+        new: Any = now.get(key)
         if old == new:
             continue
         lists = isinstance(old, list) and isinstance(new, list) and len(old) == len(new)

@@ -1,9 +1,9 @@
 """Weights trained for other noise than a run draws are warned of, once a command, and nothing else is."""
 
 import json
+import shutil
 import subprocess
 import sys
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
