@@ -47,21 +47,20 @@ class DataSettings(Settings):
     max: int | None = Field(None, description="Take at most this many images.", ge=1)
 
 
+KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
+THEIR_WEIGHTS = "Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
+THEIR_PREPROCESS = (
+    f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
+    "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own."
+)
+
+
 class ModelSettings(Settings):
     """Base classifier"""
 
-    classifier: str = Field(
-        description=f"Classifier: {', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your "
-        "own MODULE:CALLABLE."
-    )
-    classifier_weights: str | None = Field(
-        None, description="Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
-    )
-    preprocess: str | None = Field(
-        None,
-        description=f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
-        "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
-    )
+    classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
+    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     denoiser: str = Field(
         "none",
         description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32.",

@@ -16,14 +16,19 @@ from tune.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cros
 
 
 @dataclass(frozen=True)
-class Clean(Options):
-    """CE(F(x), y)."""
-
-    needs_noise: ClassVar[bool] = False
+class WholeBatch(Options):
+    """The base of objectives whose optimizer steps take a recipe's batch as it is."""
 
     @property
     def chunks(self) -> int:
         return 1
+
+
+@dataclass(frozen=True)
+class Clean(WholeBatch):
+    """CE(F(x), y)."""
+
+    needs_noise: ClassVar[bool] = False
 
     def __call__(
         self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
@@ -32,14 +37,10 @@ class Clean(Options):
 
 
 @dataclass(frozen=True)
-class Gaussian(Options):
+class Gaussian(WholeBatch):
     """CE(F(x + delta), y)."""
 
     needs_noise: ClassVar[bool] = True
-
-    @property
-    def chunks(self) -> int:
-        return 1
 
     def __call__(
         self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
@@ -48,15 +49,11 @@ class Gaussian(Options):
 
 
 @dataclass(frozen=True)
-class Stability(Options):
+class Stability(WholeBatch):
     """CE(F(x), y) + lambda CE(F(x + delta), F(x)); gradients flow into the target F(x) as well."""
 
     lambda_: float = number(2.0)
     needs_noise: ClassVar[bool] = True
-
-    @property
-    def chunks(self) -> int:
-        return 1
 
     def __call__(
         self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
@@ -160,7 +157,7 @@ class SmoothAdv(Options):
 
 
 @dataclass(frozen=True)
-class Macer(Options):
+class Macer(WholeBatch):
     """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))).
 
     p1 and p2 are the two largest of the mean softmax of beta times the logits, and only images whose p1 is the
@@ -173,10 +170,6 @@ class Macer(Options):
     beta: float = number(16.0, above_zero=True)
     deferral: float = number(0.0)
     needs_noise: ClassVar[bool] = True
-
-    @property
-    def chunks(self) -> int:
-        return 1
 
     def __call__(
         self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int

@@ -4,11 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from actors.classifiers import CLASSIFIERS
 from actors.denoisers import DENOISERS
-from actors.preprocess import PREPROCESS
 from pipeline.datasets import DATASETS
-from pipeline.settings import Settings
+from pipeline.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, Settings
 from tune.augment import AUGMENTATIONS
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
@@ -16,8 +14,6 @@ from tune.noise import NOISE_FAMILIES
 from tune.phases import OPTIMIZERS, SCHEDULES
 from tune.precision import PRECISIONS
 from tune.recipes import RECIPES
-
-_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own as module:callable"
 
 
 def _files(value: Any) -> Any:
@@ -108,12 +104,8 @@ class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
 class TrainClassifierSettings(TrainingJobSettings):
     """Classifier"""
 
-    classifier: str = Field(description=f"Classifier: {_CLASSIFIERS}.")
-    preprocess: str | None = Field(
-        None,
-        description=f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations "
-        "such as 0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
-    )
+    classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     objective: str = Field(
         "clean",
         description=f"Objective: {', '.join(CLASSIFIER_OBJECTIVES)}; with options as in consistency:m=4,lambda=10.",
@@ -134,18 +126,11 @@ class TrainDenoiserSettings(TrainingJobSettings):
     sigma: float = Field(description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel.", gt=0)
     classifier: str | None = Field(
         None,
-        description=f"Classifier to stand in front of (mse needs none): {_CLASSIFIERS}. With surrogates it is only "
+        description=f"Classifier to stand in front of (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is only "
         "measured, never trained through.",
     )
-    classifier_weights: str | None = Field(
-        None,
-        description="Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets.",
-    )
-    preprocess: str | None = Field(
-        None,
-        description=f"Its normalisation: {', '.join(PREPROCESS)}, or means/deviations such as "
-        "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own.",
-    )
+    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     surrogates: Annotated[list[str], BeforeValidator(_files)] = Field(
         [],
         description="Black-box access: weights of other classifiers to train through in the classifier's place, one a "
