@@ -126,8 +126,8 @@ class TrainDenoiserSettings(TrainingJobSettings):
     sigma: float = Field(description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel.", gt=0)
     classifier: str | None = Field(
         None,
-        description=f"Classifier to stand in front of (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is only "
-        "measured, never trained through.",
+        description=f"Classifier to stand in front of (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "
+        "only measured, never trained through.",
     )
     classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
