@@ -163,12 +163,33 @@ def test_every_image_is_seen_once_an_epoch_in_batches_of_equal_size() -> None:
     assert seen.counts == [(0, 0), (0, 1), (0, 2), (1, 3), (1, 4), (1, 5)]
 
 
-@pytest.mark.parametrize(("chunks", "sizes"), [(1, [7, 7, 6]), (2, [4] * 5), (3, [2] * 10), (100, [1] * 20)])
-def test_a_batch_is_split_into_chunks(chunks: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "chunks", "sizes"),
+    [
+        (8, 1, [7, 7, 6]),
+        (6, 1, [5, 5, 5, 5]),
+        (3, 1, [3] * 6 + [2]),
+        (19, 1, [10, 10]),
+        (20, 1, [20]),
+        (1000, 1, [20]),
+        (12, 2, [5, 5, 5, 5]),
+        (8, 2, [4] * 5),
+        (8, 3, [2] * 10),
+        (18, 2, [7, 7, 6]),
+        (8, 100, [1] * 20),
+    ],
+)
+def test_batches_and_their_chunks(batch_size: int, chunks: int, sizes: list[int]) -> None:
     seen = Seen()
-    finish(make(Weights(), seen, recipe(Phase(1, "sgd", 0.1)), chunks=chunks))
+    finish(make(Weights(), seen, recipe(Phase(1, "sgd", 0.1), batch_size=batch_size), chunks=chunks))
     assert [len(labels) for labels in seen.labels] == sizes
     assert sorted(flat(seen.labels)) == list(range(20))
+
+
+def test_no_batch_is_a_few_left_over() -> None:
+    seen = Seen()
+    finish(make(Weights(), seen, recipe(Phase(1, "sgd", 0.1), batch_size=5), some_images(21)))
+    assert [len(labels) for labels in seen.labels] == [5, 4, 4, 4, 4]
 
 
 def test_noise_is_fresh_in_every_step_and_epoch() -> None:
@@ -281,6 +302,7 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_torchs_own_generator_is_left_alone() -> None:
+    torch.rand(3)  # else it might stand where an earlier training, not so careful, left it
     before = torch.get_rng_state()
     trainer = network_trainer(0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -471,6 +493,16 @@ def test_losses_that_are_looked_at_late_are_told_as_if_at_once() -> None:
     looks.add(torch.tensor(float("nan")), 7)
     with pytest.raises(Refusal, match=r"^network: the loss is inf at step 36 \(epoch 5, learning rate 0.5\)"):
         looks.look()
+
+
+def test_an_epoch_ends_with_a_look_at_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = tune.trainer._LossesSoFar
+    monkeypatch.setattr(tune.trainer, "_LossesSoFar", lambda *values: looks(*values[:-1], patience=2))
+    module = Weights()
+    trainer = make(module, scripted(module, [1.0, 2.0, 4.0, 1.0, 1.0, float("inf")]), recipe(Phase(2, "sgd", 1e-20)))
+    assert trainer.train_epoch(silent(trainer)).loss == pytest.approx((7 + 14 + 24) / 20)
+    with pytest.raises(Refusal, match=r"the loss is inf at step 6 \(epoch 2,"):
+        trainer.train_epoch(silent(trainer))
 
 
 def test_weights_that_end_not_finite_are_refused() -> None:
