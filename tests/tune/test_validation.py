@@ -107,11 +107,14 @@ def test_psnr_of_doing_nothing_is_that_of_the_noise(family: str, sigma: float) -
     assert metrics == {"psnr": pytest.approx(-20 * log10(sigma), abs=0.04)}
 
 
-def test_denoised_accuracy_is_of_what_the_denoiser_gives() -> None:
-    """0.4 and 0.9 with 0.2 more, halved: both said to be 0 (0.55 - 0.05 is not above a half)."""
+@pytest.mark.parametrize(("level", "right"), [(0.0, 0.5), (0.2, 1.0)])
+def test_denoised_accuracy_is_of_what_the_denoiser_gives(level: float, right: float) -> None:
+    """0.4 and 0.9, halved, are both said to be 0; with 0.2 more they are halved to 0.3 and 0.55, said to be 0 and 1.
+    Before the denoiser it is the other way round: 0 and 1, but with noise 1 and 1.
+    """
     images = held_out(pixels(0.4, 0.9), [0, 1])
-    metrics = judge_denoiser(Scale(0.5), [bright], images, ScriptedNoise(0.0, 0.2))
-    assert metrics["denoised_accuracy"] == (5 * 1 + 5 * 2) / 20
+    assert judge_denoiser(Scale(0.5), [bright], images, ScriptedNoise(level))["denoised_accuracy"] == right
+    assert noisy_accuracy(bright, images, ScriptedNoise(level)) == 1.5 - right
 
 
 def test_several_classifiers_take_turns() -> None:
