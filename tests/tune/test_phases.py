@@ -22,9 +22,8 @@ torch.set_num_threads(1)
         # Drops after 1.5, 3 and 4.5 epochs: an epoch's rate is that of its beginning.
         (Phase(6, "sgd", 1.0, 1.5), [1.0, 1.0, 0.1, 0.01, 0.01, 0.001]),
         (Phase(2, "sgd", 1.0, 0.5), [1.0, 0.01]),
-        # 30 x 0.1 is a little more than 3, 3 x 0.1 more than 0.3: both drop where the exact numbers do.
-        (Phase(7, "sgd", 1.0, 30 * 0.1), [1.0] * 3 + [0.1] * 3 + [0.01]),
-        (Phase(2, "sgd", 1.0, 0.1 * 3, 0.5), [1.0, 0.125]),
+        # 31 / (30 * (93 / 90)) is a little less than 1: it drops where the exact numbers do.
+        (Phase(93, "sgd", 1.0, 30 * (93 / 90)), [1.0] * 31 + [0.1] * 31 + [0.01] * 31),
         (Phase(4, "sgd", 2.0, schedule="cosine"), [2.0, 1 + sqrt(0.5), 1.0, 1 - sqrt(0.5)]),
         (Phase(1, "sgd", 2.0, schedule="cosine"), [2.0]),
         (Phase(3, "sgd", 0.3, 1, schedule="constant"), [0.3, 0.3, 0.3]),
