@@ -22,10 +22,10 @@ from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
 from pipeline.tables import FORMATS
+from tune import train as training
 from tune.catalogue import CATALOGUE
 from tune.demo import DemoSettings, run_demo
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.train import train_classifier, train_denoiser
 
 __all__ = [
     "Refusal",
@@ -72,6 +72,18 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
     settings of `PredictSettings` and rows in `<out>/predictions`.
     """
     return _carry_out(PROCEDURES["predict"], config, settings, progress)
+
+
+def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
+    """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
+    the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
+    """
+    return training.train_classifier(checked(TrainClassifierSettings, settings, config), progress)
+
+
+def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
+    """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
+    return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
 
 
 def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
@@ -164,7 +176,7 @@ def train_classifier_command(settings: TrainClassifierSettings) -> None:
 
     `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
     """
-    train_classifier(settings)
+    training.train_classifier(settings)
 
 
 @train.command("denoiser")
@@ -177,7 +189,7 @@ def train_denoiser_command(settings: TrainDenoiserSettings) -> None:
     `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
-    train_denoiser(settings)
+    training.train_denoiser(settings)
 
 
 @app.command("report")

@@ -217,16 +217,21 @@ def _load_denoiser(spec: BaseClassifierSpec) -> tuple[torch.nn.Module | None, st
     return denoiser, str(architecture), weights.card
 
 
-def _identity(architecture: Architecture, classifier: Any) -> str:
-    """Fingerprint of the tensors and, for the user's own callable, of its module's source file, which no state dict
-    tells of.
+def source_digest(architecture: Architecture, before: str = "") -> str | None:
+    """SHA-256 in hex of `before` and the source file of the user's own callable, which no state dict tells of; None
+    for a network that is not the user's own.
     """
-    state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
     if ":" not in architecture.name:
-        return state
+        return None
     found = importlib.util.find_spec(architecture.name.partition(":")[0])
-    digest = hashlib.sha256(state.encode())
+    digest = hashlib.sha256(before.encode())
     if found is not None and found.origin is not None and os.path.isfile(found.origin):
         with open(found.origin, "rb") as source:
             digest.update(source.read())
     return digest.hexdigest()
+
+
+def _identity(architecture: Architecture, classifier: Any) -> str:
+    """Fingerprint of the tensors and, for the user's own callable, of its source."""
+    state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
+    return source_digest(architecture, state) or state

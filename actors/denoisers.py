@@ -46,6 +46,6 @@ def build_denoiser(architecture: Architecture) -> torch.nn.Module:
     that do not fit.
     """
     if architecture.name not in DENOISERS:
-        known = [*DENOISERS, "none"]
+        known = [*DENOISERS] if architecture.name == "none" else [*DENOISERS, "none"]
         raise Refusal(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
     return architecture.build(DENOISERS[architecture.name].build, "denoiser")

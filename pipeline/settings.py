@@ -32,7 +32,7 @@ class Settings(BaseModel):
     field begins with the heading under which the command line's help shows it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):

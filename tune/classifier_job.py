@@ -6,15 +6,17 @@ import sys
 import torch
 
 from actors.architecture import Architecture
+from actors.base_classifier import source_digest
 from actors.classifiers import build_classifier, default_preprocess
 from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.job import Assignment, check_noise_family, choose_recipe, objective_text
-from tune.networks import Labels, as_trained, start_from, try_out
-from tune.noise import TrainingNoise
+from tune.job import Assignment
+from tune.networks import Labels, as_trained, start_from, try_out, try_training
+from tune.noise import NOISE_FAMILIES, TrainingNoise
 from tune.objective import describe, parse_objective
 from tune.precision import InPrecision
+from tune.recipe_choice import choose_recipe, objective_text
 from tune.settings import TrainClassifierSettings
 from tune.trainer import initialised
 from tune.training_data import NO_LABEL, read_training_data
@@ -24,23 +26,28 @@ from tune.validation import accuracy, noisy_accuracy
 def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
     """The training that the settings ask for; raises Refusal for what cannot be trained."""
     named = choose_recipe(settings, settings.objective.partition(":")[0])
-    check_noise_family(settings)
-    text = objective_text(settings, settings.objective, named, settings.sigma)
+    text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
     _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
+    _ = NOISE_FAMILIES[settings.noise]
     if settings.sigma is None and objective.needs_noise:
         raise Refusal(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
+    if settings.sigma is None and settings.noise != "gaussian":
+        raise Refusal(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
     architecture = Architecture.parse(settings.classifier)
-    preprocess = settings.preprocess or default_preprocess(architecture)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where the user's own module:callable may live
     classifier = initialised(lambda: build_classifier(architecture), settings.seed)
     if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
         raise Refusal(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
-    parents = {} if settings.init_weights is None else {"init_weights": start_from(classifier, settings.init_weights)}
+    start = start_from(classifier, settings)
+    carded = None if start is None else start.card.get("preprocess")
+    preprocess = settings.preprocess or carded or default_preprocess(architecture)
     data = read_training_data(settings, named.recipe.augment, device)
-    network = as_trained(torch.nn.Sequential(parse_preprocess(preprocess), classifier), settings, device)
-    logits = try_out(network, data.train.first(), f"classifier '{architecture}'")
+    model = torch.nn.Sequential(parse_preprocess(preprocess), classifier).to(device)
+    logits = try_out(model, data.train.first(), f"classifier '{architecture}'")
     _check_labels(data.train.labels, logits, settings, architecture)
+    try_training(model, data.train.first(), f"classifier '{architecture}'")
+    network = as_trained(model, settings, device)
     noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
     labels_of = Labels(network)
 
@@ -64,7 +71,8 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
         "noise": None if trained_on is None else settings.noise,
         "sigma": trained_on,
         "measured_at": None if settings.sigma is None else {"noise": settings.noise, "sigma": settings.sigma},
-        "parents": parents,
+        "source": source_digest(architecture),
+        "parents": {} if start is None else {"init_weights": start.fingerprint},
     }
     return Assignment(
         network=network,

@@ -2,7 +2,6 @@
 
 import os
 from functools import cache
-from typing import Any
 
 import torch
 
@@ -11,11 +10,12 @@ from actors.base_classifier import BaseClassifierSpec, Loaded, load_base_classif
 from actors.denoisers import build_denoiser
 from actors.refusal import Refusal
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.job import Assignment, check_noise_family, choose_recipe
-from tune.networks import as_trained, start_from, try_out
-from tune.noise import TrainingNoise
+from tune.job import Assignment
+from tune.networks import Start, as_trained, start_from, try_out
+from tune.noise import NOISE_FAMILIES, TrainingNoise
 from tune.objective import describe, parse_objective
 from tune.precision import InPrecision
+from tune.recipe_choice import choose_recipe
 from tune.settings import TrainDenoiserSettings
 from tune.surrogates import load_surrogates
 from tune.trainer import initialised
@@ -32,12 +32,10 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
     name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
     _check_wants(settings, name, row.starts_from, objective.needs_classifier)
     named = choose_recipe(settings, name)
-    check_noise_family(settings)
+    _ = NOISE_FAMILIES[settings.noise]
     architecture = Architecture.parse(settings.denoiser)
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
-    parents: dict[str, Any] = {}
-    if settings.init_weights is not None:
-        parents["init_weights"] = start_from(denoiser, settings.init_weights, row.starts_from)
+    start = start_from(denoiser, settings, row.starts_from)
     protected = _load_classifier(settings, device)
     surrogates = load_surrogates(settings.surrogates, protected, device)
     data = read_training_data(settings, named.recipe.augment, device)
@@ -52,7 +50,10 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
         )
     guides = surrogates or ([protected] if protected is not None else [])
     through = (
-        [_differentiable(guide, network.precision, data.train.first(), name) for guide in guides]
+        [
+            _differentiable(guide, network.precision, data.train.first(), int(data.train.labels.max()), name)
+            for guide in guides
+        ]
         if objective.needs_classifier
         else [torch.nn.Identity()]
     )
@@ -80,10 +81,6 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
                 metrics["protected_accuracy"] = protects["denoised_accuracy"]
         return metrics
 
-    if protected is not None:
-        parents["classifier"] = protected.spec.classifier_fingerprint
-    if surrogates:
-        parents["surrogates"] = [surrogate.spec.classifier_fingerprint for surrogate in surrogates]
     card = {
         "architecture": str(architecture),
         "objective": settings.objective,
@@ -91,8 +88,11 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
         "noise": settings.noise,
         "sigma": settings.sigma,
         "access": ("black-box" if surrogates else "white-box") if objective.needs_classifier else None,
-        "surrogates": [surrogate.spec.classifier for surrogate in surrogates],
-        "parents": parents,
+        "parents": {
+            "init_weights": None if start is None else start.fingerprint,
+            "classifier": None if protected is None else _parent(protected),
+            "surrogates": [_parent(surrogate) for surrogate in surrogates],
+        },
     }
     return Assignment(
         network=network,
@@ -105,6 +105,7 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
         measure=measure,
         best_by="denoised_accuracy" if guides and labelled else "psnr",
         card=card,
+        warnings=_other_noise(settings, start),
     )
 
 
@@ -116,11 +117,35 @@ def _check_wants(settings: TrainDenoiserSettings, name: str, first: str | None, 
         )
     if not needs_classifier and settings.surrogates:
         raise Refusal(f"objective '{name}' needs no classifier: leave --surrogates out, or write --objective stab")
+    if settings.classifier is None and (settings.classifier_weights or settings.preprocess):
+        flag = "--classifier-weights" if settings.classifier_weights else "--preprocess"
+        raise Refusal(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
     if first is not None and settings.init_weights is None:
         raise Refusal(
             f"objective '{name}' starts from {first} weights: train them with --objective {first} "
             f"--out {first}.safetensors, then add --init-weights {first}.safetensors here"
         )
+
+
+def _parent(loaded: Loaded) -> dict[str, str | None]:
+    """What the card tells of a classifier that is trained through or measured."""
+    spec = loaded.spec
+    return {
+        "architecture": spec.classifier,
+        "preprocess": spec.preprocess,
+        "fingerprint": spec.classifier_fingerprint,
+    }
+
+
+def _other_noise(settings: TrainDenoiserSettings, start: Start | None) -> tuple[str, ...]:
+    """A word about weights to start from that were trained for other noise."""
+    before = (start.card.get("noise"), start.card.get("sigma")) if start is not None else (None, None)
+    if None in before or before == (settings.noise, settings.sigma):
+        return ()
+    return (
+        f"--init-weights {settings.init_weights} were trained for {before[0]} noise of sigma {before[1]}, this "
+        f"training draws {settings.noise} noise of sigma {settings.sigma:g}",
+    )
 
 
 def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> Loaded | None:
@@ -133,8 +158,10 @@ def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> L
     return load_base_classifier(spec, device)
 
 
-def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, objective: str) -> torch.nn.Module:
-    """The frozen classifier's logits, with gradients with respect to its input; refuse one that has none."""
+def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: int, objective: str) -> torch.nn.Module:
+    """The frozen classifier's logits, with gradients with respect to its input; refuse one that has none, and one that
+    does not know label `most`.
+    """
     refusal = Refusal(
         f"objective '{objective}' needs gradients through the classifier, '{loaded.spec.classifier}' gives none: "
         "train for a classifier that gives logits from torch operations, with --surrogates in its place, or write "
@@ -143,7 +170,15 @@ def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, object
     if not isinstance(loaded.model.classifier, torch.nn.Module):
         raise refusal
     model = torch.nn.Sequential(loaded.model.normalize, loaded.model.classifier)
-    logits = model(pixels.clone().requires_grad_())
+    try:
+        logits = model(pixels.clone().requires_grad_())
+    except Exception as error:  # such as numpy's, which takes no tensor with a gradient
+        raise refusal from error
     if not (logits.ndim == 2 and logits.requires_grad):
         raise refusal
+    if most >= logits.shape[1]:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' tells {logits.shape[1]} classes apart, the images have labels up "
+            f"to {most}: train through one for these classes"
+        )
     return InPrecision(model, pixels.device, precision).eval()

@@ -1,5 +1,11 @@
 """Networks as training needs them: on their device, tried on an image before any work, begun from given weights."""
 
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from actors.refusal import Refusal
@@ -27,14 +33,38 @@ def as_trained(network: torch.nn.Module, settings: TrainingJobSettings, device: 
     return InPrecision(network, device, settled_precision(settings.precision, device))
 
 
-def start_from(network: torch.nn.Module, path: str, objective: str | None = None) -> str:
-    """Load the weights to start from and return their fingerprint; refuse those that tell of another objective."""
+@dataclass(frozen=True)
+class Start:
+    """Weights that a training begins with."""
+
+    fingerprint: str
+    card: Mapping[str, Any]
+
+
+def start_from(network: torch.nn.Module, settings: TrainingJobSettings, objective: str | None = None) -> Start | None:
+    """Load the weights that the settings name to start from, if any; refuse those that tell of another objective."""
+    if (path := settings.init_weights) is None:
+        return None
+    if Path(path).resolve() == Path(settings.out).expanduser().resolve():
+        raise Refusal(f"--init-weights {path} is --out too: write the new weights elsewhere")
     weights = read_weights(path)
     told = weights.card.get("objective")
     if objective is not None and told is not None and str(told).partition(":")[0] != objective:
         raise Refusal(f"--init-weights {path} were trained with {told}: give weights that {objective} gave")
     load_weights(network, weights, path)
-    return fingerprint(network)
+    return Start(fingerprint(network), weights.card)
+
+
+def try_training(network: torch.nn.Module, pixels: torch.Tensor, what: str) -> None:
+    """Refuse a network that cannot be trained as it is: a copy of it answers two images in train mode."""
+    answer = deepcopy(network).train()(torch.cat([pixels, pixels]))
+    if not isinstance(answer, torch.Tensor):
+        raise Refusal(
+            f"{what} answers with a {type(answer).__name__} in training, it must give logits: for googlenet and "
+            "inception_v3 of torchvision write the option aux_logits=false"
+        )
+    if not answer.requires_grad:
+        raise Refusal(f"{what} has no parameters that learn: leave requires_grad on for those that shall")
 
 
 @torch.no_grad()

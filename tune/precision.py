@@ -45,4 +45,4 @@ class InPrecision(torch.nn.Module):
         """Pixels (B, C, H, W) -> the network's answer: float32, or labels as they are."""
         with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype != torch.float32):
             answer = self.network(pixels)
-        return answer.float() if answer.is_floating_point() else answer
+        return answer.float() if isinstance(answer, torch.Tensor) and answer.is_floating_point() else answer

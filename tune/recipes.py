@@ -181,12 +181,20 @@ PUBLISHED_OPTIONS: Mapping[tuple[str, str], PublishedOptions] = MappingProxyType
         },
     }
 )
-_IN_EPOCHS = ("warmup", "deferral")
+IN_EPOCHS = ("warmup", "deferral")
+"""Options that count epochs, and so are stretched with the recipe."""
 
 
 def published_options(recipe: str, objective: str, sigma: float | None, epochs: int) -> dict[str, Option]:
     """Options of `objective` that belong to the recipe at this sigma, in a training of `epochs` epochs; {} for none."""
     known = PUBLISHED_OPTIONS.get((recipe, objective), {})
     options = known.get(sigma, known.get(None, {}))
-    factor = epochs / RECIPES[recipe].epochs
-    return {name: float(value) * factor if name in _IN_EPOCHS else value for name, value in options.items()}
+    return {
+        name: stretched_option(recipe, float(value), epochs) if name in IN_EPOCHS else value
+        for name, value in options.items()
+    }
+
+
+def stretched_option(recipe: str, value: float, epochs: int) -> float:
+    """An option of `IN_EPOCHS` in a training that takes `epochs` epochs instead of the recipe's."""
+    return round(value * epochs / RECIPES[recipe].epochs, 4)

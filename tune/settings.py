@@ -75,7 +75,7 @@ class NoiseSettings(Settings):
 class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     """Job"""
 
-    seed: int = Field(0, description="Seed of initial weights, order, augmentation and noise.", ge=0)
+    seed: int = Field(0, description="Seed of initial weights, order, augmentation and noise.", ge=0, lt=2**63)
     precision: str = Field(
         "auto", description=f"auto (bfloat16 where the device is made for it), {', '.join(PRECISIONS)}."
     )

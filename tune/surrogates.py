@@ -10,6 +10,7 @@ import torch
 from actors.architecture import Architecture
 from actors.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from actors.classifiers import CLASSIFIERS
+from actors.denoisers import DENOISERS
 from actors.refusal import Refusal
 from actors.weights import fingerprint, read_weights
 
@@ -25,7 +26,7 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
     if protected is not None:
         seen[_tensors(protected)] = ""
     for text in written:
-        architecture, _, path = text.rpartition("@")
+        architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
         spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
         surrogate = load_base_classifier(spec, device)
         found = _tensors(surrogate)
@@ -52,7 +53,10 @@ def _told(path: str) -> str:
     """The architecture that a weights file itself names: on its card, or as published checkpoints do."""
     card = read_weights(path).card
     if isinstance(named := card.get("architecture"), str):
-        return str(Architecture.parse(named))
+        architecture = Architecture.parse(named)
+        if architecture.name in DENOISERS:
+            raise Refusal(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
+        return str(architecture)
     for name, row in CLASSIFIERS.items():
         if row.published and row.published == card.get("arch"):
             return name

@@ -1,5 +1,6 @@
 """Training jobs: a base classifier, or a denoiser for one; by this process, or by several that share each batch."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 
 import torch
 
+from actors.refusal import Refusal
 from actors.weights import read_weights
+from tune.card import summary
 from tune.classifier_job import classifier_assignment
 from tune.denoiser_job import denoiser_assignment
-from tune.job import Assignment, carry_out, check_device, check_out, summary
+from tune.job import Assignment, carry_out
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
 from tune.trainer import Share
 from tune.workers import on_workers
@@ -36,11 +39,13 @@ def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
 
 
 def _train(settings: Any, assign: Callable[[Any, torch.device], Assignment], show: bool) -> Path:
-    out, began = check_out(settings.out), monotonic()
+    out, began = _checked_out(settings.out), monotonic()
     if settings.workers > 1:
         on_workers(settings, assign, show)
+    elif settings.address is not None:
+        raise Refusal(f"--address {settings.address} is for --workers: write --workers 2, say, or leave it out")
     else:
-        device = check_device(settings.device)
+        device = _checked_device(settings.device)
         with _threads(settings):
             carry_out(settings, assign(settings, device), Share(), show)
     if show:
@@ -58,3 +63,29 @@ def _threads(settings: TrainingJobSettings) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _checked_out(text: str) -> Path:
+    """The weights file that a text means; raises Refusal for one that cannot be written."""
+    out = Path(text).expanduser()
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise Refusal(f"--out {text}: write the path of a file that ends in .safetensors")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--out {text}: folder {out.parent} cannot be made: {error.strerror or error}") from error
+    if not os.access(out.parent, os.W_OK):
+        raise Refusal(f"--out {text}: folder {out.parent} is not writable: write another path")
+    return out
+
+
+def _checked_device(text: str) -> torch.device:
+    """The device that a text means; raises Refusal for one that is not there."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise Refusal(f"unknown device '{text}': write auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise Refusal(f"--device {text}: torch sees {torch.cuda.device_count()} GPUs here: write --device auto")
+    return torch.device(text)

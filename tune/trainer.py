@@ -244,9 +244,10 @@ def initialised(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Mod
 
 def diverged(what: str, step: int, epoch: int, rate: float) -> Refusal:
     """What to say of a training that left the finite numbers at `step`, from 1, of `epoch`, from 0."""
+    anew = " --overwrite" if epoch else ""  # else the epochs before, at this rate, would be in the way
     return Refusal(
         f"{what} at step {step} (epoch {epoch + 1}, learning rate {rate:g}): write a smaller rate, "
-        f"such as --learning-rate {rate / 10:g}"
+        f"such as --learning-rate {rate / 10:g}{anew}"
     )
 
 

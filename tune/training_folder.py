@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tensorboardX import SummaryWriter
 
 from actors.refusal import Refusal
 from actors.weights import read_weights, save_weights
+from tune.card import identity
 
 Row = dict[str, float]
 """Metrics of an epoch by name, `epoch` among them."""
@@ -37,14 +38,14 @@ class TrainingFolder:
     events; training.json, what decides the training; and, until it is done, state.pt to continue from. Each file is
     written whole or not at all; the state last, so that whatever is torn away is trained again to the same numbers.
     Between `open` and `close` no other process may train to the same file. `decisive` are the JSON values that decide
-    the training, `training` is their hash.
+    the training; `training`, their hash, stands on the card of its weights.
     """
 
-    def __init__(self, out: Path, training: str, decisive: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, decisive: Mapping[str, Any]) -> None:
         self.out = out
         self.path = out.with_suffix(".training")
-        self._training = training
-        self._decisive = json.loads(json.dumps(decisive))
+        self.training = identity(decisive)
+        self._decisive = decisive
         self.metrics = self.path / "metrics.csv"
         self._state = self.path / "state.pt"
         self._told = self.path / "training.json"
@@ -58,10 +59,12 @@ class TrainingFolder:
         except OSError as error:
             raise Refusal(f"folder {self.path} cannot be written: {error.strerror}: write another --out") from error
         try:
-            flock(self._lock, LOCK_EX | LOCK_NB)
+            lockf(self._lock, LOCK_EX | LOCK_NB)  # not flock, which forked loader processes would hold on
         except OSError:
             self._lock.close()
             raise Refusal(f"another process is training to {self.out}: write another --out, or wait for it") from None
+        for litter in (*self.path.glob(".*.part"), *self.out.parent.glob(f".{self.out.name}.*.part")):
+            litter.unlink(missing_ok=True)  # what a kill left half written
         other = self._other()
         if other is not None and not overwrite:
             self.close()
@@ -78,7 +81,7 @@ class TrainingFolder:
         if self._events is not None:
             self._events.close()
         if not (self.path / "last.safetensors").exists():
-            for file in (self._told, self.path / "lock", *self.path.glob(".*.part")):
+            for file in (self._told, self.path / "lock"):
                 file.unlink(missing_ok=True)
             with suppress(OSError):
                 self.path.rmdir()
@@ -87,7 +90,7 @@ class TrainingFolder:
     def finished(self) -> bool:
         """Whether this very training has already given its weights."""
         try:
-            return self.out.exists() and read_weights(self.out).card.get("training") == self._training
+            return self.out.exists() and read_weights(self.out).card.get("training") == self.training
         except Refusal:
             return False  # no weights at all
 
@@ -105,7 +108,7 @@ class TrainingFolder:
         self, network: torch.nn.Module, card: Mapping[str, Any], trainer: dict[str, Any], rows: list[Row], best: bool
     ) -> None:
         """Write down the epoch that `rows` ends with, and the card of its weights, which are the best so far or not."""
-        told = {**card, "training": self._training}
+        told = {**card, "training": self.training}
         save_weights(self.path / "last.safetensors", network, told)
         if best:
             save_weights(self.path / "best.safetensors", network, told)
@@ -142,7 +145,7 @@ class TrainingFolder:
         return f"{self.out} holds other weights" if self.out.exists() and not self.finished() else None
 
 
-_FOLLOWS = ("best_by", "options", "fingerprint", "fingerprint_of", "images", "held_out", "source")
+_FOLLOWS = ("best_by", "fingerprint", "fingerprint_of", "images", "held_out")
 """What is on a card because of other values on it."""
 
 
@@ -168,7 +171,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = f"{value:g}" if isinstance(value, float) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

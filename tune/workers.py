@@ -42,23 +42,26 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
     from ray.train.torch import TorchTrainer
 
     out = Path(settings.out).expanduser().absolute()
+    settings = settings.model_copy(update={"out": str(out)})
     with connected(settings.address, verbose=False) as cluster, TemporaryDirectory() as scratch:
-        on_gpu = _on_gpu(settings, cluster)
+        kind = _kind_of_worker(settings, cluster)
         # What one process refuses is refused here, before any is started.
-        assign(settings.model_copy(update={"device": "cpu"}), torch.device("cpu"))
+        assign(settings.model_copy(update={"compile": False}), torch.device("cpu"))
         trainer = TorchTrainer(
             _work,
             train_loop_config={"settings": settings, "assign": assign, "folder": os.getcwd()},
-            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=on_gpu),
+            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=kind == "GPU"),
             run_config=RunConfig(
                 name="training", storage_path=scratch, failure_config=FailureConfig(max_failures=RESTARTS)
             ),
         )
         _refused(out).unlink(missing_ok=True)
         with _watching(out, settings, show) as display:
-            display.note(f"{settings.workers} workers start, {'a GPU' if on_gpu else 'a CPU core'} each")
+            display.note(f"{settings.workers} workers start, a {kind} each")
             try:
                 trainer.fit()
+            except SystemExit:  # what Ray Train makes of Ctrl-C
+                raise KeyboardInterrupt from None
             except TrainingFailedError as error:
                 failures = getattr(error, "worker_failures", {})
                 reason = next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)).splitlines()[0]
@@ -80,7 +83,7 @@ def _work(config: dict[str, Any]) -> None:
         os.chdir(config["folder"])
         sys.path.append(config["folder"])  # where the user's own module:callable may live
     settings = config["settings"]
-    refused = _refused(Path(settings.out).expanduser().absolute())
+    refused = _refused(Path(settings.out))
     if refused.exists():
         return
     context = train.get_context()
@@ -102,19 +105,25 @@ def _refused(out: Path) -> Path:
     return out.with_name(f".{out.stem}.refused")
 
 
-def _on_gpu(settings: TrainingJobSettings, cluster: Cluster) -> bool:
-    on_gpu = settings.device != "cpu" and cluster.gpus > 0
-    has, what = (cluster.gpus, "GPUs") if on_gpu else (cluster.cpus, "CPU cores")
+def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
+    """What each worker takes, "GPU" or "CPU core"; raises Refusal where this machine has not as many."""
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise Refusal(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
+    if settings.device == "cuda" and not cluster.gpus:
+        raise Refusal("--device cuda: Ray sees no GPUs: write --device auto")
+    kind, has = ("GPU", cluster.gpus) if settings.device != "cpu" and cluster.gpus else ("CPU core", cluster.cpus)
     if cluster.local and settings.workers > has:
-        raise Refusal(f"--workers {settings.workers} do not fit this machine's {has:g} {what}: write --workers {has:g}")
-    return on_gpu
+        raise Refusal(
+            f"--workers {settings.workers} do not fit this machine's {has:g} {kind}s: write --workers {has:g}"
+        )
+    return kind
 
 
 @contextmanager
 def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[Display]:
     """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
     done = Event()
-    metrics = TrainingFolder(out, "", {}).metrics
+    metrics = TrainingFolder(out, {}).metrics
     with Display(show) as display:
 
         def look(seen: int) -> None:

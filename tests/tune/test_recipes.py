@@ -14,9 +14,9 @@ from actors.refusal import Refusal
 from pipeline.datasets import DATASETS
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.job import choose_recipe, objective_text
 from tune.objective import parse_objective
 from tune.phases import Phase
+from tune.recipe_choice import choose_recipe, objective_text
 from tune.recipes import PUBLISHED_OPTIONS, RECIPES, Recipe, default_recipe, published_options
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 
@@ -167,7 +167,7 @@ def test_published_options_are_options_of_their_objectives() -> None:
         ("jeong2020-mnist", "smoothadv", 900, "warmup", 100.0),
         ("jeong2020-cifar10", "smoothadv", 15, "warmup", 1.0),
         ("jeong2020-mnist", "macer", 9, "deferral", 3.0),
-        ("jeong2020-mnist", "macer", 10, "deferral", 10 / 3),
+        ("jeong2020-mnist", "macer", 10, "deferral", 3.3333),
     ],
 )
 def test_what_counts_epochs_is_scaled(recipe: str, objective: str, epochs: int, name: str, value: float) -> None:
@@ -182,7 +182,7 @@ def test_a_job_trains_with_what_was_published() -> None:
     asked = TrainClassifierSettings(objective="macer:m=4", sigma=1.0, epochs=9, **common)
     named = choose_recipe(asked, "macer")
     assert named.name == "jeong2020-mnist"
-    text = objective_text(asked, asked.objective, named, asked.sigma)
+    text = objective_text(asked.objective, CLASSIFIER_OBJECTIVES, named, asked.sigma)
     assert text == "macer:beta=16,deferral=3.0,gamma=8,lambda=6,m=4"
 
 
@@ -283,7 +283,7 @@ def test_a_recipe_needs_a_phase_and_nesterov_momentum() -> None:
 
 # --- which one, with what of one's own ---------------------------------------------------------------------------
 
-OWN_PHASE = {"optimizer": "sgd", "learning_rate": 3.0, "step_size": 4.0, "gamma": 0.5, "schedule": "cosine"}
+OWN_PHASE = {"optimizer": "sgd", "learning_rate": 3.0, "step_size": 4.0, "gamma": 0.5, "schedule": "step"}
 OWN = {"batch_size": 2, "weight_decay": 0.0, "momentum": 0.0, "clip_norm": 7.0, "augment": "crop-flip"}
 
 
@@ -292,13 +292,44 @@ def test_every_value_can_be_overridden() -> None:
     assert choose_recipe(training(epochs=1, **OWN_PHASE, **OWN), "mse").recipe == own
     named = choose_recipe(training(), "mse")
     assert (named.name, named.recipe) == ("digits-mse", RECIPES["digits-mse"])
-    for name, value in (OWN_PHASE | OWN).items():  # each alone changes itself alone
-        recipe = choose_recipe(training(**{name: value}), "mse").recipe
-        before = RECIPES["digits-mse"]
+    before = RECIPES["salman2020-cifar10-classifier"]
+    others = OWN_PHASE | {"optimizer": "adam", "schedule": "cosine"} | OWN | {"augment": "none"}
+    for name, value in others.items():  # each alone changes itself alone
+        recipe = choose_recipe(training(recipe="salman2020-cifar10-classifier", **{name: value}), "mse").recipe
         if name in OWN:
-            assert recipe == replace(before, **{name: value})
+            assert recipe == replace(before, **{name: value}) != before
         else:
-            assert recipe == replace(before, phases=(replace(before.phases[0], **{name: value}),))
+            assert recipe == replace(before, phases=(replace(before.phases[0], **{name: value}),)) != before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"momentum": 0.5}, "--momentum is SGD's, this training steps with adam: leave it out"),
+        ({"schedule": "cosine", "gamma": 0.5}, "--step-size and --gamma are the step schedule's, not cosine's"),
+        ({"schedule": "constant", "step_size": 2}, "--step-size and --gamma are the step schedule's, not constant's"),
+        (
+            {"recipe": "salman2020-imagenet-mse", "gamma": 0.5},
+            "--gamma is the factor of a drop, and this recipe has none: write --step-size too",
+        ),
+    ],
+)
+def test_a_value_that_nothing_would_look_at_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(Refusal, match=f"^{message}"):
+        choose_recipe(training(**values), "mse")
+
+
+def test_a_warm_up_that_is_not_written_follows_the_epochs() -> None:
+    common = {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.5, "out": "w.safetensors"}
+    for epochs, written, text in (
+        (6, "smoothadv", "smoothadv:warmup=1.0"),
+        (None, "smoothadv", "smoothadv"),
+        (6, "smoothadv:warmup=3", "smoothadv:warmup=3"),
+    ):
+        asked = TrainClassifierSettings(objective=written, epochs=epochs, **common)
+        named = choose_recipe(asked, "smoothadv")
+        found = objective_text(asked.objective, CLASSIFIER_OBJECTIVES, named, asked.sigma)
+        assert found == text
 
 
 def test_another_recipe_can_be_named() -> None:

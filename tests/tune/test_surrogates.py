@@ -92,10 +92,13 @@ def test_surrogates_are_taken_in_turn_and_the_protected_classifier_never(
 
     card = read_weights(out).card
     assert card["access"] == "black-box"
-    assert card["surrogates"] == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
-    assert card["parents"] == {
-        "classifier": fingerprint_of(protected), "surrogates": [fingerprint_of(path) for path in surrogates]
-    }  # fmt: skip
+    told = [parent["architecture"] for parent in card["parents"]["surrogates"]]
+    assert told == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
+    assert card["parents"]["init_weights"] is None
+    assert card["parents"]["classifier"]["fingerprint"] == fingerprint_of(protected)
+    assert [parent["fingerprint"] for parent in card["parents"]["surrogates"]] == [
+        fingerprint_of(p) for p in surrogates
+    ]
     measured = {"psnr", "denoised_accuracy", "noisy_accuracy", "protected_accuracy"}
     assert card["metrics"].keys() == measured
     assert card["metrics"] == {name: metrics(out)[name].iloc[-1] for name in measured}
@@ -113,7 +116,8 @@ def test_the_protected_classifier_has_no_say(classifiers: list[Path], tmp_path: 
     named, unnamed = (read_weights(out).card for out in outs)
     assert unnamed["metrics"].keys() == {"psnr", "denoised_accuracy"}
     assert {name: named["metrics"][name] for name in unnamed["metrics"]} == unnamed["metrics"]
-    assert unnamed["parents"].keys() == {"surrogates"}
+    assert unnamed["parents"]["classifier"] is None
+    assert unnamed["parents"]["surrogates"] == named["parents"]["surrogates"]
 
 
 def test_the_measures_are_those_of_the_denoiser_before_each_classifier(classifiers: list[Path], tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ def test_white_box_is_another_training(classifiers: list[Path], tmp_path: Path) 
     black = train_denoiser(settings(tmp_path / "b.safetensors", protected, [other]), show=False)
     white = train_denoiser(settings(tmp_path / "w.safetensors", protected, []), show=False)
     card = read_weights(white).card
-    assert (card["access"], card["surrogates"]) == ("white-box", [])
+    assert (card["access"], card["parents"]["surrogates"]) == ("white-box", [])
     assert card["metrics"].keys() == {"psnr", "denoised_accuracy", "noisy_accuracy"}
     assert not same_weights(black, white)
 
