@@ -365,6 +365,11 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
         ({"learning_rate": 1e20}, "the loss is .* at step"),
         ({"device": "gpu"}, "unknown device 'gpu': write auto"),
         ({"device": "cuda:99"}, "torch sees"),
+        ({"device": "mps"}, "unknown device 'mps': write auto"),
+        ({"address": "127.0.0.1:1"}, "--address 127.0.0.1:1 is for --workers"),
+        ({"noise": "uniform"}, "--noise uniform without --sigma"),
+        ({"classifier": "base_classifiers:AnswersPairs"}, "answers with a tuple in training, .* aux_logits=false"),
+        ({"classifier": "base_classifiers:frozen"}, "has no parameters that learn"),
         ({"split": "tset"}, "digits has no split 'tset'"),
         ({"max": 9}, "has 9 images: training needs 10 or more"),
         ({"out": "w.pth"}, r"ends in \.safetensors"),
@@ -393,7 +398,17 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
         ({"objective": "mse:weight=1"}, "has no option 'weight': it takes none, write mse"),
         ({"denoiser": "dncnn"}, r"denoiser 'dncnn' rejects images of shape \(1, 8, 8\): .*channels=1"),
         ({"denoiser": "memnt"}, "did you mean 'memnet'"),
-        ({"denoiser": "none"}, "unknown denoiser 'none'"),
+        ({"denoiser": "none"}, r"unknown denoiser 'none': \(known: dncnn, dncnn_wide, memnet\)"),
+        ({"classifier": None}, "--classifier-weights without --classifier: name the classifier too"),
+        (
+            {
+                "objective": "clf",
+                "recipe": "digits-mse",
+                "classifier": "base_classifiers:FiveClasses",
+                "classifier_weights": None,
+            },
+            "tells 5 classes apart, the images have labels up to 9",
+        ),
         ({"classifier_weights": "absent.pth"}, r"absent\.pth does not exist"),
         ({"classifier_weights": None}, "has no weights: give --classifier-weights"),
     ],
@@ -441,3 +456,53 @@ def test_images_without_labels(classifier: Path, tmp_path: Path, picture_file: A
     )
     card = read_weights(out).card
     assert (card["metrics"].keys(), card["best_by"]) == ({"psnr"}, "psnr")
+
+
+def test_weights_are_not_written_over_those_that_they_start_from(classifier: Path) -> None:
+    settings = classifier_settings(classifier, init_weights=str(classifier), overwrite=True)
+    with pytest.raises(Refusal, match=r"is --out too: write the new weights elsewhere"):
+        train_classifier(settings, show=False)
+    assert classifier.exists()
+
+
+def test_a_start_brings_its_normalisation_along(tmp_path: Path) -> None:
+    parent = train_classifier(classifier_settings(tmp_path / "a.safetensors", epochs=1, preprocess="0.5/0.25"), False)
+    child = classifier_settings(tmp_path / "b.safetensors", epochs=1, init_weights=str(parent))
+    assert read_weights(train_classifier(child, show=False)).card["preprocess"] == "0.5/0.25"
+
+
+def test_another_normalisation_of_the_classifier_is_another_training(classifier: Path, tmp_path: Path) -> None:
+    values = {"objective": "stab", "recipe": "digits-mse", "epochs": 1}
+    out = tmp_path / "d.safetensors"
+    train_denoiser(denoiser_settings(out, classifier, **values), show=False)
+    with pytest.raises(Refusal, match=r'holds a training with preprocess "none", not "0\.5/0\.25"'):
+        train_denoiser(denoiser_settings(out, classifier, preprocess="0.5/0.25", **values), show=False)
+
+
+def test_an_own_classifier_whose_source_has_changed_is_another_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = tmp_path / "changing.py"
+    text = (
+        "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10), {})\n"
+    )
+    source.write_text(text.format("torch.nn.ReLU()"))
+    settings = classifier_settings(tmp_path / "w.safetensors", classifier="changing:make", epochs=1)
+    train_classifier(settings, show=False)
+    source.write_text(text.format("torch.nn.Tanh()"))
+    with pytest.raises(Refusal, match="holds a training with source "):
+        train_classifier(settings, show=False)
+
+
+def test_weights_of_other_noise_to_start_from_are_told_of(
+    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mse = train_denoiser(denoiser_settings(tmp_path / "mse.safetensors", None, epochs=1, sigma=0.2), show=False)
+    values = {"objective": "stab+mse", "init_weights": str(mse), "epochs": 1}
+    for sigma, told in ((0.2, False), (0.4, True)):
+        train_denoiser(denoiser_settings(tmp_path / f"{sigma}.safetensors", classifier, sigma=sigma, **values))
+        line = (
+            f"--init-weights {mse} were trained for gaussian noise of sigma 0.2, this training draws gaussian noise of"
+        )
+        assert (f"raysmooth: warning: {line} sigma 0.4" in capsys.readouterr().err) == told
