@@ -69,14 +69,16 @@ def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:
     noise = "" if card["sigma"] is None else f" at sigma {card['sigma']:g}"
     if card["noise"] not in (None, "gaussian"):
         noise = f" with {card['noise']} noise{noise}"
-    measured = ", ".join(
-        f"{name.replace('_', ' ')} {_readable(name, value)}" for name, value in card["metrics"].items()
-    )
+    measured = readable(card["metrics"])
     return f"{card['architecture']}, {card['objective']}{noise}: {measured} on held-out images; {seconds:.0f} s; {out}"
 
 
-def _readable(name: str, value: float) -> str:
-    return f"{value:.1%}" if name.endswith("accuracy") else f"{value:.2f} dB"
+def readable(metrics: Mapping[str, float]) -> str:
+    """Accuracies in percent, PSNR in dB."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {f'{value:.1%}' if name.endswith('accuracy') else f'{value:.2f} dB'}"
+        for name, value in metrics.items()
+    )
 
 
 def _canonical(value: Any) -> Any:

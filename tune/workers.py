@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -17,9 +18,10 @@ import torch
 from actors.refusal import Refusal
 from pipeline.cluster import Cluster, connected
 from pipeline.progress import Display
+from tune.card import readable
 from tune.job import Assignment, carry_out
 from tune.settings import TrainingJobSettings
-from tune.trainer import Share
+from tune.trainer import EpochResult, Share
 from tune.training_data import MOST_WORKERS
 from tune.training_folder import TrainingFolder
 
@@ -56,7 +58,7 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
             ),
         )
         _refused(out).unlink(missing_ok=True)
-        with _watching(out, settings, show) as display:
+        with _watching(out, show) as display:
             display.note(f"{settings.workers} workers start, a {kind} each")
             try:
                 trainer.fit()
@@ -120,7 +122,7 @@ def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
 
 
 @contextmanager
-def _watching(out: Path, settings: TrainingJobSettings, show: bool) -> Iterator[Display]:
+def _watching(out: Path, show: bool) -> Iterator[Display]:
     """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
     done = Event()
     metrics = TrainingFolder(out, {}).metrics
@@ -150,5 +152,6 @@ def _read(metrics: Path) -> list[dict[str, float]]:
 
 
 def _line(row: dict[str, float]) -> str:
-    known = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch")
-    return f"epoch {row['epoch']:.0f}: {known}"
+    measured = {name: value for name, value in row.items() if name not in {field.name for field in fields(EpochResult)}}
+    speed = f"{row['images_per_second']:,.0f} images/s"
+    return f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, {speed}, {readable(measured)}"
