@@ -95,14 +95,14 @@ def train_and_certify_denoisers(given: argparse.Namespace) -> pd.DataFrame:
         raise SystemExit
     jobs = [behind, *({**behind, "denoiser": "dncnn", "denoiser_weights": _to(given, n)["out"]} for n in DENOISERS)]
     rows = certify(given, jobs, n=1000)
-    table = summarize(rows, RADII[:6])
+    table = summarize(rows, RADII[:5])
     lines = []
     for name in ("none", *DENOISERS):
         ours = table[(table["objective"] == name) if name != "none" else (table["denoiser"] == "none")].iloc[0]
         noisy = {} if name == "none" else read_weights(_to(given, name)["out"]).card["metrics"]
         extra = {
             "PSNR, dB": f"{noisy['psnr']:.2f}" if noisy else "",
-            "abstain": percent(ours["abstain"], ours["rows"], up=True),
+            "abstain": percent(ours["abstain"], int(ours["rows"]), up=True),
         }
         lines.append({**_line(name, "", ours), **extra})
     return pd.DataFrame(lines).drop(columns="by")
@@ -126,7 +126,7 @@ def _to(given: argparse.Namespace, name: str) -> dict[str, str]:
 
 def _line(objective: str, by: str, run: pd.Series) -> dict[str, Any]:
     """Accuracies in percent, rounded down."""
-    shares = {f"r={r:g}": percent(run[f"r={r:g}"], run["rows"]) for r in RADII if f"r={r:g}" in run}
+    shares = {f"r={r:g}": percent(run[f"r={r:g}"], int(run["rows"])) for r in RADII if f"r={r:g}" in run}
     return {"objective": objective, "by": by, "ACR": floored(run["ACR"], 3), **shares}
 
 
