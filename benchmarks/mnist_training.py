@@ -31,9 +31,9 @@ epochs, every 20th test image, n = 10,000. The supplement (table 2): all trainin
 n = 10,000 no radius exceeds 1.60 (n = 100,000: 1.90), so ours are 0 at r = 1.75 whatever the network, and the ACR of
 the best loses most. On 500 images the standard error of an accuracy is up to 2.2 points. Rounded down.""",
     "denoisers": """\
-White-box denoised smoothing of a clean `lenet` (10 epochs) on MNIST at sigma 0.5: DnCNN with depth 7 and width 32. MSE: 6
-epochs; STAB+MSE and CLF+MSE: 4 more from there; STAB: 6 (AdamThenSGD, 4 + 2). Every 20th test image, n = 1,000, alpha =
-0.001 (no radius exceeds 1.23). Rounded down, abstentions up.""",
+White-box denoised smoothing of a clean `lenet` (10 epochs) on MNIST at sigma 0.5: DnCNN with depth 7 and width 32. MSE:
+6 epochs; STAB+MSE and CLF+MSE: 4 more from there; STAB: 6 (AdamThenSGD, 4 + 2). Every 20th test image, n = 1,000,
+alpha = 0.001 (no radius exceeds 1.23). Rounded down, abstentions up.""",
 }
 
 SIGMA = 0.5
