@@ -31,9 +31,10 @@ epochs, every 20th test image, n = 10,000. The supplement (table 2): all trainin
 n = 10,000 no radius exceeds 1.60 (n = 100,000: 1.90), so ours are 0 at r = 1.75 whatever the network, and the ACR of
 the best loses most. On 500 images the standard error of an accuracy is up to 2.2 points. Rounded down.
 
-Options as in the supplement, what counts epochs in proportion: consistency lambda = 5, m = 2; MACER m = 16, lambda = 16,
-gamma = 8, beta = 16, without its radius term in the first 4 epochs; SmoothAdv PGD, 10 steps, epsilon = 1.0, m = 4. As in
-the published codes, consistency and SmoothAdv take m steps a batch, Gaussian and MACER one.""",
+Options as in the supplement, what counts epochs in proportion: consistency lambda = 5, m = 2; MACER m = 16,
+lambda = 16, gamma = 8, beta = 16, without its radius term in the first 4 epochs; SmoothAdv PGD, 10 steps,
+epsilon = 1.0, m = 4. As in the published codes, consistency and SmoothAdv take m steps a batch, Gaussian and MACER
+one.""",
     "denoisers": """\
 White-box denoised smoothing of a clean `lenet` (10 epochs) on MNIST at sigma 0.5: DnCNN with depth 7 and width 32. MSE:
 6 epochs; STAB+MSE and CLF+MSE: 4 more from there; STAB: 6 (AdamThenSGD, 4 + 2). Every 20th test image, n = 1,000,
