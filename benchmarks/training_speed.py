@@ -72,7 +72,7 @@ def our_loop(images: Images, device: torch.device, precision: str, compiled: boo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="folder of the data set cifar10-jpeg")
-    parser.add_argument("--images", type=int, default=1138, help="training images of an epoch, before the hold-out")
+    parser.add_argument("--images", type=int, default=1137, help="images, of which nine tenths are an epoch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     given = parser.parse_args()
@@ -85,6 +85,8 @@ def main() -> None:
         sigma=SIGMA, out="unused.safetensors",
     )  # fmt: skip
     images = read_training_data(settings, "crop-flip", device).train
+    if len(images) % BATCH:
+        raise SystemExit(f"{len(images)} images are no whole batches of {BATCH}: write --images 568 or 1137")
     loops: dict[str, Callable[[], float]] = {
         "plain float32 loop": lambda: plain_loop(images, device),
         "raysmooth, float32": lambda: our_loop(images, device, "float32", False),
@@ -104,10 +106,15 @@ def main() -> None:
         }
         for name, took in seconds.items()
     ]
+    circumstances = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     text = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-    (Path(__file__).parent / "results" / "training-speed.md").write_text(f"{text}\n")
-    print(f"{len(images)} images, batch {BATCH}, {torch.get_num_threads()} threads, {given.rounds} alternating rounds")
-    print(text)
+    caption = (
+        f"DnCNN, MSE, 32x32, batch {BATCH}, an epoch of {len(images)} images on {circumstances} with "
+        f"{torch.get_num_threads()} threads: medians of {given.rounds} alternating rounds.\n\n```bash\n"
+        f"python benchmarks/training_speed.py --data-root DATA --images {given.images} --rounds {given.rounds}\n```"
+    )
+    (Path(__file__).parent / "results" / "training-speed.md").write_text(f"{caption}\n\n{text}\n")
+    print(f"{caption}\n\n{text}")
 
 
 if __name__ == "__main__":
