@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from actors.refusal import Refusal
+from actors.whole_file import written_whole
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
 """Where training scripts put the state dict in what they save."""
@@ -117,15 +118,12 @@ def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Ma
         key: tensor.detach().cpu().contiguous().clone(memory_format=torch.contiguous_format)
         for key, tensor in module.state_dict().items()
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata={"card": json.dumps(dict(card), sort_keys=True)})
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            save_file(tensors, partial, metadata={"card": json.dumps(dict(card), sort_keys=True)})
     except (OSError, SafetensorError) as error:
         raise Refusal(f"weights file {path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from command import command
 
 import raysmooth
 from actors.architecture import Architecture
@@ -28,19 +29,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files["code.pt"].write_bytes(pickle.dumps(Path()))
     files["torn.safetensors"].write_bytes(files["digits.safetensors"].read_bytes()[:1000])
     return {name: str(path) for name, path in files.items()}
-
-
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error of `raysmooth ARGUMENTS`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["raysmooth", *arguments])
-        try:
-            raysmooth.main()
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command import command
 
 import raysmooth
 from actors.weights import read_weights
@@ -22,15 +23,7 @@ DENOISER = {**SMALL, "denoiser": "dncnn:channels=1,depth=2,width=4", "objective"
 def train(capsys: pytest.CaptureFixture[str], kind: str, flags: dict[str, str | None]) -> tuple[int, str, str]:
     """Exit code, standard output, standard error of `raysmooth train KIND --FLAG VALUE ...`."""
     given = [part for flag, value in flags.items() if value is not None for part in (f"--{flag}", value) if part]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["raysmooth", "train", kind, *given])
-        try:
-            raysmooth.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return command(capsys, "train", kind, *given)
 
 
 def test_objective_options_and_recipe_in_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

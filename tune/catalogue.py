@@ -1,7 +1,6 @@
 """What there is to choose from: every row of the tables, for a person who asks."""
 
 from collections.abc import Callable
-from dataclasses import fields
 
 import pandas as pd
 
@@ -36,8 +35,7 @@ def _objectives() -> pd.DataFrame:
     tables: dict[str, Table[ObjectiveRow]] = {"classifier": CLASSIFIER_OBJECTIVES, "denoiser": DENOISER_OBJECTIVES}
     for of, table in tables.items():
         for name, row in table.items():
-            known = fields(row.build)  # type: ignore[arg-type]
-            options = ", ".join(f"{f.name.rstrip('_')}={'?' if f.default is None else f.default}" for f in known)
+            options = ", ".join(f"{name}={'?' if value is None else value}" for name, value in row.defaults.items())
             rows.append({"of a": of, "objective": name, "options": options, "what": row.summary, "source": row.source})
     return pd.DataFrame(rows)
 

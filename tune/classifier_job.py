@@ -12,7 +12,7 @@ from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.job import Assignment
-from tune.networks import Labels, as_trained, start_from, try_out, try_training
+from tune.networks import as_trained, start_from, try_out, try_training
 from tune.noise import NOISE_FAMILIES, TrainingNoise
 from tune.objective import describe, parse_objective
 from tune.precision import InPrecision
@@ -49,7 +49,9 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
     try_training(model, data.train.first(), f"classifier '{architecture}'")
     network = as_trained(model, settings, device)
     noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
-    labels_of = Labels(network)
+
+    def labels_of(pixels: torch.Tensor) -> torch.Tensor:
+        return network(pixels).argmax(dim=1)
 
     def loss(
         network: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int

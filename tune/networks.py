@@ -14,17 +14,6 @@ from tune.precision import InPrecision, settled_precision
 from tune.settings import TrainingJobSettings
 
 
-class Labels(torch.nn.Module):
-    """Pixels -> the labels int64 (B,) of a model that gives logits (B, K)."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model(pixels).argmax(dim=1)
-
-
 def as_trained(network: torch.nn.Module, settings: TrainingJobSettings, device: torch.device) -> InPrecision:
     """`network` on the device, channels last, in the settings' precision, compiled if they say so."""
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

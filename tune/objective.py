@@ -73,6 +73,11 @@ class ObjectiveRow(Generic[Objective]):
     source: str
     starts_from: str | None = None
 
+    @property
+    def defaults(self) -> dict[str, Option | None]:
+        """Every option under the name that users write, and its default; None for one that has to be given."""
+        return {_shown(name): option.default for name, option in inspect.signature(self.build).parameters.items()}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -146,7 +151,8 @@ def parse_objective(text: str, table: Table[ObjectiveRow[Objective]]) -> tuple[s
 
 def describe(objective: object) -> dict[str, Option]:
     """Every option of an objective as it is in force, under the name that users write."""
-    return {_shown(option.name): getattr(objective, option.name) for option in fields(objective)}  # type: ignore[arg-type]
+    assert isinstance(objective, Options)  # the base of them all
+    return {_shown(option.name): getattr(objective, option.name) for option in fields(objective)}
 
 
 def with_defaults(text: str, defaults: Mapping[str, Option]) -> str:

@@ -62,9 +62,10 @@ def objective_text(written: str, table: Table[ObjectiveRow[Any]], named: NamedRe
     name = written.partition(":")[0].strip()
     row, epochs = table[name], named.recipe.epochs
     known: dict[str, Option] = published_options(named.name, name, sigma, epochs)
-    for option in fields(row.build):  # type: ignore[arg-type]
-        if option.name in IN_EPOCHS and option.name not in known and epochs != RECIPES[named.name].epochs:
-            known[option.name] = stretched_option(named.name, float(option.default), epochs)  # type: ignore[arg-type]
+    for option in IN_EPOCHS:
+        default = row.defaults.get(option)
+        if default is not None and option not in known and epochs != RECIPES[named.name].epochs:
+            known[option] = stretched_option(named.name, float(default), epochs)
     return with_defaults(written, known)
 
 

@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from tensorboardX import SummaryWriter
 
 from actors.refusal import Refusal
 from actors.weights import read_weights, save_weights
+from actors.whole_file import written_whole
 from tune.card import identity
 
 Row = dict[str, float]
@@ -31,6 +31,14 @@ class Saved:
     rows: list[Row]
 
 
+def folder_of(out: Path) -> Path:
+    return out.with_suffix(".training")
+
+
+def metrics_of(out: Path) -> Path:
+    return folder_of(out) / "metrics.csv"
+
+
 class TrainingFolder:
     """`X.training/` beside the weights file `X.safetensors`, which appears when all epochs are done.
 
@@ -43,10 +51,10 @@ class TrainingFolder:
 
     def __init__(self, out: Path, decisive: Mapping[str, Any]) -> None:
         self.out = out
-        self.path = out.with_suffix(".training")
+        self.path = folder_of(out)
         self.training = identity(decisive)
         self._decisive = decisive
-        self.metrics = self.path / "metrics.csv"
+        self.metrics = metrics_of(out)
         self._state = self.path / "state.pt"
         self._told = self.path / "training.json"
         self._events: SummaryWriter | None = None
@@ -176,12 +184,8 @@ def _short(value: Any) -> str:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """`write` to a temporary file that then takes `path`'s name."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(partial)
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            write(partial)
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

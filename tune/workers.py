@@ -3,7 +3,6 @@ DistributedDataParallel averages their gradients.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -23,7 +22,7 @@ from tune.job import Assignment, carry_out
 from tune.settings import TrainingJobSettings
 from tune.trainer import EpochResult, Share
 from tune.training_data import MOST_WORKERS
-from tune.training_folder import TrainingFolder
+from tune.training_folder import metrics_of
 
 Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
 
@@ -83,7 +82,6 @@ def _work(config: dict[str, Any]) -> None:
 
     if os.path.isdir(config["folder"]):
         os.chdir(config["folder"])
-        sys.path.append(config["folder"])  # where the user's own module:callable may live
     settings = config["settings"]
     refused = _refused(Path(settings.out))
     if refused.exists():
@@ -125,7 +123,7 @@ def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
 def _watching(out: Path, show: bool) -> Iterator[Display]:
     """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
     done = Event()
-    metrics = TrainingFolder(out, {}).metrics
+    metrics = metrics_of(out)
     with Display(show) as display:
 
         def look(seen: int) -> None:

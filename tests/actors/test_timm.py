@@ -62,4 +62,4 @@ def test_says_what_to_install(ask: object, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(
         Refusal, match=r"classifier 'timm/test_resnet' needs timm \(.*\): pip install 'raysmooth\[timm\]'"
     ):
-        ask(Architecture.parse(TINY))  # type: ignore[operator]
+        ask(Architecture.parse(TINY))

@@ -74,7 +74,7 @@ def loaded(classifier_card: dict[str, Any], denoiser_card: dict[str, Any] | None
     """What find_mismatch reads of a base classifier."""
     denoiser = ("none", None) if denoiser_card is None else ("dncnn", "d.safetensors")
     spec = BaseClassifierSpec("lenet", "c.safetensors", None, *denoiser)
-    return Loaded(None, spec, classifier_card, denoiser_card or {})  # type: ignore[arg-type]
+    return Loaded(None, spec, classifier_card, denoiser_card or {})
 
 
 @pytest.mark.parametrize(

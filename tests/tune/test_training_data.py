@@ -170,7 +170,7 @@ def test_steps_are_taken_as_they_are_needed(pictures: Path, never_in_memory: Non
     for _ in range(3):
         next(stream)
     assert len(taken) <= 3 + 2 * 2
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
 
 def test_reading_leaves_torchs_generator_alone(pictures: Path, never_in_memory: None) -> None:

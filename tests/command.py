@@ -1,0 +1,18 @@
+"""The command line, in this process."""
+
+import pytest
+
+import raysmooth
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error of `raysmooth ARGUMENTS`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["raysmooth", *arguments])
+        try:
+            raysmooth.main()
+            code = 0
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
