@@ -1,0 +1,62 @@
+"""Sampling rules: how many draws an image gets, and what is concluded of their counts.
+
+A rule asks for draws in stages. It is asked again only when all draws of a stage are in, and sees nothing but their
+counts, so what it asks for next does not depend on scheduling, and a resumed run asks for the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from actors.noise import NoiseFamily, Role
+from pipeline.certificate import Certificate, certify_counts
+
+Counts = Mapping[Role, np.ndarray]
+"""Label counts of one image by role, each int64 (num_classes,); a role without draws may be missing."""
+
+Need = Mapping[Role, int]
+"""How many draws an image needs in each role, those that it has already among them."""
+
+
+class SamplingRule(Protocol):
+    """The draws and the certificate of one image, valid at 1 - alpha whenever the rule stops."""
+
+    @property
+    def first(self) -> Need:
+        """The first stage, the same for every image."""
+
+    @property
+    def most(self) -> Need:
+        """What no image ever exceeds."""
+
+    def next(self, counts: Counts) -> Need | None:
+        """The next stage, given the counts of all stages before; None where those are enough. A stage asks for no less
+        in any role, and for more in at least one, than the one before.
+        """
+
+    def conclude(self, counts: Counts) -> Certificate:
+        """The certificate, given the counts of all stages."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """n0 selection and n estimation draws for every image: CERTIFY as Cohen et al. 2019 (figure 2) have it."""
+
+    n0: int
+    n: int
+    alpha: float
+    noise: NoiseFamily
+
+    @property
+    def first(self) -> Need:
+        return {Role.SELECTION: self.n0, Role.ESTIMATION: self.n}
+
+    most = first
+
+    def next(self, counts: Counts) -> Need | None:
+        return None
+
+    def conclude(self, counts: Counts) -> Certificate:
+        return certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
