@@ -5,7 +5,6 @@ whatever order, after however many restarts, it draws the same noise.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 from math import inf
 from typing import ClassVar, Protocol
 
@@ -14,15 +13,7 @@ import torch
 from scipy.special import ndtri
 
 from actors.refusal import Refusal
-
-
-class Role(IntEnum):
-    """What draws are for. The two roles never share a stream: a class chosen by the draws that then estimate
-    its probability would void the certificate (Cohen et al. 2019, section 3.2.2).
-    """
-
-    SELECTION = 0
-    ESTIMATION = 1
+from actors.work_unit import Role
 
 
 class Stream(Protocol):
