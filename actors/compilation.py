@@ -1,0 +1,77 @@
+"""torch.compile for one shape, in a folder of our own, without its chatter."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from actors.refusal import Refusal
+
+Compute = Callable[[torch.Tensor], torch.Tensor]
+
+
+def compiler() -> str | None:
+    """The C++ compiler that torch.compile would call, None where there is none."""
+    candidates = [os.environ.get("CXX"), "g++", "clang++"]
+    return next((found for name in candidates if name and (found := shutil.which(name))), None)
+
+
+def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
+    """`compute` compiled for batches like `batch`, called once.
+
+    Raises Refusal where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
+    """
+    if compiler() is None:
+        raise Refusal("--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off")
+    # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+    on_gpu = batch.device.type == "cuda"
+    fast: Compute = (
+        torch.compile(compute, dynamic=False, mode="max-autotune")
+        if on_gpu
+        else torch.compile(compute, dynamic=False, options={"freezing": True, "compile_threads": 1})
+    )
+    try:
+        with _quiet():
+            fast(batch)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        compute(batch)  # what fails without the compiler is not the compiler's fault
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise Refusal(f"the network does not compile ({reason}): write --compile off") from error
+    return fast
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept between processes: a folder that only this user can write, as what lies in it is
+    run. Without one, a temporary folder of this process.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(base, "raysmooth", "compiled")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="raysmooth-compiled-"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Remarks of torch's on compiling are not for our users; what matters comes as an exception."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
