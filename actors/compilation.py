@@ -21,13 +21,18 @@ def compiler() -> str | None:
     return next((found for name in candidates if name and (found := shutil.which(name))), None)
 
 
+def require_compiler() -> None:
+    """Raises Refusal where there is none."""
+    if compiler() is None:
+        raise Refusal("--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off")
+
+
 def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
     """`compute` compiled for batches like `batch`, called once.
 
     Raises Refusal where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
     """
-    if compiler() is None:
-        raise Refusal("--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off")
+    require_compiler()
     # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     on_gpu = batch.device.type == "cuda"
