@@ -1,12 +1,13 @@
 # make demo    certify real images on this machine, from nothing, in a few minutes
 # make test    the whole test suite
+# make bench   how fast it is, against others and the limit: make bench DATA=folder with mnist, cifar10-jpeg, imagenet-val-100
 # make lint    ruff and mypy      make format    let ruff rewrite      make hooks    run both before each commit
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test lint format hooks clean
+.PHONY: install demo test bench lint format hooks clean
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -22,6 +23,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/bench.py --data "$(DATA)" $(BENCH)
 
 lint: install
 	$(BIN)/ruff check .

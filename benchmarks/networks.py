@@ -1,0 +1,183 @@
+"""The networks that `make bench` measures, their targets, and what every contestant gets of them: weights and images.
+
+Speed does not depend on what weights say, as long as activations are of ordinary size: they are random, from a seed,
+and BatchNorm's statistics are those of noisy images.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from actors.architecture import Architecture
+from actors.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from actors.classifiers import build_classifier, default_preprocess
+from actors.denoisers import build_denoiser
+from actors.preprocess import parse_preprocess
+from actors.weights import save_weights
+from pipeline.datasets import open_dataset
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """So many images, each with n0 selection draws and n estimation draws."""
+
+    images: int
+    n0: int
+    n: int
+
+    @property
+    def draws(self) -> int:
+        return self.images * (self.n0 + self.n)
+
+
+@dataclass(frozen=True)
+class Network:
+    """`ours` is what the command certifies in a round, `peers` what a peer does: their loops take equally long for
+    every draw, so that fewer tell their rate. `batches` are the peers' batch sizes to choose from. `data` is
+    (--dataset, folder in the data folder, --resize, --crop). `targets` are ours over each contestant, at least.
+    """
+
+    name: str
+    classifier: str
+    data: tuple[str, str, int | None, int | None]
+    sigma: float
+    ours: Work
+    peers: Work
+    targets: dict[str, float]
+    denoiser: str = "none"
+    batches: tuple[int, ...] = (32, 128, 400, 1000)
+
+    @property
+    def quick(self) -> "Network":
+        """The same with a tenth of the draws, to try the benchmark."""
+        tenth = {part: replace(work, n=max(20, work.n // 10)) for part, work in vars(self).items() if part in _WORK}
+        return replace(self, **tenth)
+
+
+_WORK = ("ours", "peers")
+_MNIST = ("mnist", "mnist", None, None)
+_CIFAR = ("cifar10-jpeg", "cifar10-jpeg", None, None)
+_IMAGENET = ("folder", "imagenet-val-100", 256, 224)
+
+CPU_NETWORKS = (
+    Network(
+        "mnist_cnn", "mnist_cnn", _MNIST, 0.5, Work(60, 100, 10_000), Work(2, 100, 10_000),
+        {"reference": 5.0, "limit": 0.9, "art": 3.5},
+    ),
+    Network(
+        "lenet", "lenet", _MNIST, 0.5, Work(120, 100, 10_000), Work(4, 100, 10_000), {"reference": 3.5, "limit": 0.8}
+    ),
+    Network(
+        "DnCNN + ResNet-110, 32x32", "cifar_resnet110", _CIFAR, 0.25, Work(2, 100, 10_000), Work(1, 100, 2000),
+        {"reference": 4.5, "limit": 0.9}, "dncnn",
+    ),
+    # A batch of 128 takes more than a minute here and one of 1,000 some 100 GiB: a smaller one is tried in their place.
+    Network(
+        "DnCNN + ResNet-18, 224x224", "resnet18", _IMAGENET, 0.25, Work(2, 20, 100), Work(1, 8, 32),
+        {}, "dncnn", (8, 32),
+    ),
+)  # fmt: skip
+
+GPU_NETWORKS = (
+    Network(
+        "DnCNN + ResNet-110, 32x32", "cifar_resnet110", _CIFAR, 0.25, Work(100, 100, 10_000), Work(1, 100, 10_000),
+        {"reference": 4.5, "limit": 0.9}, "dncnn",
+    ),
+    Network(
+        "DnCNN + ResNet-50, 224x224", "resnet50", _IMAGENET, 0.25, Work(4, 100, 10_000), Work(1, 100, 2000),
+        {}, "dncnn", (32, 128, 400),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with its weights on disk and its data: what the command's flags and a worker's `spec` come from."""
+
+    network: Network
+    data_root: Path
+    classifier_weights: Path
+    denoiser_weights: Path | None
+
+    @property
+    def flags(self) -> list[str]:
+        """What `raysmooth certify` is told of it; how much it draws is told apart."""
+        dataset, _, resize, crop = self.network.data
+        told = {
+            "dataset": dataset,
+            "data-root": self.data_root,
+            "resize": resize,
+            "crop": crop,
+            "sigma": self.network.sigma,
+            "classifier": self.network.classifier,
+            "classifier-weights": self.classifier_weights,
+            "denoiser": self.network.denoiser,
+            "denoiser-weights": self.denoiser_weights,
+        }
+        return [part for name, value in told.items() if value is not None for part in (f"--{name}", str(value))]
+
+    @property
+    def spec(self) -> BaseClassifierSpec:
+        weights = self.denoiser_weights
+        return BaseClassifierSpec(
+            self.network.classifier,
+            str(self.classifier_weights),
+            denoiser=self.network.denoiser,
+            denoiser_weights=str(weights) if weights is not None else None,
+        )
+
+    def images(self, count: int) -> list[np.ndarray]:
+        """The first images, each float32 (C, H, W) in pixel units."""
+        return _images(self.network, self.data_root, count)
+
+    def plain(self, device: torch.device) -> nn.Module:
+        """Noisy pixels -> logits, as one would write it: float32, contiguous, eager."""
+        model = load_base_classifier(self.spec, device).model
+        logits = nn.Sequential(model.denoiser, model.normalize, model.classifier)
+        return logits.to(memory_format=torch.contiguous_format)
+
+    def operations(self) -> int:
+        """Floating-point operations of one draw, a multiplication and an addition counted as two."""
+        image = torch.from_numpy(self.images(1)[0])[None]
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            self.plain(torch.device("cpu"))(image)
+        return int(counter.get_total_flops())
+
+
+def subject(network: Network, data: Path, folder: Path) -> Subject:
+    """`network` with random weights, written below `folder`."""
+    data_root = data / network.data[1]
+    architecture = Architecture.parse(network.classifier)
+    torch.manual_seed(SEED)
+    classifier = build_classifier(architecture)
+    denoiser = None
+    if network.denoiser != "none":
+        denoiser = build_denoiser(Architecture.parse(network.denoiser))
+        # Untrained it is the identity, its last layer zero: no trained one is.
+        last = [layer for layer in denoiser.modules() if isinstance(layer, nn.Conv2d)][-1]
+        nn.init.normal_(last.weight, std=0.01)
+    whole = DenoisedClassifier(denoiser, parse_preprocess(default_preprocess(architecture)), classifier)
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the average of all that it has seen, which is one batch
+    clean = torch.from_numpy(np.stack(_images(network, data_root, 4)))
+    with torch.no_grad():
+        whole.train()(clean + network.sigma * torch.randn_like(clean))
+    paths = [folder / network.classifier / f"{part}.safetensors" for part in ("classifier", "denoiser")]
+    save_weights(paths[0], classifier, {})
+    if denoiser is None:
+        return Subject(network, data_root, paths[0], None)
+    save_weights(paths[1], denoiser, {})
+    return Subject(network, data_root, *paths)
+
+
+def _images(network: Network, data_root: Path, count: int) -> list[np.ndarray]:
+    dataset, _, resize, crop = network.data
+    source = open_dataset(dataset, data_root, None, resize, crop)
+    return [source.read(position).image for position in range(count)]
