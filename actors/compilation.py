@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,14 +34,7 @@ def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
     Raises Refusal where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
     """
     require_compiler()
-    # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-    on_gpu = batch.device.type == "cuda"
-    fast: Compute = (
-        torch.compile(compute, dynamic=False, mode="max-autotune")
-        if on_gpu
-        else torch.compile(compute, dynamic=False, options={"freezing": True, "compile_threads": 1})
-    )
+    fast: Compute = torch.compile(compute, dynamic=False, **_how(batch.device))
     try:
         with _quiet():
             fast(batch)
@@ -52,6 +46,34 @@ def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
         reason = lines[0] if lines else type(error).__name__
         raise Refusal(f"the network does not compile ({reason}): write --compile off") from error
     return fast
+
+
+def _how(device: torch.device) -> dict[str, Any]:
+    """Keywords of torch.compile, once its folders are ours.
+
+    On a CPU weights become constants of the code (freezing), laid out beforehand as the kernels want them. That this
+    processor has the vector instructions it names is believed (trying them out takes 10 of 27 seconds), and one
+    process compiles: starting others costs what they save. On a GPU kernels are chosen by timing, and replayed as
+    CUDA graphs.
+    """
+    # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made first.
+    folder = Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder())))
+    if device.type == "cuda":
+        return {"mode": "max-autotune"}
+    from torch._inductor import codecache
+
+    # Compiled headers have a folder of their own; where a release of torch keeps it elsewhere, they are not used.
+    ours = hasattr(codecache, "_HEADER_DIR")
+    if ours:
+        codecache._HEADER_DIR = str(folder / "headers")
+    return {
+        "options": {
+            "freezing": True,
+            "compile_threads": 1,
+            "cpp.vec_isa_ok": True,
+            "cpp_cache_precompile_headers": ours,
+        }
+    }
 
 
 def cache_folder() -> Path:

@@ -22,8 +22,8 @@ WORTH_PROBING = 20.0
 
 # Parts or multiples of 1,000, the default block: its draws fill batches without a rest.
 _BATCHES = {
-    "cpu": (10, 20, 25, 50, 100, 125, 250, 500, 1000),
-    "cuda": (25, 50, 100, 250, 500, 1000, 2000, 4000, 8000),
+    "cpu": (2, 5, 10, 25, 50, 100, 125, 250, 500, 1000),
+    "cuda": (2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 4000, 8000),
 }
 _DEFAULT_BATCH = {"cpu": 250, "cuda": 1000}
 # Images larger than this have smaller defaults, in proportion.
@@ -219,7 +219,7 @@ class _Probe:
         """
         started = time.perf_counter()
         tried: list[ComputePath] = []
-        for batch in _BATCHES[self._device.type]:
+        for batch in (batch for batch in _BATCHES[self._device.type] if 10 * batch >= path.batch_size):
             left = _SEARCH_SECONDS - (time.perf_counter() - started)
             if batch > self._draws or 2 * batch / rate > left / 2:
                 break
@@ -230,7 +230,7 @@ class _Probe:
                 torch.cuda.empty_cache()
                 tried.pop()
                 break
-            if len(tried) > 2 and max(self._rates[other] for other in tried[-2:]) < self._best(tried):
+            if len(tried) > 2 and self._best(tried[-2:]) < 0.9 * self._best(tried):
                 break
         if not tried:
             return path.batch_size
