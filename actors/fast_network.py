@@ -28,7 +28,9 @@ def fast_network(model: DenoisedClassifier, path: ComputePath, device: torch.dev
         if path.precision != "float32":
             raise _unfit(path.precision, error) from error
         return FastNetwork(model, path, dtype)
-    fold_batch_norms(network)
+    fold_batch_norms(network.denoiser)
+    if isinstance(network.classifier, nn.Module):
+        fold_batch_norms(network.classifier)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return FastNetwork(network, path, dtype)
 

@@ -1,14 +1,15 @@
 """The numbers that training computes with: one row a precision."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
+from actors import compute_path
 from actors.refusal import Refusal
 from actors.table import Table
 
-PRECISIONS: Table[torch.dtype] = Table("precision", {"float32": torch.float32, "bfloat16": torch.bfloat16})
+PRECISIONS: Table[torch.dtype] = Table(
+    "precision", {name: compute_path.PRECISIONS[name].dtype for name in ("float32", "bfloat16")}
+)
+"""Those in which gradients need no scaling."""
 
 
 def settled_precision(asked: str, device: torch.device) -> str:
@@ -16,16 +17,11 @@ def settled_precision(asked: str, device: torch.device) -> str:
 
     Raises Refusal for an unknown name.
     """
-    if asked != "auto":
-        if asked not in PRECISIONS:
-            raise Refusal(f"unknown precision '{asked}': write auto, {' or '.join(PRECISIONS)}")
-        return asked
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases have none
-        native = bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-    return "bfloat16" if native else "float32"
+    if asked == "auto":
+        return compute_path.native_precision(device)
+    if asked not in PRECISIONS:
+        raise Refusal(f"unknown precision '{asked}': write auto, {' or '.join(PRECISIONS)}")
+    return asked
 
 
 class InPrecision(torch.nn.Module):
