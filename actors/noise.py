@@ -6,12 +6,12 @@ whatever order, after however many restarts, it draws the same noise.
 
 from dataclasses import dataclass
 from functools import cache
-from math import inf
+from math import inf, nextafter
 from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from actors.refusal import Refusal
 from actors.work_unit import Role
@@ -123,6 +123,11 @@ class NoiseFamily(Protocol):
         there is one, an upper bound on the runner-up's (1 - p_top otherwise). Never negative.
         """
 
+    def needed(self, radius: float) -> float:
+        """The lower bound on the top class's probability that `radius` >= 0 takes, at least 1/2: the smallest p_top,
+        up to rounding, with self.radius(p_top) >= radius. Rounded up, never down: 1.0 beyond what floats can say.
+        """
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -146,3 +151,9 @@ class Gaussian:
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         margin = ndtri(p_top) if p_other is None else (ndtri(p_top) - ndtri(p_other)) / 2
         return max(0.0, self.scale * float(margin))
+
+    def needed(self, radius: float) -> float:
+        p_top = float(ndtr(radius / self.scale))
+        while self.radius(p_top) < radius:  # by rounding alone, so it is a step or a few
+            p_top = nextafter(p_top, 1.0)
+        return p_top

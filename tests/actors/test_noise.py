@@ -129,3 +129,21 @@ def test_a_stream_is_opened_in_no_time() -> None:
     open_stream(CPU, 0, Role.SELECTION, 0, 0)
     seconds = min(timeit.repeat(lambda: open_stream(CPU, 0, Role.SELECTION, 0, 0), number=100, repeat=5))
     assert seconds / 100 < 1e-3  # 60 microseconds on an idle machine
+
+
+@given(st.floats(0.01, 4), st.floats(0, 10))
+def test_the_needed_bound_gives_the_radius_and_none_much_smaller_does(sigma: float, radius: float) -> None:
+    noise = Gaussian(sigma)
+    needed = noise.needed(radius)
+    assert 0.5 <= needed <= 1.0
+    assert noise.radius(needed) >= radius
+    less = needed - 1e-14 - 1e-9 * (1 - needed)
+    assert radius == 0 or noise.radius(less) < radius
+
+
+def test_needed_bound_by_hand() -> None:
+    # Tables: Phi(1) = 0.8413447, Phi(2) = 0.9772499; nothing below 1/2 is ever enough, beyond 8.3 sigma only 1 is.
+    assert Gaussian(0.5).needed(0.5) == pytest.approx(0.8413447, abs=5e-8)
+    assert Gaussian(0.25).needed(0.5) == pytest.approx(0.9772499, abs=5e-8)
+    assert Gaussian(0.25).needed(0.0) == 0.5
+    assert Gaussian(0.25).needed(2.5) == 1.0
