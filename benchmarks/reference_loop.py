@@ -25,6 +25,9 @@ from actors.fast_network import FastNetwork, fast_network
 from actors.probe import Asked, choose_path
 
 ALPHA = 0.001
+# The search for a peer's best: seconds of a look at one batch size, looks at each, seconds after which it ends.
+TELLING, TURNS, SEARCHING = 0.5, 5, 15.0
+
 READY_MADE = 4
 """Noisy batches that the limit's passes take in turn."""
 
@@ -122,22 +125,23 @@ class AtItsBest:
 def at_its_best(
     make: Callable[[Subject, torch.device], Peer], subject: Subject, device: torch.device, cores: int
 ) -> AtItsBest:
-    """The fastest of all batch sizes with all threads, and of one thread with that batch size."""
+    """The fastest of all batch sizes with all threads or one. Each gets its best of several turns, as whatever else
+    the machine does makes it slower; how many depends on how long they take.
+    """
     peer, image = make(subject, device), subject.images(1)[0]
-
-    def rate(batch_size: int, threads: int, seconds: float = 2.0) -> float:
-        torch.set_num_threads(threads)
-        took, batches = 0.0, 1
-        while True:
+    rates = {(size, threads): 0.0 for size in subject.network.batches for threads in {cores, 1}}
+    peer.certify(image, 1, subject.network.batches[0], subject.network.batches[0])  # the first pass prepares much
+    started = perf_counter()
+    for _ in range(TURNS):
+        for (size, threads), known in rates.items():
+            torch.set_num_threads(threads)
+            draws = size * ceil(TELLING * known / size) or size
             began = perf_counter()
-            peer.certify(image, 1, batches * batch_size, batch_size)
-            took = perf_counter() - began
-            if took >= seconds / 2:
-                return batches * batch_size / took
-            batches = ceil(batches * max(2, seconds / took))
-
-    batch_size = max(subject.network.batches, key=lambda size: rate(size, cores))
-    threads = max({cores, 1}, key=lambda number: rate(batch_size, number))
+            peer.certify(image, 1, draws, size)
+            rates[size, threads] = max(known, draws / (perf_counter() - began))
+        if perf_counter() - started > SEARCHING:
+            break
+    batch_size, threads = max(rates, key=lambda candidate: rates[candidate])
     return AtItsBest(peer, subject, batch_size, threads)
 
 
