@@ -11,6 +11,7 @@ from actors.base_classifier import INVALID, DenoisedClassifier
 from actors.compilation import compiled
 from actors.compute_path import ComputePath, check_precision
 from actors.folding import fold_batch_norms
+from actors.pooling import pool_by_halves
 from actors.refusal import Refusal
 
 
@@ -28,9 +29,11 @@ def fast_network(model: DenoisedClassifier, path: ComputePath, device: torch.dev
         if path.precision != "float32":
             raise _unfit(path.precision, error) from error
         return FastNetwork(model, path, dtype)
-    fold_batch_norms(network.denoiser)
-    if isinstance(network.classifier, nn.Module):
-        fold_batch_norms(network.classifier)
+    for part in (network.denoiser, network.classifier):
+        if isinstance(part, nn.Module):
+            fold_batch_norms(part)
+            if device.type == "cpu" and not path.compiled:
+                pool_by_halves(part)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return FastNetwork(network, path, dtype)
 
