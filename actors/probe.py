@@ -30,8 +30,8 @@ _DEFAULT_BATCH = {"cpu": 250, "cuda": 1000}
 _DEFAULT_PIXELS = 64 * 64
 # Seconds that a cold compilation takes, on the slower of the machines measured, and how much faster it makes draws at
 # the least. Compiled code has to save twice what it costs.
-_COMPILE_SECONDS = {"cpu": 20.0, "cuda": 60.0}
-_COMPILED_GAIN = 1.4
+_COMPILE_SECONDS = {"cpu": 15.0, "cuda": 60.0}
+_COMPILED_GAIN = 1.25
 # What the search for a batch may take, and how much slower than the best the smallest good one may be.
 _SEARCH_SECONDS = 3.0
 _TOLERANCE = 0.05
