@@ -2,63 +2,56 @@
 
 import os
 import platform
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from actors.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
-from actors.draws import UnitCounts, WorkUnit, draw
+from actors.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
+from actors.compute_path import ComputePath, settle_backend
+from actors.draws import draw
+from actors.fast_network import fast_network
 from actors.noise import NoiseFamily
+from actors.probe import Asked, Choice, choose_path
 from actors.refusal import Refusal
+from actors.replica_identity import ReplicaIdentity
+from actors.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
+
+ImageKey = tuple[int, int]
+"""A run's number and an image id."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one run draws: which base classifier under which noise, from which seed, in which compute batch."""
-
-    base: BaseClassifierSpec
-    noise: NoiseFamily
-    seed: int
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class ReplicaIdentity:
-    """Where a replica runs. `device` and `torch` decide the last bits of logits, and `numpy` the noise on a CPU, so
-    they belong to a run; `node` and `pid` are for whoever must find the process.
+    """How one run draws: which base classifier, computed in which way, under which noise, from which seed.
+    `micro_batch`: what is known to fit the device's memory, where that is less than the compute batch.
     """
 
-    device: str
-    torch: str
-    numpy: str
-    node: str
-    pid: int
-
-    @property
-    def kind(self) -> tuple[str, str, str]:
-        """What replicas of one run have in common."""
-        return self.device, f"torch {self.torch}", f"numpy {self.numpy}"
+    base: BaseClassifierSpec
+    path: ComputePath
+    noise: NoiseFamily
+    seed: int
+    micro_batch: int | None = None
 
 
 class Replica:
-    """One process beside one GPU (or on CPU cores). Weights are loaded here, from paths, on first use: nothing large
-    travels through constructor arguments, which Ray would have to keep for a restart.
+    """One process beside one GPU (or on CPU cores). Weights are loaded here, from paths: nothing large travels through
+    constructor arguments, which Ray would have to keep for a restart.
     """
 
-    def __init__(self, samplings: list[Sampling], device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int) -> None:
         # The thread count splits reductions, and so belongs to the run like the device.
         torch.set_num_threads(threads)
         # cuBLAS reads this when it starts; without it its results may differ from call to call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # float32 is what the manifest says: TF32, torch's default for convolutions, keeps 10 of its 23 bits.
-        torch.backends.cudnn.allow_tf32 = False
-        torch.set_float32_matmul_precision("highest")
-        self._samplings = samplings
         self._device = torch.device(device)
-        self._models: dict[BaseClassifierSpec, DenoisedClassifier] = {}
+        self._samplings: list[Sampling] = []
+        self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
+        self._micro_batches: dict[int, int] = {}
 
     def identity(self) -> ReplicaIdentity:
         """What this replica is; raises Refusal where it was given a GPU that torch cannot use."""
@@ -67,23 +60,72 @@ class Replica:
             raise Refusal(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
         return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
-    def draw(self, unit: WorkUnit, *images: np.ndarray) -> UnitCounts:
-        """Draw one unit; `images` in the order of its image ids. Raises Refusal if the weights here do not fit."""
-        sampling = self._samplings[unit.run]
-        return draw(
-            unit,
-            list(images),
-            self._model(sampling.base),
-            sampling.noise,
-            seed=sampling.seed,
-            batch_size=sampling.batch_size,
-            device=self._device,
-        )
+    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
+        """How `draws` draws of `base`, this replica's share, are best computed here."""
+        model = load_base_classifier(base, self._device).model
+        return choose_path(model, image_shape, asked, draws, self._device)
 
-    def _model(self, spec: BaseClassifierSpec) -> DenoisedClassifier:
-        if spec not in self._models:
-            self._models[spec] = load_base_classifier(spec, self._device).model
-        return self._models[spec]
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
+        """Load and compile what `samplings` need, for images (C, H, W) of these shapes; the seconds it took. Raises
+        Refusal if the weights here do not fit.
+        """
+        started = time.perf_counter()
+        self._samplings = list(samplings)
+        for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
+            self._micro_batches[number] = sampling.micro_batch or sampling.path.batch_size
+            blank = WorkUnit(number, Role.SELECTION, (Cell(0, 0, 1),))
+            self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
+        return time.perf_counter() - started
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn:
+        """Draw `units`, one after another; `images` has those that they need, `keys` says which is which."""
+        by_key = dict(zip(keys, images, strict=True))
+        counts = []
+        for unit in units:
+            try:
+                counts.append(self._draw_within_memory(unit, {i: by_key[unit.run, i] for i in unit.image_ids}))
+            except Refusal:
+                raise
+            except Exception as error:
+                return Drawn(counts, f"{type(error).__name__}: {first_line(error)}")
+        return Drawn(counts)
+
+    def _draw_within_memory(self, unit: WorkUnit, images: dict[int, np.ndarray]) -> UnitCounts:
+        """Draw a unit from its beginning, with the same noise, in ever smaller parts until they fit the memory."""
+        sampling = self._samplings[unit.run]
+        while True:
+            micro_batch = self._micro_batches[unit.run]
+            settle_backend(sampling.path, self._device)
+            try:
+                return draw(
+                    unit,
+                    images,
+                    self._network(sampling.base, replace(sampling.path, batch_size=micro_batch)),
+                    sampling.noise,
+                    seed=sampling.seed,
+                    batch_size=sampling.path.batch_size,
+                    micro_batch=micro_batch,
+                    device=self._device,
+                )
+            except torch.OutOfMemoryError as error:
+                if micro_batch == 1:
+                    raise Refusal(
+                        f"the memory of {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the device'} "
+                        f"on {os.uname().nodename} is too small for one image in --batch-size "
+                        f"{sampling.path.batch_size}: write a smaller one (another run: the compute batch belongs to "
+                        "a run), or --gpus-per-replica 1"
+                    ) from error
+                self._micro_batches[unit.run] = -(-micro_batch // 2)
+                self._networks.clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _network(self, spec: BaseClassifierSpec, path: ComputePath) -> BaseClassifier:
+        if (spec, path) not in self._networks:
+            self._networks[spec, path] = fast_network(
+                load_base_classifier(spec, self._device).model, path, self._device
+            )
+        return self._networks[spec, path]
 
 
 def device_kind(device: torch.device) -> str:
@@ -98,3 +140,9 @@ def device_kind(device: torch.device) -> str:
         lines = cpuinfo.read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     return f"cpu {model} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

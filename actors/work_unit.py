@@ -59,3 +59,11 @@ class UnitCounts:
     invalid: np.ndarray
     seconds: float
     micro_batch: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What became of a call: the counts of its units, in order, up to the first that `failed` with that reason."""
+
+    counts: list[UnitCounts]
+    failed: str | None = None

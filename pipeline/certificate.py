@@ -21,13 +21,14 @@ class Certificate:
     predicts it everywhere within `radius` (pixel units, in the noise family's norm) of the image.
 
     `p_lower` is the lower confidence bound on the selected class's probability, `count_top` how many of the
-    estimation draws it got.
+    estimation draws it got. `decision` is the answer where only one radius was asked about.
     """
 
     prediction: int
     radius: float
     p_lower: float
     count_top: int
+    decision: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,19 @@
 """The driver: prepares runs, feeds their units to the pool, and sees every image through to its row on disk."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from time import monotonic
 
 import pandas as pd
 from rich.progress import TaskID
 
-from actors.draws import WorkUnit
 from pipeline.cluster import connected, settle_replicas
 from pipeline.ledger import Ledger
 from pipeline.parts import read_rows, refuse_foreign_parts
+from pipeline.path_choice import choose_paths
 from pipeline.pool import Pool
 from pipeline.procedures import Procedure
 from pipeline.progress import Progress
@@ -51,20 +51,33 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
         else:
             warnings.warn(line, stacklevel=4)  # 4: whoever called raysmooth.certify
     with progress, connected(settings.address, settings.verbose) as cluster:
-        units = sum(len(run.index_set) * run.plan.blocks_per_image for run in runs)
+        cells = sum(run.cells for run in runs)
         replicas, resources = settle_replicas(
-            cluster, settings.replicas, settings.gpus_per_replica, settings.cpus_per_replica, units
+            cluster, settings.replicas, settings.gpus_per_replica, settings.cpus_per_replica, cells
         )
-        with Pool([run.sampling for run in runs], replicas, resources, progress.note) as pool, ExitStack() as stores:
-            replica = pool.wait_ready()
+        with Pool(replicas, resources, progress.note) as pool, ExitStack() as stores:
+            replica = pool.wait_up()
+            up = monotonic()
             ledgers = []
-            for index, run in enumerate(runs):
-                manifest = run.manifest(replica)
-                store = RunStore(run.settings.out, procedure.folder, procedure.schema, manifest)
-                ledgers.append(Ledger(index, replace(run, objective=store.objective), stores.enter_context(store)))
+            chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
+            for index, choice in enumerate(chosen):
+                manifest = choice.run.manifest(replica, choice.compute)
+                store = RunStore(choice.run.settings.out, procedure.folder, procedure.schema, manifest)
+                run = replace(choice.run, objective=store.manifest.get("objective"))
+                ledgers.append(Ledger(index, run, stores.enter_context(store)))
+            begun = monotonic()
+            if any(ledger.images_left for ledger in ledgers):
+                pool.prepare([ledger.sampling for ledger in ledgers], [ledger.run.image_shape for ledger in ledgers])
+                pool.wait_prepared()
             kinds = f"{replicas} replica{'s' * (replicas > 1)} on {replica.device}"
             progress.note(f"{procedure.name}: {len(runs)} run{'s' * (len(runs) > 1)} on {kinds}")
-            _draw(pool, ledgers, progress, began)
+            for path in dict.fromkeys(choice.run.path for choice in chosen):
+                progress.note(f"computing {path}")
+            progress.note(
+                f"ready after {monotonic() - began:.1f} s: settings and Ray {up - began:.1f}, "
+                f"choosing how to compute {begun - up:.1f}, loading and compiling {monotonic() - begun:.1f}"
+            )
+            draw_all(pool, ledgers, progress, began)
             ids = [ledger.run_id for ledger in ledgers]
     return pd.concat(
         [read_rows(run.settings.out, procedure.folder, run_id) for run, run_id in zip(runs, ids, strict=True)],
@@ -72,15 +85,21 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     )
 
 
-def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -> None:
+def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: float) -> None:
+    """Draw what `ledgers` order until they want no more; `began` is when the command did, for the notes."""
     bars = [_add_bar(progress, ledger) for ledger in ledgers]
     started, draws, first = monotonic(), 0, True
-    for outcome in pool.draw(_all_units(ledgers), lambda unit: ledgers[unit.run].wants(unit)):
-        ledger = ledgers[outcome.unit.run]
+    for outcome in pool.draw(
+        lambda: next((order for ledger in ledgers if (order := ledger.next_order()) is not None), None),
+        lambda unit: ledgers[unit.run].wants(unit),
+    ):
+        unit = outcome.order.unit
+        ledger = ledgers[unit.run]
         finished = ledger.finished
-        ledger.take(outcome)
-        draws += outcome.unit.total_draws
-        progress.advance(bars[ledger.index], ledger.finished - finished, outcome.unit.total_draws)
+        if (shrunk := ledger.take(outcome)) is not None:
+            progress.note(shrunk)
+        draws += unit.draws
+        progress.advance(bars[ledger.index], ledger.finished - finished, ledger.drawn, ledger.expected_draws())
         if first and ledger.finished:
             first = False
             progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
@@ -91,13 +110,9 @@ def _draw(pool: Pool, ledgers: list[Ledger], progress: Progress, began: float) -
         ledger.conclude()
 
 
-def _all_units(ledgers: Iterable[Ledger]) -> Iterator[tuple[WorkUnit, list]]:
-    return chain.from_iterable(ledger.units() for ledger in ledgers)
-
-
 def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     run = ledger.run
     what = run.base.denoiser if run.objective is None else run.objective
     images = len(run.index_set)
     label = f"{what if what not in PLAIN else 'no denoiser'}, sigma {run.noise.scale:g}"
-    return progress.add(label, images, images - ledger.images_left, run.plan.draws_per_image, ledger.draws_left)
+    return progress.add(label, images, images - ledger.images_left, ledger.expected_draws())

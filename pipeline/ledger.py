@@ -2,90 +2,150 @@
 be drawn. It holds no more than the images in flight, however large the data set.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from actors.draws import WorkUnit
-from actors.noise import Role
 from actors.refusal import Refusal
+from actors.replica import Sampling
+from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.datasets import UnreadableImage
-from pipeline.pool import Outcome
+from pipeline.pool import Order, Outcome
 from pipeline.run import Run
+from pipeline.sampling_rule import Need
 from pipeline.store import CountedBlock, RunStore
+
+BlockKey = tuple[Role, int]
 
 
 @dataclass
 class _Tally:
-    """What one image has so far."""
+    """What one image has so far. `counts`, `draws` and `blocks` are of the stages that are complete; `awaited` are the
+    blocks of the stage that is going on, `arrived` what has come in of them or, by a resumed run, beyond them.
+    """
 
+    image: np.ndarray | None = None
     label: int | None = None
     counts: dict[Role, np.ndarray] = field(default_factory=dict)
-    blocks: set[tuple[Role, int]] = field(default_factory=set)
+    draws: dict[Role, int] = field(default_factory=dict)
+    blocks: dict[Role, int] = field(default_factory=dict)
+    awaited: dict[BlockKey, int] = field(default_factory=dict)
+    arrived: dict[BlockKey, CountedBlock] = field(default_factory=dict)
     invalid: int = 0
     seconds: float = 0.0
 
-    def add(self, block: CountedBlock) -> None:
-        self.counts[block.role] = self.counts.get(block.role, 0) + block.counts
-        self.blocks.add((block.role, block.block))
-        self.invalid += block.invalid
-        self.seconds += block.seconds
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stage is."""
+        return all(key in self.arrived for key in self.awaited)
+
+    def await_(self, role: Role, cells: Sequence[Cell]) -> None:
+        self.awaited.update({(role, cell.block): cell.draws for cell in cells})
+
+    def close_stage(self) -> None:
+        """Add up what was awaited; blocks beyond are left for the next stage."""
+        for key, draws in self.awaited.items():
+            block = self.arrived.pop(key)
+            if block.draws != draws:
+                raise _Torn(f"block {block.block} of {block.draws} {block.role.name.lower()} draws, not {draws}")
+            if block.counts.sum() + block.invalid != draws:
+                raise _Torn(f"{block.counts.sum() + block.invalid} labels of block {block.block}, not {draws}")
+            role = block.role
+            self.counts[role] = self.counts.get(role, 0) + block.counts
+            self.draws[role] = self.draws.get(role, 0) + draws
+            self.blocks[role] = self.blocks.get(role, 0) + 1
+            self.invalid += block.invalid
+            self.seconds += block.seconds
+        self.awaited = {}
+
+
+class _Torn(Exception):
+    """Stored counts that are not what this run draws."""
 
 
 class Ledger:
     """Turns a run into units to draw, and their outcomes into rows.
 
-    `finished` and `errors` count this session's rows. Error rows are held back until `conclude`: what fails in a run
-    that is then stopped (a disk gone for a minute, a sick GPU) is tried again by the next session.
+    `finished`, `drawn` and `errors` count this session's rows and draws. Error rows are held back until `conclude`:
+    what fails in a run that is then stopped (a disk gone for a minute, a sick GPU) is tried again by the next session.
     """
 
     def __init__(self, index: int, run: Run, store: RunStore) -> None:
         self.index, self.run, self.run_id, self._store = index, run, store.run_id, store
         self.finished = 0
+        self.drawn = 0
         self.errors: list[dict[str, Any]] = []
         self.images_left = len(run.index_set) - len(store.finished)
         self._open: dict[int, _Tally] = {}
-        drawn_before = 0
+        self._ready: deque[Order] = deque()
+        self._first = self._first_orders()
+        self._settled = 0
+        self._before: dict[int, list[CountedBlock]] = {}
+        self._drawn_before = 0
         for block in store.unfinished_blocks():
-            tally = self._open.setdefault(block.image_id, _Tally())
-            if (block.role, block.block) in tally.blocks:
+            blocks = self._before.setdefault(block.image_id, [])
+            if any((other.role, other.block) == (block.role, block.block) for other in blocks):
                 raise Refusal(
                     f"the counts of run {store.run_id} hold block {block.block} of image {block.image_id} twice: "
                     f"move the copied part out of {store.counts_folder}"
                 )
-            tally.add(block)
-            drawn_before += block.draws
-        self.draws_left = self.images_left * run.plan.draws_per_image - drawn_before
+            blocks.append(block)
+            self._drawn_before += block.draws
 
-    def units(self) -> Iterator[tuple[WorkUnit, list[np.ndarray]]]:
-        """Everything that is still to be drawn, with its images."""
-        for shard in self.run.plan.shards(self.run.index_set.ids):
-            if all(image_id in self._store.finished for image_id in shard):
-                continue
-            # A unit is always composed of the same images, those with a row already among them, and blank ones for
-            # those that cannot be read: what is wrong with one image must not change its neighbours' batches.
-            pixels = {image_id: self._read(image_id) for image_id in shard}
-            for unit in self.run.plan.units(self.index, shard):
-                if self.wants(unit):
-                    yield unit, [pixels[image_id] for image_id in unit.image_ids]
+    @property
+    def sampling(self) -> Sampling:
+        """What replicas must know; from its manifest, a resumed run has how much fits their memory."""
+        return self.run.sampling(self._store.manifest.get("micro_batch"))
 
-    def take(self, outcome: Outcome) -> None:
-        """Enter a unit's outcome, and write the rows of the images that it completes."""
-        unit = outcome.unit
-        for place, image_id in enumerate(unit.image_ids):
-            if not self._lacks(image_id, unit):
+    @property
+    def draws_left(self) -> float:
+        """How many draws are still to be made, exactly or, where images stop early, by what they needed so far."""
+        return max(0.0, self.images_left * self.run.draws_per_image - self._drawn_before)
+
+    def expected_draws(self) -> float:
+        """All draws of this session, by what the images that are finished have needed."""
+        if self.run.is_fixed or not self._settled:
+            return max(self.drawn, self.draws_left)
+        left = self.images_left - self.finished
+        return self.drawn + left * self._settled / max(1, self.finished - len(self.errors))
+
+    def next_order(self) -> Order | None:
+        """A unit to be drawn now, with its images; None if there is none now. There may be one again after `take`."""
+        while True:
+            while self._ready:
+                order = self._ready.popleft()
+                if self.wants(order.unit):
+                    return order
+            first = next(self._first, None)  # which may find images whose next stage is due
+            if first is not None or not self._ready:
+                return first
+
+    def take(self, outcome: Outcome) -> str | None:
+        """Enter a unit's outcome; write the rows of the images that it completes, or order their next stage. What a
+        person watching should know of it, if anything.
+        """
+        order, unit = outcome.order, outcome.order.unit
+        if outcome.drawn is None and order.only is None and len(unit.image_ids) > 1:
+            self._ready.extend(self._one_by_one(order))
+            return None
+        for place, cell in enumerate(unit.cells):
+            if order.only not in (None, cell.image_id) or not self._lacks(unit.role, cell):
                 continue
-            tally = self._open[image_id]
             if outcome.drawn is None:
-                self._finish_as_error(image_id, outcome.failure or "unknown")
+                self._finish_as_error(cell.image_id, outcome.failure or "unknown")
                 continue
             block = CountedBlock.of(unit, outcome.drawn, place)
             self._store.add_block(block)
-            tally.add(block)
-            self._finish_if_complete(image_id)
+            self.drawn += block.draws
+            tally = self._open[cell.image_id]
+            tally.arrived[block.role, block.block] = block
+            if tally.is_complete:
+                self._go_on(cell.image_id)
         self._store.flush_when_due()
+        return self._shrunk(outcome.drawn.micro_batch) if outcome.drawn is not None else None
 
     def conclude(self) -> None:
         """The run has come to its end: write its error rows, and make sure that every image has its row."""
@@ -96,27 +156,85 @@ class Ledger:
 
     def wants(self, unit: WorkUnit) -> bool:
         """Whether the unit still brings anything: not once all its images have their rows."""
-        return any(self._lacks(image_id, unit) for image_id in unit.image_ids)
+        return any(self._lacks(unit.role, cell) for cell in unit.cells)
 
-    def _lacks(self, image_id: int, unit: WorkUnit) -> bool:
-        return image_id in self._open and (unit.role, unit.block) not in self._open[image_id].blocks
+    def _lacks(self, role: Role, cell: Cell) -> bool:
+        tally, key = self._open.get(cell.image_id), (role, cell.block)
+        return tally is not None and key in tally.awaited and key not in tally.arrived
 
-    def _read(self, image_id: int) -> np.ndarray:
+    def _first_orders(self) -> Iterator[Order]:
+        """The first stage of every image, shard by shard."""
+        plan, rule = self.run.plan, self.run.rule
+        for shard in plan.shards(self.run.index_set.ids):
+            if all(image_id in self._store.finished for image_id in shard):
+                continue
+            # A unit is always composed of the same images, those with a row already among them, and blank ones for
+            # those that cannot be read: what is wrong with one image must not change its neighbours' batches.
+            pixels = {image_id: self._read(image_id, rule.first) for image_id in shard}
+            for unit in plan.first_units(self.index, shard):
+                if self.wants(unit):
+                    yield Order(unit, {image_id: pixels[image_id] for image_id in unit.image_ids})
+
+    def _one_by_one(self, order: Order) -> Iterator[Order]:
+        """A failed unit once more for each of its images, in its place among blank ones: only who fails then is to
+        blame.
+        """
+        for image_id in order.unit.image_ids:
+            blank = {other: np.zeros_like(image) for other, image in order.images.items()}
+            yield Order(order.unit, {**blank, image_id: order.images[image_id]}, only=image_id)
+
+    def _go_on(self, image_id: int) -> None:
+        """The image's stage is complete: its row, or its next stage (of which a resumed run may have all)."""
+        tally, plan = self._open[image_id], self.run.plan
+        while tally.is_complete:
+            try:
+                tally.close_stage()
+            except _Torn as torn:
+                raise Refusal(
+                    f"the stored counts of image {image_id} hold {torn}: "
+                    f"move {self._store.counts_folder} away and run the command again"
+                ) from None
+            need = None if tally.invalid else self.run.rule.next(tally.counts)
+            if need is None:
+                self._finish(image_id)
+                return
+            stage = self._await_stage(image_id, need)
+        assert tally.image is not None, "an open image has its pixels"
+        for role, cells in stage.items():
+            for unit in plan.units(self.index, role, cells):
+                if self.wants(unit):
+                    self._ready.append(Order(unit, {image_id: tally.image}))
+
+    def _await_stage(self, image_id: int, need: Need) -> dict[Role, list[Cell]]:
+        """Await what `need` asks for beyond what the image has."""
+        tally, stage = self._open[image_id], {}
+        for role in sorted(need):
+            more = need[role] - tally.draws.get(role, 0)
+            if more > 0:
+                stage[role] = self.run.plan.cells(image_id, more, tally.blocks.get(role, 0))
+                tally.await_(role, stage[role])
+        if not stage:
+            raise AssertionError(f"image {image_id}: a stage without draws")
+        return stage
+
+    def _read(self, image_id: int, first: Need) -> np.ndarray:
         """The image; blank for one that cannot be drawn, whose error row is then made."""
         is_open = image_id not in self._store.finished
         if is_open:
-            self._open.setdefault(image_id, _Tally())
+            tally = self._open[image_id] = _Tally()
+            tally.arrived = {(block.role, block.block): block for block in self._before.pop(image_id, [])}
+            self._await_stage(image_id, first)
         try:
             example = self.run.dataset.read(image_id)
         except UnreadableImage as error:
             problem: str | None = error.reason
         else:
             if is_open:
-                self._open[image_id].label = example.label
+                tally.image, tally.label = example.image, example.label
             problem = self._problem(example.image.shape, example.label)
             if problem is None:
-                if is_open:
-                    self._finish_if_complete(image_id)  # drawn to the end by a session that was killed before its row
+                if is_open and tally.is_complete:
+                    self._go_on(image_id)  # by a session that was killed before the row, or in a later stage
                 return example.image
         if is_open and problem is not None:
             self._finish_as_error(image_id, problem)
@@ -129,27 +247,31 @@ class Ledger:
             return f"label {label} is outside the classifier's classes 0..{self.run.num_classes - 1}"
         return None
 
-    def _finish_if_complete(self, image_id: int) -> None:
+    def _shrunk(self, micro_batch: int) -> str | None:
+        """Enter into the manifest that a device's memory did not hold a compute batch."""
+        batch_size = self.run.plan.batch_size
+        if micro_batch >= self._store.manifest.get("micro_batch", batch_size):
+            return None
+        self._store.amend(micro_batch=micro_batch)
+        return (
+            f"a device's memory is too small for compute batches of {batch_size}: computed in parts of {micro_batch}, "
+            "with the same noise (the manifest says so)"
+        )
+
+    def _finish(self, image_id: int) -> None:
         tally = self._open[image_id]
-        if len(tally.blocks) < self.run.plan.blocks_per_image:
-            return
         if tally.invalid:
-            draws = self.run.plan.draws_per_image
             what = "no valid answer (logits NaN or infinite, or a label outside the classes)"
+            draws = sum(tally.draws.values())
             self._finish_as_error(image_id, f"{what} in {tally.invalid} of {draws} draws")
             return
-        for role, draws in self.run.plan.draws.items():
-            if tally.counts[role].sum() != draws:
-                raise Refusal(
-                    f"the stored {role.name.lower()} counts of image {image_id} add up to {tally.counts[role].sum()}, "
-                    f"not {draws}: move {self._store.counts_folder} away and run the command again"
-                )
         row = self.run.procedure.finished_row(
-            self.run.facts, image_id, tally.label, tally.counts, self.run.noise, tally.seconds
+            self.run.facts, image_id, tally.label, tally.counts, self.run.rule, tally.seconds
         )
         self._store.add_row(row)
         del self._open[image_id]
         self.finished += 1
+        self._settled += row["draws"]
 
     def _finish_as_error(self, image_id: int, reason: str) -> None:
         tally = self._open.pop(image_id)

@@ -1,55 +1,67 @@
-"""The plan of a run: its index set cut into shards, and each shard into work units.
+"""The plan of a run: its index set cut into shards, and what is drawn for a shard into work units.
 
 The plan depends on settings and index set alone, so a run has the same units whoever draws them and however often it
 is resumed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from actors.draws import WorkUnit
-from actors.noise import Role
+from actors.work_unit import Cell, Role, WorkUnit
+from pipeline.sampling_rule import Need
 
 
 @dataclass(frozen=True)
 class DrawPlan:
-    """`draws`: how many draws an image needs in each role; `block_size`: the most draws that one unit holds.
-
-    A role with fewer draws than a block shares its units among consecutive images of the index set, so that the
-    compute batches of 100 selection draws are as full as those of 10,000 estimation draws.
+    """`first`: the first stage of a run's sampling rule, which is drawn for every image; `block_size`: the most draws
+    of one cell; `batch_size`: the compute batch, which a unit fills where there is enough to fill it with.
     """
 
-    draws: Mapping[Role, int]
+    first: Need
     block_size: int
+    batch_size: int
 
-    def blocks(self, role: Role) -> list[int]:
-        """Draws of each block of `role` for one image, in order."""
-        full, rest = divmod(self.draws[role], self.block_size)
-        return [self.block_size] * full + [rest] * (rest > 0)
-
-    def images_per_unit(self, role: Role) -> int:
-        return max(1, self.block_size // self.draws[role])
+    @property
+    def capacity(self) -> int:
+        """The most draws of a unit."""
+        return max(self.block_size, self.batch_size)
 
     @property
     def shard_size(self) -> int:
-        return max(self.images_per_unit(role) for role in self.draws)
+        """So many images that those roles fill a unit which ask for less than a unit's draws of each."""
+        return max(max(1, self.capacity // draws) for draws in self.first.values() if draws)
 
     @property
-    def draws_per_image(self) -> int:
-        return sum(self.draws.values())
-
-    @property
-    def blocks_per_image(self) -> int:
-        return sum(len(self.blocks(role)) for role in self.draws)
+    def units_per_image(self) -> float:
+        """Units of the first stage, on average."""
+        return sum(max(draws, self.block_size) / self.capacity for draws in self.first.values())
 
     def shards(self, image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
         for start in range(0, len(image_ids), self.shard_size):
             yield image_ids[start : start + self.shard_size]
 
-    def units(self, run: int, shard: Sequence[int]) -> Iterator[WorkUnit]:
-        """All work units of one shard: first every image's selection, then image by image the estimation."""
-        for role in sorted(self.draws):
-            together = self.images_per_unit(role)
-            for start in range(0, len(shard), together):
-                for block, draws in enumerate(self.blocks(role)):
-                    yield WorkUnit(run, role, block, tuple(shard[start : start + together]), draws)
+    def cells(self, image_id: int, draws: int, block: int = 0) -> list[Cell]:
+        """`draws` more draws of an image that has `block` blocks of their role already."""
+        full, rest = divmod(draws, self.block_size)
+        sizes = [self.block_size] * full + [rest] * (rest > 0)
+        return [Cell(image_id, block + place, size) for place, size in enumerate(sizes)]
+
+    def first_units(self, run: int, shard: Sequence[int]) -> Iterator[WorkUnit]:
+        """The first stage of a shard: first every image's selection, then image by image the estimation, with what
+        does not fill a block at the end, together.
+        """
+        for role in sorted(self.first):
+            cells = [cell for image_id in shard for cell in self.cells(image_id, self.first[role])]
+            cells.sort(key=lambda cell: cell.draws < self.block_size)
+            yield from self.units(run, role, cells)
+
+    def units(self, run: int, role: Role, cells: Sequence[Cell]) -> Iterator[WorkUnit]:
+        """`cells` in their order, as many in a unit as it holds."""
+        gathered: list[Cell] = []
+        for cell in cells:
+            if gathered and sum(c.draws for c in gathered) + cell.draws > self.capacity:
+                yield WorkUnit(run, role, tuple(gathered))
+                gathered = []
+            gathered.append(cell)
+        if gathered:
+            yield WorkUnit(run, role, tuple(gathered))

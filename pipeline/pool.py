@@ -6,8 +6,8 @@ and run alone from then on, so that a unit is blamed only for deaths with nothin
 """
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -15,16 +15,23 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from ray.exceptions import RayError, RayTaskError
 
-from actors.draws import UnitCounts, WorkUnit
 from actors.refusal import Refusal
-from actors.replica import Replica, ReplicaIdentity, Sampling
+from actors.replica import ImageKey, Replica, Sampling
+from actors.replica_identity import ReplicaIdentity
+from actors.work_unit import Drawn, UnitCounts, WorkUnit
 from pipeline.cluster import ReplicaResources
 
 WINDOW = 3
-"""Units in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
+"""Calls in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
+
+CALL_SECONDS = 0.15
+"""About how long a call should take: it carries as many units as that needs. One Ray driver hands out some thousand
+calls a second, whatever the number of replicas."""
+
+CALL_UNITS = 64
+"""The most units of a call."""
 
 BLAME = 3
 """Deaths with nothing else in hand after which a unit is given up."""
@@ -45,107 +52,156 @@ TELL = 15.0
 INLINE_BYTES = 100_000
 """Smaller images travel inside the call, larger ones once through the object store."""
 
+KEPT_IMAGES = 64
+"""Large images that are kept in the object store for the calls to come."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a unit: its counts, or the reason why there are none."""
+class Order:
+    """A unit to be drawn, with the images that it needs by their ids, each float32 (C, H, W) in pixel units. Where it
+    is drawn for the sake of `only` one of them, the others are blank.
+    """
 
     unit: WorkUnit
+    images: dict[int, np.ndarray]
+    only: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order: its unit's counts, or the reason why there are none."""
+
+    order: Order
     drawn: UnitCounts | None
     failure: str | None = None
 
 
 @dataclass
 class _Errand:
-    """A unit on its way, with what its images travel as."""
+    """An order on its way, and what it has been through."""
 
-    unit: WorkUnit
-    images: list[Any]
+    order: Order
     blamed: int = 0
     raised: int = 0
     suspect: bool = False
 
+    @property
+    def unit(self) -> WorkUnit:
+        return self.order.unit
 
-class _Supply:
-    """The units still to be handed out; knows when there are no more."""
 
-    def __init__(self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]]) -> None:
-        self._units, self.exhausted = units, False
-
-    def next(self) -> _Errand | None:
-        following = next(self._units, None)
-        if following is None:
-            self.exhausted = True
-            return None
-        unit, images = following
-        return _Errand(unit, [_packed(image) for image in images])
+_Call = list[_Errand]
 
 
 @dataclass
 class _Member:
+    """A replica. `asked` is the call that has to be answered before it draws: who it is, or that it is prepared."""
+
     handle: Any
     asked: Any
     identity: ReplicaIdentity | None = None
-    hand: dict[Any, _Errand] = field(default_factory=dict)
+    ready: bool = False
+    hand: dict[Any, _Call] = field(default_factory=dict)
 
     @property
     def alone_with_suspect(self) -> bool:
-        return any(errand.suspect for errand in self.hand.values())
+        return any(errand.suspect for call in self.hand.values() for errand in call)
 
 
 class Pool:
     """`size` replicas, each with `resources`, replaced when they die. A context: leaving it ends them.
 
-    `note` is told, in a line, what a person watching should know.
+    `note` is told, in a line, what a person watching should know. `replica` is the class of the actor, whose methods
+    are those of Replica.
     """
 
     def __init__(
-        self, samplings: list[Sampling], size: int, resources: ReplicaResources, note: Callable[[str], None]
+        self, size: int, resources: ReplicaResources, note: Callable[[str], None], replica: type[Any] = Replica
     ) -> None:
-        self._samplings, self._resources, self._note = samplings, resources, note
+        self._resources, self._note, self._replica = resources, note, replica
         self._identity: ReplicaIdentity | None = None
+        self._samplings: list[Sampling] | None = None
+        self._shapes: list[tuple[int, ...]] = []
         self._again: deque[_Errand] = deque()
+        self._seconds_a_draw: dict[int, float] = {}
+        self._kept: OrderedDict[ImageKey, Any] = OrderedDict()
         self._failures_in_a_row = 0
         self._alone_since = self._told = monotonic()
         self._size = size
         self._members = [self._start() for _ in range(size)]
+        self.preparing = 0.0
 
-    def wait_ready(self) -> ReplicaIdentity:
+    def wait_up(self) -> ReplicaIdentity:
         """The identity of the first replica that is up; the others must be of its kind."""
         while self._identity is None:
-            ready, _ = ray.wait([member.asked for member in self._members], timeout=1.0)
-            for reference in ready:
-                self._receive_identity(reference)
-            self._mind_the_wait()
+            self._wait_for_answers()
         return self._identity
 
-    def draw(
-        self, units: Iterator[tuple[WorkUnit, list[np.ndarray]]], wanted: Callable[[WorkUnit], bool]
-    ) -> Iterator[Outcome]:
-        """Draw all `units`, each with its images (float32 (C, H, W)), and yield their outcomes in the order in which
-        they finish. `units` is read only as fast as replicas come free. A unit that a death has thrown back is dropped
-        if it is not `wanted` any more.
+    def ask(self, question: str, *arguments: Any) -> Any:
+        """The answer of one replica that is up to a call of its method `question`; of another if it dies over it."""
+        while True:
+            member = next((member for member in self._members if member.identity is not None), None)
+            if member is None:
+                self._wait_for_answers()
+                continue
+            try:
+                return ray.get(getattr(member.handle, question).remote(*arguments))
+            except RayTaskError as error:
+                raise Refusal(self._reason(error)) from error
+            except RayError as error:
+                for _ in self._bury(member, error):
+                    raise AssertionError("a replica that is asked holds no unit") from error
+
+    def ask_all(self, question: str, *arguments: Any) -> list[Any]:
+        """The answers of all replicas that are up, asked at the same time."""
+        up = [member for member in self._members if member.identity is not None]
+        try:
+            return ray.get([getattr(member.handle, question).remote(*arguments) for member in up])
+        except RayTaskError as error:
+            raise Refusal(self._reason(error)) from error
+        except RayError as error:
+            raise Refusal(f"a replica died ({_line(error)}): try again") from error
+
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> None:
+        """Tell all replicas, those to come too, what will be drawn, for images (C, H, W) of which shapes; they load
+        and compile it. To be called once, before `draw`.
+        """
+        self._samplings, self._shapes = list(samplings), list(image_shapes)
+        for member in self._members:
+            if member.identity is not None:
+                self._ask_to_prepare(member)
+
+    def wait_prepared(self, all_of_them: bool = False) -> None:
+        """Until one replica (or all) can draw."""
+        while not (all if all_of_them else any)(member.ready for member in self._members):
+            self._wait_for_answers()
+
+    def draw(self, next_order: Callable[[], Order | None], wanted: Callable[[WorkUnit], bool]) -> Iterator[Outcome]:
+        """Draw whatever `next_order` gives and yield the outcomes in the order in which they come. It is asked as fast
+        as replicas come free; None means that there is nothing now, and nothing any more once all outcomes of what
+        it gave are in. A unit that a death has thrown back is dropped if it is not `wanted` any more.
 
         Raises Refusal where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
         replicas die.
         """
-        left = _Supply(units)
         while True:
             self._again = deque(errand for errand in self._again if wanted(errand.unit))
-            self._hand_out(left)
-            # Replicas may all be starting anew, with nothing in any hand and units still to come.
-            if left.exhausted and not self._again and not any(member.hand for member in self._members):
-                return
-            waiting = [reference for member in self._members for reference in (*member.hand, *self._unanswered(member))]
-            ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
+            empty = self._hand_out(next_order)
+            if not self._again and not any(member.hand for member in self._members):
+                # Replicas may all be starting anew, with units still to come.
+                order = None if empty else next_order()
+                if order is None:
+                    return
+                self._again.append(_Errand(order))
+            waiting = {reference: m for m in self._members for reference in (*m.hand, *self._unanswered(m))}
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
             self._mind_the_wait()
-            if ready:  # and whatever else has come in meanwhile
-                ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            if ready and len(waiting) > 1:  # and whatever else has come in meanwhile
+                ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
             for reference in ready:
-                yield from self._receive(reference)
+                yield from self._receive(waiting[reference], reference)
 
     def close(self) -> None:
         for member in self._members:
@@ -161,31 +217,57 @@ class Pool:
         self.close()
 
     def _start(self) -> _Member:
-        actor = ray.remote(Replica).options(
+        actor = ray.remote(self._replica).options(
             num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, scheduling_strategy="SPREAD"
         )
-        handle = actor.remote(self._samplings, self._resources.device, self._resources.cpus)
-        return _Member(handle, handle.identity.remote())  # type: ignore[attr-defined]
+        handle = actor.remote(self._resources.device, int(self._resources.cpus))
+        return _Member(handle, handle.identity.remote())
 
     @staticmethod
     def _unanswered(member: _Member) -> list[Any]:
-        return [member.asked] if member.identity is None else []
+        return [member.asked] if member.asked is not None else []
 
-    def _hand_out(self, left: "_Supply") -> None:
+    def _wait_for_answers(self) -> None:
+        """A second at most: who came up, who is prepared."""
+        asked = {member.asked: member for member in self._members if member.asked is not None}
+        ready, _ = ray.wait(list(asked), timeout=1.0)
+        for reference in ready:
+            for _ in self._receive(asked[reference], reference):
+                raise AssertionError("nothing has been handed out")
+        self._mind_the_wait()
+
+    def _hand_out(self, next_order: Callable[[], Order | None]) -> bool:
+        """Fill the replicas' hands; whether there was too little to fill them with."""
+        free = [member for member in self._members if member.ready and not member.alone_with_suspect]
         # Each suspect needs a replica with an empty hand: that many are not refilled until they are empty.
-        to_drain = sum(errand.suspect for errand in self._again)
-        for member in self._members:
-            if member.identity is None or member.alone_with_suspect:
-                continue
-            if to_drain > 0:
-                to_drain -= 1
-                if not member.hand:
-                    suspect = next(errand for errand in self._again if errand.suspect)
-                    self._again.remove(suspect)
-                    self._send(member, suspect)
-                continue
-            while len(member.hand) < WINDOW and (errand := self._next_innocent() or left.next()) is not None:
-                self._send(member, errand)
+        suspects = [errand for errand in self._again if errand.suspect]
+        draining, filled = free[: len(suspects)], free[len(suspects) :]
+        for member, suspect in zip((m for m in draining if not m.hand), suspects, strict=False):
+            self._again.remove(suspect)
+            self._send(member, [suspect])
+        for held in range(WINDOW):  # round by round, so that the last units of a run are shared among all
+            for member in filled:
+                if len(member.hand) <= held:
+                    call = self._next_call(next_order)
+                    if not call:
+                        return True
+                    self._send(member, call)
+        return False
+
+    def _next_call(self, next_order: Callable[[], Order | None]) -> _Call:
+        """As many units as make a call of CALL_SECONDS, by what units have taken so far; one while that is unknown."""
+        call: _Call = []
+        seconds = 0.0
+        while seconds < CALL_SECONDS and len(call) < CALL_UNITS:
+            errand = self._next_innocent()
+            if errand is None:
+                order = next_order()
+                errand = _Errand(order) if order is not None else None
+            if errand is None:
+                break
+            call.append(errand)
+            seconds += self._seconds_a_draw.get(errand.unit.run, CALL_SECONDS) * errand.unit.draws
+        return call
 
     def _next_innocent(self) -> _Errand | None:
         """A unit that only waited behind one that raised."""
@@ -194,43 +276,66 @@ class Pool:
             self._again.remove(errand)
         return errand
 
-    def _send(self, member: _Member, errand: _Errand) -> None:
-        member.hand[member.handle.draw.remote(errand.unit, *errand.images)] = errand
+    def _send(self, member: _Member, call: _Call) -> None:
+        images = {(e.unit.run, image_id): image for e in call for image_id, image in e.order.images.items()}
+        packed = [self._packed(key, image) for key, image in images.items()]
+        reference = member.handle.draw.remote([errand.unit for errand in call], list(images), *packed)
+        member.hand[reference] = call
 
-    def _receive(self, reference: Any) -> Iterator[Outcome]:
-        member = next((m for m in self._members if reference in m.hand or reference == m.asked), None)
-        if member is None:  # it was in the hand of a replica that has been buried since
+    def _packed(self, key: ImageKey, image: np.ndarray) -> Any:
+        if image.nbytes <= INLINE_BYTES:
+            return image
+        if key not in self._kept:
+            self._kept[key] = ray.put(image)
+            if len(self._kept) > KEPT_IMAGES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _receive(self, member: _Member, reference: Any) -> Iterator[Outcome]:
+        if reference == member.asked:
+            self._receive_answer(member)
             return
-        if reference not in member.hand:
-            self._receive_identity(reference)
+        if reference not in member.hand:  # the replica has been buried since
             return
         try:
-            drawn = ray.get(reference)
+            drawn: Drawn = ray.get(reference)
         except RayTaskError as error:
             yield from self._doubt(member, member.hand.pop(reference), self._reason(error))
             return
         except RayError as error:  # died, killed for its memory, its node or its answer lost
             yield from self._bury(member, error)
             return
-        self._failures_in_a_row = 0
-        yield Outcome(member.hand.pop(reference).unit, drawn)
+        call = member.hand.pop(reference)
+        for errand, counts in zip(call, drawn.counts, strict=False):
+            self._failures_in_a_row = 0
+            self._seconds_a_draw[errand.unit.run] = counts.seconds / errand.unit.draws
+            yield Outcome(errand.order, counts)
+        if drawn.failed is not None:
+            yield from self._doubt(member, call[len(drawn.counts) :], drawn.failed)
 
-    def _receive_identity(self, reference: Any) -> None:
-        member = next(m for m in self._members if m.asked == reference)
+    def _receive_answer(self, member: _Member) -> None:
+        asked, member.asked = member.asked, None
         try:
-            identity = ray.get(reference)
+            answer = ray.get(asked)
         except RayTaskError as error:
             raise Refusal(self._reason(error)) from error
         except RayError as error:
             for _ in self._bury(member, error):
-                raise AssertionError("a replica that has not answered holds no unit") from error
+                raise AssertionError("a replica that is not ready holds no unit") from error
             return
-        self._identity = self._identity or identity
-        if identity.kind == self._identity.kind:
-            member.identity = identity
+        if member.identity is not None:
+            member.ready = True
+            self.preparing = max(self.preparing, answer)
+            return
+        self._identity = self._identity or answer
+        if answer.kind == self._identity.kind:
+            member.identity = answer
+            if self._samplings is not None:
+                self._ask_to_prepare(member)
             return
         # Another kind of device rounds differently: its counts would be of another base classifier.
-        self._note(f"a replica on {identity.node} is of another kind ({', '.join(identity.kind)}): unused")
+        self._note(f"a replica on {answer.node} is of another kind ({', '.join(answer.kind)}): unused")
         self._members.remove(member)
         ray.kill(member.handle)
         if not self._members:
@@ -239,18 +344,22 @@ class Pool:
                 "run the command again where there is one"
             )
 
-    def _doubt(self, member: _Member, errand: _Errand, reason: str) -> Iterator[Outcome]:
-        """A unit raised an exception: is it the unit or the replica (a GPU in a bad state fails whatever comes next)?
-        Both are taken at their word once: the replica is replaced, the unit tried again alone.
+    def _ask_to_prepare(self, member: _Member) -> None:
+        member.asked = member.handle.prepare.remote(self._samplings, self._shapes)
+
+    def _doubt(self, member: _Member, call: _Call, reason: str) -> Iterator[Outcome]:
+        """The first unit of `call` raised an exception: is it the unit or the replica (a GPU in a bad state fails
+        whatever comes next)? Both are taken at their word once: the replica is replaced, the unit tried again alone.
         """
+        errand, *behind = call
         errand.raised += 1
         errand.suspect = True
         if errand.raised >= ATTEMPTS:
-            yield Outcome(errand.unit, None, reason)
+            yield Outcome(errand.order, None, reason)
         else:
             self._note(f"a work unit failed ({reason}): tried again alone, on another replica")
             self._again.append(errand)
-        self._again.extend(member.hand.values())
+        self._again.extend([*behind, *_emptied(member)])
         self._replace(member)
         self._failures_in_a_row += 1
         self._refuse_hopeless(reason)
@@ -263,7 +372,7 @@ class Pool:
     def _mind_the_wait(self) -> None:
         """Say so where no replica is up, and give up when none comes."""
         now = monotonic()
-        if any(member.identity for member in self._members):
+        if any(member.identity for member in self._members):  # preparing has no limit: compiling may take minutes
             self._alone_since = self._told = now
             return
         needs = f"{self._resources.gpus:g} GPU and " * (self._resources.gpus > 0) + f"{self._resources.cpus} CPU"
@@ -279,16 +388,17 @@ class Pool:
     def _bury(self, member: _Member, error: RayError) -> Iterator[Outcome]:
         """Replace a dead replica and put its units back, or give the one up that has killed it too often."""
         where = f"on {member.identity.node}" if member.identity else "while starting"
-        self._note(f"a replica died {where}; the work units in its hand ({len(member.hand)}) are drawn again")
+        errands = _emptied(member)
+        self._note(f"a replica died {where}; the work units in its hand ({len(errands)}) are drawn again")
         self._replace(member)
         self._failures_in_a_row += 1
-        alone = len(member.hand) == 1
-        for errand in member.hand.values():
+        alone = len(errands) == 1
+        for errand in errands:
             errand.suspect = True
             errand.blamed += alone
             if errand.blamed >= BLAME:
                 self._failures_in_a_row = 0
-                yield Outcome(errand.unit, None, f"the replica died {BLAME} times drawing this alone: {_line(error)}")
+                yield Outcome(errand.order, None, f"the replica died {BLAME} times drawing this alone: {_line(error)}")
             elif alone:
                 self._again.appendleft(errand)  # the most suspect first, so that it is soon blamed or cleared
             else:
@@ -306,17 +416,13 @@ class Pool:
         cause = getattr(error, "cause", error)
         if isinstance(cause, Refusal):
             raise Refusal(str(cause)) from error
-        if isinstance(cause, torch.OutOfMemoryError):
-            size = self._samplings[0].batch_size
-            raise Refusal(
-                f"the GPU's memory is too small for --batch-size {size}: write --batch-size {max(1, size // 2)} "
-                "(another run: the compute batch belongs to a run)"
-            ) from error
         return f"{type(cause).__name__}: {_line(cause)}"
 
 
-def _packed(image: np.ndarray) -> Any:
-    return image if image.nbytes <= INLINE_BYTES else ray.put(image)
+def _emptied(member: _Member) -> list[_Errand]:
+    """What the replica had in its hand, which holds nothing any more."""
+    calls, member.hand = list(member.hand.values()), {}
+    return [errand for call in calls for errand in call]
 
 
 def _line(error: BaseException) -> str:

@@ -1,50 +1,49 @@
-"""The two procedures of Cohen et al. 2019 as rows of a table: what each draws, and what it concludes of the counts."""
+"""The two procedures of Cohen et al. 2019 as rows of a table: by which rule each draws, and what its rows say."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from actors.noise import NoiseFamily, Role
+from actors.noise import NoiseFamily
 from actors.table import Table
-from pipeline.certificate import ABSTAIN, certify_counts, predict_counts
-from pipeline.plan import DrawPlan
+from actors.work_unit import Role
+from pipeline.certificate import ABSTAIN
+from pipeline.sampling_rule import Counts, FixedPrediction, SamplingRule
+from pipeline.samplings import SAMPLINGS, describe_sampling, sampling_rule
 from pipeline.settings import CertifySettings, PredictSettings, SamplingSettings
-
-Counts = Mapping[Role, np.ndarray]
-"""Label counts of one image by role, each int64 (num_classes,)."""
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """`folder` under <out> is where its rows go, `draws` says how many draws an image needs in each role, `decided_by`
-    names the settings that decide its statement (they are columns of every row), and `conclude` makes the statement:
-    the columns `concluded` plus `prediction`.
+    """`folder` under <out> is where its rows go. Of its settings `rule`, with the noise, makes the sampling rule,
+    `sampling` says which that is, and `share` which part of its most draws an image needs by experience. `decided_by`
+    names the settings that decide its statement (they are columns of every row), `concluded` are the columns of the
+    statement besides `prediction`.
     """
 
     name: str
     folder: str
     settings: type[SamplingSettings]
-    draws: Callable[[Any], dict[Role, int]]
+    rule: Callable[[Any, NoiseFamily], SamplingRule]
+    sampling: Callable[[Any], str]
+    share: Callable[[Any], float]
     decided_by: tuple[str, ...]
     concluded: tuple[tuple[str, pa.DataType], ...]
-    conclude: Callable[[Counts, NoiseFamily, float], dict[str, Any]]
-
-    def plan(self, settings: SamplingSettings) -> DrawPlan:
-        return DrawPlan(self.draws(settings), settings.block_size)
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of a row, in order. Null is 'unknown': label and correct without labels, the conclusion of an error
-        row. `prediction` -1 is an abstention. `images` is the size of the run's index set.
+        row. `prediction` -1 is an abstention. `images` is the size of the run's index set; `n_used` the estimation
+        draws that were made of at most n, `draws` all draws of the image.
         """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
             *((name, pa.string()) for name in ("noise", "norm")),
             ("sigma", pa.float64()),
+            ("sampling", pa.string()),
             *decided,
             ("images", pa.int64()),
             ("image_id", pa.int64()),
@@ -53,6 +52,8 @@ class Procedure:
             ("abstain", pa.bool_()),
             ("correct", pa.bool_()),
             *self.concluded,
+            ("n_used", pa.int64()),
+            ("draws", pa.int64()),
             ("seconds", pa.float64()),
             ("status", pa.string()),
             ("error", pa.string()),
@@ -65,21 +66,23 @@ class Procedure:
         image_id: int,
         label: int | None,
         counts: Counts,
-        noise: NoiseFamily,
+        rule: SamplingRule,
         seconds: float,
     ) -> dict[str, Any]:
-        conclusion = self.conclude(counts, noise, facts["alpha"])
+        conclusion = vars(rule.conclude(counts))
         prediction = conclusion["prediction"]
         return {
+            **dict.fromkeys(self.schema.names),
             **facts,
             **conclusion,
             "image_id": image_id,
             "label": label,
             "abstain": prediction == ABSTAIN,
             "correct": None if label is None else prediction == label,
+            "n_used": int(counts[Role.ESTIMATION].sum()) if Role.ESTIMATION in counts else 0,
+            "draws": sum(int(of_role.sum()) for of_role in counts.values()),
             "seconds": seconds,
             "status": "ok",
-            "error": None,
         }
 
     def error_row(
@@ -98,14 +101,6 @@ class Procedure:
         }
 
 
-def _certify(counts: Counts, noise: NoiseFamily, alpha: float) -> dict[str, Any]:
-    return vars(certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], noise, alpha))
-
-
-def _predict(counts: Counts, noise: NoiseFamily, alpha: float) -> dict[str, Any]:
-    return vars(predict_counts(counts[Role.ESTIMATION], alpha))
-
-
 PROCEDURES: Table[Procedure] = Table(
     "procedure",
     {
@@ -113,19 +108,26 @@ PROCEDURES: Table[Procedure] = Table(
             name="certify",
             folder="certificates",
             settings=CertifySettings,
-            draws=lambda s: {Role.SELECTION: s.n0, Role.ESTIMATION: s.n},
+            rule=sampling_rule,
+            sampling=describe_sampling,
+            share=lambda settings: SAMPLINGS[settings.sampling].share,
             decided_by=("n0", "n", "alpha"),
-            concluded=(("radius", pa.float64()), ("p_lower", pa.float64()), ("count_top", pa.int64())),
-            conclude=_certify,
+            concluded=(
+                ("radius", pa.float64()),
+                ("p_lower", pa.float64()),
+                ("count_top", pa.int64()),
+                ("decision", pa.string()),
+            ),
         ),
         "predict": Procedure(
             name="predict",
             folder="predictions",
             settings=PredictSettings,
-            draws=lambda s: {Role.ESTIMATION: s.n},
+            rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha),
+            sampling=lambda settings: "fixed",
+            share=lambda settings: 1.0,
             decided_by=("n", "alpha"),
             concluded=(("p_value", pa.float64()), ("count_top", pa.int64())),
-            conclude=_predict,
         ),
     },
 )

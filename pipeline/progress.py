@@ -20,8 +20,7 @@ class _Rates(ProgressColumn):
         draws = task.finished_speed or task.speed
         if not draws:
             return Text("starting" if not task.finished else "")
-        images = draws / task.fields["draws_per_image"]
-        return Text(f"{images:,.1f} images/s {draws:,.0f} draws/s", style="cyan")
+        return Text(f"{draws * _images_per_draw(task):,.1f} images/s {draws:,.0f} draws/s", style="cyan")
 
 
 class Display:
@@ -68,19 +67,19 @@ class Progress(Display):
         super().__init__(show, images, _Rates())
         self._last_line = monotonic()
 
-    def add(self, label: str, images: int, images_done: int, draws_per_image: int, draws_left: int) -> TaskID:
-        """A bar for a run of `images`, of which `images_done` were done before; rates count what is done now."""
+    def add(self, label: str, images: int, images_done: int, draws: float) -> TaskID:
+        """A bar for a run of `images`, of which `images_done` were done before; `draws` are expected to be left."""
         return self._bars.add_task(
-            label, total=draws_left, images=images_done, of=images, draws_per_image=draws_per_image, start=False
+            label, total=draws, images=images_done, of=images, left=images - images_done, start=False
         )
 
-    def advance(self, bar: TaskID, images: int, draws: int) -> None:
-        """`images` more are finished, `draws` more are made."""
+    def advance(self, bar: TaskID, images: int, draws: int, of: float) -> None:
+        """`images` more are finished; `draws` are made `of` those that are expected by now."""
         task = self._bars.tasks[bar]
         if not task.started:
             self._bars.start_task(bar)
             self._last_line = monotonic()
-        self._bars.update(bar, advance=draws, images=task.fields["images"] + images)
+        self._bars.update(bar, completed=draws, total=max(of, draws), images=task.fields["images"] + images)
         if self._show and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
             self.note(self._line(task))
@@ -90,5 +89,9 @@ class Progress(Display):
         speed = task.finished_speed or task.speed or 0.0
         left = f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else ""
         images = f"{task.fields['images']:,} of {task.fields['of']:,} images"
-        rate = f"{speed / task.fields['draws_per_image']:,.1f} images/s, {speed:,.0f} draws/s"
+        rate = f"{speed * _images_per_draw(task):,.1f} images/s, {speed:,.0f} draws/s"
         return ", ".join(part for part in (f"{task.description}: {images}", rate, left) if part)
+
+
+def _images_per_draw(task: Task) -> float:
+    return task.fields["left"] / task.total if task.total else 0.0

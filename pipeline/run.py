@@ -15,24 +15,28 @@ from typing import Any
 import torch
 
 from actors.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from actors.compute_path import ComputePath
 from actors.noise import Gaussian, NoiseFamily
 from actors.refusal import Refusal
-from actors.replica import ReplicaIdentity, Sampling
+from actors.replica import Sampling
+from actors.replica_identity import ReplicaIdentity
 from pipeline.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
 from pipeline.index_set import IndexSet
 from pipeline.plan import DrawPlan
 from pipeline.procedures import Procedure
+from pipeline.sampling_rule import SamplingRule
 from pipeline.settings import SamplingSettings
 from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
-SCHEME = 1
+SCHEME = 2
 """Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
 
 
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked and ready to draw, except the kind of device, which the pool
-    tells. `image_shape` is (C, H, W). `mismatch` decides nothing: it is for the reader.
+    tells, and what depends on it: `path`, how draws are computed, is None until it is chosen. `image_shape` is
+    (C, H, W). `mismatch` decides nothing: it is for the reader.
     """
 
     procedure: Procedure
@@ -46,14 +50,40 @@ class Run:
     image_shape: tuple[int, ...]
     objective: str | None
     mismatch: Mismatch | None
+    path: ComputePath | None = None
+
+    @cached_property
+    def rule(self) -> SamplingRule:
+        return self.procedure.rule(self.settings, self.noise)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every image gets the same draws."""
+        return self.rule.first == self.rule.most
+
+    @property
+    def draws_per_image(self) -> float:
+        """How many draws an image needs: exactly, or by experience where images stop early."""
+        return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * sum(self.rule.most.values()))
+
+    @property
+    def cells(self) -> int:
+        """Blocks of draws that surely have to be made."""
+        return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.first.values())
 
     @cached_property
     def plan(self) -> DrawPlan:
-        return self.procedure.plan(self.settings)
+        return DrawPlan(self.rule.first, self.settings.block_size, self._path.batch_size)
+
+    def sampling(self, micro_batch: int | None = None) -> Sampling:
+        """What replicas must know of it; `micro_batch` is the part of a compute batch that fits their memory."""
+        return Sampling(self.base, self._path, self.noise, self.settings.seed, micro_batch)
 
     @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.base, self.noise, self.settings.seed, self.settings.batch_size)
+    def _path(self) -> ComputePath:
+        if self.path is None:
+            raise AssertionError("a run is drawn only when it is chosen how")
+        return self.path
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -68,12 +98,17 @@ class Run:
             "noise": self.noise.name,
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
+            "sampling": self.procedure.sampling(self.settings),
             **{name: getattr(self.settings, name) for name in self.procedure.decided_by},
             "images": len(self.index_set),
         }
 
     def identity(self, replica: ReplicaIdentity) -> dict[str, Any]:
         """All that decides the rows, as JSON values."""
+        return {**self.identity_but_path(replica), **vars(self._path)}
+
+    def identity_but_path(self, replica: ReplicaIdentity) -> dict[str, Any]:
+        """The identity without how draws are computed."""
         return {
             "scheme": SCHEME,
             "procedure": self.procedure.name,
@@ -84,8 +119,6 @@ class Run:
             "denoiser_fingerprint": self.base.denoiser_fingerprint,
             "seed": self.settings.seed,
             "block_size": self.settings.block_size,
-            "batch_size": self.settings.batch_size,
-            "dtype": "float32",
             "device": replica.device,
             "threads": self.settings.cpus_per_replica,
             "torch": replica.torch,
@@ -93,10 +126,14 @@ class Run:
             # They decode and resize images; the data fingerprint is of what is on disk.
             "pillow": _version("pillow"),
             "torchvision": _version("torchvision"),
+            # It tells rules that stop early how many draws are enough.
+            **({} if self.is_fixed else {"scipy": _version("scipy")}),
         }
 
-    def manifest(self, replica: ReplicaIdentity) -> dict[str, Any]:
-        """What `manifest.json` says: the identity and, for the reader, where and with what the run began."""
+    def manifest(self, replica: ReplicaIdentity, compute: Mapping[str, Any]) -> dict[str, Any]:
+        """What `manifest.json` says: the identity and, for the reader, where and with what the run began, and how its
+        way to `compute` was found.
+        """
         identity = self.identity(replica)
         return {
             "run_id": run_id(identity),
@@ -105,6 +142,7 @@ class Run:
             "objective": self.objective,
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
+            "compute": dict(compute),
             "warnings": describe([self.mismatch]),
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from actors.noise import NoiseFamily, Role
-from pipeline.certificate import Certificate, certify_counts
+from actors.noise import NoiseFamily
+from actors.work_unit import Role
+from pipeline.certificate import Certificate, Prediction, certify_counts, predict_counts
 
 Counts = Mapping[Role, np.ndarray]
 """Label counts of one image by role, each int64 (num_classes,); a role without draws may be missing."""
@@ -21,7 +22,7 @@ Need = Mapping[Role, int]
 
 
 class SamplingRule(Protocol):
-    """The draws and the certificate of one image, valid at 1 - alpha whenever the rule stops."""
+    """The draws of one image and the statement about it, valid at 1 - alpha whenever the rule stops."""
 
     @property
     def first(self) -> Need:
@@ -36,8 +37,8 @@ class SamplingRule(Protocol):
         in any role, and for more in at least one, than the one before.
         """
 
-    def conclude(self, counts: Counts) -> Certificate:
-        """The certificate, given the counts of all stages."""
+    def conclude(self, counts: Counts) -> Certificate | Prediction:
+        """The statement about the image, given the counts of all stages."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,23 @@ class Fixed:
 
     def conclude(self, counts: Counts) -> Certificate:
         return certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
+
+
+@dataclass(frozen=True)
+class FixedPrediction:
+    """n draws for every image: PREDICT as Cohen et al. 2019 (figure 2) have it."""
+
+    n: int
+    alpha: float
+
+    @property
+    def first(self) -> Need:
+        return {Role.ESTIMATION: self.n}
+
+    most = first
+
+    def next(self, counts: Counts) -> Need | None:
+        return None
+
+    def conclude(self, counts: Counts) -> Prediction:
+        return predict_counts(counts[Role.ESTIMATION], self.alpha)

@@ -10,12 +10,14 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from actors.classifiers import CLASSIFIERS
+from actors.compute_path import PRECISIONS
 from actors.denoisers import DENOISERS
 from actors.noise import Gaussian
 from actors.preprocess import PREPROCESS
 from actors.refusal import Refusal, nearest
-from pipeline.certificate import refuse_hopeless_certify, refuse_hopeless_predict
+from pipeline.certificate import refuse_hopeless_predict
 from pipeline.datasets import DATASETS
+from pipeline.samplings import SAMPLINGS, refuse_hopeless
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
@@ -97,8 +99,20 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     n: int = Field(10_000, description="Estimation draws an image.", ge=1)
     alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
     seed: int = Field(0, description="Seed of the noise.", ge=0)
-    batch_size: int = Field(250, description="Noisy images in one forward pass; belongs to the run.", ge=1)
-    block_size: int = Field(1000, description="Most draws of a work unit; belongs to the run.", ge=1)
+    block_size: int = Field(
+        1000, description="Draws with a noise stream and a row of counts of their own; belongs to the run.", ge=1
+    )
+    precision: str = Field(
+        "auto",
+        description=f"What the network computes in: auto, {', '.join(PRECISIONS)}. auto is bfloat16 where the device "
+        "is made for it; belongs to the run.",
+    )
+    compile: str = Field(
+        "auto", description="Compile the network: on, off, or auto, where it pays for itself; belongs to the run."
+    )
+    batch_size: int | None = Field(
+        None, description="Noisy images in one forward pass; belongs to the run. Default: found by a short probe.", ge=1
+    )
 
     @model_validator(mode="after")
     def _refuse_odd_gpus(self) -> "SamplingSettings":
@@ -110,6 +124,14 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     def _refuse_remote_results(self) -> "SamplingSettings":
         if "://" in self.out:
             raise Refusal(f"--out {self.out}: results go to a local folder so far, write --out results, say")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_unknown_computing(self) -> "SamplingSettings":
+        if self.precision != "auto":
+            PRECISIONS[self.precision]
+        if self.compile not in ("auto", "on", "off"):
+            raise Refusal(f"--compile {self.compile}: write auto, on or off")
         return self
 
     @model_validator(mode="after")
@@ -125,10 +147,26 @@ class CertifySettings(SamplingSettings):
     """CERTIFY (Cohen et al. 2019)"""
 
     n0: int = Field(100, description="Selection draws an image, never reused for estimation.", ge=1)
+    sampling: str = Field(
+        "fixed",
+        description="How many of the n draws an image gets: "
+        + "; ".join(f"{name}: {row.summary}" for name, row in SAMPLINGS.items())
+        + ".",
+    )
+    tolerance: str | None = Field(
+        None,
+        description="adaptive: how much smaller than with n draws the radius may come out, relative (2%) or absolute "
+        "(0.01). Default: 2%.",
+    )
+    pilot: int | None = Field(
+        None, description="adaptive: selection draws that tell how many estimation draws pay. Default: n/100.", ge=1
+    )
+    radius: float | None = Field(None, description="decide: the radius to certify.", gt=0)
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "CertifySettings":
-        refuse_hopeless_certify(self.n, self.alpha)
+        for sigma in self.sigma:
+            refuse_hopeless(self, Gaussian(sigma))
         return self
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actors.draws import UnitCounts, WorkUnit
-from actors.noise import Role
 from actors.refusal import Refusal
+from actors.whole_file import written_whole
+from actors.work_unit import Role, UnitCounts, WorkUnit
 from pipeline.parts import foreign, own_parts, read_part, sweep_unfinished, write_part
 
 COUNTS_SCHEMA = pa.schema(
@@ -54,16 +54,11 @@ class CountedBlock:
 
     @classmethod
     def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
-        """The block of the unit's image number `place`; images that share a unit share its seconds."""
-        return cls(
-            unit.image_ids[place],
-            unit.role,
-            unit.block,
-            unit.draws,
-            drawn.counts[place],
-            int(drawn.invalid[place]),
-            drawn.seconds / len(unit.image_ids),
-        )
+        """The block of the unit's cell number `place`; cells share the unit's seconds by their draws."""
+        cell = unit.cells[place]
+        seconds = drawn.seconds * cell.draws / unit.draws
+        counts, invalid = drawn.counts[place], int(drawn.invalid[place])
+        return cls(cell.image_id, unit.role, cell.block, cell.draws, counts, invalid, seconds)
 
 
 @dataclass
@@ -83,7 +78,7 @@ class RunStore:
     def __init__(self, out: str | Path, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
         self.run_id: str = manifest["run_id"]
         self.num_classes: int = manifest["num_classes"]
-        self.objective: str | None = manifest.get("objective")
+        self.manifest = manifest
         self.counts_folder = Path(out) / "runs" / self.run_id / "counts"
         self._home = Path(out) / "runs" / self.run_id
         self._parts = {
@@ -124,6 +119,12 @@ class RunStore:
     def add_row(self, row: dict[str, Any]) -> None:
         self._waiting[self._rows_kind].rows.append(row)
         self.finished.add(row["image_id"])
+
+    def amend(self, **facts: Any) -> None:
+        """Write the manifest anew, with `facts` added: what only shows while the run goes on, and decides no row."""
+        self.manifest |= facts
+        with written_whole(self._home / "manifest.json") as path:
+            path.write_text(json.dumps(self.manifest, indent=2) + "\n")
 
     def flush_when_due(self) -> None:
         """Write what waits, at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
@@ -186,12 +187,10 @@ class RunStore:
                 raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
             if known != manifest["identity"]:
                 raise Refusal(f"{path} describes another run: move the folder away, or write another --out")
-            # The same tensors may have come with another card: all rows of a run say the same.
-            self.objective = began.get("objective")
+            # The same tensors may have come with another card, say: all rows of a run say what it began with.
+            self.manifest = began
             return
-        temporary = self._home / ".manifest.json.tmp"
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n")
-        temporary.rename(path)
+        self.amend()
 
     def _take_lock(self) -> Any:
         lock = open(self._home / ".lock", "a+")  # noqa: SIM115 -- held as long as the store is open

@@ -17,9 +17,10 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from actors.base_classifier import load_base_classifier
+from actors.compute_path import ComputePath
 from actors.draws import draw
 from actors.refusal import Refusal
-from actors.replica import ReplicaIdentity
+from actors.replica_identity import ReplicaIdentity
 from pipeline.driver import carry_out
 from pipeline.ledger import Ledger
 from pipeline.parts import read_rows
@@ -36,8 +37,8 @@ DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma":
 
 def run(out: Path, **changes: Any) -> pd.DataFrame:
     procedure = PROCEDURES["certify"]
-    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "out": str(out), **changes}
-    return carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
+    return carry_out(procedure, [checked(procedure.settings, values | changes)], show_progress=False)
 
 
 def counts_of(out: Path) -> pd.DataFrame:
@@ -102,8 +103,9 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     """Without Ray: units drawn here, handed to the ledger shuffled, with one session cut off and another after it."""
     out = tmp_path_factory.mktemp("shuffled")
     procedure = PROCEDURES["certify"]
-    values = {**DIGITS, "batch_size": 100, "block_size": 200, "out": str(out)}
+    values = {**DIGITS, "block_size": 200, "out": str(out)}
     (planned,) = prepare(procedure, checked(procedure.settings, values))
+    planned = dataclasses.replace(planned, path=ComputePath("float32", False, 100))
     model = load_base_classifier(planned.base, torch.device("cpu")).model
     manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
     drawn = 0
@@ -111,21 +113,21 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
             ledger = Ledger(0, planned, store)
             # What replicas hold at one time is a window of the units; here it is everything, the harder case.
-            units = list(ledger.units())
-            order.shuffle(units)
-            for unit, images in units[: killed_after if session == 0 else None]:
+            orders = list(iter(ledger.next_order, None))
+            order.shuffle(orders)
+            for ordered in orders[: killed_after if session == 0 else None]:
                 counts = draw(
-                    unit,
-                    images,
+                    ordered.unit,
+                    ordered.images,
                     model,
                     planned.noise,
                     seed=planned.settings.seed,
-                    batch_size=planned.settings.batch_size,
+                    batch_size=100,
                     device=torch.device("cpu"),
                 )
-                ledger.take(Outcome(unit, counts))
-                ledger.take(Outcome(unit, counts))  # an answer that comes twice is entered once
-                drawn += unit.total_draws
+                ledger.take(Outcome(ordered, counts))
+                ledger.take(Outcome(ordered, counts))  # an answer that comes twice is entered once
+                drawn += ordered.unit.draws
     assert drawn == 23 * 540
     same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=undisturbed[0].run_id), undisturbed[0])
     pd.testing.assert_frame_equal(counts_of(out), undisturbed[1])
@@ -173,8 +175,8 @@ def error_of(row: dict[str, Any]) -> str:
 def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_file: Any) -> None:
     bad = [(0.9, 9), (1.0, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)]
     data = {"dataset": "parquet", "classifier": "base_classifiers:Fragile", "max": None, "sigma": 0.02}
-    # A unit that raises takes down the images that share it: here none shares.
-    data |= {"n0": 40, "n": 500, "block_size": 40}
+    # Selection draws of all of them share a unit, and estimation draws of two.
+    data |= {"n0": 10, "n": 530, "block_size": 40}
     clean = run(tmp_path / "clean", data_root=picture_file(GOOD, "clean.parquet"), **data)
     rows = run(tmp_path / "bad", data_root=picture_file([*GOOD[:2], *bad, *GOOD[2:]], "bad.parquet"), **data)
     reasons = [error_of(row) for row in rows[2:7].to_dict("records")]
@@ -307,7 +309,8 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
 
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
         (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
-        return run_id(planned.identity(on))
+        path = ComputePath(planned.settings.precision, False, planned.settings.batch_size or 100)
+        return run_id(dataclasses.replace(planned, path=path).identity(on))
 
     deciding: list[dict[str, Any]] = [
         {"dataset": "digits", "split": "train"},
@@ -321,6 +324,10 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
         {"alpha": 0.01},
         {"seed": 1},
         {"batch_size": 90},
+        {"precision": "bfloat16"},
+        {"sampling": "adaptive"},
+        {"sampling": "adaptive", "tolerance": "3%"},
+        {"sampling": "decide", "radius": 0.1},
         {"block_size": 100},
         {"cpus_per_replica": 2},
         {"on": dataclasses.replace(replica, device="gpu of some kind")},

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.noise import Role
+from actors.work_unit import Cell, Role
 from pipeline.plan import DrawPlan
 
 
@@ -13,32 +13,51 @@ from pipeline.plan import DrawPlan
     n0=st.integers(1, 300),
     n=st.integers(1, 3000),
     block_size=st.integers(1, 1200),
+    batch_size=st.integers(1, 5000),
     images=st.lists(st.integers(0, 10_000), min_size=1, max_size=40, unique=True),
 )
-def test_every_draw_is_in_one_unit(n0: int, n: int, block_size: int, images: list[int]) -> None:
-    plan = DrawPlan({Role.SELECTION: n0, Role.ESTIMATION: n}, block_size)
+def test_every_draw_is_in_one_unit(n0: int, n: int, block_size: int, batch_size: int, images: list[int]) -> None:
+    plan = DrawPlan({Role.SELECTION: n0, Role.ESTIMATION: n}, block_size, batch_size)
     shards = list(plan.shards(images))
     assert [image_id for shard in shards for image_id in shard] == images
     draws: Counter[tuple[Role, int]] = Counter()
     seen: set[tuple[Role, int, int]] = set()
     for shard in shards:
-        for unit in plan.units(0, shard):
-            assert unit.total_draws <= max(block_size, unit.draws)
-            assert unit.draws <= block_size
-            for image_id in unit.image_ids:
-                assert (unit.role, image_id, unit.block) not in seen
-                seen.add((unit.role, image_id, unit.block))
-                draws[unit.role, image_id] += unit.draws
+        for unit in plan.first_units(0, shard):
+            assert unit.draws <= max(block_size, batch_size)
+            for cell in unit.cells:
+                assert cell.draws <= block_size
+                assert (unit.role, cell.image_id, cell.block) not in seen
+                seen.add((unit.role, cell.image_id, cell.block))
+                draws[unit.role, cell.image_id] += cell.draws
     assert all(draws[Role.SELECTION, image_id] == n0 and draws[Role.ESTIMATION, image_id] == n for image_id in images)
-    assert len(seen) == len(images) * plan.blocks_per_image
 
 
 def test_selection_of_many_images_shares_a_unit() -> None:
-    plan = DrawPlan({Role.SELECTION: 100, Role.ESTIMATION: 10_000}, 1000)
+    plan = DrawPlan({Role.SELECTION: 100, Role.ESTIMATION: 10_000}, 1000, 250)
     (shard,) = plan.shards(range(0, 200, 20))
-    units = list(plan.units(3, shard))
+    units = list(plan.first_units(3, shard))
     assert units[0].image_ids == tuple(range(0, 200, 20))
     assert units[0].role is Role.SELECTION
-    assert [unit.image_ids for unit in units[1:11]] == [(0,)] * 10
-    assert [unit.block for unit in units[1:11]] == list(range(10))
+    assert [unit.cells for unit in units[1:11]] == [(Cell(0, block, 1000),) for block in range(10)]
     assert len(units) == 1 + 10 * 10
+
+
+def test_a_batch_larger_than_a_block_is_filled_with_several() -> None:
+    plan = DrawPlan({Role.SELECTION: 100, Role.ESTIMATION: 10_000}, 1000, 4000)
+    (shard,) = plan.shards(range(40))
+    units = list(plan.first_units(0, shard))
+    assert [unit.draws for unit in units] == [4000] * 101
+
+
+def test_what_does_not_fill_a_block_is_drawn_together() -> None:
+    plan = DrawPlan({Role.SELECTION: 100, Role.ESTIMATION: 10_250}, 1000, 250)
+    (shard,) = plan.shards(range(10))
+    rests = [unit for unit in plan.first_units(0, shard) if unit.role is Role.ESTIMATION and len(unit.cells) > 1]
+    assert [unit.image_ids for unit in rests] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+    assert {(cell.block, cell.draws) for unit in rests for cell in unit.cells} == {(10, 250)}
+
+
+def test_later_stages_go_on_where_an_image_stopped() -> None:
+    plan = DrawPlan({Role.SELECTION: 100}, 1000, 250)
+    assert plan.cells(7, 2300, block=3) == [Cell(7, 3, 1000), Cell(7, 4, 1000), Cell(7, 5, 300)]

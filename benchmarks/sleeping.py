@@ -1,0 +1,101 @@
+"""What the driver can keep busy: replicas that sleep a fixed time for each work unit instead of computing.
+
+    python benchmarks/sleeping.py --data-root MNIST
+
+Everything but the forward passes is the real thing: images read, units planned, handed out by Ray and counted,
+certificates computed, Parquet written. `scaling` gives 1 to 64 replicas the same work each, `growth` gives 64 replicas
+ever more images.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import ray
+from sleeping_replica import BriskReplica, SleepingReplica
+
+from actors.compute_path import ComputePath
+from pipeline.cluster import ReplicaResources
+from pipeline.driver import draw_all
+from pipeline.ledger import Ledger
+from pipeline.pool import Pool
+from pipeline.procedures import PROCEDURES
+from pipeline.progress import Progress
+from pipeline.run import prepare
+from pipeline.settings import checked
+from pipeline.store import RunStore
+
+REPLICAS = 64
+
+
+def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, data_root: Path) -> dict[str, Any]:
+    """One run of `images` with n draws each, on replicas that are all up before the clock starts."""
+    procedure = PROCEDURES["certify"]
+    with tempfile.TemporaryDirectory() as out:
+        values = {
+            "dataset": "mnist", "data_root": str(data_root), "split": "train", "max": images, "n": n, "sigma": 0.5,
+            "classifier": "asleep:Ten", "batch_size": 1000, "out": out,
+        }  # fmt: skip
+        (run,) = prepare(procedure, checked(procedure.settings, values))
+        run = replace(run, path=ComputePath("float32", False, 1000))
+        process = psutil.Process()
+        with Pool(replicas, ReplicaResources(1, 0.0), print, kind) as pool:
+            identity = pool.wait_up()
+            with RunStore(out, procedure.folder, procedure.schema, run.manifest(identity, {})) as store:
+                ledger = Ledger(0, run, store)
+                pool.prepare([], [])
+                pool.wait_prepared(all_of_them=True)
+                memory, used, started = process.memory_info().rss, sum(process.cpu_times()[:2]), time.perf_counter()
+                draw_all(pool, [ledger], Progress(show=False), started)
+                seconds, used = time.perf_counter() - started, sum(process.cpu_times()[:2]) - used
+                units = ledger.drawn / 1000
+                return {
+                    "replicas": replicas,
+                    "s a unit": kind.seconds_a_unit,
+                    "images": images,
+                    "units": round(units),
+                    "seconds": seconds,
+                    "of ideal": units * kind.seconds_a_unit / replicas / seconds,
+                    "driver CPU, ms a unit": 1000 * used / units,
+                    "ms an image": 1000 * seconds / images,
+                    "driver's memory before, MiB": memory / 2**20,
+                    "after, MiB": process.memory_info().rss / 2**20,
+                }
+
+
+def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:
+    """Equal work for each of 1, 4, 16 and 64 replicas."""
+    rows = []
+    for kind in (SleepingReplica, BriskReplica):
+        for replicas in (1, 4, 16, REPLICAS):
+            images = max(10, int(seconds * replicas / kind.seconds_a_unit / 10.1))
+            rows.append(measure(kind, replicas, images, 10_000, data_root))
+    return pd.DataFrame(rows)
+
+
+def growth(data_root: Path) -> pd.DataFrame:
+    """500, 5,000 and 50,000 images with n = 1,000."""
+    return pd.DataFrame([measure(BriskReplica, REPLICAS, images, 1000, data_root) for images in (500, 5000, 50_000)])
+
+
+def begin() -> None:
+    """A Ray that lets 64 replicas live on whatever cores there are."""
+    ray.init(num_cpus=REPLICAS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True, help="MNIST as torchvision lays it out")
+    given = parser.parse_args()
+    begin()
+    for table in (scaling(given.data_root), growth(given.data_root)):
+        print(table.to_markdown(index=False, floatfmt=".3f"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Replicas that sleep instead of computing. Nothing large is imported here: 64 processes import it."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from actors.replica_identity import ReplicaIdentity
+from actors.work_unit import Drawn, UnitCounts, WorkUnit
+
+
+class SleepingReplica:
+    """Answers as a Replica does, in the time that its units are said to take. It does not import torch: 64 processes
+    of it fit into the memory of a laptop.
+    """
+
+    seconds_a_unit = 0.1
+
+    def __init__(self, device: str, threads: int) -> None:
+        pass
+
+    def identity(self) -> ReplicaIdentity:
+        return ReplicaIdentity("asleep", "-", "-", os.uname().nodename, os.getpid())
+
+    def prepare(self, samplings: Sequence[Any], image_shapes: Sequence[tuple[int, ...]]) -> float:
+        return 0.0
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
+        wake = time.perf_counter() + self.seconds_a_unit * len(units)
+        answers = []
+        for unit in units:
+            counts = np.zeros((len(unit.cells), 10), np.int64)
+            counts[:, 3] = [cell.draws for cell in unit.cells]
+            answers.append(UnitCounts(counts, np.zeros(len(unit.cells), np.int64), self.seconds_a_unit, 1000))
+        time.sleep(max(0.0, wake - time.perf_counter()))
+        return Drawn(answers)
+
+
+class BriskReplica(SleepingReplica):
+    seconds_a_unit = 0.02
