@@ -29,7 +29,7 @@ CERTIFIED, NOT_CERTIFIED, UNDECIDED = "certified", "not certified", "undecided"
 
 FIRST, GROWTH = 100, 1.44
 """Estimation draws of the first round, and by how much all of them grow from round to round: at most 20 rounds up to
-100,000. Rounds after each 5 % instead would save 1/8 of the draws, and ask the driver seven times as often.
+100,000. A round after each 5 % more would save a tenth of the draws, and ask the driver seven times as often.
 """
 
 
