@@ -10,13 +10,14 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 import pandas as pd
 import typer
 from pydantic import BaseModel
-from rich import box
+from rich import box, filesize
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from actors.refusal import Refusal
-from pipeline.driver import carry_out
+from pipeline.driver import carry_out, estimate
+from pipeline.estimate import Estimate
 from pipeline.metrics import labelled, percent
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
@@ -91,12 +92,17 @@ def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], prog
 
 
 def flags_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of `model` as flags, and `--config`; it is called with the checked settings."""
+    """Give a command the fields of `model` as flags, and `--config`; it is called with the checked settings, and with
+    what it has as flags of its own.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command).parameters.values())[1:]
+
         def wrapper(config: str | None = None, **given: Any) -> None:
+            beside = {parameter.name: given.pop(parameter.name) for parameter in own}
             values = {name: value for name, value in given.items() if value is not None}
-            command(checked(model, values, config))
+            command(checked(model, values, config), **beside)
 
         config = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
         parameters = [_parameter("config", str, config)]
@@ -110,6 +116,7 @@ def flags_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable
                 rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
             )
             parameters.append(_parameter(name, _flag_type(field.annotation), option))
+        parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__doc__ = command.__doc__
         return wrapper
@@ -131,7 +138,17 @@ def _flag_type(annotation: Any) -> Any:
 
 @app.command("certify")
 @flags_of(PROCEDURES["certify"].settings)
-def certify_command(settings: SamplingSettings) -> None:
+def certify_command(
+    settings: SamplingSettings,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Try for a few seconds, print draws, time and disk, and write nothing.",
+            rich_help_panel="Replicas and results",
+        ),
+    ] = False,
+) -> None:
     """Certify images: how far can each be perturbed before the smoothed classifier's prediction may change?
 
     **Examples**
@@ -143,6 +160,9 @@ def certify_command(settings: SamplingSettings) -> None:
 
     The same command again continues where it was stopped.
     """
+    if dry_run:
+        _print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas)
+        return
     rows = carry_out(PROCEDURES["certify"], [settings])
     _print_summary(rows)
     _print_errors(rows, Path(settings.out) / PROCEDURES["certify"].folder)
@@ -261,6 +281,44 @@ def _print_summary(rows: pd.DataFrame) -> None:
     notes.print()
     FORMATS["text"](summarize(rows), Console())
     print()
+
+
+def _print_estimates(estimates: list[Estimate], asked: int | None) -> None:
+    """A column a run; times on the replicas that are here and, where others were asked for, on so many."""
+    here = estimates[0].replicas
+    rows = [
+        ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
+        ("images to do", [f"{one.images:,}" for one in estimates]),
+        ("draws", [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
+        ("draws at most", [f"{one.most_draws:,}" for one in estimates]),
+        (f"draws/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
+    ]
+    for number in dict.fromkeys([here, asked or here]):
+        rows.append((f"time, {_replicas(number)}", [_duration(one.seconds(number)) for one in estimates]))
+    rows.append(("disk", [filesize.decimal(int(one.disk_bytes)) for one in estimates]))
+    table = Table("", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for one in estimates:
+        table.add_column(f"sigma {one.run.noise.scale:g}", justify="right", no_wrap=True)
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    Console().print(table)
+    if len(estimates) > 1:
+        print(f"in all {_duration(sum(one.seconds() for one in estimates))}")
+    for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
+        notes.print(f"~: as {sampled} images of the run needed, drawn to see when they stop")
+    notes.print("start-up, and the reading of images, come on top; nothing was written")
+
+
+def _replicas(number: int) -> str:
+    return f"{number} replica{'s' * (number > 1)}"
+
+
+def _duration(seconds: float) -> str:
+    """'41 s', '12 min', '3.4 h' or '2.1 days'."""
+    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _print_errors(rows: pd.DataFrame, where: Path) -> None:

@@ -152,6 +152,8 @@ class _Probe:
             why = f"; {refusal}".removesuffix(": write --precision float32")
             path, eager = replace(path, precision="float32"), replace(eager, precision="float32")
             rate = self._quick_rate(eager, 2 if own else 8)
+        if "auto" not in (asked.precision, asked.compile) and asked.batch_size is not None:
+            return self._chosen(path, rate, "as asked")  # the rate is that of eager code: nothing is compiled to see
         if own:
             return self._chosen(path, rate, "the user's own callable is not tried out" + why)
         if self._draws / rate < WORTH_PROBING:

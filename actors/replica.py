@@ -15,7 +15,7 @@ from actors.compute_path import ComputePath, settle_backend
 from actors.draws import draw
 from actors.fast_network import fast_network
 from actors.noise import NoiseFamily
-from actors.probe import Asked, Choice, choose_path
+from actors.probe import Asked, Choice, choose_path, measure
 from actors.refusal import Refusal
 from actors.replica_identity import ReplicaIdentity
 from actors.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
@@ -76,6 +76,13 @@ class Replica:
             blank = WorkUnit(number, Role.SELECTION, (Cell(0, 0, 1),))
             self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
         return time.perf_counter() - started
+
+    def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
+        """Draws a second of a run that was prepared, by drawing for about `seconds`."""
+        sampling = self._samplings[run]
+        path = replace(sampling.path, batch_size=self._micro_batches[run])
+        settle_backend(path, self._device)
+        return measure(self._network(sampling.base, path), path, image_shape, sampling.noise, self._device, seconds)
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn:
         """Draw `units`, one after another; `images` has those that they need, `keys` says which is which."""

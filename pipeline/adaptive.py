@@ -116,6 +116,9 @@ class Adaptive:
         need = {Role.SELECTION: self.n0 + pilot, Role.ESTIMATION: estimation}
         return {role: draws for role, draws in need.items() if draws} if pilot + estimation else None
 
+    def is_last(self, need: Need) -> bool:
+        return Role.ESTIMATION in need
+
     def conclude(self, counts: Counts) -> Certificate:
         """An abstention where no estimation draws were worth it (its `p_lower` and `count_top` are 0), otherwise
         CERTIFY of all selection draws and the estimation draws.

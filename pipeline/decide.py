@@ -65,7 +65,7 @@ class Decide:
 
     "certified" is wrong with probability at most alpha (the promise). "not certified" comes as soon as the evidence
     that pA is below what the radius takes is as strong, so that an image whose radius is larger is given up with
-    probability at most alpha (power, not soundness), or where n draws could not tell.
+    probability at most alpha (power, not soundness). "undecided" is what n draws leave open.
     """
 
     n0: int
@@ -88,10 +88,13 @@ class Decide:
         return self.noise.needed(self.radius)
 
     def next(self, counts: Counts) -> Need | None:
-        if self.decision(counts) != UNDECIDED:
-            return None
         made = int(counts[Role.ESTIMATION].sum())
+        if made >= self.n or self.decision(counts) != UNDECIDED:
+            return None
         return {Role.SELECTION: self.n0, Role.ESTIMATION: min(self.n, ceil(made * GROWTH))}
+
+    def is_last(self, need: Need) -> bool:
+        return need[Role.ESTIMATION] >= self.n
 
     def decision(self, counts: Counts) -> str:
         """CERTIFIED, NOT_CERTIFIED or UNDECIDED; a pure function of the counts, so that it can be computed again from
@@ -100,7 +103,7 @@ class Decide:
         _, count, made = self._count(counts)
         if evidence_above(count, made, self.p0) >= -log(self.alpha):
             return CERTIFIED
-        if made >= self.n or evidence_below(count, made, self.p0) >= -log(self.alpha):
+        if evidence_below(count, made, self.p0) >= -log(self.alpha):
             return NOT_CERTIFIED
         return UNDECIDED
 

@@ -1,23 +1,26 @@
 """The driver: prepares runs, feeds their units to the pool, and sees every image through to its row on disk."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
 import pandas as pd
 from rich.progress import TaskID
 
+from actors.replica import Sampling
+from actors.replica_identity import ReplicaIdentity
 from pipeline.cluster import connected, settle_replicas
+from pipeline.estimate import Estimate, estimate_runs
 from pipeline.ledger import Ledger
 from pipeline.parts import read_rows, refuse_foreign_parts
-from pipeline.path_choice import choose_paths
+from pipeline.path_choice import Chosen, choose_paths
 from pipeline.pool import Pool
 from pipeline.procedures import Procedure
 from pipeline.progress import Progress
-from pipeline.run import prepare
+from pipeline.run import prepare, run_id
 from pipeline.settings import SamplingSettings
 from pipeline.store import RunStore, refuse_unwritable
 from pipeline.trained_noise import describe
@@ -38,51 +41,105 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     Raises Refusal before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
     was finished is on disk in either case, also on KeyboardInterrupt.
     """
-    settings = jobs[0]
-    began = monotonic()
+    progress = Progress(show_progress)
+    with _opened(procedure, jobs, progress) as opened, ExitStack() as stores:
+        ledgers = []
+        for index, choice in enumerate(opened.chosen):
+            manifest = choice.run.manifest(opened.replica, choice.compute)
+            store = RunStore(choice.run.settings.out, procedure.folder, procedure.schema, manifest)
+            run = replace(choice.run, objective=store.manifest.get("objective"))
+            ledgers.append(Ledger(index, run, stores.enter_context(store), opened.draws_per_second(index)))
+        opened.make_ready([ledger.sampling for ledger in ledgers if any(other.images_left for other in ledgers)])
+        draw_all(opened.pool, ledgers, progress, opened.began)
+        ids = [ledger.run_id for ledger in ledgers]
+    return pd.concat(
+        [
+            read_rows(ledger.run.settings.out, procedure.folder, run_id)
+            for ledger, run_id in zip(ledgers, ids, strict=True)
+        ],
+        ignore_index=True,
+    )
+
+
+def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
+    """What `carry_out` would cost with these settings, after a few seconds of trying; an estimate for each sigma.
+    Nothing is written. Raises Refusal as `carry_out` does.
+    """
+    with _opened(procedure, [settings], Progress(show_progress), may_be_more=True) as opened:
+        runs = [choice.run for choice in opened.chosen]
+        opened.make_ready([run.sampling() for run in runs])
+        opened.pool.wait_prepared(all_of_them=True)
+        left = [
+            len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(opened.replica))))
+            for run in runs
+        ]
+        return estimate_runs(opened.pool, runs, left)
+
+
+@dataclass
+class _Opened:
+    """A job that has been checked, its replicas, and how they will compute."""
+
+    procedure: Procedure
+    pool: Pool
+    replica: ReplicaIdentity
+    replicas: int
+    chosen: list[Chosen]
+    progress: Progress
+    began: float
+    up: float
+
+    def draws_per_second(self, index: int) -> float | None:
+        """What all replicas are expected to make of a run, where that was tried."""
+        choice = self.chosen[index].choice
+        return choice.draws_per_second * self.replicas if choice is not None else None
+
+    def make_ready(self, samplings: Sequence[Sampling]) -> None:
+        """Have the replicas load and compile what `samplings`, one a run, need (nothing, if there are none)."""
+        begun = monotonic()
+        if samplings:
+            self.pool.prepare(samplings, [choice.run.image_shape for choice in self.chosen])
+            self.pool.wait_prepared()
+        runs = f"{len(self.chosen)} run{'s' * (len(self.chosen) > 1)}"
+        replicas = f"{self.replicas} replica{'s' * (self.replicas > 1)}"
+        self.progress.note(f"{self.procedure.name}: {runs} on {replicas} on {self.replica.device}")
+        for line in dict.fromkeys(choice.describe() for choice in self.chosen):
+            self.progress.note(line)
+        self.progress.note(
+            f"ready after {monotonic() - self.began:.1f} s: settings and Ray {self.up - self.began:.1f}, "
+            f"choosing how to compute {begun - self.up:.1f}, loading and compiling {monotonic() - begun:.1f}"
+        )
+
+
+@contextmanager
+def _opened(
+    procedure: Procedure, jobs: Sequence[SamplingSettings], progress: Progress, may_be_more: bool = False
+) -> Iterator[_Opened]:
+    """Everything up to where a first run could be written; the replicas are gone when it is left. `may_be_more`: for
+    more replicas than there is room for, there are as many as fit.
+    """
+    settings, began = jobs[0], monotonic()
     runs = [run for job in jobs for run in prepare(procedure, job)]
     for out in {run.settings.out for run in runs}:
         refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
-    progress = Progress(show_progress)
     for line in describe(run.mismatch for run in runs):
-        if show_progress:
+        if progress.shown:
             progress.note(f"raysmooth: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=4)  # 4: whoever called raysmooth.certify
+            warnings.warn(line, stacklevel=5)  # 5: whoever called raysmooth.certify
     with progress, connected(settings.address, settings.verbose) as cluster:
-        cells = sum(run.cells for run in runs)
         replicas, resources = settle_replicas(
-            cluster, settings.replicas, settings.gpus_per_replica, settings.cpus_per_replica, cells
+            cluster,
+            None if may_be_more else settings.replicas,
+            settings.gpus_per_replica,
+            settings.cpus_per_replica,
+            sum(run.cells for run in runs),
         )
-        with Pool(replicas, resources, progress.note) as pool, ExitStack() as stores:
-            replica = pool.wait_up()
-            up = monotonic()
-            ledgers = []
+        with Pool(replicas, resources, progress.note) as pool:
+            replica, up = pool.wait_up(), monotonic()
             chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
-            for index, choice in enumerate(chosen):
-                manifest = choice.run.manifest(replica, choice.compute)
-                store = RunStore(choice.run.settings.out, procedure.folder, procedure.schema, manifest)
-                run = replace(choice.run, objective=store.manifest.get("objective"))
-                ledgers.append(Ledger(index, run, stores.enter_context(store)))
-            begun = monotonic()
-            if any(ledger.images_left for ledger in ledgers):
-                pool.prepare([ledger.sampling for ledger in ledgers], [ledger.run.image_shape for ledger in ledgers])
-                pool.wait_prepared()
-            kinds = f"{replicas} replica{'s' * (replicas > 1)} on {replica.device}"
-            progress.note(f"{procedure.name}: {len(runs)} run{'s' * (len(runs) > 1)} on {kinds}")
-            for path in dict.fromkeys(choice.run.path for choice in chosen):
-                progress.note(f"computing {path}")
-            progress.note(
-                f"ready after {monotonic() - began:.1f} s: settings and Ray {up - began:.1f}, "
-                f"choosing how to compute {begun - up:.1f}, loading and compiling {monotonic() - begun:.1f}"
-            )
-            draw_all(pool, ledgers, progress, began)
-            ids = [ledger.run_id for ledger in ledgers]
-    return pd.concat(
-        [read_rows(run.settings.out, procedure.folder, run_id) for run, run_id in zip(runs, ids, strict=True)],
-        ignore_index=True,
-    )
+            yield _Opened(procedure, pool, replica, replicas, chosen, progress, began, up)
 
 
 def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: float) -> None:
@@ -115,4 +172,5 @@ def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     what = run.base.denoiser if run.objective is None else run.objective
     images = len(run.index_set)
     label = f"{what if what not in PLAIN else 'no denoiser'}, sigma {run.noise.scale:g}"
-    return progress.add(label, images, images - ledger.images_left, ledger.expected_draws())
+    expected = ledger.expected_draws()
+    return progress.add(label, images, images - ledger.images_left, expected, ledger.draws_per_second)

@@ -69,12 +69,14 @@ class _Torn(Exception):
 class Ledger:
     """Turns a run into units to draw, and their outcomes into rows.
 
-    `finished`, `drawn` and `errors` count this session's rows and draws. Error rows are held back until `conclude`:
+    `draws_per_second` is what is expected of all replicas, where that is known. `finished`, `drawn` and `errors` count
+    this session's rows and draws. Error rows are held back until `conclude`:
     what fails in a run that is then stopped (a disk gone for a minute, a sick GPU) is tried again by the next session.
     """
 
-    def __init__(self, index: int, run: Run, store: RunStore) -> None:
+    def __init__(self, index: int, run: Run, store: RunStore, draws_per_second: float | None = None) -> None:
         self.index, self.run, self.run_id, self._store = index, run, store.run_id, store
+        self.draws_per_second = draws_per_second
         self.finished = 0
         self.drawn = 0
         self.errors: list[dict[str, Any]] = []

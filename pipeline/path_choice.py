@@ -21,11 +21,19 @@ class Chosen:
     run: Run
     choice: Choice | None
 
+    def describe(self) -> str:
+        """What a person watching should know."""
+        path = self.run.path
+        assert path is not None, "it is chosen"
+        how = "compiled" if path.compiled else "eager"
+        why = self.choice.why if self.choice is not None else "as this run, or one of these networks, was begun"
+        return f"computing in {path.precision}, {how}, batches of {path.batch_size} ({why})"
+
     @property
     def compute(self) -> dict[str, Any]:
         """What the manifest says of it."""
         if self.choice is None:
-            return {"why": "as another run of these networks"}
+            return {"why": "as a run of these networks was begun"}
         return {"why": self.choice.why, "draws_per_second": self.choice.draws_per_second, "tried": self.choice.tried}
 
 

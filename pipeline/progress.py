@@ -23,6 +23,18 @@ class _Rates(ProgressColumn):
         return Text(f"{draws * _images_per_draw(task):,.1f} images/s {draws:,.0f} draws/s", style="cyan")
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """Time left; at the beginning, as it was estimated."""
+
+    def render(self, task: Task) -> Text:
+        expected = task.fields.get("seconds")
+        if expected is None or task.speed or task.finished:
+            return super().render(task)
+        minutes, seconds = divmod(int(expected), 60)
+        hours, minutes = divmod(minutes, 60)
+        return Text(f"~{hours}:{minutes:02}:{seconds:02}" if hours else f"~{minutes:02}:{seconds:02}", style="cyan")
+
+
 class Display:
     """Bars on a terminal's standard error, lines in a log; `show=False` (a notebook, a test) is silent. A context.
 
@@ -31,13 +43,13 @@ class Display:
 
     def __init__(self, show: bool, *columns: ProgressColumn) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._show = show
+        self.shown = show
         self._live = show and self._console.is_terminal
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             *columns,
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            _TimeLeft(compact=True, elapsed_when_finished=True),
             console=self._console,
             disable=not self._live,
             speed_estimate_period=20,
@@ -46,7 +58,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Something a person watching should know, above the bars."""
-        if self._show:
+        if self.shown:
             self._console.print(text, soft_wrap=True, markup=False)
 
     def __enter__(self) -> Self:
@@ -67,10 +79,14 @@ class Progress(Display):
         super().__init__(show, images, _Rates())
         self._last_line = monotonic()
 
-    def add(self, label: str, images: int, images_done: int, draws: float) -> TaskID:
-        """A bar for a run of `images`, of which `images_done` were done before; `draws` are expected to be left."""
+    def add(self, label: str, images: int, images_done: int, draws: float, draws_per_second: float | None) -> TaskID:
+        """A bar for a run of `images`, of which `images_done` were done before; `draws` are expected to be left, and
+        `draws_per_second` to be made, if anything is known of that.
+        """
+        seconds = draws / draws_per_second if draws_per_second else None
+        left = images - images_done
         return self._bars.add_task(
-            label, total=draws, images=images_done, of=images, left=images - images_done, start=False
+            label, total=draws, images=images_done, of=images, left=left, seconds=seconds, start=False
         )
 
     def advance(self, bar: TaskID, images: int, draws: int, of: float) -> None:
@@ -80,7 +96,7 @@ class Progress(Display):
             self._bars.start_task(bar)
             self._last_line = monotonic()
         self._bars.update(bar, completed=draws, total=max(of, draws), images=task.fields["images"] + images)
-        if self._show and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
+        if self.shown and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
             self.note(self._line(task))
 

@@ -62,9 +62,14 @@ class Run:
         return self.rule.first == self.rule.most
 
     @property
+    def most_draws(self) -> int:
+        """What no image exceeds, selection draws included."""
+        return getattr(self.settings, "n0", 0) + self.settings.n
+
+    @property
     def draws_per_image(self) -> float:
         """How many draws an image needs: exactly, or by experience where images stop early."""
-        return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * sum(self.rule.most.values()))
+        return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * self.most_draws)
 
     @property
     def cells(self) -> int:

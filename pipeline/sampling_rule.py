@@ -37,6 +37,9 @@ class SamplingRule(Protocol):
         in any role, and for more in at least one, than the one before.
         """
 
+    def is_last(self, need: Need) -> bool:
+        """Whether it is certain that no stage comes after `need`."""
+
     def conclude(self, counts: Counts) -> Certificate | Prediction:
         """The statement about the image, given the counts of all stages."""
 
@@ -59,6 +62,9 @@ class Fixed:
     def next(self, counts: Counts) -> Need | None:
         return None
 
+    def is_last(self, need: Need) -> bool:
+        return True
+
     def conclude(self, counts: Counts) -> Certificate:
         return certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
 
@@ -78,6 +84,9 @@ class FixedPrediction:
 
     def next(self, counts: Counts) -> Need | None:
         return None
+
+    def is_last(self, need: Need) -> bool:
+        return True
 
     def conclude(self, counts: Counts) -> Prediction:
         return predict_counts(counts[Role.ESTIMATION], self.alpha)

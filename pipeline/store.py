@@ -39,6 +39,11 @@ COUNTS_SCHEMA = pa.schema(
     ]
 )
 
+FLUSH_SECONDS, FLUSH_SHARE = 5.0, 0.01
+"""What waits is written at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
+hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work.
+"""
+
 
 @dataclass(frozen=True)
 class CountedBlock:
@@ -127,11 +132,9 @@ class RunStore:
             path.write_text(json.dumps(self.manifest, indent=2) + "\n")
 
     def flush_when_due(self) -> None:
-        """Write what waits, at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
-        hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work.
-        """
+        """Write what waits, if it is time."""
         now = monotonic()
-        if now - self._flushed >= max(5.0, 0.01 * (now - self._opened)):
+        if now - self._flushed >= max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._opened)):
             self.flush()
 
     def flush(self) -> None:
