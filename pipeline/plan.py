@@ -58,10 +58,12 @@ class DrawPlan:
     def units(self, run: int, role: Role, cells: Sequence[Cell]) -> Iterator[WorkUnit]:
         """`cells` in their order, as many in a unit as it holds."""
         gathered: list[Cell] = []
+        draws = 0
         for cell in cells:
-            if gathered and sum(c.draws for c in gathered) + cell.draws > self.capacity:
+            if gathered and draws + cell.draws > self.capacity:
                 yield WorkUnit(run, role, tuple(gathered))
-                gathered = []
+                gathered, draws = [], 0
             gathered.append(cell)
+            draws += cell.draws
         if gathered:
             yield WorkUnit(run, role, tuple(gathered))

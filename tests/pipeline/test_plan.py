@@ -2,13 +2,14 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.work_unit import Cell, Role
 from pipeline.plan import DrawPlan
 
 
+@settings(deadline=None)
 @given(
     n0=st.integers(1, 300),
     n=st.integers(1, 3000),
