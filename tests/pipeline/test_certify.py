@@ -27,7 +27,7 @@ from pipeline.parts import read_rows
 from pipeline.pool import Outcome
 from pipeline.procedures import PROCEDURES
 from pipeline.run import prepare, run_id
-from pipeline.settings import checked
+from pipeline.settings import SamplingSettings, checked
 from pipeline.store import RunStore
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -35,10 +35,23 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 23, "n": 500, "n0": 40}
 
 
-def run(out: Path, **changes: Any) -> pd.DataFrame:
-    procedure = PROCEDURES["certify"]
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "adaptive": {"sampling": "adaptive"},
+    "decide": {"sampling": "decide", "radius": 0.2},
+}
+
+Result = tuple[pd.DataFrame, pd.DataFrame]
+"""Rows and counts."""
+
+
+def settings_of(out: Path, **changes: Any) -> SamplingSettings:
     values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
-    return carry_out(procedure, [checked(procedure.settings, values | changes)], show_progress=False)
+    return checked(PROCEDURES["certify"].settings, values | changes)
+
+
+def run(out: Path, **changes: Any) -> pd.DataFrame:
+    return carry_out(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
 
 
 def counts_of(out: Path) -> pd.DataFrame:
@@ -48,17 +61,31 @@ def counts_of(out: Path) -> pd.DataFrame:
     return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
 
 
+def rows_of(out: Path) -> pd.DataFrame:
+    """The rows of the one run in `out`."""
+    (folder,) = out.glob("runs/*")
+    return read_rows(out, "certificates", folder.name)
+
+
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+def undisturbed_of(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict[str, Result]:
+    """Of each way of sampling."""
     out = tmp_path_factory.mktemp("undisturbed")
-    return run(out, replicas=1), counts_of(out)
+    jobs = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
+    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    return {name: (rows_of(out / name), counts_of(out / name)) for name in SAMPLINGS}
 
 
-def test_rows_are_certificates_of_their_counts(undisturbed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_of: dict[str, Result]) -> Result:
+    return undisturbed_of["fixed"]
+
+
+def test_rows_are_certificates_of_their_counts(undisturbed: Result) -> None:
     rows, counts = undisturbed
     assert rows.image_id.tolist() == list(range(23))
     assert (rows.status == "ok").all()
@@ -76,61 +103,57 @@ def test_rows_are_certificates_of_their_counts(undisturbed: tuple[pd.DataFrame, 
         assert row.correct == (row.prediction == row.label)
 
 
-def test_two_replicas_give_the_same_rows_and_counts(
-    tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]
-) -> None:
+def test_two_replicas_give_the_same_rows_and_counts(tmp_path: Path, undisturbed: Result) -> None:
     same(run(tmp_path, replicas=2), undisturbed[0])
     pd.testing.assert_frame_equal(counts_of(tmp_path), undisturbed[1])
 
 
-def test_python_reads_the_same_rows_from_parquet(
-    tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]
-) -> None:
+def test_python_reads_the_same_rows_from_parquet(tmp_path: Path, undisturbed: Result) -> None:
     run(tmp_path)
     stored = pd.read_parquet(tmp_path / "certificates").sort_values("image_id", ignore_index=True)
     stored = stored.astype({"run_id": "str"})[undisturbed[0].columns]
     same(stored, undisturbed[0])
 
 
-@settings(max_examples=8, deadline=None)
-@given(order=st.randoms(use_true_random=False), killed_after=st.integers(0, 60))
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@settings(max_examples=12, deadline=None)
+@given(order=st.randoms(use_true_random=False), killed_after=st.integers(0, 100), window=st.integers(1, 60))
 def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory,
-    undisturbed: tuple[pd.DataFrame, pd.DataFrame],
+    undisturbed_of: dict[str, Result],
+    sampling: str,
     order: Any,
     killed_after: int,
+    window: int,
 ) -> None:
-    """Without Ray: units drawn here, handed to the ledger shuffled, with one session cut off and another after it."""
-    out = tmp_path_factory.mktemp("shuffled")
-    procedure = PROCEDURES["certify"]
-    values = {**DIGITS, "block_size": 200, "out": str(out)}
-    (planned,) = prepare(procedure, checked(procedure.settings, values))
+    """Without Ray: units drawn here, `window` of them in hand at a time, and handed to the ledger in any order, with
+    one session cut off and another after it.
+    """
+    out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
+    procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
+    (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
     planned = dataclasses.replace(planned, path=ComputePath("float32", False, 100))
-    model = load_base_classifier(planned.base, torch.device("cpu")).model
+    model = load_base_classifier(planned.base, cpu).model
     manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
     drawn = 0
-    for session in range(2):
+    for units_left in (killed_after, 10**9):
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
-            ledger = Ledger(0, planned, store)
-            # What replicas hold at one time is a window of the units; here it is everything, the harder case.
-            orders = list(iter(ledger.next_order, None))
-            order.shuffle(orders)
-            for ordered in orders[: killed_after if session == 0 else None]:
-                counts = draw(
-                    ordered.unit,
-                    ordered.images,
-                    model,
-                    planned.noise,
-                    seed=planned.settings.seed,
-                    batch_size=100,
-                    device=torch.device("cpu"),
-                )
-                ledger.take(Outcome(ordered, counts))
-                ledger.take(Outcome(ordered, counts))  # an answer that comes twice is entered once
+            ledger, hand = Ledger(0, planned, store), []
+            while units_left:
+                while len(hand) < window and (ordered := ledger.next_order()) is not None:
+                    hand.append(ordered)
+                if not hand:
+                    break
+                ordered = hand.pop(order.randrange(len(hand)))
+                seed = planned.settings.seed
+                answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
+                ledger.take(Outcome(ordered, answer))
+                ledger.take(Outcome(ordered, answer))  # an answer that comes twice is entered once
                 drawn += ordered.unit.draws
-    assert drawn == 23 * 540
-    same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=undisturbed[0].run_id), undisturbed[0])
-    pd.testing.assert_frame_equal(counts_of(out), undisturbed[1])
+                units_left -= 1
+    assert drawn == counts.draws.sum()
+    same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=rows.run_id), rows)
+    pd.testing.assert_frame_equal(counts_of(out), counts)
 
 
 def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
@@ -285,7 +308,7 @@ def test_a_replica_that_has_gone_bad_is_replaced_and_its_units_are_drawn_elsewhe
     pd.testing.assert_frame_equal(counts_of(tmp_path / "sick-run"), counts_of(tmp_path / "calm"))
 
 
-def test_a_second_setting_becomes_a_second_run(tmp_path: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_a_second_setting_becomes_a_second_run(tmp_path: Path, undisturbed: Result) -> None:
     first = run(tmp_path)
     second = run(tmp_path, sigma="0.25,0.5")
     both = pd.read_parquet(tmp_path / "certificates")
