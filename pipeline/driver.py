@@ -10,6 +10,7 @@ from time import monotonic
 import pandas as pd
 from rich.progress import TaskID
 
+from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
 from pipeline.cluster import connected, settle_replicas
@@ -129,13 +130,19 @@ def _opened(
         else:
             warnings.warn(line, stacklevel=5)  # 5: whoever called raysmooth.certify
     with progress, connected(settings.address, settings.verbose) as cluster:
-        replicas, resources = settle_replicas(
+        settle = partial(
+            settle_replicas,
             cluster,
-            None if may_be_more else settings.replicas,
-            settings.gpus_per_replica,
-            settings.cpus_per_replica,
-            sum(run.cells for run in runs),
+            gpus_per_replica=settings.gpus_per_replica,
+            cpus_per_replica=settings.cpus_per_replica,
+            units=sum(run.cells for run in runs),
         )
+        try:
+            replicas, resources = settle(replicas=settings.replicas)
+        except Refusal:
+            if not may_be_more:
+                raise
+            replicas, resources = settle(replicas=None)
         with Pool(replicas, resources, progress.note) as pool:
             replica, up = pool.wait_up(), monotonic()
             chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
