@@ -1,5 +1,7 @@
 """Progress a person can read: bars on a terminal, a line now and then in a log."""
 
+from collections import deque
+from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -12,27 +14,56 @@ from rich.text import Text
 LOG_SECONDS = 10.0
 """How often a log gets a line."""
 
+_WINDOW = 20.0
+"""Seconds over which a pace is measured."""
+
 
 class _Rates(ProgressColumn):
-    """images/s and draws/s; bars advance in draws, images follow in proportion."""
+    """images/s and draws/s."""
 
     def render(self, task: Task) -> Text:
-        draws = task.finished_speed or task.speed
-        if not draws:
+        pace: _Pace = task.fields["pace"]
+        if not pace.known:
             return Text("starting" if not task.finished else "")
-        return Text(f"{draws * _images_per_draw(task):,.1f} images/s {draws:,.0f} draws/s", style="cyan")
+        return Text(f"{pace.images:,.1f} images/s {pace.draws:,.0f} draws/s", style="cyan")
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """Time left; at the beginning, as it was estimated."""
+    """Time left by the pace of now; at the beginning, as it was estimated. Of other bars, as rich has it."""
 
     def render(self, task: Task) -> Text:
-        expected = task.fields.get("seconds")
-        if expected is None or task.speed or task.finished:
+        pace: _Pace | None = task.fields.get("pace")
+        if pace is None or pace.seconds_left is None or task.finished:
             return super().render(task)
-        minutes, seconds = divmod(int(expected), 60)
+        minutes, seconds = divmod(int(pace.seconds_left), 60)
         hours, minutes = divmod(minutes, 60)
-        return Text(f"~{hours}:{minutes:02}:{seconds:02}" if hours else f"~{minutes:02}:{seconds:02}", style="cyan")
+        clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+        return Text(f"{'' if pace.known else '~'}{clock}", style="progress.remaining")
+
+
+@dataclass
+class _Pace:
+    """How fast a run goes, over the last `_WINDOW` seconds. rich measures one kind of progress, and begins anew when
+    the total changes, as it does all the time where images stop early.
+    """
+
+    seconds_left: float | None
+    draws: float = 0.0
+    images: float = 0.0
+    known: bool = False
+    _seen: deque[tuple[float, float, int]] = field(default_factory=deque)
+
+    def see(self, images: int, draws: float, of: float) -> None:
+        """`images` and `draws` in all, `of` the draws that are expected."""
+        now = monotonic()
+        self._seen.append((now, draws, images))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW:
+            self._seen.popleft()
+        began, drawn, finished = self._seen[0]
+        if now - began > 0.5 and draws > drawn:
+            self.known = True
+            self.draws, self.images = (draws - drawn) / (now - began), (images - finished) / (now - began)
+            self.seconds_left = (of - draws) / self.draws
 
 
 class Display:
@@ -83,31 +114,27 @@ class Progress(Display):
         """A bar for a run of `images`, of which `images_done` were done before; `draws` are expected to be left, and
         `draws_per_second` to be made, if anything is known of that.
         """
-        seconds = draws / draws_per_second if draws_per_second else None
-        left = images - images_done
-        return self._bars.add_task(
-            label, total=draws, images=images_done, of=images, left=left, seconds=seconds, start=False
-        )
+        pace = _Pace(draws / draws_per_second if draws_per_second else None)
+        return self._bars.add_task(label, total=1.0, images=images_done, of=images, pace=pace, start=False)
 
-    def advance(self, bar: TaskID, images: int, draws: int, of: float) -> None:
+    def advance(self, bar: TaskID, images: int, draws: float, of: float) -> None:
         """`images` more are finished; `draws` are made `of` those that are expected by now."""
         task = self._bars.tasks[bar]
         if not task.started:
             self._bars.start_task(bar)
             self._last_line = monotonic()
-        self._bars.update(bar, completed=draws, total=max(of, draws), images=task.fields["images"] + images)
+        finished = task.fields["images"] + images
+        task.fields["pace"].see(finished, draws, of)
+        share = 1.0 if finished == task.fields["of"] else min(draws / of, 0.999) if of else 0.0
+        self._bars.update(bar, completed=share, images=finished)
         if self.shown and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
             self.note(self._line(task))
 
     @staticmethod
     def _line(task: Task) -> str:
-        speed = task.finished_speed or task.speed or 0.0
-        left = f"{task.time_remaining:,.0f} s left" if task.time_remaining is not None else ""
+        pace: _Pace = task.fields["pace"]
         images = f"{task.fields['images']:,} of {task.fields['of']:,} images"
-        rate = f"{speed * _images_per_draw(task):,.1f} images/s, {speed:,.0f} draws/s"
+        rate = f"{pace.images:,.1f} images/s, {pace.draws:,.0f} draws/s" if pace.known else ""
+        left = f"{pace.seconds_left:,.0f} s left" if pace.seconds_left is not None and not task.finished else ""
         return ", ".join(part for part in (f"{task.description}: {images}", rate, left) if part)
-
-
-def _images_per_draw(task: Task) -> float:
-    return task.fields["left"] / task.total if task.total else 0.0

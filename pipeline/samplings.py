@@ -7,7 +7,7 @@ from typing import Any
 from actors.noise import NoiseFamily
 from actors.refusal import Refusal
 from actors.table import Table
-from pipeline.adaptive import Adaptive, Tolerance, default_pilot, refuse_hopeless_adaptive
+from pipeline.adaptive import Adaptive, Tolerance, default_pilot
 from pipeline.certificate import refuse_hopeless_certify
 from pipeline.decide import Decide, refuse_hopeless_decide
 from pipeline.sampling_rule import Fixed, SamplingRule
@@ -24,7 +24,7 @@ class SamplingRow:
     summary: str
     options: Mapping[str, Callable[[Any], Any]]
     rule: Callable[[Any, dict[str, Any], NoiseFamily], SamplingRule]
-    refuse: Callable[[Any, dict[str, Any], NoiseFamily], None]
+    refuse: Callable[[Any, dict[str, Any], NoiseFamily], object]
     share: float
 
 
@@ -47,9 +47,7 @@ SAMPLINGS: Table[SamplingRow] = Table(
             summary="as many as bring the radius within a tolerance of what n would give",
             options={"tolerance": lambda settings: "2%", "pilot": lambda settings: default_pilot(settings.n)},
             rule=_adaptive,
-            refuse=lambda settings, options, noise: refuse_hopeless_adaptive(
-                settings.n, settings.alpha, options["pilot"]
-            ),
+            refuse=_adaptive,  # which refuses by itself
             share=0.4,
         ),
         "decide": SamplingRow(
