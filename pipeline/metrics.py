@@ -1,14 +1,20 @@
 """What the certificates of one run amount to, and how such numbers are printed without flattering them."""
 
+import re
 from collections.abc import Sequence
 from decimal import MAX_PREC, Context, Decimal
 from fractions import Fraction
-from math import floor, fsum
+from math import floor, fsum, inf
 
 import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+
+FIXED = "fixed"
+"""How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""
+
+_DECIDE = re.compile(r"decide:radius=([^,]+)")
 
 
 def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -16,20 +22,21 @@ def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) 
 
     `rows` are the certificate rows of one run, N >= 1 of them; `radii` (M,) are >= 0, in the unit of the
     rows' radius. Returns float64 (M,) in [0, 1]. A wrong class, an abstention and an error row count as not
-    certified; a radius that equals r counts as certified. NaN where the run is not `labelled`. Raises Refusal
-    if there are no rows. Source: Cohen et al. 2019, section 4 (approximate certified test set accuracy).
+    certified; a radius that equals r counts as certified. NaN where the run is not `labelled`, and beyond its
+    `asked_radius`. Raises Refusal if there are no rows. Source: Cohen et al. 2019, section 4 (approximate
+    certified test set accuracy).
     """
     if not labelled(rows):
         return np.full(len(radii), np.nan)
-    return _share_at_least(certified_radii(rows), radii)
+    return _share_at_least(certified_radii(rows), radii, asked_radius(rows))
 
 
 def certified_share(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
     """Share of all images with a certificate of radius >= r, right or wrong: all one can say without labels.
 
-    Shapes, ties and refusal as in `certified_accuracy`, which it bounds from above.
+    Shapes, ties, what is unknown and refusal as in `certified_accuracy`, which it bounds from above.
     """
-    return _share_at_least(_radii(rows), radii)
+    return _share_at_least(_radii(rows), radii, asked_radius(rows))
 
 
 def certified_radii(rows: pd.DataFrame) -> np.ndarray:
@@ -45,9 +52,10 @@ def certified_radii(rows: pd.DataFrame) -> np.ndarray:
 def average_certified_radius(rows: pd.DataFrame) -> float:
     """ACR: mean over all images of radius * correct, in the unit of the radius; NaN if not `labelled`.
 
-    Abstentions and error rows count as 0. Raises Refusal if there are no rows. Source: Zhai et al. 2020.
+    Abstentions and error rows count as 0. NaN also where only one radius was asked about: how far the images reach
+    beyond it is unknown. Raises Refusal if there are no rows. Source: Zhai et al. 2020.
     """
-    if not labelled(rows):
+    if not labelled(rows) or asked_radius(rows) < inf:
         return float("nan")
     # fsum, because a sum that rounds on the way could come out above the true one.
     return fsum(np.maximum(certified_radii(rows), 0.0)) / len(rows)
@@ -56,10 +64,50 @@ def average_certified_radius(rows: pd.DataFrame) -> float:
 def abstention_rate(rows: pd.DataFrame) -> float:
     """Share of all images for which the smoothed classifier abstains; an error row is no abstention.
 
-    Raises Refusal if there are no rows.
+    NaN where only one radius was asked about: an image that is not certified there may be at a smaller one. Raises
+    Refusal if there are no rows.
     """
     _refuse_empty(rows)
+    if asked_radius(rows) < inf:
+        return float("nan")
     return float(np.mean(_flag(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
+
+
+def undecided_share(rows: pd.DataFrame) -> float:
+    """Share of all images of which n draws could not say whether they are certified at the radius asked about.
+
+    NaN where no single radius was. Raises Refusal if there are no rows.
+    """
+    _refuse_empty(rows)
+    return float((rows["decision"] == "undecided").mean()) if asked_radius(rows) < inf else float("nan")
+
+
+def mean_draws(rows: pd.DataFrame) -> float:
+    """Draws an image, selection and estimation together, on average over the images that are no error rows.
+
+    NaN if there are none, or if it is unknown. Rows that are older than the column `draws` made n0 + n each.
+    """
+    finished = rows[(rows["status"] != "error").to_numpy(bool)]
+    planned = (finished["n0"] + finished["n"]).where(samplings(finished) == FIXED)
+    draws = finished["draws"].fillna(planned) if "draws" in finished else planned
+    return float(draws.astype("Float64").to_numpy(float, na_value=np.nan).mean()) if len(draws) else float("nan")
+
+
+def samplings(rows: pd.DataFrame) -> pd.Series:
+    """How each row was sampled, str: FIXED in rows that are older than the column."""
+    if "sampling" not in rows:
+        return pd.Series(FIXED, rows.index, dtype=object)
+    return rows["sampling"].astype(object).where(rows["sampling"].notna(), FIXED)
+
+
+def asked_radius(rows: pd.DataFrame) -> float:
+    """The one radius that a run was asked to decide, beyond which its rows say nothing; inf for other runs."""
+    return decided_at(samplings(rows).iloc[0]) if len(rows) else inf
+
+
+def decided_at(sampling: str) -> float:
+    """0.5 for "decide:radius=0.5"; inf for what is no such decision."""
+    return float(asked[1]) if (asked := _DECIDE.fullmatch(sampling)) else inf
 
 
 def error_count(rows: pd.DataFrame) -> int:
@@ -104,9 +152,11 @@ def _radii(rows: pd.DataFrame) -> np.ndarray:
     return np.where(_flag(rows["abstain"], missing=True), -np.inf, radius)
 
 
-def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray) -> np.ndarray:
-    below = np.searchsorted(np.sort(values), np.asarray(radii, float), side="left")
-    return (len(values) - below) / len(values)
+def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, known: float) -> np.ndarray:
+    """Share of `values` at or above each of `radii`; NaN for radii above `known`."""
+    radii = np.asarray(radii, float)
+    below = np.searchsorted(np.sort(values), radii, side="left")
+    return np.where(radii <= known, (len(values) - below) / len(values), np.nan)
 
 
 def _flag(column: pd.Series, missing: bool) -> np.ndarray:

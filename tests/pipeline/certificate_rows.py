@@ -51,3 +51,27 @@ def rows_of(outcomes: Sequence[tuple[Any, Any]], label: int | None = 1, **facts:
 def run_of(run_id: str, outcomes: Sequence[tuple[Any, Any]] = PLAIN, **options: Any) -> pd.DataFrame:
     """The same as they are read back."""
     return pd.DataFrame(rows_of(outcomes, **options)).assign(run_id=run_id)
+
+
+def sampled_run(
+    run_id: str,
+    sampling: str,
+    outcomes: Sequence[tuple[Any, Any]] = PLAIN,
+    draws: Sequence[int | None] = (300, 500, 700, 900, 1100, 1300, 1501, None),
+    undecided: int = 0,
+    **options: Any,
+) -> pd.DataFrame:
+    """A run that is not sampled as the papers did: with draws, 900.142857... on average, and decisions, of whose
+    abstentions the first `undecided` are.
+    """
+    rows = run_of(run_id, outcomes, **options).assign(sampling=sampling, draws=list(draws)[: len(outcomes)])
+    if sampling.startswith("decide"):
+        rows["decision"] = ["not certified" if prediction == -1 else "certified" for prediction, _ in outcomes]
+        rows.loc[rows.index[rows["abstain"]][:undecided], "decision"] = "undecided"
+        rows.loc[rows["status"] == "error", "decision"] = None
+    return rows
+
+
+# At radius 0.3: four of eight certified, one of them wrongly; three are not, one failed.
+DECIDED = [(1, 0.3), (1, 0.3), (1, 0.3), (2, 0.3), (-1, 0.0), (-1, 0.0), (-1, 0.0), (None, None)]
+ADAPTIVE, DECIDE = "adaptive:tolerance=2%,pilot=100", "decide:radius=0.3"

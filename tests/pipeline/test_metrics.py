@@ -4,20 +4,27 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from certificate_rows import DECIDE, DECIDED, PLAIN, A, run_of, sampled_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.refusal import Refusal
 from pipeline.metrics import (
+    FIXED,
     abstention_rate,
+    asked_radius,
     average_certified_radius,
     certified_accuracy,
     certified_radii,
     certified_share,
+    decided_at,
     error_count,
     floored,
     labelled,
+    mean_draws,
     percent,
+    samplings,
+    undecided_share,
 )
 
 
@@ -152,3 +159,39 @@ def test_percent_of_what_is_better_small_is_rounded_up():
 def test_percent_does_not_lose_a_tenth_to_binary_fractions():
     assert [percent(k / 100, 100) for k in (7, 29, 57)] == ["7.0", "29.0", "57.0"]
     assert percent(2 / 3, 3) == "66.6"
+
+
+def test_a_run_that_decides_one_radius_knows_nothing_beyond_it():
+    rows = sampled_run(A, DECIDE, DECIDED, undecided=2)
+    radii = [0, 0.3, np.nextafter(0.3, 1), 1]
+    np.testing.assert_array_equal(certified_accuracy(rows, radii), [3 / 8, 3 / 8, np.nan, np.nan])
+    np.testing.assert_array_equal(certified_share(rows, radii), [4 / 8, 4 / 8, np.nan, np.nan])
+    assert np.isnan(average_certified_radius(rows))
+    assert np.isnan(abstention_rate(rows))
+    assert undecided_share(rows) == 2 / 8
+    assert np.isnan(undecided_share(EIGHT))
+
+
+def test_the_radius_that_a_run_decides():
+    assert decided_at("decide:radius=0.3") == 0.3
+    assert decided_at("adaptive:tolerance=2%,pilot=100") == decided_at("fixed") == np.inf
+    assert asked_radius(sampled_run(A, DECIDE, DECIDED)) == 0.3
+    assert asked_radius(EIGHT) == np.inf
+
+
+def test_mean_draws_leaves_out_error_rows():
+    assert (
+        mean_draws(sampled_run(A, "adaptive:tolerance=2%,pilot=100"))
+        == (300 + 500 + 700 + 900 + 1100 + 1300 + 1501) / 7
+    )
+
+
+def test_rows_older_than_the_columns_were_fixed_and_made_all_draws():
+    old = run_of(A, PLAIN)
+    assert set(samplings(old)) == {FIXED}
+    assert mean_draws(old) == 10_100
+    mixed = pd.concat([old.head(1), old.iloc[1:2].assign(sampling="fixed", draws=10_000)], ignore_index=True)
+    assert list(samplings(mixed)) == [FIXED, FIXED]
+    assert mean_draws(mixed) == 10_050
+    assert np.isnan(mean_draws(old.tail(1)))  # an error row alone
+    assert np.isnan(mean_draws(old.assign(sampling=DECIDE)))
