@@ -1,12 +1,14 @@
 """The words for runs: what all of them share is said once, in a caption; what differs names each."""
 
+import re
 from collections.abc import Collection
 from decimal import Decimal
+from math import ceil
 
 import pandas as pd
 
 from actors.refusal import Refusal
-from pipeline.metrics import labelled
+from pipeline.metrics import FIXED, labelled, mean_draws, samplings
 
 FACTS = {
     "dataset": "{}",
@@ -16,6 +18,7 @@ FACTS = {
     "noise": "{} noise",
     "norm": "{} norm",
     "sigma": "sigma {}",
+    "sampling": "{}",
     "n0": "n0={}",
     "n": "n={}",
     "alpha": "alpha={}",
@@ -24,6 +27,12 @@ FACTS = {
 
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
+
+_WAYS = [
+    ("adaptive:tolerance=([^,]+).*", r"adaptive \1", r"adaptive: tolerance \1"),
+    ("decide:radius=([^,]+)", r"decide r=\1", r"decided at r = \1"),
+]
+"""Patterns of the ways of sampling as rows have them, how a column or a label names each, and how a caption does."""
 
 PLAIN = ("none", "clean")
 """The objectives of classifiers that were not trained for noise, as far as is known."""
@@ -36,11 +45,13 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a run, indexed by run_id, in the order of tables and legends.
 
     Columns: the SETTINGS, `rows` (how many of the run's `images` are finished), `measure` (LABELLED or
-    UNLABELLED). Raises Refusal if there are no rows, or if the rows of one run disagree about a setting: no
-    line of a table could say what such a run promises.
+    UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED. Raises
+    Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
+    say what such a run promises.
     """
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
+    rows = rows.assign(sampling=samplings(rows))
     for column in SETTINGS:
         values = rows[["run_id", column]].dropna().drop_duplicates()
         if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
@@ -48,10 +59,12 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     by_run = rows.groupby("run_id")
     runs = by_run[SETTINGS].first()
     runs["rows"] = by_run.size()
-    runs["measure"] = [LABELLED if labelled(rows[rows["run_id"] == run]) else UNLABELLED for run in runs.index]
-    runs["denoised"] = runs["denoiser"] != "none"
-    order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "run_id"]
-    return runs.sort_values(order, na_position="first").drop(columns="denoised")
+    parts = {run: rows[rows["run_id"] == run] for run in runs.index}
+    runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
+    runs["draws"] = [mean_draws(own) for own in parts.values()]
+    first = runs.assign(denoised=runs["denoiser"] != "none", spared=runs["sampling"] != FIXED)
+    order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "spared", "sampling"]
+    return runs.loc[first.sort_values([*order, "run_id"], na_position="first").index]
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
@@ -66,11 +79,41 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     """
     shared = [column for column in FACTS if column not in {*differing(runs), *without}]
     words = {column: FACTS[column].format(runs[column].iloc[0]) for column in shared}
-    sampling = [words.pop(column) for column in ("n0", "n", "alpha") if column in words]
+    n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
+    sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs.loc[runs["denoiser"] != short_denoisers(runs), "denoiser"].unique()
     sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if "alpha" in shared else "1 - alpha"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}"
+
+
+def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
+    """What n is, and how much of it was drawn, as far as that is the same for all runs; "" where it is not."""
+    n = runs["n"].iloc[0]
+    fixed = runs["sampling"] == FIXED
+    if fixed.all() or not (one_n or one_way):
+        return f"n={n}" if one_n else ""
+    if not one_way:
+        return f"n up to {n}{' (fixed: all of them)' if fixed.any() else ''}"
+    way = _worded(runs["sampling"].iloc[0], long=True)
+    if runs["draws"].notna().any():
+        means = {f"{ceil(draws):,}": None for draws in (runs["draws"].min(), runs["draws"].max())}
+        way += f", mean {' to '.join(means)} draws an image"
+    return f"n up to {n} ({way})" if one_n else way
+
+
+def _worded(sampling: str, long: bool = False) -> str:
+    """A way of sampling in words; as it is where _WAYS has no words for it."""
+    for pattern, label, phrase in _WAYS:
+        if found := re.fullmatch(pattern, sampling):
+            return found.expand(phrase if long else label)
+    return sampling
+
+
+def short_samplings(runs: pd.DataFrame) -> pd.Series:
+    """Each run's way of sampling, short unless that would not tell two of them apart; str, by run_id."""
+    short = runs["sampling"].map(_worded)
+    return short if len(set(short)) == len(set(runs["sampling"])) else runs["sampling"]
 
 
 def short_denoisers(runs: pd.DataFrame) -> pd.Series:
@@ -92,8 +135,14 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     short = short_denoisers(runs)
     one_denoiser = not varies(short[short != "none"])
     names = []
-    for facts, denoiser, twin in zip(runs.reset_index().to_dict("records"), short, twins(runs), strict=True):
-        words = [FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"]
+    records = runs.reset_index().to_dict("records")
+    for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
+        said = {column: FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"}
+        if "n" in said and facts["sampling"] != FIXED:
+            said["n"] = f"n up to {facts['n']}"
+        if "sampling" in said:
+            said["sampling"] = way
+        words = [*said.values()]
         if denoiser == "none" and (pd.isna(facts["objective"]) or facts["objective"] in PLAIN):
             words.append("no denoiser")
         elif denoiser == "none":
@@ -111,13 +160,17 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
 
 
 def run_labels(runs: pd.DataFrame) -> list[str]:
-    """A legend's line for each run: its name, its sigma if sigmas differ, how far it is if unfinished."""
+    """A legend's line for each run: its name, its sigma if sigmas differ, its mean draws if ways of sampling differ,
+    how far it is if unfinished.
+    """
     labels = []
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
         sigma = f", sigma {facts['sigma']}" if varies(runs["sigma"]) else ""
         done, images = facts["rows"], facts["images"]
+        mean = facts["sampling"] != FIXED and varies(runs["sampling"]) and not pd.isna(facts["draws"])
+        draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""
         unfinished = f" (unfinished: {done} of {images})" if done < images else ""
-        labels.append(name + sigma + unfinished)
+        labels.append(name + sigma + draws + unfinished)
     return labels
 
 

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from certificate_rows import DENOISED, PLAIN, run_of
+from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
 from pipeline.wording import LABELLED, UNLABELLED, caption, describe_runs, run_labels
@@ -80,3 +80,57 @@ def test_the_caption_leaves_out_what_differs():
 def test_a_run_with_two_values_of_a_setting_is_refused():
     with pytest.raises(Refusal, match=r"run a{16} has rows of more than one sigma"):
         describe_runs(pd.concat([run_of("a" * 16), run_of("a" * 16, sigma=1.0)]))
+
+
+def caption_of(*runs):
+    return caption(describe_runs(pd.concat(runs, ignore_index=True)))
+
+
+def test_the_caption_says_how_much_of_n_was_drawn():
+    assert "n0=100, n up to 10000 (adaptive: tolerance 2%, mean 901 draws an image), alpha=0.001:" in caption_of(
+        sampled_run(A, ADAPTIVE)
+    )
+    assert "n0=100, n up to 10000 (decided at r = 0.3, mean 901 draws an image), alpha=0.001:" in caption_of(
+        sampled_run(A, DECIDE, DECIDED)
+    )
+    two = [sampled_run(A, ADAPTIVE), sampled_run(B, ADAPTIVE, sigma=1.0, draws=[12_000] * 8)]
+    assert "n up to 10000 (adaptive: tolerance 2%, mean 901 to 12,000 draws an image)" in caption_of(*two)
+
+
+def test_the_caption_where_ways_of_sampling_or_n_differ():
+    assert "n0=100, n up to 10000 (fixed: all of them), alpha" in caption_of(run_of(A), sampled_run(B, ADAPTIVE))
+    assert "n0=100, n up to 10000, alpha" in caption_of(sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED))
+    two = [sampled_run(A, ADAPTIVE), sampled_run(B, ADAPTIVE, n=2000)]
+    assert "n0=100, adaptive: tolerance 2%, mean 901 draws an image, alpha" in caption_of(*two)
+    assert "n0=100, alpha" in caption_of(run_of(A), sampled_run(B, ADAPTIVE, n=2000))
+
+
+def test_labels_tell_ways_of_sampling_apart_fixed_first():
+    runs = [sampled_run(A, DECIDE, DECIDED), sampled_run(B, ADAPTIVE), run_of("f" * 16)]
+    assert labels_of(*runs) == [
+        "fixed, no denoiser",
+        "adaptive 2%, no denoiser, mean 901 draws",
+        "decide r=0.3, no denoiser, mean 901 draws",
+    ]
+    assert labels_of(sampled_run(A, ADAPTIVE, n=2000), run_of(B)) == [
+        "fixed, n=10000, no denoiser",
+        "adaptive 2%, n up to 2000, no denoiser, mean 901 draws",
+    ]
+
+
+def test_ways_of_sampling_that_short_words_do_not_tell_apart_are_named_in_full():
+    longer = ADAPTIVE.replace("100", "200")
+    assert [label.split(", no")[0] for label in labels_of(sampled_run(A, ADAPTIVE), sampled_run(B, longer))] == [
+        ADAPTIVE,
+        longer,
+    ]
+    assert [label.split(", no")[0] for label in labels_of(run_of(A), sampled_run(B, "novel:x=1"))] == [
+        "fixed",
+        "novel:x=1",
+    ]
+
+
+def test_rows_older_than_the_column_are_those_of_fixed_sampling():
+    assert caption_of(run_of(A)) == caption_of(run_of(A).assign(sampling="fixed"))
+    old_and_new = [run_of(A).head(3), run_of(A).tail(5).assign(sampling="fixed")]
+    assert list(describe_runs(pd.concat(old_and_new))["sampling"]) == ["fixed"]
