@@ -1,6 +1,7 @@
 """Certification curves."""
 
 import re
+from math import inf
 from textwrap import fill
 from typing import Any
 
@@ -11,12 +12,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from pipeline.metrics import certified_accuracy, certified_radii, certified_share, labelled
+from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
 
 # Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow, too faint for a line.
 _PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
+_MARKERS = ["o", "s", "^", "D", "v"]
 
 
 def draw_curves(rows: pd.DataFrame) -> Figure:
@@ -24,7 +26,8 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
 
     `rows` are certificate rows of one run or more. Each line is the exact step function of its rows and falls
     to 0 behind the run's largest radius. Colour tells who (denoiser, objective, whatever else differs) and
-    dashes tell sigma; where only sigma differs, colour tells sigma. Raises Refusal if there are no rows.
+    dashes tell sigma; where only sigma differs, colour tells sigma. A run that decides one radius is a point there,
+    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows.
     """
     runs = describe_runs(rows)
     names, sigmas = run_names(runs), runs["sigma"]
@@ -38,9 +41,11 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(1000 / 150, 3.9 + 0.17 * legend_lines), layout="constrained")
     axes = figure.add_subplot()
     for label, run, colour, dash in zip(labels, runs.index, colours, dashes, strict=True):
-        radii, heights = certification_curve(rows[rows["run_id"] == run])
-        style = {"color": palette[colour], "linestyle": _DASHES[dash % len(_DASHES)], "linewidth": 1.6}
-        axes.plot(radii, heights, drawstyle="steps-pre", label=label, **style)
+        own = rows[rows["run_id"] == run]
+        style: dict[str, Any] = {"drawstyle": "steps-pre", "linestyle": _DASHES[dash % len(_DASHES)], "linewidth": 1.6}
+        if asked_radius(own) < inf:
+            style = {"marker": _MARKERS[dash % len(_MARKERS)], "linestyle": "none"}
+        axes.plot(*certification_curve(own), label=label, color=palette[colour], **style)
 
     axes.set(xlim=(0, None), ylim=(0, 1.02))
     axes.set_xlabel(" / ".join(f"{norm} radius" for norm in runs["norm"].unique()))
@@ -61,13 +66,17 @@ def certification_curve(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The corners of one run's curve: radii, ascending from 0, and heights, both float64 (M,).
 
     The curve at any r has the height of the first corner at or right of r (matplotlib's steps-pre): a radius
-    counts up to and including itself.
+    counts up to and including itself. A run that decides one radius has that corner alone: nothing is known of its
+    curve elsewhere but that it falls.
     """
+    measure = certified_accuracy if labelled(rows) else certified_share
+    if (asked := asked_radius(rows)) < inf:
+        return np.array([asked]), measure(rows, [asked])
     radii = np.unique(np.append(0.0, certified_radii(rows)))
     radii = radii[radii >= 0]
     if len(radii) > 1:
         radii = np.append(radii, np.nextafter(radii[-1], np.inf))
-    return radii, (certified_accuracy if labelled(rows) else certified_share)(rows, radii)
+    return radii, measure(rows, radii)
 
 
 def _legend_columns(labels: list[str]) -> int:

@@ -13,23 +13,30 @@ from matplotlib import rc_context
 from actors.refusal import Refusal
 from pipeline.curves import draw_curves
 from pipeline.metrics import (
+    FIXED,
     abstention_rate,
     average_certified_radius,
     certified_accuracy,
     certified_share,
+    decided_at,
     error_count,
+    samplings,
+    undecided_share,
 )
 from pipeline.tables import csv, latex, markdown
 from pipeline.wording import LABELLED, SETTINGS, describe_runs
 
-_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"}
-_MOST_RADII = 7
-"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns."""
+_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling"}
+_MOST_RADII, _FEWER_RADII = 7, 5
+"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
+runs that are not sampled `FIXED`.
+"""
 
 
 def read_certificates(out: str | Path) -> pd.DataFrame:
     """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
 
+    Rows that are older than the column `sampling` get it: they were sampled `FIXED`.
     Files and folders whose names begin with "." or "_" are ignored. Raises Refusal, naming the file, for one
     that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
     """
@@ -53,20 +60,24 @@ def read_certificates(out: str | Path) -> pd.DataFrame:
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
         raise Refusal(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
-    return frame
+    return frame.assign(sampling=samplings(frame))
 
 
 def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.DataFrame:
     """One row a run, in full precision: what it is, and how well it does.
 
     Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
-    `abstain` (share), `errors` (count). The r= columns are certified accuracies; or, where `measure` says
-    that the run has no labels, shares certified right or wrong, and then ACR is NaN. Default radii: 0, 0.25,
-    ... up to the largest that any image reached, the step doubled until seven suffice. Raises Refusal if
-    there are no rows, or if a radius is negative or not finite.
+    `abstain` (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; or, where
+    `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
+    decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
+    `undecided` is.
+
+    Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
+    if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
+    Refusal if there are no rows, or if a radius is negative or not finite.
     """
     runs = describe_runs(rows)
-    grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows["radius"])
+    grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
     if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
         raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
     # Not :g, which would print 0.1234567 as the larger 0.123457.
@@ -78,6 +89,7 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.Da
         rates = {
             "ACR": average_certified_radius(own),
             "abstain": abstention_rate(own),
+            "undecided": undecided_share(own),
             "errors": error_count(own),
         }
         measured.append(dict(zip(headings, shares, strict=True)) | rates)
@@ -103,11 +115,17 @@ def write_report(out: str | Path, radii: Sequence[float] | None = None, folder: 
     return [folder / name for name in [*tables, *drawings]]
 
 
-def _default_radii(radius: pd.Series) -> list[float]:
-    reach, step = max([0.25, *radius.dropna()]), 0.25
-    while reach // step >= _MOST_RADII:
+def _default_radii(rows: pd.DataFrame) -> list[float]:
+    sampling = samplings(rows)
+    asked = sampling.map(decided_at)
+    decided = {radius for radius in asked if isfinite(radius)}
+    if np.isfinite(asked).all():
+        return sorted(decided)
+    reach, step = max([0.25, *rows.loc[~np.isfinite(asked), "radius"].dropna()]), 0.25
+    most = _MOST_RADII if (sampling == FIXED).all() else _FEWER_RADII
+    while len(grid := {step * i for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
         step *= 2
-    return [step * i for i in range(int(reach // step) + 1)]
+    return sorted(grid)
 
 
 def _widened(schema: pa.Schema, part: ds.Fragment) -> pa.Schema:

@@ -1,6 +1,7 @@
 """A summary of runs as a table: for a terminal, a README, a paper, a program."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from actors.table import Table
-from pipeline.metrics import floored, percent
-from pipeline.wording import caption, differing, short_denoisers, twins
+from pipeline.metrics import FIXED, decided_at, floored, percent
+from pipeline.wording import caption, differing, short_denoisers, short_samplings, twins
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -76,7 +77,7 @@ FORMATS: Table[Callable[[pd.DataFrame, Console], None]] = Table(
 )
 """How a summary is printed to a console, by the name of the format."""
 
-_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "errors"}
+_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors"}
 
 _LATEX = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}
@@ -89,9 +90,14 @@ def _side(column: str) -> Literal["left", "right"]:
 
 
 def _printed(summary: pd.DataFrame) -> pd.DataFrame:
-    """A table's cells as text: what the caption does not say already, numbers rounded down."""
+    """A table's cells as text: what the caption does not say already, numbers rounded down; "-" is unknown."""
     runs = summary.set_index("run_id")
+    decides = _decided_at(summary).notna().to_numpy()
     printed = runs[[column for column in differing(runs) if column != "sigma"]].astype(str)
+    if "sampling" in printed:
+        printed["sampling"] = short_samplings(runs)
+    if "n" in printed:
+        printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
     printed["denoiser"] = short_denoisers(runs)
@@ -103,33 +109,67 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         done = runs["rows"].astype(str) + " of " + runs["images"].astype(str)
         printed["finished"] = done.where(runs["rows"] < runs["images"], "all")
     for column in _radii_of(runs):
-        printed[column] = [percent(share, of) for share, of in zip(runs[column], runs["rows"], strict=True)]
-    printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
-    printed["abstain"] = [percent(share, of, up=True) for share, of in zip(runs["abstain"], runs["rows"], strict=True)]
+        printed[column] = _percents(runs, column)
+    if not decides.all():
+        printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
+        printed["abstain"] = _percents(runs, "abstain", up=True)
+    if decides.any():
+        printed["undecided"] = _percents(runs, "undecided", up=True)
+    if (runs["sampling"] != FIXED).any():
+        printed["draws"] = ["-" if np.isnan(draws) else f"{ceil(draws):,}" for draws in runs["draws"]]
     if runs["errors"].any():
         printed["errors"] = runs["errors"].astype(str)
     return printed.reset_index(drop=True)
 
 
+def _percents(runs: pd.DataFrame, column: str, up: bool = False) -> list[str]:
+    shares = zip(runs[column], runs["rows"], strict=True)
+    return ["-" if np.isnan(share) else percent(share, of, up) for share, of in shares]
+
+
 def _caption(summary: pd.DataFrame) -> str:
     measures = summary["measure"].unique()
     measure = measures[0] if len(measures) == 1 else "the measure"
-    errors = "" if summary["errors"].any() else " No image failed."
-    return (
-        f"{caption(summary.set_index('run_id'), without={'sigma'})}. Columns r: {measure} at that radius, in "
-        f"percent. Percentages and ACR are rounded down, abstentions up.{errors}"
-    )
+    asked = _decided_at(summary).notna()
+    up = [] if asked.all() else ["abstentions"]
+    sentences = [
+        f"{caption(summary.set_index('run_id'), without={'sigma'})}.",
+        f"Columns r: {measure} at that radius, in percent.",
+    ]
+    if asked.any():
+        up.append("undecided images")
+        sentences.append(
+            "A run that decides one radius tells what is certified at it: at smaller ones this is a lower bound; at "
+            "larger ones, and of ACR and abstentions, nothing is known (-)."
+        )
+    if (summary["sampling"] != FIXED).any():
+        up.append("draws")
+        sentences.append("Draws: mean an image, selection included.")
+    rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
+    sentences.append(f"Percentages{'' if asked.all() else ' and ACR'} are rounded down, {rounded_up} up.")
+    if not summary["errors"].any():
+        sentences.append("No image failed.")
+    return " ".join(sentences)
 
 
 def _best(summary: pd.DataFrame) -> pd.DataFrame:
     """Which shares are the best of several at their radius; bool, a column a radius.
 
-    An unfinished run is left out: its images so far may be the easy ones.
+    An unfinished run is left out: its images so far may be the easy ones. A run that decides one radius competes at
+    that one alone.
     """
     shares = summary[_radii_of(summary)].where(summary["rows"] >= summary["images"])
+    asked = _decided_at(summary)
+    for column in _radii_of(shares):
+        shares[column] = shares[column].where(asked.isna() | (asked == float(column.removeprefix("r="))))
     same_images = ["dataset", "split", "index_set", "norm", "measure"]
     rivals = shares.groupby([summary[column] for column in same_images])
     return (shares == rivals.transform("max")) & (rivals.transform("count") > 1) & (shares > 0)
+
+
+def _decided_at(summary: pd.DataFrame) -> pd.Series:
+    """The one radius that each run decides, NaN for a run of another kind; float64, rows as in `summary`."""
+    return summary["sampling"].map(decided_at).replace(np.inf, np.nan)
 
 
 def _radii_of(summary: pd.DataFrame) -> list[str]:

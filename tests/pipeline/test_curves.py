@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from certificate_rows import FACTS
+from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, FACTS, A, B, sampled_run
+from certificate_rows import run_of as small_run
 from matplotlib.colors import to_hex
 
 from actors.refusal import Refusal
@@ -107,3 +108,27 @@ def test_no_two_lines_look_alike():
 def test_no_rows_are_refused():
     with pytest.raises(Refusal, match="no certificate rows"):
         draw_curves(run_of("a" * 16).head(0))
+
+
+def test_a_decision_is_one_point_at_its_radius():
+    rows = sampled_run(A, DECIDE, DECIDED)
+    assert [list(values) for values in certification_curve(rows)] == [[0.3], [3 / 8]]
+    unlabelled = sampled_run(A, DECIDE, DECIDED, label=None)
+    assert [list(values) for values in certification_curve(unlabelled)] == [[0.3], [4 / 8]]
+
+
+def test_decisions_are_drawn_as_points_beside_lines():
+    runs = [small_run("f" * 16), sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED)]
+    figure = draw_curves(pd.concat(runs))
+    looks = [(line.get_linestyle(), line.get_marker(), len(line.get_xdata())) for line in figure.axes[0].lines]
+    assert looks[2] == ("None", "o", 1)
+    assert all(style == "-" and marker == "None" and corners > 1 for style, marker, corners in looks[:2])
+    assert len({to_hex(line.get_color()) for line in figure.axes[0].lines}) == 3
+    assert "n up to 10000 (fixed: all of them)" in " ".join(figure.get_suptitle().split())
+
+
+def test_points_of_several_sigmas_have_markers_of_their_own():
+    runs = [sampled_run(A, DECIDE, DECIDED), sampled_run(B, DECIDE, DECIDED, sigma=1.0)]
+    denoised = [run.assign(run_id=run["run_id"] + "d", **DENOISED) for run in runs]
+    lines = draw_curves(pd.concat([*runs, *denoised])).axes[0].lines
+    assert len({(to_hex(line.get_color()), line.get_marker()) for line in lines}) == 4

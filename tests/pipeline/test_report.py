@@ -3,7 +3,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from certificate_rows import BETTER, DENOISED, PLAIN, A, B, rows_of
+from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
 
 from actors.refusal import Refusal
 from pipeline.report import read_certificates, summarize, write_report
@@ -29,6 +29,11 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
         ("error", pa.string()),
     ]
+)
+
+"""Columns as they were before runs could be sampled otherwise than fixed."""
+NEWER = pa.schema(
+    [*SCHEMA, ("sampling", pa.string()), ("decision", pa.string()), ("n_used", pa.int64()), ("draws", pa.int64())]
 )
 
 
@@ -206,3 +211,45 @@ def test_an_empty_folder_and_empty_parts_are_refused(tmp_path):
     assert "has no rows yet" in refusal(tmp_path)
     write_run(tmp_path, B, [], parts=1)
     assert "has no rows yet" in refusal(tmp_path)
+
+
+def test_older_parts_are_read_with_newer_ones(out):
+    write_run(out, "c" * 16, BETTER, schema=NEWER, sampling=ADAPTIVE, draws=900)
+    rows = read_certificates(out)
+    assert rows.groupby("run_id")["sampling"].unique().map(list).to_dict() == {
+        A: ["fixed"],
+        B: ["fixed"],
+        "c" * 16: [ADAPTIVE],
+    }
+    assert summarize(rows).set_index("run_id")["draws"].to_dict() == {A: 10_100, B: 10_100, "c" * 16: 900}
+
+
+def radii_of(*runs):
+    return [float(c.removeprefix("r=")) for c in summarize(pd.concat(runs)) if c.startswith("r=")]
+
+
+def test_default_radii_of_decisions_are_theirs_alone():
+    assert radii_of(sampled_run(A, DECIDE, DECIDED)) == [0.3]
+    assert radii_of(sampled_run(A, DECIDE, DECIDED), sampled_run(B, "decide:radius=0.125", [(1, 0.125)])) == [
+        0.125,
+        0.3,
+    ]
+
+
+def test_default_radii_of_decisions_among_others_are_those_of_both():
+    decided = sampled_run(A, DECIDE, DECIDED)
+    assert radii_of(run_of(B, PLAIN), decided) == [0, 0.25, 0.3, 0.5, 0.75]
+    assert radii_of(run_of(B, [(1, 1.6)]), decided) == [0, 0.3, 0.5, 1, 1.5]
+    far = sampled_run(A, "decide:radius=2.0", [(1, 2.0)])
+    assert radii_of(run_of(B, [(1, 0.3)]), far) == [0, 0.25, 2]
+
+
+def test_default_radii_of_adaptive_runs_leave_room_for_their_columns():
+    assert radii_of(sampled_run(A, ADAPTIVE, [(1, 1.6)])) == [0, 0.5, 1, 1.5]
+
+
+def test_a_report_of_all_ways_of_sampling_is_written(tmp_path):
+    write_run(tmp_path, A, PLAIN)
+    write_run(tmp_path, B, PLAIN, schema=NEWER, sampling=ADAPTIVE, draws=900)
+    write_run(tmp_path, "d" * 16, DECIDED, schema=NEWER, sampling=DECIDE, draws=300, decision="undecided")
+    assert all(path.stat().st_size for path in write_report(tmp_path))

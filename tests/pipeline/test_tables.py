@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from certificate_rows import BETTER, DENOISED, PLAIN, A, B, run_of
+from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 from rich.console import Console
 
 from actors.refusal import Refusal
@@ -134,3 +134,75 @@ def test_other_formats_are_printed_as_they_are(rows, name):
 def test_an_unknown_format_is_refused():
     with pytest.raises(Refusal, match="unknown report format 'markdwn': did you mean 'markdown'"):
         FORMATS["markdwn"]
+
+
+MIXED = [run_of("f" * 16), sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED, undecided=1)]
+
+
+def test_runs_sampled_otherwise_by_hand():
+    lines = markdown(summarize(pd.concat(MIXED), [0, 0.3, 0.5])).splitlines()
+    heading, _, *body = cells_of(lines[2:], "|")
+    settings = ["denoiser", "objective", "sigma"]
+    assert heading == ["sampling", *settings, "r=0", "r=0.3", "r=0.5", "ACR", "abstain", "undecided", "draws", "errors"]
+    same = ["none", "none", "0.25"]
+    assert body == [
+        ["fixed", *same, "50.0", "25.0", "25.0", "0.206", "25.0", "-", "10,100", "1"],
+        ["adaptive 2%", *same, "50.0", "25.0", "25.0", "0.206", "25.0", "-", "901", "1"],
+        # Beyond 0.3 nothing is known: no 0, and no ACR; what is not certified at 0.3 is no abstention.
+        ["decide r=0.3", *same, "37.5", "37.5", "-", "-", "-", "12.5", "901", "1"],
+    ]
+    assert "at larger ones, and of ACR and abstentions, nothing is known (-)" in lines[0]
+    assert "Percentages and ACR are rounded down, abstentions, undecided images and draws up." in lines[0]
+
+
+def test_decisions_alone_have_no_column_for_what_they_do_not_know():
+    lines = markdown(summarize(MIXED[2])).splitlines()
+    assert "(decided at r = 0.3, mean 901 draws an image)" in lines[0]
+    assert "Percentages are rounded down, undecided images and draws up." in lines[0]
+    heading, _, cells = cells_of(lines[2:], "|")
+    assert heading == ["denoiser", "objective", "sigma", "r=0.3", "undecided", "draws", "errors"]
+    assert cells == ["none", "none", "0.25", "37.5", "12.5", "901", "1"]
+
+
+def test_shares_of_undecided_images_are_rounded_up_and_draws_too():
+    rows = sampled_run(A, DECIDE, DECIDED[:3] + DECIDED[4:7], draws=[100, 100, 100, 100, 100, 101], undecided=1)
+    (cells,) = cells_of(markdown(summarize(rows)).splitlines()[4:], "|")
+    assert cells[-4:] == ["6 of 8", "50.0", "16.7", "101"]  # 1/6, and 100.17
+
+
+def test_n_is_a_most_where_not_all_of_it_was_drawn():
+    table = markdown(summarize(pd.concat([run_of(A), sampled_run(B, ADAPTIVE, n=2000)])))
+    assert [row[:2] for row in cells_of(table.splitlines()[4:], "|")] == [
+        ["fixed", "10000"],
+        ["adaptive 2%", "up to 2000"],
+    ]
+
+
+def test_fixed_runs_alone_show_nothing_of_sampling(rows):
+    for table in (markdown(summarize(rows)), markdown(summarize(rows.assign(sampling="fixed", draws=10_100)))):
+        assert "sampling" not in table
+        assert "draws" not in table
+        assert "undecided" not in table
+
+
+def test_a_decision_competes_at_its_own_radius_alone():
+    summary = summarize(pd.concat([MIXED[0], MIXED[2]]), [0, 0.1, 0.3, 0.5])
+    text = printed(summary, 110, force_terminal=True).split("──")[-1]
+    assert re.findall(r"\x1b\[1m *([\d.]+)", text) == ["37.5"]
+
+
+def test_csv_leaves_out_what_is_unknown():
+    back = pd.read_csv(io.StringIO(csv(summarize(pd.concat(MIXED), [0.3, 0.5])))).set_index("sampling")
+    assert back.loc[DECIDE, ["r=0.5", "ACR", "abstain"]].isna().all()
+    assert back.loc[DECIDE, ["r=0.3", "undecided"]].tolist() == [3 / 8, 1 / 8]
+    assert back.loc[ADAPTIVE, "draws"] == 6301 / 7
+    assert back["undecided"].isna().tolist() == [True, True, False]
+
+
+def test_a_terminal_of_100_columns_suffices_for_default_radii():
+    far = [(1, 0.1 * i) for i in range(40)]
+    runs = [run_of("f" * 16, far), sampled_run(A, ADAPTIVE, far, draws=[109_876] * 40)]
+    runs = [run.assign(n=100_000, images=40, objective="gaussian") for run in runs]
+    decided = sampled_run(B, DECIDE, DECIDED[:7], n=100_000, objective="gaussian", images=7)
+    lines = printed(summarize(pd.concat([*runs, decided])), 100).splitlines()
+    assert max(map(len, lines)) <= 100
