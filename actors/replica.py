@@ -23,6 +23,9 @@ from actors.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
 ImageKey = tuple[int, int]
 """A run's number and an image id."""
 
+_LARGEST = 1024
+"""No probe begins with a larger batch of its own accord."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -48,6 +51,7 @@ class Replica:
         # cuBLAS reads this when it starts; without it its results may differ from call to call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it writes over every answer once more
         self._device = torch.device(device)
         self._samplings: list[Sampling] = []
         self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
@@ -61,9 +65,23 @@ class Replica:
         return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
     def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
-        """How `draws` draws of `base`, this replica's share, are best computed here."""
+        """How `draws` draws of `base`, this replica's share, are best computed here. A batch that does not fit the
+        memory is tried in ever smaller parts, and taken nevertheless where it was asked for.
+        """
         model = load_base_classifier(base, self._device).model
-        return choose_path(model, image_shape, asked, draws, self._device)
+        tried = asked
+        while True:
+            try:
+                choice = choose_path(model, image_shape, tried, draws, self._device)
+            except torch.OutOfMemoryError as error:
+                if tried.batch_size == 1:
+                    raise self._no_room(asked.batch_size or 1) from error
+                tried = replace(tried, batch_size=-(-(tried.batch_size or _LARGEST) // 2))
+            else:
+                path = replace(choice.path, batch_size=asked.batch_size or choice.path.batch_size)
+                return replace(choice, path=path)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
         """Load and compile what `samplings` need, for images (C, H, W) of these shapes; the seconds it took. Raises
@@ -116,16 +134,20 @@ class Replica:
                 )
             except torch.OutOfMemoryError as error:
                 if micro_batch == 1:
-                    raise Refusal(
-                        f"the memory of {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the device'} "
-                        f"on {os.uname().nodename} is too small for one image in --batch-size "
-                        f"{sampling.path.batch_size}: write a smaller one (another run: the compute batch belongs to "
-                        "a run), or --gpus-per-replica 1"
-                    ) from error
+                    raise self._no_room(sampling.path.batch_size) from error
                 self._micro_batches[unit.run] = -(-micro_batch // 2)
                 self._networks.clear()
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    @staticmethod
+    def _no_room(batch_size: int) -> Refusal:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the device"
+        return Refusal(
+            f"the memory of {device} on {os.uname().nodename} is too small for one image in --batch-size "
+            f"{batch_size}: write a smaller one (another run: the compute batch belongs to a run), or "
+            "--gpus-per-replica 1"
+        )
 
     def _network(self, spec: BaseClassifierSpec, path: ComputePath) -> BaseClassifier:
         if (spec, path) not in self._networks:

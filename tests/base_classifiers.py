@@ -60,6 +60,25 @@ class Kills(Linear):
         return super().forward(batch)
 
 
+class OutOfMemory(Linear):
+    """Memory for batches of `limit` images, and no more; the process `spared` has enough. What did not fit is a line
+    of the file `log`.
+    """
+
+    def __init__(self, limit: int, spared: int = 0, log: str = "/dev/null") -> None:
+        super().__init__()
+        self.limit = limit
+        self.spared = spared
+        self.log = log
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > self.limit and os.getpid() != self.spared:
+            with open(self.log, "a") as log:
+                log.write(f"{len(batch)}\n")
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate 20.00 MiB\nsecond line")
+        return super().forward(batch)
+
+
 class Sick(Linear):
     """Once the file `flag` exists, the process that removes it raises from then on: a GPU in a bad state."""
 
