@@ -265,6 +265,11 @@ class Pool:
                 errand = _Errand(order) if order is not None else None
             if errand is None:
                 break
+            if errand.order.only is not None:  # its blank images bear the names of real ones
+                if not call:
+                    return [errand]
+                self._again.appendleft(errand)
+                break
             call.append(errand)
             seconds += self._seconds_a_draw.get(errand.unit.run, CALL_SECONDS) * errand.unit.draws
         return call
@@ -278,7 +283,8 @@ class Pool:
 
     def _send(self, member: _Member, call: _Call) -> None:
         images = {(e.unit.run, image_id): image for e in call for image_id, image in e.order.images.items()}
-        packed = [self._packed(key, image) for key, image in images.items()]
+        only = call[0].order.only
+        packed = [self._packed(k, image) if only in (None, k[1]) else image for k, image in images.items()]
         reference = member.handle.draw.remote([errand.unit for errand in call], list(images), *packed)
         member.hand[reference] = call
 
