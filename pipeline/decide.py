@@ -49,7 +49,7 @@ def evidence_below(count: int, n: int, p0: float) -> float:
 
 def _log_mixture(log_beta: float, posterior: float, prior: float) -> float:
     """Log of the integral over one side of p0: that over all of (0, 1), times the shares of it that the side has."""
-    if posterior <= 0:
+    if posterior < 1e-290:  # floats there are few and far between; no evidence is the safe side
         return -inf
     return float(log_beta - betaln(0.5, 0.5)) + log(posterior) - log(prior)
 
