@@ -1,6 +1,8 @@
 """Whole runs on real Ray: the same rows whatever happens on the way, and an error is a row, never a count."""
 
 import dataclasses
+import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -23,8 +25,8 @@ from actors.refusal import Refusal
 from actors.replica_identity import ReplicaIdentity
 from pipeline.driver import carry_out
 from pipeline.ledger import Ledger
+from pipeline.orders import Outcome
 from pipeline.parts import read_rows
-from pipeline.pool import Outcome
 from pipeline.procedures import PROCEDURES
 from pipeline.run import prepare, run_id
 from pipeline.settings import SamplingSettings, checked
@@ -180,8 +182,13 @@ def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
     assert not killed.image_id.duplicated().any()
 
 
-INVALID = "no valid answer (logits NaN or infinite, or a label outside the classes) in 540 of 540 draws"
+INVALID = "no valid answer (logits NaN or infinite, or a label outside the classes) in 100 of 100 draws"
 GOOD = [(0.2, 1), (0.3, 3), (0.5, 5), (0.7, 7)]
+
+
+def neighbours(counts: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The counts of the images that have a row in `rows`."""
+    return counts[counts.image_id.isin(rows.image_id)].reset_index(drop=True)
 
 
 def error_of(row: dict[str, Any]) -> str:
@@ -197,11 +204,14 @@ def error_of(row: dict[str, Any]) -> str:
 
 def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_file: Any) -> None:
     bad = [(0.9, 9), (1.0, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)]
+    images = [*GOOD[:2], *bad, *GOOD[2:]]
     data = {"dataset": "parquet", "classifier": "base_classifiers:Fragile", "max": None, "sigma": 0.02}
     # Selection draws of all of them share a unit, and estimation draws of two.
-    data |= {"n0": 10, "n": 530, "block_size": 40}
-    clean = run(tmp_path / "clean", data_root=picture_file(GOOD, "clean.parquet"), **data)
-    rows = run(tmp_path / "bad", data_root=picture_file([*GOOD[:2], *bad, *GOOD[2:]], "bad.parquet"), **data)
+    data |= {"n0": 10, "n": 90, "block_size": 40}
+    # Black images of the same number in place of the bad ones: what is wrong with those must touch no other.
+    blank = [picture if picture in GOOD else (0.0, 0) for picture in images]
+    whole = run(tmp_path / "blank", data_root=picture_file(blank, "blank.parquet"), **data)
+    rows = run(tmp_path / "bad", data_root=picture_file(images, "bad.parquet"), **data)
     reasons = [error_of(row) for row in rows[2:7].to_dict("records")]
     assert reasons[0] == reasons[1] == INVALID
     assert "image" in reasons[2]
@@ -209,10 +219,11 @@ def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_f
     assert reasons[4] == "ValueError: too dark"
     rest = rows[rows.status == "ok"]
     assert rest.image_id.tolist() == [0, 1, 7, 8]
-    assert rest.label.tolist() == clean.label.tolist()
-    # The first two have the same ids, and so the same noise, as without the bad images.
-    assert rest.radius.tolist()[:2] == clean.radius.tolist()[:2]
+    assert rest.label.tolist() == [label for _, label in GOOD]
+    columns = ["image_id", "prediction", "radius", "count_top", "n_used", "draws"]
+    pd.testing.assert_frame_equal(rest[columns], whole.loc[rest.index, columns], check_dtype=False)
     counts = counts_of(tmp_path / "bad")
+    pd.testing.assert_frame_equal(neighbours(counts, rest), neighbours(counts_of(tmp_path / "blank"), rest))
     assert not set(counts.image_id) & {4, 5}
     assert counts[counts.image_id.isin([2, 3])].counts.map(len).sum() == 0
     # The same command again repeats nothing and loses nothing.
@@ -235,21 +246,67 @@ def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, picture_file: Any, replicas: int) -> None:
-    path = picture_file([*GOOD[:2], (1.0, 9), *GOOD[2:]])
-    rows = run(
-        tmp_path / "out",
-        dataset="parquet",
-        data_root=path,
-        classifier="base_classifiers:Kills",
-        sigma=0.02,
-        max=None,
-        n=400,
-        block_size=40,
-        replicas=replicas,
-    )
-    assert rows.image_id.tolist() == [0, 1, 2, 3, 4]
-    assert error_of(rows.to_dict("records")[2]).startswith("the replica died 3 times drawing this alone")
-    assert (rows.drop(index=2).status == "ok").all()
+    """Ten images share the unit of selection draws, two a unit of estimation draws, and ten what fills no block."""
+    values = [0.08 * number for number in range(1, 11)]
+    deadly = [(1.0 if number == 3 else value, 1) for number, value in enumerate(values)]
+    blank = [(0.0 if number == 3 else value, 1) for number, value in enumerate(values)]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Kills", "max": None, "sigma": 0.02}
+    data |= {"n0": 10, "n": 50, "block_size": 40, "replicas": replicas}
+    jobs = [
+        settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
+        for name, pictures in (("deadly", deadly), ("blank", blank))
+    ]
+    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
+    assert rows.image_id.tolist() == list(range(10))
+    assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
+    assert (rows.drop(index=3).status == "ok").all()
+    left, right = (one.drop(index=3, columns=["error", "run_id", "seconds"]) for one in (rows, whole))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
+    counts, clean = (neighbours(counts_of(tmp_path / name), left) for name in ("deadly", "blank"))
+    pd.testing.assert_frame_equal(counts, clean)
+
+
+def test_too_little_memory_changes_no_row_and_is_told_once(
+    tmp_path: Path, undisturbed: Result, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    classifier = f"base_classifiers:OutOfMemory:limit=30,log={log}"
+
+    def session() -> tuple[pd.DataFrame, str]:
+        log.write_text("")
+        job = settings_of(tmp_path / "out", classifier=classifier)
+        return carry_out(PROCEDURES["certify"], [job]), capsys.readouterr().err
+
+    rows, told = session()
+    facts = ["run_id", "classifier"]
+    same(rows.drop(columns=facts), undisturbed[0].drop(columns=facts))
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "out"), undisturbed[1])
+    assert told.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
+    (file,) = tmp_path.glob("out/runs/*/manifest.json")
+    manifest = json.loads(file.read_text())
+    assert manifest["micro_batch"] == 25
+    assert manifest["identity"]["batch_size"] == 100
+    assert "micro_batch" not in manifest["identity"]
+    assert {"100", "50"} <= set(log.read_text().split())
+    # Some of the work undone: the next session is told by the manifest what fits, and how all is computed.
+    for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
+        part.unlink()
+    monkeypatch.setattr("pipeline.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute"))
+    again, told = session()
+    same(again, rows)
+    assert log.read_text() == ""
+    assert "too small" not in told
+    assert json.loads(file.read_text()) == manifest
+
+
+def test_memory_that_holds_no_image_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        Refusal, match=r"is too small for one image in --batch-size 100: write a smaller one"
+    ) as refused:
+        run(tmp_path, classifier=f"base_classifiers:OutOfMemory:limit=0,spared={os.getpid()}")
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_too_many_errors_stop_the_run_with_the_first_and_are_tried_again(tmp_path: Path, picture_file: Any) -> None:
