@@ -51,6 +51,15 @@ class Fragile(Linear):
         return logits
 
 
+class Dazzled(Linear):
+    """NaN logits for a bright image."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(batch)
+        logits[brightness(batch) > 0.85] = float("nan")
+        return logits
+
+
 class Kills(Linear):
     """Kills its process for a bright image."""
 
