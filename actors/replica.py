@@ -51,7 +51,8 @@ class Replica:
         # cuBLAS reads this when it starts; without it its results may differ from call to call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it writes over every answer once more
+        # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to type checkers
         self._device = torch.device(device)
         self._samplings: list[Sampling] = []
         self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}

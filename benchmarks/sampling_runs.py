@@ -1,7 +1,7 @@
 """What `--sampling` saved and cost in real runs at one sigma, beside fixed sampling with n = 100,000:
 
-    for how in "--n 100000" "--n 10000" "--n 100000 --sampling adaptive" "--n 30000 --sampling adaptive --tolerance 0.015" \\
-        "--n 100000 --sampling decide --radius 0.5"; do raysmooth certify ... --sigma 0.5 $how --out OUT; done
+    raysmooth certify ... --sigma 0.5 --n 100000 --out OUT
+    raysmooth certify ... --sigma 0.5 --n 100000 --sampling adaptive --out OUT    (and others, as many as one likes)
     python benchmarks/sampling_runs.py OUT --rows
 
 The oracle is that of `sampling_savings.py`, with each image's pA as the fixed run with n = 100,000 found it.

@@ -10,7 +10,8 @@ import numpy as np
 
 from actors.work_unit import Role
 from pipeline.datasets import UnreadableImage
-from pipeline.pool import Order, Outcome, Pool
+from pipeline.orders import Order, Outcome
+from pipeline.pool import Pool
 from pipeline.run import Run
 from pipeline.sampling_rule import Need
 from pipeline.store import FLUSH_SECONDS, FLUSH_SHARE

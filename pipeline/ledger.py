@@ -3,8 +3,7 @@ be drawn. It holds no more than the images in flight, however large the data set
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,57 +12,11 @@ from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.datasets import UnreadableImage
-from pipeline.pool import Order, Outcome
+from pipeline.orders import Order, Outcome
 from pipeline.run import Run
 from pipeline.sampling_rule import Need
 from pipeline.store import CountedBlock, RunStore
-
-BlockKey = tuple[Role, int]
-
-
-@dataclass
-class _Tally:
-    """What one image has so far. `counts`, `draws` and `blocks` are of the stages that are complete; `awaited` are the
-    blocks of the stage that is going on, `arrived` what has come in of them or, by a resumed run, beyond them.
-    """
-
-    image: np.ndarray | None = None
-    label: int | None = None
-    counts: dict[Role, np.ndarray] = field(default_factory=dict)
-    draws: dict[Role, int] = field(default_factory=dict)
-    blocks: dict[Role, int] = field(default_factory=dict)
-    awaited: dict[BlockKey, int] = field(default_factory=dict)
-    arrived: dict[BlockKey, CountedBlock] = field(default_factory=dict)
-    invalid: int = 0
-    seconds: float = 0.0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the stage is."""
-        return all(key in self.arrived for key in self.awaited)
-
-    def await_(self, role: Role, cells: Sequence[Cell]) -> None:
-        self.awaited.update({(role, cell.block): cell.draws for cell in cells})
-
-    def close_stage(self) -> None:
-        """Add up what was awaited; blocks beyond are left for the next stage."""
-        for key, draws in self.awaited.items():
-            block = self.arrived.pop(key)
-            if block.draws != draws:
-                raise _Torn(f"block {block.block} of {block.draws} {block.role.name.lower()} draws, not {draws}")
-            if block.counts.sum() + block.invalid != draws:
-                raise _Torn(f"{block.counts.sum() + block.invalid} labels of block {block.block}, not {draws}")
-            role = block.role
-            self.counts[role] = self.counts.get(role, 0) + block.counts
-            self.draws[role] = self.draws.get(role, 0) + draws
-            self.blocks[role] = self.blocks.get(role, 0) + 1
-            self.invalid += block.invalid
-            self.seconds += block.seconds
-        self.awaited = {}
-
-
-class _Torn(Exception):
-    """Stored counts that are not what this run draws."""
+from pipeline.tally import Tally, Torn
 
 
 class Ledger:
@@ -81,7 +34,7 @@ class Ledger:
         self.drawn = 0
         self.errors: list[dict[str, Any]] = []
         self.images_left = len(run.index_set) - len(store.finished)
-        self._open: dict[int, _Tally] = {}
+        self._open: dict[int, Tally] = {}
         self._ready: deque[Order] = deque()
         self._first = self._first_orders()
         self._settled = 0
@@ -191,7 +144,7 @@ class Ledger:
         while tally.is_complete:
             try:
                 tally.close_stage()
-            except _Torn as torn:
+            except Torn as torn:
                 raise Refusal(
                     f"the stored counts of image {image_id} hold {torn}: "
                     f"move {self._store.counts_folder} away and run the command again"
@@ -223,7 +176,7 @@ class Ledger:
         """The image; blank for one that cannot be drawn, whose error row is then made."""
         is_open = image_id not in self._store.finished
         if is_open:
-            tally = self._open[image_id] = _Tally()
+            tally = self._open[image_id] = Tally()
             tally.arrived = {(block.role, block.block): block for block in self._before.pop(image_id, [])}
             self._await_stage(image_id, first)
         try:

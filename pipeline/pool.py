@@ -6,22 +6,23 @@ and run alone from then on, so that a unit is blamed only for deaths with nothin
 """
 
 import re
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from actors.refusal import Refusal
-from actors.replica import ImageKey, Replica, Sampling
+from actors.replica import Replica, Sampling
 from actors.replica_identity import ReplicaIdentity
-from actors.work_unit import Drawn, UnitCounts, WorkUnit
+from actors.work_unit import Drawn, WorkUnit
 from pipeline.cluster import ReplicaResources
+from pipeline.orders import Errand, Order, Outcome
+from pipeline.shipping import Shipping
 
 WINDOW = 3
 """Calls in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
@@ -49,53 +50,13 @@ PATIENCE = 600.0
 TELL = 15.0
 """How often, in seconds, whoever watches hears of that."""
 
-INLINE_BYTES = 100_000
-"""Smaller images travel inside the call, larger ones once through the object store."""
-
-KEPT_IMAGES = 64
-"""Large images that are kept in the object store for the calls to come."""
-
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@dataclass(frozen=True)
-class Order:
-    """A unit to be drawn, with the images that it needs by their ids, each float32 (C, H, W) in pixel units. Where it
-    is drawn for the sake of `only` one of them, the others are blank.
-    """
-
-    unit: WorkUnit
-    images: dict[int, np.ndarray]
-    only: int | None = None
+_Call = list[Errand]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an order: its unit's counts, or the reason why there are none."""
-
-    order: Order
-    drawn: UnitCounts | None
-    failure: str | None = None
-
-
-@dataclass
-class _Errand:
-    """An order on its way, and what it has been through."""
-
-    order: Order
-    blamed: int = 0
-    raised: int = 0
-    suspect: bool = False
-
-    @property
-    def unit(self) -> WorkUnit:
-        return self.order.unit
-
-
-_Call = list[_Errand]
-
-
-@dataclass
+@dataclass(eq=False)
 class _Member:
     """A replica. `asked` is the call that has to be answered before it draws: who it is, or that it is prepared."""
 
@@ -124,9 +85,9 @@ class Pool:
         self._identity: ReplicaIdentity | None = None
         self._samplings: list[Sampling] | None = None
         self._shapes: list[tuple[int, ...]] = []
-        self._again: deque[_Errand] = deque()
+        self._again: deque[Errand] = deque()
         self._seconds_a_draw: dict[int, float] = {}
-        self._kept: OrderedDict[ImageKey, Any] = OrderedDict()
+        self._shipping = Shipping()
         self._failures_in_a_row = 0
         self._alone_since = self._told = monotonic()
         self._size = size
@@ -194,7 +155,7 @@ class Pool:
                 order = None if empty else next_order()
                 if order is None:
                     return
-                self._again.append(_Errand(order))
+                self._again.append(Errand(order))
             waiting = {reference: m for m in self._members for reference in (*m.hand, *self._unanswered(m))}
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
             self._mind_the_wait()
@@ -262,7 +223,7 @@ class Pool:
             errand = self._next_innocent()
             if errand is None:
                 order = next_order()
-                errand = _Errand(order) if order is not None else None
+                errand = Errand(order) if order is not None else None
             if errand is None:
                 break
             if errand.order.only is not None:  # its blank images bear the names of real ones
@@ -274,7 +235,7 @@ class Pool:
             seconds += self._seconds_a_draw.get(errand.unit.run, CALL_SECONDS) * errand.unit.draws
         return call
 
-    def _next_innocent(self) -> _Errand | None:
+    def _next_innocent(self) -> Errand | None:
         """A unit that only waited behind one that raised."""
         errand = next((errand for errand in self._again if not errand.suspect), None)
         if errand is not None:
@@ -284,19 +245,9 @@ class Pool:
     def _send(self, member: _Member, call: _Call) -> None:
         images = {(e.unit.run, image_id): image for e in call for image_id, image in e.order.images.items()}
         only = call[0].order.only
-        packed = [self._packed(k, image) if only in (None, k[1]) else image for k, image in images.items()]
+        packed = [self._shipping.packed(k, image) if only in (None, k[1]) else image for k, image in images.items()]
         reference = member.handle.draw.remote([errand.unit for errand in call], list(images), *packed)
         member.hand[reference] = call
-
-    def _packed(self, key: ImageKey, image: np.ndarray) -> Any:
-        if image.nbytes <= INLINE_BYTES:
-            return image
-        if key not in self._kept:
-            self._kept[key] = ray.put(image)
-            if len(self._kept) > KEPT_IMAGES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
 
     def _receive(self, member: _Member, reference: Any) -> Iterator[Outcome]:
         if reference == member.asked:
@@ -425,7 +376,7 @@ class Pool:
         return f"{type(cause).__name__}: {_line(cause)}"
 
 
-def _emptied(member: _Member) -> list[_Errand]:
+def _emptied(member: _Member) -> list[Errand]:
     """What the replica had in its hand, which holds nothing any more."""
     calls, member.hand = list(member.hand.values()), {}
     return [errand for call in calls for errand in call]

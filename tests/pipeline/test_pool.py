@@ -11,7 +11,8 @@ from scripted_replica import KILLS, RAISES, ScriptedReplica
 
 from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.cluster import ReplicaResources
-from pipeline.pool import Order, Outcome, Pool
+from pipeline.orders import Order, Outcome
+from pipeline.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -55,7 +56,7 @@ def test_units_for_the_sake_of_one_image_see_the_others_blank_and_no_one_else_do
 
 
 def test_blank_images_are_not_kept_in_place_of_large_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.pool.INLINE_BYTES", 10)
+    monkeypatch.setattr("pipeline.shipping.INLINE_BYTES", 10)
     images, blank = {1: picture(1), 2: picture(2)}, {1: picture(0), 2: picture(0)}
     orders = [order_of({**blank, only: images[only]}, only=only) for only in (1, 2)]
     outcomes, _ = outcomes_of([*orders, order_of(images, 1), order_of(images, 2)])
@@ -70,8 +71,8 @@ def test_large_images_travel_once_for_all_their_units(monkeypatch: pytest.Monkey
         return stored(image)
 
     stored = ray.put
-    monkeypatch.setattr("pipeline.pool.INLINE_BYTES", 256)
-    monkeypatch.setattr("pipeline.pool.KEPT_IMAGES", 3)
+    monkeypatch.setattr("pipeline.shipping.INLINE_BYTES", 256)
+    monkeypatch.setattr("pipeline.shipping.KEPT_IMAGES", 3)
     monkeypatch.setattr("pipeline.pool.ray.put", counted)
     large = {number: picture(number, 65) for number in range(1, 6)}
     small = picture(9, 64)
