@@ -116,6 +116,32 @@ def test_sigkill_of_the_driver_then_the_same_command(
     assert 0 < counts.draws.sum() < TOTAL_DRAWS
 
 
+@pytest.mark.parametrize(("sampling", "seconds"), [("adaptive --pilot 10", 0.08), ("decide --radius 0.2", 0.2)])
+def test_sigkill_in_the_middle_of_a_run_whose_images_stop_early(
+    tmp_path: Path, ray_cluster: dict[str, str], sampling: str, seconds: float
+) -> None:
+    flags = ["--sampling", *sampling.split(), "--max", "40", "--precision", "float32"]
+    process = start(tmp_path / "killed", ray_cluster, *flags, seconds=seconds)
+    wait_for_rows(tmp_path / "killed", process)
+    process.kill()
+    process.wait()
+    finished, (_, first) = rows_on_disk(tmp_path / "killed"), result(tmp_path / "killed")
+    assert 0 < finished < 40
+    # Some images were killed between two of their stages.
+    assert first.image_id.nunique() > finished
+    for out, each in (("killed", seconds), ("calm", 0.0)):
+        again = start(tmp_path / out, ray_cluster, *flags, seconds=each)
+        _, errors = again.communicate(timeout=200)
+        assert again.returncode == 0, errors
+    (rows, counts), (calm_rows, calm_counts) = result(tmp_path / "killed"), result(tmp_path / "calm")
+    facts = ["run_id", "classifier"]
+    pd.testing.assert_frame_equal(rows.drop(columns=facts), calm_rows.drop(columns=facts))
+    pd.testing.assert_frame_equal(counts.drop(columns="session"), calm_counts.drop(columns="session"))
+    assert rows.draws.sum() == counts.draws.sum() < 40 * 540
+    assert counts.session.nunique() == 2
+    assert len(counts[counts.session.isin(first.session)]) == len(first)
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["to the driver", "to the whole process group"])
 def test_ctrl_c(
     tmp_path: Path, ray_cluster: dict[str, str], undisturbed: tuple[pd.DataFrame, pd.DataFrame], to_all: bool
