@@ -144,7 +144,8 @@ def test_an_image_that_turns_invalid_is_an_error_row_at_once(results: dict[str, 
     assert 0 < invalid < made
     mine = counts[counts.image_id == 3]
     assert (mine.invalid.sum(), mine.draws.sum()) == (invalid, made)
-    assert made < N + N0
+    # By hand: its first draw that is too bright is an estimation draw, which adaptive makes after its pilot.
+    assert made == (N0 + N if name.startswith("adaptive") else first)
 
 
 def test_two_replicas_give_the_same_rows_and_counts(tmp_path: Path, results: dict[str, Result]) -> None:
