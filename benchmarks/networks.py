@@ -67,14 +67,14 @@ _IMAGENET = ("folder", "imagenet-val-100", 256, 224)
 
 CPU_NETWORKS = (
     Network(
-        "mnist_cnn", "mnist_cnn", _MNIST, 0.5, Work(40, 100, 10_000), Work(2, 100, 10_000),
+        "mnist_cnn", "mnist_cnn", _MNIST, 0.5, Work(80, 100, 10_000), Work(2, 100, 10_000),
         {"reference": 5.0, "limit": 0.9, "art": 3.5},
     ),
     Network(
-        "lenet", "lenet", _MNIST, 0.5, Work(80, 100, 10_000), Work(4, 100, 10_000), {"reference": 3.5, "limit": 0.8}
+        "lenet", "lenet", _MNIST, 0.5, Work(200, 100, 10_000), Work(4, 100, 10_000), {"reference": 3.5, "limit": 0.8}
     ),
     Network(
-        "DnCNN + ResNet-110, 32x32", "cifar_resnet110", _CIFAR, 0.25, Work(2, 100, 10_000), Work(1, 100, 2000),
+        "DnCNN + ResNet-110, 32x32", "cifar_resnet110", _CIFAR, 0.25, Work(5, 100, 10_000), Work(1, 100, 2000),
         {"reference": 4.5, "limit": 0.9}, "dncnn",
     ),
     # A batch of 128 takes minutes here, and one of 1,000 some 100 GiB.
