@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rows", action="store_true", help=f"write the tables to benchmarks/results/{RESULTS.name}")
     given = parser.parse_args()
     rows = read_certificates(given.out).sort_values("image_id")
-    runs = {run: own for run, own in rows.groupby("run_id")}
+    runs = dict(list(rows.groupby("run_id")))
     full = next(own for own in runs.values() if own["sampling"].iloc[0] == "fixed" and own["n"].iloc[0] == N)
     table = pd.DataFrame([run_row(own, full) for own in runs.values()]).sort_values(["sampling", "n"])
     sigma = float(full["sigma"].iloc[0])
