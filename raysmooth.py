@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.refusal import Refusal
-from pipeline.driver import carry_out, estimate
+from pipeline.driver import carry_out
+from pipeline.driver import estimate as estimate_job
 from pipeline.estimate import Estimate
 from pipeline.metrics import labelled, percent
 from pipeline.procedures import PROCEDURES, Procedure
@@ -31,6 +32,7 @@ from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 __all__ = [
     "Refusal",
     "certify",
+    "estimate",
     "main",
     "predict",
     "read_certificates",
@@ -66,6 +68,29 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
     >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
     """
     return _carry_out(PROCEDURES["certify"], config, settings, progress)
+
+
+def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+    """What `certify` would cost with the same arguments, after a few seconds of trying; nothing is written. One row a
+    sigma: `images` still to be done, `draws` expected and `most_draws`, `seconds` of drawing on `replicas` (those that
+    are here), `busy_seconds` of one replica, `disk_bytes`.
+    """
+    procedure = PROCEDURES["certify"]
+    estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
+    return pd.DataFrame(
+        {
+            "sigma": one.run.noise.scale,
+            "sampling": one.run.facts["sampling"],
+            "images": one.images,
+            "draws": one.draws,
+            "most_draws": one.most_draws,
+            "seconds": one.seconds(),
+            "replicas": one.replicas,
+            "busy_seconds": one.busy_seconds,
+            "disk_bytes": one.disk_bytes,
+        }
+        for one in estimates
+    )
 
 
 def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
@@ -161,7 +186,7 @@ def certify_command(
     The same command again continues where it was stopped.
     """
     if dry_run:
-        _print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas)
+        _print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas)
         return
     rows = carry_out(PROCEDURES["certify"], [settings])
     _print_summary(rows)
@@ -285,7 +310,7 @@ def _print_summary(rows: pd.DataFrame) -> None:
 
 def _print_estimates(estimates: list[Estimate], asked: int | None) -> None:
     """A column a run; times on the replicas that are here and, where others were asked for, on so many."""
-    here = estimates[0].replicas
+    here = max(one.replicas for one in estimates)
     rows = [
         ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
         ("images to do", [f"{one.images:,}" for one in estimates]),
@@ -305,7 +330,8 @@ def _print_estimates(estimates: list[Estimate], asked: int | None) -> None:
     if len(estimates) > 1:
         print(f"in all {_duration(sum(one.seconds() for one in estimates))}")
     for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
-        notes.print(f"~: as {sampled} images of the run needed, drawn to see when they stop")
+        judged = f"as {sampled} images of the run needed, drawn to see when they stop" if sampled else "by experience"
+        notes.print(f"~: {judged}")
     notes.print("start-up, and the reading of images, come on top; nothing was written")
 
 

@@ -123,6 +123,11 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
                 "user's own module fixed weights"
             )
     model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier)
+    if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
+        raise Refusal(
+            f"classifier '{architecture}' or its denoiser has a BatchNorm without running statistics: an image's label "
+            "would depend on the others in its batch. Give networks whose BatchNorms track them"
+        )
     model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card)
 

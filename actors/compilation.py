@@ -51,10 +51,9 @@ def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
 def _how(device: torch.device) -> dict[str, Any]:
     """Keywords of torch.compile, once its folders are ours.
 
-    On a CPU weights become constants of the code (freezing), laid out beforehand as the kernels want them. That this
-    processor has the vector instructions it names is believed (trying them out takes 10 of 27 seconds), and one
-    process compiles: starting others costs what they save. On a GPU kernels are chosen by timing, and replayed as
-    CUDA graphs.
+    On a CPU weights may be laid out beforehand as the kernels want them (freezing). That this processor has the vector
+    instructions it names is believed (trying them out takes 10 of 27 seconds), and one process compiles: starting
+    others costs what they save. On a GPU kernels are chosen by timing, and replayed as CUDA graphs.
     """
     # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made first.
     folder = Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder())))

@@ -10,6 +10,9 @@ from actors.base_classifier import BaseClassifier
 from actors.noise import NoiseFamily, open_stream
 from actors.work_unit import UnitCounts, WorkUnit
 
+_PARTS = (8, 4, 2, 1)
+"""Parts of a batch that a unit's last draws may be computed in, smallest first: few, as each is a shape of its own."""
+
 
 @torch.inference_mode()
 def draw(
@@ -25,9 +28,10 @@ def draw(
 ) -> UnitCounts:
     """Draw `unit` for `images` (by image id, each float32 (C, H, W), pixel units, all of one shape), count the labels.
 
-    Noise is made `batch_size` images at a time, the last ones of which are zero images that are not counted; the draws
-    of several cells follow one another in the batches without gaps. A batch goes through `classify` in parts of
-    exactly `micro_batch` (default: as a whole), which changes no noise.
+    Noise is made `batch_size` images at a time; the draws of several cells follow one another in the batches without
+    gaps. What is left for the last batch is filled up with zero images, which are not counted: to a half, a quarter or
+    an eighth of a batch if that holds it, unless `classify` has a `fixed_shape`. A batch goes through `classify` in
+    parts of exactly `micro_batch` (default: as a whole), which changes no noise.
     """
     started = time.perf_counter()
     micro_batch = min(micro_batch or batch_size, batch_size)
@@ -35,7 +39,8 @@ def draw(
     # Memory order (B, H, W, C): the (B, C, H, W) view is channels last, and noise is written straight into it.
     rows = -(-batch_size // micro_batch) * micro_batch
     buffer = torch.zeros(rows, height, width, channels, device=device)
-    parts = buffer.permute(0, 3, 1, 2).split(micro_batch)
+    batch = buffer.permute(0, 3, 1, 2)
+    sizes = [batch_size] if getattr(classify, "fixed_shape", False) else [-(-batch_size // part) for part in _PARTS]
     streams = [open_stream(device, seed, unit.role, cell.image_id, cell.block) for cell in unit.cells]
     pixels = {
         image_id: torch.from_numpy(images[image_id]).permute(1, 2, 0).to(device, torch.float32)
@@ -54,12 +59,11 @@ def draw(
             filled = end
             current += end == ends[current]
         buffer[stop - start :].zero_()
-        for place, part in enumerate(parts):
-            first = place * micro_batch
-            if first < stop - start:
-                # The network may overwrite its answer in the next pass (CUDA graphs): it is copied, not kept.
-                room = labels[start + first : min(start + first + micro_batch, start + batch_size)]
-                room.copy_(classify(part)[: len(room)])
+        size = min(micro_batch, next(size for size in sizes if size >= stop - start))
+        for first in range(0, stop - start, size):
+            # The network may overwrite its answer in the next pass (CUDA graphs): it is copied, not kept.
+            room = labels[start + first : min(start + first + size, start + batch_size)]
+            room.copy_(classify(batch[first : first + size])[: len(room)])
     # One class more than there are: INVALID's own column, split off again below.
     columns = classify.num_classes + 1
     owners = torch.repeat_interleave(

@@ -28,14 +28,14 @@ def fast_network(model: DenoisedClassifier, path: ComputePath, device: torch.dev
     except Exception as error:
         if path.precision != "float32":
             raise _unfit(path.precision, error) from error
-        return FastNetwork(model, path, dtype)
+        return FastNetwork(model, model, path, dtype)
     for part in (network.denoiser, network.classifier):
         if isinstance(part, nn.Module):
             fold_batch_norms(part)
             if device.type == "cpu" and not path.compiled:
                 pool_by_halves(part)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return FastNetwork(network, path, dtype)
+    return FastNetwork(network, model, path, dtype)
 
 
 class FastNetwork:
@@ -48,13 +48,19 @@ class FastNetwork:
 
     On a GPU, compiled code writes its answer where the next call writes its own (CUDA graphs): copy it before.
 
+    Batches of other sizes are computed too, unless `fixed_shape` (the code is compiled for one).
+
     The first call needs the images' shape for the rest of the preparation. It raises Refusal for answers of a wrong
     shape, for a module that does not compute in the precision, and for one that does not compile.
     """
 
-    def __init__(self, network: DenoisedClassifier, path: ComputePath, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: DenoisedClassifier, plain: DenoisedClassifier, path: ComputePath, dtype: torch.dtype
+    ) -> None:
         self.num_classes = network.num_classes
+        self.fixed_shape = path.compiled
         self._network = network
+        self._plain: DenoisedClassifier | None = plain
         self._path = path
         self._dtype = dtype
         self._own = not isinstance(network.classifier, nn.Module)
@@ -70,6 +76,9 @@ class FastNetwork:
     def _prepared(self, batch: torch.Tensor) -> Any:
         """What maps a batch to labels; where the classifier is the user's own callable, to what that is given."""
         few = batch[:2].contiguous(memory_format=torch.channels_last)
+        plain, self._plain = self._plain, None
+        if plain is not None and not self._is_faithful(plain, few):
+            self._network = copy.deepcopy(plain).to(memory_format=torch.channels_last)
         last = self._check_answer(few)
         if self._dtype != torch.float32:
             try:
@@ -83,6 +92,22 @@ class FastNetwork:
         if not self._path.compiled or nothing_to_compile:
             return self._eager
         return compiled(self._eager, batch)
+
+    def _is_faithful(self, plain: DenoisedClassifier, few: torch.Tensor) -> bool:
+        """Whether what was folded and rearranged still computes the function of `plain`: the code of the user's own
+        module may use its parts in ways that do not show in a trace.
+        """
+        network = self._network
+        pixels = plain.denoiser(few)
+        pairs = [(network.denoiser(few), pixels)]
+        if not self._own:
+            given = plain.normalize(pixels)
+            pairs.append((network.classifier(given), plain.classifier(given)))
+        return all(
+            ours.shape == theirs.shape
+            and torch.allclose(ours.float(), theirs.float(), 1e-2, 1e-2 * float(theirs.abs().max()), equal_nan=True)
+            for ours, theirs in pairs
+        )
 
     def _check_answer(self, few: torch.Tensor) -> nn.Module | None:
         """Learn the number of classes from an answer in float32; returns the layer that gives the logits, if it is one

@@ -49,7 +49,7 @@ def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, dat
             with RunStore(out, procedure.folder, procedure.schema, run.manifest(identity, {})) as store:
                 ledger = Ledger(0, run, store)
                 pool.prepare([], [])
-                pool.wait_prepared(all_of_them=True)
+                pool.wait_prepared(patience=300.0)
                 memory, used, started = process.memory_info().rss, sum(process.cpu_times()[:2]), time.perf_counter()
                 draw_all(pool, [ledger], Progress(show=False), started)
                 seconds, used = time.perf_counter() - started, sum(process.cpu_times()[:2]) - used

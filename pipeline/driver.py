@@ -27,6 +27,9 @@ from pipeline.store import RunStore, refuse_unwritable
 from pipeline.trained_noise import describe
 from pipeline.wording import PLAIN
 
+_DRY_PATIENCE = 20.0
+"""Seconds that a dry run waits for further replicas once one is ready."""
+
 
 def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
     """Certify, or predict, all images of all `jobs` on one pool of replicas, and return their rows.
@@ -66,14 +69,13 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
     """What `carry_out` would cost with these settings, after a few seconds of trying; an estimate for each sigma.
     Nothing is written. Raises Refusal as `carry_out` does.
     """
-    with _opened(procedure, [settings], Progress(show_progress), may_be_more=True) as opened:
+    with _opened(procedure, [settings], Progress(show_progress), dry=True) as opened:
         runs = [choice.run for choice in opened.chosen]
-        opened.make_ready([run.sampling() for run in runs])
-        opened.pool.wait_prepared(all_of_them=True)
         left = [
             len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(opened.replica))))
             for run in runs
         ]
+        opened.make_ready([run.sampling() for run in runs] if any(left) else [], patience=_DRY_PATIENCE)
         return estimate_runs(opened.pool, runs, left)
 
 
@@ -95,12 +97,14 @@ class _Opened:
         choice = self.chosen[index].choice
         return choice.draws_per_second * self.replicas if choice is not None else None
 
-    def make_ready(self, samplings: Sequence[Sampling]) -> None:
-        """Have the replicas load and compile what `samplings`, one a run, need (nothing, if there are none)."""
+    def make_ready(self, samplings: Sequence[Sampling], patience: float = 0.0) -> None:
+        """Have the replicas load and compile what `samplings`, one a run, need (nothing, if there are none), until one
+        can draw, and for `patience` seconds more until all can.
+        """
         begun = monotonic()
         if samplings:
             self.pool.prepare(samplings, [choice.run.image_shape for choice in self.chosen])
-            self.pool.wait_prepared()
+            self.pool.wait_prepared(patience)
         runs = f"{len(self.chosen)} run{'s' * (len(self.chosen) > 1)}"
         replicas = f"{self.replicas} replica{'s' * (self.replicas > 1)}"
         self.progress.note(f"{self.procedure.name}: {runs} on {replicas} on {self.replica.device}")
@@ -114,21 +118,22 @@ class _Opened:
 
 @contextmanager
 def _opened(
-    procedure: Procedure, jobs: Sequence[SamplingSettings], progress: Progress, may_be_more: bool = False
+    procedure: Procedure, jobs: Sequence[SamplingSettings], progress: Progress, dry: bool = False
 ) -> Iterator[_Opened]:
-    """Everything up to where a first run could be written; the replicas are gone when it is left. `may_be_more`: for
-    more replicas than there is room for, there are as many as fit.
+    """Everything up to where a first run could be written; the replicas are gone when it is left. In a `dry` run
+    nothing will be written, and where more replicas are asked for than there is room for, there are as many as fit.
     """
     settings, began = jobs[0], monotonic()
     runs = [run for job in jobs for run in prepare(procedure, job)]
     for out in {run.settings.out for run in runs}:
-        refuse_unwritable(out)
+        if not dry:
+            refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
     for line in describe(run.mismatch for run in runs):
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=5)  # 5: whoever called raysmooth.certify
+            warnings.warn(line, stacklevel=6)  # 6: whoever called raysmooth.certify
     with progress, connected(settings.address, settings.verbose) as cluster:
         settle = partial(
             settle_replicas,
@@ -140,7 +145,7 @@ def _opened(
         try:
             replicas, resources = settle(replicas=settings.replicas)
         except Refusal:
-            if not may_be_more:
+            if not dry:
                 raise
             replicas, resources = settle(replicas=None)
         with Pool(replicas, resources, progress.note) as pool:
@@ -152,7 +157,7 @@ def _opened(
 def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: float) -> None:
     """Draw what `ledgers` order until they want no more; `began` is when the command did, for the notes."""
     bars = [_add_bar(progress, ledger) for ledger in ledgers]
-    started, draws, first = monotonic(), 0, True
+    started, first = monotonic(), True
     for outcome in pool.draw(
         lambda: next((order for ledger in ledgers if (order := ledger.next_order()) is not None), None),
         lambda unit: ledgers[unit.run].wants(unit),
@@ -162,12 +167,12 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
         finished = ledger.finished
         if (shrunk := ledger.take(outcome)) is not None:
             progress.note(shrunk)
-        draws += unit.draws
         progress.advance(bars[ledger.index], ledger.finished - finished, ledger.drawn, ledger.expected_draws())
         if first and ledger.finished:
             first = False
             progress.note(f"first image finished {monotonic() - began:.1f} s after the start")
-    images, seconds = sum(ledger.finished for ledger in ledgers), monotonic() - started
+    images, draws = sum(ledger.finished for ledger in ledgers), sum(ledger.drawn for ledger in ledgers)
+    seconds = monotonic() - started
     rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
     progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
     for ledger in ledgers:

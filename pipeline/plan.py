@@ -31,11 +31,6 @@ class DrawPlan:
         """So many images that those roles fill a unit which ask for less than a unit's draws of each."""
         return max(max(1, self.capacity // draws) for draws in self.first.values() if draws)
 
-    @property
-    def units_per_image(self) -> float:
-        """Units of the first stage, on average."""
-        return sum(max(draws, self.block_size) / self.capacity for draws in self.first.values())
-
     def shards(self, image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
         for start in range(0, len(image_ids), self.shard_size):
             yield image_ids[start : start + self.shard_size]

@@ -92,7 +92,6 @@ class Pool:
         self._alone_since = self._told = monotonic()
         self._size = size
         self._members = [self._start() for _ in range(size)]
-        self.preparing = 0.0
 
     def wait_up(self) -> ReplicaIdentity:
         """The identity of the first replica that is up; the others must be of its kind."""
@@ -116,8 +115,8 @@ class Pool:
                     raise AssertionError("a replica that is asked holds no unit") from error
 
     def ask_all(self, question: str, *arguments: Any) -> list[Any]:
-        """The answers of all replicas that are up, asked at the same time."""
-        up = [member for member in self._members if member.identity is not None]
+        """The answers of all replicas that are prepared, asked at the same time."""
+        up = [member for member in self._members if member.ready]
         try:
             return ray.get([getattr(member.handle, question).remote(*arguments) for member in up])
         except RayTaskError as error:
@@ -134,9 +133,14 @@ class Pool:
             if member.identity is not None:
                 self._ask_to_prepare(member)
 
-    def wait_prepared(self, all_of_them: bool = False) -> None:
-        """Until one replica (or all) can draw."""
-        while not (all if all_of_them else any)(member.ready for member in self._members):
+    def wait_prepared(self, patience: float = 0.0) -> None:
+        """Until one replica can draw, and for `patience` seconds more until all can."""
+        until = None
+        while not all(member.ready for member in self._members):
+            if any(member.ready for member in self._members):
+                until = until or monotonic() + patience
+                if monotonic() >= until:
+                    return
             self._wait_for_answers()
 
     def draw(self, next_order: Callable[[], Order | None], wanted: Callable[[WorkUnit], bool]) -> Iterator[Outcome]:
@@ -283,7 +287,6 @@ class Pool:
             return
         if member.identity is not None:
             member.ready = True
-            self.preparing = max(self.preparing, answer)
             return
         self._identity = self._identity or answer
         if answer.kind == self._identity.kind:

@@ -73,8 +73,8 @@ class Run:
 
     @property
     def cells(self) -> int:
-        """Blocks of draws that surely have to be made."""
-        return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.first.values())
+        """Blocks of draws that may have to be made."""
+        return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.most.values())
 
     @cached_property
     def plan(self) -> DrawPlan:

@@ -175,3 +175,14 @@ def frozen() -> torch.nn.Module:
 class FiveClasses(Linear):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return super().forward(batch)[:, :5]
+
+
+class ByTheBatch(torch.nn.Module):
+    """Normalises by its batch even in eval mode: an image's label would depend on its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(1, track_running_stats=False)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.norm(batch).flatten(1)[:, :10]

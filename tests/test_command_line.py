@@ -78,6 +78,10 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
         ({"out": "/proc/nowhere"}, "--out /proc/nowhere: No such file or directory: write a folder"),
         ({"gpus-per-replica": "1.5"}, "--gpus-per-replica 1.5: write a whole number, or a fraction below 1"),
         ({"classifier": "base_classifiers:OneLogit", "classifier-weights": None}, "has one class: smoothing needs two"),
+        (
+            {"classifier": "base_classifiers:ByTheBatch", "classifier-weights": None},
+            "has a BatchNorm without running statistics",
+        ),
         ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "gives 1 answers for 2 images"),
         ({"config": "nowhere.yaml"}, "--config nowhere.yaml: No such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),

@@ -81,7 +81,7 @@ def test_cells_of_one_image_and_of_unequal_size_share_a_unit() -> None:
         np.testing.assert_array_equal(drawn.counts[place], expected)
 
 
-def test_every_forward_pass_has_the_same_shape_and_padding_is_not_counted() -> None:
+def test_forward_passes_have_few_shapes_and_padding_is_not_counted() -> None:
     shapes = []
 
     class Watching(base_classifiers.Linear):
@@ -90,6 +90,12 @@ def test_every_forward_pass_has_the_same_shape_and_padding_is_not_counted() -> N
             return super().forward(batch)
 
     drawn = drawn_by(unit_of(0, 1, 2, draws=35), pictures(3), denoised(Watching()), Gaussian(1.0), 50)
+    assert shapes == [(50, 1, 8, 8)] * 2 + [(7, 1, 8, 8)]  # an eighth of a batch holds the rest
+    assert drawn.counts.sum() == 105
+    shapes.clear()
+    compiled = denoised(Watching())
+    compiled.fixed_shape = True
+    drawn = drawn_by(unit_of(0, 1, 2, draws=35), pictures(3), compiled, Gaussian(1.0), 50)
     assert shapes == [(50, 1, 8, 8)] * 3
     assert drawn.counts.sum() == 105
 
@@ -106,13 +112,13 @@ def test_parts_of_a_batch_have_the_noise_of_the_whole(micro_batch: int) -> None:
 
     unit, images = unit_of(0, 1, 2, draws=37), pictures(3)
     whole = drawn_by(unit, images, denoised(Watching()), Gaussian(1.0), 50)
-    in_one = torch.cat(seen)[:111]
+    in_one = torch.cat(seen)[:111]  # in batches of 50, 50 and 13
     seen.clear()
     parted = drawn_by(unit, images, denoised(Watching()), Gaussian(1.0), 50, micro_batch=micro_batch)
-    assert {len(part) for part in seen} == {micro_batch}
+    assert {len(part) for part in seen} == {micro_batch, min(micro_batch, 13)}
     assert (whole.micro_batch, parted.micro_batch) == (50, micro_batch)
     per_batch = -(-50 // micro_batch)  # the last part of a batch is filled up with blank images
-    batches = [torch.cat(seen[start : start + per_batch])[:50] for start in range(0, len(seen), per_batch)]
+    batches = [torch.cat(seen[start : start + per_batch])[:50] for start in (0, per_batch, 2 * per_batch)]
     torch.testing.assert_close(torch.cat(batches)[:111], in_one, rtol=0, atol=0)
     np.testing.assert_array_equal(parted.counts, whole.counts)
 

@@ -325,3 +325,25 @@ def test_compiled_code_lies_in_a_folder_of_the_users_own(monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert cache_folder().stat().st_mode & 0o777 == 0o700
+
+
+class UsedTwice(nn.Module):
+    """Its convolution's weights are used once more, behind the back of a trace that looks at modules alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4 * 36, 10)
+        self.norm.running_mean += 0.3
+        self.norm.running_var *= 4.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        again = nn.functional.conv2d(x, self.conv.weight, self.conv.bias)
+        return self.last((self.norm(self.conv(x)) + again).flatten(1))
+
+
+def test_a_module_that_folding_would_change_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = DenoisedClassifier(None, nn.Identity(), UsedTwice().eval())
+    batch = torch.randn(64, 1, 8, 8)
+    fast = fast_network(model, ComputePath("float32", False, 64), torch.device("cpu"))
+    assert fast(batch).tolist() == model(batch).tolist()

@@ -27,7 +27,7 @@ def test_fixed_sampling_is_known_to_the_draw_and_nothing_is_written(tmp_path: Pa
     assert large.draws == small.draws
     assert small.seconds() == pytest.approx(small.draws / small.draws_per_second)
     assert small.seconds(10 * small.replicas) == pytest.approx(small.seconds() / 10)
-    assert not list((tmp_path / "out").rglob("*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_finished_costs_nothing(tmp_path: Path) -> None:
