@@ -48,12 +48,13 @@ class Replica:
     def __init__(self, device: str, threads: int) -> None:
         # The thread count splits reductions, and so belongs to the run like the device.
         torch.set_num_threads(threads)
-        # cuBLAS reads this when it starts; without it its results may differ from call to call.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
-        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to type checkers
         self._device = torch.device(device)
+        if self._device.type == "cuda":  # what torch computes on a CPU is deterministic; asking for it takes a second
+            # cuBLAS reads this when it starts; without it its results may differ from call to call.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
+            setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to mypy
         self._samplings: list[Sampling] = []
         self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
         self._micro_batches: dict[int, int] = {}
