@@ -14,6 +14,7 @@ from actors.base_classifier import BaseClassifier, BaseClassifierSpec, load_base
 from actors.compute_path import ComputePath, settle_backend
 from actors.draws import draw
 from actors.fast_network import fast_network
+from actors.host_memory import keep_memory
 from actors.noise import NoiseFamily
 from actors.probe import Asked, Choice, choose_path, measure
 from actors.refusal import Refusal
@@ -55,6 +56,8 @@ class Replica:
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
             setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to mypy
+        else:
+            keep_memory()
         self._samplings: list[Sampling] = []
         self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
         self._micro_batches: dict[int, int] = {}

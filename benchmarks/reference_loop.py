@@ -22,6 +22,7 @@ from torch import nn
 from actors.base_classifier import BaseClassifierSpec, load_base_classifier
 from actors.compute_path import ComputePath, settle_backend
 from actors.fast_network import FastNetwork, fast_network
+from actors.host_memory import keep_memory
 from actors.probe import Asked, choose_path
 
 ALPHA = 0.001
@@ -185,6 +186,7 @@ _networks: dict[tuple[BaseClassifierSpec, ComputePath], FastNetwork] = {}
 
 def _settle(places: Any, barrier: Any) -> None:
     torch.set_num_threads(1)
+    keep_memory()
     _here.update(device=torch.device(places.get()), barrier=barrier)
 
 
