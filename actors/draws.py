@@ -38,7 +38,7 @@ def draw(
     channels, height, width = images[unit.cells[0].image_id].shape
     # Memory order (B, H, W, C): the (B, C, H, W) view is channels last, and noise is written straight into it.
     rows = -(-batch_size // micro_batch) * micro_batch
-    buffer = torch.zeros(rows, height, width, channels, device=device)
+    buffer = torch.empty(rows, height, width, channels, device=device)
     batch = buffer.permute(0, 3, 1, 2)
     sizes = [batch_size] if getattr(classify, "fixed_shape", False) else [-(-batch_size // part) for part in _PARTS]
     streams = [open_stream(device, seed, unit.role, cell.image_id, cell.block) for cell in unit.cells]
