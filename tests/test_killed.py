@@ -89,11 +89,11 @@ def replica_pids() -> set[int]:
     return {process.pid for process in named if (process.info["cmdline"] or [""])[0].startswith("ray::Replica")}
 
 
-def name_of(pid: int) -> str:
+def environment_of(process: psutil.Process) -> dict[str, str]:
     try:
-        return " ".join(psutil.Process(pid).cmdline())
+        return process.environ()
     except psutil.Error:
-        return ""
+        return {}
 
 
 def test_sigkill_of_the_driver_then_the_same_command(
@@ -179,12 +179,12 @@ def test_sigterm_leaves_what_was_finished(tmp_path: Path, ray_cluster: dict[str,
 
 def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    before = set(psutil.pids())
+    environment["BEGOTTEN_BY"] = str(tmp_path)
     process = start(tmp_path, environment, "--address", "local", "--max", "10", seconds=0.0)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert rows_on_disk(tmp_path) == 10
-    assert not [pid for pid in psutil.pids() if pid not in before and "ray" in name_of(pid)]
+    assert not [p.pid for p in psutil.process_iter() if environment_of(p).get("BEGOTTEN_BY") == str(tmp_path)]
 
 
 def test_more_replicas_than_fit_are_refused_where_nobody_adds_nodes(tmp_path: Path) -> None:
