@@ -11,6 +11,10 @@ from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.sampling_rule import Need
 
 
+MOST_BATCHES = 32
+"""Of a unit that is made of blocks smaller than itself."""
+
+
 @dataclass(frozen=True)
 class DrawPlan:
     """`first`: the first stage of a run's sampling rule, which is drawn for every image; `block_size`: the most draws
@@ -23,8 +27,10 @@ class DrawPlan:
 
     @property
     def capacity(self) -> int:
-        """The most draws of a unit."""
-        return max(self.block_size, self.batch_size)
+        """The most draws that are gathered into a unit: a block, unless that is many batches. A network so slow that
+        its batches are small takes long for each draw, and what little there is should be shared by all replicas.
+        """
+        return max(self.batch_size, min(self.block_size, MOST_BATCHES * self.batch_size))
 
     @property
     def shard_size(self) -> int:

@@ -28,7 +28,7 @@ from pipeline.sampling_rule import SamplingRule
 from pipeline.settings import SamplingSettings
 from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
-SCHEME = 2
+SCHEME = 3
 """Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
 
 

@@ -62,3 +62,11 @@ def test_what_does_not_fill_a_block_is_drawn_together() -> None:
 def test_later_stages_go_on_where_an_image_stopped() -> None:
     plan = DrawPlan({Role.SELECTION: 100}, 1000, 250)
     assert plan.cells(7, 2300, block=3) == [Cell(7, 3, 1000), Cell(7, 4, 1000), Cell(7, 5, 300)]
+
+
+def test_little_work_for_a_slow_network_is_shared_by_replicas() -> None:
+    """A network that computes two images at a time: 32 such batches at most are gathered into a unit."""
+    plan = DrawPlan({Role.SELECTION: 20, Role.ESTIMATION: 80}, 1000, 2)
+    (shard,) = plan.shards([0, 1, 2])
+    units = list(plan.first_units(0, shard))
+    assert [[cell.draws for cell in unit.cells] for unit in units] == [[20, 20, 20], [80], [80], [80]]
