@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.sampling_rule import Need
 
-
 MOST_BATCHES = 32
 """Of a unit that is made of blocks smaller than itself."""
 

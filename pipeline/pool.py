@@ -210,7 +210,9 @@ class Pool:
         for member, suspect in zip((m for m in draining if not m.hand), suspects, strict=False):
             self._again.remove(suspect)
             self._send(member, [suspect])
-        for held in range(WINDOW):  # round by round, so that the last units of a run are shared among all
+        # Of little work something is left for those that are still loading.
+        window = WINDOW if all(member.ready for member in self._members) else WINDOW - 1
+        for held in range(window):  # round by round, so that the last units of a run are shared among all
             for member in filled:
                 if len(member.hand) <= held:
                     call = self._next_call(next_order)

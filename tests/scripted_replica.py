@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,3 +41,20 @@ class ScriptedReplica:
                 counts[place, int(pixel)] = cell.draws
             drawn.append(UnitCounts(counts, np.zeros(len(unit.cells), np.int64), 0.001, len(units)))
         return Drawn(drawn)
+
+
+class LateReplica(ScriptedReplica):
+    """Ready at once, or a second after another that found the folder, which it is prepared with, empty; each unit
+    takes longer than that. `micro_batch` of its answers is its process.
+    """
+
+    def prepare(self, samplings: Sequence[object], shapes: Sequence[tuple[int, ...]]) -> float:
+        try:
+            os.mkdir(os.path.join(str(samplings[0]), "first"))
+        except FileExistsError:
+            time.sleep(1.0)
+        return 0.0
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
+        time.sleep(1.5 * len(units))
+        return Drawn([replace(drawn, micro_batch=os.getpid()) for drawn in super().draw(units, keys, *images).counts])

@@ -2,12 +2,13 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import ray
-from scripted_replica import KILLS, RAISES, ScriptedReplica
+from scripted_replica import KILLS, RAISES, LateReplica, ScriptedReplica
 
 from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.cluster import ReplicaResources
@@ -102,3 +103,14 @@ def test_a_unit_that_kills_in_the_middle_of_a_call_is_found() -> None:
     outcomes, _ = outcomes_of(orders, replicas=2)
     assert str(outcomes[11].failure).startswith("the replica died 3 times drawing this alone")
     assert [labels(outcome) for outcome in outcomes if outcome.drawn] == [[n % 10] for n in range(20) if n != 11]
+
+
+def test_of_little_work_something_is_left_for_a_replica_that_is_still_loading(tmp_path: Path) -> None:
+    orders = deque(order_of({1: picture(1)}, block) for block in range(3))
+    with Pool(2, ReplicaResources(1, 0), lambda note: None, LateReplica) as pool:
+        pool.wait_up()
+        pool.prepare([str(tmp_path)], [])  # type: ignore[list-item]
+        pool.wait_prepared()
+        outcomes = list(pool.draw(lambda: orders.popleft() if orders else None, lambda unit: True))
+    processes = Counter(outcome.drawn.micro_batch for outcome in outcomes if outcome.drawn is not None)
+    assert sorted(processes.values()) == [1, 2]
