@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
 from actors.work_unit import Drawn, UnitCounts, WorkUnit
 
@@ -24,7 +25,7 @@ class ScriptedReplica:
     def identity(self) -> ReplicaIdentity:
         return ReplicaIdentity("scripted", "0", "0", "here", os.getpid())
 
-    def prepare(self, samplings: Sequence[object], shapes: Sequence[tuple[int, ...]]) -> float:
+    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
         return 0.0
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
@@ -44,13 +45,13 @@ class ScriptedReplica:
 
 
 class LateReplica(ScriptedReplica):
-    """Ready at once, or a second after another that found the folder, which it is prepared with, empty; each unit
-    takes longer than that. `micro_batch` of its answers is its process.
+    """Ready at once, or a second after another that found the folder empty which its classifier names; each unit takes
+    longer than that. `micro_batch` of its answers is its process.
     """
 
-    def prepare(self, samplings: Sequence[object], shapes: Sequence[tuple[int, ...]]) -> float:
+    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
         try:
-            os.mkdir(os.path.join(str(samplings[0]), "first"))
+            os.mkdir(os.path.join(samplings[0].base.classifier, "first"))
         except FileExistsError:
             time.sleep(1.0)
         return 0.0

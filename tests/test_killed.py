@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -89,11 +90,14 @@ def replica_pids() -> set[int]:
     return {process.pid for process in named if (process.info["cmdline"] or [""])[0].startswith("ray::Replica")}
 
 
-def environment_of(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except psutil.Error:
-        return {}
+def begotten_by(path: Path) -> list[int]:
+    """The processes that have inherited this mark."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("BEGOTTEN_BY") == str(path):
+                found.append(process.pid)
+    return found
 
 
 def test_sigkill_of_the_driver_then_the_same_command(
@@ -181,10 +185,14 @@ def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["BEGOTTEN_BY"] = str(tmp_path)
     process = start(tmp_path, environment, "--address", "local", "--max", "10", seconds=0.0)
+    deadline = time.monotonic() + 60
+    while len(begotten_by(tmp_path)) < 4:  # the command, Ray's head, raylet and a replica, at the least
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert rows_on_disk(tmp_path) == 10
-    assert not [p.pid for p in psutil.process_iter() if environment_of(p).get("BEGOTTEN_BY") == str(tmp_path)]
+    assert not begotten_by(tmp_path)
 
 
 def test_more_replicas_than_fit_are_refused_where_nobody_adds_nodes(tmp_path: Path) -> None:

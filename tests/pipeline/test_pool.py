@@ -10,6 +10,10 @@ import pytest
 import ray
 from scripted_replica import KILLS, RAISES, LateReplica, ScriptedReplica
 
+from actors.base_classifier import BaseClassifierSpec
+from actors.compute_path import ComputePath
+from actors.noise import Gaussian
+from actors.replica import Sampling
 from actors.work_unit import Cell, Role, WorkUnit
 from pipeline.cluster import ReplicaResources
 from pipeline.orders import Order, Outcome
@@ -109,7 +113,9 @@ def test_of_little_work_something_is_left_for_a_replica_that_is_still_loading(tm
     orders = deque(order_of({1: picture(1)}, block) for block in range(3))
     with Pool(2, ReplicaResources(1, 0), lambda note: None, LateReplica) as pool:
         pool.wait_up()
-        pool.prepare([str(tmp_path)], [])  # type: ignore[list-item]
+        # The folder goes by the only way there is to a replica: as the name of a classifier.
+        base = BaseClassifierSpec(str(tmp_path))
+        pool.prepare([Sampling(base, ComputePath("float32", False, 5), Gaussian(1.0), seed=0)], [])
         pool.wait_prepared()
         outcomes = list(pool.draw(lambda: orders.popleft() if orders else None, lambda unit: True))
     processes = Counter(outcome.drawn.micro_batch for outcome in outcomes if outcome.drawn is not None)
