@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 import pandas as pd
 import typer
 from pydantic import BaseModel
-from rich import box, filesize
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +18,7 @@ from rich.text import Text
 from actors.refusal import Refusal
 from pipeline.driver import carry_out
 from pipeline.driver import estimate as estimate_job
-from pipeline.estimate import Estimate
+from pipeline.estimate_table import print_estimates
 from pipeline.metrics import labelled, percent
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
@@ -186,7 +186,7 @@ def certify_command(
     The same command again continues where it was stopped.
     """
     if dry_run:
-        _print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas)
+        print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
     rows = carry_out(PROCEDURES["certify"], [settings])
     _print_summary(rows)
@@ -306,45 +306,6 @@ def _print_summary(rows: pd.DataFrame) -> None:
     notes.print()
     FORMATS["text"](summarize(rows), Console())
     print()
-
-
-def _print_estimates(estimates: list[Estimate], asked: int | None) -> None:
-    """A column a run; times on the replicas that are here and, where others were asked for, on so many."""
-    here = max(one.replicas for one in estimates)
-    rows = [
-        ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
-        ("images to do", [f"{one.images:,}" for one in estimates]),
-        ("draws", [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
-        ("draws at most", [f"{one.most_draws:,}" for one in estimates]),
-        (f"draws/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
-    ]
-    for number in dict.fromkeys([here, asked or here]):
-        rows.append((f"time, {_replicas(number)}", [_duration(one.seconds(number)) for one in estimates]))
-    rows.append(("disk", [filesize.decimal(int(one.disk_bytes)) for one in estimates]))
-    table = Table("", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for one in estimates:
-        table.add_column(f"sigma {one.run.noise.scale:g}", justify="right", no_wrap=True)
-    for name, cells in rows:
-        table.add_row(name, *cells)
-    Console().print(table)
-    if len(estimates) > 1:
-        print(f"in all {_duration(sum(one.seconds() for one in estimates))}")
-    for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
-        judged = f"as {sampled} images of the run needed, drawn to see when they stop" if sampled else "by experience"
-        notes.print(f"~: {judged}")
-    notes.print("start-up, and the reading of images, come on top; nothing was written")
-
-
-def _replicas(number: int) -> str:
-    return f"{number} replica{'s' * (number > 1)}"
-
-
-def _duration(seconds: float) -> str:
-    """'41 s', '12 min', '3.4 h' or '2.1 days'."""
-    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _print_errors(rows: pd.DataFrame, where: Path) -> None:

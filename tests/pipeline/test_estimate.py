@@ -1,14 +1,17 @@
 """What a job will cost, told before it is begun."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from test_certify import DIGITS, run
 
 from pipeline.driver import estimate
 from pipeline.estimate import Estimate
+from pipeline.estimate_table import print_estimates
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import checked
 
@@ -54,3 +57,20 @@ def test_disk_is_of_the_right_size(tmp_path: Path) -> None:
     assert isinstance(rows, pd.DataFrame)
     on_disk = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
     assert on_disk / 3 < guess.disk_bytes < 3 * on_disk
+
+
+def test_what_a_dry_run_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs with 400 and 40 s of work, on the 2 replicas that are here and on 16 like these, by hand."""
+    (one,) = estimated(tmp_path / "out")
+    judged = Estimate(one.run, 20, 1_000_000.0, 2_000_000, 32, 400.0, 2)
+    known = Estimate(one.run, 20, 2_000_000.0, 2_000_000, None, 40.0, 2)
+    print_estimates([judged, known], 16, Console(stderr=True, width=100))
+    printed, notes = capsys.readouterr()
+    rows = {line[:20].strip(): re.split(" {2,}", line[20:].strip()) for line in printed.splitlines()}
+    assert rows["images to do"] == ["20", "20"]
+    assert rows["draws"] == ["~1,000,000", "2,000,000"]
+    assert rows["draws/s, 2 replicas"] == ["5,000", "100,000"]
+    assert rows["time, 2 replicas"] == ["3.3 min", "20 s"]
+    assert rows["time, 16 replicas"] == ["25 s", "2 s"]
+    assert printed.splitlines()[-1] == "in all 3.7 min"
+    assert "~: as 32 images of the run needed" in notes
