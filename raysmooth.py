@@ -28,6 +28,10 @@ from tune import train as training
 from tune.catalogue import CATALOGUE
 from tune.demo import DemoSettings, run_demo
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.sweep import SweepResult, run_sweep
+from tune.sweep_report import command_lines, how_chosen, named_after_trials, trial_table, write_sweep_report
+from tune.sweep_report import printed as printed_trials
+from tune.sweep_settings import SweepSettings
 
 __all__ = [
     "Refusal",
@@ -37,6 +41,7 @@ __all__ = [
     "predict",
     "read_certificates",
     "summarize",
+    "sweep",
     "train_classifier",
     "train_denoiser",
 ]
@@ -110,6 +115,13 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
     return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
+
+
+def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> SweepResult:
+    """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
+    Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
+    """
+    return run_sweep(checked(SweepSettings, settings, config), progress)
 
 
 def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
@@ -235,6 +247,54 @@ def train_denoiser_command(settings: TrainDenoiserSettings) -> None:
     --out mse.safetensors`
     """
     training.train_denoiser(settings)
+
+
+@app.command("sweep")
+def sweep_command(
+    experiment: Annotated[str, typer.Argument(help="YAML file of the sweep.")],
+    out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Stop all trials after so long.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and Ray Tune print.")] = False,
+) -> None:
+    """Train many: over optimizers, learning rates, objectives, architectures or surrogates, by Ray Tune.
+
+    The winner is chosen by certificates of a few held-out training images, and certified on the test images.
+
+    **Example**
+
+    `raysmooth sweep experiments/digits-sweep.yaml`
+
+    The same command again continues where it was stopped.
+    """
+    given = {"out": out, "address": address, "hours": hours, "verbose": verbose or None}
+    settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)
+    result = run_sweep(settings)
+    folder = Path(settings.out)
+    files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    trials = printed_trials(trial_table(result.trials, settings))
+    for name in trials.columns:
+        table.add_column(str(name), overflow="fold")
+    for cells in trials.itertuples(index=False):
+        table.add_row(*map(Text, cells))
+    notes.print()
+    Console().print(table)
+    if result.winner is not None:
+        print()
+        print(how_chosen(settings, result.winner, len(trials)))
+        print(f"weights: {result.winner.weights}")
+        print("to train it again:")
+        for line in command_lines(settings, result.winner):
+            print(f"  {line}")
+    if result.certificates is not None:
+        _print_summary(named_after_trials(result.certificates, result.trials, settings))
+    notes.print(f"trials: {folder / 'trials'}  (pandas.read_parquet); written: {', '.join(map(str, files))}")
+    failed = result.trials.loc[result.trials["status"] == "failed", "trial_id"].nunique()
+    if failed:
+        notes.print(f"{failed} of {len(trials)} trials failed; the same command tries them again")
+    if failed == len(trials):
+        raise typer.Exit(1)
 
 
 @app.command("report")

@@ -99,8 +99,13 @@ def fingerprint(module: torch.nn.Module) -> str:
 
     The same weights have the same fingerprint on any device, in any memory format, from any kind of file.
     """
+    return fingerprint_of(module.state_dict())
+
+
+def fingerprint_of(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """The fingerprint of a module with this state."""
     digest = hashlib.sha256()
-    for key, tensor in sorted(module.state_dict().items()):
+    for key, tensor in sorted(state_dict.items()):
         digest.update(f"{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         # Bytes by way of a view: numpy has no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -76,6 +76,14 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
         ray.shutdown()
 
 
+def will_be_local(address: str | None) -> bool:
+    """Whether `connected` would start a Ray of its own."""
+    if ray.is_initialized():
+        return False
+    named = address or os.environ.get("RAY_ADDRESS")
+    return named == "local" or (named is None and _this_machines_cluster() is None)
+
+
 def _this_machines_cluster() -> str | None:
     """The cluster that `ray start` has joined this machine to, if it is still there (ray.init's own convention)."""
     note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"

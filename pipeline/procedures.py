@@ -41,6 +41,7 @@ class Procedure:
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
+            *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
             *((name, pa.string()) for name in ("noise", "norm")),
             ("sigma", pa.float64()),
             ("sampling", pa.string()),

@@ -29,7 +29,13 @@ from pipeline.settings import SamplingSettings
 from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
 SCHEME = 3
+<<<<<<< HEAD
 """Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
+=======
+"""Version of how draws are made and told: to be raised whenever the same settings would give other noise, batches or
+counts, or rows other columns.
+"""
+>>>>>>> a8520f6 (Sweeps: settings, trials, report (in the making))
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class Run:
             "classifier": self.base.classifier,
             "denoiser": self.base.denoiser,
             "objective": self.objective,
+            "classifier_fingerprint": self.base.classifier_fingerprint,
+            "denoiser_fingerprint": self.base.denoiser_fingerprint,
             "noise": self.noise.name,
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
@@ -119,9 +127,7 @@ class Run:
             "procedure": self.procedure.name,
             **{name: value for name, value in self.facts.items() if name != "objective"},
             "data_fingerprint": self.data_fingerprint,
-            "classifier_fingerprint": self.base.classifier_fingerprint,
             "preprocess": self.base.preprocess,
-            "denoiser_fingerprint": self.base.denoiser_fingerprint,
             "seed": self.settings.seed,
             "block_size": self.settings.block_size,
             "device": replica.device,

@@ -186,3 +186,23 @@ class ByTheBatch(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return self.norm(batch).flatten(1)[:, :10]
+
+
+def digits_cnn_that_dies(once: str) -> torch.nn.Module:
+    """digits_cnn, which kills its process in its 25th training step and leaves the file `once`; not if that is there,
+    or "never".
+    """
+    from actors.networks.digits import digits_cnn
+
+    network = digits_cnn()
+    steps = 0
+
+    def die(module: torch.nn.Module, _: object) -> None:
+        nonlocal steps
+        steps += module.training
+        if steps == 25 and once != "never" and not Path(once).exists():
+            Path(once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    network.register_forward_pre_hook(die)
+    return network

@@ -74,11 +74,14 @@ def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:
 
 
 def readable(metrics: Mapping[str, float]) -> str:
-    """Accuracies in percent, PSNR in dB."""
-    return ", ".join(
-        f"{name.replace('_', ' ')} {f'{value:.1%}' if name.endswith('accuracy') else f'{value:.2f} dB'}"
-        for name, value in metrics.items()
-    )
+    """Accuracies in percent, PSNR in dB, whatever else as a number."""
+
+    def shown(name: str, value: float) -> str:
+        if name.endswith("accuracy"):
+            return f"{value:.1%}"
+        return f"{value:.2f} dB" if name == "psnr" else f"{value:.4g}"
+
+    return ", ".join(f"{name.replace('_', ' ')} {shown(name, value)}" for name, value in metrics.items())
 
 
 def _canonical(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.distributed import all_gather_object, barrier
@@ -42,11 +42,29 @@ class Assignment:
     warnings: tuple[str, ...] = ()
 
 
-def carry_out(settings: TrainingJobSettings, assignment: Assignment, share: Share, show: bool) -> None:
+class Observer(Protocol):
+    """Somebody who looks at each epoch of a training; the first worker asks it, with the network in eval mode."""
+
+    def measure(self, epoch: int) -> dict[str, float]:
+        """More metrics of the epoch, from 1."""
+        ...
+
+    def written(self, row: Row, folder: Path) -> None:
+        """The epoch's metrics are written down, and `folder` is what training can go on from."""
+        ...
+
+
+def carry_out(
+    settings: TrainingJobSettings,
+    assignment: Assignment,
+    share: Share,
+    show: bool,
+    observer: Observer | None = None,
+) -> None:
     """Train to `settings.out`, or go on where the same training was stopped, or find it done.
 
-    With `show`, progress goes to stderr. Raises Refusal where another training's weights are, for a loss that is not
-    finite, and for workers that do not see the same training.
+    With `show`, progress goes to stderr. Raises Refusal where another training's
+    weights are, for a loss that is not finite, and for workers that do not see the same training.
     """
     common = common_card(settings, assignment.data, assignment.recipe, assignment.network.precision, assignment.best_by)
     card = {**common, **assignment.card}
@@ -60,7 +78,7 @@ def carry_out(settings: TrainingJobSettings, assignment: Assignment, share: Shar
         if share.workers > 1:
             _refuse_disagreement(folder, finished, saved, share)
         if not finished:
-            _epochs(settings, assignment, share, folder, card, saved, show)
+            _epochs(settings, assignment, share, folder, card, saved, show, observer)
         if share.first:
             folder.finish(settings.keep)
     finally:
@@ -89,6 +107,7 @@ def _epochs(
     told: Mapping[str, Any],
     saved: Saved | None,
     show: bool,
+    observer: Observer | None,
 ) -> None:
     """Train what is left; the first worker writes it down."""
     recipe, network = assignment.recipe.recipe, assignment.network
@@ -111,10 +130,12 @@ def _epochs(
             result = trainer.train_epoch(progress)
             if share.first:
                 network.eval()
-                metrics = assignment.measure()
+                metrics = assignment.measure() | (observer.measure(result.epoch) if observer is not None else {})
                 best = all(metrics[assignment.best_by] > row[assignment.best_by] for row in rows)
                 rows.append({**asdict(result), **metrics})
                 run = circumstances(network, share.workers)
                 card = {**told, "epochs_done": result.epoch, "metrics": metrics, "run": run}
                 folder.keep(assignment.weights, card, trainer.state(), rows, best)
+                if observer is not None:
+                    observer.written(rows[-1], folder.path)
     network.eval()

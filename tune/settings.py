@@ -134,5 +134,6 @@ class TrainDenoiserSettings(TrainingJobSettings):
     surrogates: Annotated[list[str], BeforeValidator(_files)] = Field(
         [],
         description="Black-box access: weights of other classifiers to train through in the classifier's place, one a "
-        "minibatch in turn, as FILE,FILE; where a file does not tell its architecture, ARCHITECTURE@FILE.",
+        "minibatch in turn, as FILE,FILE; where a file does not tell its architecture, ARCHITECTURE@FILE. Or the "
+        "folder of a sweep that trained classifiers, FOLDER, or FOLDER:K for its first K.",
     )

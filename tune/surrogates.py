@@ -4,6 +4,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
@@ -13,10 +14,12 @@ from actors.classifiers import CLASSIFIERS
 from actors.denoisers import DENOISERS
 from actors.refusal import Refusal
 from actors.weights import fingerprint, read_weights
+from tune.ensemble import members
 
 
 def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
-    """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, frozen and in eval mode.
+    """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, or all of an ensemble, FOLDER; frozen
+    and in eval mode.
 
     Raises Refusal for a file that does not tell its architecture, for two with the same weights, and for the very
     classifier that is to be protected, under whatever name: black-box access has no gradients of it.
@@ -25,7 +28,7 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
     seen: dict[str, str] = {}
     if protected is not None:
         seen[_tensors(protected)] = ""
-    for text in written:
+    for text in chain.from_iterable(members(text) or [text] for text in written):
         architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
         spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
         surrogate = load_base_classifier(spec, device)

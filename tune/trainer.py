@@ -130,13 +130,16 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned in a training with the same recipe."""
+        """Go on from what `state` returned in a training with the same recipe, or one whose numbers differ."""
         self.epochs_done = state["epochs_done"]
         self.steps_done = state["steps_done"]
         self.network.network.load_state_dict(state["network"])
         number, _ = self.recipe.phase_of(self.epochs_done - 1)
         self._optimizer = self._fresh_optimizer(number)
+        told = [{key: value for key, value in g.items() if key != "params"} for g in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self._optimizer.param_groups, told, strict=True):
+            group.update(own)  # moments are the state's, weight decay and momentum the recipe's
 
     def train_epoch(self, progress: EpochProgress) -> EpochResult:
         """Train on every image once. Raises Refusal, naming the step and the learning rate, as soon as the loss is not

@@ -17,7 +17,16 @@ from tune.memory_images import MemoryImages
 from tune.settings import TrainingDataSettings
 from tune.training_images import NO_LABEL, Images, Source, Step
 
-__all__ = ["HOLD_OUT", "MOST_HELD_OUT", "NO_LABEL", "Images", "Step", "TrainingData", "read_training_data"]
+__all__ = [
+    "HOLD_OUT",
+    "MOST_HELD_OUT",
+    "NO_LABEL",
+    "Images",
+    "Step",
+    "TrainingData",
+    "held_out_ids",
+    "read_training_data",
+]
 
 HOLD_OUT = 10
 """Every tenth image of the training split is held out. By position, so that a classifier and the denoisers in
@@ -98,6 +107,12 @@ def _places(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     places = torch.arange(count)
     held_out = places % apart == apart - 1
     return places[~held_out], places[held_out]
+
+
+def held_out_ids(ids: Sequence[int]) -> Sequence[int]:
+    """Those of a training's image ids that it holds out."""
+    _, held_out = _places(len(ids))
+    return [ids[int(place)] for place in held_out]
 
 
 def _labels(dataset: Dataset, ids: Sequence[int]) -> torch.Tensor:

@@ -7,6 +7,8 @@ from typing import TypeAlias
 import torch
 
 from tune.noise import TrainingNoise
+from tune.precision import InPrecision
+from tune.trainer import Loss
 from tune.training_data import NO_LABEL, Images
 
 Classify: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
@@ -57,6 +59,20 @@ def judge_denoiser(
             judged += len(labels)
     metrics = {"psnr": 10 * log10(numbers / error) if error else float("inf")}
     return metrics | ({"denoised_accuracy": hits / judged} if labelled else {})
+
+
+def held_out_loss(network: InPrecision, loss: Loss, images: Images, noise: TrainingNoise, epochs: int) -> float:
+    """The mean of a training's loss over held-out images, once each, in eval mode; the noise is the same at every call,
+    and whatever grows with the `epochs` of the training is full-grown, so that epochs can be compared.
+
+    Gradients flow where the loss needs them itself, as adversarial ones do; the network's parameters get none.
+    """
+    total = 0.0
+    network.eval()
+    for number, (batch, labels) in enumerate(images.in_order(BATCH)):
+        noise.begin(SEED + number, len(batch), slice(0, len(batch)))
+        total += float(loss(network, batch, labels, noise, epochs, number).detach()) * len(batch)
+    return total / len(images)
 
 
 def _noisy(images: Images, noise: TrainingNoise) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:

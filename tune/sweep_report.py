@@ -1,0 +1,201 @@
+"""A sweep's report: a table of its trials, their metric over the epochs, and how to train the winner again."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from pipeline.curves import draw_curves
+from pipeline.metrics import floored
+from tune.sweep_settings import SweepSettings
+from tune.trials import Winner
+
+_MOST_LABELS = 12
+"""Lines of a figure that have a name in its legend."""
+
+
+def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
+    """A row a trial, the best first: what differs, how far it came, the metric at its last judgement."""
+    metric = sweep.chosen_metric
+    last = rows[rows["last"]].copy()
+    columns = _varying(last, sweep)
+    if metric is not None:
+        column = metric.row.column[sweep.train]
+        if column not in last:
+            last[column] = np.nan
+        last = last.sort_values(column, ascending=metric.row.mode == "min", kind="stable", na_position="last")
+    table = last[["trial_id", "status", *columns]].copy()
+    epoch = last["epoch"] if "epoch" in last else pd.Series(0, last.index)
+    table["epochs"] = [
+        f"{0 if pd.isna(done) else int(done)}/{'?' if pd.isna(of) else int(of)}"
+        for done, of in zip(epoch, last["epochs"], strict=True)
+    ]
+    if metric is not None:
+        table[str(metric)] = last[column]
+    if last["error"].notna().any():
+        table["error"] = last["error"].fillna("").str.slice(0, 60)
+    return table.reset_index(drop=True)
+
+
+def printed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table's numbers as text, none of them rounded up."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, float):
+            return "" if np.isnan(value) else (floored(value, 4) if abs(value) >= 1e-3 or value == 0 else f"{value:g}")
+        return "" if value is None else str(value)
+
+    return table.map(shown)
+
+
+def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> Figure | None:
+    """The metric over the epochs, a line a trial, the winner's above the others; None where no metric was named, or no
+    trial was judged.
+    """
+    metric = sweep.chosen_metric
+    column = None if metric is None else metric.row.column[sweep.train]
+    if column is None or column not in rows or rows[column].notna().sum() == 0:
+        return None
+    judged = rows[rows[column].notna()]
+    differing = _varying(rows, sweep)
+    figure = Figure(figsize=(1000 / 150, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    trials = list(dict.fromkeys(judged["trial_id"]))
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(trials)))
+    for trial_id, colour in zip(trials, colours, strict=True):
+        own = judged[judged["trial_id"] == trial_id]
+        best = winner is not None and trial_id == winner.trial_id
+        first = own.iloc[0]
+        label = _words(first, differing) or str(trial_id)
+        shown = best or len(trials) <= _MOST_LABELS
+        axes.plot(
+            own["epoch"],
+            own[column],
+            color="#D55E00" if best else colour,
+            linewidth=2.4 if best else 1.2,
+            zorder=3 if best else 2,
+            marker="o" if len(own) < 15 else None,
+            markersize=3.5,
+            label=(f"{label} (best)" if best else label) if shown else None,
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(str(metric).replace("_", " ").replace(":radius=", " at radius "))
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(_caption(rows, sweep), x=0.02, ha="left", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2 if len(trials) > 3 else 1, fontsize=8, frameon=False)
+    return figure
+
+
+def _caption(rows: pd.DataFrame, sweep: SweepSettings) -> str:
+    metric, validation = sweep.chosen_metric, sweep.validation
+    trials = rows["trial_id"].nunique()
+    said = f"{trials} trials on {sweep.settings.get('dataset', '')}"
+    if metric is not None and metric.row.certifies:
+        said += (
+            f": {validation.images} held-out training images, n0={validation.n0}, n={validation.n}, "
+            f"alpha={validation.alpha:g}"
+        )
+    return said
+
+
+def how_chosen(sweep: SweepSettings, winner: Winner, trials: int) -> str:
+    """One line: by what the winner won."""
+    metric, validation = sweep.chosen_metric, sweep.validation
+    assert metric is not None
+    judged = (
+        f"certificates of {validation.images} held-out training images (n0={validation.n0}, n={validation.n}, "
+        f"alpha={validation.alpha:g})"
+        if metric.row.certifies
+        else "held-out training images"
+    )
+    return f"best of {trials} trials by {metric}, {floored(winner.value, 4)} after epoch {winner.epoch}, on {judged}"
+
+
+def command_lines(sweep: SweepSettings, winner: Winner, out: str = "best.safetensors") -> list[str]:
+    """The commands that train the winner again, ready to paste."""
+    values = {**sweep.values(winner.drawn), "threads": sweep.cpus_per_trial}
+    lines = []
+    if sweep.warm_start is not None:
+        shared = ("denoiser", "sigma", "noise", "dataset", "data_root", "split", "resize", "crop", "skip", "max")
+        first = {name: values[name] for name in shared if name in values}
+        first |= {name: value for name, value in sweep.warm_start.model_dump().items() if value is not None}
+        begin = f"{sweep.warm_start.objective}.safetensors"
+        lines.append(_command(sweep.train, {**first, "threads": sweep.cpus_per_trial, "out": begin}))
+        values["init_weights"] = begin
+    lines.append(_command(sweep.train, {**values, "out": out}))
+    return lines
+
+
+def _command(what: str, values: dict[str, Any]) -> str:
+    parts = [f"raysmooth train {what}"]
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(flag if value is True else f"{flag} {shlex.quote(text)}")
+    return " ".join(parts)
+
+
+def named_after_trials(certificates: pd.DataFrame, rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
+    """Certificates of several trials, whose objectives say what differed between these: a table and a legend would
+    else call all of them the same.
+    """
+    trials = rows[rows["last"]].set_index("weights_fingerprint")
+    differing = _varying(trials, sweep)
+    names = {found: _words(trial, differing) for found, trial in trials.iterrows() if found is not None}
+    own = certificates[f"{sweep.train}_fingerprint"].map(names)
+    if own.nunique() < 2:
+        return certificates
+    return certificates.assign(objective=certificates["objective"] + ", " + own)
+
+
+def write_sweep_report(
+    rows: pd.DataFrame,
+    sweep: SweepSettings,
+    winner: Winner | None,
+    out: Path,
+    certificates: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Write trials.md, trials.csv and, where trials were judged, trials.png into `<out>/report`; with certificates,
+    curves.png.
+    """
+    folder = out / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    table = trial_table(rows, sweep)
+    files = [folder / "trials.csv", folder / "trials.md"]
+    table.to_csv(files[0], index=False, lineterminator="\n")
+    text = printed(table).to_markdown(index=False, disable_numparse=True)
+    if winner is not None:
+        commands = "\n".join(command_lines(sweep, winner))
+        text += f"\n\n{how_chosen(sweep, winner, len(table))}; weights: {winner.weights}\n\n```bash\n{commands}\n```"
+    files[1].write_text(text + "\n", encoding="utf-8")
+    figure = draw_trials(rows, sweep, winner)
+    if figure is not None:
+        files.append(folder / "trials.png")
+        figure.savefig(files[-1], dpi=150)
+    if certificates is not None:
+        files.append(folder / "curves.png")
+        draw_curves(named_after_trials(certificates, rows, sweep)).savefig(files[-1], dpi=150)
+    return files
+
+
+def _varying(rows: pd.DataFrame, sweep: SweepSettings) -> list[str]:
+    """The settings that do differ among these rows."""
+    return [name for name in sweep.differing if name in rows and len(rows[name].drop_duplicates()) > 1]
+
+
+def _words(trial: pd.Series, differing: list[str]) -> str:
+    """'optimizer adam, learning rate 0.001'."""
+    return ", ".join(f"{name.replace('_', ' ')} {_short(trial[name])}" for name in differing)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else Path(str(value)).name

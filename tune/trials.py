@@ -1,0 +1,166 @@
+"""What a sweep's trials came to: their rows in Parquet, their weights, and which was best."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.architecture import Architecture
+from actors.base_classifier import source_digest
+from actors.refusal import Refusal
+from actors.weights import Weights, fingerprint_of, read_weights
+from actors.whole_file import written_whole
+from tune.sweep_settings import SweepSettings
+
+FOLDER = "trials"
+WEIGHTS = "weights"
+STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
+"""Ray Tune's words for what has ended, and ours; a trial that was stopped before its last epoch is "stopped"."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial by the sweep's metric: what was drawn for it, its value, its weights."""
+
+    trial_id: str
+    drawn: Mapping[str, Any]
+    value: float
+    epoch: int
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as it ended: `epochs` are the rows of its metrics.csv, `card` that of its weights, if it has any."""
+
+    trial_id: str
+    status: str
+    error: str | None
+    drawn: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
+    weights: Path | None
+    fingerprint: str | None
+    card: Mapping[str, Any] | None
+
+
+def collect(analysis: Any, out: Path) -> list[Trial]:
+    """Every trial of Ray Tune's `analysis`; its weights, those of its last judged epoch, are copied below `out`."""
+    return [_collected(trial, out / WEIGHTS / f"{trial.trial_id}.safetensors") for trial in analysis.trials]
+
+
+def _collected(trial: Any, weights: Path) -> Trial:
+    last = trial.last_result or {}
+    status = STATUS.get(trial.status, "unfinished")
+    if status == "finished" and last.get("epoch") != last.get("epochs"):
+        status = "stopped"
+    epochs: list[dict[str, Any]] = []
+    kept = None
+    if trial.checkpoint is not None:
+        with trial.checkpoint.as_directory() as folder:
+            epochs = pd.read_csv(Path(folder) / "metrics.csv").to_dict("records")
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(weights) as partial:
+                shutil.copyfile(Path(folder) / "last.safetensors", partial)
+        kept = read_weights(weights)
+    return Trial(
+        trial.trial_id,
+        status,
+        _reason(trial) if status == "failed" else None,
+        dict(trial.config),
+        epochs,
+        weights if kept is not None else None,
+        _fingerprint(kept) if kept is not None else None,
+        dict(kept.card) if kept is not None else None,
+    )
+
+
+def _fingerprint(weights: Weights) -> str:
+    """As the certificates of a network with these weights have it."""
+    tensors = fingerprint_of(weights.state_dict)
+    return source_digest(Architecture.parse(str(weights.card["architecture"])), tensors) or tensors
+
+
+def _reason(trial: Any) -> str:
+    error = trial.get_pickled_error() or trial.get_error()
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[-1][:300]}" if lines else type(cause).__name__
+
+
+def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:
+    """Write `<out>/trials/part-0.parquet`, a row for each epoch of each trial (one, without metrics, for a trial that
+    was never judged), and return it.
+
+    Columns: trial_id, status, error; every setting that differs between trials; optimizer and learning_rate as the
+    recipe had them; epoch, epochs, loss, epoch_learning_rate, steps, images_per_second and the metrics; `last`, whether
+    it is the trial's last row; weights and weights_fingerprint (which certificates have as denoiser_fingerprint or
+    classifier_fingerprint); settings and card as JSON.
+    """
+    rows = []
+    for trial in trials:
+        values = sweep.values(trial.drawn)
+        recipe = (trial.card or {}).get("recipe", {})
+        phases = recipe.get("phases", [])
+        differing = {key: _plain(values.get(key)) for key in sweep.differing if key != "seed"}
+        differing["seed"] = trial.drawn.get("seed")
+        told = {
+            "trial_id": trial.trial_id,
+            "status": trial.status,
+            "error": trial.error,
+            "train": sweep.train,
+            **differing,
+            "recipe": recipe.get("name"),
+            "optimizer": "+".join(str(phase["optimizer"]) for phase in phases) or values.get("optimizer"),
+            "learning_rate": float(phases[-1]["learning_rate"]) if phases else values.get("learning_rate"),
+            "epochs": recipe.get("epochs"),
+            "weights": None if trial.weights is None else str(trial.weights),
+            "weights_fingerprint": trial.fingerprint,
+            "settings": json.dumps(values, default=str),
+            "card": None if trial.card is None else json.dumps(trial.card),
+        }
+        epochs = trial.epochs or [{}]
+        for number, epoch in enumerate(epochs):
+            renamed = {("epoch_learning_rate" if key == "learning_rate" else key): v for key, v in epoch.items()}
+            rows.append({**told, **renamed, "last": number == len(epochs) - 1})
+    frame = pd.DataFrame(rows)
+    file = out / FOLDER / "part-0.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(file) as partial:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
+    return frame
+
+
+def _plain(value: Any) -> Any:
+    """A value that fits a column."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial]) -> Winner | None:
+    """The trial whose last judgement is best; None without a metric, and where no trial was judged."""
+    metric = sweep.chosen_metric
+    if metric is None:
+        return None
+    column = metric.row.column[sweep.train]
+    if column not in rows:
+        return None
+    judged = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
+    if judged.empty:
+        return None
+    ordered = judged.sort_values([column, "trial_id"], ascending=[metric.row.mode == "min", True], kind="stable")
+    best = ordered.iloc[0]
+    drawn = next(trial.drawn for trial in trials if trial.trial_id == best["trial_id"])
+    return Winner(best["trial_id"], drawn, float(best[column]), int(best["epoch"]), Path(best["weights"]))
+
+
+def read_trials(out: str | Path) -> pd.DataFrame:
+    """The rows of `<out>/trials`; raises Refusal where there are none."""
+    folder = Path(out) / FOLDER
+    if not folder.is_dir():
+        raise Refusal(f"there is no {folder}: give the folder (out) of 'raysmooth sweep'")
+    return pd.read_parquet(folder)
