@@ -83,6 +83,24 @@ SCHEDULERS: Table[Scheduler] = Table(
 )
 
 
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= least
+
+
+def _share(most: float) -> Callable[[Any], bool]:
+    return lambda value: type(value) in (int, float) and 0 < value <= most
+
+
+_FITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "grace": (_whole(1), "a whole number above 0"),
+    "factor": (_whole(2), "a whole number, 2 or more"),
+    "every": (_whole(1), "a whole number above 0"),
+    "quantile": (_share(0.5), "a share above 0, at most 0.5"),
+    "resample": (_share(1.0), "a share above 0, at most 1"),
+}
+"""What an option of a scheduler may be, and the words for it."""
+
+
 @dataclass(frozen=True)
 class ChosenScheduler:
     """A row of `SCHEDULERS` with all its options."""
@@ -126,13 +144,7 @@ def parse_scheduler(text: str) -> ChosenScheduler:
     for key, value in parsed.options:
         if key not in row.defaults:
             raise Refusal(f"scheduler '{text}': unknown option '{key}': {nearest(key, row.defaults)}")
-        share = key in ("quantile", "resample")
-        fits = (
-            type(value) in (int, float) and (0 < value <= (0.5 if key == "quantile" else 1))
-            if share
-            else (type(value) is int and value >= (2 if key == "factor" else 1))
-        )
-        if not fits:
-            instead = "a share, at most 0.5" if key == "quantile" else "a share" if share else "a whole number above 0"
-            raise Refusal(f"scheduler '{text}': {key}={value}: write {'2 or more' if key == 'factor' else instead}")
+        fits, instead = _FITS[key]
+        if not fits(value):
+            raise Refusal(f"scheduler '{text}': {key}={value}: write {instead}")
     return ChosenScheduler(row, parsed.name, {**row.defaults, **dict(parsed.options)})

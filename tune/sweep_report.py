@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.curves import draw_curves
 from pipeline.metrics import floored
@@ -87,7 +88,7 @@ def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(_caption(rows, sweep), x=0.02, ha="left", fontsize=8)
     figure.legend(loc="outside lower center", ncols=2 if len(trials) > 3 else 1, fontsize=8, frameon=False)
     return figure

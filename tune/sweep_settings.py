@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from actors.refusal import Refusal, nearest
 from actors.table import Table
-from pipeline.settings import CertifySettings, DataSettings, PoolSettings, Settings, checked
+from pipeline.settings import CertifySettings, DataSettings, Settings, checked
 from tune.classifier_job import classifier_assignment
 from tune.denoiser_job import denoiser_assignment
 from tune.job import Assignment
@@ -103,7 +103,7 @@ class SweepSettings(Settings):
     seeds: list[int] = Field([0], description="Seeds of training; every trial is repeated with each.", min_length=1)
     metric: str | None = Field(None, description="What the winner is best in, such as certified_accuracy:radius=0.5.")
     validation: Annotated[ValidationSettings, _nested(ValidationSettings)] = Field(
-        ValidationSettings(), description="How trials are judged."
+        default_factory=lambda: checked(ValidationSettings, {}), description="How trials are judged."
     )
     by: str = Field("grid", description=f"How the space is searched: {', '.join(SEARCHES)}.")
     trials: int | None = Field(None, description="How many to draw (random, optuna), for each row and seed.", ge=1)
@@ -126,7 +126,9 @@ class SweepSettings(Settings):
     storage: str | None = Field(
         None, description="Folder or object store of checkpoints that all machines reach. Default: OUT/tune."
     )
-    address: str | None = PoolSettings.model_fields["address"]
+    address: str | None = Field(
+        None, description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own."
+    )
     out: str = Field("sweep", description="Folder of the results.")
     verbose: bool = Field(False, description="Show what Ray and Ray Tune print.")
 

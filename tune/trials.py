@@ -63,7 +63,8 @@ def _collected(trial: Any, weights: Path) -> Trial:
     kept = None
     if trial.checkpoint is not None:
         with trial.checkpoint.as_directory() as folder:
-            epochs = pd.read_csv(Path(folder) / "metrics.csv").to_dict("records")
+            table = pd.read_csv(Path(folder) / "metrics.csv")
+            epochs = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
             weights.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(weights) as partial:
                 shutil.copyfile(Path(folder) / "last.safetensors", partial)

@@ -89,7 +89,7 @@ def test_domains_by_hand() -> None:
         ({"metric": None, "certify": {"n": 1000}}, "there is no winner without a metric"),
         ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'"),
         ({"scheduler": "asha:grce=2"}, "unknown option 'grce': did you mean 'grace'"),
-        ({"scheduler": "asha:factor=1"}, "write 2 or more"),
+        ({"scheduler": "asha:factor=1"}, "write a whole number, 2 or more"),
         ({"scheduler": "pbt"}, "copies weights from trial to trial, which optimizer may not fit"),
         ({"search": {"optimizer": ["adam", "sgd"]}, "scheduler": "pbt"}, "changes numbers while training"),
         ({"validation": {"imges": 3}}, "unknown setting 'imges': did you mean 'images'"),
