@@ -28,14 +28,10 @@ from pipeline.sampling_rule import SamplingRule
 from pipeline.settings import SamplingSettings
 from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
-SCHEME = 3
-<<<<<<< HEAD
-"""Version of how draws are made: to be raised whenever the same settings would give other noise, batches or counts."""
-=======
+SCHEME = 4
 """Version of how draws are made and told: to be raised whenever the same settings would give other noise, batches or
 counts, or rows other columns.
 """
->>>>>>> a8520f6 (Sweeps: settings, trials, report (in the making))
 
 
 @dataclass(frozen=True)
