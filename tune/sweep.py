@@ -83,6 +83,7 @@ def _fit(sweep: SweepSettings, out: Path, cluster: Cluster, starts: Mapping[str,
 
     from tune.trial_watch import TrialWatch
 
+    scheduler = sweep.chosen_scheduler.row
     gpus = sweep.gpus_per_trial if sweep.gpus_per_trial is not None else float(cluster.gpus > 0)
     settled = sweep.model_copy(update={"gpus_per_trial": gpus})
     needs = {"cpu": float(sweep.cpus_per_trial), **({"gpu": gpus} if gpus else {})}
@@ -102,7 +103,8 @@ def _fit(sweep: SweepSettings, out: Path, cluster: Cluster, starts: Mapping[str,
                 name=NAME,
                 storage_path=storage,
                 failure_config=tune.FailureConfig(max_failures=sweep.retries),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+                # PBT copies weights from checkpoints that their own trials have already left behind.
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=None if scheduler.perturbs else 1),
                 callbacks=[TrialWatch()],
                 verbose=1 if sweep.verbose else 0,
             ),

@@ -50,8 +50,11 @@ class Trial:
 
 
 def collect(analysis: Any, out: Path) -> list[Trial]:
-    """Every trial of Ray Tune's `analysis`; its weights, those of its last judged epoch, are copied below `out`."""
-    return [_collected(trial, out / WEIGHTS / f"{trial.trial_id}.safetensors") for trial in analysis.trials]
+    """Every trial of Ray Tune's `analysis`, in the order in which they were made; its weights, those of its last judged
+    epoch, are copied below `out`.
+    """
+    trials = sorted(analysis.trials, key=lambda trial: str(trial.trial_id))
+    return [_collected(trial, out / WEIGHTS / f"{trial.trial_id}.safetensors") for trial in trials]
 
 
 def _collected(trial: Any, weights: Path) -> Trial:
