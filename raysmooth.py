@@ -273,7 +273,7 @@ def sweep_command(
     folder = Path(settings.out)
     files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    trials = printed_trials(trial_table(result.trials, settings))
+    trials = printed_trials(trial_table(result.trials, settings), settings)
     for name in trials.columns:
         table.add_column(str(name), overflow="fold")
     for cells in trials.itertuples(index=False):

@@ -20,6 +20,16 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
+# Whatever deprecated API our modules use is an error, in replicas, trials and commands too.
+_MODULES = [
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+    for path in [
+        REPOSITORY / "raysmooth.py",
+        *(p for room in ("actors", "pipeline", "tune") for p in (REPOSITORY / room).rglob("*.py")),
+    ]
+]
+os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
+
 torch.set_num_threads(1)
 
 

@@ -1,6 +1,7 @@
 """A sweep's report: a table of its trials, their metric over the epochs, and how to train the winner again."""
 
 import shlex
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.curves import draw_curves
 from pipeline.metrics import floored
 from tune.sweep_settings import SweepSettings
-from tune.trials import Winner
+from tune.trials import Winner, over_seeds
 
 _MOST_LABELS = 12
 """Lines of a figure that have a name in its legend."""
+
+_MEAN = "mean over seeds"
 
 
 def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
@@ -28,7 +31,9 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
         column = metric.row.column[sweep.train]
         if column not in last:
             last[column] = np.nan
-        last = last.sort_values(column, ascending=metric.row.mode == "min", kind="stable", na_position="last")
+        last[_MEAN] = over_seeds(last, sweep, column, "mean")
+        by, low = [_MEAN, column], metric.row.mode == "min"
+        last = last.sort_values(by, ascending=low, kind="stable", na_position="last")
     table = last[["trial_id", "status", *columns]].copy()
     epoch = last["epoch"] if "epoch" in last else pd.Series(0, last.index)
     table["epochs"] = [
@@ -37,20 +42,34 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
     ]
     if metric is not None:
         table[str(metric)] = last[column]
+        if len(sweep.seeds) > 1:
+            table[_MEAN] = last[_MEAN]
     if last["error"].notna().any():
         table["error"] = last["error"].fillna("").str.slice(0, 60)
     return table.reset_index(drop=True)
 
 
-def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table's numbers as text, none of them rounded up."""
+def printed(table: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
+    """The table as text; what was measured is never rounded to the better."""
+
+    def measured(value: float) -> str:
+        return "" if np.isnan(value) else _worse(value, sweep)
 
     def shown(value: Any) -> str:
         if isinstance(value, float):
-            return "" if np.isnan(value) else (floored(value, 4) if abs(value) >= 1e-3 or value == 0 else f"{value:g}")
+            return "" if np.isnan(value) else f"{value:g}"
         return "" if value is None else str(value)
 
-    return table.map(shown)
+    columns = {str(sweep.chosen_metric), _MEAN}
+    return table.apply(lambda column: column.map(measured if column.name in columns else shown))
+
+
+def _worse(value: float, sweep: SweepSettings) -> str:
+    """With four decimals, rounded to the worse; what differs from a decimal only as binary fractions do is that one."""
+    exact = Fraction(f"{value:.12g}")
+    metric = sweep.chosen_metric
+    assert metric is not None
+    return floored(exact, 4) if metric.row.mode == "max" else floored(-exact, 4).removeprefix("-")
 
 
 def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> Figure | None:
@@ -116,7 +135,10 @@ def how_chosen(sweep: SweepSettings, winner: Winner, trials: int) -> str:
         if metric.row.certifies
         else "held-out training images"
     )
-    return f"best of {trials} trials by {metric}, {floored(winner.value, 4)} after epoch {winner.epoch}, on {judged}"
+    value = f"{_worse(winner.value, sweep)} after epoch {winner.epoch}"
+    if len(sweep.seeds) > 1:
+        value = f"{_worse(winner.mean, sweep)} on average over {winner.seeds} seeds, of which the best has {value}"
+    return f"best of {trials} trials by {metric}: {value}, on {judged}"
 
 
 def command_lines(sweep: SweepSettings, winner: Winner, out: str = "best.safetensors") -> list[str]:
@@ -173,7 +195,7 @@ def write_sweep_report(
     table = trial_table(rows, sweep)
     files = [folder / "trials.csv", folder / "trials.md"]
     table.to_csv(files[0], index=False, lineterminator="\n")
-    text = printed(table).to_markdown(index=False, disable_numparse=True)
+    text = printed(table, sweep).to_markdown(index=False, disable_numparse=True)
     if winner is not None:
         commands = "\n".join(command_lines(sweep, winner))
         text += f"\n\n{how_chosen(sweep, winner, len(table))}; weights: {winner.weights}\n\n```bash\n{commands}\n```"

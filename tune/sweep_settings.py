@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from math import prod
 from typing import Annotated, Any
 
 import torch
@@ -19,6 +21,9 @@ from tune.settings import TrainClassifierSettings, TrainDenoiserSettings, Traini
 from tune.sweep_metrics import ChosenMetric
 
 SEARCHES = ("grid", "random", "optuna")
+
+MOST_COMBINATIONS = 10_000
+"""Of values that may be drawn: each is checked before anything is trained."""
 
 NOT_SEARCHED = ("out", "overwrite", "workers", "address", "seed", "threads", "device", "loader_workers", "keep")
 """Settings of a training that a sweep decides itself."""
@@ -49,6 +54,14 @@ class ValidationSettings(Settings):
     n0: int = Field(100, description="Selection draws an image.", ge=1)
     n: int = Field(1000, description="Estimation draws an image.", ge=1)
     alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
+
+
+class PlateauSettings(Settings):
+    """When a trial's metric has stopped to change."""
+
+    results: int = Field(4, description="Judgements to look back on.", ge=2)
+    std: float = Field(0.005, description="A trial ends when their standard deviation is below this.", gt=0)
+    grace: int = Field(4, description="Judgements before a trial may end so.", ge=1)
 
 
 class WarmStartSettings(Settings):
@@ -106,10 +119,17 @@ class SweepSettings(Settings):
         default_factory=lambda: checked(ValidationSettings, {}), description="How trials are judged."
     )
     by: str = Field("grid", description=f"How the space is searched: {', '.join(SEARCHES)}.")
-    trials: int | None = Field(None, description="How many to draw (random, optuna), for each row and seed.", ge=1)
+    trials: int | None = Field(
+        None, description="How many to draw: with random, each is trained with all rows, grids and seeds.", ge=1
+    )
     scheduler: str = Field("fifo", description="fifo, asha:grace=2,factor=3 or pbt:every=2,quantile=0.25.")
+    plateau: Annotated[PlateauSettings | None, _nested(PlateauSettings)] = Field(
+        None, description="End trials early whose metric has stopped to change."
+    )
     search_seed: int = Field(0, description="Seed of what is drawn from ranges.", ge=0, lt=2**32)
-    hours: float | None = Field(None, description="Stop all trials after so long; may be a fraction.", gt=0)
+    hours: float | None = Field(
+        None, description="Stop all trials after so long, counted afresh when the sweep is continued.", gt=0
+    )
     warm_start: Annotated[WarmStartSettings | None, _nested(WarmStartSettings)] = Field(
         None, description="Train what trials begin with, once."
     )
@@ -160,6 +180,8 @@ class SweepSettings(Settings):
     def planned(self) -> int:
         """How many trials there will be, if no budget ends them."""
         drawn = 1 if self.by == "grid" else self.trials or 1
+        if self.by == "optuna":
+            return drawn
         return len(self.seeds) * max(1, len(self.each)) * grid_size(self.search) * drawn
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,8 +225,15 @@ class SweepSettings(Settings):
         elif is_grid(self.search):
             raise Refusal(f"by: {self.by}: nothing in 'search' is drawn at random: write 'by: grid'")
         if self.by == "optuna":
+            if find_spec("optuna") is None:
+                raise Refusal("by: optuna needs Optuna: pip install 'raysmooth[optuna]'")
             if grids := [key for key, domain in self.search.items() if domain.kind == "grid"]:
                 raise Refusal(f"search: {grids[0]}: optuna draws from {{choice: [...]}}, not from a list")
+            if len(self.seeds) > 1:
+                raise Refusal(
+                    "seeds: optuna would choose a seed as it does a rate: write one, and try what it finds with others "
+                    "in a grid"
+                )
             if self.metric is None:
                 raise Refusal("by: optuna: write a metric for it to go by, such as 'metric: acr'")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -213,6 +242,9 @@ class SweepSettings(Settings):
 
     @model_validator(mode="after")
     def _refuse_bad_trainings(self) -> "SweepSettings":
+        many = max(1, len(self.each)) * prod(len(domain.values) for domain in self.search.values())
+        if many > MOST_COMBINATIONS:
+            raise Refusal(f"search: {many:,} combinations are more than {MOST_COMBINATIONS:,}: write fewer values")
         for drawn in self.possible:
             checked(self.training.settings, {**self.values(drawn), "out": "weights.safetensors"})
         return self
@@ -224,6 +256,8 @@ class SweepSettings(Settings):
         if metric is None:
             if scheduler.needs_metric:
                 raise Refusal(f"scheduler: {self.scheduler} goes by a metric: write 'metric: acr', say")
+            if self.plateau is not None:
+                raise Refusal("plateau: it is the metric's: write 'metric: acr', say")
             if self.certify is not None and not self.certify_all:
                 raise Refusal("certify: there is no winner without a metric: write 'metric: acr', say")
             return self

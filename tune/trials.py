@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -26,11 +26,15 @@ STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial by the sweep's metric: what was drawn for it, its value, its weights."""
+    """The best trial by the sweep's metric: what was drawn for it, its value, its weights. `mean` is that of all
+    `seeds` trials that differ from it in nothing but the seed: the best mean wins, of its trials the best.
+    """
 
     trial_id: str
     drawn: Mapping[str, Any]
     value: float
+    mean: float
+    seeds: int
     epoch: int
     weights: Path
 
@@ -146,7 +150,9 @@ def _plain(value: Any) -> Any:
 
 
 def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial]) -> Winner | None:
-    """The trial whose last judgement is best; None without a metric, and where no trial was judged."""
+    """The trial whose last judgement is best, that of its settings over all seeds first; None without a metric, and
+    where no trial was judged.
+    """
     metric = sweep.chosen_metric
     if metric is None:
         return None
@@ -156,10 +162,28 @@ def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial])
     judged = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
     if judged.empty:
         return None
-    ordered = judged.sort_values([column, "trial_id"], ascending=[metric.row.mode == "min", True], kind="stable")
-    best = ordered.iloc[0]
+    judged = judged.assign(
+        mean_=over_seeds(judged, sweep, column, "mean"), seeds_=over_seeds(judged, sweep, column, "count")
+    )
+    low = metric.row.mode == "min"
+    best = judged.sort_values(["mean_", column, "trial_id"], ascending=[low, low, True], kind="stable").iloc[0]
     drawn = next(trial.drawn for trial in trials if trial.trial_id == best["trial_id"])
-    return Winner(best["trial_id"], drawn, float(best[column]), int(best["epoch"]), Path(best["weights"]))
+    return Winner(
+        trial_id=best["trial_id"],
+        drawn=drawn,
+        value=float(best[column]),
+        mean=float(best["mean_"]),
+        seeds=int(best["seeds_"]),
+        epoch=int(best["epoch"]),
+        weights=Path(best["weights"]),
+    )
+
+
+def over_seeds(last: pd.DataFrame, sweep: SweepSettings, column: str, what: Literal["mean", "count"]) -> pd.Series:
+    """For each trial's last row, the "mean" or "count" of `column` in all that differ in nothing but the seed."""
+    keys = [key for key in sweep.differing if key != "seed"]
+    groups = last.groupby(keys, dropna=False)[column] if keys else last.groupby(lambda _: 0)[column]
+    return groups.transform(what)
 
 
 def read_trials(out: str | Path) -> pd.DataFrame:

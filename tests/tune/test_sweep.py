@@ -12,41 +12,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from digits_jobs import COMMON, DENOISER, classifier_settings, same_weights
+from digits_jobs import DENOISER, classifier_settings, same_weights
+from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from actors.refusal import Refusal
-from pipeline.settings import checked
-from tune.sweep import SweepResult, run_sweep
+from tune.sweep import SweepResult
 from tune.sweep_report import command_lines, trial_table, write_sweep_report
-from tune.sweep_settings import SweepSettings
 from tune.train import train_classifier
 from tune.trials import read_trials
 
 REPOSITORY = Path(__file__).parents[2]
-TRAINING = {key: COMMON[key] for key in ("dataset", "precision")}
-CLASSIFIER = {**TRAINING, "classifier": "digits_cnn", "objective": "gaussian", "sigma": 0.25, "epochs": 2, "skip": 2}
-VALIDATION = {"images": 8, "n": 100, "n0": 20}
-
-
-def experiment(out: Path, **changes: Any) -> dict[str, Any]:
-    base = {
-        "train": "classifier",
-        "settings": CLASSIFIER,
-        "search": {"optimizer": ["adam", "sgd"], "learning_rate": [1e-2, 1e-3]},
-        "metric": "acr",
-        "validation": VALIDATION,
-        "out": str(out),
-    }
-    return {**base, **changes}
-
-
-def swept(out: Path, **changes: Any) -> SweepResult:
-    return run_sweep(checked(SweepSettings, experiment(out, **changes)), show=False)
-
-
-def started(log: Path) -> list[str]:
-    """What trials have written down of themselves when their networks were built."""
-    return log.read_text().split() if log.exists() else []
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +48,7 @@ class TestGrid:
         assert result.winner is not None
         assert (result.winner.value, result.winner.epoch) == (best["acr"], 2)
         assert best["acr"] == rows.groupby(["optimizer", "learning_rate"])["acr"].last().max()
-        assert trial_table(rows, checked(SweepSettings, experiment(out))).iloc[0]["trial_id"] == result.winner.trial_id
+        assert trial_table(rows, settings_of(out)).iloc[0]["trial_id"] == result.winner.trial_id
 
     def test_the_winners_weights_are_those_of_its_command(self, grid: tuple[Path, SweepResult], tmp_path: Path) -> None:
         _, result = grid
@@ -107,7 +82,7 @@ class TestGrid:
 
     def test_its_report(self, grid: tuple[Path, SweepResult]) -> None:
         out, result = grid
-        files = write_sweep_report(result.trials, checked(SweepSettings, experiment(out)), result.winner, out)
+        files = write_sweep_report(result.trials, settings_of(out), result.winner, out)
         assert [file.name for file in files] == ["trials.csv", "trials.md", "trials.png"]
         assert "best of 4 trials by acr" in files[1].read_text()
         assert len(pd.read_csv(files[0])) == 4
@@ -243,12 +218,10 @@ class TestSurrogates:
         assert len(list((out / "warm").glob("*.safetensors"))) == 1
         assert result.certificates is not None
         assert result.certificates["run_id"].nunique() == 3
-        files = write_sweep_report(
-            result.trials, checked(SweepSettings, experiment(out, **changes)), result.winner, out, result.certificates
-        )
+        files = write_sweep_report(result.trials, settings_of(out, **changes), result.winner, out, result.certificates)
         assert {file.name for file in files} >= {"trials.png", "curves.png"}
         assert result.winner is not None
-        first, second = command_lines(checked(SweepSettings, experiment(out, **changes)), result.winner)
+        first, second = command_lines(settings_of(out, **changes), result.winner)
         assert "--objective mse" in first
         assert "--init-weights mse.safetensors" in second
 

@@ -1,0 +1,62 @@
+"""Where a sweep lives: its folder of results, and the storage of its checkpoints."""
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pyarrow as pa
+from pyarrow.fs import FileSystem
+
+from actors.refusal import Refusal
+from actors.whole_file import written_whole
+from tune.sweep_settings import SweepSettings
+
+_MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
+"""Of a sweep that is continued: they change none of its trials. (Ray Tune keeps all others as they were.)"""
+
+
+def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
+    """Raises Refusal where another sweep is in the folder; leaves a note of which this is."""
+    file = out / "sweep.json"
+    told = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
+    if file.exists():
+        before = json.loads(file.read_text())
+        for key in told:
+            if before.get(key) != told[key]:
+                raise Refusal(
+                    f"{out} holds another sweep, with {key} {json.dumps(before.get(key))[:60]}: write another 'out', "
+                    "or delete the folder"
+                )
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with written_whole(file) as partial:
+            partial.write_text(json.dumps(told, indent=1))
+    except OSError as error:
+        raise Refusal(f"out: {out} cannot be written: {error.strerror}: write another folder") from error
+
+
+def storage_of(sweep: SweepSettings, out: Path) -> str:
+    """The folder, or an object store's URL, in which the sweep's checkpoints are. Raises Refusal where it cannot be
+    written.
+    """
+    storage = sweep.storage or str(out / "tune")
+    if "://" not in storage:
+        storage = str(Path(storage).expanduser().absolute())
+    try:
+        files, path = FileSystem.from_uri(storage)
+        files.create_dir(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise Refusal(
+            f"storage: {storage} cannot be used: {reason}: write a folder or a URL such as s3://bucket/folder"
+        ) from error
+    return storage
+
+
+def below(storage: str, name: str) -> str:
+    """The folder `name` in a folder, or in an object store's URL, whose options come last."""
+    if "://" not in storage:
+        return str(Path(storage) / name)
+    parts = urlsplit(storage)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
