@@ -14,12 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.curves import draw_curves
 from pipeline.metrics import floored
 from tune.sweep_settings import SweepSettings
-from tune.trials import Winner, over_seeds
+from tune.trials import MEAN, Winner, best_first
 
 _MOST_LABELS = 12
 """Lines of a figure that have a name in its legend."""
-
-_MEAN = "mean over seeds"
 
 
 def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
@@ -31,9 +29,7 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
         column = metric.row.column[sweep.train]
         if column not in last:
             last[column] = np.nan
-        last[_MEAN] = over_seeds(last, sweep, column, "mean")
-        by, low = [_MEAN, column], metric.row.mode == "min"
-        last = last.sort_values(by, ascending=low, kind="stable", na_position="last")
+        last = best_first(last, sweep, column)
     table = last[["trial_id", "status", *columns]].copy()
     epoch = last["epoch"] if "epoch" in last else pd.Series(0, last.index)
     table["epochs"] = [
@@ -43,7 +39,7 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
     if metric is not None:
         table[str(metric)] = last[column]
         if len(sweep.seeds) > 1:
-            table[_MEAN] = last[_MEAN]
+            table[MEAN] = last[MEAN]
     if last["error"].notna().any():
         table["error"] = last["error"].fillna("").str.slice(0, 60)
     return table.reset_index(drop=True)
@@ -60,7 +56,7 @@ def printed(table: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
             return "" if np.isnan(value) else f"{value:g}"
         return "" if value is None else str(value)
 
-    columns = {str(sweep.chosen_metric), _MEAN}
+    columns = {str(sweep.chosen_metric), MEAN}
     return table.apply(lambda column: column.map(measured if column.name in columns else shown))
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +20,7 @@ from tune.sweep_settings import SweepSettings
 
 FOLDER = "trials"
 WEIGHTS = "weights"
+MEAN, SEEDS = "mean over seeds", "seeds"
 STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
 """Ray Tune's words for what has ended, and ours; a trial that was stopped before its last epoch is "stopped"."""
 
@@ -150,9 +151,7 @@ def _plain(value: Any) -> Any:
 
 
 def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial]) -> Winner | None:
-    """The trial whose last judgement is best, that of its settings over all seeds first; None without a metric, and
-    where no trial was judged.
-    """
+    """The first of `best_first` by their last judgements; None without a metric, and where no trial was judged."""
     metric = sweep.chosen_metric
     if metric is None:
         return None
@@ -162,28 +161,32 @@ def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial])
     judged = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
     if judged.empty:
         return None
-    judged = judged.assign(
-        mean_=over_seeds(judged, sweep, column, "mean"), seeds_=over_seeds(judged, sweep, column, "count")
-    )
-    low = metric.row.mode == "min"
-    best = judged.sort_values(["mean_", column, "trial_id"], ascending=[low, low, True], kind="stable").iloc[0]
+    best = best_first(judged, sweep, column).iloc[0]
     drawn = next(trial.drawn for trial in trials if trial.trial_id == best["trial_id"])
     return Winner(
         trial_id=best["trial_id"],
         drawn=drawn,
         value=float(best[column]),
-        mean=float(best["mean_"]),
-        seeds=int(best["seeds_"]),
+        mean=float(best[MEAN]),
+        seeds=int(best[SEEDS]),
         epoch=int(best["epoch"]),
         weights=Path(best["weights"]),
     )
 
 
-def over_seeds(last: pd.DataFrame, sweep: SweepSettings, column: str, what: Literal["mean", "count"]) -> pd.Series:
-    """For each trial's last row, the "mean" or "count" of `column` in all that differ in nothing but the seed."""
+def best_first(last: pd.DataFrame, sweep: SweepSettings, column: str) -> pd.DataFrame:
+    """Last rows of trials ordered by the metric in `column`: its mean over all that differ in nothing but the seed,
+    then its own, then, where certificates tell it, the average certified radius. Adds `MEAN`, and in `SEEDS` of how
+    many it is. Those without a value come last.
+    """
     keys = [key for key in sweep.differing if key != "seed"]
     groups = last.groupby(keys, dropna=False)[column] if keys else last.groupby(lambda _: 0)[column]
-    return groups.transform(what)
+    told = last.assign(**{MEAN: groups.transform("mean"), SEEDS: groups.transform("count")})
+    metric = sweep.chosen_metric
+    low = metric is not None and metric.row.mode == "min"
+    ties = [name for name in ("acr",) if name in last and name != column]
+    by = [MEAN, column, *ties, "trial_id"]
+    return told.sort_values(by, ascending=[low, low, *(False for _ in ties), True], kind="stable", na_position="last")
 
 
 def read_trials(out: str | Path) -> pd.DataFrame:

@@ -70,7 +70,7 @@ def _tune_config(sweep: SweepSettings) -> Any:
         search_alg=_search(sweep, column, mode),
         scheduler=sweep.chosen_scheduler.build(column, mode, most, space_of(sweep)),
         num_samples=1 if sweep.by == "grid" else sweep.trials or 1,
-        max_concurrent_trials=sweep.concurrent,
+        max_concurrent_trials=sweep.concurrent if sweep.by == "optuna" else None,  # the other search limits itself
         time_budget_s=None if sweep.hours is None else sweep.hours * 3600,
         trial_dirname_creator=_folder_name,
     )
@@ -99,7 +99,9 @@ def _search(sweep: SweepSettings, column: str | None, mode: str | None) -> Any:
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
     # Constant: what is drawn is tried with every seed, else seeds could not be averaged over.
-    return BasicVariantGenerator(random_state=sweep.search_seed, constant_grid_search=True)
+    return BasicVariantGenerator(
+        random_state=sweep.search_seed, constant_grid_search=True, max_concurrent=sweep.concurrent or 0
+    )
 
 
 def epochs_of(sweep: SweepSettings, drawn: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from digits_jobs import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from actors.refusal import Refusal
+from tune import sweep_progress, trial_watch
 from tune.sweep import SweepResult
 from tune.sweep_report import command_lines, trial_table, write_sweep_report
 from tune.train import train_classifier
@@ -88,7 +90,24 @@ class TestGrid:
         assert len(pd.read_csv(files[0])) == 4
 
 
-def test_asha_ends_the_worse_trials_early(ray_cluster: dict[str, str], tmp_path: Path) -> None:
+class Watching:
+    """Told what a `SweepProgress` is told, it remembers how many trials ran at once."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+
+    def known(self, trials: Mapping[str, tuple[str, float]]) -> None:
+        self.at_once = max(self.at_once, sum(status == "RUNNING" for status, _ in trials.values()))
+
+    def reported(self, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None: ...
+
+
+def test_asha_ends_the_worse_trials_early(
+    ray_cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Watching()
+    monkeypatch.setattr(sweep_progress, "WATCHING", [watching])
+    monkeypatch.setattr(trial_watch, "WATCHING", sweep_progress.WATCHING)
     result = swept(
         tmp_path / "asha",
         settings={**CLASSIFIER, "epochs": 6},
@@ -101,6 +120,7 @@ def test_asha_ends_the_worse_trials_early(ray_cluster: dict[str, str], tmp_path:
     assert "stopped" in set(last["status"])
     stopped = last[last["status"] == "stopped"]
     assert (stopped["epoch"] < 6).all()
+    assert watching.at_once == 1
     assert result.winner is not None
     assert result.winner.drawn["learning_rate"] == 1e-2
 
