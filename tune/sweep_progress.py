@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -9,57 +10,69 @@ from rich.progress import TextColumn
 
 from pipeline.progress import LOG_SECONDS, Display
 from tune.sweep_settings import SweepSettings
+from tune.trials import STATUS
 
 
 class SweepProgress(Display):
-    """A bar on a terminal, in a log a line when a trial ends or `LOG_SECONDS` are over."""
+    """A bar on a terminal, in a log a line every `LOG_SECONDS`; in both a line for each trial that ends."""
 
     def __init__(self, sweep: SweepSettings, show: bool) -> None:
         super().__init__(show, TextColumn("{task.fields[told]}"))
+        self._sweep = sweep
         self._metric = sweep.chosen_metric
         self._column = None if self._metric is None else self._metric.row.column[sweep.train]
         self._planned = sweep.planned
         self._bar = self._bars.add_task("sweep", total=float(self._planned), told="")
-        self._running: dict[str, float] = {}
-        self._finished: set[str] = set()
-        self._failed: set[str] = set()
-        self._best: tuple[float, Mapping[str, Any]] | None = None
+        self._running = 0
+        self._ended: dict[str, str] = {}
+        self._last: dict[str, tuple[float, int]] = {}
+        self._best: float | None = None
         self._began = self._last_line = monotonic()
         self._before: float | None = None
 
-    def known(self, trials: Mapping[str, tuple[str, float]]) -> None:
-        """All trials there are by now: by id, their status in Ray Tune's words and the share that is done of each."""
-        self._running = {name: share for name, (status, share) in trials.items() if status == "RUNNING"}
-        finished = {name for name, (status, _) in trials.items() if status == "TERMINATED"}
-        failed = {name for name, (status, _) in trials.items() if status == "ERROR"}
-        ended = finished != self._finished or failed != self._failed
-        self._finished, self._failed = finished, failed
-        done = len(finished) + len(failed) + sum(self._running.values())
-        if self._before is None:
-            self._before = done
+    def known(self, trials: Mapping[str, tuple[str, float, Mapping[str, Any]]]) -> None:
+        """All trials there are by now: by id, their status in Ray Tune's words, the share that is done, and what
+        was drawn for it.
+        """
+        running = [share for status, share, _ in trials.values() if status == "RUNNING"]
+        ended = {name: STATUS[status] for name, (status, _, _) in trials.items() if status in STATUS}
+        before, self._ended, self._running = self._ended, ended, len(running)
+        done = len(ended) + sum(running)
+        if self._before is None:  # those that ended before this command are nobody's news
+            before, self._before = ended, done
+        for name in ended.keys() - before.keys():
+            self.note(f"trial {name} {ended[name]}: {self._words(trials[name][2])}{self._measured(name)}")
         self._bars.update(self._bar, completed=done, told=self._told())
-        if self.shown and not self._live and (ended or monotonic() - self._last_line > LOG_SECONDS):
+        if self.shown and not self._live and monotonic() - self._last_line > LOG_SECONDS:
             self._last_line = monotonic()
             self.note(f"sweep: {self._told()}{self._left(done)}")
 
-    def reported(self, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
         """A trial has been judged."""
         value = metrics.get(self._column) if self._column is not None else None
-        if value is not None and (self._best is None or self._better(float(value))):
-            self._best = float(value), config
+        if self._metric is None or value is None:
+            return
+        self._last[trial_id] = float(value), int(metrics["epoch"])
+        if self._best is None or self._metric.better(float(value), self._best):
+            self._best = float(value)
 
-    def _better(self, value: float) -> bool:
-        assert self._metric is not None
-        assert self._best is not None
-        return self._metric.better(value, self._best[0])
+    def _words(self, drawn: Mapping[str, Any]) -> str:
+        values = self._sweep.values(drawn)
+        told = [key for key in self._sweep.differing if key != "seed" or len(self._sweep.seeds) > 1]
+        return ", ".join(f"{key}={_short(values.get(key))}" for key in told)
+
+    def _measured(self, trial_id: str) -> str:
+        if trial_id not in self._last:
+            return ""
+        value, epoch = self._last[trial_id]
+        return f"; {self._metric} {value:.4g} after epoch {epoch}"
 
     def _told(self) -> str:
-        counts = f"{len(self._finished)} of {self._planned} trials finished, {len(self._running)} running"
-        failed = f", {len(self._failed)} failed" if self._failed else ""
-        if self._best is None:
-            return counts + failed
-        value, config = self._best
-        return f"{counts}{failed}, best {self._metric} {value:.4g} ({in_words(config)})"
+        failed = sum(how == "failed" for how in self._ended.values())
+        parts = [f"{len(self._ended) - failed}/{self._planned} trials finished", f"{self._running} running"]
+        parts += [f"{failed} failed"] if failed else []
+        parts += [f"best {self._best:.4g}"] if self._best is not None else []
+        return ", ".join(parts)
 
     def _left(self, done: float) -> str:
         assert self._before is not None
@@ -69,11 +82,9 @@ class SweepProgress(Display):
         return f", {seconds:,.0f} s left"
 
 
-def in_words(config: Mapping[str, Any]) -> str:
-    """'learning_rate=0.001, optimizer=adam'."""
-    return ", ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in config.items()
-    )
+def _short(value: Any) -> str:
+    """A number with few digits, a file without its folders."""
+    return f"{value:.4g}" if isinstance(value, float) else Path(str(value)).name
 
 
 WATCHING: list[SweepProgress] = []

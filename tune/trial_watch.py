@@ -13,11 +13,11 @@ class TrialWatch(Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         for progress in WATCHING:
-            progress.reported(trial.config, result)
+            progress.reported(trial.trial_id, result)
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         for progress in WATCHING:
-            progress.known({trial.trial_id: (trial.status, _share(trial.last_result)) for trial in trials})
+            progress.known({t.trial_id: (t.status, _share(t.last_result), t.config) for t in trials})
 
 
 def _share(result: Mapping[str, Any] | None) -> float:

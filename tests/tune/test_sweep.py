@@ -96,10 +96,10 @@ class Watching:
     def __init__(self) -> None:
         self.at_once = 0
 
-    def known(self, trials: Mapping[str, tuple[str, float]]) -> None:
-        self.at_once = max(self.at_once, sum(status == "RUNNING" for status, _ in trials.values()))
+    def known(self, trials: Mapping[str, tuple[str, float, Any]]) -> None:
+        self.at_once = max(self.at_once, sum(status == "RUNNING" for status, *_ in trials.values()))
 
-    def reported(self, config: Mapping[str, Any], metrics: Mapping[str, Any]) -> None: ...
+    def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None: ...
 
 
 def test_asha_ends_the_worse_trials_early(

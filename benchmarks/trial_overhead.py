@@ -1,0 +1,62 @@
+"""What a trial of a sweep costs beside its training: seconds from the end of one to the first step of the next.
+
+    python benchmarks/trial_overhead.py [--trials 6]
+
+Classifiers of the digits, one after the other, on a Ray of this machine. The first trial begins when Ray Tune does.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any
+
+from pipeline.settings import checked
+from tune import sweep_progress
+from tune.sweep import run_sweep
+from tune.sweep_settings import SweepSettings
+
+
+class Clock:
+    """When trials ended, and when the first steps of them were: a report's time less that of its one epoch."""
+
+    def __init__(self) -> None:
+        self.first_steps: list[float] = []
+        self.ends: list[float] = []
+
+    def reported(self, trial_id: str, metrics: dict[str, Any]) -> None:
+        self.first_steps.append(monotonic() - metrics["steps"] * BATCH / metrics["images_per_second"])
+
+    def known(self, trials: dict[str, Any]) -> None:
+        ended = sum(status == "TERMINATED" for status, *_ in trials.values())
+        self.ends += [monotonic()] * (ended - len(self.ends))
+
+
+BATCH = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=6)
+    arguments = parser.parse_args()
+    clock = Clock()
+    sweep_progress.WATCHING.append(clock)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "train": "classifier",
+            "settings": {"dataset": "digits", "classifier": "digits_cnn", "epochs": 1, "batch_size": BATCH},
+            "seeds": list(range(arguments.trials)),
+            "concurrent": 1,
+            "address": "local",
+            "out": str(Path(folder) / "sweep"),
+        }
+        began = monotonic()
+        run_sweep(checked(SweepSettings, settings), show=False)
+    print(f"first trial: {clock.first_steps[0] - began:.1f} s from the call, Ray's start among them")
+    gaps = [step - end for step, end in zip(clock.first_steps[1:], clock.ends, strict=False)]
+    print(f"others: {median(gaps):.2f} s (median of {len(gaps)}; {min(gaps):.2f} to {max(gaps):.2f})")
+
+
+if __name__ == "__main__":
+    main()
