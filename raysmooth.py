@@ -29,8 +29,7 @@ from tune.catalogue import CATALOGUE
 from tune.demo import DemoSettings, run_demo
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 from tune.sweep import SweepResult, run_sweep
-from tune.sweep_report import command_lines, how_chosen, named_after_trials, trial_table, write_sweep_report
-from tune.sweep_report import printed as printed_trials
+from tune.sweep_report import named_after_trials, print_trials, write_sweep_report
 from tune.sweep_settings import SweepSettings
 
 __all__ = [
@@ -272,28 +271,18 @@ def sweep_command(
     result = run_sweep(settings)
     folder = Path(settings.out)
     files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    trials = printed_trials(trial_table(result.trials, settings), settings)
-    for name in trials.columns:
-        table.add_column(str(name), overflow="fold")
-    for cells in trials.itertuples(index=False):
-        table.add_row(*map(Text, cells))
     notes.print()
-    Console().print(table)
-    if result.winner is not None:
-        print()
-        print(how_chosen(settings, result.winner, len(trials)))
-        print(f"weights: {result.winner.weights}")
-        print("to train it again:")
-        for line in command_lines(settings, result.winner):
-            print(f"  {line}")
+    print_trials(result.trials, settings, result.winner)
     if result.certificates is not None:
         _print_summary(named_after_trials(result.certificates, result.trials, settings))
     notes.print(f"trials: {folder / 'trials'}  (pandas.read_parquet); written: {', '.join(map(str, files))}")
-    failed = result.trials.loc[result.trials["status"] == "failed", "trial_id"].nunique()
-    if failed:
-        notes.print(f"{failed} of {len(trials)} trials failed; the same command tries them again")
-    if failed == len(trials):
+    last = result.trials[result.trials["last"]]
+    failed = last[last["status"] == "failed"]
+    for trial_id, error in failed[["trial_id", "error"]].itertuples(index=False):
+        notes.print(f"trial {trial_id} failed: {error}")
+    if len(failed):
+        notes.print(f"{len(failed)} of {len(last)} trials failed; the same command tries them again")
+    if len(failed) == len(last):
         raise typer.Exit(1)
 
 

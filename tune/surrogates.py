@@ -30,6 +30,11 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
         seen[_tensors(protected)] = ""
     for text in chain.from_iterable(members(text) or [text] for text in written):
         architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
+        if not architecture and not os.path.exists(path):
+            raise Refusal(
+                f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "
+                "classifiers"
+            )
         spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
         surrogate = load_base_classifier(spec, device)
         found = _tensors(surrogate)

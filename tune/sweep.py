@@ -21,6 +21,7 @@ from tune.sweep_progress import SweepProgress, watched_by
 from tune.sweep_settings import SweepSettings
 from tune.train import train_denoiser
 from tune.trial import training_settings
+from tune.trial_check import refuse_impossible_trials
 from tune.trials import Winner, collect, winner_of, write_trials
 from tune.tuner import run_trials, silent
 from tune.validation_certificates import refuse_shared
@@ -50,8 +51,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
         _refuse_shared_images(first, checked(CertifySettings, _certified(sweep, first, "weights.safetensors")))
     if will_be_local(sweep.address):
         _refuse_few_resources(sweep, os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
-    if sweep.warm_start is None:
-        sweep.training.assign(first.model_copy(update={"compile": False}), torch.device("cpu"))
+    refuse_impossible_trials(sweep)
     refuse_other_sweep(out, sweep)
     storage = storage_of(sweep, out)
     with silent(sweep.verbose), connected(sweep.address, sweep.verbose) as cluster:

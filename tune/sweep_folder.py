@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -20,13 +21,11 @@ def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
     file = out / "sweep.json"
     told = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
     if file.exists():
-        before = json.loads(file.read_text())
-        for key in told:
-            if before.get(key) != told[key]:
-                raise Refusal(
-                    f"{out} holds another sweep, with {key} {json.dumps(before.get(key))[:60]}: write another 'out', "
-                    "or delete the folder"
-                )
+        before, now = _flat(json.loads(file.read_text())), _flat(told)
+        for key in {**before, **now}:
+            if before.get(key) != now.get(key):
+                was = json.dumps(before[key])[:60] if key in before else "left out"
+                raise Refusal(f"{out} holds another sweep, with {key} {was}: write another 'out', or delete the folder")
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -34,6 +33,15 @@ def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
             partial.write_text(json.dumps(told, indent=1))
     except OSError as error:
         raise Refusal(f"out: {out} cannot be written: {error.strerror}: write another folder") from error
+
+
+def _flat(told: dict[str, Any]) -> dict[str, Any]:
+    """Settings within settings by names such as "validation: n"."""
+    flat: dict[str, Any] = {}
+    for key, value in told.items():
+        inner = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{key}: {name}" if name else key: content for name, content in inner.items()}
+    return flat
 
 
 def storage_of(sweep: SweepSettings, out: Path) -> str:

@@ -10,6 +10,10 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.curves import draw_curves
 from pipeline.metrics import floored
@@ -40,8 +44,10 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
         table[str(metric)] = last[column]
         if len(sweep.seeds) > 1:
             table[MEAN] = last[MEAN]
+    elif sweep.training.shown in last:
+        table[sweep.training.shown] = last[sweep.training.shown]
     if last["error"].notna().any():
-        table["error"] = last["error"].fillna("").str.slice(0, 60)
+        table["error"] = last["error"].fillna("")
     return table.reset_index(drop=True)
 
 
@@ -53,11 +59,30 @@ def printed(table: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
 
     def shown(value: Any) -> str:
         if isinstance(value, float):
-            return "" if np.isnan(value) else f"{value:g}"
+            return "" if np.isnan(value) else f"{value:.4g}"
         return "" if value is None else str(value)
 
     columns = {str(sweep.chosen_metric), MEAN}
     return table.apply(lambda column: column.map(measured if column.name in columns else shown))
+
+
+def print_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> None:
+    """Print the table, how the winner was chosen, where it is, and the commands that train it again."""
+    trials = printed(trial_table(rows, sweep), sweep).drop(columns="error", errors="ignore")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in trials.columns:
+        table.add_column(_in_words(str(name)), overflow="fold")
+    for cells in trials.itertuples(index=False):
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+    if winner is not None:
+        print(f"\n{how_chosen(sweep, winner, rows)}\nweights: {winner.weights}\nto train it again:")
+        for line in command_lines(sweep, winner):
+            print(f"  {line}")
+
+
+def _in_words(name: str) -> str:
+    return name.replace(":radius=", " at radius ").replace("_", " ")
 
 
 def _worse(value: float, sweep: SweepSettings) -> str:
@@ -99,7 +124,7 @@ def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None)
             label=(f"{label} (best)" if best else label) if shown else None,
         )
     axes.set_xlabel("epoch")
-    axes.set_ylabel(str(metric).replace("_", " ").replace(":radius=", " at radius "))
+    axes.set_ylabel(_in_words(str(metric)))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -110,31 +135,29 @@ def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None)
 
 
 def _caption(rows: pd.DataFrame, sweep: SweepSettings) -> str:
-    metric, validation = sweep.chosen_metric, sweep.validation
     trials = rows["trial_id"].nunique()
-    said = f"{trials} trials on {sweep.settings.get('dataset', '')}"
-    if metric is not None and metric.row.certifies:
-        said += (
-            f": {validation.images} held-out training images, n0={validation.n0}, n={validation.n}, "
-            f"alpha={validation.alpha:g}"
-        )
-    return said
+    return f"{trials} trials on {sweep.settings.get('dataset', '')}, judged on {_judged_on(rows, sweep)}"
 
 
-def how_chosen(sweep: SweepSettings, winner: Winner, trials: int) -> str:
-    """One line: by what the winner won."""
+def _judged_on(rows: pd.DataFrame, sweep: SweepSettings) -> str:
     metric, validation = sweep.chosen_metric, sweep.validation
+    if metric is None or not metric.row.certifies:
+        return "held-out training images"
+    images = int(rows["validation_images"].max())
+    certified = f"n0={validation.n0}, n={validation.n}, alpha={validation.alpha:g}"
+    return f"certificates of {images} held-out training images ({certified})"
+
+
+def how_chosen(sweep: SweepSettings, winner: Winner, rows: pd.DataFrame) -> str:
+    """One line: by what the winner won."""
+    metric = sweep.chosen_metric
     assert metric is not None
-    judged = (
-        f"certificates of {validation.images} held-out training images (n0={validation.n0}, n={validation.n}, "
-        f"alpha={validation.alpha:g})"
-        if metric.row.certifies
-        else "held-out training images"
-    )
+    judged = rows.loc[rows[metric.row.column[sweep.train]].notna(), "trial_id"].nunique()
+    trials = f"{judged} trials" if judged > 1 else "1 trial"
     value = f"{_worse(winner.value, sweep)} after epoch {winner.epoch}"
     if len(sweep.seeds) > 1:
         value = f"{_worse(winner.mean, sweep)} on average over {winner.seeds} seeds, of which the best has {value}"
-    return f"best of {trials} trials by {metric}: {value}, on {judged}"
+    return f"best of {trials} by {metric}: {value}, on {_judged_on(rows, sweep)}"
 
 
 def command_lines(sweep: SweepSettings, winner: Winner, out: str = "best.safetensors") -> list[str]:
@@ -194,7 +217,7 @@ def write_sweep_report(
     text = printed(table, sweep).to_markdown(index=False, disable_numparse=True)
     if winner is not None:
         commands = "\n".join(command_lines(sweep, winner))
-        text += f"\n\n{how_chosen(sweep, winner, len(table))}; weights: {winner.weights}\n\n```bash\n{commands}\n```"
+        text += f"\n\n{how_chosen(sweep, winner, rows)}; weights: {winner.weights}\n\n```bash\n{commands}\n```"
     files[1].write_text(text + "\n", encoding="utf-8")
     figure = draw_trials(rows, sweep, winner)
     if figure is not None:

@@ -31,17 +31,20 @@ NOT_SEARCHED = ("out", "overwrite", "workers", "address", "seed", "threads", "de
 
 @dataclass(frozen=True)
 class Training:
-    """A kind of training that can be swept: its settings, and what carries them out."""
+    """A kind of training that can be swept: its settings, what carries them out, and which of its metrics a table shows
+    where the sweep has none.
+    """
 
     settings: type[TrainingJobSettings]
     assign: Callable[[Any, torch.device], Assignment]
+    shown: str
 
 
 TRAININGS: Table[Training] = Table(
     "training",
     {
-        "classifier": Training(TrainClassifierSettings, classifier_assignment),
-        "denoiser": Training(TrainDenoiserSettings, denoiser_assignment),
+        "classifier": Training(TrainClassifierSettings, classifier_assignment, "accuracy"),
+        "denoiser": Training(TrainDenoiserSettings, denoiser_assignment, "psnr"),
     },
 )
 

@@ -99,7 +99,9 @@ def _reason(trial: Any) -> str:
     error = trial.get_pickled_error() or trial.get_error()
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1][:300]}" if lines else type(cause).__name__
+    if not lines:
+        return type(cause).__name__
+    return lines[-1][:500] if isinstance(cause, Refusal) else f"{type(cause).__name__}: {lines[-1][:500]}"
 
 
 def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:
@@ -127,7 +129,7 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
             "recipe": recipe.get("name"),
             "optimizer": "+".join(str(phase["optimizer"]) for phase in phases) or values.get("optimizer"),
             "learning_rate": float(phases[-1]["learning_rate"]) if phases else values.get("learning_rate"),
-            "epochs": recipe.get("epochs"),
+            "epochs": recipe.get("epochs", values.get("epochs")),
             "weights": None if trial.weights is None else str(trial.weights),
             "weights_fingerprint": trial.fingerprint,
             "settings": json.dumps(values, default=str),

@@ -129,7 +129,7 @@ def silent(verbose: bool) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.INFO if verbose else logging.ERROR)
+        logger.setLevel(logging.INFO if verbose else logging.CRITICAL)
     try:
         yield
     finally:

@@ -124,8 +124,8 @@ def certify_validation(
 
 
 def figures_of(rows: pd.DataFrame, radius: float | None) -> dict[str, float]:
-    """`acr` and, where a radius is asked about, `certified_accuracy` at it."""
-    figures = {"acr": average_certified_radius(rows)}
+    """How many `validation_images` there are, their `acr` and, where a radius is asked about, `certified_accuracy`."""
+    figures = {"validation_images": float(len(rows)), "acr": average_certified_radius(rows)}
     if radius is not None:
         figures["certified_accuracy"] = float(certified_accuracy(rows, [radius])[0])
     return figures

@@ -205,15 +205,16 @@ def _finished(out: Path) -> list[Path]:
     return found
 
 
-class TestSurrogates:
-    @pytest.fixture(scope="class")
-    def ensemble(self, ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-        out = tmp_path_factory.mktemp("ensemble") / "surrogates"
-        rows = [{"classifier": f"digits_cnn:width={width}"} for width in (8, 12, 16, 20)]
-        settings = {**TRAINING, "epochs": 3, "skip": 2}
-        swept(out, settings=settings, search={}, each=rows, metric=None, validation={})
-        return out
+@pytest.fixture(scope="module")
+def ensemble(ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("ensemble") / "surrogates"
+    rows = [{"classifier": f"digits_cnn:width={width}"} for width in (8, 12, 16, 20)]
+    settings = {**TRAINING, "epochs": 3, "skip": 2}
+    swept(out, settings=settings, search={}, each=rows, metric=None, validation={})
+    return out
 
+
+class TestSurrogates:
     def test_the_ablation_on_their_number(self, ensemble: Path, tmp_path: Path) -> None:
         protected = train_classifier(
             classifier_settings(tmp_path / "protected.safetensors", epochs=3, skip=2, seed=5), show=False

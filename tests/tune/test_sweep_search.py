@@ -75,7 +75,16 @@ def test_seeds_are_averaged_before_the_best_is_chosen(tmp_path: Path) -> None:
         if acr is None:
             return Trial(f"t{number}", "failed", "RuntimeError: no", drawn, [], None, None, None)
         (tmp_path / f"{number}").touch()
-        return Trial(f"t{number}", "finished", None, drawn, [{"epoch": 2, "acr": acr}], tmp_path / f"{number}", "", {})
+        return Trial(
+            f"t{number}",
+            "finished",
+            None,
+            drawn,
+            [{"epoch": 2, "acr": acr, "validation_images": 8}],
+            tmp_path / f"{number}",
+            "",
+            {},
+        )
 
     measured: list[tuple[str, int, float | None]] = [
         ("adam", 0, 0.9), ("adam", 1, 0.1), ("adam", 2, None), ("sgd", 0, 0.6), ("sgd", 1, 0.7),
@@ -86,7 +95,9 @@ def test_seeds_are_averaged_before_the_best_is_chosen(tmp_path: Path) -> None:
     assert winner is not None
     assert (winner.trial_id, winner.value, winner.seeds) == ("t4", 0.7, 2)
     assert winner.mean == pytest.approx(0.65)
-    assert "0.6500 on average over 2 seeds, of which the best has 0.7000 after epoch 2" in how_chosen(sweep, winner, 5)
+    assert "0.6500 on average over 2 seeds, of which the best has 0.7000 after epoch 2" in how_chosen(
+        sweep, winner, rows
+    )
     table = trial_table(rows, sweep)
     assert list(table["trial_id"]) == ["t4", "t3", "t0", "t1", "t2"]
     assert table.loc[0, "mean over seeds"] == pytest.approx(0.65)

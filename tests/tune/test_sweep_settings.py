@@ -13,6 +13,7 @@ from pipeline.settings import checked
 from tune.search_space import corners, grid_size, parse_domain
 from tune.sweep_settings import SweepSettings
 from tune.training_data import held_out_ids
+from tune.trial_check import refuse_impossible_trials
 from tune.validation_certificates import refuse_shared, validation_ids
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -104,6 +105,39 @@ def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], me
     with pytest.raises(Refusal, match=message) as refused:
         sweep(**changes)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"classifier": ["digits_cnn", "digits_cnm"]}}, "unknown classifier 'digits_cnm': did you mean"),
+        ({"search": {"objective": ["gaussian", "gausian"]}}, "unknown classifier objective 'gausian'"),
+        ({"search": {"recipe": ["digits-gaussian", "none-such"]}}, "unknown recipe"),
+        ({"each": [{"augment": "shift"}, {"augment": "flop"}], "search": {}}, "unknown augmentation 'flop'"),
+        ({"settings": {"dataset": "mnist", "data_root": "nowhere", "classifier": "lenet", "sigma": 1}}, "nowhere does"),
+        ({"search": {"classifier": ["digits_cnn", "cifar_resnet20"]}}, "preprocess has constants for 3 channels"),
+        (
+            {
+                "train": "denoiser",
+                "settings": {
+                    "dataset": "digits", "denoiser": "dncnn:channels=1,depth=3,width=8", "objective": "stab+mse",
+                    "classifier": "digits_cnn", "sigma": 0.25,
+                },
+                "search": {"surrogates": ["digits-surrogates:1", "digits-surrogates:2"]},
+                "warm_start": {"epochs": 2},
+            },
+            "--surrogates digits-surrogates:1 does not exist: give a weights file, or the folder of a sweep",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_trial_would_refuse_is_refused_before_any(changes: dict[str, Any], message: str) -> None:
+    settings = {**BASE["settings"], **changes.get("settings", {})} if "train" not in changes else changes["settings"]
+    given = {
+        **changes,
+        "settings": {key: value for key, value in settings.items() if key not in changes.get("search", {})},
+    }
+    with pytest.raises(Refusal, match=message):
+        refuse_impossible_trials(sweep(**given))
 
 
 def test_a_metric_under_noise_needs_noise() -> None:
