@@ -258,7 +258,8 @@ def sweep_command(
 ) -> None:
     """Train many: over optimizers, learning rates, objectives, architectures or surrogates, by Ray Tune.
 
-    The winner is chosen by certificates of a few held-out training images, and certified on the test images.
+    The winner is chosen by certificates of a few held-out training images, and certified on the test images. What the
+    file may say: `raysmooth list sweep`.
 
     **Example**
 
@@ -315,7 +316,8 @@ def report_command(
 def list_command(
     what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(CATALOGUE)}.")],
 ) -> None:
-    """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations.
+    """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations; of
+    sweeps the metrics, the schedulers, and the keys of their experiment files.
 
     **Example**
 

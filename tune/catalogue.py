@@ -8,12 +8,16 @@ from actors.classifiers import CLASSIFIERS
 from actors.denoisers import DENOISERS
 from actors.table import Table
 from pipeline.datasets import DATASETS
+from pipeline.settings import Settings
 from tune.augment import AUGMENTATIONS
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
 from tune.objective import ObjectiveRow
 from tune.phases import Phase
 from tune.recipes import RECIPES
+from tune.schedulers import SCHEDULERS
+from tune.sweep_metrics import METRICS
+from tune.sweep_settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
 
 
 def _datasets() -> pd.DataFrame:
@@ -66,6 +70,38 @@ def _augmentations() -> pd.DataFrame:
     return pd.DataFrame([{"augment": name, "what": row.summary} for name, row in AUGMENTATIONS.items()])
 
 
+def _metrics() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"metric": f"{n}:radius=0.5" if r.at_radius else n, "best": r.mode, "what": r.summary}
+            for n, r in METRICS.items()
+        ]
+    )
+
+
+def _schedulers() -> pd.DataFrame:
+    rows = []
+    for name, row in SCHEDULERS.items():
+        options = ", ".join(f"{option}={value}" for option, value in row.defaults.items())
+        rows.append({"scheduler": name, "options": options, "what": row.summary})
+    return pd.DataFrame(rows)
+
+
+def _sweep() -> pd.DataFrame:
+    rows = []
+    nested: tuple[tuple[str, type[Settings]], ...] = (
+        ("", SweepSettings), ("validation", ValidationSettings), ("plateau", PlateauSettings),
+        ("warm_start", WarmStartSettings),
+    )  # fmt: skip
+    for outer, model in nested:
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else ("" if field.default in (None, [], {}) else field.default)
+            if field.default_factory is not None:
+                default = ""
+            rows.append({"key": f"{outer}: {name}" if outer else name, "default": default, "what": field.description})
+    return pd.DataFrame(rows)
+
+
 CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
     "list",
     {
@@ -75,5 +111,8 @@ CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
         "objectives": _objectives,
         "recipes": _recipes,
         "augmentations": _augmentations,
+        "metrics": _metrics,
+        "schedulers": _schedulers,
+        "sweep": _sweep,
     },
 )

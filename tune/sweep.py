@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,15 @@ from pipeline.driver import carry_out
 from pipeline.index_set import IndexSet
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import CertifySettings, checked
-from tune.sweep_folder import refuse_other_sweep, storage_of
+from tune.sweep_folder import below, refuse_other_sweep, storage_of
 from tune.sweep_progress import SweepProgress, watched_by
-from tune.sweep_settings import SweepSettings
-from tune.train import train_denoiser
-from tune.trial import training_settings
+from tune.sweep_settings import SweepSettings, training_settings
 from tune.trial_check import refuse_impossible_trials
-from tune.trials import Winner, collect, winner_of, write_trials
+from tune.trials import Trial, Winner, collect, winner_of, write_trials
 from tune.tuner import run_trials, silent
 from tune.validation_certificates import refuse_shared
-from tune.warm_starts import read_starts, warm_starts
+from tune.warm_starts import FOLDER as WARM
+from tune.warm_starts import starts_of, warm_sweep
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,19 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
         _refuse_shared_images(first, checked(CertifySettings, _certified(sweep, first, "weights.safetensors")))
     if will_be_local(sweep.address):
         _refuse_few_resources(sweep, os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
-    refuse_impossible_trials(sweep)
+    warm = None if sweep.warm_start is None else warm_sweep(sweep, sweep.warm_start)
+    for each in (warm, sweep):
+        if each is not None:
+            refuse_impossible_trials(each)
     refuse_other_sweep(out, sweep)
     storage = storage_of(sweep, out)
     with silent(sweep.verbose), connected(sweep.address, sweep.verbose) as cluster:
         _refuse_few_resources(sweep, cluster.cpus, cluster.gpus, "the cluster")
-        starts = _warm_up(sweep, out, show)
-        with SweepProgress(sweep, show) as progress, watched_by(progress):
-            analysis = run_trials(sweep, storage, cluster.gpus > 0, starts)
-        trials = collect(analysis, out)
+        trials_of = partial(_trials_of, gpus=cluster.gpus > 0, show=show)
+        starts: Mapping[str, bytes] = {}
+        if warm is not None:
+            starts = starts_of(warm, trials_of(warm, out / WARM, below(storage, WARM), {}, "warm start"))
+        trials = trials_of(sweep, out, storage, starts, "sweep")
         rows = write_trials(trials, sweep, out)
         winner = winner_of(rows, sweep, trials)
         certificates = None
@@ -70,15 +74,13 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     return SweepResult(rows, winner, certificates)
 
 
-def _warm_up(sweep: SweepSettings, out: Path, show: bool) -> dict[str, bytes]:
-    """The weights that trials begin with, trained here where they are not there yet."""
-    if sweep.warm_start is None:
-        return {}
-    trials = [training_settings(sweep, drawn, out / "weights.safetensors") for drawn in sweep.possible]
-    needed = warm_starts(trials, sweep.warm_start, sweep, out / "warm")
-    for settings in needed.values():
-        train_denoiser(settings, show)
-    return read_starts(needed)
+def _trials_of(
+    sweep: SweepSettings, out: Path, storage: str, starts: Mapping[str, bytes], label: str, gpus: bool, show: bool
+) -> list[Trial]:
+    """Run all that is missing; trials' weights go below `out`."""
+    with SweepProgress(sweep, show, label) as progress, watched_by(progress):
+        analysis = run_trials(sweep, storage, gpus, starts)
+    return collect(analysis, out)
 
 
 def _certify_settings(sweep: SweepSettings, drawn: Mapping[str, Any], weights: Path) -> CertifySettings:

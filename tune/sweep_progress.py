@@ -16,13 +16,13 @@ from tune.trials import STATUS
 class SweepProgress(Display):
     """A bar on a terminal, in a log a line every `LOG_SECONDS`; in both a line for each trial that ends."""
 
-    def __init__(self, sweep: SweepSettings, show: bool) -> None:
+    def __init__(self, sweep: SweepSettings, show: bool, label: str = "sweep") -> None:
         super().__init__(show, TextColumn("{task.fields[told]}"))
-        self._sweep = sweep
+        self._sweep, self._label = sweep, label
         self._metric = sweep.chosen_metric
         self._column = None if self._metric is None else self._metric.row.column[sweep.train]
         self._planned = sweep.planned
-        self._bar = self._bars.add_task("sweep", total=float(self._planned), told="")
+        self._bar = self._bars.add_task(label, total=float(self._planned), told="")
         self._running = 0
         self._ended: dict[str, str] = {}
         self._last: dict[str, tuple[float, int]] = {}
@@ -41,11 +41,13 @@ class SweepProgress(Display):
         if self._before is None:  # those that ended before this command are nobody's news
             before, self._before = ended, done
         for name in ended.keys() - before.keys():
-            self.note(f"trial {name} {ended[name]}: {self._words(trials[name][2])}{self._measured(name)}")
+            self.note(
+                f"{self._label}: trial {name} {ended[name]}: {self._words(trials[name][2])}{self._measured(name)}"
+            )
         self._bars.update(self._bar, completed=done, told=self._told())
         if self.shown and not self._live and monotonic() - self._last_line > LOG_SECONDS:
             self._last_line = monotonic()
-            self.note(f"sweep: {self._told()}{self._left(done)}")
+            self.note(f"{self._label}: {self._told()}{self._left(done)}")
 
     def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
         """A trial has been judged."""

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from pipeline.curves import draw_curves
 from pipeline.metrics import floored
-from tune.sweep_settings import SweepSettings
+from tune.sweep_settings import SweepSettings, training_settings
 from tune.trials import MEAN, Winner, best_first
+from tune.warm_starts import warm_start_key, warm_sweep
 
 _MOST_LABELS = 12
 """Lines of a figure that have a name in its legend."""
@@ -162,23 +163,22 @@ def how_chosen(sweep: SweepSettings, winner: Winner, rows: pd.DataFrame) -> str:
 
 def command_lines(sweep: SweepSettings, winner: Winner, out: str = "best.safetensors") -> list[str]:
     """The commands that train the winner again, ready to paste."""
-    values = {**sweep.values(winner.drawn), "threads": sweep.cpus_per_trial}
-    lines = []
-    if sweep.warm_start is not None:
-        shared = ("denoiser", "sigma", "noise", "dataset", "data_root", "split", "resize", "crop", "skip", "max")
-        first = {name: values[name] for name in shared if name in values}
-        first |= {name: value for name, value in sweep.warm_start.model_dump().items() if value is not None}
-        begin = f"{sweep.warm_start.objective}.safetensors"
-        lines.append(_command(sweep.train, {**first, "threads": sweep.cpus_per_trial, "out": begin}))
-        values["init_weights"] = begin
-    lines.append(_command(sweep.train, {**values, "out": out}))
-    return lines
+    own = {**sweep.values(winner.drawn), "threads": sweep.cpus_per_trial}
+    if sweep.warm_start is None:
+        return [_command(sweep, {**own, "out": out})]
+    warm, begin = warm_sweep(sweep, sweep.warm_start), f"{sweep.warm_start.objective}.safetensors"
+    wanted = warm_start_key(training_settings(sweep, winner.drawn, Path(out)))
+    each = {warm_start_key(training_settings(warm, drawn, Path(begin))): drawn for drawn in warm.possible}
+    first = {**warm.values(each[wanted]), "seed": sweep.warm_start.seed, "threads": sweep.cpus_per_trial}
+    return [_command(warm, {**first, "out": begin}), _command(sweep, {**own, "init_weights": begin, "out": out})]
 
 
-def _command(what: str, values: dict[str, Any]) -> str:
-    parts = [f"raysmooth train {what}"]
+def _command(sweep: SweepSettings, values: dict[str, Any]) -> str:
+    """`raysmooth train` with these values; those that are so anyway are left out."""
+    parts = [f"raysmooth train {sweep.train}"]
+    fields = sweep.training.settings.model_fields
     for name, value in values.items():
-        if value is None or value is False:
+        if value == fields[name].default:
             continue
         flag = f"--{name.replace('_', '-')}"
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -111,7 +112,9 @@ class SweepSettings(Settings):
         description="Settings that all trials share, as 'raysmooth train' has them."
     )
     search: Annotated[dict[str, Domain], BeforeValidator(_domains)] = Field(
-        {}, description="Settings that differ: a list of values, or {loguniform: [low, high]} and the like."
+        {},
+        description="Settings that differ: a list, of which all are tried, or {choice: [...]}, {uniform: [low, high]}, "
+        "loguniform or randint.",
     )
     each: list[Annotated[dict[str, Any], BeforeValidator(_mapping)]] = Field(
         [], description="Trainings that differ in several settings, one a row: every row is tried."
@@ -301,3 +304,9 @@ def space_of(settings: SweepSettings) -> SearchSpace:
     repeated = "choice" if settings.by == "optuna" else "grid"
     rows = {"each": Domain(repeated, tuple(range(len(settings.each))))} if settings.each else {}
     return {**rows, **settings.search, "seed": Domain(repeated, tuple(settings.seeds))}
+
+
+def training_settings(sweep: SweepSettings, drawn: Mapping[str, Any], out: Path) -> Any:
+    """The settings of one trial, which writes its weights to `out`."""
+    values = {**sweep.values(drawn), "out": str(out), "threads": sweep.cpus_per_trial}
+    return checked(sweep.training.settings, values)

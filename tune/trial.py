@@ -11,10 +11,9 @@ import torch
 
 from actors.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
 from actors.preprocess import parse_preprocess
-from pipeline.settings import checked
 from tune.job import Assignment, carry_out
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
-from tune.sweep_settings import SweepSettings
+from tune.sweep_settings import SweepSettings, training_settings
 from tune.trainer import Share
 from tune.training_folder import Row, folder_of
 from tune.validation import held_out_loss
@@ -77,12 +76,6 @@ class _Reporter:
 
     def _judged(self, epoch: int) -> bool:
         return epoch % self.every == 0 or epoch == self.epochs
-
-
-def training_settings(sweep: SweepSettings, drawn: Mapping[str, Any], out: Path) -> Any:
-    """The settings of one trial, which writes its weights to `out`."""
-    values = {**sweep.values(drawn), "out": str(out), "threads": sweep.cpus_per_trial}
-    return checked(sweep.training.settings, values)
 
 
 def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assignment, device: torch.device) -> Judge:

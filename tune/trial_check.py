@@ -10,8 +10,7 @@ from actors.denoisers import build_denoiser
 from actors.weights import save_weights
 from tune.schedulers import PERTURBED
 from tune.settings import TrainDenoiserSettings
-from tune.sweep_settings import SweepSettings
-from tune.trial import training_settings
+from tune.sweep_settings import SweepSettings, training_settings
 from tune.tuner import epochs_of
 
 _IMAGES = 20

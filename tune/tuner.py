@@ -12,8 +12,8 @@ import numpy as np
 
 from tune.recipe_choice import choose_recipe
 from tune.sweep_folder import below
-from tune.sweep_settings import SweepSettings, space_of
-from tune.trial import run_trial, training_settings
+from tune.sweep_settings import SweepSettings, space_of, training_settings
+from tune.trial import run_trial
 
 NAME = "trials"
 """Of the folder below the storage in which Ray Tune keeps its state and the checkpoints."""

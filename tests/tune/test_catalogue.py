@@ -21,6 +21,8 @@ from tune.recipes import RECIPES
         ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES]),
         ("recipes", "recipe", [*RECIPES]),
         ("augmentations", "augment", [*AUGMENTATIONS]),
+        ("metrics", "metric", ["certified_accuracy:radius=0.5", "acr", "accuracy_under_noise", "validation_loss"]),
+        ("schedulers", "scheduler", ["fifo", "asha", "pbt"]),
     ],
 )
 def test_every_row_is_listed(what: str, column: str, names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from digits_jobs import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from actors.refusal import Refusal
+from raysmooth import app
 from tune import sweep_progress, trial_watch
 from tune.sweep import SweepResult
 from tune.sweep_report import command_lines, trial_table, write_sweep_report
@@ -215,7 +217,9 @@ def ensemble(ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 
 
 class TestSurrogates:
-    def test_the_ablation_on_their_number(self, ensemble: Path, tmp_path: Path) -> None:
+    def test_the_ablation_on_their_number(
+        self, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         protected = train_classifier(
             classifier_settings(tmp_path / "protected.safetensors", epochs=3, skip=2, seed=5), show=False
         )
@@ -236,7 +240,7 @@ class TestSurrogates:
         assert {card["access"] for card in cards} == {"black-box"}
         # One MSE training, which all begin with.
         assert len({card["parents"]["init_weights"] for card in cards}) == 1
-        assert len(list((out / "warm").glob("*.safetensors"))) == 1
+        assert len(list((out / "warm" / "weights").glob("*.safetensors"))) == 1
         assert result.certificates is not None
         assert result.certificates["run_id"].nunique() == 3
         files = write_sweep_report(result.trials, settings_of(out, **changes), result.winner, out, result.certificates)
@@ -245,6 +249,10 @@ class TestSurrogates:
         first, second = command_lines(settings_of(out, **changes), result.winner)
         assert "--objective mse" in first
         assert "--init-weights mse.safetensors" in second
+        monkeypatch.chdir(tmp_path)
+        for line in (first, second):
+            app(shlex.split(line)[1:], standalone_mode=False)
+        assert same_weights(tmp_path / "best.safetensors", result.winner.weights)
 
     def test_what_is_no_whole_ensemble_is_refused(self, ensemble: Path, tmp_path: Path) -> None:
         from tune.ensemble import members

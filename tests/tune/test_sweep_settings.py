@@ -121,9 +121,9 @@ def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], me
                 "train": "denoiser",
                 "settings": {
                     "dataset": "digits", "denoiser": "dncnn:channels=1,depth=3,width=8", "objective": "stab+mse",
-                    "classifier": "digits_cnn", "sigma": 0.25,
+                    "sigma": 0.25,
                 },
-                "search": {"surrogates": ["digits-surrogates:1", "digits-surrogates:2"]},
+                "metric": "validation_loss", "search": {"surrogates": ["digits-surrogates:1", "digits-surrogates:2"]},
                 "warm_start": {"epochs": 2},
             },
             "--surrogates digits-surrogates:1 does not exist: give a weights file, or the folder of a sweep",
