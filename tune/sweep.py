@@ -1,7 +1,7 @@
 """A sweep: many trainings side by side by Ray Tune, the best of which is certified."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from actors.refusal import Refusal
-from pipeline.cluster import connected, will_be_local
+from pipeline.cluster import Cluster, connected, will_be_local
 from pipeline.datasets import open_dataset
 from pipeline.driver import carry_out
 from pipeline.index_set import IndexSet
@@ -50,7 +50,8 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     if sweep.certify is not None:
         _refuse_shared_images(first, checked(CertifySettings, _certified(sweep, first, "weights.safetensors")))
     if will_be_local(sweep.address):
-        _refuse_few_resources(sweep, os.cpu_count() or 1, torch.cuda.device_count(), "this machine")
+        for wanted, has, instead in _lacking(sweep, os.cpu_count() or 1, torch.cuda.device_count()):
+            raise Refusal(f"{wanted} is more than the {has} of this machine: write {instead}")
     warm = None if sweep.warm_start is None else warm_sweep(sweep, sweep.warm_start)
     for each in (warm, sweep):
         if each is not None:
@@ -58,8 +59,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     refuse_other_sweep(out, sweep)
     storage = storage_of(sweep, out)
     with silent(sweep.verbose), connected(sweep.address, sweep.verbose) as cluster:
-        _refuse_few_resources(sweep, cluster.cpus, cluster.gpus, "the cluster")
-        trials_of = partial(_trials_of, gpus=cluster.gpus > 0, show=show)
+        trials_of = partial(_trials_of, cluster=cluster, show=show)
         starts: Mapping[str, bytes] = {}
         if warm is not None:
             starts = starts_of(warm, trials_of(warm, out / WARM, below(storage, WARM), {}, "warm start"))
@@ -75,11 +75,13 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
 
 
 def _trials_of(
-    sweep: SweepSettings, out: Path, storage: str, starts: Mapping[str, bytes], label: str, gpus: bool, show: bool
+    sweep: SweepSettings, out: Path, storage: str, starts: Mapping[str, bytes], label: str, cluster: Cluster, show: bool
 ) -> list[Trial]:
     """Run all that is missing; trials' weights go below `out`."""
     with SweepProgress(sweep, show, label) as progress, watched_by(progress):
-        analysis = run_trials(sweep, storage, gpus, starts)
+        for wanted, has, _ in _lacking(sweep, cluster.cpus, cluster.gpus):
+            progress.note(f"{wanted} is more than the {has} of the cluster: trials wait for it to grow")
+        analysis = run_trials(sweep, storage, cluster.gpus > 0, starts)
     return collect(analysis, out)
 
 
@@ -107,16 +109,9 @@ def _certified(sweep: SweepSettings, training: Any, weights: str) -> dict[str, A
     return {**values, **pool, **(sweep.certify or {})}
 
 
-def _refuse_few_resources(sweep: SweepSettings, cpus: float, gpus: float, where: str) -> None:
-    """Raises Refusal where not even one trial fits: Ray would wait for ever."""
+def _lacking(sweep: SweepSettings, cpus: float, gpus: float) -> Iterator[tuple[str, str, str]]:
+    """What a trial needs more of than there is: the setting, what it lacks in words, and what would fit."""
     if sweep.cpus_per_trial > cpus:
-        raise Refusal(
-            f"cpus_per_trial: {sweep.cpus_per_trial} are more than the {cpus:g} CPU cores of {where}: write "
-            f"cpus_per_trial: {int(cpus)}"
-        )
+        yield f"cpus_per_trial: {sweep.cpus_per_trial}", f"{cpus:g} CPU cores", f"cpus_per_trial: {int(cpus)}"
     if (sweep.gpus_per_trial or 0) > gpus:
-        instead = f"{int(gpus)}" if gpus >= 1 else "0"
-        raise Refusal(
-            f"gpus_per_trial: {sweep.gpus_per_trial:g} are more than the {gpus:g} GPUs of {where}: write "
-            f"gpus_per_trial: {instead}"
-        )
+        yield f"gpus_per_trial: {sweep.gpus_per_trial:g}", f"{gpus:g} GPUs", f"gpus_per_trial: {int(gpus)}"

@@ -279,5 +279,5 @@ def test_too_few_resources_are_refused_before_ray_starts(tmp_path: Path) -> None
         env=environment, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert run.returncode == 2
-    assert "cpus_per_trial: 1000 are more than the" in run.stderr
+    assert "cpus_per_trial: 1000 is more than the" in run.stderr
     assert not (tmp_path / "out").exists()
