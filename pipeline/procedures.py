@@ -34,7 +34,8 @@ class Procedure:
 
     @property
     def schema(self) -> pa.Schema:
-        """Columns of a row, in order. Null is 'unknown': label and correct without labels, the conclusion of an error
+        """Columns of a row, in order. `source` says whence rows are that this run did not draw: null, or "imported from
+        FILE", or "recertified from RUN". Null is 'unknown': label and correct without labels, the conclusion of an error
         row. `prediction` -1 is an abstention. `images` is the size of the run's index set; `n_used` the estimation
         draws that were made of at most n, `draws` all draws of the image.
         """
@@ -42,7 +43,7 @@ class Procedure:
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
             *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
-            *((name, pa.string()) for name in ("noise", "norm")),
+            *((name, pa.string()) for name in ("source", "noise", "norm")),
             ("sigma", pa.float64()),
             ("sampling", pa.string()),
             *decided,

@@ -28,7 +28,7 @@ from pipeline.sampling_rule import SamplingRule
 from pipeline.settings import SamplingSettings
 from pipeline.trained_noise import Mismatch, describe, find_mismatch
 
-SCHEME = 4
+SCHEME = 5
 """Version of how draws are made and told: to be raised whenever the same settings would give other noise, batches or
 counts, or rows other columns.
 """
@@ -104,6 +104,7 @@ class Run:
             "objective": self.objective,
             "classifier_fingerprint": self.base.classifier_fingerprint,
             "denoiser_fingerprint": self.base.denoiser_fingerprint,
+            "source": None,
             "noise": self.noise.name,
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
