@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from pipeline.by_run import by_run
 from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
 
@@ -40,8 +41,9 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     legend_lines = "\n".join(labels).count("\n") // columns + 1
     figure = Figure(figsize=(1000 / 150, 3.9 + 0.17 * legend_lines), layout="constrained")
     axes = figure.add_subplot()
+    parts = by_run(rows)
     for label, run, colour, dash in zip(labels, runs.index, colours, dashes, strict=True):
-        own = rows[rows["run_id"] == run]
+        own = parts[run]
         style: dict[str, Any] = {"drawstyle": "steps-pre", "linestyle": _DASHES[dash % len(_DASHES)], "linewidth": 1.6}
         if asked_radius(own) < inf:
             style = {"marker": _MARKERS[dash % len(_MARKERS)], "linestyle": "none"}

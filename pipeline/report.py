@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from matplotlib import rc_context
 
 from actors.refusal import Refusal
+from pipeline.by_run import by_run
 from pipeline.curves import draw_curves
 from pipeline.metrics import (
     FIXED,
@@ -83,8 +84,9 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.Da
     # Not :g, which would print 0.1234567 as the larger 0.123457.
     headings = [f"r={np.format_float_positional(r, trim='-')}" for r in grid]
     measured = []
+    parts = by_run(rows)
     for run, measure in runs["measure"].items():
-        own = rows[rows["run_id"] == run]
+        own = parts[run]
         shares = (certified_accuracy if measure == LABELLED else certified_share)(own, grid)
         rates = {
             "ACR": average_certified_radius(own),

@@ -5,9 +5,11 @@ from collections.abc import Collection
 from decimal import Decimal
 from math import ceil
 
+import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.by_run import by_run
 from pipeline.metrics import FIXED, labelled, mean_draws, samplings
 
 FACTS = {
@@ -52,19 +54,27 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
     rows = rows.assign(sampling=samplings(rows))
-    for column in SETTINGS:
-        values = rows[["run_id", column]].dropna().drop_duplicates()
-        if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
-            raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
-    by_run = rows.groupby("run_id")
-    runs = by_run[SETTINGS].first()
-    runs["rows"] = by_run.size()
-    parts = {run: rows[rows["run_id"] == run] for run in runs.index}
+    parts = by_run(rows)
+    runs = pd.DataFrame({column: _shared(rows, column) for column in SETTINGS})
+    runs["rows"] = [len(own) for own in parts.values()]
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     first = runs.assign(denoised=runs["denoiser"] != "none", spared=runs["sampling"] != FIXED)
     order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "spared", "sampling"]
     return runs.loc[first.sort_values([*order, "run_id"], na_position="first").index]
+
+
+def _shared(rows: pd.DataFrame, column: str) -> pd.Series:
+    """What all rows of a run that are not null say in `column`, by run_id; null where all are."""
+    codes, ids = pd.factorize(rows["run_id"])
+    said = rows[column].notna().to_numpy()
+    values, known = pd.factorize(rows[column])
+    own = np.full(len(ids), -1)
+    own[codes[said]] = values[said]
+    if len(mixed := ids[codes[said & (values != own[codes])]]):
+        raise Refusal(f"run {mixed[0]} has rows of more than one {column}: move its folder away, run it again")
+    kept = pd.Series(known).reindex(own)  # -1 is in no index: null
+    return kept.set_axis(pd.Index(ids, name="run_id"))
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
