@@ -4,12 +4,15 @@ stored counts without a GPU.
 
 from dataclasses import dataclass
 from math import ceil, log, log2
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta, binomtest
+import scipy  # scipy.stats, half a second of imports, comes when it is first used
 
-from actors.noise import NoiseFamily
 from actors.refusal import Refusal
+
+if TYPE_CHECKING:  # torch comes with it, and a report of certificates needs none
+    from actors.noise import NoiseFamily
 
 ABSTAIN = -1
 """The prediction of a smoothed classifier that declines to predict."""
@@ -49,10 +52,10 @@ def lower_bound(count: int, n: int, alpha: float) -> float:
     """
     if count <= 0:
         return 0.0
-    return float(beta.ppf(alpha, count, n - count + 1))
+    return float(scipy.stats.beta.ppf(alpha, count, n - count + 1))
 
 
-def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFamily, alpha: float) -> Certificate:
+def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: "NoiseFamily", alpha: float) -> Certificate:
     """CERTIFY (Cohen et al. 2019, figure 2 and theorem 1).
 
     `selection` and `estimation` are label counts, int (num_classes,), of disjoint draws. The class is the most
@@ -73,7 +76,7 @@ def predict_counts(counts: np.ndarray, alpha: float) -> Prediction:
     """
     runner_up, top = (int(label) for label in np.argsort(counts, kind="stable")[-2:])
     n_top, n_both = int(counts[top]), int(counts[top] + counts[runner_up])
-    p_value = float(binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0
+    p_value = float(scipy.stats.binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0
     return Prediction(top if p_value <= alpha else ABSTAIN, p_value, n_top)
 
 

@@ -23,20 +23,38 @@ P(S + Binomial(N - S, alpha) >= X) <= delta; this probability grows with S, so t
 above the true one with probability at most delta. It is never below X - `wrong_certificates_bound`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
+import scipy
+from scipy.special import betaincinv, ndtri
 
 from actors.table import Table
 from pipeline.metrics import asked_radius, certified_radii
 from pipeline.one_run import refuse_no_probability, shared
 
-METHODS: Table[str] = Table("kind of interval", {"exact": "beta", "wilson": "wilson"})
-"""Intervals of a binomial's parameter, by our name and by that of statsmodels: Clopper-Pearson's, which never fails
-more often than it says, and Wilson's, shorter, which does so only on average over what the parameter may be.
+
+
+def _exact(count: np.ndarray, of: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(invalid="ignore"):  # where count is 0, or all
+        low = np.where(count > 0, betaincinv(count, of - count + 1, delta / 2), 0.0)
+        high = np.where(count < of, betaincinv(count + 1, of - count, 1 - delta / 2), 1.0)
+    return low, high
+
+
+def _wilson(count: np.ndarray, of: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = -ndtri(delta / 2)
+    middle, half = count + z**2 / 2, z * np.sqrt(count * (of - count) / of + z**2 / 4)
+    return np.clip((middle - half) / (of + z**2), 0.0, 1.0), np.clip((middle + half) / (of + z**2), 0.0, 1.0)
+
+
+METHODS: Table[Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = Table(
+    "kind of interval", {"exact": _exact, "wilson": _wilson}
+)
+"""Intervals of a binomial's parameter: Clopper-Pearson's, which never fails more often than it says, and Wilson's,
+shorter, which does so only on average over what the parameter may be. (Those of statsmodels, "beta" and "wilson", which
+takes as long to import as a report may take.)
 """
 
 
@@ -58,16 +76,30 @@ def accuracy_intervals(
     whatever its class. Beyond the one radius that a run decides all is null. Raises Refusal if there are no rows, or
     those of several runs or alphas, and for a delta or method that is none.
     """
+    certified = _certified_at(rows, radii)
+    return interval_table(rows, radii, len(rows), certified, delta, method)
+
+
+def interval_table(
+    rows: pd.DataFrame,
+    radii: Sequence[float] | np.ndarray,
+    images: int | np.ndarray,
+    certified: np.ndarray,
+    delta: float,
+    method: str,
+) -> pd.DataFrame:
+    """`accuracy_intervals` where it is known already that `certified` of `images` (one number for all, or (M,)) of the
+    run are so at `radii`, each int (M,).
+    """
     refuse_no_probability(delta)
     shared(rows, "run_id")
-    certified = _certified_at(rows, radii)
-    low, procedure_low, high = population_interval(certified, len(rows), _alpha(rows), delta, method)
+    low, procedure_low, high = population_interval(certified, images, _alpha(rows), delta, method)
     table = pd.DataFrame(
         {
             "radius": np.asarray(radii, float),
-            "images": len(rows),
+            "images": images,
             "certified": certified,
-            "share": certified / len(rows),
+            "share": certified / images,
             "low": low,
             "high": high,
             "procedure_low": procedure_low,
@@ -79,12 +111,16 @@ def accuracy_intervals(
 
 
 def population_interval(
-    certified: np.ndarray, images: int, alpha: float, delta: float, method: str = "exact"
+    certified: np.ndarray,
+    images: int | np.ndarray,
+    alpha: float | np.ndarray,
+    delta: float | np.ndarray,
+    method: str = "exact",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of `certified` images, int (M,)."""
-    name = METHODS[method]
-    ends = proportion_confint(np.asarray(certified), images, alpha=delta, method=name)
-    procedure_low, high = (np.clip(np.asarray(end, float), 0.0, 1.0) for end in ends)
+    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of `certified`, int (M,); `images`,
+    `alpha` and `delta` are one number for all, or (M,).
+    """
+    procedure_low, high = METHODS[method](np.asarray(certified, float), np.asarray(images, float), np.asarray(delta, float))
     return np.maximum(0.0, (procedure_low - alpha) / (1 - alpha)), procedure_low, high
 
 
@@ -109,9 +145,9 @@ def truly_certifiable(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray, d
 
 def least_right(certified: int, images: int, alpha: float, delta: float) -> int:
     """Of `certified` among `images` certificates so many are right, with probability at least 1 - delta."""
-    wrong = int(binom.ppf(1 - delta, images, alpha))
+    wrong = int(scipy.stats.binom.ppf(1 - delta, images, alpha))
     truly = np.arange(max(0, certified - wrong), certified + 1)
-    not_rejected = binom.sf(certified - truly - 1, images - truly, alpha) > delta
+    not_rejected = scipy.stats.binom.sf(certified - truly - 1, images - truly, alpha) > delta
     return int(truly[np.argmax(not_rejected)])
 
 

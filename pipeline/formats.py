@@ -16,18 +16,25 @@ from actors.table import Table
 
 @dataclass(frozen=True, eq=False)
 class PrintedTable:
-    """`cells` are a table as text, without what `caption` says already; `values` are what it was made of, in full
-    precision, with columns of their own. Columns named in `words` are aligned left, all others right. `best`, bool,
-    has some of the columns of `cells`: which of them to make bold. `name` is what files are called.
+    """`cells` are a table as text; `about` says what all its runs share and promise, `note` how to read it, `sure` how to
+    read its intervals. `values` are what it was made of, in full precision, with columns of their own. Columns named in
+    `words` are aligned left, all others right. `best`, bool, has some of the columns of `cells`: which of them to make
+    bold. `name` is what its files are called.
     """
 
     name: str
     title: str
-    caption: str
+    about: str
+    note: str
     cells: pd.DataFrame
     values: pd.DataFrame
     words: frozenset[str] = frozenset()
     best: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sure: str = ""
+
+    @property
+    def caption(self) -> str:
+        return " ".join(filter(None, [f"{self.about}.", self.note, self.sure]))
 
     def side(self, column: str) -> Literal["left", "right"]:
         return "left" if column in self.words else "right"
@@ -78,33 +85,35 @@ def text(table: PrintedTable, console: Console) -> None:
     console.print(grid, crop=False, no_wrap=True, overflow="ignore")
 
 
-def _as_is(render: Callable[[PrintedTable], str]) -> Callable[[PrintedTable, Console], None]:
-    return lambda table, console: console.out(render(table), highlight=False, end="")
-
-
 @dataclass(frozen=True)
 class Format:
-    """`show` prints a table to a console; `intervals` says whether certified accuracies have theirs beside them unless
-    asked for.
+    """`show` prints a table to a console; certified accuracies have their intervals beside them where `intervals` says
+    so. `render` makes the text of a file whose name ends in `ending`, which is None where there is no such file.
     """
 
     show: Callable[[PrintedTable, Console], None]
     intervals: bool
+    ending: str | None = None
+    render: Callable[[PrintedTable], str] = markdown
+
+
+def _written(render: Callable[[PrintedTable], str], ending: str, intervals: bool) -> Format:
+    def show(table: PrintedTable, console: Console) -> None:
+        console.out(render(table), highlight=False, end="")
+
+    return Format(show, intervals, ending, render)
 
 
 FORMATS: Table[Format] = Table(
     "report format",
     {
         "text": Format(text, intervals=False),
-        "markdown": Format(_as_is(markdown), intervals=True),
-        "latex": Format(_as_is(latex), intervals=False),
-        "csv": Format(_as_is(csv), intervals=True),
+        "markdown": _written(markdown, "md", intervals=True),
+        "latex": _written(latex, "tex", intervals=False),
+        "csv": _written(csv, "csv", intervals=True),
     },
 )
-"""How tables are printed, by the name of the format."""
-
-FILES = {"md": (markdown, True), "tex": (latex, False), "csv": (csv, True)}
-"""How they are written, by the ending of the file, and whether with intervals."""
+"""How tables are printed and written, by the name of the format."""
 
 _LATEX = str.maketrans(
     {c: rf"\{c}" for c in "&%$#_{}"}

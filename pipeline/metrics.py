@@ -110,7 +110,9 @@ def samplings(rows: pd.DataFrame) -> pd.Series:
 
 def asked_radius(rows: pd.DataFrame) -> float:
     """The one radius that a run was asked to decide, beyond which its rows say nothing; inf for other runs."""
-    return decided_at(samplings(rows).iloc[0]) if len(rows) else inf
+    if rows.empty or "sampling" not in rows or pd.isna(sampling := rows["sampling"].iloc[0]):
+        return inf
+    return decided_at(sampling)
 
 
 def decided_at(sampling: str) -> float:
@@ -129,6 +131,8 @@ def labelled(rows: pd.DataFrame) -> bool:
     Where just some rows lack it, these count as wrong. Raises Refusal if there are no rows.
     """
     _refuse_empty(rows)
+    if rows["correct"].dtype == bool:  # which has no nulls
+        return True
     finished = rows.loc[rows["status"] != "error", "correct"]
     return finished.empty or bool(finished.notna().any())
 
@@ -156,7 +160,10 @@ def percent(share: float, of: int, up: bool = False) -> str:
 def _radii(rows: pd.DataFrame) -> np.ndarray:
     """The rows' radii, -inf where a row makes no statement (an abstention is stored with radius 0)."""
     _refuse_empty(rows)
-    radius = rows["radius"].astype("Float64").to_numpy(float, na_value=-np.inf)
+    if (radius := rows["radius"]).dtype == float:
+        radius = np.where(np.isnan(radius), -np.inf, radius)
+    else:
+        radius = radius.astype("Float64").to_numpy(float, na_value=-np.inf)
     return np.where(_flag(rows["abstain"], missing=True), -np.inf, radius)
 
 
@@ -169,6 +176,8 @@ def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, kno
 
 def _flag(column: pd.Series, missing: bool) -> np.ndarray:
     """A column of true, false and null, of whatever dtype the nulls made it, as bool (N,)."""
+    if column.dtype == bool:
+        return column.to_numpy()
     return column.astype("boolean").fillna(missing).to_numpy(bool)
 
 

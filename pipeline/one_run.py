@@ -1,10 +1,13 @@
 """What the rows of one run have in common, and what of it they must have for a statement."""
 
+from math import inf
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.metrics import FIXED, asked_radius, samplings
 
 
 def shared(rows: pd.DataFrame, column: str) -> Any:
@@ -39,3 +42,28 @@ def refuse_no_probability(delta: float) -> None:
     """Raises Refusal unless `delta`, the probability with which a statement may fail, is one."""
     if not 0 < delta < 1:
         raise Refusal(f"delta {delta:g} is the probability of being wrong, above 0 and below 1: write 0.05, say")
+
+
+def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """count_top and n_used of the rows of one run, float64 (N,) each, NaN in error rows.
+
+    Raises Refusal where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
+    does not hold for them.
+    """
+    if rows.empty:
+        raise Refusal("no certificate rows: give the rows of a run that has finished an image")
+    shared(rows, "run_id")
+    if asked_radius(rows) < inf:
+        raise Refusal(
+            f"{named(rows)} decides one radius: its draws stopped when its own alpha was reached, and say nothing at "
+            "another level; certify with --sampling fixed or adaptive"
+        )
+    refuse_missing(rows, "count_top")
+    fixed = rows["n"].where(samplings(rows) == FIXED)
+    used = rows["n_used"].fillna(fixed) if "n_used" in rows else fixed  # rows older than the column are fixed
+    count = rows["count_top"].astype("Float64").to_numpy(float, na_value=np.nan)
+    n = used.astype("Float64").to_numpy(float, na_value=np.nan)
+    ended = (rows["status"] != "error").to_numpy(bool) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    if (ended & (np.isnan(count) | np.isnan(n))).any():
+        raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
+    return count, n

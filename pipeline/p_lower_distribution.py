@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.certificate import largest_p_lower
-from pipeline.familywise import estimation_counts
 from pipeline.metrics import certified_radii, labelled
-from pipeline.one_run import refuse_missing, shared
+from pipeline.one_run import estimation_counts, refuse_missing, shared
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 """Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""

@@ -27,6 +27,8 @@ FACTS = {
 }
 """The columns that say what a run's numbers promise, and how each is worded in a caption or a label."""
 
+_BRIEF = ("dataset", "split", "index_set", "n", "alpha")
+
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
 
@@ -97,6 +99,14 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}"
 
 
+def brief(runs: pd.DataFrame) -> str:
+    """Of which images the numbers are and at which n and alpha, as far as that is the same for all runs: what stands
+    where `caption` would be too long.
+    """
+    known = [column for column in _BRIEF if not (varies(runs[column]) or runs[column].isna().all())]
+    return ", ".join(FACTS[column].format(runs[column].iloc[0]) for column in known)
+
+
 def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
     """What n is, and how much of it was drawn, as far as that is the same for all runs; "" where it is not."""
     n = runs["n"].iloc[0]
@@ -145,9 +155,11 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     short = short_denoisers(runs)
     one_denoiser = not varies(short[short != "none"])
     names = []
+    differ = [column for column in differing(runs) if column != "sigma"]
+    one_measure = not varies(runs["measure"])
     records = runs.reset_index().to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
-        said = {column: FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"}
+        said = {column: FACTS[column].format(facts[column]) for column in differ}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
@@ -161,7 +173,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
             words.append(denoiser)
         else:
             words.append(f"{facts['objective'].upper()} {'denoiser' if one_denoiser else denoiser}")
-        if facts["measure"] == UNLABELLED and varies(runs["measure"]):
+        if facts["measure"] == UNLABELLED and not one_measure:
             words.append("class unchecked")
         if twin:
             words.append(f"run {facts['run_id'][:8]}")
@@ -174,10 +186,11 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     how far it is if unfinished.
     """
     labels = []
+    levels, ways = varies(runs["sigma"]), varies(runs["sampling"])
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", sigma {facts['sigma']}" if varies(runs["sigma"]) else ""
+        sigma = f", sigma {facts['sigma']}" if levels else ""
         done, images = facts["rows"], facts["images"]
-        mean = facts["sampling"] != FIXED and varies(runs["sampling"]) and not pd.isna(facts["draws"])
+        mean = facts["sampling"] != FIXED and ways and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""
         unfinished = f" (unfinished: {done} of {images})" if done < images else ""
         labels.append(name + sigma + draws + unfinished)

@@ -1,0 +1,75 @@
+"""The envelope: what the best noise level certifies at each radius, as the papers' tables have it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from actors.refusal import Refusal
+from pipeline.confidence import population_interval
+from pipeline.metrics import decided_at
+from pipeline.summary import heading, radius_columns
+from pipeline.wording import FACTS, varies
+
+ALIKE = ("dataset", "split", "norm")
+"""What the runs of one group must share for the best of them to mean anything."""
+
+
+def default_groups(summary: pd.DataFrame) -> list[str]:
+    """The columns by which an envelope is grouped unless told: denoiser and objective, and whatever differs but sigma."""
+    rest = [column for column in (*FACTS, "measure") if column != "sigma" and varies(summary[column])]
+    return [*rest, "denoiser", "objective"]
+
+
+def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:
+    """The best certified accuracy of each group of runs at each radius, and what the run that has it makes at radius 0.
+
+    `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One row
+    for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
+    (shares in [0, 1]), sigma and run_id of the winner, rows and images (how many of its images are finished), runs (of
+    the group), low and high: an interval for `share` as in `accuracy_intervals`, at delta divided by the runs of the
+    group, so that with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
+
+    Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
+    radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and no
+    winner. Raises Refusal where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020, tables 1
+    and 2.
+    """
+    by = list(by) if by is not None else default_groups(summary)
+    if varies(summary["measure"]) and "measure" not in by:
+        by.append("measure")  # with and without labels: never one group
+    summary = summary.copy()
+    decides = np.isfinite(summary["sampling"].map(decided_at))
+    radii = radius_columns(summary.columns)
+    for column, radius in radii.items():
+        summary[column] = summary[column].where(~decides | (summary["sampling"].map(decided_at) == radius))
+    best = []
+    groups = summary.groupby(by, sort=False, dropna=False) if by else [((), summary)]
+    for key, own in groups:
+        for column in ALIKE:
+            if varies(own[column]):
+                several = sorted(map(str, own[column].unique()))
+                raise Refusal(
+                    f"no envelope over runs of more than one {column} ({', '.join(several)}): "
+                    f"add {column} to --group-by, or write --where {column}={several[0]}"
+                )
+        known = dict(zip(by, key, strict=True))
+        for column, radius in radii.items():
+            best.append({**known, "radius": radius, **_winner(own, column), "runs": len(own)})
+    table = pd.DataFrame(best)
+    counted = (table["share"] * table["rows"]).round().fillna(0).to_numpy(float)
+    images, alpha = table["rows"].fillna(1).to_numpy(float), table.pop("alpha_of").to_numpy(float)
+    low, _, high = population_interval(counted, images, alpha, (delta / table["runs"]).to_numpy(float))
+    return table.assign(low=np.where(table["share"].isna(), np.nan, low), high=np.where(table["share"].isna(), np.nan, high))
+
+
+def _winner(runs: pd.DataFrame, column: str) -> dict[str, object]:
+    at_zero = runs[heading(0.0)]
+    order = pd.DataFrame({"share": runs[column], "at_zero": at_zero}).dropna(subset="share")
+    if order.empty:
+        return dict.fromkeys(("share", "at_zero", "sigma", "run_id", "rows", "images", "alpha_of"), np.nan)
+    # Stable, so that the first of those that are equal in both stays the first.
+    first = order.sort_values(["share", "at_zero"], ascending=False, kind="stable").index[0]
+    winner = runs.loc[first]
+    told = {name: winner[name] for name in ("sigma", "run_id", "rows", "images")}
+    return {"share": winner[column], "at_zero": at_zero[first], **told, "alpha_of": winner["alpha"]}

@@ -1,0 +1,165 @@
+"""The tables of a report beyond that of its runs: what the papers show, and what an average hides."""
+
+from collections.abc import Callable
+from math import isnan
+
+import pandas as pd
+
+from actors.refusal import Refusal
+from actors.table import Table
+from pipeline.costs import costs
+from pipeline.envelope_table import envelope_table
+from pipeline.formats import PrintedTable
+from pipeline.metrics import floored
+from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
+from pipeline.per_class import accuracy_per_class
+from pipeline.reported import DELTA, Reported
+from pipeline.summary import heading, radius_columns
+from pipeline.tables import HOW_SURE, interval, percents, runs_table, sigma_table, telling_apart, words_of
+from pipeline.wording import LABELLED, caption
+
+
+def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+    """How many images reach how far: shares between one radius and the next, and where the rest went."""
+    summary = reported.from_zero.set_index("run_id")
+    radii = list(radius_columns(summary.columns))
+    shares = summary[["rows", "errors"]].copy()
+    for column, after in zip(radii, [*radii[1:], None], strict=True):
+        name = f"{column[2:]} to {after[2:]}" if after else f"{column[2:]} or more"
+        shares[name] = summary[column] - (summary[after] if after else 0.0)
+    between = list(shares.columns[2:])
+    shares["abstain"] = summary["abstain"]
+    shares["failed"] = summary["errors"] / summary["rows"]
+    shares["wrong"] = 1 - summary[radii[0]] - shares["abstain"] - shares["failed"]
+    cells = telling_apart(summary)
+    for column in [*between, "wrong", "abstain", "failed"]:
+        if column != "failed" or summary["errors"].any():
+            cells[column] = percents(shares, column)
+    note = (
+        "Share of images in percent, rounded down, by certified radius (the left end belongs to each): those certified, "
+        "of the right class as far as there are labels; a wrong class, whatever its radius; abstentions."
+    )
+    values = shares.drop(columns="errors").reset_index()
+    return PrintedTable("radii", "Certified radii", _about(reported), note, cells, values, _words(reported))
+
+
+def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+    """Quantiles of pA, and how much of the ACR is of images on which all draws agreed."""
+    records = []
+    for run in reported.runs.index:
+        own = reported.parts[run]
+        try:
+            quantiles, top = p_lower_quantiles(own), ceiling(own)
+        except Refusal:  # decisions, and rows of other tools' logs
+            records.append(dict.fromkeys([*QUANTILES, "agreed", "acr_share"], float("nan")))
+            continue
+        records.append({**quantiles, "agreed": top.share, "acr_share": top.acr_share})
+    values = pd.DataFrame(records, reported.runs.index)
+    values["ACR"] = reported.summary.set_index("run_id")["ACR"]
+    cells = telling_apart(reported.runs)
+    for quantile in QUANTILES:
+        cells[f"{quantile:.0%}"] = [_floored(p, 4) for p in values[quantile]]
+    cells["ACR"] = [_floored(acr, 3) for acr in values["ACR"]]
+    for column, name in (("agreed", "all draws agree"), ("acr_share", "their ACR")):
+        cells[name] = ["-" if isnan(share) else floored(100 * share, 1) for share in values[column]]
+    note = (
+        "Quantiles, over all images, of pA, the lower bound of the selected class's probability: "
+        "at 0.5 and below it abstains. Where all draws agree only more of them could raise it: how many images that is, "
+        "and their part of the ACR, in percent. All rounded down."
+    )
+    values.columns = values.columns.map(lambda name: f"pA {name:.0%}" if isinstance(name, float) else name)
+    return PrintedTable("pa", "Distribution of pA", _about(reported), note, cells, values.reset_index(), _words(reported))
+
+
+def classes_table(reported: Reported, intervals: bool, most: int | None = None) -> PrintedTable:
+    """Certified accuracy class by class, a line for each class of each run; of more than `most` lines in all only those
+    of the classes that are least certified at the second radius, as many of each run.
+    """
+    radii = list(radius_columns(reported.summary.columns).values())
+    labelled = reported.runs.index[reported.runs["measure"] == LABELLED]
+    if labelled.empty:
+        raise Refusal("no run has labels, hence none has classes: certify a data set that has them")
+    of_runs = {run: accuracy_per_class(reported.parts[run], radii, DELTA) for run in labelled}
+    note = "Certified accuracy of each class's images, in percent, rounded down."
+    lines = sum(map(len, of_runs.values())) // len(radii)
+    if most is not None and lines > most:
+        kept, at = max(1, most // len(labelled)), radii[min(1, len(radii) - 1)]
+        of_runs = {run: _least_certified(table, at, kept) for run, table in of_runs.items()}
+        note += f" Of {lines:,} lines those of each run's {kept} classes that are least certified at {heading(at)}."
+    values = pd.concat([table.assign(run_id=run) for run, table in of_runs.items()], ignore_index=True)
+    one = values[values["radius"] == radii[0]]
+    cells = telling_apart(reported.runs).loc[one["run_id"]].reset_index(drop=True)
+    cells["class"] = one["label"].astype(object).where(one["label"].notna(), "unknown").astype(str).to_numpy()
+    cells["images"] = one["images"].astype(str).to_numpy()
+    for radius in radii:
+        own = values[values["radius"] == radius].rename(columns={"images": "rows"})
+        cells[heading(radius)] = percents(own, "share")
+        if intervals:
+            cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
+    values = values[["run_id", *values.columns.drop("run_id")]]
+    sure = HOW_SURE if intervals else ""
+    return PrintedTable("classes", "Classes", _about(reported), note, cells, values, _words(reported), sure=sure)
+
+
+def _least_certified(table: pd.DataFrame, radius: float, kept: int) -> pd.DataFrame:
+    """Of what `accuracy_per_class` returned so many classes."""
+    order = table[table["radius"] == radius].sort_values("share", kind="stable")["label"].head(kept)
+    return table[table["label"].isin(order)]
+
+
+def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+    """Draws and seconds of each run and, where an hour has a price, what it came to."""
+    values = costs(reported.rows).loc[reported.runs.index]
+    price = reported.price_per_hour
+    if price is not None:
+        values["price"] = values["seconds"] / 3600 * price
+        values["price_per_1000"] = values["seconds_per_1000"] / 3600 * price
+    cells = telling_apart(reported.runs)
+    cells["images"] = values["images"].astype(str)
+    cells["draws"] = [_ceiled(draws) for draws in values["draws"]]
+    cells["draws/image"] = [_ceiled(draws) for draws in values["draws_per_image"]]
+    cells["s/image"] = [_ceiled(seconds, 3) for seconds in values["seconds_per_image"]]
+    cells["hours"] = [_ceiled(seconds / 3600, 2) for seconds in values["seconds"]]
+    if price is not None:
+        cells["price"] = [_ceiled(money, 2) for money in values["price"]]
+        cells["price/1000"] = [_ceiled(money, 2) for money in values["price_per_1000"]]
+    note = "Seconds and hours are those that replicas spent drawing, added up; all rounded up."
+    if price is not None:
+        note += f" Price: {price:g} an hour of a replica."
+    return PrintedTable("cost", "Cost", _about(reported), note, cells, values.reset_index(), _words(reported))
+
+
+def _about(reported: Reported) -> str:
+    return caption(reported.runs, without={"sigma"})
+
+
+def _words(reported: Reported) -> frozenset[str]:
+    """Of these columns those that tell runs apart are words, but for numbers."""
+    return words_of(telling_apart(reported.runs).columns)
+
+
+def _floored(x: float, digits: int) -> str:
+    return "-" if isnan(x) else floored(x, digits)
+
+
+def _ceiled(x: float, digits: int = 0) -> str:
+    """`x` rounded up, with commas between thousands."""
+    if isnan(x):
+        return "-"
+    whole, _, rest = floored(-x, digits).removeprefix("-").partition(".")
+    return f"{int(whole):,}" + (f".{rest}" if digits else "")
+
+
+TABLES: Table[Callable[[Reported, bool], PrintedTable]] = Table(
+    "table",
+    {
+        "runs": lambda reported, intervals: runs_table(reported.summary if intervals else reported.plain_summary),
+        "envelope": envelope_table,
+        "sigma": lambda reported, intervals: sigma_table(reported.summary if intervals else reported.plain_summary),
+        "radii": radii_table,
+        "pa": pa_table,
+        "classes": classes_table,
+        "cost": cost_table,
+    },
+)
+"""What a report can show: of what was read, and whether certified accuracies have their intervals beside them."""

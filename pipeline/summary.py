@@ -1,0 +1,96 @@
+"""Certificate rows summed up: one row a run, in full precision."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+import numpy as np
+import pandas as pd
+
+from actors.refusal import Refusal
+from pipeline.by_run import by_run
+from pipeline.confidence import accuracy_intervals
+from pipeline.metrics import (
+    FIXED,
+    abstention_rate,
+    average_certified_radius,
+    certified_accuracy,
+    certified_share,
+    decided_at,
+    error_count,
+    samplings,
+    undecided_share,
+)
+from pipeline.wording import LABELLED, describe_runs
+
+ENDS = ("", " low", " high")
+"""What is appended to the name of a column of shares, for the share and the ends of its interval."""
+
+_MOST_RADII, _FEWER_RADII = 7, 5
+"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
+runs that are not sampled `FIXED`.
+"""
+
+
+def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None, delta: float | None = None) -> pd.DataFrame:
+    """One row a run, in full precision: what it is, and how well it does.
+
+    Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
+    `abstain` (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; or, where
+    `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
+    decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
+    `undecided` is. With `delta`, `r=<radius> low` and `r=<radius> high` stand beside each r= column: the interval of
+    `accuracy_intervals` that fails with probability at most delta.
+
+    Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
+    if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
+    Refusal if there are no rows, or if a radius is negative or not finite.
+    """
+    runs = describe_runs(rows)
+    grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
+    if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
+        raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
+    headings = [heading(radius) for radius in grid]
+    measured = []
+    parts = by_run(rows)
+    for run, measure in runs["measure"].items():
+        own = parts[run]
+        shares = (certified_accuracy if measure == LABELLED else certified_share)(own, grid)
+        rates = {
+            "ACR": average_certified_radius(own),
+            "abstain": abstention_rate(own),
+            "undecided": undecided_share(own),
+            "errors": error_count(own),
+        }
+        if delta is None:
+            measured.append(dict(zip(headings, shares, strict=True)) | rates)
+            continue
+        ends = accuracy_intervals(own, grid, delta)
+        known = zip(headings, shares, ends["low"], ends["high"], strict=True)
+        sure = {name + end: value for name, *values in known for end, value in zip(ENDS, values, strict=True)}
+        measured.append(sure | rates)
+    return runs.join(pd.DataFrame(measured, runs.index)).reset_index()
+
+
+def heading(radius: float) -> str:
+    """The name of the column at `radius`."""
+    # Not :g, which would print 0.1234567 as the larger 0.123457.
+    return f"r={np.format_float_positional(radius, trim='-')}"
+
+
+def radius_columns(columns: Iterable[str]) -> dict[str, float]:
+    """Which columns of a summary are shares at a radius, and at which."""
+    return {name: float(name[2:]) for name in columns if name.startswith("r=") and not name.endswith(ENDS[1:])}
+
+
+def _default_radii(rows: pd.DataFrame) -> list[float]:
+    sampling = samplings(rows)
+    asked = {way: decided_at(way) for way in sampling.unique()}
+    decided = {radius for radius in asked.values() if isfinite(radius)}
+    if len(decided) and all(map(isfinite, asked.values())):
+        return sorted(decided)
+    others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(asked)), "radius"]
+    reach, step = max(0.25, others.astype("Float64").max(skipna=True)), 0.25
+    most = _MOST_RADII if set(asked) == {FIXED} else _FEWER_RADII
+    while len(grid := {step * i for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
+        step *= 2
+    return sorted(grid)
