@@ -105,9 +105,22 @@ def interval_table(
             "procedure_low": procedure_low,
         }
     )
-    unknown = table["radius"] > asked_radius(rows)
-    table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
-    return table.assign(certified=table["certified"].astype("Int64").mask(unknown))
+    table["certified"] = table["certified"].astype("Int64")
+    if (unknown := table["radius"] > asked_radius(rows)).any():
+        table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
+        table.loc[unknown, "certified"] = pd.NA
+    return table
+
+
+def share_intervals(
+    shares: np.ndarray, images: np.ndarray, alpha: np.ndarray, delta: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`low` and `high` of `accuracy_intervals` for shares that are known already, of runs of so many images and such an
+    alpha; all are (M,), or can be made so. NaN where a share is.
+    """
+    certified = np.rint(shares * images)
+    low, _, high = population_interval(np.nan_to_num(certified), np.nan_to_num(images, nan=1.0), alpha, delta)
+    return np.where(np.isnan(certified), np.nan, low), np.where(np.isnan(certified), np.nan, high)
 
 
 def population_interval(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
-from pipeline.confidence import population_interval
+from pipeline.confidence import share_intervals
 from pipeline.metrics import decided_at
 from pipeline.summary import heading, radius_columns
 from pipeline.wording import FACTS, varies
@@ -57,19 +57,16 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
         for column, radius in radii.items():
             best.append({**known, "radius": radius, **_winner(own, column), "runs": len(own)})
     table = pd.DataFrame(best)
-    counted = (table["share"] * table["rows"]).round().fillna(0).to_numpy(float)
-    images, alpha = table["rows"].fillna(1).to_numpy(float), table.pop("alpha_of").to_numpy(float)
-    low, _, high = population_interval(counted, images, alpha, (delta / table["runs"]).to_numpy(float))
-    return table.assign(low=np.where(table["share"].isna(), np.nan, low), high=np.where(table["share"].isna(), np.nan, high))
+    known = [table[column].to_numpy(float) for column in ("share", "rows")]
+    low, high = share_intervals(*known, table.pop("alpha").to_numpy(float), (delta / table["runs"]).to_numpy(float))
+    return table.assign(low=low, high=high)
 
 
 def _winner(runs: pd.DataFrame, column: str) -> dict[str, object]:
-    at_zero = runs[heading(0.0)]
-    order = pd.DataFrame({"share": runs[column], "at_zero": at_zero}).dropna(subset="share")
-    if order.empty:
-        return dict.fromkeys(("share", "at_zero", "sigma", "run_id", "rows", "images", "alpha_of"), np.nan)
-    # Stable, so that the first of those that are equal in both stays the first.
-    first = order.sort_values(["share", "at_zero"], ascending=False, kind="stable").index[0]
-    winner = runs.loc[first]
-    told = {name: winner[name] for name in ("sigma", "run_id", "rows", "images")}
-    return {"share": winner[column], "at_zero": at_zero[first], **told, "alpha_of": winner["alpha"]}
+    told = ("sigma", "run_id", "rows", "images", "alpha")
+    shares, at_zero = (runs[name].to_numpy(float) for name in (column, heading(0.0)))
+    if np.isnan(shares).all():
+        return dict.fromkeys(("share", "at_zero", *told), np.nan)
+    # Of those that are equal in both the first.
+    best = max(np.flatnonzero(~np.isnan(shares)), key=lambda place: (shares[place], np.nan_to_num(at_zero[place], nan=-1.0)))
+    return {"share": shares[best], "at_zero": at_zero[best], **{name: runs[name].iloc[best] for name in told}}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.columns import flags, numbers
 
 FIXED = "fixed"
 """How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""
@@ -45,7 +46,7 @@ def certified_radii(rows: pd.DataFrame) -> np.ndarray:
     It is the image's own radius where the class is right or, in a run that is not `labelled`, whatever the
     class; -inf where the image counts at no radius, not even 0. Raises Refusal if there are no rows.
     """
-    right = _flag(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
+    right = flags(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
     return np.where(right, _radii(rows), -np.inf)
 
 
@@ -70,7 +71,7 @@ def abstention_rate(rows: pd.DataFrame) -> float:
     _refuse_empty(rows)
     if asked_radius(rows) < inf:
         return float("nan")
-    return float(np.mean(_flag(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
+    return float(np.mean(flags(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
 
 
 def undecided_share(rows: pd.DataFrame) -> float:
@@ -87,7 +88,7 @@ def mean_draws(rows: pd.DataFrame) -> float:
 
     NaN if there are none, or if it is unknown.
     """
-    draws = draws_made(rows[(rows["status"] != "error").to_numpy(bool)])
+    draws = draws_made(rows)[(rows["status"] != "error").to_numpy(bool)]
     return float(draws.mean(skipna=False)) if len(draws) else float("nan")
 
 
@@ -96,9 +97,11 @@ def draws_made(rows: pd.DataFrame) -> pd.Series:
 
     Rows that are older than the column `draws` made n0 + n each.
     """
+    if "draws" in rows and not np.isnan(made := numbers(rows["draws"])).any():
+        return pd.Series(made, rows.index)
     planned = (rows["n0"] + rows["n"]).where((samplings(rows) == FIXED) & (rows["status"] != "error"))
     draws = rows["draws"].fillna(planned) if "draws" in rows else planned
-    return pd.Series(draws.astype("Float64").to_numpy(float, na_value=np.nan), rows.index)
+    return pd.Series(numbers(draws), rows.index)
 
 
 def samplings(rows: pd.DataFrame) -> pd.Series:
@@ -160,11 +163,7 @@ def percent(share: float, of: int, up: bool = False) -> str:
 def _radii(rows: pd.DataFrame) -> np.ndarray:
     """The rows' radii, -inf where a row makes no statement (an abstention is stored with radius 0)."""
     _refuse_empty(rows)
-    if (radius := rows["radius"]).dtype == float:
-        radius = np.where(np.isnan(radius), -np.inf, radius)
-    else:
-        radius = radius.astype("Float64").to_numpy(float, na_value=-np.inf)
-    return np.where(_flag(rows["abstain"], missing=True), -np.inf, radius)
+    return np.where(flags(rows["abstain"], missing=True), -np.inf, numbers(rows["radius"], missing=-np.inf))
 
 
 def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, known: float) -> np.ndarray:
@@ -172,13 +171,6 @@ def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, kno
     radii = np.asarray(radii, float)
     below = np.searchsorted(np.sort(values), radii, side="left")
     return np.where(radii <= known, (len(values) - below) / len(values), np.nan)
-
-
-def _flag(column: pd.Series, missing: bool) -> np.ndarray:
-    """A column of true, false and null, of whatever dtype the nulls made it, as bool (N,)."""
-    if column.dtype == bool:
-        return column.to_numpy()
-    return column.astype("boolean").fillna(missing).to_numpy(bool)
 
 
 def _refuse_empty(rows: pd.DataFrame) -> None:

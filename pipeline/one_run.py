@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.columns import flags, numbers
 from pipeline.metrics import FIXED, asked_radius, samplings
 
 
@@ -32,9 +33,9 @@ def named(rows: pd.DataFrame) -> str:
 
 def refuse_missing(rows: pd.DataFrame, *columns: str) -> None:
     """Raises Refusal if a column is missing, or empty where a statement stands upon it: in every finished row."""
-    finished = rows[(rows["status"] != "error").to_numpy(bool)]
+    finished = (rows["status"] != "error").to_numpy(bool)
     for column in columns:
-        if column not in rows or (len(finished) and finished[column].isna().all()):
+        if column not in rows or (finished.any() and rows[column].isna().to_numpy()[finished].all()):
             raise Refusal(f"{named(rows)} has no {column}, as rows of other tools' logs may: certify it with raysmooth")
 
 
@@ -59,11 +60,11 @@ def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
             "another level; certify with --sampling fixed or adaptive"
         )
     refuse_missing(rows, "count_top")
-    fixed = rows["n"].where(samplings(rows) == FIXED)
-    used = rows["n_used"].fillna(fixed) if "n_used" in rows else fixed  # rows older than the column are fixed
-    count = rows["count_top"].astype("Float64").to_numpy(float, na_value=np.nan)
-    n = used.astype("Float64").to_numpy(float, na_value=np.nan)
-    ended = (rows["status"] != "error").to_numpy(bool) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    n = numbers(rows["n_used"]) if "n_used" in rows else np.full(len(rows), np.nan)
+    if np.isnan(n).any():  # rows older than the column are fixed
+        n = np.where(np.isnan(n) & (samplings(rows) == FIXED).to_numpy(), numbers(rows["n"]), n)
+    count = numbers(rows["count_top"])
+    ended = (rows["status"] != "error").to_numpy(bool) & ~flags(rows["abstain"], missing=True)
     if (ended & (np.isnan(count) | np.isnan(n))).any():
         raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
     return count, n

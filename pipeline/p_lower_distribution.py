@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.certificate import largest_p_lower
+from pipeline.columns import flags, numbers
 from pipeline.metrics import certified_radii, labelled
 from pipeline.one_run import estimation_counts, refuse_missing, shared
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 """Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""
+
+KINDS = ("right", "wrong", "unlabelled", "abstained")
+"""What an image without error counts as."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -45,9 +49,9 @@ def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.
     kinds, p_lower = _finished(rows)
     bins = np.clip(np.searchsorted(edges, p_lower, side="left") - 1, 0, len(edges) - 2)
     table = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
-    for kind in ("right", "wrong", "unlabelled", "abstained"):
+    for kind in KINDS:
         table[kind] = np.bincount(bins[kinds == kind], minlength=len(table))
-    return table.assign(images=table.iloc[:, 2:].sum(axis=1))
+    return table.assign(images=sum(table[kind] for kind in KINDS))
 
 
 def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> pd.Series:
@@ -65,7 +69,7 @@ def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
 def ceiling(rows: pd.DataFrame) -> Ceiling:
     """The images of one run whose pA could not be larger with the draws they got. Refused as `p_lower_histogram` is."""
     count, n = estimation_counts(rows)
-    agreed = (count == n) & (n > 0) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    agreed = (count == n) & (n > 0) & ~flags(rows["abstain"], missing=True)
     finished = int((rows["status"] != "error").sum())
     most, alpha = shared(rows, "n"), shared(rows, "alpha")
     largest = float("nan") if most is None or alpha is None else largest_p_lower(int(most), float(alpha))
@@ -78,11 +82,10 @@ def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Of the images that are no error rows what they count as, and their p_lower, str and float64 (N,)."""
     estimation_counts(rows)
     refuse_missing(rows, "p_lower")
-    own = rows[(rows["status"] != "error").to_numpy(bool)]
-    correct = own["correct"].astype("boolean")
+    ended = (rows["status"] != "error").to_numpy(bool)
     kinds = np.select(
-        [own["abstain"].to_numpy(bool), correct.isna().to_numpy(bool), correct.fillna(False).to_numpy(bool)],
+        [flags(rows["abstain"], missing=True), rows["correct"].isna().to_numpy(), flags(rows["correct"], missing=False)],
         ["abstained", "unlabelled", "right"],
         "wrong",
     )
-    return kinds, own["p_lower"].astype("Float64").to_numpy(float, na_value=np.nan)
+    return kinds[ended], numbers(rows["p_lower"])[ended]

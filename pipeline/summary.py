@@ -8,7 +8,7 @@ import pandas as pd
 
 from actors.refusal import Refusal
 from pipeline.by_run import by_run
-from pipeline.confidence import accuracy_intervals
+from pipeline.confidence import share_intervals
 from pipeline.metrics import (
     FIXED,
     abstention_rate,
@@ -49,26 +49,29 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None, delta: f
     grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
     if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
         raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
-    headings = [heading(radius) for radius in grid]
-    measured = []
-    parts = by_run(rows)
+    parts, headings = by_run(rows), [heading(radius) for radius in grid]
+    rates, shares = [], []
     for run, measure in runs["measure"].items():
         own = parts[run]
-        shares = (certified_accuracy if measure == LABELLED else certified_share)(own, grid)
-        rates = {
-            "ACR": average_certified_radius(own),
-            "abstain": abstention_rate(own),
-            "undecided": undecided_share(own),
-            "errors": error_count(own),
+        shares.append((certified_accuracy if measure == LABELLED else certified_share)(own, grid))
+        rates.append(
+            {
+                "ACR": average_certified_radius(own),
+                "abstain": abstention_rate(own),
+                "undecided": undecided_share(own),
+                "errors": error_count(own),
+            }
+        )
+    columns = dict(zip(headings, np.transpose(shares), strict=True))
+    if delta is not None:
+        images, alpha = (runs[column].to_numpy(float)[:, None] for column in ("rows", "alpha"))
+        ends = [np.stack(shares), *share_intervals(np.stack(shares), images, alpha, delta)]
+        columns = {
+            name + end: values[:, place]
+            for place, name in enumerate(headings)
+            for end, values in zip(ENDS, ends, strict=True)
         }
-        if delta is None:
-            measured.append(dict(zip(headings, shares, strict=True)) | rates)
-            continue
-        ends = accuracy_intervals(own, grid, delta)
-        known = zip(headings, shares, ends["low"], ends["high"], strict=True)
-        sure = {name + end: value for name, *values in known for end, value in zip(ENDS, values, strict=True)}
-        measured.append(sure | rates)
-    return runs.join(pd.DataFrame(measured, runs.index)).reset_index()
+    return pd.concat([runs, pd.DataFrame(columns, runs.index), pd.DataFrame(rates, runs.index)], axis=1).reset_index()
 
 
 def heading(radius: float) -> str:

@@ -57,7 +57,8 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
     rows = rows.assign(sampling=samplings(rows))
     parts = by_run(rows)
-    runs = pd.DataFrame({column: _shared(rows, column) for column in SETTINGS})
+    codes, ids = pd.factorize(rows["run_id"])
+    runs = pd.DataFrame({column: _shared(rows[column], codes, ids) for column in SETTINGS}, pd.Index(ids, name="run_id"))
     runs["rows"] = [len(own) for own in parts.values()]
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
@@ -66,17 +67,17 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     return runs.loc[first.sort_values([*order, "run_id"], na_position="first").index]
 
 
-def _shared(rows: pd.DataFrame, column: str) -> pd.Series:
-    """What all rows of a run that are not null say in `column`, by run_id; null where all are."""
-    codes, ids = pd.factorize(rows["run_id"])
-    said = rows[column].notna().to_numpy()
-    values, known = pd.factorize(rows[column])
+def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:
+    """What all rows of a run that are not null say in a column, in the order of `ids`; null where all are. `codes`, int
+    (N,), says which of `ids` each row is of.
+    """
+    values, known = pd.factorize(column)  # -1 for null
+    said = values >= 0
     own = np.full(len(ids), -1)
     own[codes[said]] = values[said]
     if len(mixed := ids[codes[said & (values != own[codes])]]):
-        raise Refusal(f"run {mixed[0]} has rows of more than one {column}: move its folder away, run it again")
-    kept = pd.Series(known).reindex(own)  # -1 is in no index: null
-    return kept.set_axis(pd.Index(ids, name="run_id"))
+        raise Refusal(f"run {mixed[0]} has rows of more than one {column.name}: move its folder away, run it again")
+    return pd.Series(known).reindex(own).to_numpy()
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
