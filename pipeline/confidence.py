@@ -60,30 +60,31 @@ def accuracy_intervals(
     """
     refuse_no_probability(delta)
     shared(rows, "run_id")
-    certified = _certified_at(rows, radii)
-    low, procedure_low, high = population_interval(certified, len(rows), _alpha(rows), delta, method)
     table = pd.DataFrame(
-        {
-            "radius": np.asarray(radii, float),
-            "images": len(rows),
-            "certified": certified,
-            "share": certified / len(rows),
-            "low": low,
-            "high": high,
-            "procedure_low": procedure_low,
-        }
+        {"radius": np.asarray(radii, float), "images": len(rows), "certified": _certified_at(rows, radii)}
     )
+    return with_intervals(table, rows, delta, method)
+
+
+def with_intervals(table: pd.DataFrame, rows: pd.DataFrame, delta: float, method: str) -> pd.DataFrame:
+    """`table` has columns radius, images and certified, of one run's `rows` or parts of them; the same with the other
+    columns of `accuracy_intervals`, null where the run decides a smaller radius.
+    """
+    share = table["certified"] / table["images"]
+    certified, images = table["certified"].to_numpy(), table["images"].to_numpy()
+    low, procedure_low, high = population_interval(certified, images, _alpha(rows), delta, method)
+    table = table.assign(share=share, low=low, high=high, procedure_low=procedure_low)
     unknown = table["radius"] > asked_radius(rows)
     table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
     return table.assign(certified=table["certified"].astype("Int64").mask(unknown))
 
 
 def population_interval(
-    certified: np.ndarray, images: int, alpha: float, delta: float, method: str = "exact"
+    certified: np.ndarray, images: np.ndarray | int, alpha: float, delta: float, method: str = "exact"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of `certified` images, int (M,)."""
+    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of int (M,) `certified` of `images`."""
     name = METHODS[method]
-    ends = proportion_confint(np.asarray(certified), images, alpha=delta, method=name)
+    ends = proportion_confint(certified, images, alpha=delta, method=name)
     procedure_low, high = (np.clip(np.asarray(end, float), 0.0, 1.0) for end in ends)
     return np.maximum(0.0, (procedure_low - alpha) / (1 - alpha)), procedure_low, high
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from certificate_rows import PLAIN, A, B, run_of
+from certificate_rows import DECIDE, DECIDED, PLAIN, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
 from pipeline.confidence import accuracy_intervals
-from pipeline.metrics import average_certified_radius, certified_accuracy
+from pipeline.metrics import abstention_rate, average_certified_radius, certified_accuracy
 from pipeline.per_class import accuracy_per_class, classes
 
 LABELS = [1, 1, 1, 7, 7, 7, 1, None]  # of PLAIN's images, whose predictions are 1 1 1 1 2 -1 -1 and an error
@@ -45,6 +45,21 @@ def test_each_class_has_the_interval_of_its_own_images() -> None:
         accuracy_per_class(rows(), [0, 0.5], 0.2, "wilson").head(2).drop(columns="label"),
         accuracy_intervals(own, [0, 0.5], 0.2, "wilson"),
     )
+
+
+def test_each_class_has_the_metrics_of_its_own_images() -> None:
+    for label, own in rows().groupby("label"):
+        row = classes(rows()).set_index("label").loc[label]
+        assert row["ACR"] == average_certified_radius(own)
+        assert row["abstain"] == abstention_rate(own)
+
+
+def test_a_run_that_decides_one_radius() -> None:
+    decided = sampled_run(A, DECIDE, DECIDED)
+    table = accuracy_per_class(decided, [0.3, 0.4])
+    assert table["certified"][0] == 3
+    assert table.loc[1, ["certified", "share", "low", "high"]].isna().all()
+    assert classes(decided)[["ACR", "abstain"]].isna().all(axis=None)
 
 
 def test_refusals() -> None:
