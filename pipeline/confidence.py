@@ -54,9 +54,10 @@ def accuracy_intervals(
       nor robust accuracy from above: an image that is not certified may still be robust.
     * `procedure_low`: q is at least this (together with `low`, which follows from it).
 
-    Each radius is a statement of its own: for M radii at once ask for delta / M. Without labels an image counts
-    whatever its class. Beyond the one radius that a run decides all is null. Raises Refusal if there are no rows, or
-    those of several runs or alphas, and for a delta or method that is none.
+    Each radius is a statement of its own, about a run that was not chosen for its result: for M radii at once, or the
+    best of M runs, ask for delta / M. Without labels an image counts whatever its class. Beyond the one radius that a
+    run decides all is null. Raises Refusal if there are no rows, or those of several runs or alphas, and for a delta or
+    method that is none.
     """
     refuse_no_probability(delta)
     shared(rows, "run_id")
