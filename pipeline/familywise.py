@@ -43,10 +43,11 @@ def familywise(rows: pd.DataFrame, delta: float, noise: NoiseFamily | None = Non
     alpha = delta / family_size(rows)
     p_lower = _lower_bounds(count, n, alpha)
     finished = (rows["status"] != "error").to_numpy(bool)
-    abstain = finished & (rows["abstain"].astype("boolean").fillna(True).to_numpy(bool) | ~(p_lower > 0.5))
-    levels, places = np.unique(p_lower[finished & ~abstain], return_inverse=True)
+    certified = are_certified(rows) & (p_lower > 0.5)
+    abstain = finished & ~certified
+    levels, places = np.unique(p_lower[certified], return_inverse=True)
     radius = np.where(finished, 0.0, np.nan)
-    radius[finished & ~abstain] = np.array([noise.radius(level) for level in levels])[places] if len(levels) else []
+    radius[certified] = np.array([noise.radius(level) for level in levels], float)[places]
     return rows.assign(
         alpha=alpha,
         p_lower=p_lower,
@@ -71,9 +72,9 @@ def holm(rows: pd.DataFrame, radius: float, delta: float, noise: NoiseFamily | N
     refuse_no_probability(delta)
     count, n = estimation_counts(rows)
     p0 = (noise or _noise_of(rows)).needed(radius)
-    stands = (rows["status"] != "error").to_numpy(bool) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    own = are_certified(rows)
     p_value = np.ones(len(rows))
-    p_value[stands] = binom.sf(count[stands] - 1, n[stands], p0)
+    p_value[own] = binom.sf(count[own] - 1, n[own], p0)
     unseen = np.ones(family_size(rows) - len(rows))
     certified = holm_rejects(np.append(p_value, unseen), delta)[: len(rows)]
     correct = rows["correct"].mask(~certified & rows["correct"].notna(), False)
@@ -119,10 +120,15 @@ def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     used = rows["n_used"].fillna(fixed) if "n_used" in rows else fixed  # rows older than the column are fixed
     count = rows["count_top"].astype("Float64").to_numpy(float, na_value=np.nan)
     n = used.astype("Float64").to_numpy(float, na_value=np.nan)
-    ended = (rows["status"] != "error").to_numpy(bool) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
-    if (ended & (np.isnan(count) | np.isnan(n))).any():
+    if (are_certified(rows) & (np.isnan(count) | np.isnan(n))).any():
         raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
     return count, n
+
+
+def are_certified(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are certificates, right or wrong: neither abstentions nor errors; bool (N,)."""
+    abstain = rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    return (rows["status"] != "error").to_numpy(bool) & ~abstain
 
 
 def _lower_bounds(count: np.ndarray, n: np.ndarray, alpha: float) -> np.ndarray:

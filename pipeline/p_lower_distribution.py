@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.certificate import largest_p_lower
-from pipeline.familywise import estimation_counts
+from pipeline.familywise import are_certified, estimation_counts
 from pipeline.metrics import certified_radii, labelled
 from pipeline.one_run import refuse_missing, shared
 
@@ -66,7 +66,7 @@ def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
 def ceiling(rows: pd.DataFrame) -> Ceiling:
     """The images of one run whose pA could not be larger with the draws they got. Refused as `p_lower_histogram` is."""
     count, n = estimation_counts(rows)
-    agreed = (count == n) & (n > 0) & ~rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
+    agreed = (count == n) & are_certified(rows)
     finished = int((rows["status"] != "error").sum())
     most, alpha = shared(rows, "n"), shared(rows, "alpha")
     largest = float("nan") if most is None or alpha is None else largest_p_lower(int(most), float(alpha))
