@@ -147,6 +147,9 @@ def test_a_run_not_finished_is_counted_whole_and_its_errors_stay_errors() -> Non
     answers = holm(rows, 0.0, 0.05)
     assert list(answers["certified"]) == [True, True, False]
     assert answers["p_value"][2] == 1
+    # 9 of 10 at radius 0, p = 11/1024: enough for 0.05/3, and not where images are still to come.
+    assert holm(rows_of_counts(np.array([9]), 10, 0.2, images=3), 0.0, 0.05)["certified"].item()
+    assert not holm(rows_of_counts(np.array([9]), 10, 0.2, images=40), 0.0, 0.05)["certified"].item()
 
 
 def test_an_image_that_abstained_still_does_and_a_label_unknown_stays_so() -> None:
