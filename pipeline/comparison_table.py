@@ -17,7 +17,10 @@ def comparison_table(reported: Reported, a: str, b: str, radius: float) -> Print
     ids = [find_run(reported.rows, name) for name in (a, b)]
     result = compare(*(reported.parts[run] for run in ids), radius, DELTA)
     runs = reported.runs.loc[ids]
-    names = [f"{name}, sigma {sigma} ({run[:8]})" for run, name, sigma in zip(ids, run_names(runs), runs["sigma"], strict=True)]
+    names = [
+        f"{name}, sigma {sigma} ({run[:8]})"
+        for run, name, sigma in zip(ids, run_names(runs), runs["sigma"], strict=True)
+    ]
     cells = result.table.astype(str)
     cells.columns = [f"B {side}" for side in cells.columns]
     cells.insert(0, "", [f"A {side}" for side in cells.index])

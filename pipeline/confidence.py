@@ -35,7 +35,6 @@ from pipeline.metrics import asked_radius, certified_radii
 from pipeline.one_run import refuse_no_probability, shared
 
 
-
 def _exact(count: np.ndarray, of: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):  # where count is 0, or all
         low = np.where(count > 0, betaincinv(count, of - count + 1, delta / 2), 0.0)
@@ -72,39 +71,27 @@ def accuracy_intervals(
       nor robust accuracy from above: an image that is not certified may still be robust.
     * `procedure_low`: q is at least this (together with `low`, which follows from it).
 
-    Each radius is a statement of its own: for M radii at once ask for delta / M. Without labels an image counts
-    whatever its class. Beyond the one radius that a run decides all is null. Raises Refusal if there are no rows, or
-    those of several runs or alphas, and for a delta or method that is none.
-    """
-    certified = _certified_at(rows, radii)
-    return interval_table(rows, radii, len(rows), certified, delta, method)
-
-
-def interval_table(
-    rows: pd.DataFrame,
-    radii: Sequence[float] | np.ndarray,
-    images: int | np.ndarray,
-    certified: np.ndarray,
-    delta: float,
-    method: str,
-) -> pd.DataFrame:
-    """`accuracy_intervals` where it is known already that `certified` of `images` (one number for all, or (M,)) of the
-    run are so at `radii`, each int (M,).
+    Each radius is a statement of its own, about a run that was not chosen for its result: for M radii at once, or the
+    best of M runs, ask for delta / M. Without labels an image counts whatever its class. Beyond the one radius that a
+    run decides all is null. Raises Refusal if there are no rows, or those of several runs or alphas, and for a delta or
+    method that is none.
     """
     refuse_no_probability(delta)
     shared(rows, "run_id")
-    low, procedure_low, high = population_interval(certified, images, _alpha(rows), delta, method)
     table = pd.DataFrame(
-        {
-            "radius": np.asarray(radii, float),
-            "images": images,
-            "certified": certified,
-            "share": certified / images,
-            "low": low,
-            "high": high,
-            "procedure_low": procedure_low,
-        }
+        {"radius": np.asarray(radii, float), "images": len(rows), "certified": _certified_at(rows, radii)}
     )
+    return with_intervals(table, rows, delta, method)
+
+
+def with_intervals(table: pd.DataFrame, rows: pd.DataFrame, delta: float, method: str) -> pd.DataFrame:
+    """`table` has columns radius, images and certified, of one run's `rows` or parts of them; the same with the other
+    columns of `accuracy_intervals`, null where the run decides a smaller radius.
+    """
+    share = table["certified"] / table["images"]
+    certified, images = table["certified"].to_numpy(), table["images"].to_numpy()
+    low, procedure_low, high = population_interval(certified, images, _alpha(rows), delta, method)
+    table = table.assign(share=share, low=low, high=high, procedure_low=procedure_low)
     table["certified"] = table["certified"].astype("Int64")
     if (unknown := table["radius"] > asked_radius(rows)).any():
         table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
@@ -133,7 +120,9 @@ def population_interval(
     """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of `certified`, int (M,); `images`,
     `alpha` and `delta` are one number for all, or (M,).
     """
-    procedure_low, high = METHODS[method](np.asarray(certified, float), np.asarray(images, float), np.asarray(delta, float))
+    procedure_low, high = METHODS[method](
+        np.asarray(certified, float), np.asarray(images, float), np.asarray(delta, float)
+    )
     return np.maximum(0.0, (procedure_low - alpha) / (1 - alpha)), procedure_low, high
 
 

@@ -68,5 +68,7 @@ def _winner(runs: pd.DataFrame, column: str) -> dict[str, object]:
     if np.isnan(shares).all():
         return dict.fromkeys(("share", "at_zero", *told), np.nan)
     # Of those that are equal in both the first.
-    best = max(np.flatnonzero(~np.isnan(shares)), key=lambda place: (shares[place], np.nan_to_num(at_zero[place], nan=-1.0)))
+    best = max(
+        np.flatnonzero(~np.isnan(shares)), key=lambda place: (shares[place], np.nan_to_num(at_zero[place], nan=-1.0))
+    )
     return {"share": shares[best], "at_zero": at_zero[best], **{name: runs[name].iloc[best] for name in told}}

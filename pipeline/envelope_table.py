@@ -38,10 +38,16 @@ def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
         f"Best of sigma {sigmas} at each radius, in percent, rounded down; in brackets the accuracy at r=0 of the run "
         "that is best at this radius.",
     ]
-    sure = f"{HOW_SURE} Those of all runs of a line hold at once, and the best one's whichever it is." if intervals else ""
+    sure = (
+        f"{HOW_SURE} Those of all runs of a line hold at once, and the best one's whichever it is." if intervals else ""
+    )
     if (shown["rows"] < shown["images"]).any():
         sentences.append("*: of a run that is not finished.")
-    if (summary.groupby(by, dropna=False)["index_set"].nunique(dropna=False) > 1).any() if by else varies(summary["index_set"]):
+    if (
+        (summary.groupby(by, dropna=False)["index_set"].nunique(dropna=False) > 1).any()
+        if by
+        else varies(summary["index_set"])
+    ):
         sentences.append("Not all runs of a line are of the same images.")
     return PrintedTable("envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure)
 
@@ -56,7 +62,7 @@ def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.Data
 
 
 def _cell(line: dict[str, Any]) -> str:
-    """"47 (75)": whole percent, rounded down; "?" where what it has at 0 is unknown."""
+    """ "47 (75)": whole percent, rounded down; "?" where what it has at 0 is unknown."""
     if np.isnan(line["share"]):
         return "-"
     images = int(line["rows"])

@@ -64,7 +64,11 @@ def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if np.isnan(n).any():  # rows older than the column are fixed
         n = np.where(np.isnan(n) & (samplings(rows) == FIXED).to_numpy(), numbers(rows["n"]), n)
     count = numbers(rows["count_top"])
-    ended = (rows["status"] != "error").to_numpy(bool) & ~flags(rows["abstain"], missing=True)
-    if (ended & (np.isnan(count) | np.isnan(n))).any():
+    if (are_certified(rows) & (np.isnan(count) | np.isnan(n))).any():
         raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
     return count, n
+
+
+def are_certified(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows are certificates, right or wrong: neither abstentions nor errors; bool (N,)."""
+    return (rows["status"] != "error").to_numpy(bool) & ~flags(rows["abstain"], missing=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.certificate import largest_p_lower
 from pipeline.columns import flags, numbers
 from pipeline.metrics import certified_radii, labelled
-from pipeline.one_run import estimation_counts, refuse_missing, shared
+from pipeline.one_run import are_certified, estimation_counts, refuse_missing, shared
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 """Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""
@@ -69,7 +69,7 @@ def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
 def ceiling(rows: pd.DataFrame) -> Ceiling:
     """The images of one run whose pA could not be larger with the draws they got. Refused as `p_lower_histogram` is."""
     count, n = estimation_counts(rows)
-    agreed = (count == n) & (n > 0) & ~flags(rows["abstain"], missing=True)
+    agreed = (count == n) & are_certified(rows)
     finished = int((rows["status"] != "error").sum())
     most, alpha = shared(rows, "n"), shared(rows, "alpha")
     largest = float("nan") if most is None or alpha is None else largest_p_lower(int(most), float(alpha))
@@ -84,7 +84,11 @@ def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     refuse_missing(rows, "p_lower")
     ended = (rows["status"] != "error").to_numpy(bool)
     kinds = np.select(
-        [flags(rows["abstain"], missing=True), rows["correct"].isna().to_numpy(), flags(rows["correct"], missing=False)],
+        [
+            flags(rows["abstain"], missing=True),
+            rows["correct"].isna().to_numpy(),
+            flags(rows["correct"], missing=False),
+        ],
         ["abstained", "unlabelled", "right"],
         "wrong",
     )

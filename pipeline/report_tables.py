@@ -68,7 +68,9 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         "and their part of the ACR, in percent. All rounded down."
     )
     values.columns = values.columns.map(lambda name: f"pA {name:.0%}" if isinstance(name, float) else name)
-    return PrintedTable("pa", "Distribution of pA", _about(reported), note, cells, values.reset_index(), _words(reported))
+    return PrintedTable(
+        "pa", "Distribution of pA", _about(reported), note, cells, values.reset_index(), _words(reported)
+    )
 
 
 def classes_table(reported: Reported, intervals: bool, most: int | None = None) -> PrintedTable:

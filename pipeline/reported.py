@@ -35,7 +35,9 @@ class Reported:
         for column in self.group_by or ():
             checked_column(self.rows, column, "--group-by")
         if self.price_per_hour is not None and not self.price_per_hour >= 0:
-            raise Refusal(f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5")
+            raise Refusal(
+                f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5"
+            )
 
     @classmethod
     def read(cls, out: str | Path, conditions: Sequence[str] = (), **options: Any) -> "Reported":

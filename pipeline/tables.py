@@ -19,7 +19,15 @@ def runs_table(summary: pd.DataFrame) -> PrintedTable:
     """
     cells = _printed(summary)
     return PrintedTable(
-        "table", "Runs", _about(summary), _note(summary), cells, summary, words_of(cells), best_of(summary), _sure(summary)
+        "table",
+        "Runs",
+        _about(summary),
+        _note(summary),
+        cells,
+        summary,
+        words_of(cells),
+        best_of(summary),
+        _sure(summary),
     )
 
 

@@ -58,7 +58,9 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(sampling=samplings(rows))
     parts = by_run(rows)
     codes, ids = pd.factorize(rows["run_id"])
-    runs = pd.DataFrame({column: _shared(rows[column], codes, ids) for column in SETTINGS}, pd.Index(ids, name="run_id"))
+    runs = pd.DataFrame(
+        {column: _shared(rows[column], codes, ids) for column in SETTINGS}, pd.Index(ids, name="run_id")
+    )
     runs["rows"] = [len(own) for own in parts.values()]
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
