@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.by_run import by_run
@@ -20,6 +21,9 @@ from pipeline.palette import PALETTE
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
 
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
+_MOST_LINES = 24
+"""Of a legend; it is shortened, where that can be, if there would be more."""
+
 _MARKERS = ["o", "s", "^", "D", "v"]
 
 
@@ -33,17 +37,18 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     """
     runs = describe_runs(rows)
     colours, dashes = looks(runs)
-    labels = [fill(label, 95) for label in run_labels(runs)]
-    columns = _legend_columns(labels)
-    figure = Figure(figsize=(1000 / 150, 3.9 + 0.17 * _legend_lines(labels, columns)), layout="constrained")
-    axes = figure.add_subplot()
-    parts = by_run(rows)
-    for label, run, colour, dash in zip(labels, runs.index, colours, dashes, strict=True):
+    labels = run_labels(runs)
+    figure = Figure(layout="constrained")
+    axes, parts = figure.add_subplot(), by_run(rows)
+    handles = [
         _plot(axes, parts[run], label, colour, dash)
+        for label, run, colour, dash in zip(labels, runs.index, colours, dashes, strict=True)
+    ]
     _dress(axes, runs)
     axes.set_ylabel(measure_of(runs))
     _caption(figure, runs)
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    lines = _legend(figure, *_shorter(runs, labels, handles))
+    figure.set_size_inches(1000 / 150, 3.9 + 0.17 * lines)
     return figure
 
 
@@ -54,12 +59,10 @@ def draw_panels(rows: pd.DataFrame) -> Figure:
     sigmas = sorted(runs["sigma"].unique())
     known = list(dict.fromkeys(names))
     colours = dict(zip(known, colours_of(len(known)), strict=True))
-    labels = [fill(name, 95) for name in known]
-    columns, lines = _legend_columns(labels), -(-len(sigmas) // 2)
-    height = 0.9 + 2.6 * lines + 0.17 * _legend_lines(labels, columns)
-    figure = Figure(figsize=(1000 / 150, height), layout="constrained")
-    grid = figure.subplots(lines, min(2, len(sigmas)), sharey=True, squeeze=False)
-    drawn: dict[str, Any] = {}
+    high = -(-len(sigmas) // 2)
+    figure = Figure(layout="constrained")
+    grid = figure.subplots(high, min(2, len(sigmas)), sharey=True, squeeze=False)
+    drawn: dict[str, Line2D] = {}
     for axes, sigma in zip(grid.flat, sigmas, strict=False):
         for run in (own := runs[runs["sigma"] == sigma]).index:
             name = names[run]
@@ -72,8 +75,8 @@ def draw_panels(rows: pd.DataFrame) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel(measure_of(runs))
     _caption(figure, runs, without={"sigma"})
-    handles = [drawn[name] for name in known]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    lines = _legend(figure, known, [drawn[name] for name in known])
+    figure.set_size_inches(1000 / 150, 0.9 + 2.6 * high + 0.17 * lines)
     return figure
 
 
@@ -86,7 +89,7 @@ def looks(runs: pd.DataFrame) -> tuple[list[str], list[int]]:
     return [palette[colour] for colour in colours], [int(dash) % len(_DASHES) for dash in dashes]
 
 
-def _plot(axes: Axes, rows: pd.DataFrame, label: str, colour: str, dash: int) -> Any:
+def _plot(axes: Axes, rows: pd.DataFrame, label: str, colour: str, dash: int) -> Line2D:
     style: dict[str, Any] = {"drawstyle": "steps-pre", "linestyle": _DASHES[dash], "linewidth": 1.6}
     if asked_radius(rows) < inf:
         style = {"marker": _MARKERS[dash], "linestyle": "none"}
@@ -131,14 +134,31 @@ def certification_curve(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return radii, measure(rows, radii)
 
 
-def _legend_columns(labels: list[str]) -> int:
-    """Two where the longest labels of both halves fit side by side, else one."""
+def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tuple[list[str], list[Line2D]]:
+    """A legend's lines: one for each run; of many runs, which differ in who and sigma alone, one for each of either."""
+    names = run_names(runs)
+    alone = [f"{name}, sigma {sigma}" for name, sigma in zip(names, runs["sigma"], strict=True)]
+    if labels != alone or len(set(names)) + runs["sigma"].nunique() > _MOST_LINES or len(runs) <= _MOST_LINES:
+        return labels, handles
+    who = {
+        name: Line2D([], [], color=line.get_color(), linewidth=1.6) for name, line in zip(names, handles, strict=True)
+    }
+    levels = {
+        f"sigma {sigma}": Line2D([], [], color="0.3", linestyle=line.get_linestyle(), linewidth=1.6)
+        for sigma, line in zip(runs["sigma"], handles, strict=True)
+    }
+    return [*who, *levels], [*who.values(), *levels.values()]
+
+
+def _legend(figure: Figure, labels: list[str], handles: list[Line2D]) -> int:
+    """Put a legend below the figure; returns how many lines it has: in two columns where the longest labels of both
+    halves fit side by side.
+    """
+    labels = [fill(label, 95) for label in labels]
     half = (len(labels) + 1) // 2
-    return 2 if sum(max(map(len, part), default=0) for part in (labels[:half], labels[half:])) <= 90 else 1
-
-
-def _legend_lines(labels: list[str], columns: int) -> int:
-    return "\n".join(labels).count("\n") // columns + 1
+    two = sum(max(map(len, part), default=0) for part in (labels[:half], labels[half:])) <= 90
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 if two else 1, fontsize=8, frameon=False)
+    return "\n".join(labels).count("\n") // (2 if two else 1) + 1
 
 
 def colours_of(size: int) -> list[str]:

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from actors.refusal import Refusal
@@ -34,20 +35,20 @@ def render_page(reported: Reported, out: Path, comparison: PrintedTable | None =
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    tables = [TABLES["runs"](reported, True), TABLES["envelope"](reported, True)]
-    if varies(reported.runs["sigma"]):
-        tables.append(TABLES["sigma"](reported, True))
-    tables += [TABLES[name](reported, True) for name in ("radii", "pa")]
-    try:
-        tables.append(classes_table(reported, True, _MOST_CLASSES))
-    except Refusal:  # no run has labels
-        pass
-    tables.append(TABLES["cost"](reported, True))
+    makers = {**TABLES, "classes": partial(classes_table, most=_MOST_CLASSES)}
+    if not varies(reported.runs["sigma"]):
+        del makers["sigma"]
+    tables, refused = [], {}
+    for name, make in makers.items():
+        try:
+            tables.append(make(reported, True))
+        except Refusal as refusal:
+            refused[name] = str(refusal)
     if comparison is not None:
         tables.append(comparison)
     manifests = {run: _manifest(out, run) for run in reported.runs.index}
     shared, own = _told_apart({run: told for run, told in manifests.items() if told})
-    panels = _panels(reported)
+    all_curves, panels = _drawn(reported)
     labels = dict(zip(reported.runs.index, run_labels(reported.runs), strict=True))
     return environment.get_template("page.html.jinja").render(
         zip=zip,
@@ -59,10 +60,11 @@ def render_page(reported: Reported, out: Path, comparison: PrintedTable | None =
         sure=HOW_SURE,
         measure=measure_of(reported.runs),
         tables={table.name: table for table in tables},
-        all_curves=_curves(reported, reported.runs, 720, 300),
+        all_curves=all_curves,
         panels=panels,
         panel_names=_names(panels),
         histograms=[_bars(reported, found) for found in (radius_histograms(reported), pa_histograms(reported))],
+        refused=refused,
         kinds=KINDS,
         labels=labels,
         shared=shared,
@@ -70,41 +72,47 @@ def render_page(reported: Reported, out: Path, comparison: PrintedTable | None =
     )
 
 
-def _panels(reported: Reported) -> list[dict[str, Any]]:
-    """Curves of each sigma, where there are several and several runs of one; else none."""
-    levels = reported.runs["sigma"]
-    if not (varies(levels) and levels.duplicated().any()):
-        return []
-    return [
-        {"sigma": sigma, **_curves(reported, reported.runs[levels == sigma], 330, 190)}
-        for sigma in sorted(levels.unique())
-    ]
-
-
-def _curves(reported: Reported, runs: pd.DataFrame, width: int, height: int) -> dict[str, Any]:
-    """Lines, and points of runs that decide one radius, with the axes that they need."""
+def _drawn(reported: Reported) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The curves of all runs and, where there are several sigmas and several runs of one, those of each sigma."""
+    runs = reported.runs
+    names, levels = run_names(runs), runs["sigma"]
     corners = {run: certification_curve(reported.parts[run]) for run in runs.index}
-    box = Box(width, height, max([*(float(radii[-1]) for radii, _ in corners.values()), 0.01]) * 1.02)
-    labels, one_level = run_labels(runs), not varies(runs["sigma"])
-    names = run_names(reported.runs)
-    colours, dashes = looks(reported.runs)
-    look = dict(zip(reported.runs.index, zip(colours, dashes, strict=True), strict=True))
-    if one_level:  # in a panel colour alone tells who
-        order = list(dict.fromkeys(names))
-        by_name = dict(zip(order, colours_of(len(order)), strict=True))
-        look = {run: (by_name[names[run]], 0) for run in runs.index}
-    lines = []
-    for run, label in zip(runs.index, labels, strict=True):
-        colour, dash = look[run]
-        line = {"run": run, "label": label, "name": names[run], "colour": colour, "dash": _DASHES[dash]}
+    known = {
+        run: {"run": run, "name": names[run], "label": label, "colour": colour, "dash": _DASHES[dash]}
+        for run, label, colour, dash in zip(runs.index, run_labels(runs), *looks(runs), strict=True)
+    }
+    whole = _curves(reported, known, corners, 720, 300)
+    if not (varies(levels) and levels.duplicated().any()):
+        return whole, []
+    different = list(dict.fromkeys(names))  # in a panel colour alone tells who
+    colours = dict(zip(different, colours_of(len(different)), strict=True))
+    panels = []
+    for sigma in sorted(levels.unique()):
+        lines = {
+            run: {**known[run], "colour": colours[names[run]], "dash": ""} for run in levels.index[levels == sigma]
+        }
+        panels.append({"sigma": sigma, **_curves(reported, lines, corners, 330, 190)})
+    return whole, panels
+
+
+def _curves(
+    reported: Reported,
+    lines: dict[str, dict[str, Any]],
+    corners: dict[str, tuple[np.ndarray, np.ndarray]],
+    width: int,
+    height: int,
+) -> dict[str, Any]:
+    """Lines, and points of runs that decide one radius, with the axes that they need."""
+    box = Box(width, height, max([*(float(corners[run][0][-1]) for run in lines), 0.01]) * 1.02)
+    drawn = []
+    for run, line in lines.items():
         radii, heights = corners[run]
         if asked_radius(reported.parts[run]) < float("inf"):
-            line |= {"x": box.x(radii[0]), "y": box.y(heights[0])}
+            drawn.append({**line, "x": box.x(radii[0]), "y": box.y(heights[0])})
         else:
-            line |= {"path": curve_path(radii, heights, box)}
-        lines.append(line)
-    axis = f"{runs['norm'].iloc[0]} radius"
-    return {"box": box, "lines": lines, "axis": axis, "ticks": ticks(box.reach, 8 if width > 400 else 5)}
+            drawn.append({**line, "path": curve_path(radii, heights, box)})
+    axis = f"{reported.runs['norm'].iloc[0]} radius"
+    return {"box": box, "lines": drawn, "axis": axis, "ticks": ticks(box.reach, 8 if width > 400 else 5)}
 
 
 def _bars(reported: Reported, found: Histograms) -> dict[str, Any]:

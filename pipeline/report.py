@@ -1,12 +1,16 @@
 """From certificates on disk to the tables and figures of a paper, and to a page that shows all of them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from rich.console import Console
 
+from actors.refusal import Refusal
 from actors.table import Table
 from pipeline.curves import draw_curves, draw_panels
 from pipeline.formats import FORMATS, PrintedTable
@@ -17,7 +21,7 @@ from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
 from pipeline.summary import summarize
 
-__all__ = ["FIGURES", "read_certificates", "summarize", "write_files", "write_report"]
+__all__ = ["FIGURES", "read_certificates", "summarize", "print_report", "write_report"]
 
 FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
     "figure",
@@ -31,59 +35,138 @@ FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
 """The figure that goes with a table, by the table's name: what its files are called, and how it is drawn."""
 
 
+DEFAULT = ("runs",)
+"""The tables of a report that was asked for none."""
+
+
 def write_report(
     out: str | Path,
     radii: Sequence[float] | None = None,
     folder: str | Path | None = None,
     *,
     where: Sequence[str] = (),
-    tables: Collection[str] = ("runs",),
+    tables: Collection[str] = DEFAULT,
     **options: Any,
 ) -> list[Path]:
     """Write the report of the runs under `out`, over an earlier one, and return its files' paths.
 
-    They are report.html, which has everything, and of each of `tables` (names of TABLES) Markdown, LaTeX and CSV, its
-    figure as PNG and PDF: table.md, table.tex, table.csv, curves.png and curves.pdf of "runs". They go into `folder`, by
-    default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of `Reported`.
-    Raises Refusal as these do.
+    They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
+    table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which has everything. They go into
+    `folder`, by default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of
+    `Reported`. Raises Refusal as these do.
     """
     reported = Reported.read(out, where, radii=radii, **options)
-    return write_files(reported, out, folder, tables)
+    return _write(reported, Path(out), folder, {name: _both(reported, name) for name in tables})
 
 
-def write_files(
-    reported: Reported,
+def print_report(
     out: str | Path,
+    console: Console,
+    notes: Console,
+    *,
+    tables: Sequence[str] = (),
+    format: str = "text",
+    intervals: bool = False,
     folder: str | Path | None = None,
-    tables: Collection[str] = ("runs",),
+    where: Sequence[str] = (),
+    compare: str | None = None,
+    radius: float | None = None,
+    **options: Any,
+) -> list[Path]:
+    """`write_report`, and the tables printed to `console`; what `raysmooth report` does.
+
+    `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
+    to be compared at `radius`, "RUN,RUN". Without tables it is DEFAULT, and the envelope where lines for it are given;
+    a comparison alone is printed alone.
+    """
+    shown, wanted = FORMATS[format], _wanted(tables, options)
+    pair = _pair(compare, radius)
+    reported = Reported.read(out, where, **options)
+    comparison = None
+    if pair is not None:
+        from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
+
+        comparison = comparison_table(reported, *pair)
+    made = {}
+    for name in wanted:
+        try:
+            made[name] = _both(reported, name)
+        except Refusal as refusal:
+            if "all" not in tables:
+                raise
+            notes.print(f"no table {name}: {refusal}")
+    printed = [pair[intervals or shown.intervals] for pair in made.values()] if tables or comparison is None else []
+    for place, table in enumerate([*printed, *filter(None, [comparison])]):
+        if place:
+            console.print()
+        shown.show(table, console)
+    return _write(reported, Path(out), folder, made, comparison)
+
+
+def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
+    """The names of tables, each checked."""
+    if "all" in tables:
+        return tuple(TABLES)
+    for name in tables:
+        TABLES[name]
+    return tuple(dict.fromkeys(tables)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
+
+
+def _pair(compare: str | None, radius: float | None) -> tuple[str, str, float] | None:
+    if compare is None:
+        if radius is not None:
+            raise Refusal("--radius is that of --compare RUN,RUN: write --radii for the radii of tables")
+        return None
+    runs = [name.strip() for name in compare.split(",")]
+    if len(runs) != 2 or not all(runs):
+        raise Refusal(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
+    if radius is None:
+        raise Refusal("--compare needs the radius to compare at: write --radius 0.5, say")
+    return runs[0], runs[1], radius
+
+
+def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:
+    """A table without intervals and with them."""
+    return TABLES[name](reported, False), TABLES[name](reported, True)
+
+
+def _write(
+    reported: Reported,
+    out: Path,
+    folder: str | Path | None,
+    made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     comparison: PrintedTable | None = None,
 ) -> list[Path]:
-    """`write_report` of what was read already from `out`; with a comparison of two runs, this among the tables."""
-    folder = Path(folder) if folder is not None else Path(out) / "report"
+    folder = Path(folder) if folder is not None else out / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in tables:
-        plain, sure = TABLES[name](reported, False), TABLES[name](reported, True)
-        written += _write_table(folder, plain, sure)
+    files = []
+    for name, both in made.items():
+        files += _write_table(folder, *both)
         if name in FIGURES:
             stem, draw = FIGURES[name]
-            figure = draw(reported)
-            with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3
-                for path in (paths := [folder / f"{stem}.png", folder / f"{stem}.pdf"]):
-                    figure.savefig(path, dpi=150)
-                    figure.set_layout_engine("none")  # it is laid out now
-            written += paths
+            files += _write_figure(draw(reported), folder / stem)
     if comparison is not None:
-        written += _write_table(folder, comparison, comparison)
-    page = folder / "report.html"
-    page.write_text(render_page(reported, Path(out), comparison), encoding="utf-8")
-    return [*written, page]
+        files += _write_table(folder, comparison, comparison)
+    files.append(folder / "report.html")
+    files[-1].write_text(render_page(reported, out, comparison), encoding="utf-8")
+    return files
 
 
 def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[Path]:
-    written = []
-    for format_ in FORMATS.values():
-        if format_.ending is not None:
-            written.append(folder / f"{plain.name}.{format_.ending}")
-            written[-1].write_text(format_.render(sure if format_.intervals else plain), encoding="utf-8")
-    return written
+    files = []
+    for shown in FORMATS.values():
+        if shown.ending is not None:
+            files.append(folder / f"{plain.name}.{shown.ending}")
+            files[-1].write_text(shown.render(sure if shown.intervals else plain), encoding="utf-8")
+    return files
+
+
+def _write_figure(figure: Figure, path: Path) -> list[Path]:
+    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    # Not savefig, which goes through every figure twice.
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure).print_png(png)
+    figure.set_layout_engine("none")  # it is laid out now
+    with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3
+        FigureCanvasPdf(figure).print_pdf(pdf)
+    return [png, pdf]

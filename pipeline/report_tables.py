@@ -7,21 +7,24 @@ import pandas as pd
 
 from actors.refusal import Refusal
 from actors.table import Table
+from pipeline.confidence import share_intervals
 from pipeline.costs import costs
 from pipeline.envelope_table import envelope_table
 from pipeline.formats import PrintedTable
 from pipeline.metrics import floored
 from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
-from pipeline.per_class import accuracy_per_class
+from pipeline.per_class import count_per_class
 from pipeline.reported import DELTA, Reported
-from pipeline.summary import heading, radius_columns
-from pipeline.tables import HOW_SURE, interval, percents, runs_table, sigma_table, telling_apart, words_of
+from pipeline.summary import ENDS, heading, radius_columns
+from pipeline.tables import HOW_SURE, intervals_of, percents, runs_table, sigma_table, telling_apart, words_of
 from pipeline.wording import LABELLED, caption
 
 
 def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     """How many images reach how far: shares between one radius and the next, and where the rest went."""
     summary = reported.from_zero.set_index("run_id")
+    if summary["ACR"].isna().all() and summary["abstain"].isna().all():
+        raise Refusal("all these runs decide one radius, and know nothing of others: there is no distribution of radii")
     radii = list(radius_columns(summary.columns))
     shares = summary[["rows", "errors"]].copy()
     for column, after in zip(radii, [*radii[1:], None], strict=True):
@@ -55,6 +58,8 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
             continue
         records.append({**quantiles, "agreed": top.share, "acr_share": top.acr_share})
     values = pd.DataFrame(records, reported.runs.index)
+    if values[list(QUANTILES)].isna().all(axis=None):
+        raise Refusal("no run says its pA: those that decide one radius do not, nor do logs of other tools")
     values["ACR"] = reported.summary.set_index("run_id")["ACR"]
     cells = telling_apart(reported.runs)
     for quantile in QUANTILES:
@@ -81,32 +86,31 @@ def classes_table(reported: Reported, intervals: bool, most: int | None = None) 
     labelled = reported.runs.index[reported.runs["measure"] == LABELLED]
     if labelled.empty:
         raise Refusal("no run has labels, hence none has classes: certify a data set that has them")
-    of_runs = {run: accuracy_per_class(reported.parts[run], radii, DELTA) for run in labelled}
+    columns = [heading(radius) for radius in radii]
+    tables = []
+    for run in labelled:
+        labels, images, certified = count_per_class(reported.parts[run], radii)
+        shares = pd.DataFrame(certified / images[:, None], columns=columns)
+        tables.append(shares.assign(run_id=run, label=labels, rows=images, alpha=reported.runs.loc[run, "alpha"]))
     note = "Certified accuracy of each class's images, in percent, rounded down."
-    lines = sum(map(len, of_runs.values())) // len(radii)
-    if most is not None and lines > most:
-        kept, at = max(1, most // len(labelled)), radii[min(1, len(radii) - 1)]
-        of_runs = {run: _least_certified(table, at, kept) for run, table in of_runs.items()}
-        note += f" Of {lines:,} lines those of each run's {kept} classes that are least certified at {heading(at)}."
-    values = pd.concat([table.assign(run_id=run) for run, table in of_runs.items()], ignore_index=True)
-    one = values[values["radius"] == radii[0]]
-    cells = telling_apart(reported.runs).loc[one["run_id"]].reset_index(drop=True)
-    cells["class"] = one["label"].astype(object).where(one["label"].notna(), "unknown").astype(str).to_numpy()
-    cells["images"] = one["images"].astype(str).to_numpy()
-    for radius in radii:
-        own = values[values["radius"] == radius].rename(columns={"images": "rows"})
-        cells[heading(radius)] = percents(own, "share")
+    if most is not None and (lines := sum(map(len, tables))) > most:
+        kept, at = max(1, most // len(tables)), columns[min(1, len(columns) - 1)]
+        tables = [table.sort_values(at, kind="stable").head(kept).sort_index() for table in tables]
+        note += f" Of {lines:,} lines those of each run's {kept} classes that are least certified at {at}."
+    values = pd.concat(tables, ignore_index=True)
+    cells = telling_apart(reported.runs).loc[values["run_id"]].reset_index(drop=True)
+    cells["class"] = values["label"].astype(object).where(values["label"].notna(), "unknown").astype(str)
+    cells["images"] = values["rows"].astype(str)
+    ends = share_intervals(*(values[name].to_numpy(float) for name in (columns, ["rows"], ["alpha"])), DELTA)
+    for place, column in enumerate(columns):
+        for end, of_all in zip(ENDS[1:], ends, strict=True):
+            values[column + end] = of_all[:, place]
+        cells[column] = percents(values, column)
         if intervals:
-            cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
-    values = values[["run_id", *values.columns.drop("run_id")]]
+            cells[f"{column} 95 %"] = intervals_of(values, column)
+    values = values[["run_id", "label", "rows", *(column + end for column in columns for end in ENDS)]]
     sure = HOW_SURE if intervals else ""
     return PrintedTable("classes", "Classes", _about(reported), note, cells, values, _words(reported), sure=sure)
-
-
-def _least_certified(table: pd.DataFrame, radius: float, kept: int) -> pd.DataFrame:
-    """Of what `accuracy_per_class` returned so many classes."""
-    order = table[table["radius"] == radius].sort_values("share", kind="stable")["label"].head(kept)
-    return table[table["label"].isin(order)]
 
 
 def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:

@@ -56,7 +56,7 @@ class Reported:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """`summarize` at the radii of the tables, with intervals."""
-        return summarize(self.rows, self.radii, DELTA)
+        return summarize(self.rows, self.radii, DELTA, self.runs)
 
     @cached_property
     def plain_summary(self) -> pd.DataFrame:
@@ -69,4 +69,4 @@ class Reported:
         """The same with r=0, which some tables need, among the radii."""
         if heading(0.0) in self.summary:
             return self.plain_summary
-        return summarize(self.rows, [0.0, *radius_columns(self.summary.columns).values()])
+        return summarize(self.rows, [0.0, *radius_columns(self.summary.columns).values()], runs=self.runs)

@@ -31,7 +31,12 @@ runs that are not sampled `FIXED`.
 """
 
 
-def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None, delta: float | None = None) -> pd.DataFrame:
+def summarize(
+    rows: pd.DataFrame,
+    radii: Sequence[float] | None = None,
+    delta: float | None = None,
+    runs: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """One row a run, in full precision: what it is, and how well it does.
 
     Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
@@ -39,13 +44,14 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None, delta: f
     `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
     decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
     `undecided` is. With `delta`, `r=<radius> low` and `r=<radius> high` stand beside each r= column: the interval of
-    `accuracy_intervals` that fails with probability at most delta.
+    `accuracy_intervals` that fails with probability at most delta. `runs` are those of `describe_runs`, where they are
+    known already.
 
     Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
     if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
     Refusal if there are no rows, or if a radius is negative or not finite.
     """
-    runs = describe_runs(rows)
+    runs = describe_runs(rows) if runs is None else runs
     grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
     if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
         raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")

@@ -79,7 +79,7 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     for column in radius_columns(runs):
         printed[column] = percents(runs, column)
         if column + ENDS[1] in runs:
-            printed[f"{column} 95 %"] = intervals(runs, column)
+            printed[f"{column} 95 %"] = intervals_of(runs, column)
     if not decides.all():
         printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
         printed["abstain"] = percents(runs, "abstain", up=True)
@@ -120,7 +120,7 @@ def percents(runs: pd.DataFrame, column: str, up: bool = False) -> list[str]:
     return ["-" if np.isnan(share) else percent(share, int(of), up) for share, of in shares]
 
 
-def intervals(runs: pd.DataFrame, column: str) -> list[str]:
+def intervals_of(runs: pd.DataFrame, column: str) -> list[str]:
     """Intervals in percent as text, "59.6 to 72.8", rounded outwards."""
     ends = zip(runs[column + ENDS[1]], runs[column + ENDS[2]], strict=True)
     return [interval(low, high) for low, high in ends]
