@@ -19,7 +19,6 @@ from pipeline.flags import settings_command
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.procedures import Procedure
     from pipeline.report import read_certificates, summarize
     from pipeline.settings import SamplingSettings
     from tune.demo import DemoSettings

@@ -16,7 +16,7 @@ ALIKE = ("dataset", "split", "norm")
 
 
 def default_groups(summary: pd.DataFrame) -> list[str]:
-    """The columns by which an envelope is grouped unless told: denoiser and objective, and whatever differs but sigma."""
+    """By what an envelope is grouped unless told: denoiser and objective, and whatever else differs but sigma."""
     rest = [column for column in (*FACTS, "measure") if column != "sigma" and varies(summary[column])]
     return [*rest, "denoiser", "objective"]
 
@@ -24,16 +24,16 @@ def default_groups(summary: pd.DataFrame) -> list[str]:
 def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:
     """The best certified accuracy of each group of runs at each radius, and what the run that has it makes at radius 0.
 
-    `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One row
-    for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
+    `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One
+    row for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
     (shares in [0, 1]), sigma and run_id of the winner, rows and images (how many of its images are finished), runs (of
     the group), low and high: an interval for `share` as in `accuracy_intervals`, at delta divided by the runs of the
     group, so that with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
 
     Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
-    radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and no
-    winner. Raises Refusal where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020, tables 1
-    and 2.
+    radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and
+    no winner. Raises Refusal where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020,
+    tables 1 and 2.
     """
     by = list(by) if by is not None else default_groups(summary)
     if varies(summary["measure"]) and "measure" not in by:
@@ -57,8 +57,8 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
         for column, radius in radii.items():
             best.append({**known, "radius": radius, **_winner(own, column), "runs": len(own)})
     table = pd.DataFrame(best)
-    known = [table[column].to_numpy(float) for column in ("share", "rows")]
-    low, high = share_intervals(*known, table.pop("alpha").to_numpy(float), (delta / table["runs"]).to_numpy(float))
+    shares, images, alpha = (table[column].to_numpy(float) for column in ("share", "rows", "alpha"))
+    low, high = share_intervals(shares, images, alpha, (delta / table.pop("runs")).to_numpy(float))
     return table.assign(low=low, high=high)
 
 

@@ -16,8 +16,8 @@ from pipeline.wording import caption, short_denoisers, varies
 
 
 def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
-    """The papers' layout: in each cell the best share at a radius and, in brackets, what the run that has it makes at 0,
-    both in percent. r=0 has no column of its own beside others.
+    """The papers' layout: in each cell the best share at a radius and, in brackets, what the run that has it makes at
+    0, both in percent. r=0 has no column of its own beside others.
     """
     summary, by = reported.from_zero, reported.group_by
     best = envelope(summary, by)
@@ -43,11 +43,8 @@ def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
     )
     if (shown["rows"] < shown["images"]).any():
         sentences.append("*: of a run that is not finished.")
-    if (
-        (summary.groupby(by, dropna=False)["index_set"].nunique(dropna=False) > 1).any()
-        if by
-        else varies(summary["index_set"])
-    ):
+    groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
+    if any(varies(own["index_set"]) for own in groups):
         sentences.append("Not all runs of a line are of the same images.")
     return PrintedTable("envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure)
 
@@ -61,8 +58,8 @@ def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.Data
     return cells if by else pd.DataFrame({"runs": [str(len(summary))]})
 
 
-def _cell(line: dict[str, Any]) -> str:
-    """ "47 (75)": whole percent, rounded down; "?" where what it has at 0 is unknown."""
+def _cell(line: dict[Any, Any]) -> str:
+    """Such as 47 (75): whole percent, rounded down; "?" where what it has at 0 is unknown."""
     if np.isnan(line["share"]):
         return "-"
     images = int(line["rows"])

@@ -16,10 +16,10 @@ from actors.table import Table
 
 @dataclass(frozen=True, eq=False)
 class PrintedTable:
-    """`cells` are a table as text; `about` says what all its runs share and promise, `note` how to read it, `sure` how to
-    read its intervals. `values` are what it was made of, in full precision, with columns of their own. Columns named in
-    `words` are aligned left, all others right. `best`, bool, has some of the columns of `cells`: which of them to make
-    bold. `name` is what its files are called.
+    """`cells` are a table as text; `about` says what all its runs share and promise, `note` how to read it, `sure` how
+    to read its intervals. `values` are what it was made of, in full precision, with columns of their own. Columns named
+    in `words` are aligned left, all others right. `best`, bool, has some of the columns of `cells`: which of them to
+    make bold. `name` is what its files are called.
     """
 
     name: str

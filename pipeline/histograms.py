@@ -24,9 +24,9 @@ KINDS = {"right": BLUE, "wrong": VERMILION, "abstained": "#b8b8b8"}
 
 @dataclass(frozen=True, eq=False)
 class Histograms:
-    """Bars of several runs over the same bins: `edges` float64 (B + 1,), where they are drawn; `ticks` and their `names`
-    on the axis; `shares` of each run, by run_id, the kinds' shares of all its images, float64 (kinds, B). A run that
-    knows none is missing.
+    """Bars of several runs over the same bins: `edges` float64 (B + 1,), where they are drawn; `ticks` and their
+    `names` on the axis; `shares` of each run, by run_id, the kinds' shares of all its images, float64 (kinds, B). A run
+    that knows none is missing.
     """
 
     axis: str
@@ -37,14 +37,14 @@ class Histograms:
 
 
 def radius_histograms(reported: Reported) -> Histograms:
-    """Certified radii, of the right class or whatever class where there are no labels; images that are certified nowhere
-    are in no bar. Runs that decide one radius are missing.
+    """Certified radii, of the right class or whatever class where there are no labels; images that are certified
+    nowhere are in no bar. Runs that decide one radius are missing.
     """
     reached = {
         run: certified_radii(own) for run, own in reported.parts.items() if asked_radius(own) == np.inf
     }  # fmt: skip
     reach = max((float(radii.max()) for radii in reached.values()), default=0.0)
-    edges = MaxNLocator(BINS, steps=[1, 2, 2.5, 5, 10]).tick_values(0, reach if reach > 0 else 1.0)
+    edges = np.array(MaxNLocator(BINS, steps=[1, 2, 2.5, 5, 10]).tick_values(0, reach if reach > 0 else 1.0))
     shares = {run: np.histogram(radii, edges)[0][None] / len(radii) for run, radii in reached.items()}
     ticks = edges[:: -(-len(edges) // 9)]
     norm = reported.runs["norm"].iloc[0]

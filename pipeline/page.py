@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +27,30 @@ _MOST_CLASSES = 200
 """Lines of the table of classes."""
 
 
-def render_page(reported: Reported, out: Path, comparison: PrintedTable | None = None) -> str:
-    """The page's text. Settings are from the manifests under `out`; a run without one is said to have none."""
+def render_page(reported: Reported, out: Path, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
+    """The page's text. Settings are from the manifests under `out`; a run without one is said to have none. `made` are
+    tables with intervals, by their names in TABLES, that need not be made again; `more` stand beside all of these.
+    """
     # All that is filled in is escaped, whatever a user calls things: the template has no "safe".
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-    makers = {**TABLES, "classes": partial(classes_table, most=_MOST_CLASSES)}
-    if not varies(reported.runs["sigma"]):
-        del makers["sigma"]
+    )
     tables, refused = [], {}
-    for name, make in makers.items():
+    for name, make in TABLES.items():
+        if name == "sigma" and not varies(reported.runs["sigma"]):
+            continue
         try:
-            tables.append(make(reported, True))
+            if name == "classes":
+                tables.append(classes_table(reported, True, _MOST_CLASSES))
+            else:
+                tables.append(made[name] if name in made else make(reported, True))
         except Refusal as refusal:
             refused[name] = str(refusal)
-    if comparison is not None:
-        tables.append(comparison)
+    tables += more
     manifests = {run: _manifest(out, run) for run in reported.runs.index}
     shared, own = _told_apart({run: told for run, told in manifests.items() if told})
     all_curves, panels = _drawn(reported)

@@ -36,8 +36,8 @@ def accuracy_per_class(
 def count_per_class(
     rows: pd.DataFrame, radii: Sequence[float] | np.ndarray
 ) -> tuple[pd.api.extensions.ExtensionArray, np.ndarray, np.ndarray]:
-    """The labels of one run, Int64 (K,), ascending, null last; how many images each has, int64 (K,), and how many of them
-    are certified at each of `radii`, int64 (K, M). Refused as `accuracy_per_class` is, which adds intervals.
+    """The labels of one run, Int64 (K,), ascending, null last; how many images each has, int64 (K,), and how many of
+    them are certified at each of `radii`, int64 (K, M). Refused as `accuracy_per_class` is, which adds intervals.
     """
     label, reached = _images(rows)
     codes, labels = pd.factorize(label.array, sort=True, use_na_sentinel=False)

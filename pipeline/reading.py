@@ -29,11 +29,14 @@ def read_certificates(out: str | Path) -> pd.DataFrame:
     # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
     # number: so both schemas are given.
     layout = ds.partitioning(run_id, flavor="hive")
-    parts = list(ds.dataset(folder, schema=run_id, format="parquet", partitioning=layout).get_fragments())
-    schema = run_id
+    found = ds.dataset(folder, schema=run_id, format="parquet", partitioning=layout)
+    parts, schema = list(found.get_fragments()), run_id
     for part in parts:
         schema = _widened(schema, part)
-    rows = pa.concat_tables([run_id.empty_table(), *(_read(part, schema) for part in parts)], promote_options="default")
+    try:
+        rows = ds.FileSystemDataset(parts, schema, found.format, found.filesystem).to_table()
+    except (pa.ArrowException, OSError):  # which does not say of which part
+        rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
         raise Refusal(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
     frame = rows.to_pandas()

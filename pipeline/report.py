@@ -21,7 +21,7 @@ from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
 from pipeline.summary import summarize
 
-__all__ = ["FIGURES", "read_certificates", "summarize", "print_report", "write_report"]
+__all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_report"]
 
 FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
     "figure",
@@ -82,11 +82,11 @@ def print_report(
     shown, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare, radius)
     reported = Reported.read(out, where, **options)
-    comparison = None
+    more = []
     if pair is not None:
         from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
 
-        comparison = comparison_table(reported, *pair)
+        more.append(comparison_table(reported, *pair))
     made = {}
     for name in wanted:
         try:
@@ -95,12 +95,12 @@ def print_report(
             if "all" not in tables:
                 raise
             notes.print(f"no table {name}: {refusal}")
-    printed = [pair[intervals or shown.intervals] for pair in made.values()] if tables or comparison is None else []
-    for place, table in enumerate([*printed, *filter(None, [comparison])]):
+    printed = [pair[intervals or shown.intervals] for pair in made.values()] if tables or not more else []
+    for place, table in enumerate([*printed, *more]):
         if place:
             console.print()
         shown.show(table, console)
-    return _write(reported, Path(out), folder, made, comparison)
+    return _write(reported, Path(out), folder, made, *more)
 
 
 def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
@@ -135,7 +135,7 @@ def _write(
     out: Path,
     folder: str | Path | None,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
-    comparison: PrintedTable | None = None,
+    *more: PrintedTable,
 ) -> list[Path]:
     folder = Path(folder) if folder is not None else out / "report"
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,10 +145,12 @@ def _write(
         if name in FIGURES:
             stem, draw = FIGURES[name]
             files += _write_figure(draw(reported), folder / stem)
-    if comparison is not None:
-        files += _write_table(folder, comparison, comparison)
+    for table in more:
+        files += _write_table(folder, table, table)
     files.append(folder / "report.html")
-    files[-1].write_text(render_page(reported, out, comparison), encoding="utf-8")
+    files[-1].write_text(
+        render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more), encoding="utf-8"
+    )
     return files
 
 

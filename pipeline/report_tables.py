@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from math import isnan
 
+import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
@@ -11,7 +12,7 @@ from pipeline.confidence import share_intervals
 from pipeline.costs import costs
 from pipeline.envelope_table import envelope_table
 from pipeline.formats import PrintedTable
-from pipeline.metrics import floored
+from pipeline.metrics import asked_radius, floored
 from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
 from pipeline.per_class import count_per_class
 from pipeline.reported import DELTA, Reported
@@ -39,8 +40,8 @@ def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         if column != "failed" or summary["errors"].any():
             cells[column] = percents(shares, column)
     note = (
-        "Share of images in percent, rounded down, by certified radius (the left end belongs to each): those certified, "
-        "of the right class as far as there are labels; a wrong class, whatever its radius; abstentions."
+        "Share of images in percent, rounded down, by certified radius (the left end belongs to each): those "
+        "certified, of the right class as far as there are labels; a wrong class, whatever its radius; abstentions."
     )
     values = shares.drop(columns="errors").reset_index()
     return PrintedTable("radii", "Certified radii", _about(reported), note, cells, values, _words(reported))
@@ -56,7 +57,7 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         except Refusal:  # decisions, and rows of other tools' logs
             records.append(dict.fromkeys([*QUANTILES, "agreed", "acr_share"], float("nan")))
             continue
-        records.append({**quantiles, "agreed": top.share, "acr_share": top.acr_share})
+        records.append({**quantiles.to_dict(), "agreed": top.share, "acr_share": top.acr_share})
     values = pd.DataFrame(records, reported.runs.index)
     if values[list(QUANTILES)].isna().all(axis=None):
         raise Refusal("no run says its pA: those that decide one radius do not, nor do logs of other tools")
@@ -69,8 +70,8 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         cells[name] = ["-" if isnan(share) else floored(100 * share, 1) for share in values[column]]
     note = (
         "Quantiles, over all images, of pA, the lower bound of the selected class's probability: "
-        "at 0.5 and below it abstains. Where all draws agree only more of them could raise it: how many images that is, "
-        "and their part of the ACR, in percent. All rounded down."
+        "at 0.5 and below it abstains. Where all draws agree only more of them could raise it: how many images that "
+        "is, and their part of the ACR, in percent. All rounded down."
     )
     values.columns = values.columns.map(lambda name: f"pA {name:.0%}" if isinstance(name, float) else name)
     return PrintedTable(
@@ -90,7 +91,8 @@ def classes_table(reported: Reported, intervals: bool, most: int | None = None) 
     tables = []
     for run in labelled:
         labels, images, certified = count_per_class(reported.parts[run], radii)
-        shares = pd.DataFrame(certified / images[:, None], columns=columns)
+        known = np.array(radii) <= asked_radius(reported.parts[run])
+        shares = pd.DataFrame(np.where(known, certified / images[:, None], np.nan), columns=columns)
         tables.append(shares.assign(run_id=run, label=labels, rows=images, alpha=reported.runs.loc[run, "alpha"]))
     note = "Certified accuracy of each class's images, in percent, rounded down."
     if most is not None and (lines := sum(map(len, tables))) > most:
@@ -101,7 +103,8 @@ def classes_table(reported: Reported, intervals: bool, most: int | None = None) 
     cells = telling_apart(reported.runs).loc[values["run_id"]].reset_index(drop=True)
     cells["class"] = values["label"].astype(object).where(values["label"].notna(), "unknown").astype(str)
     cells["images"] = values["rows"].astype(str)
-    ends = share_intervals(*(values[name].to_numpy(float) for name in (columns, ["rows"], ["alpha"])), DELTA)
+    counted, of, alpha = (values[names].to_numpy(float) for names in (columns, ["rows"], ["alpha"]))
+    ends = share_intervals(counted, of, alpha, DELTA)
     for place, column in enumerate(columns):
         for end, of_all in zip(ENDS[1:], ends, strict=True):
             values[column + end] = of_all[:, place]

@@ -21,8 +21,8 @@ DELTA = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Reported:
-    """`rows` are certificate rows of runs of one norm, `radii` those of the tables (None: `summarize`'s), `group_by` the
-    columns that make the lines of an envelope (None: `default_groups`), `price_per_hour` that of a replica.
+    """`rows` are certificate rows of runs of one norm, `radii` those of the tables (None: `summarize`'s), `group_by`
+    the columns that make the lines of an envelope (None: `default_groups`), `price_per_hour` that of a replica.
     """
 
     rows: pd.DataFrame
@@ -61,7 +61,11 @@ class Reported:
     @cached_property
     def plain_summary(self) -> pd.DataFrame:
         """The same without intervals."""
-        ends = [column for column in self.summary if column.startswith("r=") and column.endswith(ENDS[1:])]
+        ends = [
+            column
+            for column in self.summary.columns.astype(str)
+            if column.startswith("r=") and column.endswith(ENDS[1:])
+        ]
         return self.summary.drop(columns=ends)
 
     @cached_property

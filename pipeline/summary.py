@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def summarize(
     parts, headings = by_run(rows), [heading(radius) for radius in grid]
     rates, shares = [], []
     for run, measure in runs["measure"].items():
-        own = parts[run]
+        own = parts[str(run)]
         shares.append((certified_accuracy if measure == LABELLED else certified_share)(own, grid))
         rates.append(
             {
@@ -86,7 +87,7 @@ def heading(radius: float) -> str:
     return f"r={np.format_float_positional(radius, trim='-')}"
 
 
-def radius_columns(columns: Iterable[str]) -> dict[str, float]:
+def radius_columns(columns: Iterable[Any]) -> dict[str, float]:
     """Which columns of a summary are shares at a radius, and at which."""
     return {name: float(name[2:]) for name in columns if name.startswith("r=") and not name.endswith(ENDS[1:])}
 

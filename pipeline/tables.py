@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def sigma_table(summary: pd.DataFrame) -> PrintedTable:
     )
 
 
-def words_of(columns: Iterable[str]) -> frozenset[str]:
+def words_of(columns: Iterable[Any]) -> frozenset[str]:
     """Which of a table's columns are words, and aligned left."""
     return frozenset(column for column in columns if column not in _NUMBERS and not column.startswith("r="))
 
@@ -93,8 +94,8 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def telling_apart(runs: pd.DataFrame) -> pd.DataFrame:
-    """The first cells of each run's line in any table, by run_id: what it is, as far as the caption does not say it, and
-    how far it is if runs are unfinished. `runs` are those of `describe_runs`.
+    """The first cells of each run's line in any table, by run_id: what it is, as far as the caption does not say it,
+    and how far it is if runs are unfinished. `runs` are those of `describe_runs`.
     """
     printed = runs[[column for column in differing(runs) if column != "sigma"]].astype(str)
     if "sampling" in printed:

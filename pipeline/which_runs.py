@@ -1,6 +1,7 @@
 """Which runs a report is about, and which of them may stand in one table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def refuse_mixed_norms(runs: pd.DataFrame) -> None:
         )
 
 
-def _means(value: str, has: object, column: str) -> bool:
+def _means(value: str, has: Any, column: str) -> bool:
     if isinstance(has, float | np.floating | int | np.integer):
         try:
             return float(value) == has
@@ -82,5 +83,5 @@ def _means(value: str, has: object, column: str) -> bool:
     return value == text or (column == "denoiser" and value == text.split(":")[0])
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     return "unknown" if pd.isna(value) else str(value)

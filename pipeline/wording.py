@@ -92,7 +92,8 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
 
     A denoiser that is shortened elsewhere stands there in full.
     """
-    shared = [column for column in FACTS if column not in {*differing(runs), *without}]
+    left_out = {*differing(runs), *without}
+    shared = [column for column in FACTS if column not in left_out]
     words = {column: FACTS[column].format(runs[column].iloc[0]) for column in shared}
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])

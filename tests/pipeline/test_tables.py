@@ -8,8 +8,8 @@ from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN,
 from rich.console import Console
 
 from actors.refusal import Refusal
-from pipeline.metrics import certified_accuracy, certified_share
 from pipeline.formats import FORMATS
+from pipeline.metrics import certified_accuracy, certified_share
 from pipeline.summary import summarize
 from pipeline.tables import csv, latex, markdown, runs_table
 
