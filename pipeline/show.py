@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from actors.refusal import Refusal, nearest
+from pipeline.datasets import Dataset
 from pipeline.figure_file import figure_path, save_figure
 from pipeline.image_figure import draw_image, headings
 from pipeline.past_run import PastRun
@@ -47,8 +48,14 @@ def show(settings: ShowSettings) -> tuple[Path, list[str]]:
     """
     rows = find_rows(settings.out, settings.image_id, settings.run)
     file = figure_path(settings.to or Path(settings.out) / "report" / f"image-{settings.image_id}.png", "--to")
-    moved = settings.model_dump(include={"data_root", "classifier_weights", "denoiser_weights"})
-    shown = [look(PastRun.read(settings.out, _drawn_by(row)), row, settings.copies, **moved) for row in records(rows)]
+    moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
+    datasets: dict[str, Dataset] = {}  # to open one, all its images are read for the fingerprint
+    shown = []
+    for row in records(rows):
+        run = PastRun.read(settings.out, _drawn_by(row))
+        if (told := run.identity["data_fingerprint"]) not in datasets:
+            datasets[told] = run.open_dataset(settings.data_root)
+        shown.append(look(run, row, datasets[told], settings.copies, **moved))
     save_figure(draw_image(shown), file, "--to")
     return file, [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
 
@@ -83,10 +90,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """
     whole = {column.name for column in PROCEDURES["certify"].schema if pa.types.is_integer(column.type)}
     return [
-        {
-            str(name): None if pd.isna(value) else int(value) if name in whole else value
-            for name, value in row.items()
-        }
+        {str(name): None if pd.isna(value) else int(value) if name in whole else value for name, value in row.items()}
         for row in rows.to_dict("records")
     ]
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.base_classifier import DenoisedClassifier, Loaded
+from actors.base_classifier import NO_DENOISER, DenoisedClassifier
 from actors.compute_path import PRECISIONS, ComputePath, settle_backend
 from actors.fast_network import fast_network
 from actors.replica import device_kind
 from actors.work_unit import Role
-from pipeline.datasets import UnreadableImage
+from pipeline.datasets import Dataset, UnreadableImage
 from pipeline.first_draws import batch_pieces, first_copies
 from pipeline.past_run import PastRun, StoredCounts
 from pipeline.run import SCHEME
@@ -52,19 +52,19 @@ class Shown:
 def look(
     run: PastRun,
     row: Mapping[str, Any],
+    dataset: Dataset,
     copies: int,
-    data_root: str | None = None,
     classifier_weights: str | None = None,
     denoiser_weights: str | None = None,
 ) -> Shown:
-    """What `run` drew for the image of `row`: its first `copies` estimation draws (selection draws, where it stopped
-    with those; no more than are in block 0), made again.
+    """What `run` drew for the image of `row` (None where it is unknown), the first `copies` draws of it made again: of
+    estimation, or of selection where it stopped with that; no more than are in block 0.
 
     They are the run's own where it drew on a CPU, or on this very kind of GPU. Labels are computed in the run's
-    precision where this device has it, but in another batch. Raises Refusal for data or weights that are not the run's.
+    precision where this device has it, but in another batch. `dataset` is the run's. Raises Refusal for weights that
+    are not.
     """
-    image_id, noise = int(row["image_id"]), run.noise
-    dataset = run.open_dataset(data_root)
+    image_id, noise = row["image_id"], run.noise
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:
@@ -73,29 +73,26 @@ def look(
     if not counts:
         return Shown(row, clean)
 
-    on_gpu = run.identity["device"].startswith("cuda")
-    device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
     role = max(counts)
-    first = counts[role].first
+    first, kind = counts[role].first, run.identity["device"]
+    on_gpu = kind.startswith("cuda")
+    device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
     pieces = None
     if device.type == "cuda":
         pieces = batch_pieces(run.plan(), run.image_ids(len(dataset)), image_id, role, first)
     copies, seed = min(copies, first), run.identity["seed"]
-    noisy = first_copies(
-        clean, noise, device, seed=seed, role=role, image_id=image_id, copies=copies, pieces=pieces
-    )  # fmt: skip
-    own = run.identity["scheme"] == SCHEME and (not on_gpu or device_kind(device) == run.identity["device"])
+    noisy = first_copies(clean, noise, device, seed=seed, role=role, image_id=image_id, copies=copies, pieces=pieces)
+    own = run.identity["scheme"] == SCHEME and (not on_gpu or device_kind(device) == kind)
 
-    loaded = run.load(device, classifier_weights, denoiser_weights)
+    model = run.load(device, classifier_weights, denoiser_weights).model
     path = _path(run, device, copies)
-    answers = _answers(loaded.model, noisy, path)
-    clean_answer = _answers(loaded.model, torch.from_numpy(clean)[None].to(device), path)[0]
-    if (denoiser := _denoiser(loaded)) is None:
-        return Shown(row, clean, clean_answer, Copies(role, own, noisy.cpu().numpy(), None, answers, None), counts)
-    with torch.inference_mode():
-        denoised = denoiser(noisy)
-    bare = DenoisedClassifier(None, loaded.model.normalize, loaded.model.classifier).eval()
-    seen = Copies(role, own, noisy.cpu().numpy(), denoised.cpu().numpy(), answers, _answers(bare, noisy, path))
+    answers, (clean_answer,) = _answers(model, noisy, path), _answers(model, torch.from_numpy(clean)[None], path)
+    denoised = bare_answers = None
+    if run.identity["denoiser"] != NO_DENOISER:
+        with torch.inference_mode():
+            denoised = model.denoiser(noisy).cpu().numpy()
+        bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, path)
+    seen = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
     return Shown(row, clean, clean_answer, seen, counts)
 
 
@@ -103,12 +100,7 @@ def _drawn(row: Mapping[str, Any]) -> dict[Role, int] | None:
     """How many draws the row rests on; None where it does not tell."""
     if row.get("n_used") is None or row.get("draws") is None:
         return None
-    used = int(row["n_used"])
-    return {Role.ESTIMATION: used, Role.SELECTION: int(row["draws"]) - used}
-
-
-def _denoiser(loaded: Loaded) -> torch.nn.Module | None:
-    return None if isinstance(loaded.model.denoiser, torch.nn.Identity) else loaded.model.denoiser
+    return {Role.ESTIMATION: row["n_used"], Role.SELECTION: row["draws"] - row["n_used"]}
 
 
 def _path(run: PastRun, device: torch.device, batch_size: int) -> ComputePath:
@@ -119,6 +111,8 @@ def _path(run: PastRun, device: torch.device, batch_size: int) -> ComputePath:
 
 
 def _answers(model: DenoisedClassifier, batch: torch.Tensor, path: ComputePath) -> list[int]:
-    device = batch.device
+    device = next((tensor.device for tensor in model.parameters()), batch.device)
     settle_backend(path, device)
-    return fast_network(model, path, device)(batch).tolist()
+    network = fast_network(model, path, device)
+    network(torch.zeros_like(batch, device=device))  # its first, as in a replica: it learns from it what logits are
+    return network(batch.to(device)).tolist()
