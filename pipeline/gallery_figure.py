@@ -15,7 +15,7 @@ from pipeline.palette import BLACK
 from pipeline.pictures import LARGE, draw_picture, verdict
 
 PANEL, LARGE_PANEL, GAP, CAPTION, MARGIN, HEADING, LINE = 1.0, 1.6, 0.08, 0.2, 0.1, 0.2, 0.13
-"""Inches: a picture's side, that of one with more than LARGE pixels a side, what is between two, the line below one, the
+"""Inches: a picture's side, that of a picture of more than LARGE pixels, what is between two, the line below one, the
 figure's margin, the heading of a group of columns, a line of other text.
 """
 

@@ -37,7 +37,7 @@ def draw_image(shown: Sequence[Shown]) -> Figure:
     strips = figure.subfigures(len(shown) + 1, 1, height_ratios=[*heights, NOTE], squeeze=False)[:, 0]
     for strip, heading, one in zip(strips, headings(shown), shown, strict=False):
         words = [heading, _sentence(statement(one.row)), _sentence(evidence(one.row))]
-        strip.suptitle("\n".join(fill(line, int(width * 15)) for line in words), x=0.01, ha="left", fontsize=8)
+        strip.suptitle("\n".join(fill(line, int(width * 16)) for line in words), x=0.01, ha="left", fontsize=8)
         _draw_strip(strip, one, copies)
     strips[-1].text(0.01, 0.4, fill(_note(shown), int(width * 18)), fontsize=7, color="0.4")
     return figure
@@ -104,8 +104,8 @@ def _draw_counts(axes: Axes, one: Shown) -> None:
     ticks = [f"{name} (label)" if name == one.row["label"] else str(name) for name in named]
     ticks += ["others", *(["no answer"] if _any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1])
+    slots = max(len(ticks), CLASSES + 1)  # bars of one thickness, however few
+    axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
