@@ -116,9 +116,9 @@ class PastRun:
         """
         folder = self.folder / "counts"
         origin = {"run_id": self.run_id, "kind": "counts"}
-        parts = [read_part(file) for file in own_parts(folder, COUNTS_SCHEMA, origin)] if folder.is_dir() else []
-        table = pa.concat_tables([COUNTS_SCHEMA.empty_table(), *parts])
-        rows = table.filter(pc.equal(table["image_id"], image_id)).sort_by("block").to_pylist()
+        files = own_parts(folder, COUNTS_SCHEMA, origin) if folder.is_dir() else ()
+        parts = [read_part(file).filter(pc.field("image_id") == image_id) for file in files]
+        rows = pa.concat_tables([COUNTS_SCHEMA.empty_table(), *parts]).sort_by("block").to_pylist()
         found = {}
         for role in Role:
             blocks = [row for row in rows if row["role"] == role.name.lower()]

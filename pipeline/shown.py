@@ -10,6 +10,7 @@ import torch
 from actors.base_classifier import NO_DENOISER, DenoisedClassifier
 from actors.compute_path import PRECISIONS, ComputePath, settle_backend
 from actors.fast_network import fast_network
+from actors.refusal import Refusal
 from actors.replica import device_kind
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, UnreadableImage
@@ -62,7 +63,7 @@ def look(
 
     They are the run's own where it drew on a CPU, or on this very kind of GPU. Labels are computed in the run's
     precision where this device has it, but in another batch. `dataset` is the run's. Raises Refusal for weights that
-    are not.
+    are not, and where the counts are gone.
     """
     image_id, noise = row["image_id"], run.noise
     try:
@@ -70,6 +71,10 @@ def look(
     except UnreadableImage:
         return Shown(row, None)
     counts = run.counts(image_id, _drawn(row))
+    if not counts and row["status"] == "ok":
+        raise Refusal(
+            f"the counts of image {image_id} are not in {run.folder / 'counts'}: fetch the results again, whole"
+        )
     if not counts:
         return Shown(row, clean)
 

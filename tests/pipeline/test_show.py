@@ -252,6 +252,10 @@ def test_an_imported_run_is_refused_and_left_out_beside_others(home: Path, tmp_p
     pq.write_table(pa.Table.from_pylist([own]), folder / "part-0.parquet")
     assert len(find_rows(out, 9)) == 1
     assert "without it nothing can be drawn again" in refusal(out, 9)  # runs/ was not copied
+    run = find_rows(out, 9).run_id.iloc[0]
+    (out / "runs" / run).mkdir(parents=True)
+    (out / "runs" / run / "manifest.json").symlink_to(home / "out/runs" / run / "manifest.json")
+    assert f"the counts of image 9 are not in {out / 'runs' / run / 'counts'}" in refusal(out, 9)
 
 
 def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: Path, picture_file: Any) -> None:
