@@ -19,10 +19,14 @@ from actors.refusal import Refusal
 from pipeline.driver import carry_out
 from pipeline.driver import estimate as estimate_job
 from pipeline.estimate_table import print_estimates
+from pipeline.gallery import gallery as gallery_job
+from pipeline.gallery_settings import GallerySettings
 from pipeline.metrics import labelled, percent
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
+from pipeline.show import ShowSettings
+from pipeline.show import show as show_job
 from pipeline.tables import FORMATS
 from tune import train as training
 from tune.catalogue import CATALOGUE
@@ -36,9 +40,11 @@ __all__ = [
     "Refusal",
     "certify",
     "estimate",
+    "gallery",
     "main",
     "predict",
     "read_certificates",
+    "show",
     "summarize",
     "sweep",
     "train_classifier",
@@ -121,6 +127,20 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
     return run_sweep(checked(SweepSettings, settings, config), progress)
+
+
+def show(out: str, image_id: int, **settings: Any) -> Path:
+    """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
+    fields of `ShowSettings`, the flags of `raysmooth show`.
+    """
+    return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
+
+
+def gallery(config: str | Path | None = None, **settings: Any) -> Path:
+    """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
+    `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
+    """
+    return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
@@ -310,6 +330,49 @@ def report_command(
     files = write_report(out, grid, folder)
     render(summary, Console())
     notes.print(f"written: {', '.join(str(file) for file in files)}")
+
+
+@app.command("show")
+def show_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    image_id: Annotated[int, typer.Argument(help="The image, by its number in the data set.")],
+    run: Annotated[
+        str | None, typer.Option(help="Only this run: its id, or how that begins. Default: all that have the image.")
+    ] = None,
+    copies: Annotated[int | None, typer.Option(help="Noisy copies, 1 to 6. Default: 3.", show_default=False)] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where the data set is now, if it has moved.")] = None,
+    classifier_weights: Annotated[str | None, typer.Option(help="Where the classifier's weights are now.")] = None,
+    denoiser_weights: Annotated[str | None, typer.Option(help="Where the denoiser's weights are now.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="File of the figure, .png or .pdf. Default: OUT/report/image-ID.png.")
+    ] = None,
+) -> None:
+    """Show one image as it was certified: noisy and denoised copies that the run drew, its counts, its certificate.
+
+    **Example**
+
+    `raysmooth show results 20`
+    """
+    given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
+    given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
+    settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
+    file, lines = show_job(settings)
+    for line in lines:
+        print(line)
+    notes.print(f"written: {file}")
+
+
+@app.command("gallery")
+@flags_of(GallerySettings)
+def gallery_command(settings: GallerySettings) -> None:
+    """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
+
+    **Example**
+
+    `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
+    "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
+    """
+    notes.print(f"written: {gallery_job(settings)}")
 
 
 @app.command("list")
