@@ -85,12 +85,13 @@ def undecided_share(rows: pd.DataFrame) -> float:
 def mean_draws(rows: pd.DataFrame) -> float:
     """Draws an image, selection and estimation together, on average over the images that are no error rows.
 
-    NaN if there are none, or if it is unknown. Rows that are older than the column `draws` made n0 + n each.
+    NaN if there are none, or if it is unknown. Rows that do not say, being older than the column `draws` or imported,
+    made n0 + n each, as far as these are known.
     """
     finished = rows[(rows["status"] != "error").to_numpy(bool)]
-    planned = (finished["n0"] + finished["n"]).where(samplings(finished) == FIXED)
-    draws = finished["draws"].fillna(planned) if "draws" in finished else planned
-    return float(draws.astype("Float64").to_numpy(float, na_value=np.nan).mean()) if len(draws) else float("nan")
+    planned = finished[["n0", "n"]].astype("Float64").sum(axis=1, skipna=False).where(samplings(finished) == FIXED)
+    draws = finished["draws"].astype("Float64").fillna(planned) if "draws" in finished else planned
+    return float(draws.to_numpy(float, na_value=np.nan).mean()) if len(draws) else float("nan")
 
 
 def samplings(rows: pd.DataFrame) -> pd.Series:
