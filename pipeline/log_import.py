@@ -177,7 +177,7 @@ def _row(line: LogLine) -> dict[str, Any]:
 
 def _job(log: ToolLog, settings: ImportSettings) -> _Job:
     """What log and settings say together; raises Refusal where they contradict each other."""
-    notes = [f"{_lines(numbers)} {what}" for what, numbers in log.left_out.items()]
+    notes = [f"{_lines(numbers)}: {what}" for what, numbers in log.left_out.items()]
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
     sigma = _sigma(log, settings, notes)
@@ -218,7 +218,7 @@ def _sigma(log: ToolLog, settings: ImportSettings, notes: list[str]) -> float:
         raise Refusal(f"{log.path}: its file name {why}: write --sigma 0.25, say, and logs of other sigmas apart")
     if log.sigma not in (None, given):
         raise Refusal(f"{log.path}: its column sigma says {log.sigma:g}: leave --sigma {given:g} out")
-    if in_name - {given}:
+    if in_name and given not in in_name:
         notes.append(f"sigma {given:g}, although its file name has {', '.join(f'{s:g}' for s in sorted(in_name))}")
     return given
 
@@ -232,8 +232,8 @@ def _refuse_impossible_radii(log: ToolLog, noise: Gaussian, settings: ImportSett
     if line.radius > 1.005 * largest + 0.005:  # three digits, or two decimals, may have been rounded up by so much
         raise Refusal(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
-            f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three was another; if you "
-            "do not know which, leave --n and --alpha out"
+            f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three was another; "
+            "leave --n and --alpha out if you do not know which"
         )
 
 
@@ -279,7 +279,7 @@ def _said(value: Any) -> str:
 
 
 def _lines(numbers: list[int]) -> str:
-    """'line 3', 'lines 3 and 9' or '500 lines, 502 to 1001,'."""
+    """'line 3', 'lines 3 and 9' or '500 lines, 502 to 1001'."""
     if len(numbers) > 2:
-        return f"{len(numbers)} lines, {numbers[0]} to {numbers[-1]},"
+        return f"{len(numbers)} lines, {numbers[0]} to {numbers[-1]}"
     return f"line{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"

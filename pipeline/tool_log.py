@@ -20,11 +20,11 @@ NEEDED = ("idx", "label", "predict", "radius")
 USED = (*NEEDED, "correct", "time", "sigma")
 
 # What was left out of a line, and why.
-TORN = "left out: cut off by the end of the file, or of the run that wrote it"
-HEADER = "left out: the header again, by a run that was started again"
-AGAIN = "left out: an image that an earlier line has; the first certificate counts, so that nobody chose the better one"
-NO_END = "its last field left out: no line end follows, so it may be cut off"
-NO_TIME = "its time left out: neither seconds nor h:mm:ss"
+TORN = "left out, cut off by the end of the file, or of the run that wrote it"
+HEADER = "left out, the header again, by a run that was started again"
+AGAIN = "left out, an image that an earlier line has; the first certificate counts, so that nobody chose the better one"
+NO_END = "its last field left out, as no line end follows, so it may be cut off"
+NO_TIME = "its time left out, as it is neither seconds nor h:mm:ss"
 
 _WANTED = f"write the path of a tab-separated log with the columns {', '.join(NEEDED)}"
 _MEND = "nothing was imported; ask whoever wrote the log, or mend the line"
