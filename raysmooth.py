@@ -330,7 +330,9 @@ def report_command(
 @flags_of(ImportSettings)
 def import_command(
     settings: ImportSettings,
-    logs: Annotated[list[str], typer.Argument(help="Logs, tab-separated: idx label predict radius correct time.")],
+    logs: Annotated[
+        list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
+    ],
 ) -> None:
     """Import certification logs of other tools, each as a run of its own.
 

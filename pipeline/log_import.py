@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,6 @@ class _Job:
                 "ignored_columns": self.log.ignored,
                 "notes": self.notes,
             },
-            "versions": {"raysmooth": version("raysmooth")},
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -134,6 +132,8 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
 
     Raises Refusal, before anything is written, as `read_log` does, and for settings that the log contradicts.
     """
+    if not logs:
+        raise Refusal("no log to import: name at least one")
     jobs = [_job(read_log(path), settings) for path in logs]
     known = _known(Path(settings.out))
     for job in jobs:

@@ -392,6 +392,8 @@ def test_the_same_from_python(log, out):
     rows = raysmooth.import_logs([log, log], **KNOWN, out=str(out))
     assert rows["image_id"].tolist() == [0, 20, 40]
     pd.testing.assert_series_equal(rows["radius"], pd.Series([0.0, 0.0734, 0.5], name="radius"))
+    with pytest.raises(Refusal, match="no log to import"):
+        raysmooth.import_logs([], **KNOWN, out=str(out))
 
 
 # The published logs of Cohen et al. 2019
