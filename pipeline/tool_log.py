@@ -65,8 +65,8 @@ class ToolLog:
 
 
 def read_log(path: str | Path) -> ToolLog:
-    """Read one log. Of a line that no line end follows, as a killed run leaves it, the last field is not believed, and
-    nothing if it needs that field. Of an image that is listed twice the first line counts.
+    """Read one log. A line that no line end follows, as a killed run leaves it, is left out if a field is missing or
+    the last is one of NEEDED; else its last field is. Of an image that is listed twice the first line counts.
 
     Raises Refusal, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
     correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second label of
@@ -158,13 +158,11 @@ def _whole_fields(
             )
         elif ended:
             yield number, dict(zip(columns, fields, strict=True))
+        elif len(fields) < len(columns) or columns[-1] in NEEDED or header.startswith(line):
+            left_out[TORN].append(number)
         else:
-            whole = dict(zip(columns, fields[:-1], strict=False))
-            if header.startswith(line) or not whole.keys() >= set(NEEDED):
-                left_out[TORN].append(number)
-            else:
-                left_out[NO_END].append(number)
-                yield number, whole
+            left_out[NO_END].append(number)
+            yield number, dict(zip(columns[:-1], fields[:-1], strict=True))
 
 
 def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:

@@ -122,7 +122,10 @@ def test_a_line_without_its_end_keeps_what_is_certainly_whole(log):
     assert certificates(read) == certificates(read_log(log(THREE)))
     assert read.lines[-1].seconds is None
     assert read.left_out == {NO_END: [4]}
-    assert read_log(log(THREE.removesuffix("5\t0\t1 day, 2:03:04\n"))).left_out == {TORN: [4]}
+    for rest in ("1 day, 2:03:04\n", "\t1 day, 2:03:04\n", "5\t0\t1 day, 2:03:04\n"):
+        torn = read_log(log(THREE.removesuffix(rest)))
+        kept = 3 if rest.startswith("1 day") else 2  # a tab ends the last but one of the fields
+        assert (len(torn.lines), torn.left_out) == (kept, {NO_END if kept == 3 else TORN: [4]})
 
 
 def test_a_run_that_was_started_again_on_the_same_file(log):
@@ -249,7 +252,7 @@ def logs(draw):
     text = [header, *lines]
     if draw(st.booleans()):  # started again: the header again, and images that were there
         text += [header, *draw(st.lists(st.sampled_from(lines), max_size=3))]
-    if draw(st.booleans()):  # killed, in the midst of a further line that lacks a column
+    if draw(st.booleans()):  # killed in the midst of a further line, which lacks a column or more
         torn = "\t".join(["7"] * (len(columns) - 1))[: draw(st.integers(1, 2 * len(columns) - 3))]
     return end.join([*text, torn]), list(zip(ids, rows, strict=True)), "time" in columns, bool(torn)
 
