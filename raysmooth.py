@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
@@ -21,7 +21,10 @@ from pipeline.driver import estimate as estimate_job
 from pipeline.estimate_table import print_estimates
 from pipeline.gallery import gallery as gallery_job
 from pipeline.gallery_settings import GallerySettings
+from pipeline.log_import import ImportSettings
+from pipeline.log_import import import_logs as import_job
 from pipeline.metrics import labelled, percent
+from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
@@ -41,6 +44,7 @@ __all__ = [
     "certify",
     "estimate",
     "gallery",
+    "import_logs",
     "main",
     "predict",
     "read_certificates",
@@ -108,6 +112,16 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
     settings of `PredictSettings` and rows in `<out>/predictions`.
     """
     return _carry_out(PROCEDURES["predict"], config, settings, progress)
+
+
+def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> pd.DataFrame:
+    """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
+    the flags of `raysmooth import`. Returns their rows. Raises Refusal, and writes nothing, for what is no such log.
+    """
+    given = checked(ImportSettings, settings, config)
+    folder = PROCEDURES["certify"].folder
+    runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
+    return pd.concat([read_rows(given.out, folder, run_id) for run_id in runs], ignore_index=True)
 
 
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
@@ -373,6 +387,33 @@ def gallery_command(settings: GallerySettings) -> None:
     "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
     """
     notes.print(f"written: {gallery_job(settings)}")
+
+
+@app.command("import")
+@flags_of(ImportSettings)
+def import_command(
+    settings: ImportSettings,
+    logs: Annotated[
+        list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
+    ],
+) -> None:
+    """Import certification logs of other tools, each as a run of its own.
+
+    **Example**
+
+    `raysmooth import sigma_*.tsv --dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none`
+
+    What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
+    """
+    imported = import_job(logs, settings)
+    shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
+    for log in imported:
+        what = f"{log.rows} rows, now run {log.run_id}" if log.new else f"nothing to do, it is run {log.run_id} already"
+        notes.print(f"{log.path}: {'; '.join([what, *(note for note in log.notes if note not in shared)])}")
+    for note in shared:
+        notes.print(f"all: {note}")
+    rows = read_certificates(settings.out)
+    _print_summary(rows[rows["run_id"].isin([log.run_id for log in imported])])
 
 
 @app.command("list")
