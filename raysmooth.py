@@ -1,6 +1,7 @@
 """raysmooth: provable robustness for image classifiers, at cluster scale. The front door: commands, and Python."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,8 @@ from pipeline.flags import settings_command
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.gallery_settings import GallerySettings
+    from pipeline.log_import import ImportSettings
     from pipeline.report import read_certificates, summarize
     from pipeline.settings import SamplingSettings
     from tune.demo import DemoSettings
@@ -29,9 +32,12 @@ __all__ = [
     "Refusal",
     "certify",
     "estimate",
+    "gallery",
+    "import_logs",
     "main",
     "predict",
     "read_certificates",
+    "show",
     "summarize",
     "sweep",
     "train_classifier",
@@ -112,6 +118,22 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
     return _carry_out("predict", config, settings, progress)
 
 
+def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
+    """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
+    the flags of `raysmooth import`. Returns their rows. Raises Refusal, and writes nothing, for what is no such log.
+    """
+    import pandas as pd
+
+    from pipeline.log_import import ImportSettings
+    from pipeline.log_import import import_logs as import_job
+    from pipeline.parts import read_rows
+    from pipeline.settings import checked
+
+    given = checked(ImportSettings, settings, config)
+    runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
+    return pd.concat([read_rows(given.out, "certificates", run_id) for run_id in runs], ignore_index=True)
+
+
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
@@ -141,6 +163,28 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     from tune.sweep_settings import SweepSettings
 
     return run_sweep(checked(SweepSettings, settings, config), progress)
+
+
+def show(out: str, image_id: int, **settings: Any) -> Path:
+    """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
+    fields of `ShowSettings`, the flags of `raysmooth show`.
+    """
+    from pipeline.settings import checked
+    from pipeline.show import ShowSettings
+    from pipeline.show import show as show_job
+
+    return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
+
+
+def gallery(config: str | Path | None = None, **settings: Any) -> Path:
+    """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
+    `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
+    """
+    from pipeline.gallery import gallery as gallery_job
+    from pipeline.gallery_settings import GallerySettings
+    from pipeline.settings import checked
+
+    return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
@@ -338,6 +382,83 @@ def report_command(
         price_per_hour=price_per_hour,
     )
     notes.print(f"written: {', '.join(str(file) for file in files)}")
+
+
+@app.command("show")
+def show_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    image_id: Annotated[int, typer.Argument(help="The image, by its number in the data set.")],
+    run: Annotated[
+        str | None, typer.Option(help="Only this run: its id, or how that begins. Default: all that have the image.")
+    ] = None,
+    copies: Annotated[int | None, typer.Option(help="Noisy copies, 1 to 6. Default: 3.", show_default=False)] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where the data set is now, if it has moved.")] = None,
+    classifier_weights: Annotated[str | None, typer.Option(help="Where the classifier's weights are now.")] = None,
+    denoiser_weights: Annotated[str | None, typer.Option(help="Where the denoiser's weights are now.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="File of the figure, .png or .pdf. Default: OUT/report/image-ID.png.")
+    ] = None,
+) -> None:
+    """Show one image as it was certified: noisy and denoised copies that the run drew, its counts, its certificate.
+
+    **Example**
+
+    `raysmooth show results 20`
+    """
+    from pipeline.settings import checked
+    from pipeline.show import ShowSettings
+    from pipeline.show import show as show_job
+
+    given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
+    given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
+    settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
+    file, lines = show_job(settings)
+    for line in lines:
+        print(line)
+    notes.print(f"written: {file}")
+
+
+@settings_command(app, "gallery", "pipeline.gallery_settings:GallerySettings")
+def gallery_command(settings: "GallerySettings") -> None:
+    """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
+
+    **Example**
+
+    `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
+    "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
+    """
+    from pipeline.gallery import gallery as gallery_job
+
+    notes.print(f"written: {gallery_job(settings)}")
+
+
+@settings_command(app, "import", "pipeline.log_import:ImportSettings")
+def import_command(
+    settings: "ImportSettings",
+    logs: Annotated[
+        list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
+    ],
+) -> None:
+    """Import certification logs of other tools, each as a run of its own.
+
+    **Example**
+
+    `raysmooth import sigma_*.tsv --dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none`
+
+    What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
+    """
+    from pipeline.log_import import import_logs as import_job
+    from pipeline.reading import read_certificates
+
+    imported = import_job(logs, settings)
+    shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
+    for log in imported:
+        what = f"{log.rows} rows, now run {log.run_id}" if log.new else f"nothing to do, it is run {log.run_id} already"
+        notes.print(f"{log.path}: {'; '.join([what, *(note for note in log.notes if note not in shared)])}")
+    for note in shared:
+        notes.print(f"all: {note}")
+    rows = read_certificates(settings.out)
+    _print_summary(rows[rows["run_id"].isin([log.run_id for log in imported])])
 
 
 @app.command("list")

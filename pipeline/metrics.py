@@ -95,12 +95,13 @@ def mean_draws(rows: pd.DataFrame) -> float:
 def draws_made(rows: pd.DataFrame) -> pd.Series:
     """Draws of each image, selection and estimation together, float64; NaN where unknown, as in error rows.
 
-    Rows that are older than the column `draws` made n0 + n each.
+    Rows that do not say, being older than the column `draws` or imported, made n0 + n each, as far as these are known.
     """
     if "draws" in rows and not np.isnan(made := numbers(rows["draws"])).any():
         return pd.Series(made, rows.index)
-    planned = (rows["n0"] + rows["n"]).where((samplings(rows) == FIXED) & (rows["status"] != "error"))
-    draws = rows["draws"].fillna(planned) if "draws" in rows else planned
+    counted = (samplings(rows) == FIXED) & (rows["status"] != "error")
+    planned = rows[["n0", "n"]].astype("Float64").sum(axis=1, skipna=False).where(counted)
+    draws = rows["draws"].astype("Float64").fillna(planned) if "draws" in rows else planned
     return pd.Series(numbers(draws), rows.index)
 
 

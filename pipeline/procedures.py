@@ -35,9 +35,9 @@ class Procedure:
     @property
     def schema(self) -> pa.Schema:
         """Columns of a row, in order. `source` says whence rows are that this run did not draw: null, or "imported from
-        FILE", or "recertified from RUN". Null is 'unknown': label and correct without labels, the conclusion of an error
-        row. `prediction` -1 is an abstention. `images` is the size of the run's index set; `n_used` the estimation
-        draws that were made of at most n, `draws` all draws of the image.
+        FILE", or "recertified from RUN". Null is 'unknown': label and correct without labels, the conclusion of an
+        error row. `prediction` -1 is an abstention. `images` is the size of the run's index set; `n_used` the
+        estimation draws that were made of at most n, `draws` all draws of the image.
         """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [

@@ -11,7 +11,16 @@ from pipeline import formats
 from pipeline.formats import PrintedTable
 from pipeline.metrics import FIXED, decided_at, floored, percent
 from pipeline.summary import ENDS, radius_columns
-from pipeline.wording import caption, differing, short_denoisers, short_samplings, twins, varies
+from pipeline.wording import (
+    caption,
+    differing,
+    is_imported,
+    origins,
+    short_denoisers,
+    short_samplings,
+    twins,
+    varies,
+)
 
 
 def runs_table(summary: pd.DataFrame) -> PrintedTable:
@@ -97,15 +106,18 @@ def telling_apart(runs: pd.DataFrame) -> pd.DataFrame:
     """The first cells of each run's line in any table, by run_id: what it is, as far as the caption does not say it,
     and how far it is if runs are unfinished. `runs` are those of `describe_runs`.
     """
-    printed = runs[[column for column in differing(runs) if column != "sigma"]].astype(str)
+    columns = [column for column in differing(runs) if column != "sigma"]
+    printed = runs[columns].astype(str).where(runs[columns].notna(), "-")
     if "sampling" in printed:
         printed["sampling"] = short_samplings(runs)
     if "n" in printed:
         printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
+    if varies(origins(runs)):
+        printed["source"] = origins(runs)
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
-    printed["denoiser"] = short_denoisers(runs)
-    printed["objective"] = runs["objective"].astype(object).where(runs["objective"].notna(), "unknown")
+    for column, cells in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
+        printed[column] = cells.astype(object).where(cells.notna(), "unknown")
     printed["sigma"] = runs["sigma"].astype(str)
     if varies(runs["measure"]):
         printed["measure"] = runs["measure"]
@@ -155,7 +167,7 @@ def _note(summary: pd.DataFrame) -> str:
         sentences.append("Draws: mean an image, selection included.")
     rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
     sentences.append(f"Percentages{'' if asked.all() else ' and ACR'} are rounded down, {rounded_up} up.")
-    if not summary["errors"].any():
+    if not (summary["errors"].any() or is_imported(summary).any()):  # a log does not tell
         sentences.append("No image failed.")
     return " ".join(sentences)
 
