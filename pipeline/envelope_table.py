@@ -1,6 +1,5 @@
 """The envelope as the papers print it."""
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from pipeline.envelope import envelope
 from pipeline.formats import PrintedTable
-from pipeline.metrics import floored
+from pipeline.metrics import percent
 from pipeline.reported import Reported
 from pipeline.summary import heading, radius_columns
 from pipeline.tables import HOW_SURE, interval, words_of
@@ -59,13 +58,9 @@ def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.Data
 
 
 def _cell(line: dict[Any, Any]) -> str:
-    """Such as 47 (75): whole percent, rounded down; "?" where what it has at 0 is unknown."""
+    """Such as 42.8 (74.8); "?" where what the run has at 0 is unknown."""
     if np.isnan(line["share"]):
         return "-"
     images = int(line["rows"])
-    at_zero = "?" if np.isnan(line["at_zero"]) else _whole(line["at_zero"], images)
-    return f"{_whole(line['share'], images)} ({at_zero}){'*' if images < line['images'] else ''}"
-
-
-def _whole(share: float, of: int) -> str:
-    return floored(Fraction(100 * round(share * of), of), 0)
+    at_zero = "?" if np.isnan(line["at_zero"]) else percent(line["at_zero"], images)
+    return f"{percent(line['share'], images)} ({at_zero}){'*' if images < line['images'] else ''}"
