@@ -138,7 +138,10 @@ def _write(
     *more: PrintedTable,
 ) -> list[Path]:
     folder = Path(folder) if folder is not None else out / "report"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--folder {folder}: {error.strerror or error}: write one that can be made") from None
     files = []
     for name, both in made.items():
         files += _write_table(folder, *both)

@@ -58,7 +58,7 @@ def test_the_drawn_bars_have_the_shares_as_heights():
     (axes,) = draw_histograms(reported, found).axes
     highest = max(shares.max() for shares in found.shares.values())
     for place, (patch, run) in enumerate(zip(axes.patches, reported.runs.index, strict=True)):
-        values, edges, base = patch.get_data()
+        values, _, base = patch.get_data()
         np.testing.assert_allclose((values - base) * highest / 0.85, found.shares[run][0], atol=1e-12)
         assert set(base) == {-place}
     assert "every 50th of 400" in " ".join(axes.figure.get_suptitle().split())
@@ -86,7 +86,7 @@ def heights_of(path, box):
         if name == "M":
             x, y = values
         elif name == "H":
-            heights |= {column: y for column in range(int(x), int(values[0]))}
+            heights |= dict.fromkeys(range(int(x), int(values[0])), y)
             x = values[0]
         else:
             y = values[0]

@@ -41,7 +41,9 @@ def test_a_run_that_goes_on_says_so_in_every_table():
     unfinished = Reported(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
-        told = "*: of a run that is not finished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
+        told = (
+            "*: of a run that is not finished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
+        )
         assert told, name
 
 
