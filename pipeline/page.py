@@ -10,11 +10,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from actors.refusal import Refusal
+from pipeline.class_table import classes_table
 from pipeline.curves import certification_curve, colours_of, looks, measure_of
 from pipeline.formats import PrintedTable
 from pipeline.histograms import KINDS, Histograms, pa_histograms, radius_histograms
 from pipeline.metrics import asked_radius
-from pipeline.report_tables import TABLES, classes_table
+from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
 from pipeline.sketch import Box, bar_paths, curve_path, ticks
 from pipeline.tables import HOW_SURE

@@ -3,22 +3,19 @@
 from collections.abc import Callable
 from math import isnan
 
-import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
 from actors.table import Table
-from pipeline.confidence import share_intervals
+from pipeline.class_table import classes_table
 from pipeline.costs import costs
 from pipeline.envelope_table import envelope_table
 from pipeline.formats import PrintedTable
-from pipeline.metrics import asked_radius, floored
+from pipeline.metrics import floored
 from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
-from pipeline.per_class import count_per_class
-from pipeline.reported import DELTA, Reported
-from pipeline.summary import ENDS, heading, radius_columns
-from pipeline.tables import HOW_SURE, intervals_of, percents, runs_table, sigma_table, telling_apart, words_of
-from pipeline.wording import LABELLED, caption
+from pipeline.reported import Reported
+from pipeline.summary import radius_columns
+from pipeline.tables import percents, runs_table, sigma_table, words_of
 
 
 def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
@@ -35,7 +32,7 @@ def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     shares["abstain"] = summary["abstain"]
     shares["failed"] = summary["errors"] / summary["rows"]
     shares["wrong"] = 1 - summary[radii[0]] - shares["abstain"] - shares["failed"]
-    cells = telling_apart(summary)
+    cells = reported.lines.copy()
     for column in [*between, "wrong", "abstain", "failed"]:
         if column != "failed" or summary["errors"].any():
             cells[column] = percents(shares, column)
@@ -44,7 +41,7 @@ def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         "certified, of the right class as far as there are labels; a wrong class, whatever its radius; abstentions."
     )
     values = shares.drop(columns="errors").reset_index()
-    return PrintedTable("radii", "Certified radii", _about(reported), note, cells, values, _words(reported))
+    return PrintedTable("radii", "Certified radii", reported.about, note, cells, values, words_of(reported.lines))
 
 
 def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
@@ -62,7 +59,7 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     if values[list(QUANTILES)].isna().all(axis=None):
         raise Refusal("no run says its pA: those that decide one radius do not, nor do logs of other tools")
     values["ACR"] = reported.summary.set_index("run_id")["ACR"]
-    cells = telling_apart(reported.runs)
+    cells = reported.lines.copy()
     for quantile in QUANTILES:
         cells[f"{quantile:.0%}"] = [_floored(p, 4) for p in values[quantile]]
     cells["ACR"] = [_floored(acr, 3) for acr in values["ACR"]]
@@ -75,45 +72,8 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     )
     values.columns = values.columns.map(lambda name: f"pA {name:.0%}" if isinstance(name, float) else name)
     return PrintedTable(
-        "pa", "Distribution of pA", _about(reported), note, cells, values.reset_index(), _words(reported)
+        "pa", "Distribution of pA", reported.about, note, cells, values.reset_index(), words_of(reported.lines)
     )
-
-
-def classes_table(reported: Reported, intervals: bool, most: int | None = None) -> PrintedTable:
-    """Certified accuracy class by class, a line for each class of each run; of more than `most` lines in all only those
-    of the classes that are least certified at the second radius, as many of each run.
-    """
-    radii = list(radius_columns(reported.summary.columns).values())
-    labelled = reported.runs.index[reported.runs["measure"] == LABELLED]
-    if labelled.empty:
-        raise Refusal("no run has labels, hence none has classes: certify a data set that has them")
-    columns = [heading(radius) for radius in radii]
-    tables = []
-    for run in labelled:
-        labels, images, certified = count_per_class(reported.parts[run], radii)
-        known = np.array(radii) <= asked_radius(reported.parts[run])
-        shares = pd.DataFrame(np.where(known, certified / images[:, None], np.nan), columns=columns)
-        tables.append(shares.assign(run_id=run, label=labels, rows=images, alpha=reported.runs.loc[run, "alpha"]))
-    note = "Certified accuracy of each class's images, in percent, rounded down."
-    if most is not None and (lines := sum(map(len, tables))) > most:
-        kept, at = max(1, most // len(tables)), columns[min(1, len(columns) - 1)]
-        tables = [table.sort_values(at, kind="stable").head(kept).sort_index() for table in tables]
-        note += f" Of {lines:,} lines those of each run's {kept} classes that are least certified at {at}."
-    values = pd.concat(tables, ignore_index=True)
-    cells = telling_apart(reported.runs).loc[values["run_id"]].reset_index(drop=True)
-    cells["class"] = values["label"].astype(object).where(values["label"].notna(), "unknown").astype(str)
-    cells["images"] = values["rows"].astype(str)
-    counted, of, alpha = (values[names].to_numpy(float) for names in (columns, ["rows"], ["alpha"]))
-    ends = share_intervals(counted, of, alpha, DELTA)
-    for place, column in enumerate(columns):
-        for end, of_all in zip(ENDS[1:], ends, strict=True):
-            values[column + end] = of_all[:, place]
-        cells[column] = percents(values, column)
-        if intervals:
-            cells[f"{column} 95 %"] = intervals_of(values, column)
-    values = values[["run_id", "label", "rows", *(column + end for column in columns for end in ENDS)]]
-    sure = HOW_SURE if intervals else ""
-    return PrintedTable("classes", "Classes", _about(reported), note, cells, values, _words(reported), sure=sure)
 
 
 def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:
@@ -123,7 +83,7 @@ def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     if price is not None:
         values["price"] = values["seconds"] / 3600 * price
         values["price_per_1000"] = values["seconds_per_1000"] / 3600 * price
-    cells = telling_apart(reported.runs)
+    cells = reported.lines.copy()
     cells["images"] = values["images"].astype(str)
     cells["draws"] = [_ceiled(draws) for draws in values["draws"]]
     cells["draws/image"] = [_ceiled(draws) for draws in values["draws_per_image"]]
@@ -135,16 +95,7 @@ def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     note = "Seconds and hours are those that replicas spent drawing, added up; all rounded up."
     if price is not None:
         note += f" Price: {price:g} an hour of a replica."
-    return PrintedTable("cost", "Cost", _about(reported), note, cells, values.reset_index(), _words(reported))
-
-
-def _about(reported: Reported) -> str:
-    return caption(reported.runs, without={"sigma"})
-
-
-def _words(reported: Reported) -> frozenset[str]:
-    """Of these columns those that tell runs apart are words, but for numbers."""
-    return words_of(telling_apart(reported.runs).columns)
+    return PrintedTable("cost", "Cost", reported.about, note, cells, values.reset_index(), words_of(reported.lines))
 
 
 def _floored(x: float, digits: int) -> str:

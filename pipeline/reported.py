@@ -12,8 +12,9 @@ from actors.refusal import Refusal
 from pipeline.by_run import by_run
 from pipeline.reading import read_certificates
 from pipeline.summary import ENDS, heading, radius_columns, summarize
+from pipeline.tables import telling_apart
 from pipeline.which_runs import checked_column, refuse_mixed_norms, where
-from pipeline.wording import describe_runs
+from pipeline.wording import caption, describe_runs
 
 DELTA = 0.05
 """With what probability the interval of a certified accuracy may fail."""
@@ -52,6 +53,16 @@ class Reported:
     @cached_property
     def runs(self) -> pd.DataFrame:
         return describe_runs(self.rows)
+
+    @cached_property
+    def lines(self) -> pd.DataFrame:
+        """`telling_apart` of the runs."""
+        return telling_apart(self.runs)
+
+    @cached_property
+    def about(self) -> str:
+        """`caption` of the runs, without sigma."""
+        return caption(self.runs, without={"sigma"})
 
     @cached_property
     def summary(self) -> pd.DataFrame:

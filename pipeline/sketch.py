@@ -30,10 +30,10 @@ def curve_path(radii: np.ndarray, heights: np.ndarray, box: Box) -> str:
     columns = np.arange(box.width + 1)
     at = np.searchsorted(radii, columns * box.reach / box.width, side="left")
     tall = np.append(heights, 0.0)[at]
-    path = [f"M0 {box.y(tall[0])}"]
-    for column in np.flatnonzero(np.diff(tall)) + 1:
-        path.append(f"H{column}V{box.y(tall[column])}")
-    return "".join([*path, f"H{box.width}"] if tall[-1] > 0 else path)  # else it ends where it reaches 0
+    falls = np.flatnonzero(np.diff(tall)) + 1
+    lower = np.round(box.height * (1 - tall[falls] / box.top), 1)
+    path = f"M0 {box.y(tall[0])}" + "".join(f"H{x}V{y:g}" for x, y in zip(falls.tolist(), lower.tolist(), strict=True))
+    return path + f"H{box.width}" if tall[-1] > 0 else path  # else it ends where it reaches 0
 
 
 def bar_paths(shares: np.ndarray, box: Box) -> list[str]:

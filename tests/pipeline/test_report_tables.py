@@ -6,10 +6,11 @@ import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
+from pipeline.class_table import classes_table
 from pipeline.comparison_table import comparison_table
 from pipeline.confidence import accuracy_intervals
 from pipeline.formats import csv, markdown
-from pipeline.report_tables import TABLES, classes_table
+from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
 
 N = 10_000
