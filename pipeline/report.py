@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -13,6 +14,7 @@ from rich.console import Console
 from actors.refusal import Refusal
 from actors.table import Table
 from pipeline.curves import draw_curves, draw_panels
+from pipeline.figure_file import DPI
 from pipeline.formats import FORMATS, PrintedTable
 from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
 from pipeline.page import render_page
@@ -55,11 +57,12 @@ def write_report(
     `folder`, by default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of
     `Reported`. Raises Refusal as these do.
     """
-    reported = Reported.read(out, where, radii=radii, **options)
+    reported = Reported.of(read_certificates(out), where, radii=radii, **options)
     return _write(reported, Path(out), folder, {name: _both(reported, name) for name in tables})
 
 
 def print_report(
+    rows: pd.DataFrame,
     out: str | Path,
     console: Console,
     notes: Console,
@@ -73,7 +76,8 @@ def print_report(
     radius: float | None = None,
     **options: Any,
 ) -> list[Path]:
-    """`write_report`, and the tables printed to `console`; what `raysmooth report` does.
+    """`write_report` of the `rows` that were read under `out`, and the tables printed to `console`; what `raysmooth
+    report` does.
 
     `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
     to be compared at `radius`, "RUN,RUN". Without tables it is DEFAULT, and the envelope where lines for it are given;
@@ -81,7 +85,7 @@ def print_report(
     """
     shown, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare, radius)
-    reported = Reported.read(out, where, **options)
+    reported = Reported.of(rows, where, **options)
     more = []
     if pair is not None:
         from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
@@ -166,10 +170,10 @@ def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[
     return files
 
 
-def _write_figure(figure: Figure, path: Path) -> list[Path]:
-    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+def _write_figure(figure: Figure, stem: Path) -> list[Path]:
+    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
     # Not savefig, which goes through every figure twice.
-    figure.set_dpi(150)
+    figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(png)
     figure.set_layout_engine("none")  # it is laid out now
     with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3

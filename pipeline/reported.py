@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from actors.refusal import Refusal
 from pipeline.by_run import by_run
-from pipeline.reading import read_certificates
 from pipeline.summary import ENDS, heading, radius_columns, summarize
 from pipeline.tables import telling_apart
 from pipeline.which_runs import checked_column, refuse_mixed_norms, where
@@ -41,9 +39,9 @@ class Reported:
             )
 
     @classmethod
-    def read(cls, out: str | Path, conditions: Sequence[str] = (), **options: Any) -> "Reported":
-        """The runs under `out` that meet the `conditions` of `where`. Raises Refusal as all of these functions do."""
-        return cls(where(read_certificates(out), conditions), **options)
+    def of(cls, rows: pd.DataFrame, conditions: Sequence[str] = (), **options: Any) -> "Reported":
+        """Those of the rows whose runs meet the `conditions` of `where`. Raises Refusal as that does."""
+        return cls(where(rows, conditions), **options)
 
     @cached_property
     def parts(self) -> dict[str, pd.DataFrame]:
