@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
+from hypothesis import settings
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -31,6 +32,9 @@ _MODULES = [
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
 
 torch.set_num_threads(1)
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
