@@ -102,7 +102,7 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         printed["run"] = runs.index.str[:8]
     printed["denoiser"] = short_denoisers(runs)
     printed["objective"] = runs["objective"].astype(object).where(runs["objective"].notna(), "unknown")
-    printed["sigma"] = runs["sigma"].astype(str)
+    printed["sigma"] = runs["sigma"].map("{:.6}".format)
     if len(set(runs["measure"])) > 1:
         printed["measure"] = runs["measure"]
     if (runs["rows"] < runs["images"]).any():

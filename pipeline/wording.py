@@ -8,7 +8,7 @@ from math import ceil
 import pandas as pd
 
 from actors.refusal import Refusal
-from pipeline.metrics import FIXED, labelled, mean_draws, samplings
+from pipeline.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
 
 FACTS = {
     "dataset": "{}",
@@ -17,11 +17,12 @@ FACTS = {
     "classifier": "classifier {}",
     "noise": "{} noise",
     "norm": "{} norm",
-    "sigma": "sigma {}",
+    "sigma": "sigma {:.6}",  # of uniform:0.5 it has all the digits of 0.5 / sqrt(3)
     "sampling": "{}",
     "n0": "n0={}",
     "n": "n={}",
     "alpha": "alpha={}",
+    "bound": "{} bound",
 }
 """The columns that say what a run's numbers promise, and how each is worded in a caption or a label."""
 
@@ -45,19 +46,21 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a run, indexed by run_id, in the order of tables and legends.
 
     Columns: the SETTINGS, `rows` (how many of the run's `images` are finished), `measure` (LABELLED or
-    UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED. Raises
+    UNLABELLED), `draws` (mean an image, NaN if unknown), `bound` (as `bounds` has it). Rows without `sampling` were
+    sampled FIXED. Raises
     Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
     say what such a run promises.
     """
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
-    rows = rows.assign(sampling=samplings(rows))
+    rows = rows.assign(sampling=samplings(rows), bound=bounds(rows))
     for column in SETTINGS:
         values = rows[["run_id", column]].dropna().drop_duplicates()
         if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
             raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
     by_run = rows.groupby("run_id")
     runs = by_run[SETTINGS].first()
+    runs["sigma"] = runs["sigma"].astype(float)
     runs["rows"] = by_run.size()
     parts = {run: rows[rows["run_id"] == run] for run in runs.index}
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
@@ -79,6 +82,8 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     """
     shared = [column for column in FACTS if column not in {*differing(runs), *without}]
     words = {column: FACTS[column].format(runs[column].iloc[0]) for column in shared}
+    if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
+        del words["bound"]  # as everywhere else
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs.loc[runs["denoiser"] != short_denoisers(runs), "denoiser"].unique()
@@ -165,7 +170,7 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     """
     labels = []
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", sigma {facts['sigma']}" if varies(runs["sigma"]) else ""
+        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if varies(runs["sigma"]) else ""
         done, images = facts["rows"], facts["images"]
         mean = facts["sampling"] != FIXED and varies(runs["sampling"]) and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""
