@@ -2,6 +2,7 @@
 stored counts without a GPU.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log, log2
 
@@ -10,6 +11,7 @@ from scipy.stats import beta, binomtest
 
 from actors.noise import NoiseFamily
 from actors.refusal import Refusal
+from actors.table import Table
 
 ABSTAIN = -1
 """The prediction of a smoothed classifier that declines to predict."""
@@ -97,6 +99,26 @@ def certify_runner_up(selection: np.ndarray, estimation: np.ndarray, noise: Nois
         return Certificate(ABSTAIN, 0.0, p_lower, count, p_upper=p_upper)
     radius = noise.radius(p_lower, own) if own < complement else noise.radius(p_lower)
     return Certificate(top, radius, p_lower, count, p_upper=p_upper)
+
+
+@dataclass(frozen=True)
+class NoiseBound:
+    """What bounds the classes that were not selected: `certify` is `certify_counts`, or of its kind, and bounds pA at
+    `share` of alpha.
+    """
+
+    summary: str
+    certify: Callable[[np.ndarray, np.ndarray, NoiseFamily, float], Certificate]
+    share: float
+
+
+NOISE_BOUNDS: Table[NoiseBound] = Table(
+    "noise bound",
+    {
+        "complement": NoiseBound("1 - pA, as certify does", certify_counts, 1.0),
+        "runner-up": NoiseBound("that of the largest other count, with half of alpha for each", certify_runner_up, 0.5),
+    },
+)
 
 
 def predict_counts(counts: np.ndarray, alpha: float) -> Prediction:
