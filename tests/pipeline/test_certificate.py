@@ -274,7 +274,7 @@ def test_both_bounds_hold_together_over_all_counts_there_can_be(p: tuple[float, 
 
 def test_wrong_radii_of_the_runner_up_bound_by_simulation() -> None:
     """8,000 images of ten classes, two of them in close pursuit of the right one: n0 = 30, n = 300, alpha = 0.1."""
-    p = np.array([0.3, 0.28, 0.27, 0.05, 0.03, 0.03, 0.01, 0.01, 0.01, 0.01])
+    p = np.array([0.36, 0.27, 0.26, 0.03, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01])
     rng = np.random.default_rng(5)
     wrong = certified = 0
     known: dict[tuple[int, int, int], Certificate] = {}
@@ -287,5 +287,5 @@ def test_wrong_radii_of_the_runner_up_bound_by_simulation() -> None:
         rest = max(np.delete(p, top))
         certified += certificate.prediction != ABSTAIN
         wrong += certificate.radius > max(0.0, (norm.ppf(p[top]) - norm.ppf(rest)) / 2)
-    assert certified > 100
+    assert certified > 1000  # and pA is far below 1/2
     assert 0 < wrong <= binom.ppf(0.999, 8_000, 0.1)
