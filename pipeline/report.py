@@ -129,10 +129,10 @@ def _default_radii(rows: pd.DataFrame) -> list[float]:
     reached = rows.loc[~np.isfinite(asked), "radius"].dropna()
     step = 0.25
     if (rows["norm"] == "linf").all() and (reached > 0).any():
-        step = next(step for step in _FINER if step <= max(reached) / 3 or step == _FINER[-1])
+        step = next(step for step in _FINER if step <= reached.max() / 3 or step == _FINER[-1])
     reach = max([step, *reached])
     most = _MOST_RADII if (sampling == FIXED).all() else _FEWER_RADII
-    while len(grid := {step * i for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
+    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
         step *= 2
     return sorted(grid)
 
