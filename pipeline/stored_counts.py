@@ -13,6 +13,8 @@ from actors.work_unit import Role
 from pipeline.parts import own_parts, read_part
 from pipeline.store import COUNTS_SCHEMA
 
+_SELECTION = Role.SELECTION.name.lower()
+
 
 class StoredCounts:
     """The counts under <out>/runs/<run_id>/counts of the images `image_ids`: all selection draws, and the estimation
@@ -33,13 +35,13 @@ class StoredCounts:
             table = read_part(part)
             keep = pc.is_in(table["image_id"], wanted)
             if blocks is not None:
-                selection = pc.equal(table["role"], Role.SELECTION.name.lower())
-                keep = pc.and_(keep, pc.or_(selection, pc.less(table["block"], blocks)))
+                keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
             tables.append(table.filter(keep))
         table = pa.concat_tables(tables)
-        cells = table.select(["image_id", "role", "block", "seconds"]).to_pandas()
+        role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
+        cells = table.select(["image_id", "block", "seconds"]).append_column("role", role).to_pandas()
         if (again := cells.duplicated(["image_id", "role", "block"])).any():
-            image_id, _, block, _ = cells[again].iloc[0]
+            image_id, block = cells.loc[again, ["image_id", "block"]].iloc[0]
             raise Refusal(
                 f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
                 f"move the copied part out of {folder}"
@@ -58,7 +60,7 @@ class StoredCounts:
         self._of_role = {
             role: {
                 name: own[name].to_numpy()
-                for own in [summed[summed["role"] == role.name.lower()]]
+                for own in [summed[summed["role"] == role]]
                 for name in ("image_id", "label", "count")
             }
             for role in Role
