@@ -220,9 +220,8 @@ def predict_command(settings: SamplingSettings) -> None:
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
-        print(
-            f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"
-        )
+        statement = f"(n={settings.n}, alpha={settings.alpha})"
+        print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
     _print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
 
 

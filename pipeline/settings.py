@@ -95,7 +95,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
 
     noise: str = Field("gaussian", description=NOISE)
     sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
-        description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own.",
+        description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own. Not where --noise has a level.",
         min_length=1,
     )
     n: int = Field(10_000, description="Estimation draws an image.", ge=1)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from actors.table import Table
 from pipeline.metrics import FIXED, decided_at, floored, percent
-from pipeline.wording import caption, differing, short_denoisers, short_samplings, twins
+from pipeline.wording import caption, differing, short_denoisers, short_samplings, shown_alpha, twins
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -98,6 +98,8 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         printed["sampling"] = short_samplings(runs)
     if "n" in printed:
         printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
+    if "alpha" in printed:
+        printed["alpha"] = runs["alpha"].map(shown_alpha)
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
     printed["denoiser"] = short_denoisers(runs)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from math import ceil
 
 import pandas as pd
@@ -81,15 +81,28 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     A denoiser that is shortened elsewhere stands there in full.
     """
     shared = [column for column in FACTS if column not in {*differing(runs), *without}]
-    words = {column: FACTS[column].format(runs[column].iloc[0]) for column in shared}
+    words = {column: _said(column, runs[column].iloc[0]) for column in shared}
     if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
         del words["bound"]  # as everywhere else
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs.loc[runs["denoiser"] != short_denoisers(runs), "denoiser"].unique()
-    sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if "alpha" in shared else "1 - alpha"
+    sure = str(1 - Decimal(shown_alpha(runs["alpha"].iloc[0]))) if "alpha" in shared else "1 - alpha"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}"
+
+
+def _said(column: str, value: object) -> str:
+    return FACTS[column].format(shown_alpha(value) if column == "alpha" else value)
+
+
+def shown_alpha(alpha: object) -> str:
+    """`alpha` as it is; where it has many digits, as delta / images has, three of them, rounded up: what is printed
+    promises no more than what holds.
+    """
+    if not isinstance(alpha, float) or len(str(alpha)) <= 8:
+        return str(alpha)
+    return str(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(str(float(alpha)))))
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
@@ -142,7 +155,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     names = []
     records = runs.reset_index().to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
-        said = {column: FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"}
+        said = {column: _said(column, facts[column]) for column in differing(runs) if column != "sigma"}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
