@@ -315,7 +315,7 @@ def recertify_command(
         float | None,
         typer.Option(
             metavar="DELTA",
-            help="Every image at alpha = DELTA / images: all hold at once with probability 1 - DELTA.",
+            help="Every image at alpha = DELTA / images: all of a run hold at once with probability 1 - DELTA.",
             show_default=False,
         ),
     ] = None,

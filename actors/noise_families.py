@@ -126,9 +126,7 @@ class NoiseRow:
 NOISES: Table[NoiseRow] = Table(
     "noise family",
     {
-        "gaussian": NoiseRow(
-            "sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": lambda *given: GaussianLinf(*given)}
-        ),
+        "gaussian": NoiseRow("sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}),
         "uniform": NoiseRow("lambda", Uniform.sigma_of, {"l1": lambda sigma, pixels: Uniform(sigma)}),
     },
 )

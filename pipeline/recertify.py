@@ -121,7 +121,7 @@ class Recertification:
     @property
     def alpha(self) -> float:
         """Of an image; with `familywise`, delta over the number of the run's images, finished or not: the union bound
-        makes them all hold at once with probability at least 1 - delta.
+        makes all certificates of the run hold at once with probability at least 1 - delta.
         """
         if self.asked.familywise is not None:
             return float(self.asked.familywise / self.source.identity["images"])
@@ -172,6 +172,7 @@ class Recertification:
             "run_id": self.run_id,
             "identity": self.identity,
             "source_run": self.source.run_id,
+            "settings": {**self.source.manifest["settings"], "n": self.n, "alpha": self.alpha, "norm": self.norm},
             "recertified": {**asdict(self.asked), "at": datetime.now(UTC).isoformat(timespec="seconds")},
         }
 
@@ -235,9 +236,9 @@ def recertify(
     is unambiguous (one text may name several, with commas between), by default all that were drawn there.
 
     `alpha`; `n`, the first so many estimation draws of each image, whole blocks; `noise_bound`, a row of NOISE_BOUNDS;
-    `familywise`, delta: every image at alpha = delta / images; `norm`. Each source run becomes another run in <out>,
-    whose rows name it in `source`; their `seconds` are those of the draws that they rest on. The same again writes
-    only rows of images that the source has finished since. Nothing is written if a run refuses.
+    `familywise`, delta: every image of a run at alpha = delta / images; `norm`. Each source run becomes another run in
+    <out>, whose rows name it in `source`; their `seconds` are those of the draws that they rest on. The same again
+    writes only rows of images that the source has finished since. Nothing is written if a run refuses.
 
     Returns one row an image, as `certify` does. Raises Refusal for what the counts do not support.
     """

@@ -32,9 +32,8 @@ _MOST_RADII, _FEWER_RADII = 7, 5
 runs that are not sampled `FIXED`.
 """
 
-
 _FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Steps of a default table's radii: the first of which the radii of its runs are three, where they are small."""
+"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
 
 
 def read_certificates(out: str | Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from command import command
 from hypothesis import given
@@ -368,3 +369,16 @@ def test_the_command_prints_the_table_and_names_the_source(tmp_path: Path, capsy
     code, out, err = command(capsys, "report", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "write --where norm=l2, or --where norm=linf" in err
+
+
+def test_rows_of_before_some_columns_are_recertified_too(tmp_path: Path) -> None:
+    """As raysmooth wrote them when runs had no `source` and no `p_upper`."""
+    source = stored_run(tmp_path, [EASY, HARD])
+    (part,) = tmp_path.glob("certificates/*/*.parquet")
+    old = pq.ParquetFile(part).read().drop_columns(["source", "p_upper", "sampling", "decision", "n_used", "draws"])
+    pq.write_table(old, part)
+    new = recertify(tmp_path, alpha=0.001)
+    assert new.radius.tolist() == old["radius"].to_pylist()
+    assert new.draws.tolist() == [180, 180]
+    assert set(new.source) == {f"recertified from {source}"}
+    assert len(raysmooth.read_certificates(tmp_path)) == 4
