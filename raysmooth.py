@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.refusal import Refusal
+from pipeline.certificate import NOISE_BOUNDS
 from pipeline.driver import carry_out
 from pipeline.driver import estimate as estimate_job
 from pipeline.estimate_table import print_estimates
@@ -26,6 +27,7 @@ from pipeline.log_import import import_logs as import_job
 from pipeline.metrics import labelled, percent
 from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES, Procedure
+from pipeline.recertify import recertify
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
 from pipeline.show import ShowSettings
@@ -48,6 +50,7 @@ __all__ = [
     "main",
     "predict",
     "read_certificates",
+    "recertify",
     "show",
     "summarize",
     "sweep",
@@ -251,9 +254,8 @@ def predict_command(settings: SamplingSettings) -> None:
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
-        print(
-            f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"
-        )
+        statement = f"(n={settings.n}, alpha={settings.alpha})"
+        print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
     _print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
 
 
@@ -319,6 +321,55 @@ def sweep_command(
         notes.print(f"{len(failed)} of {len(last)} trials failed; the same command tries them again")
     if len(failed) == len(last):
         raise typer.Exit(1)
+
+
+@app.command("recertify")
+def recertify_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    run: Annotated[
+        str | None,
+        typer.Option(help="Runs, as their ids begin, with commas between. Default: all drawn.", show_default=False),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Probability with which an image's statement may be wrong.", show_default=False)
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option(help="Take the first so many estimation draws, whole blocks.", show_default=False)
+    ] = None,
+    noise_bound: Annotated[
+        str | None,
+        typer.Option(
+            help="What bounds the other classes: "
+            + "; ".join(f"{name}: {row.summary}" for name, row in NOISE_BOUNDS.items())
+            + ".",
+            show_default=False,
+        ),
+    ] = None,
+    familywise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DELTA",
+            help="Every image at alpha = DELTA / images: all of a run hold at once with probability 1 - DELTA.",
+            show_default=False,
+        ),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="Norm of the radius: linf of runs with Gaussian noise.", show_default=False)
+    ] = None,
+) -> None:
+    """Certify anew from stored counts, without drawing: the rows become runs of their own, beside those drawn.
+
+    **Examples**
+
+    `raysmooth recertify results --n 1000`
+
+    `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
+    """
+    rows = recertify(out, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
+    _print_summary(rows)
+    for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
+        notes.print(f"{source}: run {run_id}")
+    _print_errors(rows, Path(out) / PROCEDURES["certify"].folder)
 
 
 @app.command("report")

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from actors.refusal import Refusal
 from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
 from pipeline.palette import PALETTE
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
@@ -26,9 +27,11 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     `rows` are certificate rows of one run or more. Each line is the exact step function of its rows and falls
     to 0 behind the run's largest radius. Colour tells who (denoiser, objective, whatever else differs) and
     dashes tell sigma; where only sigma differs, colour tells sigma. A run that decides one radius is a point there,
-    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows.
+    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows, and for rows in several norms:
+    their radii have no axis in common.
     """
     runs = describe_runs(rows)
+    refuse_mixed_norms(runs)
     names, sigmas = run_names(runs), runs["sigma"]
     coloured, dashed = (names, sigmas) if varies(names) else (sigmas, names)
     colours, dashes = pd.factorize(coloured)[0], pd.factorize(dashed)[0]
@@ -47,7 +50,7 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
         axes.plot(*certification_curve(own), label=label, color=palette[colour], **style)
 
     axes.set(xlim=(0, None), ylim=(0, 1.02))
-    axes.set_xlabel(" / ".join(f"{norm} radius" for norm in runs["norm"].unique()))
+    axes.set_xlabel(f"{runs['norm'].iloc[0]} radius")
     # Where both kinds of run are drawn, the legend tells those whose classes nobody could check.
     axes.set_ylabel("certified" if varies(runs["measure"]) else runs["measure"].iloc[0])
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
@@ -76,6 +79,16 @@ def certification_curve(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if len(radii) > 1:
         radii = np.append(radii, np.nextafter(radii[-1], np.inf))
     return radii, measure(rows, radii)
+
+
+def refuse_mixed_norms(runs: pd.DataFrame) -> None:
+    """Raises Refusal where `runs` (as `describe_runs` gives them) have radii in several norms."""
+    if varies(runs["norm"]):
+        norms = sorted(runs["norm"].astype(object).fillna("unknown").unique())
+        raise Refusal(
+            f"certificates in {' and '.join(norms)} are of different norms, whose radii cannot share a curve: write "
+            f"{', or '.join(f'--where norm={norm}' for norm in norms if norm != 'unknown')}"
+        )
 
 
 def _legend_columns(labels: list[str]) -> int:

@@ -26,11 +26,14 @@ from pipeline.metrics import (
 from pipeline.tables import csv, latex, markdown
 from pipeline.wording import LABELLED, SETTINGS, describe_runs
 
-_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling"}
+_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
 _MOST_RADII, _FEWER_RADII = 7, 5
 """Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
 runs that are not sampled `FIXED`.
 """
+
+_FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
 
 
 def read_certificates(out: str | Path) -> pd.DataFrame:
@@ -73,8 +76,9 @@ def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.Da
     `undecided` is.
 
     Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
-    if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
-    Refusal if there are no rows, or if a radius is negative or not finite.
+    if a run is not sampled `FIXED`; in the norm linf the step is as fine as radii are small), and the radii that runs
+    decide; these alone if no run knows others. Raises Refusal if there are no rows, or if a radius is negative or not
+    finite.
     """
     runs = describe_runs(rows)
     grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
@@ -121,9 +125,13 @@ def _default_radii(rows: pd.DataFrame) -> list[float]:
     decided = {radius for radius in asked if isfinite(radius)}
     if np.isfinite(asked).all():
         return sorted(decided)
-    reach, step = max([0.25, *rows.loc[~np.isfinite(asked), "radius"].dropna()]), 0.25
+    reached = rows.loc[~np.isfinite(asked), "radius"].dropna()
+    step = 0.25
+    if (rows["norm"] == "linf").all() and (reached > 0).any():
+        step = next(step for step in _FINER if step <= reached.max() / 3 or step == _FINER[-1])
+    reach = max([step, *reached])
     most = _MOST_RADII if (sampling == FIXED).all() else _FEWER_RADII
-    while len(grid := {step * i for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
+    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
         step *= 2
     return sorted(grid)
 

@@ -21,6 +21,7 @@ from pipeline.wording import (
     origins,
     short_denoisers,
     short_samplings,
+    shown_alpha,
     twins,
     varies,
 )
@@ -108,13 +109,15 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         printed["sampling"] = short_samplings(runs)
     if "n" in printed:
         printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
+    if "alpha" in printed:
+        printed["alpha"] = ["-" if pd.isna(alpha) else shown_alpha(alpha) for alpha in runs["alpha"]]
     if varies(origins(runs)):
         printed["source"] = origins(runs)
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
     for column, cells in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
         printed[column] = cells.astype(object).where(cells.notna(), "unknown")
-    printed["sigma"] = runs["sigma"].astype(str)
+    printed["sigma"] = runs["sigma"].map("{:.6}".format)
     if len(set(runs["measure"])) > 1:
         printed["measure"] = runs["measure"]
     if (runs["rows"] < runs["images"]).any():

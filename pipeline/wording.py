@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Collection
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from math import ceil
 
 import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
-from pipeline.metrics import FIXED, labelled, mean_draws, samplings
+from pipeline.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
 
 FACTS = {
     "dataset": "{}",
@@ -18,11 +18,12 @@ FACTS = {
     "classifier": "classifier {}",
     "noise": "{} noise",
     "norm": "{} norm",
-    "sigma": "sigma {}",
+    "sigma": "sigma {:.6}",  # of uniform:0.5 it has all the digits of 0.5 / sqrt(3)
     "sampling": "{}",
     "n0": "n0={}",
     "n": "n={}",
     "alpha": "alpha={}",
+    "bound": "{} bound",
 }
 """The columns that say what a run's numbers promise, and how each is worded in a caption or a label."""
 
@@ -47,19 +48,21 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the SETTINGS, null where unknown, `source` (whence the rows are, null if the run drew them), `rows` (how
     many of the run's `images` are finished; where the size of the index set is unknown, all are taken to be), `measure`
-    (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED.
+    (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown), `bound` (as `bounds` has it). Rows without
+    `sampling` were sampled FIXED.
     Raises Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
     say what such a run promises.
     """
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
-    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"))
+    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"), bound=bounds(rows))
     for column in (columns := [*SETTINGS, "source"]):
         values = rows[["run_id", column]].dropna().drop_duplicates()
         if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
             raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
     by_run = rows.groupby("run_id")
     runs = by_run[columns].first()
+    runs["sigma"] = runs["sigma"].astype(float)
     runs["rows"] = by_run.size()
     runs["source"] = (
         runs["source"].astype(object).where(runs["source"].notna(), np.nan)
@@ -99,12 +102,14 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     """
     shared = [column for column in FACTS if column not in {*differing(runs), *without}]
     words = {column: _fact(runs, column) for column in shared}
+    if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
+        del words["bound"]  # as everywhere else
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
     some = " (unknown of some)" if "alpha" not in shared and runs["alpha"].isna().any() else ""
     known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
-    sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
+    sure = str(1 - Decimal(shown_alpha(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
     logged = ", imported radii as their logs have them (perhaps rounded up)" if is_imported(runs).any() else ""
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}{logged}"
@@ -113,7 +118,20 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
 def _fact(runs: pd.DataFrame, column: str) -> str:
     """What all `runs` have in `column`, in words."""
     value = runs[column].iloc[0]
-    return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else FACTS[column].format(value)
+    return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else _said(column, value)
+
+
+def _said(column: str, value: object) -> str:
+    return FACTS[column].format(shown_alpha(value) if column == "alpha" else value)
+
+
+def shown_alpha(alpha: object) -> str:
+    """`alpha` as it is; where it has many digits, as delta / images has, three of them, rounded up: what is printed
+    promises no more than what holds.
+    """
+    if not isinstance(alpha, float) or len(str(alpha)) <= 8:
+        return str(alpha)
+    return str(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(str(float(alpha)))))
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
@@ -168,7 +186,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     records = runs.reset_index().assign(origin=origins(runs).to_numpy()).to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
         differ = [column for column in differing(runs) if column != "sigma" and not pd.isna(facts[column])]
-        said = {column: FACTS[column].format(facts[column]) for column in differ}
+        said = {column: _said(column, facts[column]) for column in differ}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
@@ -200,7 +218,7 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     """
     labels = []
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", sigma {facts['sigma']}" if varies(runs["sigma"]) else ""
+        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if varies(runs["sigma"]) else ""
         done, images = facts["rows"], facts["images"]
         mean = facts["sampling"] != FIXED and varies(runs["sampling"]) and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from actors.refusal import Refusal, nearest
 from actors.table import Table
+from pipeline.noise_setting import settled_noise
 from pipeline.settings import CertifySettings, DataSettings, Settings, checked
 from tune.classifier_job import classifier_assignment
 from tune.denoiser_job import denoiser_assignment
@@ -78,8 +79,8 @@ class WarmStartSettings(Settings):
 
 
 _CERTIFIED = (set(CertifySettings.model_fields) & set(DataSettings.model_fields)) | {
-    "n0", "n", "alpha", "seed", "sampling", "tolerance", "pilot", "block_size", "precision", "compile", "batch_size",
-    "max_errors",
+    "norm", "n0", "n", "alpha", "seed", "sampling", "tolerance", "pilot", "block_size", "precision", "compile",
+    "batch_size", "max_errors",
 }  # fmt: skip
 
 
@@ -98,6 +99,11 @@ def _mapping(value: Any) -> dict[str, Any]:
     return {str(key).replace("-", "_"): inner for key, inner in value.items()}
 
 
+def _trained(value: Any) -> dict[str, Any]:
+    """Settings of trainings, `uniform:0.5` told apart into noise and sigma."""
+    return dict(settled_noise(_mapping(value)))
+
+
 def _domains(value: Any) -> dict[str, Domain]:
     return {
         key: inner if isinstance(inner, Domain) else parse_domain(key, inner) for key, inner in _mapping(value).items()
@@ -108,7 +114,7 @@ class SweepSettings(Settings):
     """Sweep"""
 
     train: str = Field(description=f"What each trial trains: {' or '.join(TRAININGS)}.")
-    settings: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
+    settings: Annotated[dict[str, Any], BeforeValidator(_trained)] = Field(
         description="Settings that all trials share, as 'raysmooth train' has them."
     )
     search: Annotated[dict[str, Domain], BeforeValidator(_domains)] = Field(
@@ -116,7 +122,7 @@ class SweepSettings(Settings):
         description="Settings that differ: a list, of which all are tried, or {choice: [...]}, {uniform: [low, high]}, "
         "loguniform or randint.",
     )
-    each: list[Annotated[dict[str, Any], BeforeValidator(_mapping)]] = Field(
+    each: list[Annotated[dict[str, Any], BeforeValidator(_trained)]] = Field(
         [], description="Trainings that differ in several settings, one a row: every row is tried."
     )
     seeds: list[int] = Field([0], description="Seeds of training; every trial is repeated with each.", min_length=1)
