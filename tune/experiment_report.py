@@ -1,0 +1,154 @@
+"""The end of an experiment: our table and curves, and the paper's numbers beside ours, with what differs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from actors.refusal import Refusal
+from pipeline.curves import draw_curves
+from pipeline.procedures import PROCEDURES
+from pipeline.report import read_certificates, summarize
+from pipeline.tables import csv, latex, markdown, text
+from pipeline.wording import twins
+from tune.experiment import found_results
+from tune.experiment_plan import Plan
+from tune.experiment_settings import ExperimentSettings
+from tune.side_by_side import WHOSE, side_by_side
+
+SMOKE = (
+    "This is a smoke test: one epoch, a few images (generated ones, where the data set is not here), small networks, "
+    "few draws. It shows that the stages fit together; its numbers mean nothing."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """`rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and ours (None
+    where the paper has none), `files` what was written.
+    """
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    beside: pd.DataFrame | None
+    files: Sequence[Path]
+
+
+def report_experiment(plan: Plan, radii: Sequence[float] | None = None) -> Report | None:
+    """Write the report of what is done of `plan` into `<out>/report/<name of its file>`: report.md, table.md, .tex and
+    .csv, side-by-side.csv, and the curves. None where the experiment certifies nothing; raises Refusal where nothing
+    that it certifies has been certified yet.
+    """
+    settings = plan.settings
+    if settings is None or not any(job.row.gives_runs for job in plan.jobs):
+        return None
+    radii = radii or next((job.values["radii"] for job in plan.jobs if job.values.get("radii")), None)
+    runs, rows = _certificates(plan)
+    summary = summarize(rows, radii)
+    numbers = settings.paper.numbers
+    beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs)
+    folder = plan.out / "report" / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "report.md": _page(plan, settings, beside, summary),
+        "table.md": markdown(summary),
+        "table.tex": latex(summary),
+        "table.csv": csv(summary),
+    }
+    if beside is not None:
+        texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
+    for name, content in texts.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return Report(rows, summary, beside, [*(folder / name for name in texts), *_draw(rows, folder)])
+
+
+def _certificates(plan: Plan) -> tuple[dict[str, list[str]], pd.DataFrame]:
+    """Run ids by the names of stages and jobs, and the rows of all; runs that no column tells apart have the name of
+    their job among their objective.
+    """
+    procedure = PROCEDURES["certify"]
+    results, runs, job_of = found_results(plan), dict[str, list[str]](), dict[str, str]()
+    for job in plan.jobs:
+        if (result := results.get(job.name)) is None or result.rows_in != procedure.folder:
+            continue
+        for name in dict.fromkeys([job.stage, job.name]):
+            runs.setdefault(name, []).extend(result.runs)
+        job_of |= dict.fromkeys(result.runs, job.name)
+    if not job_of:
+        raise Refusal(f"nothing is certified in {plan.out} yet: leave --only out, or name a stage that certifies")
+    rows = read_certificates(plan.out)
+    rows = rows[rows["run_id"].isin(job_of)].reset_index(drop=True)
+    alike = twins(summarize(rows, [0.0]).set_index("run_id"))
+    named = rows["run_id"].map(lambda run_id: f" ({job_of[run_id]})" if alike[run_id] else "")
+    return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
+
+
+def _draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
+    """The curves, and where there are several noise levels those of each, as the papers have them."""
+    files, parts = [], {"curves": rows}
+    levels = sorted(rows["sigma"].unique())
+    if len(levels) > 1:
+        parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
+    for name, part in parts.items():
+        figure = draw_curves(part)
+        for suffix in ("png", "pdf"):
+            files.append(folder / f"{name}.{suffix}")
+            figure.savefig(files[-1], dpi=150)
+    return files
+
+
+def heading_of(plan: Plan, settings: ExperimentSettings) -> list[str]:
+    """The lines that go before an experiment's numbers."""
+    paper = settings.paper
+    where = f"table {paper.table}" if paper.table else f"figure {paper.figure}" if paper.figure else "text"
+    claim = [] if paper.claim is None else [f"What the paper says: {paper.claim}"]
+    return [*([SMOKE] if plan.smoke else []), f"{settings.title} ({paper.source}, {where})", *claim]
+
+
+def differences_of(settings: ExperimentSettings) -> list[str]:
+    """What differs from the paper, and what of its numbers is lost, a line each."""
+    numbers = settings.paper.numbers
+    return [*settings.differences, *(numbers.lost if numbers is not None else [])]
+
+
+def _page(plan: Plan, settings: ExperimentSettings, beside: pd.DataFrame | None, summary: pd.DataFrame) -> str:
+    """All in Markdown."""
+    first, *more = heading_of(plan, settings)[1 if plan.smoke else 0 :]
+    parts = [f"# {first}", *([f"**{SMOKE}**"] if plan.smoke else []), *more]
+    if beside is not None:
+        table = beside.to_markdown(index=False, disable_numparse=True)
+        parts.append(f"Certified accuracy at the radii, in percent; ours rounded down.\n\n{table}")
+    listed = "\n".join(f"* {line}" for line in differences_of(settings))
+    parts += [f"What differs from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
+    return "\n\n".join(parts).rstrip() + "\n"
+
+
+def print_report(plan: Plan, report: Report) -> None:
+    """Print it to the terminal."""
+    settings = plan.settings
+    assert settings is not None
+    console = Console(highlight=False)
+    for line in heading_of(plan, settings):
+        console.print(Text(line, "bold" if line == SMOKE else ""))
+    console.print()
+    if report.beside is not None:
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        numbers = ("sigma", "ACR")
+        for column in report.beside.columns:
+            right = column in numbers or column.startswith("r=")
+            table.add_column(column, justify="right" if right else "left", no_wrap=right or column == WHOSE)
+        for cells in report.beside.itertuples(index=False):
+            table.add_row(*(Text(str(cell)) for cell in cells))
+        console.print(table)
+        console.print("Certified accuracy at the radii, in percent; ours rounded down.")
+    console.print("What differs from the paper:")
+    for line in differences_of(settings):
+        console.print(Text(f"* {line}"))
+    console.print()
+    text(report.summary, console)
+    console.print()
