@@ -3,6 +3,7 @@ stopped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from actors.refusal import Refusal
+from pipeline.cluster import connected
 from tune.experiment_check import Known, files_of, refuse_impossible, refuse_missing_files
 from tune.experiment_plan import Job, Plan
 from tune.references import Reference, replaced
@@ -53,26 +55,31 @@ def run_experiment(plan: Plan, only: str | None = None, address: str | None = No
             line = f"stage {numbers[job.name]} of {len(plan.jobs)}: {job}: {words}"
             Console(stderr=True, highlight=False).print(line, soft_wrap=True, markup=False)
 
-    for jobs in _groups(todo):
-        waiting = []
-        for job in jobs:
-            decided_by = _decided_by(job, results, plan, known)
-            if (found := _found(job, decided_by, plan)) is not None:
-                results[job.name] = found
-                note(job, "done before")
-            else:
-                waiting.append((job, decided_by))
-        if not waiting:
-            continue
-        for job, _ in waiting:
-            note(job, "begins")
-        tasks = [_task(job, decided_by, results, plan) for job, decided_by in waiting]
-        work = waiting[0][0].row.carry_out
-        assert work is not None
-        for (job, decided_by), result in zip(waiting, work(tasks, scene), strict=True):
-            write_note(plan.out, job.name, decided_by, job.values, result)
-            results[job.name] = result
-            done_now.append(job.name)
+    with ExitStack() as ray:
+        for jobs in _groups(todo):
+            waiting = []
+            for job in jobs:
+                decided_by = _decided_by(job, results, plan, known)
+                if (found := _found(job, decided_by, plan)) is not None:
+                    results[job.name] = found
+                    note(job, "done before")
+                else:
+                    waiting.append((job, decided_by))
+            if not waiting:
+                continue
+            for job, _ in waiting:
+                note(job, "begins")
+            tasks = [_task(job, decided_by, results, plan) for job, decided_by in waiting]
+            row = waiting[0][0].row
+            assert row.carry_out is not None
+            # A smoke test's stages are over before Ray would be up again for each; others say how much of it they need.
+            if plan.smoke and row.needs_ray:
+                ray.enter_context(connected(address, verbose=False))
+            done = row.carry_out(tasks, scene)
+            for (job, decided_by), result in zip(waiting, done, strict=True):
+                write_note(plan.out, job.name, decided_by, job.values, result)
+                results[job.name] = result
+                done_now.append(job.name)
     return Outcome(results, done_now)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,22 @@ _SIGMA = frozenset({"sigma"})
 @dataclass(frozen=True)
 class Job:
     """One piece of work: `values` are its settings, with references to other jobs as they are written; `variables` what
-    its stage's `for` chose for it.
+    its stage's `for` chose for it. `names` are those it may be called by: its stage's, which others share, and that
+    with what was chosen, variable by variable, up to its own.
     """
 
-    stage: str
-    name: str
+    names: tuple[str, ...]
     kind: str
     values: Mapping[str, Any]
     variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        return self.names[0]
+
+    @property
+    def name(self) -> str:
+        return self.names[-1]
 
     @property
     def row(self) -> StageKind:
@@ -64,10 +72,10 @@ class Plan:
     smoke: bool = False
 
     def named(self, name: str) -> list[Job]:
-        """The jobs of a stage, or one of them; raises Refusal for a name that nothing has."""
-        found = [job for job in self.jobs if name in (job.stage, job.name)]
+        """The jobs of a stage, or some of them; raises Refusal for a name that nothing has."""
+        found = [job for job in self.jobs if name in job.names]
         if not found:
-            known = dict.fromkeys(each for job in self.jobs for each in (job.stage, job.name))
+            known = {each for job in self.jobs for each in job.names}
             raise Refusal(f"unknown stage '{name}': {nearest(name, known)}")
         return found
 
@@ -95,7 +103,7 @@ def _plain(file: Path, out: str | None, data_root: str | None) -> Plan:
         values["settings"] = {**values.get("settings", {}), "data_root": data_root}
     folder = out or str(values.pop("out", "sweep"))
     values.pop("out", None)
-    return Plan(file.stem, None, Path(folder), [Job(file.stem, file.stem, "sweep", values)], plain=True)
+    return Plan(file.stem, None, Path(folder), [Job((file.stem,), "sweep", values)], plain=True)
 
 
 def _jobs(file: Path, settings: ExperimentSettings, data_root: str | None) -> Iterator[Job]:
@@ -103,7 +111,7 @@ def _jobs(file: Path, settings: ExperimentSettings, data_root: str | None) -> It
     for stage, written in _stages(file, settings, (file.resolve(),)).items():
         yield from _expanded(stage, written, data)
     if REPORT not in settings.stages:
-        yield Job(REPORT, REPORT, "report", {})
+        yield Job((REPORT,), "report", {})
 
 
 def _stages(file: Path, settings: ExperimentSettings, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -122,12 +130,30 @@ def _stages(file: Path, settings: ExperimentSettings, seen: tuple[Path, ...]) ->
         for name in wanted:
             if name not in theirs:
                 raise Refusal(f"use: {other_name} has no stage '{name}': {nearest(name, theirs)}")
-            stages[name] = theirs[name]
+            stages[name] = _narrowed(name, theirs[name], wanted[name])
     for name, written in settings.stages.items():
         if name in stages:
             raise Refusal(f"stages: {name} is used from another file: give this one another name")
         stages[name] = written
     return stages
+
+
+def _narrowed(stage: str, written: Any, values: Mapping[str, list[Any]] | None) -> Any:
+    """A used stage, with other values of its `for`: a name stands for the value that it is the name of there."""
+    if not values:
+        return written
+    loop = dict(written.get("for", {}))
+    for variable, wanted in values.items():
+        named = {each["name"]: each for each in loop.get(variable, []) if isinstance(each, dict)}
+        kinds = [kind for kind in written if kind in STAGE_KINDS and STAGE_KINDS[kind].one_sigma]
+        if variable not in loop and not (variable == "sigma" and kinds):
+            raise Refusal(f"use: stage {stage} has no 'for' over '{variable}': {nearest(variable, loop)}")
+        if not isinstance(wanted, list):
+            raise Refusal(f"use: {stage}: {variable}: write its values as a list, such as [0.25]")
+        if unknown := [value for value in wanted if named and value not in named]:
+            raise Refusal(f"use: {stage}: {variable}: unknown '{unknown[0]}': {nearest(str(unknown[0]), named)}")
+        loop[variable] = [named.get(value, value) for value in wanted]
+    return {**written, "for": loop}
 
 
 def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job]:
@@ -147,15 +173,17 @@ def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job
             raise Refusal(f"{own[0]}: an experiment decides this itself: leave it out")
         loop = _loop(written.get("for", {}))
         keep = _SIGMA if row.keeps_sigma else frozenset()
-        if row.one_sigma and "sigma" not in loop and "{" not in str(values.get("sigma", "{")):
+        if row.one_sigma and "sigma" in loop:
+            values["sigma"] = "{sigma}"
+        elif row.one_sigma and "{" not in str(values.get("sigma", "{")):
             loop["sigma"] = [("", {"sigma": level}) for level in _levels(values.get("sigma"))]
             values["sigma"] = "{sigma}"
             if len(loop["sigma"]) > 1:
                 loop["sigma"] = [(word(each["sigma"]), each) for _, each in loop["sigma"]]
         for chosen in product(*loop.values()):
             variables = {name: value for _, each in chosen for name, value in each.items()}
-            name = "-".join([stage, *(part for part, _ in chosen if part)])
-            yield Job(stage, name, kind, filled(values, variables, keep), variables)
+            parts = accumulate([stage, *(part for part, _ in chosen if part)], "{}-{}".format)
+            yield Job(tuple(parts), kind, filled(values, variables, keep), variables)
     except Refusal as refusal:
         raise Refusal(f"stage {stage}: {refusal}") from None
 
@@ -207,7 +235,7 @@ def _refuse_bad_names(jobs: Sequence[Job]) -> None:
 
 def _refuse_unknown_rows(settings: ExperimentSettings, jobs: Sequence[Job]) -> None:
     """Raises Refusal for rows of the paper's table that name no stage."""
-    known = {each for job in jobs if job.row.gives_runs for each in (job.stage, job.name)}
+    known = {each for job in jobs if job.row.gives_runs for each in job.names}
     numbers = settings.paper.numbers
     for row in numbers.rows if numbers is not None else []:
         for name in row.ours:

@@ -76,7 +76,7 @@ def _certificates(plan: Plan) -> tuple[dict[str, list[str]], pd.DataFrame]:
     for job in plan.jobs:
         if (result := results.get(job.name)) is None or result.rows_in != procedure.folder:
             continue
-        for name in dict.fromkeys([job.stage, job.name]):
+        for name in job.names:
             runs.setdefault(name, []).extend(result.runs)
         job_of |= dict.fromkeys(result.runs, job.name)
     if not job_of:

@@ -72,6 +72,16 @@ def _text_keys(value: Any) -> Any:
     return {str(key): inner for key, inner in value.items()}
 
 
+def _used(value: Any) -> Any:
+    """[STAGE, ...] as well as {STAGE: {variable: [values]}}."""
+    if not isinstance(value, dict):
+        raise Refusal(f"use: expected 'FILE: [STAGE, ...]' lines, found {value!r}")
+    return {
+        str(file): dict.fromkeys(map(str, stages)) if isinstance(stages, list) else stages
+        for file, stages in value.items()
+    }
+
+
 class ExperimentSettings(Settings):
     """Experiment"""
 
@@ -83,8 +93,10 @@ class ExperimentSettings(Settings):
     data: Annotated[dict[str, Any], BeforeValidator(mapping)] = Field(
         description=f"The data set of all stages: {', '.join(DATA)}."
     )
-    use: dict[str, list[str]] = Field(
-        {}, description="Stages of other files with the same data and out, as FILE: [STAGE, ...]; they come first."
+    use: Annotated[dict[str, dict[str, dict[str, list[Any]] | None]], BeforeValidator(_used)] = Field(
+        {},
+        description="Stages of other files with the same data and out, which come first: FILE: [STAGE, ...], or FILE: "
+        "{STAGE: {variable: [values]}} for other values of their 'for'.",
     )
     stages: Annotated[dict[str, Any], BeforeValidator(_text_keys)] = Field(
         description="What is done, in this order: NAME: {KIND: {settings}}, repeated with 'for: {variable: [values]}'.",

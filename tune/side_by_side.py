@@ -83,14 +83,14 @@ def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[st
     cells = []
     for name in headings:
         winner = runs.sort_values([name, "r=0"], ascending=False, kind="stable").iloc[0]
-        cells.append(f"({percent(winner['r=0'], winner['rows'])}){percent(winner[name], winner['rows'])}")
+        cells.append(f"({_percent(winner, 'r=0')}){_percent(winner, name)}")
     return MISSING, cells
 
 
 def _single(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
     """One run; of several that of the largest ACR."""
     run = runs.sort_values("ACR", ascending=False, kind="stable").iloc[0]
-    return floored(run["ACR"], 3), [percent(run[name], run["rows"]) for name in headings]
+    return floored(run["ACR"], 3), [_percent(run, name) for name in headings]
 
 
 def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
@@ -101,6 +101,10 @@ def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]
 
 
 LAYOUTS: Table[Layout] = Table("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
+
+
+def _percent(run: pd.Series, name: str) -> str:
+    return percent(float(run[name]), int(run["rows"]))
 
 
 def _printed(value: float | str | None, digits: int) -> str:

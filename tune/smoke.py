@@ -12,6 +12,7 @@ from actors.refusal import Refusal
 from actors.weights import save_weights
 from pipeline.datasets import DATASETS, open_dataset
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.experiment_check import Known, refuse_impossible
 from tune.experiment_plan import Job, Plan
 from tune.references import Reference, replaced
 from tune.smoke_data import generated
@@ -140,9 +141,10 @@ def smaller(plan: Plan) -> Plan:
     """The smoke test of `plan`: its stages, all in `<out>/smoke`.
 
     Of the numbers in a `for` the first two are tried, of the names all; what needs others is left out. Raises Refusal
-    where nothing would be left of a stage.
+    where nothing would be left of a stage, and for what could not be carried out in full even if the data were here.
     """
     folder = plan.out / FOLDER
+    refuse_impossible(replace(plan, jobs=[job for job in plan.jobs if job.row.is_there]), Known(), data=False)
     jobs = _fewer(plan.jobs)
     for stage in dict.fromkeys(job.stage for job in plan.jobs if job.row.is_there):
         if not any(job.stage == stage for job in jobs):

@@ -65,6 +65,10 @@ class StageKind:
         return {**data, **values}
 
     @property
+    def needs_ray(self) -> bool:
+        return self.gives_runs or self.gives == "sweep"
+
+    @property
     def is_there(self) -> bool:
         """Whether this version of raysmooth has it."""
         return self.module is None or find_spec(self.module) is not None
