@@ -1,5 +1,6 @@
 """A smoke test of an experiment: every stage of it, on networks, data and budgets so small that it takes seconds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,7 @@ class _Small:
         if kind == "denoiser":
             row = DENOISER_OBJECTIVES[objective.partition(":")[0]]
             card["objective"] = row.starts_from or objective
-        file = self.folder / "stand-ins" / f"{kind}-{seed}-{architecture.name.replace(':', '-')}.safetensors"
+        file = self.folder / "stand-ins" / f"{re.sub(r'[^A-Za-z0-9_.]', '-', str(architecture))}-{seed}.safetensors"
         save_weights(file, initialised(lambda: build(architecture), seed), card)
         return str(file)
 
