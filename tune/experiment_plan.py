@@ -15,7 +15,7 @@ from tune.stage_kinds import STAGE_KINDS, StageKind
 from tune.sweep_settings import mapping
 
 REPORT = "report"
-"""The stage that every experiment ends with."""
+"""The stage that every experiment ends with, and its kind."""
 
 _SIGMA = frozenset({"sigma"})
 
@@ -108,9 +108,13 @@ def _plain(file: Path, out: str | None, data_root: str | None) -> Plan:
 
 def _jobs(file: Path, settings: ExperimentSettings, data_root: str | None) -> Iterator[Job]:
     data = {**settings.data, **({} if data_root is None else {"data_root": data_root})}
-    for stage, written in _stages(file, settings, (file.resolve(),)).items():
-        yield from _expanded(stage, written, data)
-    if REPORT not in settings.stages:
+    jobs = [
+        job
+        for stage, written in _stages(file, settings, (file.resolve(),)).items()
+        for job in _expanded(stage, written, data)
+    ]
+    yield from jobs
+    if not any(job.kind == REPORT for job in jobs):
         yield Job((REPORT,), "report", {})
 
 

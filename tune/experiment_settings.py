@@ -17,6 +17,11 @@ DATA = ("dataset", "data_root", "resize", "crop")
 """What `data` may say."""
 
 
+def _text(value: Any) -> Any:
+    """3 as well as "3"."""
+    return str(value) if isinstance(value, int) else value
+
+
 class RowSettings(Settings):
     """A row of a paper's table, and the stages whose runs stand beside it."""
 
@@ -50,8 +55,8 @@ class PaperSettings(Settings):
     """What is reproduced."""
 
     source: str = Field(description="The paper.")
-    table: str | None = Field(None, description="The number of its table.")
-    figure: str | None = Field(None, description="The number of its figure.")
+    table: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="The number of its table.")
+    figure: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="The number of its figure.")
     numbers: Annotated[NumbersSettings | None, nested(NumbersSettings)] = Field(
         None, description="A table's own numbers."
     )

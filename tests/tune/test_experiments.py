@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,9 +17,7 @@ from conftest import REPOSITORY
 from ray.tune import Checkpoint
 
 from actors.refusal import Refusal
-from pipeline import driver
 from pipeline.datasets import DATASETS
-from pipeline.pool import Pool
 from tune import sweep
 from tune.experiment_check import Known, refuse_impossible
 from tune.experiment_plan import Plan, read_plan
@@ -55,30 +53,6 @@ def paper_of(file: Path) -> PaperSettings:
     settings = read_plan(file).settings
     assert settings is not None
     return settings.paper
-
-
-@pytest.fixture(scope="module")
-def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
-    """All certify stages on one pool: its replica starts once."""
-    kept: list[Pool] = []
-
-    class KeptPool:
-        def __init__(self, size: int, resources: Any, note: Any) -> None:
-            if not kept:
-                kept.append(Pool(1, resources, note))
-
-        def __enter__(self) -> Pool:
-            for member in kept[0]._members:
-                member.ready = False
-            return kept[0]
-
-        def __exit__(self, *_: Any) -> None: ...
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "Pool", KeptPool)
-        yield
-    for pool in kept:
-        pool.close()
 
 
 def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
