@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
@@ -19,16 +19,23 @@ from actors.refusal import Refusal
 from pipeline.driver import carry_out
 from pipeline.driver import estimate as estimate_job
 from pipeline.estimate_table import print_estimates
+from pipeline.gallery import gallery as gallery_job
+from pipeline.gallery_settings import GallerySettings
+from pipeline.log_import import ImportSettings
+from pipeline.log_import import import_logs as import_job
 from pipeline.metrics import labelled, percent
+from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.report import read_certificates, summarize, write_report
 from pipeline.settings import SamplingSettings, checked
+from pipeline.show import ShowSettings
+from pipeline.show import show as show_job
 from pipeline.tables import FORMATS
 from tune import train as training
 from tune.catalogue import CATALOGUE
 from tune.experiment import run_experiment
 from tune.experiment_plan import read_plan
-from tune.experiment_report import print_report, report_experiment
+from tune.experiment_report import Report, print_report, report_experiment
 from tune.experiment_settings import located
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 from tune.smoke import smaller
@@ -40,9 +47,12 @@ __all__ = [
     "Refusal",
     "certify",
     "estimate",
+    "gallery",
+    "import_logs",
     "main",
     "predict",
     "read_certificates",
+    "show",
     "summarize",
     "sweep",
     "train_classifier",
@@ -108,6 +118,16 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
     return _carry_out(PROCEDURES["predict"], config, settings, progress)
 
 
+def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> pd.DataFrame:
+    """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
+    the flags of `raysmooth import`. Returns their rows. Raises Refusal, and writes nothing, for what is no such log.
+    """
+    given = checked(ImportSettings, settings, config)
+    folder = PROCEDURES["certify"].folder
+    runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
+    return pd.concat([read_rows(given.out, folder, run_id) for run_id in runs], ignore_index=True)
+
+
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
@@ -125,6 +145,41 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
     return run_sweep(checked(SweepSettings, settings, config), progress)
+
+
+def run(
+    experiment: str | Path,
+    *,
+    only: str | None = None,
+    smoke: bool = False,
+    out: str | None = None,
+    data_root: str | None = None,
+    address: str | None = None,
+    progress: bool = True,
+) -> Report | None:
+    """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
+    the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
+    """
+    plan = read_plan(located(str(experiment)), out, data_root)
+    if smoke:
+        plan = smaller(plan)
+    run_experiment(plan, only, address, progress)
+    reports = only is None or any(job.kind == "report" for job in plan.named(only))
+    return report_experiment(plan) if reports else None
+
+
+def show(out: str, image_id: int, **settings: Any) -> Path:
+    """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
+    fields of `ShowSettings`, the flags of `raysmooth show`.
+    """
+    return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
+
+
+def gallery(config: str | Path | None = None, **settings: Any) -> Path:
+    """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
+    `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
+    """
+    return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
@@ -316,12 +371,82 @@ def report_command(
     notes.print(f"written: {', '.join(str(file) for file in files)}")
 
 
+@app.command("show")
+def show_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    image_id: Annotated[int, typer.Argument(help="The image, by its number in the data set.")],
+    run: Annotated[
+        str | None, typer.Option(help="Only this run: its id, or how that begins. Default: all that have the image.")
+    ] = None,
+    copies: Annotated[int | None, typer.Option(help="Noisy copies, 1 to 6. Default: 3.", show_default=False)] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where the data set is now, if it has moved.")] = None,
+    classifier_weights: Annotated[str | None, typer.Option(help="Where the classifier's weights are now.")] = None,
+    denoiser_weights: Annotated[str | None, typer.Option(help="Where the denoiser's weights are now.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="File of the figure, .png or .pdf. Default: OUT/report/image-ID.png.")
+    ] = None,
+) -> None:
+    """Show one image as it was certified: noisy and denoised copies that the run drew, its counts, its certificate.
+
+    **Example**
+
+    `raysmooth show results 20`
+    """
+    given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
+    given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
+    settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
+    file, lines = show_job(settings)
+    for line in lines:
+        print(line)
+    notes.print(f"written: {file}")
+
+
+@app.command("gallery")
+@flags_of(GallerySettings)
+def gallery_command(settings: GallerySettings) -> None:
+    """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
+
+    **Example**
+
+    `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
+    "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
+    """
+    notes.print(f"written: {gallery_job(settings)}")
+
+
+@app.command("import")
+@flags_of(ImportSettings)
+def import_command(
+    settings: ImportSettings,
+    logs: Annotated[
+        list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
+    ],
+) -> None:
+    """Import certification logs of other tools, each as a run of its own.
+
+    **Example**
+
+    `raysmooth import sigma_*.tsv --dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none`
+
+    What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
+    """
+    imported = import_job(logs, settings)
+    shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
+    for log in imported:
+        what = f"{log.rows} rows, now run {log.run_id}" if log.new else f"nothing to do, it is run {log.run_id} already"
+        notes.print(f"{log.path}: {'; '.join([what, *(note for note in log.notes if note not in shared)])}")
+    for note in shared:
+        notes.print(f"all: {note}")
+    rows = read_certificates(settings.out)
+    _print_summary(rows[rows["run_id"].isin([log.run_id for log in imported])])
+
+
 @app.command("list")
 def list_command(
     what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(CATALOGUE)}.")],
 ) -> None:
     """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations; of
-    sweeps the metrics, the schedulers, and the keys of their experiment files.
+    sweeps the metrics, the schedulers, and the keys of their files; experiments, and what their stages may be.
 
     **Example**
 
@@ -382,17 +507,12 @@ def _run(
     experiment: str, only: str | None, smoke: bool, out: str | None, data_root: str | None, address: str | None
 ) -> None:
     began = monotonic()
-    plan = read_plan(located(experiment), out, data_root)
-    if smoke:
-        plan = smaller(plan)
-    run_experiment(plan, only, address)
-    if only is None or any(job.kind == "report" for job in plan.named(only)):
-        report = report_experiment(plan)
-        if report is not None:
-            notes.print()
-            print_report(plan, report)
-            notes.print(f"certificates: {plan.out / 'certificates'}  (pandas.read_parquet)")
-            notes.print(f"written: {', '.join(map(str, report.files))}")
+    report = run(experiment, only=only, smoke=smoke, out=out, data_root=data_root, address=address)
+    if report is not None:
+        notes.print()
+        print_report(report)
+        notes.print(f"certificates: {report.plan.out / 'certificates'}  (pandas.read_parquet)")
+        notes.print(f"written: {', '.join(map(str, report.files))}")
     notes.print(f"in all {monotonic() - began:.0f} s")
 
 

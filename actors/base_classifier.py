@@ -105,7 +105,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         load_weights(classifier, weights, str(spec.classifier_weights))
     carded = weights.card.get("preprocess") if weights is not None else None
     preprocess = spec.preprocess or carded or default_preprocess(architecture)
-    denoiser, denoiser_name, denoiser_card = _load_denoiser(spec)
+    denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     found = replace(
         spec,
         classifier=str(architecture),
@@ -201,24 +201,31 @@ def _classifier_weights(architecture: Architecture, classifier: Any, path: str |
     return read_weights(path)
 
 
-def _load_denoiser(spec: BaseClassifierSpec) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
-    if spec.denoiser == NO_DENOISER:
-        if spec.denoiser_weights is not None:
-            raise Refusal(f"--denoiser-weights {spec.denoiser_weights} without a denoiser: write --denoiser dncnn too")
+def load_denoiser(
+    name: str, path: str | None, folders: tuple[str, ...] = ()
+) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
+    """The denoiser `name` (NO_DENOISER gives None) with the weights at `path` or below one of `folders`, on the CPU;
+    its architecture, with the options of the weights' card where none are given; and that card.
+
+    Raises Refusal for an unknown name, and for weights that are missing, do not fit, or have no denoiser.
+    """
+    if name == NO_DENOISER:
+        if path is not None:
+            raise Refusal(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
         return None, NO_DENOISER, {}
-    architecture = Architecture.parse(spec.denoiser)
+    architecture = Architecture.parse(name)
     build = partial(build_denoiser, architecture)
-    if spec.denoiser_weights is None:
+    if path is None:
         build()  # an unknown name is the more useful complaint
         raise Refusal(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
-    weights = read_weights(_located(spec.denoiser_weights, spec.import_path) or "")
+    weights = read_weights(_located(path, folders) or "")
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Architecture.parse(carded).name == architecture.name:
         # The card knows the depth, width and channels that were trained; nobody should have to repeat them.
         architecture = Architecture.parse(carded)
         build = partial(build_denoiser, architecture)
     denoiser = build()
-    load_weights(denoiser, weights, spec.denoiser_weights)
+    load_weights(denoiser, weights, path)
     return denoiser, str(architecture), weights.card
 
 

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
+from pipeline.palette import PALETTE
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
 
-# Okabe and Ito's palette, which colour-blind readers tell apart, without its yellow, too faint for a line.
-_PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
 _MARKERS = ["o", "s", "^", "D", "v"]
 
@@ -33,7 +32,7 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     names, sigmas = run_names(runs), runs["sigma"]
     coloured, dashed = (names, sigmas) if varies(names) else (sigmas, names)
     colours, dashes = pd.factorize(coloured)[0], pd.factorize(dashed)[0]
-    palette = _PALETTE if max(colours) < len(_PALETTE) else _sequential(int(max(colours)) + 1)
+    palette = PALETTE if max(colours) < len(PALETTE) else _sequential(int(max(colours)) + 1)
 
     labels = [fill(label, 95) for label in run_labels(runs)]
     columns = _legend_columns(labels)

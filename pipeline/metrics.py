@@ -85,12 +85,21 @@ def undecided_share(rows: pd.DataFrame) -> float:
 def mean_draws(rows: pd.DataFrame) -> float:
     """Draws an image, selection and estimation together, on average over the images that are no error rows.
 
-    NaN if there are none, or if it is unknown. Rows that are older than the column `draws` made n0 + n each.
+    NaN if there are none, or if it is unknown.
     """
-    finished = rows[(rows["status"] != "error").to_numpy(bool)]
-    planned = (finished["n0"] + finished["n"]).where(samplings(finished) == FIXED)
-    draws = finished["draws"].fillna(planned) if "draws" in finished else planned
-    return float(draws.astype("Float64").to_numpy(float, na_value=np.nan).mean()) if len(draws) else float("nan")
+    draws = draws_made(rows[(rows["status"] != "error").to_numpy(bool)])
+    return float(draws.mean(skipna=False)) if len(draws) else float("nan")
+
+
+def draws_made(rows: pd.DataFrame) -> pd.Series:
+    """Draws of each image, selection and estimation together, float64; NaN where unknown, as in error rows.
+
+    Rows that do not say, being older than the column `draws` or imported, made n0 + n each, as far as these are known.
+    """
+    counted = (samplings(rows) == FIXED) & (rows["status"] != "error")
+    planned = rows[["n0", "n"]].astype("Float64").sum(axis=1, skipna=False).where(counted)
+    draws = rows["draws"].astype("Float64").fillna(planned) if "draws" in rows else planned
+    return pd.Series(draws.to_numpy(float, na_value=np.nan), rows.index)
 
 
 def samplings(rows: pd.DataFrame) -> pd.Series:

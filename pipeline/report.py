@@ -36,7 +36,7 @@ runs that are not sampled `FIXED`.
 def read_certificates(out: str | Path) -> pd.DataFrame:
     """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
 
-    Rows that are older than the column `sampling` get it: they were sampled `FIXED`.
+    Rows that are older than the columns `sampling` and `source` get them: they were sampled `FIXED`, by their own run.
     Files and folders whose names begin with "." or "_" are ignored. Raises Refusal, naming the file, for one
     that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
     """
@@ -60,7 +60,7 @@ def read_certificates(out: str | Path) -> pd.DataFrame:
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
         raise Refusal(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
-    return frame.assign(sampling=samplings(frame))
+    return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
 def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.DataFrame:

@@ -98,7 +98,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     )
     n: int = Field(10_000, description="Estimation draws an image.", ge=1)
     alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
-    seed: int = Field(0, description="Seed of the noise.", ge=0)
+    seed: int = Field(0, description="Seed of the noise.", ge=0, lt=2**63)
     block_size: int = Field(
         1000, description="Draws with a noise stream and a row of counts of their own; belongs to the run.", ge=1
     )

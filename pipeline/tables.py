@@ -14,7 +14,16 @@ from rich.text import Text
 
 from actors.table import Table
 from pipeline.metrics import FIXED, decided_at, floored, percent
-from pipeline.wording import caption, differing, short_denoisers, short_samplings, twins
+from pipeline.wording import (
+    caption,
+    differing,
+    is_imported,
+    origins,
+    short_denoisers,
+    short_samplings,
+    twins,
+    varies,
+)
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -93,15 +102,18 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     """A table's cells as text: what the caption does not say already, numbers rounded down; "-" is unknown."""
     runs = summary.set_index("run_id")
     decides = _decided_at(summary).notna().to_numpy()
-    printed = runs[[column for column in differing(runs) if column != "sigma"]].astype(str)
+    columns = [column for column in differing(runs) if column != "sigma"]
+    printed = runs[columns].astype(str).where(runs[columns].notna(), "-")
     if "sampling" in printed:
         printed["sampling"] = short_samplings(runs)
     if "n" in printed:
         printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
+    if varies(origins(runs)):
+        printed["source"] = origins(runs)
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
-    printed["denoiser"] = short_denoisers(runs)
-    printed["objective"] = runs["objective"].astype(object).where(runs["objective"].notna(), "unknown")
+    for column, cells in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
+        printed[column] = cells.astype(object).where(cells.notna(), "unknown")
     printed["sigma"] = runs["sigma"].astype(str)
     if len(set(runs["measure"])) > 1:
         printed["measure"] = runs["measure"]
@@ -147,7 +159,7 @@ def _caption(summary: pd.DataFrame) -> str:
         sentences.append("Draws: mean an image, selection included.")
     rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
     sentences.append(f"Percentages{'' if asked.all() else ' and ACR'} are rounded down, {rounded_up} up.")
-    if not summary["errors"].any():
+    if not (summary["errors"].any() or is_imported(summary).any()):  # a log does not tell
         sentences.append("No image failed.")
     return " ".join(sentences)
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from math import ceil
 
+import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
@@ -44,21 +45,28 @@ LABELLED, UNLABELLED = "certified accuracy", "certified (class unchecked)"
 def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a run, indexed by run_id, in the order of tables and legends.
 
-    Columns: the SETTINGS, `rows` (how many of the run's `images` are finished), `measure` (LABELLED or
-    UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED. Raises
-    Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
+    Columns: the SETTINGS, null where unknown, `source` (whence the rows are, null if the run drew them), `rows` (how
+    many of the run's `images` are finished; where the size of the index set is unknown, all are taken to be), `measure`
+    (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED.
+    Raises Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
     say what such a run promises.
     """
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
-    rows = rows.assign(sampling=samplings(rows))
-    for column in SETTINGS:
+    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"))
+    for column in (columns := [*SETTINGS, "source"]):
         values = rows[["run_id", column]].dropna().drop_duplicates()
         if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
             raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
     by_run = rows.groupby("run_id")
-    runs = by_run[SETTINGS].first()
+    runs = by_run[columns].first()
     runs["rows"] = by_run.size()
+    runs["source"] = (
+        runs["source"].astype(object).where(runs["source"].notna(), np.nan)
+    )  # one kind of null, as in files
+    runs["images"] = runs["images"].astype("Int64").fillna(runs["rows"]).astype(int)
+    for column in ("n0", "n"):  # whole numbers, which one null among them made floats
+        runs[column] = runs[column].astype("Int64" if runs[column].isna().any() else int)
     parts = {run: rows[rows["run_id"] == run] for run in runs.index}
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
@@ -72,27 +80,48 @@ def differing(runs: pd.DataFrame) -> list[str]:
     return [column for column in FACTS if varies(runs[column])]
 
 
+def origins(runs: pd.DataFrame) -> pd.Series:
+    """Whence each run's rows are, in a word: "own" where it drew them, else that of `source`, as "imported"; str, by
+    run_id.
+    """
+    return runs["source"].map(lambda source: "own" if pd.isna(source) else str(source).split()[0])
+
+
+def is_imported(runs: pd.DataFrame) -> pd.Series:
+    """Which runs are another tool's; bool, by run_id."""
+    return origins(runs) == "imported"
+
+
 def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     """One line: the FACTS that all runs share, except those in `without`, and what the certificates promise.
 
-    A denoiser that is shortened elsewhere stands there in full.
+    A denoiser that is shortened elsewhere stands there in full. What no run tells is said to be unknown.
     """
     shared = [column for column in FACTS if column not in {*differing(runs), *without}]
-    words = {column: FACTS[column].format(runs[column].iloc[0]) for column in shared}
+    words = {column: _fact(runs, column) for column in shared}
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
-    denoisers = runs.loc[runs["denoiser"] != short_denoisers(runs), "denoiser"].unique()
-    sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if "alpha" in shared else "1 - alpha"
+    denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
+    some = " (unknown of some)" if "alpha" not in shared and runs["alpha"].isna().any() else ""
+    known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
+    sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
-    return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}"
+    logged = ", imported radii as their logs have them (perhaps rounded up)" if is_imported(runs).any() else ""
+    return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}{logged}"
+
+
+def _fact(runs: pd.DataFrame, column: str) -> str:
+    """What all `runs` have in `column`, in words."""
+    value = runs[column].iloc[0]
+    return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else FACTS[column].format(value)
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
     """What n is, and how much of it was drawn, as far as that is the same for all runs; "" where it is not."""
     n = runs["n"].iloc[0]
     fixed = runs["sampling"] == FIXED
-    if fixed.all() or not (one_n or one_way):
-        return f"n={n}" if one_n else ""
+    if fixed.all() or pd.isna(n) or not (one_n or one_way):
+        return _fact(runs, "n") if one_n else ""
     if not one_way:
         return f"n up to {n}{' (fixed: all of them)' if fixed.any() else ''}"
     way = _worded(runs["sampling"].iloc[0], long=True)
@@ -117,9 +146,9 @@ def short_samplings(runs: pd.DataFrame) -> pd.Series:
 
 
 def short_denoisers(runs: pd.DataFrame) -> pd.Series:
-    """Each run's denoiser without its options, unless these tell two of them apart; str, by run_id."""
-    short = runs["denoiser"].str.split(":").str[0]
-    return short if len(set(short)) == len(set(runs["denoiser"])) else runs["denoiser"]
+    """Each run's denoiser without its options, unless these tell two of them apart; str, or null, by run_id."""
+    short = runs["denoiser"].map(lambda denoiser: denoiser.split(":")[0], na_action="ignore")
+    return short if short.nunique() == runs["denoiser"].nunique() else runs["denoiser"]
 
 
 def twins(runs: pd.DataFrame) -> pd.Series:
@@ -127,7 +156,8 @@ def twins(runs: pd.DataFrame) -> pd.Series:
 
     Weights, seed and kind of device, for example, have no column.
     """
-    return runs.duplicated([*FACTS, "denoiser", "objective", "measure"], keep=False)
+    told = runs[[*FACTS, "denoiser", "objective", "measure"]].assign(origin=origins(runs))
+    return told.duplicated(keep=False)
 
 
 def run_names(runs: pd.DataFrame) -> pd.Series:
@@ -135,15 +165,20 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     short = short_denoisers(runs)
     one_denoiser = not varies(short[short != "none"])
     names = []
-    records = runs.reset_index().to_dict("records")
+    records = runs.reset_index().assign(origin=origins(runs).to_numpy()).to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
-        said = {column: FACTS[column].format(facts[column]) for column in differing(runs) if column != "sigma"}
+        differ = [column for column in differing(runs) if column != "sigma" and not pd.isna(facts[column])]
+        said = {column: FACTS[column].format(facts[column]) for column in differ}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
             said["sampling"] = way
         words = [*said.values()]
-        if denoiser == "none" and (pd.isna(facts["objective"]) or facts["objective"] in PLAIN):
+        if varies(origins(runs)) and facts["origin"] != "own":
+            words.insert(0, facts["origin"])
+        if pd.isna(denoiser):
+            words.append("denoiser unknown" if pd.isna(facts["objective"]) else facts["objective"])
+        elif denoiser == "none" and (pd.isna(facts["objective"]) or facts["objective"] in PLAIN):
             words.append("no denoiser")
         elif denoiser == "none":
             words.append(f"{facts['objective']} classifier")

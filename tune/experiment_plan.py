@@ -175,6 +175,8 @@ def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job
         values = row.with_data(data, mapping(written[kind] or {}))
         if own := [key for key in ("out", "overwrite", "address", "verbose") if key in values]:
             raise Refusal(f"{own[0]}: an experiment decides this itself: leave it out")
+        if kind == "sweep" and "certify" in values:
+            raise Refusal(f"certify: write a stage of its own, as in 'certify: {{denoiser_weights: \"@{stage}\"}}'")
         loop = _loop(written.get("for", {}))
         keep = _SIGMA if row.keeps_sigma else frozenset()
         if row.one_sigma and "sigma" in loop:

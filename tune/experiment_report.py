@@ -29,10 +29,11 @@ SMOKE = (
 
 @dataclass(frozen=True)
 class Report:
-    """`rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and ours (None
+    """Of `plan`: `rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and ours (None
     where the paper has none), `files` what was written.
     """
 
+    plan: Plan
     rows: pd.DataFrame
     summary: pd.DataFrame
     beside: pd.DataFrame | None
@@ -64,7 +65,7 @@ def report_experiment(plan: Plan, radii: Sequence[float] | None = None) -> Repor
         texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
-    return Report(rows, summary, beside, [*(folder / name for name in texts), *_draw(rows, folder)])
+    return Report(plan, rows, summary, beside, [*(folder / name for name in texts), *_draw(rows, folder)])
 
 
 def _certificates(plan: Plan) -> tuple[dict[str, list[str]], pd.DataFrame]:
@@ -105,9 +106,8 @@ def _draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
 def heading_of(plan: Plan, settings: ExperimentSettings) -> list[str]:
     """The lines that go before an experiment's numbers."""
     paper = settings.paper
-    where = f"table {paper.table}" if paper.table else f"figure {paper.figure}" if paper.figure else "text"
     claim = [] if paper.claim is None else [f"What the paper says: {paper.claim}"]
-    return [*([SMOKE] if plan.smoke else []), f"{settings.title} ({paper.source}, {where})", *claim]
+    return [*([SMOKE] if plan.smoke else []), f"{settings.title} ({paper.reference})", *claim]
 
 
 def differences_of(settings: ExperimentSettings) -> list[str]:
@@ -128,12 +128,12 @@ def _page(plan: Plan, settings: ExperimentSettings, beside: pd.DataFrame | None,
     return "\n\n".join(parts).rstrip() + "\n"
 
 
-def print_report(plan: Plan, report: Report) -> None:
+def print_report(report: Report) -> None:
     """Print it to the terminal."""
-    settings = plan.settings
+    settings = report.plan.settings
     assert settings is not None
     console = Console(highlight=False)
-    for line in heading_of(plan, settings):
+    for line in heading_of(report.plan, settings):
         console.print(Text(line, "bold" if line == SMOKE else ""))
     console.print()
     if report.beside is not None:

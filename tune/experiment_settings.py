@@ -62,6 +62,12 @@ class PaperSettings(Settings):
     )
     claim: str | None = Field(None, description="What the paper's text says of a figure.")
 
+    @property
+    def reference(self) -> str:
+        """Where in which paper it is."""
+        parts = [("table", self.table), ("figure", self.figure)]
+        return ", ".join([self.source, *(f"{what} {number}" for what, number in parts if number is not None)])
+
     @model_validator(mode="after")
     def _refuse_without_numbers(self) -> "PaperSettings":
         if self.table is not None and self.numbers is None:

@@ -67,7 +67,7 @@ class _Small:
         return small | ({"n0": 10} if "n0" in values else {})
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        many = {"images": [0, 1]} if "images" in values else {"max": 2}
+        many = {"images": [0, 1]} if "images" in values else {"skip": 1, "max": 2}
         return {**self.networks(values), **many}
 
     def sweep(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,9 +145,9 @@ def smaller(plan: Plan) -> Plan:
     where nothing would be left of a stage, and for what could not be carried out in full even if the data were here.
     """
     folder = plan.out / FOLDER
-    refuse_impossible(replace(plan, jobs=[job for job in plan.jobs if job.row.is_there]), Known(), data=False)
+    refuse_impossible(plan, Known(), data=False)
     jobs = _fewer(plan.jobs)
-    for stage in dict.fromkeys(job.stage for job in plan.jobs if job.row.is_there):
+    for stage in dict.fromkeys(job.stage for job in plan.jobs):
         if not any(job.stage == stage for job in jobs):
             raise Refusal(f"--smoke: nothing is left of stage {stage}: let it take what the first values of 'for' give")
     small = _Small(folder, _data_root(plan, folder))
@@ -158,8 +158,6 @@ def _fewer(jobs: Sequence[Job]) -> list[Job]:
     tried: dict[tuple[str, str], list[Any]] = {}
     kept: dict[str, Job] = {}
     for job in jobs:
-        if not job.row.is_there:
-            continue
         if job.row.keeps_sigma and isinstance(job.values.get("sigma"), list):
             job = replace(job, values={**job.values, "sigma": job.values["sigma"][:_MOST]})
         numbers = {key: value for key, value in job.variables.items() if isinstance(value, int | float)}

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ from actors.refusal import Refusal
 from actors.table import Table
 from actors.weights import read_weights
 from pipeline.driver import carry_out
+from pipeline.gallery import gallery
+from pipeline.gallery_settings import GallerySettings
 from pipeline.procedures import PROCEDURES, Procedure
 from pipeline.settings import Settings, checked
 from tune.classifier_job import chosen_for_classifier
@@ -22,7 +22,7 @@ from tune.denoiser_job import chosen_for_denoiser
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
 from tune.stage import Result, Scene, Task, count_rows, file_hash, hashed
 from tune.sweep import run_sweep
-from tune.sweep_report import write_sweep_report
+from tune.sweep_report import print_trials, write_sweep_report
 from tune.sweep_settings import SweepSettings
 from tune.train import train_classifier, train_denoiser
 
@@ -54,7 +54,6 @@ class StageKind:
     keeps_sigma: bool = False
     together: bool = False
     data: str | None = ""
-    module: str | None = None
 
     def with_data(self, data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """`values`, and what they leave unsaid of the data."""
@@ -67,11 +66,6 @@ class StageKind:
     @property
     def needs_ray(self) -> bool:
         return self.gives_runs or self.gives == "sweep"
-
-    @property
-    def is_there(self) -> bool:
-        """Whether this version of raysmooth has it."""
-        return self.module is None or find_spec(self.module) is not None
 
 
 def _checked_classifier(values: Mapping[str, Any]) -> TrainClassifierSettings:
@@ -118,6 +112,8 @@ def _sweep(tasks: Sequence[Task], scene: Scene) -> list[Result]:
         swept = run_sweep(sweep.model_copy(update={"address": scene.address or sweep.address}), scene.show)
         folder = Path(sweep.out)
         write_sweep_report(swept.trials, sweep, swept.winner, folder, swept.certificates)
+        if scene.show:
+            print_trials(swept.trials, sweep, swept.winner)
         last = swept.trials[swept.trials["last"]]
         failed = last[last["status"] == "failed"]
         if len(failed) and (swept.winner is None or len(failed) == len(last)):
@@ -167,19 +163,11 @@ def _sampling(name: str, summary: str) -> StageKind:
     )
 
 
-_GALLERY = "pipeline.gallery"
-
-
-def _checked_gallery(values: Mapping[str, Any]) -> BaseModel:
-    if find_spec(_GALLERY) is None:
-        raise Refusal("gallery: this version of raysmooth draws none: leave the stage out")
-    return checked(import_module("pipeline.gallery_settings").GallerySettings, values)
-
-
 def _gallery(tasks: Sequence[Task], scene: Scene) -> list[Result]:
     results = []
     for task in tasks:
-        file = Path(import_module("pipeline.gallery").gallery(task.settings))
+        settings: Any = task.settings
+        file = gallery(settings)
         relative, found = str(file.resolve().relative_to(scene.out.resolve())), file_hash(file)
         results.append(Result(found, files={relative: found}))
     return results
@@ -210,11 +198,10 @@ STAGE_KINDS: Table[StageKind] = Table(
         "predict": _sampling("predict", "raysmooth predict"),
         "gallery": StageKind(
             "raysmooth gallery",
-            _checked_gallery,
+            partial(checked, GallerySettings),
             lambda name: {"out": f"gallery/{name}.png"},
             _gallery,
             keeps_sigma=True,
-            module=_GALLERY,
         ),
         "report": StageKind(
             "our table and curves, and the paper's numbers beside ours",

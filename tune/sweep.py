@@ -17,6 +17,7 @@ from pipeline.driver import carry_out
 from pipeline.index_set import IndexSet
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import CertifySettings, checked
+from tune.settings import TrainingDataSettings
 from tune.sweep_folder import below, refuse_other_sweep, storage_of
 from tune.sweep_progress import SweepProgress, watched_by
 from tune.sweep_settings import SweepSettings, training_settings
@@ -46,9 +47,8 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     ones are tried again. Raises Refusal, before Ray starts, for what cannot be carried out.
     """
     out = Path(sweep.out).expanduser().absolute()
-    first = training_settings(sweep, {**next(sweep.possible), "seed": sweep.seeds[0]}, out / "weights.safetensors")
     if sweep.certify is not None:
-        _refuse_shared_images(first, checked(CertifySettings, _certified(sweep, first, "weights.safetensors")))
+        _refuse_shared_images(sweep)
     if will_be_local(sweep.address):
         for wanted, has, instead in _lacking(sweep, os.cpu_count() or 1, torch.cuda.device_count()):
             raise Refusal(f"{wanted} is more than the {has} of this machine: write {instead}")
@@ -56,8 +56,8 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     for each in (warm, sweep):
         if each is not None:
             refuse_impossible_trials(each)
-    refuse_other_sweep(out, sweep)
     storage = storage_of(sweep, out)
+    refuse_other_sweep(out, sweep)
     with silent(sweep.verbose), connected(sweep.address, sweep.verbose) as cluster:
         trials_of = partial(_trials_of, cluster=cluster, show=show)
         starts: Mapping[str, bytes] = {}
@@ -90,10 +90,19 @@ def _certify_settings(sweep: SweepSettings, drawn: Mapping[str, Any], weights: P
     return checked(CertifySettings, _certified(sweep, training_settings(sweep, drawn, weights), str(weights)))
 
 
-def _refuse_shared_images(training: Any, settings: CertifySettings) -> None:
+def _refuse_shared_images(sweep: SweepSettings) -> None:
     """Raises Refusal for test images that trials see."""
-    test = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
-    refuse_shared(training, test, settings.data_root, IndexSet(len(test), skip=settings.skip, max=settings.max).ids)
+    seen = set()
+    for drawn in sweep.possible:
+        training = training_settings(sweep, {**drawn, "seed": sweep.seeds[0]}, Path("weights.safetensors"))
+        images = training.model_dump_json(include=set(TrainingDataSettings.model_fields))
+        if images in seen:
+            continue
+        seen.add(images)
+        test = checked(CertifySettings, _certified(sweep, training, training.out))
+        dataset = open_dataset(test.dataset, test.data_root, test.split, test.resize, test.crop)
+        ids = IndexSet(len(dataset), skip=test.skip, max=test.max).ids
+        refuse_shared(training, dataset, test.data_root, ids)
 
 
 def _certified(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:

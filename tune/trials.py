@@ -65,7 +65,7 @@ def collect(analysis: Any, out: Path) -> list[Trial]:
 def _collected(trial: Any, weights: Path) -> Trial:
     last = trial.last_result or {}
     status = STATUS.get(trial.status, "unfinished")
-    if status == "finished" and last.get("epoch") != last.get("epochs"):
+    if status == "finished" and last.get("epoch", 0) != last.get("epochs"):  # or never judged at all
         status = "stopped"
     epochs: list[dict[str, Any]] = []
     kept = None
@@ -134,6 +134,7 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
             "weights_fingerprint": trial.fingerprint,
             "settings": json.dumps(values, default=str),
             "card": None if trial.card is None else json.dumps(trial.card),
+            "epoch": None,
         }
         epochs = trial.epochs or [{}]
         for number, epoch in enumerate(epochs):

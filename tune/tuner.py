@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyarrow.fs import FileSelector, FileSystem
 
 from tune.recipe_choice import choose_recipe
 from tune.sweep_folder import below
 from tune.sweep_settings import SweepSettings, space_of, training_settings
 from tune.trial import run_trial
+from tune.whole_storage import storage_files
 
 NAME = "trials"
 """Of the folder below the storage in which Ray Tune keeps its state and the checkpoints."""
@@ -35,8 +37,11 @@ def run_trials(sweep: SweepSettings, storage: str, gpus: bool, starts: Mapping[s
         tune.with_parameters(run_trial, sweep=settled, starts=starts, folder=os.getcwd()), needs
     )
     path = below(storage, NAME)
-    if tune.Tuner.can_restore(path):
-        tuner = tune.Tuner.restore(path, trainable, resume_unfinished=True, resume_errored=True)
+    files = storage_files(storage)
+    if _is_begun(path, files):
+        tuner = tune.Tuner.restore(
+            path, trainable, resume_unfinished=True, resume_errored=True, storage_filesystem=files
+        )
     else:
         tuner = tune.Tuner(
             trainable,
@@ -45,6 +50,7 @@ def run_trials(sweep: SweepSettings, storage: str, gpus: bool, starts: Mapping[s
             run_config=tune.RunConfig(
                 name=NAME,
                 storage_path=storage,
+                storage_filesystem=files,
                 failure_config=tune.FailureConfig(max_failures=sweep.retries),
                 # PBT copies weights from checkpoints that their own trials have already left behind.
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=None if scheduler.perturbs else 1),
@@ -54,7 +60,15 @@ def run_trials(sweep: SweepSettings, storage: str, gpus: bool, starts: Mapping[s
             ),
         )
     tuner.fit()
-    return tune.ExperimentAnalysis(path)
+    return tune.ExperimentAnalysis(path, storage_filesystem=files)
+
+
+def _is_begun(path: str, files: FileSystem | None) -> bool:
+    """Whether Ray Tune has written down which trials there are, and how far they came."""
+    files, folder = (files, path) if files is not None else FileSystem.from_uri(path)
+    found = files.get_file_info(FileSelector(folder, allow_not_found=True))
+    names = {Path(info.path).name for info in found}
+    return "tuner.pkl" in names and any(name.startswith("experiment_state-") for name in names)
 
 
 def _tune_config(sweep: SweepSettings) -> Any:

@@ -195,3 +195,11 @@ def test_rows_older_than_the_columns_were_fixed_and_made_all_draws():
     assert mean_draws(mixed) == 10_050
     assert np.isnan(mean_draws(old.tail(1)))  # an error row alone
     assert np.isnan(mean_draws(old.assign(sampling=DECIDE)))
+
+
+def test_draws_are_unknown_where_n_is():
+    for unknown in ({"n": None}, {"n0": None}, {"n": float("nan")}, {"n0": None, "n": None}):
+        assert np.isnan(mean_draws(run_of(A, **unknown)))
+        assert np.isnan(mean_draws(run_of(A, **unknown).assign(draws=None)))
+    assert mean_draws(run_of(A).assign(draws=None)) == 10_100
+    assert mean_draws(run_of(A, n=None).assign(draws=300)) == 300

@@ -134,3 +134,58 @@ def test_rows_older_than_the_column_are_those_of_fixed_sampling():
     assert caption_of(run_of(A)) == caption_of(run_of(A).assign(sampling="fixed"))
     old_and_new = [run_of(A).head(3), run_of(A).tail(5).assign(sampling="fixed")]
     assert list(describe_runs(pd.concat(old_and_new))["sampling"]) == ["fixed"]
+
+
+UNKNOWN = {"n0": None, "n": None, "alpha": None, "split": None, "index_set": None, "images": None}
+LOGGED = {**UNKNOWN, "denoiser": None, "objective": None, "source": "imported from sigma_0.25.tsv"}
+
+
+def test_the_caption_says_what_is_unknown_and_that_radii_are_another_tools():
+    assert caption_of(run_of(A, **LOGGED), run_of(B, **{**LOGGED, "sigma": 0.5})) == (
+        "digits, split unknown, index set unknown, classifier digits_cnn, gaussian noise, l2 norm, n0 unknown, "
+        "n unknown, alpha unknown: each certificate holds with probability at least 1 - alpha, "
+        "imported radii as their logs have them (perhaps rounded up)"
+    )
+    some = caption_of(run_of(A, **LOGGED), run_of(B))
+    assert some.startswith("digits, classifier digits_cnn, gaussian noise, l2 norm, sigma 0.25: each")
+    assert "at least 1 - alpha (unknown of some), imported radii as their logs have them" in some
+    own = caption_of(run_of(A, **{**UNKNOWN, "source": "recertified from abc"}))
+    assert own.endswith("at least 1 - alpha")
+    adaptive = caption_of(sampled_run(A, ADAPTIVE, n=None), run_of(B, n=None))
+    assert "n0=100, n unknown, alpha=0.001" in adaptive
+
+
+def test_labels_leave_out_what_is_unknown():
+    runs = [
+        run_of("a" * 16, **LOGGED),
+        run_of("b" * 16, **{**LOGGED, "n": 5000}),
+        run_of("c" * 16, **{**LOGGED, "objective": "mse"}),
+        run_of("d" * 16, **{**LOGGED, "denoiser": "none"}),
+        run_of("e" * 16, **DENOISED, source="recertified from abc"),
+        run_of("f" * 16, **DENOISED),
+    ]
+    named = dict(zip(describe_runs(pd.concat(runs)).index.str[0], labels_of(*runs), strict=True))
+    known = "test split, every 50th of 400 (8 images), n0=100, n=10000, alpha=0.001"
+    assert named == {
+        "a": "imported, denoiser unknown",
+        "b": "imported, n=5000, denoiser unknown",
+        "c": "imported, mse",
+        "d": "imported, no denoiser",
+        "e": f"recertified, {known}, STAB+MSE dncnn",
+        "f": f"{known}, STAB+MSE dncnn",
+    }
+
+
+def test_an_unknown_number_makes_no_fraction_of_the_others():
+    runs = describe_runs(pd.concat([run_of(A, **LOGGED), run_of(B)]))
+    assert runs["n"].isna().to_dict() == {A: True, B: False}
+    assert str(runs.loc[B, "n"]) == "10000"
+    assert runs["images"].to_dict() == {A: 8, B: 8}
+    assert runs["rows"].to_dict() == {A: 8, B: 8}
+    assert runs["source"].isna().to_dict() == {A: False, B: True}
+
+
+def test_a_run_from_two_sources_is_refused():
+    halves = [run_of(A).head(3).assign(source="imported from a log"), run_of(A).tail(5).assign(source="another")]
+    with pytest.raises(Refusal, match="more than one source"):
+        describe_runs(pd.concat(halves))

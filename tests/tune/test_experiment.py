@@ -118,6 +118,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"train denoiser": {**MSE, "denoiser": "dncnn:depth={deep}"}}}, "unknown variable 'deep'"),
         ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this itself"),
         ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
+        ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage of its"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
     ],
 )  # fmt: skip

@@ -4,7 +4,6 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from actors.refusal import Refusal
 from pipeline.datasets import DATASETS
 from tune import sweep
 from tune.experiment_check import Known, refuse_impossible
-from tune.experiment_plan import Plan, read_plan
+from tune.experiment_plan import read_plan
 from tune.experiment_report import SMOKE
 from tune.experiment_settings import PaperSettings
 from tune.smoke import FOLDER, smaller
@@ -41,12 +40,6 @@ FIGURES = {"2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14", "15", "20
 }
 
 KNOWN = Known()
-
-
-def plan_of(file: Path) -> Plan:
-    """Without what this version has not."""
-    plan = read_plan(file)
-    return replace(plan, jobs=[job for job in plan.jobs if job.row.is_there])
 
 
 def paper_of(file: Path) -> PaperSettings:
@@ -93,7 +86,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_its_stages_could_be_carried_out(file: Path) -> None:
-    plan = plan_of(file)
+    plan = read_plan(file)
     refuse_impossible(plan, KNOWN, data=False)  # settings, objectives, recipes, networks
     data = [{**job.values, **(job.values.get("settings") or {})}.get("dataset") for job in plan.jobs]
     assert {name for name in data if name is not None} <= set(DATASETS)
@@ -166,10 +159,10 @@ def test_smoke(
     out = str(yaml.safe_load(file.read_text())["out"])
     code, stdout, err = command(capsys, "run", str(file), "--smoke")
     assert code == 0, err
-    plan = smaller(plan_of(file))
+    plan = smaller(read_plan(file))
     assert plan.out == Path(out) / FOLDER
     done = [job for job in plan.jobs if job.kind != "report"]
-    assert {job.stage for job in done} == {job.stage for job in plan_of(file).jobs} - {"report"}
+    assert {job.stage for job in done} == {job.stage for job in read_plan(file).jobs} - {"report"}
     for job in done:
         assert (plan.out / "stages" / f"{job.name}.json").is_file()
         assert f": {job}: " in err
@@ -218,7 +211,7 @@ def test_a_smoke_test_is_refused_what_the_whole_would_be(tmp_path: Path) -> None
 
 def test_smoke_results_are_kept_apart_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = smaller(plan_of(REPOSITORY / "experiments" / "salman2020-table1.yaml"))
+    plan = smaller(read_plan(REPOSITORY / "experiments" / "salman2020-table1.yaml"))
     assert plan.out == Path("salman2020-imagenet/smoke")
     for job in plan.jobs:
         if job.row.gives:

@@ -9,13 +9,13 @@ import yaml
 from actors.refusal import Refusal
 from pipeline.datasets import open_dataset
 from pipeline.index_set import IndexSet
-from pipeline.settings import checked
+from pipeline.settings import CertifySettings, PredictSettings, checked
 from tune.experiment_settings import is_sweep
 from tune.search_space import corners, grid_size, parse_domain
 from tune.sweep_settings import SweepSettings
 from tune.training_data import held_out_ids
 from tune.trial_check import refuse_impossible_trials
-from tune.validation_certificates import refuse_shared, validation_ids
+from tune.validation_certificates import SEED, refuse_shared, validation_ids
 
 EXPERIMENTS = sorted(filter(is_sweep, (Path(__file__).parents[2] / "experiments").glob("*.yaml")))
 RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}
@@ -167,6 +167,12 @@ def test_validation_images_are_held_out_ones_and_no_test_images(count: int) -> N
     assert len(ids) == min(count, len(held_out))
     images = {train.read(image_id).image.tobytes() for image_id in ids}
     assert not images & {test.read(image_id).image.tobytes() for image_id in range(len(test))}
+
+
+def test_the_noise_that_chooses_is_never_that_of_a_certificate() -> None:
+    for model in (CertifySettings, PredictSettings):
+        with pytest.raises(Refusal, match="should be less than"):
+            checked(model, {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.5, "seed": SEED})
 
 
 def test_test_images_that_trials_see_are_refused() -> None:

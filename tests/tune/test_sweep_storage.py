@@ -1,5 +1,6 @@
 """A sweep whose checkpoints are in an object store: S3's protocol, spoken by a server of moto's on this machine."""
 
+import pickle
 import socket
 import subprocess
 import sys
@@ -13,6 +14,31 @@ import pytest
 from sweeps import CLASSIFIER, swept
 
 from actors.refusal import Refusal
+from tune.whole_storage import WholeFileSystem, storage_files
+
+
+def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    files = storage_files(str(tmp_path))
+    assert files is not None
+    file = tmp_path / "state.json"
+    with files.open_output_stream(str(file)) as stream:
+        stream.write(b"first")
+        assert not file.exists()
+    assert file.read_bytes() == b"first"
+    with pickle.loads(pickle.dumps(files)).open_output_stream(str(file)) as stream:  # as trials get it
+        stream.write(b"second")
+        assert file.read_bytes() == b"first"
+    assert file.read_bytes() == b"second"
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert storage_files("s3://bucket/sweeps") is None
+
+
+def test_what_could_not_be_written_is_not_there(tmp_path: Path) -> None:
+    full = WholeFileSystem().open(str(tmp_path / "state.json"), "wb")
+    with pytest.raises(TypeError):
+        full.write(object())
+    full.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

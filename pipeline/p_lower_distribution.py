@@ -1,0 +1,89 @@
+"""How the lower bounds pA of a run are distributed. ACR alone misleads: the radius runs off to infinity as pA nears 1,
+so a few images on which (nearly) all draws agree can outweigh all that is lost on the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.certificate import largest_p_lower
+from pipeline.familywise import are_certified, estimation_counts
+from pipeline.metrics import certified_radii, labelled
+from pipeline.one_run import refuse_missing, shared
+
+EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
+"""Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The images on which all estimation draws agreed: their pA is the largest that so many can give, and only more
+    draws could raise it.
+
+    `largest` is the pA that n draws at alpha can give at most, NaN where either is unknown; `images` how many have all
+    draws agreeing, `share` of all that finished without error; `acr_share` is their part of the ACR, NaN where that is
+    0 or there are no labels.
+    """
+
+    largest: float
+    images: int
+    share: float
+    acr_share: float
+
+
+def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.DataFrame:
+    """Images of one run by their p_lower; a row a bin.
+
+    Columns: low, high (a bin holds low < p_lower <= high, the first one low too), then numbers of images: right and
+    wrong (the class that the certificate is for), unlabelled, abstained (whatever their p_lower: it is 0 where the
+    class was not worth any draws), and images, their sum. Error rows are in none. `edges` ascend from 0 to 1. Raises
+    Refusal for runs that decide one radius or say no p_lower, and if there are no rows, or those of several runs.
+    """
+    kinds, p_lower = _finished(rows)
+    bins = np.clip(np.searchsorted(edges, p_lower, side="left") - 1, 0, len(edges) - 2)
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
+    for kind in ("right", "wrong", "unlabelled", "abstained"):
+        table[kind] = np.bincount(bins[kinds == kind], minlength=len(table))
+    return table.assign(images=table.iloc[:, 2:].sum(axis=1))
+
+
+def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> pd.Series:
+    """Quantiles of p_lower over all images of one run but error rows, abstentions included; float64, indexed by
+    `quantiles`.
+
+    Each is the p_lower of an image, the lower of two where the quantile lies between. NaN where all failed. Refused as
+    `p_lower_histogram` is.
+    """
+    _, p_lower = _finished(rows)
+    found = np.quantile(p_lower, quantiles, method="lower") if len(p_lower) else np.full(len(quantiles), np.nan)
+    return pd.Series(found, pd.Index(quantiles))
+
+
+def ceiling(rows: pd.DataFrame) -> Ceiling:
+    """The images of one run whose pA could not be larger with the draws they got. Refused as `p_lower_histogram` is."""
+    count, n = estimation_counts(rows)
+    agreed = (count == n) & are_certified(rows)
+    finished = int((rows["status"] != "error").sum())
+    most, alpha = shared(rows, "n"), shared(rows, "alpha")
+    largest = float("nan") if most is None or alpha is None else largest_p_lower(int(most), float(alpha))
+    radii = np.maximum(certified_radii(rows), 0.0) if labelled(rows) else np.zeros(len(rows))
+    acr_share = float(radii[agreed].sum() / radii.sum()) if radii.any() else float("nan")
+    return Ceiling(largest, int(agreed.sum()), int(agreed.sum()) / finished if finished else float("nan"), acr_share)
+
+
+def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of the images that are no error rows what they count as, and their p_lower, str and float64 (N,)."""
+    estimation_counts(rows)
+    refuse_missing(rows, "p_lower")
+    own = rows[(rows["status"] != "error").to_numpy(bool)]
+    correct = own["correct"].astype("boolean")
+    kinds = np.select(
+        [own["abstain"].to_numpy(bool), correct.isna().to_numpy(bool), correct.fillna(False).to_numpy(bool)],
+        ["abstained", "unlabelled", "right"],
+        "wrong",
+    )
+    return kinds, own["p_lower"].astype("Float64").to_numpy(float, na_value=np.nan)

@@ -1,0 +1,50 @@
+"""Small runs on disk, drawn in this process: real counts, rows and manifests, without Ray."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.base_classifier import load_base_classifier
+from actors.compute_path import ComputePath
+from actors.draws import draw
+from actors.replica import device_kind
+from actors.replica_identity import ReplicaIdentity
+from pipeline.ledger import Ledger
+from pipeline.orders import Outcome
+from pipeline.procedures import PROCEDURES
+from pipeline.run import prepare
+from pipeline.settings import checked
+from pipeline.store import RunStore
+
+CPU = torch.device("cpu")
+
+
+def certified(out: Path, **settings: Any) -> str:
+    """Certify what the settings say, in float32 and batches of 50, and return the run's id."""
+    procedure = PROCEDURES["certify"]
+    (planned,) = prepare(procedure, checked(procedure.settings, {"out": str(out), **settings}))
+    planned = replace(planned, path=ComputePath("float32", False, 50))
+    model = load_base_classifier(planned.base, CPU).model
+    here = ReplicaIdentity(device_kind(CPU), torch.__version__, np.__version__, "here", 1)
+    with RunStore(out, procedure.folder, procedure.schema, planned.manifest(here, {})) as store:
+        ledger = Ledger(0, planned, store)
+        while (order := ledger.next_order()) is not None:
+            try:
+                drawn = draw(
+                    order.unit,
+                    order.images,
+                    model,
+                    planned.noise,
+                    seed=planned.settings.seed,
+                    batch_size=50,
+                    device=CPU,
+                )
+            except ValueError as error:
+                ledger.take(Outcome(order, None, str(error)))
+            else:
+                ledger.take(Outcome(order, drawn))
+        ledger.conclude()
+        return store.run_id
