@@ -163,9 +163,9 @@ def run(
     plan = read_plan(located(str(experiment)), out, data_root)
     if smoke:
         plan = smaller(plan)
-    run_experiment(plan, only, address, progress)
+    outcome = run_experiment(plan, only, address, progress)
     reports = only is None or any(job.kind == "report" for job in plan.named(only))
-    return report_experiment(plan) if reports else None
+    return report_experiment(plan, outcome.results) if reports else None
 
 
 def show(out: str, image_id: int, **settings: Any) -> Path:

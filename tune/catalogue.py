@@ -106,7 +106,7 @@ def _sweep() -> pd.DataFrame:
 
 def _experiments() -> pd.DataFrame:
     rows = []
-    for file in sorted(FOLDER.glob("*.yaml")):
+    for file in sorted(FOLDER.glob("*.yaml"), key=lambda file: file.stem):
         told = None if is_sweep(file) else read_experiment(file)
         title = "a sweep" if told is None else f"{told.paper.reference}: {told.title}"
         rows.append({"experiment": file.stem, "what": title})

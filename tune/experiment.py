@@ -26,7 +26,7 @@ _CIRCUMSTANCES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment has given so far, by the names of its jobs, and the names of those that were done now."""
+    """What all jobs of an experiment that are done have given, by their names, and the names of those done now."""
 
     results: Mapping[str, Result]
     done_now: Sequence[str]
@@ -80,13 +80,11 @@ def run_experiment(plan: Plan, only: str | None = None, address: str | None = No
                 write_note(plan.out, job.name, decided_by, job.values, result)
                 results[job.name] = result
                 done_now.append(job.name)
+    for job in plan.jobs:
+        if job.kind != "report" and job.name not in results and all(name in results for name in job.needs):
+            found = _found(job, _decided_by(job, results, plan, known), plan)
+            results |= {} if found is None else {job.name: found}
     return Outcome(results, done_now)
-
-
-def found_results(plan: Plan) -> dict[str, Result]:
-    """What the jobs of `plan` gave that is still there, as it was noted, whatever decided it."""
-    notes = {job.name: read_note(plan.out, job.name) for job in plan.jobs}
-    return {name: note[1] for name, note in notes.items() if note is not None and note[1].is_there(plan.out)}
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:

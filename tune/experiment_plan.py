@@ -94,7 +94,7 @@ def read_plan(file: Path, out: str | None = None, data_root: str | None = None) 
     except Refusal as refusal:
         text = str(refusal)
         raise Refusal(text if text.startswith(str(file)) else f"{file}: {text}") from None
-    return Plan(file.stem, settings, Path(settings.out), jobs)
+    return Plan(file.stem, settings, Path(settings.out).expanduser(), jobs)
 
 
 def _plain(file: Path, out: str | None, data_root: str | None) -> Plan:
@@ -103,7 +103,7 @@ def _plain(file: Path, out: str | None, data_root: str | None) -> Plan:
         values["settings"] = {**values.get("settings", {}), "data_root": data_root}
     folder = out or str(values.pop("out", "sweep"))
     values.pop("out", None)
-    return Plan(file.stem, None, Path(folder), [Job((file.stem,), "sweep", values)], plain=True)
+    return Plan(file.stem, None, Path(folder).expanduser(), [Job((file.stem,), "sweep", values)], plain=True)
 
 
 def _jobs(file: Path, settings: ExperimentSettings, data_root: str | None) -> Iterator[Job]:

@@ -1,12 +1,13 @@
 """The end of an experiment: our table and curves, and the paper's numbers beside ours, with what differs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -16,10 +17,10 @@ from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates, summarize
 from pipeline.tables import csv, latex, markdown, text
 from pipeline.wording import twins
-from tune.experiment import found_results
 from tune.experiment_plan import Plan
 from tune.experiment_settings import ExperimentSettings
-from tune.side_by_side import WHOSE, side_by_side
+from tune.side_by_side import side_by_side
+from tune.stage import Result
 
 SMOKE = (
     "This is a smoke test: one epoch, a few images (generated ones, where the data set is not here), small networks, "
@@ -29,8 +30,8 @@ SMOKE = (
 
 @dataclass(frozen=True)
 class Report:
-    """Of `plan`: `rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and ours (None
-    where the paper has none), `files` what was written.
+    """Of `plan`: `rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and
+    ours (None where the paper has none), `files` what was written.
     """
 
     plan: Plan
@@ -40,16 +41,16 @@ class Report:
     files: Sequence[Path]
 
 
-def report_experiment(plan: Plan, radii: Sequence[float] | None = None) -> Report | None:
-    """Write the report of what is done of `plan` into `<out>/report/<name of its file>`: report.md, table.md, .tex and
-    .csv, side-by-side.csv, and the curves. None where the experiment certifies nothing; raises Refusal where nothing
-    that it certifies has been certified yet.
+def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | None:
+    """Write the report of `results`, what is done of `plan`, into `<out>/report/<name of its file>`: report.md, the
+    table as table.md, .tex and .csv, side-by-side.csv, and the curves. None where the experiment certifies nothing;
+    raises Refusal where nothing that it certifies has been certified yet.
     """
     settings = plan.settings
     if settings is None or not any(job.row.gives_runs for job in plan.jobs):
         return None
-    radii = radii or next((job.values["radii"] for job in plan.jobs if job.values.get("radii")), None)
-    runs, rows = _certificates(plan)
+    radii = next((job.values["radii"] for job in plan.jobs if job.values.get("radii")), None)
+    runs, rows = _certificates(plan, results)
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
     beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs)
@@ -65,15 +66,21 @@ def report_experiment(plan: Plan, radii: Sequence[float] | None = None) -> Repor
         texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")
-    return Report(plan, rows, summary, beside, [*(folder / name for name in texts), *_draw(rows, folder)])
+    return Report(
+        plan,
+        rows,
+        summary,
+        beside,
+        [*(folder / name for name in texts), *_draw(rows, folder, ("png",) if plan.smoke else ("png", "pdf"))],
+    )
 
 
-def _certificates(plan: Plan) -> tuple[dict[str, list[str]], pd.DataFrame]:
+def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, list[str]], pd.DataFrame]:
     """Run ids by the names of stages and jobs, and the rows of all; runs that no column tells apart have the name of
     their job among their objective.
     """
     procedure = PROCEDURES["certify"]
-    results, runs, job_of = found_results(plan), dict[str, list[str]](), dict[str, str]()
+    runs, job_of = dict[str, list[str]](), dict[str, str]()
     for job in plan.jobs:
         if (result := results.get(job.name)) is None or result.rows_in != procedure.folder:
             continue
@@ -89,7 +96,7 @@ def _certificates(plan: Plan) -> tuple[dict[str, list[str]], pd.DataFrame]:
     return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
 
 
-def _draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
+def _draw(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
     """The curves, and where there are several noise levels those of each, as the papers have them."""
     files, parts = [], {"curves": rows}
     levels = sorted(rows["sigma"].unique())
@@ -97,7 +104,7 @@ def _draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
         parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
         figure = draw_curves(part)
-        for suffix in ("png", "pdf"):
+        for suffix in formats:
             files.append(folder / f"{name}.{suffix}")
             figure.savefig(files[-1], dpi=150)
     return files
@@ -137,14 +144,7 @@ def print_report(report: Report) -> None:
         console.print(Text(line, "bold" if line == SMOKE else ""))
     console.print()
     if report.beside is not None:
-        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        numbers = ("sigma", "ACR")
-        for column in report.beside.columns:
-            right = column in numbers or column.startswith("r=")
-            table.add_column(column, justify="right" if right else "left", no_wrap=right or column == WHOSE)
-        for cells in report.beside.itertuples(index=False):
-            table.add_row(*(Text(str(cell)) for cell in cells))
-        console.print(table)
+        _print_beside(report.beside, console)
         console.print("Certified accuracy at the radii, in percent; ours rounded down.")
     console.print("What differs from the paper:")
     for line in differences_of(settings):
@@ -152,3 +152,17 @@ def print_report(report: Report) -> None:
     console.print()
     text(report.summary, console)
     console.print()
+
+
+def _print_beside(beside: pd.DataFrame, console: Console) -> None:
+    """In too narrow a terminal lines run over, as those of `pipeline.tables.text`: a number cut off is a wrong one."""
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    radii = [column for column in beside.columns if column.startswith("r=")]
+    for column in beside.columns:
+        heading = column.removeprefix("r=") if column in radii[1:] else column  # "r=" stands above the first alone
+        right = column in (*radii, "sigma", "ACR")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for cells in beside.itertuples(index=False):
+        table.add_row(*map(Text, cells))
+    table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    console.print(table, crop=False, no_wrap=True, overflow="ignore")

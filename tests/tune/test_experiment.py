@@ -116,9 +116,9 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"certify": CERTIFY}, "b": {"certify": CERTIFY | {"denoiser": "@a"}}}, "@a: a certify gives no weights"),
         ({"a": {"for": {"sigma": 1}, "train denoiser": MSE}}, "for: sigma: write its values as a list"),
         ({"a": {"train denoiser": {**MSE, "denoiser": "dncnn:depth={deep}"}}}, "unknown variable 'deep'"),
-        ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this itself"),
+        ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this"),
         ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
-        ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage of its"),
+        ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
     ],
 )  # fmt: skip
@@ -255,14 +255,14 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     paper = {"source": "Nobody 2020", "table": 3, "numbers": numbers}
     plan = plan_of(tmp_path, CERTIFIED, paper=paper)
     with pytest.raises(Refusal, match=r"nothing is certified in .*out yet"):
-        report_experiment(plan)
+        report_experiment(plan, {})
     first = run(plan)
     assert first.done_now == [*ALL, "alone", "denoised-0.25", "denoised-0.5"]
     rows_of = read_certificates(tmp_path / "out").groupby("run_id")["sigma"].first()
     assert sorted(rows_of) == [0.25, 0.25, 0.5]
     assert {run_id for name in ("alone", "denoised-0.5") for run_id in first.results[name].runs} <= set(rows_of.index)
 
-    report = report_experiment(plan)
+    report = report_experiment(plan, run(plan, "report").results)
     assert report is not None
     assert len(report.summary) == 3
     beside = report.beside
