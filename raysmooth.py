@@ -35,8 +35,12 @@ from pipeline.show import show as show_job
 from pipeline.tables import FORMATS
 from tune import train as training
 from tune.catalogue import CATALOGUE
-from tune.demo import DemoSettings, run_demo
+from tune.experiment import run_experiment
+from tune.experiment_plan import read_plan
+from tune.experiment_report import Report, print_report, report_experiment
+from tune.experiment_settings import located
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.smoke import smaller
 from tune.sweep import SweepResult, run_sweep
 from tune.sweep_report import named_after_trials, print_trials, write_sweep_report
 from tune.sweep_settings import SweepSettings
@@ -144,6 +148,27 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
     return run_sweep(checked(SweepSettings, settings, config), progress)
+
+
+def run(
+    experiment: str | Path,
+    *,
+    only: str | None = None,
+    smoke: bool = False,
+    out: str | None = None,
+    data_root: str | None = None,
+    address: str | None = None,
+    progress: bool = True,
+) -> Report | None:
+    """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
+    the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
+    """
+    plan = read_plan(located(str(experiment)), out, data_root)
+    if smoke:
+        plan = smaller(plan)
+    outcome = run_experiment(plan, only, address, progress)
+    reports = only is None or any(job.kind == "report" for job in plan.named(only))
+    return report_experiment(plan, outcome.results) if reports else None
 
 
 def show(out: str, image_id: int, **settings: Any) -> Path:
@@ -472,7 +497,7 @@ def list_command(
     what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(CATALOGUE)}.")],
 ) -> None:
     """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations; of
-    sweeps the metrics, the schedulers, and the keys of their experiment files.
+    sweeps the metrics, the schedulers, and the keys of their files; experiments, and what their stages may be.
 
     **Example**
 
@@ -487,24 +512,58 @@ def list_command(
     Console().print(table)
 
 
+@app.command("run")
+def run_command(
+    experiment: Annotated[str, typer.Argument(help="YAML file, or the name of an experiment that comes along.")],
+    only: Annotated[str | None, typer.Option(help="Do this stage alone.", show_default=False)] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Try all stages in seconds, on small everything.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder of the data set, instead of the file's.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+) -> None:
+    """Run an experiment: a table or a figure of a paper, from training to certificates, and the paper's numbers beside
+    ours.
+
+    **Examples**
+
+    `raysmooth run experiments/salman2020-table8.yaml --data-root data`
+
+    `raysmooth run jeong2020-table2 --smoke`
+
+    The same command again continues where it was stopped; stages that are done are not done again.
+    """
+    _run(experiment, only, smoke, out, data_root, address)
+
+
 @app.command("demo")
-@flags_of(DemoSettings)
-def demo_command(settings: DemoSettings) -> None:
+def demo_command(
+    smoke: Annotated[bool, typer.Option("--smoke", help="Try all stages in seconds, on small everything.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder of the results.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+) -> None:
     """Denoised smoothing in miniature: train, certify and report on handwritten digits, in a few minutes.
 
     A denoiser in front of a classifier that was never trained for noise makes it certifiably robust, and one trained
-    for that classifier more so: the main claim of Salman et al. 2020, on scikit-learn's bundled images.
+    for that classifier more so: the main claim of Salman et al. 2020, on scikit-learn's bundled images. It is
+    `raysmooth run digits`.
 
     **Example**
 
     `raysmooth demo`
     """
+    _run("digits", None, smoke, out, None, address)
+
+
+def _run(
+    experiment: str, only: str | None, smoke: bool, out: str | None, data_root: str | None, address: str | None
+) -> None:
     began = monotonic()
-    rows = run_demo(settings)
-    _print_summary(rows)
-    files = {file.name: file for file in write_report(settings.out)}
-    notes.print(f"certificates: {Path(settings.out) / 'certificates'}  (pandas.read_parquet)")
-    notes.print(f"certification curves: {files['curves.png']}")
+    report = run(experiment, only=only, smoke=smoke, out=out, data_root=data_root, address=address)
+    if report is not None:
+        notes.print()
+        print_report(report)
+        notes.print(f"certificates: {report.plan.out / 'certificates'}  (pandas.read_parquet)")
+        notes.print(f"written: {', '.join(map(str, report.files))}")
     notes.print(f"in all {monotonic() - began:.0f} s")
 
 

@@ -199,7 +199,7 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
     """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
     key (with the nearest right one), a value out of range, or one that is missing.
     """
-    merged = {**(_read_yaml(config) if config is not None else {}), **values}
+    merged = {**(read_yaml(config) if config is not None else {}), **values}
     where = f"{config}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:
@@ -218,7 +218,8 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
         raise Refusal(f"{where}{flag} {first['input']}: {reason}") from None
 
 
-def _read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file; raises Refusal, naming it, for one that is missing or no such thing."""
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
