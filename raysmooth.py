@@ -1,49 +1,33 @@
 """raysmooth: provable robustness for image classifiers, at cluster scale. The front door: commands, and Python."""
 
-import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Optional, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
-from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from actors.refusal import Refusal
-from pipeline.certificate import NOISE_BOUNDS
-from pipeline.driver import carry_out
-from pipeline.driver import estimate as estimate_job
-from pipeline.estimate_table import print_estimates
-from pipeline.gallery import gallery as gallery_job
-from pipeline.gallery_settings import GallerySettings
-from pipeline.log_import import ImportSettings
-from pipeline.log_import import import_logs as import_job
-from pipeline.metrics import labelled, percent
-from pipeline.parts import read_rows
-from pipeline.procedures import PROCEDURES, Procedure
-from pipeline.recertify import recertify
-from pipeline.report import read_certificates, summarize, write_report
-from pipeline.settings import SamplingSettings, checked
-from pipeline.show import ShowSettings
-from pipeline.show import show as show_job
-from pipeline.tables import FORMATS
-from tune import train as training
-from tune.catalogue import CATALOGUE
-from tune.experiment import run_experiment
-from tune.experiment_plan import read_plan
-from tune.experiment_report import Report, print_report, report_experiment
-from tune.experiment_settings import located
-from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.smoke import smaller
-from tune.sweep import SweepResult, run_sweep
-from tune.sweep_report import named_after_trials, print_trials, write_sweep_report
-from tune.sweep_settings import SweepSettings
+from pipeline.flags import settings_command
+
+# Commands and functions import what they need when they are called. torch alone takes seconds, and `report` and
+# `--help` need none of it.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.gallery_settings import GallerySettings
+    from pipeline.log_import import ImportSettings
+    from pipeline.recertify import recertify
+    from pipeline.report import read_certificates, summarize
+    from pipeline.settings import SamplingSettings
+    from tune.experiment_report import Report
+    from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+    from tune.sweep import SweepResult
 
 __all__ = [
     "Refusal",
@@ -75,11 +59,21 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
 
+LISTS = (
+    "datasets", "classifiers", "denoisers", "objectives", "recipes", "augmentations", "metrics", "schedulers", "sweep",
+    "experiments", "stages",
+)  # fmt: skip
+"""What `list` knows: the names of the catalogue."""
+
+TABLES = ("runs", "envelope", "sigma", "radii", "pa", "classes", "cost")
+FORMATS = ("text", "markdown", "latex", "csv")
+"""What `report` can show, and how: the names of the tables of the same name."""
+
 train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
 app.add_typer(train, name="train")
 
 
-def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Certify images with CERTIFY of Cohen et al. 2019, the classifier behind a denoiser if one is named.
 
     Keyword arguments are those of `CertifySettings`, the flags of `raysmooth certify`; `config` is a YAML file of the
@@ -88,14 +82,20 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
 
     >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
     """
-    return _carry_out(PROCEDURES["certify"], config, settings, progress)
+    return _carry_out("certify", config, settings, progress)
 
 
-def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """What `certify` would cost with the same arguments, after a few seconds of trying; nothing is written. One row a
     sigma: `images` still to be done, `draws` expected and `most_draws`, `seconds` of drawing on `replicas` (those that
     are here), `busy_seconds` of one replica, `disk_bytes`.
     """
+    import pandas as pd
+
+    from pipeline.driver import estimate as estimate_job
+    from pipeline.procedures import PROCEDURES
+    from pipeline.settings import checked
+
     procedure = PROCEDURES["certify"]
     estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
     return pd.DataFrame(
@@ -114,39 +114,57 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     )
 
 
-def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> pd.DataFrame:
+def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Predict images with the smoothed classifier, PREDICT of Cohen et al. 2019; otherwise like `certify`, with the
     settings of `PredictSettings` and rows in `<out>/predictions`.
     """
-    return _carry_out(PROCEDURES["predict"], config, settings, progress)
+    return _carry_out("predict", config, settings, progress)
 
 
-def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> pd.DataFrame:
+def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
     """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
     the flags of `raysmooth import`. Returns their rows. Raises Refusal, and writes nothing, for what is no such log.
     """
+    import pandas as pd
+
+    from pipeline.log_import import ImportSettings
+    from pipeline.log_import import import_logs as import_job
+    from pipeline.parts import read_rows
+    from pipeline.settings import checked
+
     given = checked(ImportSettings, settings, config)
-    folder = PROCEDURES["certify"].folder
     runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
-    return pd.concat([read_rows(given.out, folder, run_id) for run_id in runs], ignore_index=True)
+    return pd.concat([read_rows(given.out, "certificates", run_id) for run_id in runs], ignore_index=True)
 
 
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
     """
+    from pipeline.settings import checked
+    from tune import train as training
+    from tune.settings import TrainClassifierSettings
+
     return training.train_classifier(checked(TrainClassifierSettings, settings, config), progress)
 
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
+    from pipeline.settings import checked
+    from tune import train as training
+    from tune.settings import TrainDenoiserSettings
+
     return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
 
 
-def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> SweepResult:
+def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "SweepResult":
     """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
+    from pipeline.settings import checked
+    from tune.sweep import run_sweep
+    from tune.sweep_settings import SweepSettings
+
     return run_sweep(checked(SweepSettings, settings, config), progress)
 
 
@@ -159,10 +177,16 @@ def run(
     data_root: str | None = None,
     address: str | None = None,
     progress: bool = True,
-) -> Report | None:
+) -> "Report | None":
     """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
     the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
     """
+    from tune.experiment import run_experiment
+    from tune.experiment_plan import read_plan
+    from tune.experiment_report import report_experiment
+    from tune.experiment_settings import located
+    from tune.smoke import smaller
+
     plan = read_plan(located(str(experiment)), out, data_root)
     if smoke:
         plan = smaller(plan)
@@ -175,6 +199,10 @@ def show(out: str, image_id: int, **settings: Any) -> Path:
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
+    from pipeline.settings import checked
+    from pipeline.show import ShowSettings
+    from pipeline.show import show as show_job
+
     return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
 
 
@@ -182,62 +210,25 @@ def gallery(config: str | Path | None = None, **settings: Any) -> Path:
     """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
     `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
     """
+    from pipeline.gallery import gallery as gallery_job
+    from pipeline.gallery_settings import GallerySettings
+    from pipeline.settings import checked
+
     return gallery_job(checked(GallerySettings, settings, config))
 
 
-def _carry_out(procedure: Procedure, config: Any, settings: dict[str, Any], progress: bool) -> pd.DataFrame:
+def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
+    from pipeline.driver import carry_out
+    from pipeline.procedures import PROCEDURES
+    from pipeline.settings import checked
+
+    procedure = PROCEDURES[name]
     return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)
 
 
-def flags_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of `model` as flags, and `--config`; it is called with the checked settings, and with
-    what it has as flags of its own.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command).parameters.values())[1:]
-
-        def wrapper(config: str | None = None, **given: Any) -> None:
-            beside = {parameter.name: given.pop(parameter.name) for parameter in own}
-            values = {name: value for name, value in given.items() if value is not None}
-            command(checked(model, values, config), **beside)
-
-        config = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
-        parameters = [_parameter("config", str, config)]
-        for name, field in model.model_fields.items():
-            owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
-            known = "Required." if field.is_required() else f"Default: {field.default}."
-            silent = not field.is_required() and field.default in (None, [])
-            option = typer.Option(
-                help=field.description if silent else f"{field.description} {known}",
-                show_default=False,
-                rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
-            )
-            parameters.append(_parameter(name, _flag_type(field.annotation), option))
-        parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__doc__ = command.__doc__
-        return wrapper
-
-    return decorate
-
-
-def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
-    annotation = Annotated[Optional[kind], option]  # noqa: UP045 -- `kind` is only known at run time
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _flag_type(annotation: Any) -> Any:
-    """What a flag's text is read as: the field's own type, text for lists."""
-    if get_origin(annotation) in (Union, type(int | None)):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
-    return annotation if annotation in (int, float, bool, str) else str
-
-
-@app.command("certify")
-@flags_of(PROCEDURES["certify"].settings)
+@settings_command(app, "certify", "pipeline.settings:CertifySettings")
 def certify_command(
-    settings: SamplingSettings,
+    settings: "SamplingSettings",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -258,6 +249,11 @@ def certify_command(
 
     The same command again continues where it was stopped.
     """
+    from pipeline.driver import carry_out
+    from pipeline.driver import estimate as estimate_job
+    from pipeline.estimate_table import print_estimates
+    from pipeline.procedures import PROCEDURES
+
     if dry_run:
         print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
@@ -266,15 +262,18 @@ def certify_command(
     _print_errors(rows, Path(settings.out) / PROCEDURES["certify"].folder)
 
 
-@app.command("predict")
-@flags_of(PROCEDURES["predict"].settings)
-def predict_command(settings: SamplingSettings) -> None:
+@settings_command(app, "predict", "pipeline.settings:PredictSettings")
+def predict_command(settings: "SamplingSettings") -> None:
     """Predict images with the smoothed classifier, or abstain.
 
     **Example**
 
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
     """
+    from pipeline.driver import carry_out
+    from pipeline.metrics import labelled, percent
+    from pipeline.procedures import PROCEDURES
+
     rows = carry_out(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
@@ -284,21 +283,21 @@ def predict_command(settings: SamplingSettings) -> None:
     _print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
 
 
-@train.command("classifier")
-@flags_of(TrainClassifierSettings)
-def train_classifier_command(settings: TrainClassifierSettings) -> None:
+@settings_command(train, "classifier", "tune.settings:TrainClassifierSettings")
+def train_classifier_command(settings: "TrainClassifierSettings") -> None:
     """Train a base classifier.
 
     **Example**
 
     `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
     """
+    from tune import train as training
+
     training.train_classifier(settings)
 
 
-@train.command("denoiser")
-@flags_of(TrainDenoiserSettings)
-def train_denoiser_command(settings: TrainDenoiserSettings) -> None:
+@settings_command(train, "denoiser", "tune.settings:TrainDenoiserSettings")
+def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     """Train a denoiser to stand in front of a classifier that stays as it is.
 
     **Example**
@@ -306,6 +305,8 @@ def train_denoiser_command(settings: TrainDenoiserSettings) -> None:
     `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
+    from tune import train as training
+
     training.train_denoiser(settings)
 
 
@@ -328,6 +329,11 @@ def sweep_command(
 
     The same command again continues where it was stopped.
     """
+    from pipeline.settings import checked
+    from tune.sweep import run_sweep
+    from tune.sweep_report import named_after_trials, print_trials, write_sweep_report
+    from tune.sweep_settings import SweepSettings
+
     given = {"out": out, "address": address, "hours": hours, "verbose": verbose or None}
     settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)
     result = run_sweep(settings)
@@ -364,9 +370,7 @@ def recertify_command(
     noise_bound: Annotated[
         str | None,
         typer.Option(
-            help="What bounds the other classes: "
-            + "; ".join(f"{name}: {row.summary}" for name, row in NOISE_BOUNDS.items())
-            + ".",
+            help="What bounds the other classes: complement (1 - pA) or runner-up (that of the largest other count).",
             show_default=False,
         ),
     ] = None,
@@ -390,6 +394,9 @@ def recertify_command(
 
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
     """
+    from pipeline.procedures import PROCEDURES
+    from pipeline.recertify import recertify
+
     rows = recertify(out, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
     _print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
@@ -400,25 +407,59 @@ def recertify_command(
 @app.command("report")
 def report_command(
     out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
-    format_: Annotated[str, typer.Option("--format", help=f"What to print: {', '.join(FORMATS)}.")] = "text",
-    radii: Annotated[
-        str | None, typer.Option(help="Radii of the table, such as 0,0.25,0.5.", show_default=False)
+    table: Annotated[
+        list[str] | None, typer.Option(help=f"What to show and write: {', '.join(TABLES)}, or all. Default: runs.")
     ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only runs of which this is so: COLUMN=VALUE, such as sigma=0.5.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="Columns that make the lines of the envelope, such as denoiser,objective.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Two runs to compare image by image: RUN,RUN (run ids may be cut short).")
+    ] = None,
+    radius: Annotated[float | None, typer.Option(help="Radius at which they are compared.")] = None,
+    radii: Annotated[
+        str | None, typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False)
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help=f"What to print: {', '.join(FORMATS)}.")] = "text",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Print the 95 % intervals of certified accuracies in any format.")
+    ] = False,
+    price_per_hour: Annotated[float | None, typer.Option(help="What an hour of a replica costs.")] = None,
     folder: Annotated[
         str | None, typer.Option(help="Where the files go. Default: OUT/report.", show_default=False)
     ] = None,
 ) -> None:
-    """Report certificates: a table, as text, Markdown, LaTeX and CSV, and certification curves as PNG and PDF.
+    """Report certificates: tables as text, Markdown, LaTeX and CSV, figures as PNG and PDF, and all of it as one HTML
+    page, report.html, which needs no other file.
 
-    **Example**
+    **Examples**
 
     `raysmooth report results --radii 0,0.25,0.5,0.75,1.0 --format markdown`
+
+    `raysmooth report results --table envelope --where dataset=cifar10 --group-by denoiser,objective`
+
+    `raysmooth report results --compare 3f2a,b71c --radius 0.5`
     """
-    render = FORMATS[format_]
-    grid = _radii(radii) if radii is not None else None
-    summary = summarize(read_certificates(out), grid)
-    files = write_report(out, grid, folder)
-    render(summary, Console())
+    from pipeline.report import print_report
+
+    files = print_report(
+        out,
+        Console(),
+        notes,
+        tables=table or (),
+        format=format_,
+        intervals=intervals,
+        folder=folder,
+        where=where or (),
+        compare=compare,
+        radius=radius,
+        radii=_numbers(radii) if radii is not None else None,
+        group_by=[name.strip() for name in group_by.split(",")] if group_by is not None else None,
+        price_per_hour=price_per_hour,
+    )
     notes.print(f"written: {', '.join(str(file) for file in files)}")
 
 
@@ -443,6 +484,10 @@ def show_command(
 
     `raysmooth show results 20`
     """
+    from pipeline.settings import checked
+    from pipeline.show import ShowSettings
+    from pipeline.show import show as show_job
+
     given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
     given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
@@ -452,9 +497,8 @@ def show_command(
     notes.print(f"written: {file}")
 
 
-@app.command("gallery")
-@flags_of(GallerySettings)
-def gallery_command(settings: GallerySettings) -> None:
+@settings_command(app, "gallery", "pipeline.gallery_settings:GallerySettings")
+def gallery_command(settings: "GallerySettings") -> None:
     """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
 
     **Example**
@@ -462,13 +506,14 @@ def gallery_command(settings: GallerySettings) -> None:
     `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
     "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
     """
+    from pipeline.gallery import gallery as gallery_job
+
     notes.print(f"written: {gallery_job(settings)}")
 
 
-@app.command("import")
-@flags_of(ImportSettings)
+@settings_command(app, "import", "pipeline.log_import:ImportSettings")
 def import_command(
-    settings: ImportSettings,
+    settings: "ImportSettings",
     logs: Annotated[
         list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
     ],
@@ -481,6 +526,9 @@ def import_command(
 
     What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
     """
+    from pipeline.log_import import import_logs as import_job
+    from pipeline.reading import read_certificates
+
     imported = import_job(logs, settings)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
@@ -494,7 +542,7 @@ def import_command(
 
 @app.command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(CATALOGUE)}.")],
+    what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(LISTS)}.")],
 ) -> None:
     """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations; of
     sweeps the metrics, the schedulers, and the keys of their files; experiments, and what their stages may be.
@@ -503,6 +551,8 @@ def list_command(
 
     `raysmooth list recipes`
     """
+    from tune.catalogue import CATALOGUE
+
     rows = CATALOGUE[what]()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for position, name in enumerate(rows.columns):
@@ -557,6 +607,8 @@ def demo_command(
 def _run(
     experiment: str, only: str | None, smoke: bool, out: str | None, data_root: str | None, address: str | None
 ) -> None:
+    from tune.experiment_report import print_report
+
     began = monotonic()
     report = run(experiment, only=only, smoke=smoke, out=out, data_root=data_root, address=address)
     if report is not None:
@@ -567,13 +619,17 @@ def _run(
     notes.print(f"in all {monotonic() - began:.0f} s")
 
 
-def _print_summary(rows: pd.DataFrame) -> None:
+def _print_summary(rows: "pd.DataFrame") -> None:
+    from pipeline.formats import FORMATS
+    from pipeline.summary import summarize
+    from pipeline.tables import runs_table
+
     notes.print()
-    FORMATS["text"](summarize(rows), Console())
+    FORMATS["text"].show(runs_table(summarize(rows)), Console())
     print()
 
 
-def _print_errors(rows: pd.DataFrame, where: Path) -> None:
+def _print_errors(rows: "pd.DataFrame", where: Path) -> None:
     """Say how many images failed, and end with code 1 if all did."""
     failed = rows[rows["status"] == "error"]
     if len(failed):
@@ -584,11 +640,24 @@ def _print_errors(rows: pd.DataFrame, where: Path) -> None:
         raise typer.Exit(1)
 
 
-def _radii(text: str) -> list[float]:
+def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise Refusal(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
+
+
+def __getattr__(name: str) -> Any:
+    """`read_certificates`, `summarize` and `recertify`, which come with pandas."""
+    if name == "recertify":
+        from pipeline.recertify import recertify
+
+        return recertify
+    if name in ("read_certificates", "summarize"):
+        from pipeline import report
+
+        return getattr(report, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:

@@ -5,13 +5,16 @@ stored counts without a GPU.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log, log2
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta, binomtest
+import scipy  # scipy.stats, half a second of imports, comes when it is first used
 
-from actors.noise import NoiseFamily
 from actors.refusal import Refusal
 from actors.table import Table
+
+if TYPE_CHECKING:  # torch comes with it, and a report of certificates needs none
+    from actors.noise import NoiseFamily
 
 ABSTAIN = -1
 """The prediction of a smoothed classifier that declines to predict."""
@@ -53,17 +56,17 @@ def lower_bound(count: int, n: int, alpha: float) -> float:
     """
     if count <= 0:
         return 0.0
-    return float(beta.ppf(alpha, count, n - count + 1))
+    return float(scipy.stats.beta.ppf(alpha, count, n - count + 1))
 
 
 def upper_bound(count: int, n: int, alpha: float) -> float:
     """One-sided Clopper-Pearson upper confidence bound, the mirror image of `lower_bound`."""
     if count >= n:
         return 1.0
-    return float(beta.isf(alpha, count + 1, n - count))
+    return float(scipy.stats.beta.isf(alpha, count + 1, n - count))
 
 
-def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFamily, alpha: float) -> Certificate:
+def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: "NoiseFamily", alpha: float) -> Certificate:
     """CERTIFY (Cohen et al. 2019, figure 2 and theorem 1).
 
     `selection` and `estimation` are label counts, int (num_classes,), of disjoint draws. The class is the most
@@ -78,7 +81,7 @@ def certify_counts(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFa
     return Certificate(top, noise.radius(p_lower), p_lower, count)
 
 
-def certify_runner_up(selection: np.ndarray, estimation: np.ndarray, noise: NoiseFamily, alpha: float) -> Certificate:
+def certify_runner_up(selection: np.ndarray, estimation: np.ndarray, noise: "NoiseFamily", alpha: float) -> Certificate:
     """CERTIFY with a bound of its own on the runner-up's probability, pB, instead of 1 - pA (Cohen et al. 2019, theorem
     1, which has both; arguments as of `certify_counts`). Each bound takes alpha / 2.
 
@@ -108,7 +111,7 @@ class NoiseBound:
     """
 
     summary: str
-    certify: Callable[[np.ndarray, np.ndarray, NoiseFamily, float], Certificate]
+    certify: Callable[[np.ndarray, np.ndarray, "NoiseFamily", float], Certificate]
     share: float
 
 
@@ -127,7 +130,7 @@ def predict_counts(counts: np.ndarray, alpha: float) -> Prediction:
     """
     runner_up, top = (int(label) for label in np.argsort(counts, kind="stable")[-2:])
     n_top, n_both = int(counts[top]), int(counts[top] + counts[runner_up])
-    p_value = float(binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0
+    p_value = float(scipy.stats.binomtest(n_top, n_both, 0.5).pvalue) if n_both else 1.0
     return Prediction(top if p_value <= alpha else ABSTAIN, p_value, n_top)
 
 

@@ -23,20 +23,37 @@ P(S + Binomial(N - S, alpha) >= X) <= delta; this probability grows with S, so t
 above the true one with probability at most delta. It is never below X - `wrong_certificates_bound`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
+import scipy
+from scipy.special import betaincinv, ndtri
 
 from actors.table import Table
 from pipeline.metrics import asked_radius, certified_radii
 from pipeline.one_run import refuse_no_probability, shared
 
-METHODS: Table[str] = Table("kind of interval", {"exact": "beta", "wilson": "wilson"})
-"""Intervals of a binomial's parameter, by our name and by that of statsmodels: Clopper-Pearson's, which never fails
-more often than it says, and Wilson's, shorter, which does so only on average over what the parameter may be.
+
+def _exact(count: np.ndarray, of: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(invalid="ignore"):  # where count is 0, or all
+        low = np.where(count > 0, betaincinv(count, of - count + 1, delta / 2), 0.0)
+        high = np.where(count < of, betaincinv(count + 1, of - count, 1 - delta / 2), 1.0)
+    return low, high
+
+
+def _wilson(count: np.ndarray, of: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = -ndtri(delta / 2)
+    middle, half = count + z**2 / 2, z * np.sqrt(count * (of - count) / of + z**2 / 4)
+    return np.clip((middle - half) / (of + z**2), 0.0, 1.0), np.clip((middle + half) / (of + z**2), 0.0, 1.0)
+
+
+METHODS: Table[Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = Table(
+    "kind of interval", {"exact": _exact, "wilson": _wilson}
+)
+"""Intervals of a binomial's parameter: Clopper-Pearson's, which never fails more often than it says, and Wilson's,
+shorter, which does so only on average over what the parameter may be. (Those of statsmodels, "beta" and "wilson", which
+takes as long to import as a report may take.)
 """
 
 
@@ -75,18 +92,37 @@ def with_intervals(table: pd.DataFrame, rows: pd.DataFrame, delta: float, method
     certified, images = table["certified"].to_numpy(), table["images"].to_numpy()
     low, procedure_low, high = population_interval(certified, images, _alpha(rows), delta, method)
     table = table.assign(share=share, low=low, high=high, procedure_low=procedure_low)
-    unknown = table["radius"] > asked_radius(rows)
-    table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
-    return table.assign(certified=table["certified"].astype("Int64").mask(unknown))
+    table["certified"] = table["certified"].astype("Int64")
+    if (unknown := table["radius"] > asked_radius(rows)).any():
+        table.loc[unknown, ["share", "low", "high", "procedure_low"]] = np.nan
+        table.loc[unknown, "certified"] = pd.NA
+    return table
+
+
+def share_intervals(
+    shares: np.ndarray, images: np.ndarray, alpha: np.ndarray, delta: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`low` and `high` of `accuracy_intervals` for shares that are known already, of runs of so many images and such an
+    alpha; all are (M,), or can be made so. NaN where a share is.
+    """
+    certified = np.rint(shares * images)
+    low, _, high = population_interval(np.nan_to_num(certified), np.nan_to_num(images, nan=1.0), alpha, delta)
+    return np.where(np.isnan(certified), np.nan, low), np.where(np.isnan(certified), np.nan, high)
 
 
 def population_interval(
-    certified: np.ndarray, images: np.ndarray | int, alpha: float, delta: float, method: str = "exact"
+    certified: np.ndarray,
+    images: int | np.ndarray,
+    alpha: float | np.ndarray,
+    delta: float | np.ndarray,
+    method: str = "exact",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of int (M,) `certified` of `images`."""
-    name = METHODS[method]
-    ends = proportion_confint(certified, images, alpha=delta, method=name)
-    procedure_low, high = (np.clip(np.asarray(end, float), 0.0, 1.0) for end in ends)
+    """`low`, `procedure_low` and `high` of `accuracy_intervals`, float64 (M,), of `certified`, int (M,); `images`,
+    `alpha` and `delta` are one number for all, or (M,).
+    """
+    procedure_low, high = METHODS[method](
+        np.asarray(certified, float), np.asarray(images, float), np.asarray(delta, float)
+    )
     return np.maximum(0.0, (procedure_low - alpha) / (1 - alpha)), procedure_low, high
 
 
@@ -111,9 +147,9 @@ def truly_certifiable(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray, d
 
 def least_right(certified: int, images: int, alpha: float, delta: float) -> int:
     """Of `certified` among `images` certificates so many are right, with probability at least 1 - delta."""
-    wrong = int(binom.ppf(1 - delta, images, alpha))
+    wrong = int(scipy.stats.binom.ppf(1 - delta, images, alpha))
     truly = np.arange(max(0, certified - wrong), certified + 1)
-    not_rejected = binom.sf(certified - truly - 1, images - truly, alpha) > delta
+    not_rejected = scipy.stats.binom.sf(certified - truly - 1, images - truly, alpha) > delta
     return int(truly[np.argmax(not_rejected)])
 
 

@@ -2,8 +2,6 @@
 10,000 at alpha = 0.001 ten may be wrong.
 """
 
-from math import inf
-
 import numpy as np
 import pandas as pd
 from scipy.stats import beta, binom
@@ -11,8 +9,7 @@ from scipy.stats import beta, binom
 from actors.noise import Gaussian, NoiseFamily
 from actors.refusal import Refusal
 from pipeline.certificate import ABSTAIN
-from pipeline.metrics import FIXED, asked_radius, samplings
-from pipeline.one_run import named, refuse_missing, refuse_no_probability, shared
+from pipeline.one_run import are_certified, estimation_counts, named, refuse_no_probability, shared
 
 
 def wrong_certificates_bound(images: int, alpha: float, delta: float) -> int:
@@ -99,36 +96,6 @@ def family_size(rows: pd.DataFrame) -> int:
     """N: all images of the run's index set, so that it does not change while a run goes on; at least the rows."""
     images = shared(rows, "images")
     return max(len(rows), 0 if images is None else int(images))
-
-
-def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """count_top and n_used of the rows of one run, float64 (N,) each, NaN in error rows.
-
-    Raises Refusal where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
-    does not hold for them.
-    """
-    if rows.empty:
-        raise Refusal("no certificate rows: give the rows of a run that has finished an image")
-    shared(rows, "run_id")
-    if asked_radius(rows) < inf:
-        raise Refusal(
-            f"{named(rows)} decides one radius: its draws stopped when its own alpha was reached, and say nothing at "
-            "another level; certify with --sampling fixed or adaptive"
-        )
-    refuse_missing(rows, "count_top")
-    fixed = rows["n"].where(samplings(rows) == FIXED)
-    used = rows["n_used"].fillna(fixed) if "n_used" in rows else fixed  # rows older than the column are fixed
-    count = rows["count_top"].astype("Float64").to_numpy(float, na_value=np.nan)
-    n = used.astype("Float64").to_numpy(float, na_value=np.nan)
-    if (are_certified(rows) & (np.isnan(count) | np.isnan(n))).any():
-        raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
-    return count, n
-
-
-def are_certified(rows: pd.DataFrame) -> np.ndarray:
-    """Which rows are certificates, right or wrong: neither abstentions nor errors; bool (N,)."""
-    abstain = rows["abstain"].astype("boolean").fillna(True).to_numpy(bool)
-    return (rows["status"] != "error").to_numpy(bool) & ~abstain
 
 
 def _lower_bounds(count: np.ndarray, n: np.ndarray, alpha: float) -> np.ndarray:

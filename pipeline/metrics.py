@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.columns import flags, numbers
 
 FIXED = "fixed"
 """How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""
@@ -48,7 +49,7 @@ def certified_radii(rows: pd.DataFrame) -> np.ndarray:
     It is the image's own radius where the class is right or, in a run that is not `labelled`, whatever the
     class; -inf where the image counts at no radius, not even 0. Raises Refusal if there are no rows.
     """
-    right = _flag(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
+    right = flags(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
     return np.where(right, _radii(rows), -np.inf)
 
 
@@ -73,7 +74,7 @@ def abstention_rate(rows: pd.DataFrame) -> float:
     _refuse_empty(rows)
     if asked_radius(rows) < inf:
         return float("nan")
-    return float(np.mean(_flag(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
+    return float(np.mean(flags(rows["abstain"], missing=False) & (rows["status"] != "error").to_numpy(bool)))
 
 
 def undecided_share(rows: pd.DataFrame) -> float:
@@ -90,7 +91,7 @@ def mean_draws(rows: pd.DataFrame) -> float:
 
     NaN if there are none, or if it is unknown.
     """
-    draws = draws_made(rows[(rows["status"] != "error").to_numpy(bool)])
+    draws = draws_made(rows)[(rows["status"] != "error").to_numpy(bool)]
     return float(draws.mean(skipna=False)) if len(draws) else float("nan")
 
 
@@ -99,10 +100,12 @@ def draws_made(rows: pd.DataFrame) -> pd.Series:
 
     Rows that do not say, being older than the column `draws` or imported, made n0 + n each, as far as these are known.
     """
+    if "draws" in rows and not np.isnan(made := numbers(rows["draws"])).any():
+        return pd.Series(made, rows.index)
     counted = (samplings(rows) == FIXED) & (rows["status"] != "error")
     planned = rows[["n0", "n"]].astype("Float64").sum(axis=1, skipna=False).where(counted)
     draws = rows["draws"].astype("Float64").fillna(planned) if "draws" in rows else planned
-    return pd.Series(draws.to_numpy(float, na_value=np.nan), rows.index)
+    return pd.Series(numbers(draws), rows.index)
 
 
 def samplings(rows: pd.DataFrame) -> pd.Series:
@@ -122,7 +125,9 @@ def bounds(rows: pd.DataFrame) -> pd.Series:
 
 def asked_radius(rows: pd.DataFrame) -> float:
     """The one radius that a run was asked to decide, beyond which its rows say nothing; inf for other runs."""
-    return decided_at(samplings(rows).iloc[0]) if len(rows) else inf
+    if rows.empty or "sampling" not in rows or pd.isna(sampling := rows["sampling"].iloc[0]):
+        return inf
+    return decided_at(sampling)
 
 
 def decided_at(sampling: str) -> float:
@@ -141,6 +146,8 @@ def labelled(rows: pd.DataFrame) -> bool:
     Where just some rows lack it, these count as wrong. Raises Refusal if there are no rows.
     """
     _refuse_empty(rows)
+    if rows["correct"].dtype == bool:  # which has no nulls
+        return True
     finished = rows.loc[rows["status"] != "error", "correct"]
     return finished.empty or bool(finished.notna().any())
 
@@ -168,8 +175,7 @@ def percent(share: float, of: int, up: bool = False) -> str:
 def _radii(rows: pd.DataFrame) -> np.ndarray:
     """The rows' radii, -inf where a row makes no statement (an abstention is stored with radius 0)."""
     _refuse_empty(rows)
-    radius = rows["radius"].astype("Float64").to_numpy(float, na_value=-np.inf)
-    return np.where(_flag(rows["abstain"], missing=True), -np.inf, radius)
+    return np.where(flags(rows["abstain"], missing=True), -np.inf, numbers(rows["radius"], missing=-np.inf))
 
 
 def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, known: float) -> np.ndarray:
@@ -177,11 +183,6 @@ def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, kno
     radii = np.asarray(radii, float)
     below = np.searchsorted(np.sort(values), radii, side="left")
     return np.where(radii <= known, (len(values) - below) / len(values), np.nan)
-
-
-def _flag(column: pd.Series, missing: bool) -> np.ndarray:
-    """A column of true, false and null, of whatever dtype the nulls made it, as bool (N,)."""
-    return column.astype("boolean").fillna(missing).to_numpy(bool)
 
 
 def _refuse_empty(rows: pd.DataFrame) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.certificate import largest_p_lower
-from pipeline.familywise import are_certified, estimation_counts
+from pipeline.columns import flags, numbers
 from pipeline.metrics import certified_radii, labelled
-from pipeline.one_run import refuse_missing, shared
+from pipeline.one_run import are_certified, estimation_counts, refuse_missing, shared
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 """Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""
+
+KINDS = ("right", "wrong", "unlabelled", "abstained")
+"""What an image without error counts as."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -44,11 +47,11 @@ def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.
     Refusal for runs that decide one radius or say no p_lower, and if there are no rows, or those of several runs.
     """
     kinds, p_lower = _finished(rows)
-    bins = np.clip(np.searchsorted(edges, p_lower, side="left") - 1, 0, len(edges) - 2)
-    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:]})
-    for kind in ("right", "wrong", "unlabelled", "abstained"):
-        table[kind] = np.bincount(bins[kinds == kind], minlength=len(table))
-    return table.assign(images=table.iloc[:, 2:].sum(axis=1))
+    size = len(edges) - 1
+    bins = np.clip(np.searchsorted(edges, p_lower, side="left") - 1, 0, size - 1)
+    counts = np.bincount(size * kinds + bins, minlength=size * len(KINDS)).reshape(len(KINDS), size)
+    numbers_of = dict(zip(KINDS, counts, strict=True))
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], **numbers_of, "images": counts.sum(axis=0)})
 
 
 def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> pd.Series:
@@ -76,14 +79,12 @@ def ceiling(rows: pd.DataFrame) -> Ceiling:
 
 
 def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of the images that are no error rows what they count as, and their p_lower, str and float64 (N,)."""
+    """Of the images that are no error rows what they count as, by their place in KINDS, and their p_lower, int64 and
+    float64 (N,).
+    """
     estimation_counts(rows)
     refuse_missing(rows, "p_lower")
-    own = rows[(rows["status"] != "error").to_numpy(bool)]
-    correct = own["correct"].astype("boolean")
-    kinds = np.select(
-        [own["abstain"].to_numpy(bool), correct.isna().to_numpy(bool), correct.fillna(False).to_numpy(bool)],
-        ["abstained", "unlabelled", "right"],
-        "wrong",
-    )
-    return kinds, own["p_lower"].astype("Float64").to_numpy(float, na_value=np.nan)
+    ended = (rows["status"] != "error").to_numpy(bool)
+    abstained, right = flags(rows["abstain"], missing=True), flags(rows["correct"], missing=False)
+    kinds = np.where(abstained, 3, np.where(rows["correct"].isna(), 2, np.where(right, 0, 1)))
+    return kinds[ended], numbers(rows["p_lower"])[ended]

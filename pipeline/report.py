@@ -1,164 +1,180 @@
-"""From certificates on disk to the table and the figure of a paper."""
+"""From certificates on disk to the tables and figures of a paper, and to a page that shows all of them."""
 
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as ds
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.figure import Figure
+from rich.console import Console
 
 from actors.refusal import Refusal
-from pipeline.curves import draw_curves
-from pipeline.metrics import (
-    FIXED,
-    abstention_rate,
-    average_certified_radius,
-    certified_accuracy,
-    certified_share,
-    decided_at,
-    error_count,
-    samplings,
-    undecided_share,
-)
-from pipeline.tables import csv, latex, markdown
-from pipeline.wording import LABELLED, SETTINGS, describe_runs
+from actors.table import Table
+from pipeline.curves import draw_curves, draw_panels
+from pipeline.formats import FORMATS, PrintedTable
+from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
+from pipeline.page import render_page
+from pipeline.reading import read_certificates
+from pipeline.report_tables import TABLES
+from pipeline.reported import Reported
+from pipeline.summary import summarize
 
-_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
-_MOST_RADII, _FEWER_RADII = 7, 5
-"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
-runs that are not sampled `FIXED`.
-"""
+__all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_report"]
+
+FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
+    "figure",
+    {
+        "runs": ("curves", lambda reported: draw_curves(reported.rows)),
+        "sigma": ("curves-by-sigma", lambda reported: draw_panels(reported.rows)),
+        "radii": ("radii", lambda reported: draw_histograms(reported, radius_histograms(reported))),
+        "pa": ("pa", lambda reported: draw_histograms(reported, pa_histograms(reported))),
+    },
+)
+"""The figure that goes with a table, by the table's name: what its files are called, and how it is drawn."""
 
 _FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
 
 
-def read_certificates(out: str | Path) -> pd.DataFrame:
-    """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
+DEFAULT = ("runs",)
+"""The tables of a report that was asked for none."""
 
-    Rows that are older than the columns `sampling` and `source` get them: they were sampled `FIXED`, by their own run.
-    Files and folders whose names begin with "." or "_" are ignored. Raises Refusal, naming the file, for one
-    that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
+
+def write_report(
+    out: str | Path,
+    radii: Sequence[float] | None = None,
+    folder: str | Path | None = None,
+    *,
+    where: Sequence[str] = (),
+    tables: Collection[str] = DEFAULT,
+    **options: Any,
+) -> list[Path]:
+    """Write the report of the runs under `out`, over an earlier one, and return its files' paths.
+
+    They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
+    table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which has everything. They go into
+    `folder`, by default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of
+    `Reported`. Raises Refusal as these do.
     """
-    folder = Path(out) / "certificates"
-    if not folder.is_dir():
-        if (Path(out) / "predictions").is_dir():
-            raise Refusal(f"{out} holds only predictions: report needs what 'raysmooth certify' writes")
-        raise Refusal(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
-    run_id = pa.schema([("run_id", pa.string())])
-    # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
-    # number: so both schemas are given.
-    layout = ds.partitioning(run_id, flavor="hive")
-    parts = list(ds.dataset(folder, schema=run_id, format="parquet", partitioning=layout).get_fragments())
-    schema = run_id
-    for part in parts:
-        schema = _widened(schema, part)
-    rows = pa.concat_tables([run_id.empty_table(), *(_read(part, schema) for part in parts)], promote_options="default")
-    if rows.num_rows == 0:
-        raise Refusal(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
-    frame = rows.to_pandas()
-    if (again := frame.duplicated(["run_id", "image_id"])).any():
-        run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        raise Refusal(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
-    return frame.assign(sampling=samplings(frame), source=frame.get("source"))
+    reported = Reported.read(out, where, radii=radii, **options)
+    return _write(reported, Path(out), folder, {name: _both(reported, name) for name in tables})
 
 
-def summarize(rows: pd.DataFrame, radii: Sequence[float] | None = None) -> pd.DataFrame:
-    """One row a run, in full precision: what it is, and how well it does.
+def print_report(
+    out: str | Path,
+    console: Console,
+    notes: Console,
+    *,
+    tables: Sequence[str] = (),
+    format: str = "text",
+    intervals: bool = False,
+    folder: str | Path | None = None,
+    where: Sequence[str] = (),
+    compare: str | None = None,
+    radius: float | None = None,
+    **options: Any,
+) -> list[Path]:
+    """`write_report`, and the tables printed to `console`; what `raysmooth report` does.
 
-    Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
-    `abstain` (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; or, where
-    `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
-    decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
-    `undecided` is.
-
-    Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
-    if a run is not sampled `FIXED`; in the norm linf the step is as fine as radii are small), and the radii that runs
-    decide; these alone if no run knows others. Raises Refusal if there are no rows, or if a radius is negative or not
-    finite.
+    `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
+    to be compared at `radius`, "RUN,RUN". Without tables it is DEFAULT, and the envelope where lines for it are given;
+    a comparison alone is printed alone.
     """
-    runs = describe_runs(rows)
-    grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
-    if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
-        raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
-    # Not :g, which would print 0.1234567 as the larger 0.123457.
-    headings = [f"r={np.format_float_positional(r, trim='-')}" for r in grid]
-    measured = []
-    for run, measure in runs["measure"].items():
-        own = rows[rows["run_id"] == run]
-        shares = (certified_accuracy if measure == LABELLED else certified_share)(own, grid)
-        rates = {
-            "ACR": average_certified_radius(own),
-            "abstain": abstention_rate(own),
-            "undecided": undecided_share(own),
-            "errors": error_count(own),
-        }
-        measured.append(dict(zip(headings, shares, strict=True)) | rates)
-    return runs.join(pd.DataFrame(measured, runs.index)).reset_index()
+    shown, wanted = FORMATS[format], _wanted(tables, options)
+    pair = _pair(compare, radius)
+    reported = Reported.read(out, where, **options)
+    more = []
+    if pair is not None:
+        from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
+
+        more.append(comparison_table(reported, *pair))
+    made = {}
+    for name in wanted:
+        try:
+            made[name] = _both(reported, name)
+        except Refusal as refusal:
+            if "all" not in tables:
+                raise
+            notes.print(f"no table {name}: {refusal}")
+    printed = [pair[intervals or shown.intervals] for pair in made.values()] if tables or not more else []
+    for place, table in enumerate([*printed, *more]):
+        if place:
+            console.print()
+        shown.show(table, console)
+    return _write(reported, Path(out), folder, made, *more)
 
 
-def write_report(out: str | Path, radii: Sequence[float] | None = None, folder: str | Path | None = None) -> list[Path]:
-    """Write table.md, table.tex, table.csv, curves.png and curves.pdf, over an earlier report's.
+def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
+    """The names of tables, each checked."""
+    if "all" in tables:
+        return tuple(TABLES)
+    for name in tables:
+        TABLES[name]
+    return tuple(dict.fromkeys(tables)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
 
-    They go into `folder`, by default `<out>/report`, which is made. Returns their paths. Raises Refusal as
-    `read_certificates` and `summarize` do.
-    """
-    rows = read_certificates(out)
-    summary, figure = summarize(rows, radii), draw_curves(rows)
-    folder = Path(folder) if folder is not None else Path(out) / "report"
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {"table.md": markdown, "table.tex": latex, "table.csv": csv}
-    for name, render in tables.items():
-        (folder / name).write_text(render(summary), encoding="utf-8")
+
+def _pair(compare: str | None, radius: float | None) -> tuple[str, str, float] | None:
+    if compare is None:
+        if radius is not None:
+            raise Refusal("--radius is that of --compare RUN,RUN: write --radii for the radii of tables")
+        return None
+    runs = [name.strip() for name in compare.split(",")]
+    if len(runs) != 2 or not all(runs):
+        raise Refusal(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
+    if radius is None:
+        raise Refusal("--compare needs the radius to compare at: write --radius 0.5, say")
+    return runs[0], runs[1], radius
+
+
+def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:
+    """A table without intervals and with them."""
+    return TABLES[name](reported, False), TABLES[name](reported, True)
+
+
+def _write(
+    reported: Reported,
+    out: Path,
+    folder: str | Path | None,
+    made: Mapping[str, tuple[PrintedTable, PrintedTable]],
+    *more: PrintedTable,
+) -> list[Path]:
+    folder = Path(folder) if folder is not None else out / "report"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--folder {folder}: {error.strerror or error}: write one that can be made") from None
+    files = []
+    for name, both in made.items():
+        files += _write_table(folder, *both)
+        if name in FIGURES:
+            stem, draw = FIGURES[name]
+            files += _write_figure(draw(reported), folder / stem)
+    for table in more:
+        files += _write_table(folder, table, table)
+    files.append(folder / "report.html")
+    files[-1].write_text(
+        render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more), encoding="utf-8"
+    )
+    return files
+
+
+def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[Path]:
+    files = []
+    for shown in FORMATS.values():
+        if shown.ending is not None:
+            files.append(folder / f"{plain.name}.{shown.ending}")
+            files[-1].write_text(shown.render(sure if shown.intervals else plain), encoding="utf-8")
+    return files
+
+
+def _write_figure(figure: Figure, path: Path) -> list[Path]:
+    png, pdf = path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.pdf")
+    # Not savefig, which goes through every figure twice.
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure).print_png(png)
+    figure.set_layout_engine("none")  # it is laid out now
     with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3
-        for name in (drawings := ["curves.png", "curves.pdf"]):
-            figure.savefig(folder / name, dpi=150)
-    return [folder / name for name in [*tables, *drawings]]
-
-
-def _default_radii(rows: pd.DataFrame) -> list[float]:
-    sampling = samplings(rows)
-    asked = sampling.map(decided_at)
-    decided = {radius for radius in asked if isfinite(radius)}
-    if np.isfinite(asked).all():
-        return sorted(decided)
-    reached = rows.loc[~np.isfinite(asked), "radius"].dropna()
-    step = 0.25
-    if (rows["norm"] == "linf").all() and (reached > 0).any():
-        step = next(step for step in _FINER if step <= reached.max() / 3 or step == _FINER[-1])
-    reach = max([step, *reached])
-    most = _MOST_RADII if (sampling == FIXED).all() else _FEWER_RADII
-    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
-        step *= 2
-    return sorted(grid)
-
-
-def _widened(schema: pa.Schema, part: ds.Fragment) -> pa.Schema:
-    """`schema` with the part's columns (one that is all null in a part may have no type there)."""
-    try:
-        own = part.physical_schema
-        if missing := sorted(_NEEDED - set(own.names)):
-            raise _foreign(part, f"is no part of a run's certificates: it lacks {', '.join(missing)}")
-        if "run_id" not in ds.get_partition_keys(part.partition_expression):
-            raise _foreign(part, "lies outside the run_id=... folders")
-        return pa.unify_schemas([schema, own], promote_options="permissive")
-    except (pa.ArrowException, OSError) as error:
-        raise _foreign(part, f"is torn or foreign ({_first_line(error)})") from None
-
-
-def _read(part: ds.Fragment, schema: pa.Schema) -> pa.Table:
-    try:
-        return part.to_table(schema=schema)
-    except (pa.ArrowException, OSError) as error:
-        raise _foreign(part, f"cannot be read ({_first_line(error)})") from None
-
-
-def _foreign(part: ds.Fragment, what: str) -> Refusal:
-    return Refusal(f"{part.path} {what}: move it out of the certificates, then report again")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        FigureCanvasPdf(figure).print_pdf(pdf)
+    return [png, pdf]

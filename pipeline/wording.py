@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.by_run import by_run
 from pipeline.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
 
 FACTS = {
@@ -26,6 +27,8 @@ FACTS = {
     "bound": "{} bound",
 }
 """The columns that say what a run's numbers promise, and how each is worded in a caption or a label."""
+
+_BRIEF = ("dataset", "split", "index_set", "n", "alpha")
 
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
@@ -56,26 +59,33 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
     rows = rows.assign(sampling=samplings(rows), source=rows.get("source"), bound=bounds(rows))
-    for column in (columns := [*SETTINGS, "source"]):
-        values = rows[["run_id", column]].dropna().drop_duplicates()
-        if (mixed := values.loc[values["run_id"].duplicated(), "run_id"]).size:
-            raise Refusal(f"run {mixed.iloc[0]} has rows of more than one {column}: move its folder away, run it again")
-    by_run = rows.groupby("run_id")
-    runs = by_run[columns].first()
+    parts = by_run(rows)
+    codes, ids = pd.factorize(rows["run_id"])
+    columns = {column: _shared(rows[column], codes, ids) for column in (*SETTINGS, "source")}
+    runs = pd.DataFrame(columns, pd.Index(ids, name="run_id"))
     runs["sigma"] = runs["sigma"].astype(float)
-    runs["rows"] = by_run.size()
-    runs["source"] = (
-        runs["source"].astype(object).where(runs["source"].notna(), np.nan)
-    )  # one kind of null, as in files
+    runs["rows"] = [len(own) for own in parts.values()]
     runs["images"] = runs["images"].astype("Int64").fillna(runs["rows"]).astype(int)
     for column in ("n0", "n"):  # whole numbers, which one null among them made floats
         runs[column] = runs[column].astype("Int64" if runs[column].isna().any() else int)
-    parts = {run: rows[rows["run_id"] == run] for run in runs.index}
     runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     first = runs.assign(denoised=runs["denoiser"] != "none", spared=runs["sampling"] != FIXED)
     order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "spared", "sampling"]
     return runs.loc[first.sort_values([*order, "run_id"], na_position="first").index]
+
+
+def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:
+    """What all rows of a run that are not null say in a column, in the order of `ids`; null where all are. `codes`, int
+    (N,), says which of `ids` each row is of.
+    """
+    values, known = pd.factorize(column)  # -1 for null
+    said = values >= 0
+    own = np.full(len(ids), -1)
+    own[codes[said]] = values[said]
+    if len(mixed := ids[codes[said & (values != own[codes])]]):
+        raise Refusal(f"run {mixed[0]} has rows of more than one {column.name}: move its folder away, run it again")
+    return pd.Series(known).reindex(own).to_numpy()
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
@@ -100,7 +110,8 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
 
     A denoiser that is shortened elsewhere stands there in full. What no run tells is said to be unknown.
     """
-    shared = [column for column in FACTS if column not in {*differing(runs), *without}]
+    left_out = {*differing(runs), *without}
+    shared = [column for column in FACTS if column not in left_out]
     words = {column: _fact(runs, column) for column in shared}
     if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
         del words["bound"]  # as everywhere else
@@ -132,6 +143,13 @@ def shown_alpha(alpha: object) -> str:
     if not isinstance(alpha, float) or len(str(alpha)) <= 8:
         return str(alpha)
     return str(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(str(float(alpha)))))
+
+
+def brief(runs: pd.DataFrame) -> str:
+    """Of which images the numbers are and at which n and alpha, as far as that is the same for all runs: what stands
+    where `caption` would be too long.
+    """
+    return ", ".join(_fact(runs, column) for column in _BRIEF if not varies(runs[column]))
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_way: bool) -> str:
@@ -183,16 +201,18 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     short = short_denoisers(runs)
     one_denoiser = not varies(short[short != "none"])
     names = []
+    differ = [column for column in differing(runs) if column != "sigma"]
+    one_measure, one_origin = not varies(runs["measure"]), not varies(origins(runs))
     records = runs.reset_index().assign(origin=origins(runs).to_numpy()).to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
-        differ = [column for column in differing(runs) if column != "sigma" and not pd.isna(facts[column])]
-        said = {column: _said(column, facts[column]) for column in differ}
+        known = [column for column in differ if not pd.isna(facts[column])]
+        said = {column: _said(column, facts[column]) for column in known}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
             said["sampling"] = way
         words = [*said.values()]
-        if varies(origins(runs)) and facts["origin"] != "own":
+        if not one_origin and facts["origin"] != "own":
             words.insert(0, facts["origin"])
         if pd.isna(denoiser):
             words.append("denoiser unknown" if pd.isna(facts["objective"]) else facts["objective"])
@@ -204,7 +224,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
             words.append(denoiser)
         else:
             words.append(f"{facts['objective'].upper()} {'denoiser' if one_denoiser else denoiser}")
-        if facts["measure"] == UNLABELLED and varies(runs["measure"]):
+        if facts["measure"] == UNLABELLED and not one_measure:
             words.append("class unchecked")
         if twin:
             words.append(f"run {facts['run_id'][:8]}")
@@ -217,10 +237,11 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     how far it is if unfinished.
     """
     labels = []
+    levels, ways = varies(runs["sigma"]), varies(runs["sampling"])
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if varies(runs["sigma"]) else ""
+        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if levels else ""
         done, images = facts["rows"], facts["images"]
-        mean = facts["sampling"] != FIXED and varies(runs["sampling"]) and not pd.isna(facts["draws"])
+        mean = facts["sampling"] != FIXED and ways and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""
         unfinished = f" (unfinished: {done} of {images})" if done < images else ""
         labels.append(name + sigma + draws + unfinished)

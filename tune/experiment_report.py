@@ -13,9 +13,10 @@ from rich.text import Text
 
 from actors.refusal import Refusal
 from pipeline.curves import draw_curves
+from pipeline.formats import FORMATS
 from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates, summarize
-from pipeline.tables import csv, latex, markdown, text
+from pipeline.tables import csv, latex, markdown, runs_table
 from pipeline.wording import twins
 from tune.experiment_plan import Plan
 from tune.experiment_settings import ExperimentSettings
@@ -150,12 +151,12 @@ def print_report(report: Report) -> None:
     for line in differences_of(settings):
         console.print(Text(f"* {line}"))
     console.print()
-    text(report.summary, console)
+    FORMATS["text"].show(runs_table(report.summary), console)
     console.print()
 
 
 def _print_beside(beside: pd.DataFrame, console: Console) -> None:
-    """In too narrow a terminal lines run over, as those of `pipeline.tables.text`: a number cut off is a wrong one."""
+    """In too narrow a terminal lines run over, as those of `pipeline.formats.text`: a number cut off is a wrong one."""
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     radii = [column for column in beside.columns if column.startswith("r=")]
     for column in beside.columns:

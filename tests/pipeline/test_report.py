@@ -115,7 +115,7 @@ def test_impossible_radii_are_refused(out, radius):
         summarize(read_certificates(out), [0, radius])
 
 
-def test_a_report_is_five_files(out):
+def test_a_report_is_six_files(out):
     written = write_report(out)
     assert [path.name for path in written] == [
         "table.md",
@@ -123,6 +123,7 @@ def test_a_report_is_five_files(out):
         "table.csv",
         "curves.png",
         "curves.pdf",
+        "report.html",
     ]
     assert {path.parent for path in written} == {out / "report"}
     assert written[3].read_bytes().startswith(b"\x89PNG")

@@ -8,9 +8,10 @@ from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN,
 from rich.console import Console
 
 from actors.refusal import Refusal
+from pipeline.formats import FORMATS
 from pipeline.metrics import certified_accuracy, certified_share
-from pipeline.report import summarize
-from pipeline.tables import FORMATS, csv, latex, markdown
+from pipeline.summary import summarize
+from pipeline.tables import csv, latex, markdown, runs_table
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def rows():
 
 def printed(summary, width, **console):
     file = io.StringIO()
-    FORMATS["text"](summary, Console(file=file, width=width, **console))
+    FORMATS["text"].show(runs_table(summary), Console(file=file, width=width, **console))
     return file.getvalue()
 
 
@@ -127,7 +128,7 @@ def test_runs_that_no_column_tells_apart_show_their_id():
 def test_other_formats_are_printed_as_they_are(rows, name):
     summary = summarize(rows)
     file = io.StringIO()
-    FORMATS[name](summary, Console(file=file, width=30))
+    FORMATS[name].show(runs_table(summary), Console(file=file, width=30))
     assert file.getvalue() == {"markdown": markdown, "latex": latex, "csv": csv}[name](summary)
 
 

@@ -1,0 +1,147 @@
+"""How long `raysmooth report` takes and how much memory, of many rows and of many runs.
+
+    python benchmarks/report_speed.py [--rounds 3] [--folder FOLDER]
+
+Writes certificates as `certify` would (a simulated classifier: nothing is drawn), then starts the command itself and
+watches it from outside: wall clock from start to end, peak of its resident memory as the system counted it. Exits
+with 1 where a case takes more than its limit.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing import Process
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+COMMAND = [sys.executable, str(Path(__file__).resolve().parents[1] / "raysmooth.py"), "report"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`files` are those of each run; `seconds` and `gigabytes` (10^9) are what the command may take."""
+
+    runs: int
+    images: int
+    files: int
+    classes: int
+    seconds: float
+    gigabytes: float
+
+    def __str__(self) -> str:
+        return f"{self.runs * self.images:,} rows, {self.runs} runs, {self.runs * self.files} files"
+
+
+CASES = [
+    Case(runs=20, images=50_000, files=10, classes=1000, seconds=10, gigabytes=2),
+    Case(runs=50, images=500, files=4, classes=10, seconds=2, gigabytes=2),
+]
+SIGMAS = (0.12, 0.25, 0.5, 1.0)
+N0, N, ALPHA = 100, 10_000, 0.001
+
+
+def write_results(out: Path, case: Case) -> None:
+    """Certificates and manifests of `case` under `out`. How sure the classifier is of an image falls with sigma."""
+    # Here, not above: what this process holds is counted as the command's, which begins as a copy of it.
+    import numpy as np
+    import pyarrow as pa
+    from scipy.special import betaincinv, ndtri
+
+    from pipeline.parts import write_part
+    from pipeline.procedures import PROCEDURES
+
+    schema, rng = PROCEDURES["certify"].schema, np.random.default_rng(0)
+    for run in range(case.runs):
+        run_id, sigma, kind = f"{run:016x}", SIGMAS[run % len(SIGMAS)], run // len(SIGMAS)
+        facts = {
+            "dataset": "simulated",
+            "split": "test",
+            "index_set": f"all {case.images} images",
+            "classifier": "none_at_all",
+            "denoiser": f"dncnn:depth={17 + kind // 3}",
+            "objective": ("mse", "stab", "stab+mse")[kind % 3],
+            "noise": "gaussian",
+            "norm": "l2",
+            "sigma": sigma,
+            "sampling": "fixed",
+            "n0": N0,
+            "n": N,
+            "alpha": ALPHA,
+            "images": case.images,
+            "n_used": N,
+            "draws": N0 + N,
+            "status": "ok",
+        }
+        count = rng.binomial(N, rng.beta(4, 1 + 3 * sigma, case.images))
+        p_lower = betaincinv(np.maximum(count, 1), N - np.maximum(count, 1) + 1, ALPHA)
+        abstain = p_lower <= 0.5
+        label = rng.integers(0, case.classes, case.images)
+        right = rng.random(case.images) < 0.9
+        rows = {
+            "image_id": np.arange(case.images),
+            "label": label,
+            "prediction": np.where(abstain, -1, np.where(right, label, (label + 1) % case.classes)),
+            "abstain": abstain,
+            "correct": right & ~abstain,
+            "radius": np.where(abstain, 0.0, sigma * ndtri(np.maximum(p_lower, 0.5))),
+            "p_lower": p_lower,
+            "count_top": count,
+            "seconds": rng.uniform(0.1, 0.2, case.images),
+        }
+        columns = {}
+        for field in schema:
+            column = rows[field.name] if field.name in rows else [facts.get(field.name)] * case.images
+            columns[field.name] = pa.array(column, field.type)
+        folder = out / "certificates" / f"run_id={run_id}"
+        folder.mkdir(parents=True)
+        step = -(-case.images // case.files)
+        for part in range(case.files):
+            origin = {"run_id": run_id, "kind": "certificates"}
+            write_part(folder / f"part-{part:05d}.parquet", pa.table(columns, schema).slice(part * step, step), origin)
+        manifest = out / "runs" / run_id / "manifest.json"
+        manifest.parent.mkdir(parents=True)
+        identity = {name: facts[name] for name in ("dataset", "classifier", "denoiser", "sigma", "n0", "n", "alpha")}
+        manifest.write_text(json.dumps({"run_id": run_id, "identity": identity, "versions": {"raysmooth": "0.1.0"}}))
+
+
+def watched(arguments: list[str]) -> tuple[float, float, float]:
+    """Seconds of a command, those of its processor, and the most memory that it held at a time, in bytes."""
+    began = perf_counter()
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the command ended with {process.returncode}: {' '.join(arguments)}")
+    return perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keep the certificates here, and take them from here again")
+    arguments = parser.parse_args()
+    slow = False
+    with tempfile.TemporaryDirectory() as temporary:
+        for case in CASES:
+            out = (arguments.folder or Path(temporary)) / f"{case.runs}-runs"
+            if not out.exists():
+                writing = Process(target=write_results, args=(out, case))
+                writing.start()
+                writing.join()
+            rounds = [watched([str(out)]) for _ in range(arguments.rounds)]
+            seconds, processor, memory = (median(values) for values in zip(*rounds, strict=True))
+            print(
+                f"{case}: {seconds:.2f} s (at most {case.seconds:g}; {processor:.2f} s of the processor), "
+                f"{memory / 1e9:.2f} GB (at most {case.gigabytes:g}); median of {arguments.rounds}"
+            )
+            slow |= seconds > case.seconds or memory > case.gigabytes * 1e9
+    sys.exit(int(slow))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Columns of rows as NumPy arrays, of whatever dtype their nulls made them."""
+
+import numpy as np
+import pandas as pd
+
+
+def flags(column: pd.Series, missing: bool) -> np.ndarray:
+    """A column of true, false and null, as bool (N,)."""
+    if column.dtype == bool:  # as most are, and quickly done
+        return column.to_numpy()
+    return column.astype("boolean").fillna(missing).to_numpy(bool)
+
+
+def numbers(column: pd.Series, missing: float = np.nan) -> np.ndarray:
+    """A column of numbers and null, as float64 (N,)."""
+    if column.dtype.kind not in "iuf":
+        return column.astype("Float64").to_numpy(float, na_value=missing)
+    values = column.to_numpy(float)
+    return values if np.isnan(missing) else np.where(np.isnan(values), missing, values)

@@ -1,0 +1,48 @@
+"""Two runs image by image, as a table of a report."""
+
+from pipeline.comparison import compare
+from pipeline.formats import PrintedTable
+from pipeline.metrics import floored
+from pipeline.reported import DELTA, Reported
+from pipeline.which_runs import find_run
+from pipeline.wording import caption, run_names
+
+
+def comparison_table(reported: Reported, a: str, b: str, radius: float) -> PrintedTable:
+    """How many images both, one and none of two runs certify at `radius`; `a` and `b` are run ids, or how they begin.
+
+    The table's values are the images on which they differ. Raises Refusal for a run that is not among those reported,
+    and as `compare` does.
+    """
+    ids = [find_run(reported.rows, name) for name in (a, b)]
+    result = compare(reported.parts[ids[0]], reported.parts[ids[1]], radius, DELTA)
+    runs = reported.runs.loc[ids]
+    names = [
+        f"{name}, sigma {sigma} ({run[:8]})"
+        for run, name, sigma in zip(ids, run_names(runs), runs["sigma"], strict=True)
+    ]
+    cells = result.table.astype(str)
+    cells.columns = [f"B {side}" for side in cells.columns]
+    cells.insert(0, "", [f"A {side}" for side in cells.index])
+    others = f" {result.left_out} that only one has are left out." if result.left_out else ""
+    note = (
+        f"A: {names[0]}. B: {names[1]}. Images that count as certified at r={radius:g}, of the {result.images} that "
+        f"both have.{others} A alone has {result.only_a}, B alone {result.only_b}: were neither better, so much "
+        f"difference or more had probability {_p_value(result.p_value)} (McNemar's exact test). A's share less B's: "
+        f"{100 * result.difference:+.1f} percentage points; among images like these, with probability 95 %, "
+        f"{floored(100 * result.low, 1)} to {_raised(100 * result.high)}."
+    )
+    return PrintedTable(
+        "comparison", "Comparison", caption(runs), note, cells.reset_index(drop=True), result.differing, frozenset({""})
+    )
+
+
+def _p_value(p: float) -> str:
+    """Rounded up."""
+    return "below 0.0001" if p < 1e-4 else _raised(p, 4)
+
+
+def _raised(x: float, digits: int = 1) -> str:
+    """`x` rounded up."""
+    down = floored(-x, digits)
+    return down.removeprefix("-") if down.startswith("-") or x == 0 else f"-{down}"

@@ -1,0 +1,166 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
+
+from actors.refusal import Refusal
+from pipeline.class_table import classes_table
+from pipeline.comparison_table import comparison_table
+from pipeline.confidence import accuracy_intervals
+from pipeline.formats import csv, markdown
+from pipeline.report_tables import TABLES
+from pipeline.reported import Reported
+
+N = 10_000
+
+
+def drawn(run, counts):
+    """A run whose rows say how many of N estimation draws the class got, pA (something below their share) too."""
+    counts = pd.Series(counts, run.index, dtype="Int64")
+    return run.assign(count_top=counts, n_used=N, draws=N + 100, p_lower=counts.astype("Float64") / N - 0.01)
+
+
+PLAIN_RUN = drawn(run_of(A, PLAIN), [9000, 8000, N, 7000, 9500, 3000, 2000, None])
+BETTER_RUN = drawn(run_of(B, BETTER, sigma=0.5, **DENOISED), [9000, 8000, N, 7000, N, 3000, 6000, 8000])
+BOTH = Reported(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
+WHOSE = ["denoiser", "objective", "sigma"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("intervals", [False, True])
+def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, intervals):
+    table = TABLES[name](BOTH, intervals)
+    for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
+        assert words in markdown(table)
+    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "pa", "cost"))
+    assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
+
+
+def test_a_run_that_goes_on_says_so_in_every_table():
+    unfinished = Reported(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
+    for name in TABLES:
+        table = TABLES[name](unfinished, False)
+        told = (
+            "*: of a run that is not finished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
+        )
+        assert told, name
+
+
+def test_noise_levels_are_one_below_the_other_and_the_best_are_those_of_a_level():
+    other = drawn(run_of("c" * 16, BETTER, sigma=0.25, **DENOISED), [9000] * 8)
+    table = TABLES["sigma"](Reported(pd.concat([BETTER_RUN, PLAIN_RUN, other]), [0.25]), False)
+    assert table.cells[["sigma", "denoiser", "r=0.25"]].to_numpy().tolist() == [
+        ["0.25", "none", "37.5"],
+        ["0.25", "dncnn", "62.5"],
+        ["0.5", "dncnn", "62.5"],
+    ]
+    assert table.best["r=0.25"].tolist() == [False, True, False]  # alone, nobody is the best
+
+
+def test_radii_by_hand():
+    # PLAIN: right 0.1 | 0.25 | 0.5, 0.8; one wrong, two abstain, one failed.
+    cells = TABLES["radii"](BOTH, False).cells
+    assert cells.drop(columns=WHOSE).to_dict("records") == [
+        {"0 to 0.25": "12.5", "0.25 to 0.5": "12.5", "0.5 or more": "25.0", "wrong": "12.5", "abstain": "25.0",
+         "failed": "12.5"},
+        {"0 to 0.25": "25.0", "0.25 to 0.5": "25.0", "0.5 or more": "37.5", "wrong": "0.0", "abstain": "12.5",
+         "failed": "0.0"},
+    ]  # fmt: skip
+
+
+def test_pa_by_hand():
+    table = TABLES["pa"](BOTH, False)
+    first, second = table.cells.drop(columns=WHOSE).to_dict("records")
+    # Seven images did not fail: pA 0.19, 0.29, 0.69, 0.79, 0.89, 0.94, 0.99.
+    assert (first["5%"], first["50%"], first["95%"]) == ("0.1900", "0.7900", "0.9399")  # 0.95 - 0.01 is a little below
+    assert (first["ACR"], first["all draws agree"], first["their ACR"]) == ("0.206", "14.2", "48.4")  # 0.8 of 1.65
+    assert (second["all draws agree"], second["their ACR"]) == ("25.0", "53.4")  # 1.55 of 2.9
+    assert list(table.values)[:4] == ["run_id", "pA 5%", "pA 25%", "pA 50%"]
+
+
+def test_pa_of_runs_that_say_none():
+    decided = sampled_run("d" * 16, DECIDE, DECIDED)
+    cells = TABLES["pa"](Reported(pd.concat([PLAIN_RUN, decided])), False).cells
+    assert cells.iloc[1][["5%", "all draws agree"]].tolist() == ["-", "-"]
+    for name, words in (("pa", "no run says its pA"), ("radii", "all these runs decide one radius")):
+        with pytest.raises(Refusal, match=words):
+            TABLES[name](Reported(decided), False)
+
+
+def test_classes_by_hand():
+    rows = PLAIN_RUN.assign(label=[3, 3, 3, 7, 7, 7, 3, None])
+    table = TABLES["classes"](Reported(rows, [0, 0.5]), True)
+    columns = ["class", "images", "r=0", "r=0.5"]
+    # Labels do not touch `correct`: 3 has 0.5, 0.25, 0.8 and an abstention; 7 has 0.1, one wrong, one abstention.
+    assert table.cells[columns].to_numpy().tolist() == [
+        ["3", "4", "75.0", "50.0"],
+        ["7", "3", "33.3", "0.0"],
+        ["unknown", "1", "0.0", "0.0"],
+    ]
+    of_three = accuracy_intervals(rows[rows["label"] == 3], [0, 0.5])
+    assert table.values.loc[0, ["r=0 low", "r=0.5 high"]].tolist() == pytest.approx(
+        [of_three["low"].iloc[0], of_three["high"].iloc[1]], abs=1e-12
+    )
+
+
+def test_of_too_many_classes_the_least_certified_are_kept():
+    rows = PLAIN_RUN.assign(label=range(8))  # radii 0.5, 0.25, 0.8, 0.1, and four that count nowhere
+    table = classes_table(Reported(rows, [0, 0.3]), False, most=5)
+    assert table.cells["class"].tolist() == ["1", "3", "4", "5", "6"]
+    assert "Of 8 lines those of each run's 5 classes that are least certified at r=0.3." in table.note
+
+
+def test_classes_know_nothing_beyond_a_decided_radius():
+    cells = TABLES["classes"](Reported(sampled_run(A, DECIDE, DECIDED), [0.3, 0.5]), True).cells
+    assert cells[["r=0.3", "r=0.5", "r=0.5 95 %"]].to_numpy().tolist() == [["37.5", "-", "-"]]
+
+
+def test_without_labels_there_are_no_classes():
+    with pytest.raises(Refusal, match="no run has labels"):
+        TABLES["classes"](Reported(run_of(A, label=None)), False)
+
+
+def test_costs_by_hand():
+    table = TABLES["cost"](Reported(BOTH.rows, price_per_hour=1700), False)
+    first = table.cells.iloc[0]
+    # Eight images took 0.1 s each, and seven of them 10,100 draws.
+    assert first[["images", "draws", "draws/image", "s/image", "hours"]].tolist() == [
+        "8", "70,700", "10,100", "0.115", "0.01",
+    ]  # fmt: skip
+    assert first["price"] == "0.38"  # 0.8 s of 1700 / 3600: 0.3777...
+    assert first["price/1000"] == "53.97"  # 1000 / 7 of that: 53.968...
+    assert "Price: 1700 an hour of a replica." in table.note
+    assert "price" not in TABLES["cost"](BOTH, False).cells
+
+
+def test_a_price_below_nothing_is_refused():
+    with pytest.raises(Refusal, match="--price-per-hour -1: write what an hour of a replica costs"):
+        Reported(BOTH.rows, price_per_hour=-1)
+
+
+def test_norms_are_not_mixed():
+    with pytest.raises(Refusal, match="different norms"):
+        Reported(pd.concat([PLAIN_RUN, BETTER_RUN.assign(norm="linf")]))
+
+
+def test_a_comparison_by_hand():
+    table = comparison_table(BOTH, A[:4], B, 0.3)
+    # At 0.3 PLAIN counts images 0 and 2, BETTER 0, 1, 2, 4 and 7.
+    assert table.cells.to_numpy().tolist() == [["A certified", "2", "0"], ["A not certified", "3", "3"]]
+    assert table.values["image_id"].tolist() == [50, 200, 350]
+    assert set(table.values["certified_by"]) == {"b"}
+    assert "of the 8 images" not in table.note
+    assert "of the 8 that both have. A alone has 0, B alone 3" in table.note
+    assert "had probability 0.2500 (McNemar's exact test)" in table.note  # 2 / 2^3
+    assert "-37.5 percentage points" in table.note
+    assert f"A: no denoiser, sigma 0.25 ({A[:8]}). B: STAB+MSE denoiser, sigma 0.5 ({B[:8]})." in table.note
+
+
+def test_intervals_and_what_they_are_of_are_in_the_csv():
+    back = pd.read_csv(io.StringIO(csv(TABLES["runs"](BOTH, True))), dtype={"run_id": str})
+    expected = accuracy_intervals(PLAIN_RUN, [0, 0.25, 0.5])
+    for place, radius in enumerate(("0", "0.25", "0.5")):
+        ends = back.loc[back["run_id"] == A, [f"r={radius} low", f"r={radius} high"]].to_numpy(float)[0]
+        np.testing.assert_allclose(ends, expected[["low", "high"]].to_numpy()[place], atol=1e-12)
