@@ -1,7 +1,7 @@
 """From an experiment's file to its jobs, in order: each stage, or what its `for` repeats it for, with what it needs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, product
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from actors.refusal import Refusal, nearest
 from pipeline.settings import read_yaml
 from tune.experiment_settings import ExperimentSettings, is_sweep, located, read_experiment
-from tune.references import NAME, Reference, filled, references, replaced, word
+from tune.references import NAME, Reference, filled, references, word
 from tune.stage_kinds import STAGE_KINDS, StageKind
 from tune.sweep_settings import mapping
 
@@ -247,8 +247,3 @@ def _refuse_unknown_rows(settings: ExperimentSettings, jobs: Sequence[Job]) -> N
         for name in row.ours:
             if name not in known:
                 raise Refusal(f"paper: row '{row.row}': no stage '{name}' certifies: {nearest(name, known)}")
-
-
-def with_references(job: Job, change: Any) -> Job:
-    """The job, with each of its references changed by `change(key, reference)` to another value."""
-    return replace(job, values=replaced(job.values, change))
