@@ -192,7 +192,9 @@ def best_of(summary: pd.DataFrame, rivals: Sequence[str] = ()) -> pd.DataFrame:
     for column, radius in radii.items():
         shares[column] = shares[column].where(asked.isna() | (asked == radius))
     same_images = ["dataset", "split", "index_set", "norm", "measure"]
-    groups = shares.groupby([summary[column] for column in (*same_images, *rivals)])
+    # Of which images an imported run is may be unknown: then nobody knows whom it competes with.
+    shares = shares.where(summary[same_images].notna().all(axis=1))
+    groups = shares.groupby([summary[column] for column in (*same_images, *rivals)], dropna=False)
     return (shares == groups.transform("max")) & (groups.transform("count") > 1) & (shares > 0)
 
 
