@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from pipeline.gallery_settings import GallerySettings
     from pipeline.log_import import ImportSettings
+    from pipeline.recertify import recertify
     from pipeline.report import read_certificates, summarize
     from pipeline.settings import SamplingSettings
-    from tune.demo import DemoSettings
+    from tune.experiment_report import Report
     from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
     from tune.sweep import SweepResult
 
@@ -41,6 +42,7 @@ __all__ = [
     "main",
     "predict",
     "read_certificates",
+    "recertify",
     "show",
     "summarize",
     "sweep",
@@ -63,6 +65,7 @@ INTERRUPTED = 130
 
 LISTS = (
     "datasets", "classifiers", "denoisers", "objectives", "recipes", "augmentations", "metrics", "schedulers", "sweep",
+    "experiments", "stages",
 )  # fmt: skip
 """What `list` knows: the names of the catalogue."""
 
@@ -169,6 +172,33 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     return run_sweep(checked(SweepSettings, settings, config), progress)
 
 
+def run(
+    experiment: str | Path,
+    *,
+    only: str | None = None,
+    smoke: bool = False,
+    out: str | None = None,
+    data_root: str | None = None,
+    address: str | None = None,
+    progress: bool = True,
+) -> "Report | None":
+    """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
+    the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
+    """
+    from tune.experiment import run_experiment
+    from tune.experiment_plan import read_plan
+    from tune.experiment_report import report_experiment
+    from tune.experiment_settings import located
+    from tune.smoke import smaller
+
+    plan = read_plan(located(str(experiment)), out, data_root)
+    if smoke:
+        plan = smaller(plan)
+    outcome = run_experiment(plan, only, address, progress)
+    reports = only is None or any(job.kind == "report" for job in plan.named(only))
+    return report_experiment(plan, outcome.results) if reports else None
+
+
 def show(out: str, image_id: int, **settings: Any) -> Path:
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
@@ -252,9 +282,8 @@ def predict_command(settings: "SamplingSettings") -> None:
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
-        print(
-            f"sigma {sigma}: {len(run)} images, {right}{abstained} % abstained (n={settings.n}, alpha={settings.alpha})"
-        )
+        statement = f"(n={settings.n}, alpha={settings.alpha})"
+        print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
     _print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
 
 
@@ -327,6 +356,56 @@ def sweep_command(
         notes.print(f"{len(failed)} of {len(last)} trials failed; the same command tries them again")
     if len(failed) == len(last):
         raise typer.Exit(1)
+
+
+@app.command("recertify")
+def recertify_command(
+    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    run: Annotated[
+        str | None,
+        typer.Option(help="Runs, as their ids begin, with commas between. Default: all drawn.", show_default=False),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Probability with which an image's statement may be wrong.", show_default=False)
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option(help="Take the first so many estimation draws, whole blocks.", show_default=False)
+    ] = None,
+    noise_bound: Annotated[
+        str | None,
+        typer.Option(
+            help="What bounds the other classes: complement (1 - pA) or runner-up (that of the largest other count).",
+            show_default=False,
+        ),
+    ] = None,
+    familywise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DELTA",
+            help="Every image at alpha = DELTA / images: all of a run hold at once with probability 1 - DELTA.",
+            show_default=False,
+        ),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="Norm of the radius: linf of runs with Gaussian noise.", show_default=False)
+    ] = None,
+) -> None:
+    """Certify anew from stored counts, without drawing: the rows become runs of their own, beside those drawn.
+
+    **Examples**
+
+    `raysmooth recertify results --n 1000`
+
+    `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
+    """
+    from pipeline.procedures import PROCEDURES
+    from pipeline.recertify import recertify
+
+    rows = recertify(out, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
+    _print_summary(rows)
+    for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
+        notes.print(f"{source}: run {run_id}")
+    _print_errors(rows, Path(out) / PROCEDURES["certify"].folder)
 
 
 @app.command("report")
@@ -477,7 +556,7 @@ def list_command(
     what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(LISTS)}.")],
 ) -> None:
     """List what there is to choose from: data sets, classifiers, denoisers, objectives, recipes, augmentations; of
-    sweeps the metrics, the schedulers, and the keys of their experiment files.
+    sweeps the metrics, the schedulers, and the keys of their files; experiments, and what their stages may be.
 
     **Example**
 
@@ -494,26 +573,60 @@ def list_command(
     Console().print(table)
 
 
-@settings_command(app, "demo", "tune.demo:DemoSettings")
-def demo_command(settings: "DemoSettings") -> None:
+@app.command("run")
+def run_command(
+    experiment: Annotated[str, typer.Argument(help="YAML file, or the name of an experiment that comes along.")],
+    only: Annotated[str | None, typer.Option(help="Do this stage alone.", show_default=False)] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Try all stages in seconds, on small everything.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder of the data set, instead of the file's.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+) -> None:
+    """Run an experiment: a table or a figure of a paper, from training to certificates, and the paper's numbers beside
+    ours.
+
+    **Examples**
+
+    `raysmooth run experiments/salman2020-table8.yaml --data-root data`
+
+    `raysmooth run jeong2020-table2 --smoke`
+
+    The same command again continues where it was stopped; stages that are done are not done again.
+    """
+    _run(experiment, only, smoke, out, data_root, address)
+
+
+@app.command("demo")
+def demo_command(
+    smoke: Annotated[bool, typer.Option("--smoke", help="Try all stages in seconds, on small everything.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder of the results.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+) -> None:
     """Denoised smoothing in miniature: train, certify and report on handwritten digits, in a few minutes.
 
     A denoiser in front of a classifier that was never trained for noise makes it certifiably robust, and one trained
-    for that classifier more so: the main claim of Salman et al. 2020, on scikit-learn's bundled images.
+    for that classifier more so: the main claim of Salman et al. 2020, on scikit-learn's bundled images. It is
+    `raysmooth run digits`.
 
     **Example**
 
     `raysmooth demo`
     """
-    from pipeline.report import write_report
-    from tune.demo import run_demo
+    _run("digits", None, smoke, out, None, address)
+
+
+def _run(
+    experiment: str, only: str | None, smoke: bool, out: str | None, data_root: str | None, address: str | None
+) -> None:
+    from tune.experiment_report import print_report
 
     began = monotonic()
-    rows = run_demo(settings)
-    _print_summary(rows)
-    files = {file.name: file for file in write_report(settings.out)}
-    notes.print(f"certificates: {Path(settings.out) / 'certificates'}  (pandas.read_parquet)")
-    notes.print(f"certification curves: {files['curves.png']}")
+    report = run(experiment, only=only, smoke=smoke, out=out, data_root=data_root, address=address)
+    if report is not None:
+        notes.print()
+        print_report(report)
+        notes.print(f"certificates: {report.plan.out / 'certificates'}  (pandas.read_parquet)")
+        notes.print(f"written: {', '.join(map(str, report.files))}")
     notes.print(f"in all {monotonic() - began:.0f} s")
 
 
@@ -546,7 +659,11 @@ def _numbers(text: str) -> list[float]:
 
 
 def __getattr__(name: str) -> Any:
-    """`read_certificates` and `summarize`, which come with pandas."""
+    """`read_certificates`, `summarize` and `recertify`, which come with pandas."""
+    if name == "recertify":
+        from pipeline.recertify import recertify
+
+        return recertify
     if name in ("read_certificates", "summarize"):
         from pipeline import report
 

@@ -18,10 +18,15 @@ from actors.work_unit import Role
 
 
 class Stream(Protocol):
-    """Independent normal numbers, in an order fixed by the stream's seed."""
+    """Independent numbers of one distribution, in an order fixed by the stream's seed: whoever takes normal numbers of
+    a stream takes no uniform ones.
+    """
 
     def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
         """Fill the float32 tensor `out` (contiguous, on the stream's device) with the next N(0, scale^2) numbers."""
+
+    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+        """The same with numbers that are uniform on [-scale, scale]."""
 
 
 class HostStream:
@@ -31,7 +36,8 @@ class HostStream:
     torch's vectorised Box-Muller makes normals several times as fast as numpy's ziggurat, out of uniforms of 24 bits:
     none is beyond sqrt(48 ln 2) = 5.77 (one in 120 million draws of a normal is), and their cosines and logarithms
     are those of the processor's vector instructions, to the last bits. It makes them by sixteens; those of a sixteen
-    that are not asked for wait here, so that the numbers do not depend on how the stream is cut.
+    that are not asked for wait here, so that the numbers do not depend on how the stream is cut. Of a uniform number
+    it makes one from each word, 24 bits of it, in order.
     """
 
     _SIXTEEN = 16
@@ -56,6 +62,9 @@ class HostStream:
             torch.mul(self._waiting[:rest], scale, out=out[len(out) - rest :])
             self._waiting = self._waiting[rest:]
 
+    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+        out.uniform_(-scale, scale, generator=self._generator)
+
 
 class DeviceStream:
     """torch's counter-based generator (Philox) on the device itself, so that no noise crosses the bus."""
@@ -66,6 +75,9 @@ class DeviceStream:
 
     def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
         out.normal_(0, scale, generator=self._generator)
+
+    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+        out.uniform_(-scale, scale, generator=self._generator)
 
 
 # torch's state of a CPU generator, in words of 64 bits: the seed as given; how many numbers are left before the next
@@ -106,14 +118,14 @@ def open_stream(device: torch.device, seed: int, role: Role, image_id: int, bloc
 
 
 class NoiseFamily(Protocol):
-    """Isotropic noise added to an image in pixel units ([0, 1]), and the certificate it gives."""
+    """Noise added to an image in pixel units ([0, 1]), independent in each coordinate, and the certificate it gives."""
 
     name: ClassVar[str]
     norm: ClassVar[str]
 
     @property
     def scale(self) -> float:
-        """The noise level in pixel units (sigma for Gaussian noise)."""
+        """The noise level in pixel units: sigma, the standard deviation of a coordinate, whatever the family."""
 
     def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
         """Fill `out` (k, ...) float32 with k noisy copies of `image` (...), never clipped."""

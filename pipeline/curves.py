@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from actors.refusal import Refusal
 from pipeline.by_run import by_run
 from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
 from pipeline.palette import PALETTE
@@ -33,9 +34,11 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     `rows` are certificate rows of one run or more. Each line is the exact step function of its rows and falls
     to 0 behind the run's largest radius. Colour tells who (denoiser, objective, whatever else differs) and
     dashes tell sigma; where only sigma differs, colour tells sigma. A run that decides one radius is a point there,
-    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows.
+    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows, and for rows in several norms:
+    their radii have no axis in common.
     """
     runs = describe_runs(rows)
+    refuse_mixed_norms(runs)
     colours, dashes = looks(runs)
     labels = run_labels(runs)
     figure = Figure(layout="constrained")
@@ -55,6 +58,7 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
 def draw_panels(rows: pd.DataFrame) -> Figure:
     """The same, a panel for each sigma, in each of which colour tells who; refused as `draw_curves` is."""
     runs = describe_runs(rows)
+    refuse_mixed_norms(runs)
     names, parts = run_names(runs), by_run(rows)
     sigmas = sorted(runs["sigma"].unique())
     known = list(dict.fromkeys(names))
@@ -98,7 +102,7 @@ def _plot(axes: Axes, rows: pd.DataFrame, label: str, colour: str, dash: int) ->
 
 def _dress(axes: Axes, runs: pd.DataFrame) -> None:
     axes.set(xlim=(0, None), ylim=(0, 1.02))
-    axes.set_xlabel(" / ".join(f"{norm} radius" for norm in runs["norm"].unique()))
+    axes.set_xlabel(f"{runs['norm'].iloc[0]} radius")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -132,6 +136,16 @@ def certification_curve(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if len(radii) > 1:
         radii = np.append(radii, np.nextafter(radii[-1], np.inf))
     return radii, measure(rows, radii)
+
+
+def refuse_mixed_norms(runs: pd.DataFrame) -> None:
+    """Raises Refusal where `runs` (as `describe_runs` gives them) have radii in several norms."""
+    if varies(runs["norm"]):
+        norms = sorted(runs["norm"].astype(object).fillna("unknown").unique())
+        raise Refusal(
+            f"certificates in {' and '.join(norms)} are of different norms, whose radii cannot share a curve: write "
+            f"{', or '.join(f'--where norm={norm}' for norm in norms if norm != 'unknown')}"
+        )
 
 
 def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tuple[list[str], list[Line2D]]:

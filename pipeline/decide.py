@@ -128,12 +128,12 @@ def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: flo
     """Raises Refusal for a radius that is none, or that even n agreeing draws leave undecided."""
     if not 0 < radius < inf:
         raise Refusal(f"--radius {radius:g} is no radius: write --radius 0.5, say")
-    if _reachable(n, alpha, noise.needed(radius)):
+    if reachable(n, alpha, noise.needed(radius)):
         return
     low, high = 0.0, radius  # the largest radius that n reaches lies between
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _reachable(n, alpha, noise.needed(middle)) else (low, middle)
+        low, high = (middle, high) if reachable(n, alpha, noise.needed(middle)) else (low, middle)
     remedies = [f"--radius {floor(low * 1000) / 1000:g} or less"] if low >= 0.001 else []
     if enough := _enough(alpha, noise.needed(radius)):
         remedies.insert(0, f"--n {enough} or more")
@@ -145,16 +145,17 @@ def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: flo
     )
 
 
-def _reachable(n: int, alpha: float, p0: float) -> bool:
+def reachable(n: int, alpha: float, p0: float) -> bool:
+    """Whether n agreeing draws certify what takes the bound p0."""
     return p0 < 1 and evidence_above(n, n, p0) >= -log(alpha)
 
 
 def _enough(alpha: float, p0: float, largest: int = 10**9) -> int | None:
     """The smallest n, up to `largest`, whose agreement certifies; the evidence of agreement grows with n."""
-    if not _reachable(largest, alpha, p0):
+    if not reachable(largest, alpha, p0):
         return None
     low, high = 0, largest
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if _reachable(middle, alpha, p0) else (middle, high)
+        low, high = (low, middle) if reachable(middle, alpha, p0) else (middle, high)
     return high

@@ -220,8 +220,9 @@ class Ledger:
             draws = sum(tally.draws.values())
             self._finish_as_error(image_id, f"{what} in {tally.invalid} of {draws} draws")
             return
+        concluded = self.run.rule.conclude(tally.counts)
         row = self.run.procedure.finished_row(
-            self.run.facts, image_id, tally.label, tally.counts, self.run.rule, tally.seconds
+            self.run.facts, image_id, tally.label, tally.counts, concluded, tally.seconds
         )
         self._store.add_row(row)
         del self._open[image_id]

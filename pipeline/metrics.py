@@ -15,6 +15,9 @@ from pipeline.columns import flags, numbers
 FIXED = "fixed"
 """How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""
 
+COMPLEMENT, RUNNER_UP = "1 - pA", "runner-up"
+"""What bounds the probability of every other class in a run's certificates."""
+
 _DECIDE = re.compile(r"decide:radius=([^,]+)")
 
 
@@ -110,6 +113,14 @@ def samplings(rows: pd.DataFrame) -> pd.Series:
     if "sampling" not in rows:
         return pd.Series(FIXED, rows.index, dtype=object)
     return rows["sampling"].astype(object).where(rows["sampling"].notna(), FIXED)
+
+
+def bounds(rows: pd.DataFrame) -> pd.Series:
+    """What bounds the other classes in the run of each row, str: COMPLEMENT in rows without the column `p_upper`."""
+    if "p_upper" not in rows or not (own := rows["p_upper"].notna()).any():
+        return pd.Series(COMPLEMENT, rows.index, dtype=object)
+    runner_up = own.groupby(rows["run_id"]).transform("any")
+    return pd.Series(np.where(runner_up, RUNNER_UP, COMPLEMENT), rows.index, dtype=object)
 
 
 def asked_radius(rows: pd.DataFrame) -> float:

@@ -9,24 +9,25 @@ import pyarrow as pa
 from actors.noise import NoiseFamily
 from actors.table import Table
 from actors.work_unit import Role
-from pipeline.certificate import ABSTAIN
+from pipeline.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
 from pipeline.sampling_rule import Counts, FixedPrediction, SamplingRule
-from pipeline.samplings import SAMPLINGS, describe_sampling, sampling_rule
+from pipeline.samplings import SAMPLINGS, describe_sampling, refuse_hopeless, sampling_rule
 from pipeline.settings import CertifySettings, PredictSettings, SamplingSettings
 
 
 @dataclass(frozen=True)
 class Procedure:
     """`folder` under <out> is where its rows go. Of its settings `rule`, with the noise, makes the sampling rule,
-    `sampling` says which that is, and `share` which part of its most draws an image needs by experience. `decided_by`
-    names the settings that decide its statement (they are columns of every row), `concluded` are the columns of the
-    statement besides `prediction`.
+    `refuse` raises Refusal where no image could get a statement, `sampling` says which way of sampling that is, and
+    `share` which part of its most draws an image needs by experience. `decided_by` names the settings that decide its
+    statement (they are columns of every row), `concluded` are the columns of the statement besides `prediction`.
     """
 
     name: str
     folder: str
     settings: type[SamplingSettings]
     rule: Callable[[Any, NoiseFamily], SamplingRule]
+    refuse: Callable[[Any, NoiseFamily], object]
     sampling: Callable[[Any], str]
     share: Callable[[Any], float]
     decided_by: tuple[str, ...]
@@ -35,9 +36,10 @@ class Procedure:
     @property
     def schema(self) -> pa.Schema:
         """Columns of a row, in order. `source` says whence rows are that this run did not draw: null, or "imported from
-        FILE", or "recertified from RUN". Null is 'unknown': label and correct without labels, the conclusion of an
-        error row. `prediction` -1 is an abstention. `images` is the size of the run's index set; `n_used` the
-        estimation draws that were made of at most n, `draws` all draws of the image.
+        FILE", or "recertified from RUN". `prediction` -1 is an abstention. `images` is the size of the run's index set;
+        `n_used` the estimation draws that were made of at most n, `draws` all draws of the image. Null is 'unknown':
+        label and correct without labels, the conclusion of an error row. A null `p_upper`, the bound on every other
+        class's probability, is 1 - p_lower.
         """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
@@ -68,10 +70,11 @@ class Procedure:
         image_id: int,
         label: int | None,
         counts: Counts,
-        rule: SamplingRule,
+        concluded: Certificate | Prediction,
         seconds: float,
     ) -> dict[str, Any]:
-        conclusion = vars(rule.conclude(counts))
+        """The row of an image of whose `counts` something was `concluded`; `seconds` of drawing them."""
+        conclusion = vars(concluded)
         prediction = conclusion["prediction"]
         return {
             **dict.fromkeys(self.schema.names),
@@ -111,12 +114,14 @@ PROCEDURES: Table[Procedure] = Table(
             folder="certificates",
             settings=CertifySettings,
             rule=sampling_rule,
+            refuse=refuse_hopeless,
             sampling=describe_sampling,
             share=lambda settings: SAMPLINGS[settings.sampling].share,
             decided_by=("n0", "n", "alpha"),
             concluded=(
                 ("radius", pa.float64()),
                 ("p_lower", pa.float64()),
+                ("p_upper", pa.float64()),
                 ("count_top", pa.int64()),
                 ("decision", pa.string()),
             ),
@@ -126,6 +131,7 @@ PROCEDURES: Table[Procedure] = Table(
             folder="predictions",
             settings=PredictSettings,
             rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha),
+            refuse=lambda settings, noise: refuse_hopeless_predict(settings.n, settings.alpha),
             sampling=lambda settings: "fixed",
             share=lambda settings: 1.0,
             decided_by=("n", "alpha"),

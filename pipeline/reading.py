@@ -10,7 +10,7 @@ from actors.refusal import Refusal
 from pipeline.metrics import samplings
 from pipeline.wording import SETTINGS
 
-_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling"}
+_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
 
 
 def read_certificates(out: str | Path) -> pd.DataFrame:

@@ -16,7 +16,8 @@ import torch
 
 from actors.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
 from actors.compute_path import ComputePath
-from actors.noise import Gaussian, NoiseFamily
+from actors.noise import NoiseFamily
+from actors.noise_families import noise_family
 from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
@@ -174,7 +175,8 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     data_fingerprint = fingerprint(dataset, index_set)
     runs = []
     for sigma in settings.sigma:
-        noise = Gaussian(sigma)
+        noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
+        procedure.refuse(settings, noise)
         weights = settings.denoiser_weights
         spec = BaseClassifierSpec(
             settings.classifier,

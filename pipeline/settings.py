@@ -12,11 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from actors.classifiers import CLASSIFIERS
 from actors.compute_path import PRECISIONS
 from actors.denoisers import DENOISERS
-from actors.noise import Gaussian
+from actors.noise_families import NOISES, noise_family
 from actors.preprocess import PREPROCESS
 from actors.refusal import Refusal, nearest
 from pipeline.certificate import refuse_hopeless_predict
 from pipeline.datasets import DATASETS
+from pipeline.noise_setting import NOISE, SIGMA, settled_noise
 from pipeline.samplings import SAMPLINGS, refuse_hopeless
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
@@ -92,8 +93,9 @@ class PoolSettings(Settings):
 class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     """Smoothing"""
 
+    noise: str = Field("gaussian", description=NOISE)
     sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
-        description="Noise level in pixel units ([0, 1]); several as 0.12,0.25,0.5, each a run of its own.",
+        description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own. Not where --noise has a level.",
         min_length=1,
     )
     n: int = Field(10_000, description="Estimation draws an image.", ge=1)
@@ -113,6 +115,8 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     batch_size: int | None = Field(
         None, description="Noisy images in one forward pass; belongs to the run. Default: found by a short probe.", ge=1
     )
+
+    _settle_noise = model_validator(mode="before")(settled_noise)
 
     @model_validator(mode="after")
     def _refuse_odd_gpus(self) -> "SamplingSettings":
@@ -137,7 +141,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     @model_validator(mode="after")
     def _refuse_bad_levels(self) -> "SamplingSettings":
         for sigma in self.sigma:
-            Gaussian(sigma)
+            noise_family(self.noise, sigma)
         if len(set(self.sigma)) < len(self.sigma):
             raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
         return self
@@ -146,6 +150,13 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
 class CertifySettings(SamplingSettings):
     """CERTIFY (Cohen et al. 2019)"""
 
+    norm: str | None = Field(
+        None,
+        description="Norm of the radius: "
+        + "; ".join(f"with {name} noise {' or '.join(row.norms)}" for name, row in NOISES.items())
+        + ". linf is the l2 radius divided by the root of how many pixels and channels an image has. Default: the "
+        "noise's first.",
+    )
     n0: int = Field(100, description="Selection draws an image, never reused for estimation.", ge=1)
     sampling: str = Field(
         "fixed",
@@ -166,7 +177,10 @@ class CertifySettings(SamplingSettings):
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "CertifySettings":
         for sigma in self.sigma:
-            refuse_hopeless(self, Gaussian(sigma))
+            noise = noise_family(self.noise, sigma, self.norm)
+            # What can be decided in linf depends on the images: `prepare`, which has one, sees to that.
+            if self.norm != "linf" or self.radius is None:
+                refuse_hopeless(self, noise)
         return self
 
 
@@ -185,7 +199,7 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
     """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
     key (with the nearest right one), a value out of range, or one that is missing.
     """
-    merged = {**(_read_yaml(config) if config is not None else {}), **values}
+    merged = {**(read_yaml(config) if config is not None else {}), **values}
     where = f"{config}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:
@@ -204,7 +218,8 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
         raise Refusal(f"{where}{flag} {first['input']}: {reason}") from None
 
 
-def _read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file; raises Refusal, naming it, for one that is missing or no such thing."""
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:

@@ -31,6 +31,9 @@ _MOST_RADII, _FEWER_RADII = 7, 5
 runs that are not sampled `FIXED`.
 """
 
+_FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
+
 
 def summarize(
     rows: pd.DataFrame,
@@ -99,8 +102,12 @@ def _default_radii(rows: pd.DataFrame) -> list[float]:
     if len(decided) and all(map(isfinite, asked.values())):
         return sorted(decided)
     others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(asked)), "radius"]
-    reach, step = max(0.25, others.astype("Float64").max(skipna=True)), 0.25
+    largest = others.astype("Float64").max(skipna=True)
+    step = 0.25
+    if (rows["norm"] == "linf").all() and pd.notna(largest) and largest > 0:
+        step = next(step for step in _FINER if step <= largest / 3 or step == _FINER[-1])
+    reach = step if pd.isna(largest) else max(step, float(largest))
     most = _MOST_RADII if set(asked) == {FIXED} else _FEWER_RADII
-    while len(grid := {step * i for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
+    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
         step *= 2
     return sorted(grid)

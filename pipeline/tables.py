@@ -18,6 +18,7 @@ from pipeline.wording import (
     origins,
     short_denoisers,
     short_samplings,
+    shown_alpha,
     twins,
     varies,
 )
@@ -112,13 +113,15 @@ def telling_apart(runs: pd.DataFrame) -> pd.DataFrame:
         printed["sampling"] = short_samplings(runs)
     if "n" in printed:
         printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
+    if "alpha" in printed:
+        printed["alpha"] = ["-" if pd.isna(alpha) else shown_alpha(alpha) for alpha in runs["alpha"]]
     if varies(origins(runs)):
         printed["source"] = origins(runs)
     if twins(runs).any():
         printed["run"] = runs.index.str[:8]
     for column, cells in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
         printed[column] = cells.astype(object).where(cells.notna(), "unknown")
-    printed["sigma"] = runs["sigma"].astype(str)
+    printed["sigma"] = runs["sigma"].map("{:.6}".format)
     if varies(runs["measure"]):
         printed["measure"] = runs["measure"]
     if (runs["rows"] < runs["images"]).any():
@@ -189,7 +192,9 @@ def best_of(summary: pd.DataFrame, rivals: Sequence[str] = ()) -> pd.DataFrame:
     for column, radius in radii.items():
         shares[column] = shares[column].where(asked.isna() | (asked == radius))
     same_images = ["dataset", "split", "index_set", "norm", "measure"]
-    groups = shares.groupby([summary[column] for column in (*same_images, *rivals)])
+    # Of which images an imported run is may be unknown: then nobody knows whom it competes with.
+    shares = shares.where(summary[same_images].notna().all(axis=1))
+    groups = shares.groupby([summary[column] for column in (*same_images, *rivals)], dropna=False)
     return (shares == groups.transform("max")) & (groups.transform("count") > 1) & (shares > 0)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from math import ceil
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from actors.refusal import Refusal
 from pipeline.by_run import by_run
-from pipeline.metrics import FIXED, labelled, mean_draws, samplings
+from pipeline.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
 
 FACTS = {
     "dataset": "{}",
@@ -19,11 +19,12 @@ FACTS = {
     "classifier": "classifier {}",
     "noise": "{} noise",
     "norm": "{} norm",
-    "sigma": "sigma {}",
+    "sigma": "sigma {:.6}",  # of uniform:0.5 it has all the digits of 0.5 / sqrt(3)
     "sampling": "{}",
     "n0": "n0={}",
     "n": "n={}",
     "alpha": "alpha={}",
+    "bound": "{} bound",
 }
 """The columns that say what a run's numbers promise, and how each is worded in a caption or a label."""
 
@@ -50,17 +51,19 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the SETTINGS, null where unknown, `source` (whence the rows are, null if the run drew them), `rows` (how
     many of the run's `images` are finished; where the size of the index set is unknown, all are taken to be), `measure`
-    (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown). Rows without `sampling` were sampled FIXED.
+    (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown), `bound` (as `bounds` has it). Rows without
+    `sampling` were sampled FIXED.
     Raises Refusal if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
     say what such a run promises.
     """
     if rows.empty:
         raise Refusal("no certificate rows to report: give the rows of a run that has finished an image")
-    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"))
+    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"), bound=bounds(rows))
     parts = by_run(rows)
     codes, ids = pd.factorize(rows["run_id"])
     columns = {column: _shared(rows[column], codes, ids) for column in (*SETTINGS, "source")}
     runs = pd.DataFrame(columns, pd.Index(ids, name="run_id"))
+    runs["sigma"] = runs["sigma"].astype(float)
     runs["rows"] = [len(own) for own in parts.values()]
     runs["images"] = runs["images"].astype("Int64").fillna(runs["rows"]).astype(int)
     for column in ("n0", "n"):  # whole numbers, which one null among them made floats
@@ -110,12 +113,14 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     left_out = {*differing(runs), *without}
     shared = [column for column in FACTS if column not in left_out]
     words = {column: _fact(runs, column) for column in shared}
+    if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
+        del words["bound"]  # as everywhere else
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
     some = " (unknown of some)" if "alpha" not in shared and runs["alpha"].isna().any() else ""
     known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
-    sure = str(1 - Decimal(str(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
+    sure = str(1 - Decimal(shown_alpha(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
     logged = ", imported radii as their logs have them (perhaps rounded up)" if is_imported(runs).any() else ""
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}{logged}"
@@ -124,7 +129,20 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
 def _fact(runs: pd.DataFrame, column: str) -> str:
     """What all `runs` have in `column`, in words."""
     value = runs[column].iloc[0]
-    return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else FACTS[column].format(value)
+    return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else _said(column, value)
+
+
+def _said(column: str, value: object) -> str:
+    return FACTS[column].format(shown_alpha(value) if column == "alpha" else value)
+
+
+def shown_alpha(alpha: object) -> str:
+    """`alpha` as it is; where it has many digits, as delta / images has, three of them, rounded up: what is printed
+    promises no more than what holds.
+    """
+    if not isinstance(alpha, float) or len(str(alpha)) <= 8:
+        return str(alpha)
+    return str(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(str(float(alpha)))))
 
 
 def brief(runs: pd.DataFrame) -> str:
@@ -188,7 +206,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     records = runs.reset_index().assign(origin=origins(runs).to_numpy()).to_dict("records")
     for facts, way, denoiser, twin in zip(records, short_samplings(runs), short, twins(runs), strict=True):
         known = [column for column in differ if not pd.isna(facts[column])]
-        said = {column: FACTS[column].format(facts[column]) for column in known}
+        said = {column: _said(column, facts[column]) for column in known}
         if "n" in said and facts["sampling"] != FIXED:
             said["n"] = f"n up to {facts['n']}"
         if "sampling" in said:
@@ -221,7 +239,7 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     labels = []
     levels, ways = varies(runs["sigma"]), varies(runs["sampling"])
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", sigma {facts['sigma']}" if levels else ""
+        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if levels else ""
         done, images = facts["rows"], facts["images"]
         mean = facts["sampling"] != FIXED and ways and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""

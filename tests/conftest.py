@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
+from hypothesis import settings
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -32,6 +34,9 @@ os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" fo
 
 torch.set_num_threads(1)
 
+settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("untimed")
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
@@ -40,6 +45,33 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     address = ray.get_runtime_context().gcs_address
     yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
+    """All that a module's tests certify is drawn on one pool of one replica, which starts once."""
+    from pipeline import driver
+    from pipeline.pool import Pool
+
+    kept: list[Pool] = []
+
+    class KeptPool:
+        def __init__(self, size: int, resources: Any, note: Any) -> None:
+            if not kept:
+                kept.append(Pool(1, resources, note))
+
+        def __enter__(self) -> Pool:
+            for member in kept[0]._members:
+                member.ready = False
+            return kept[0]
+
+        def __exit__(self, *_: Any) -> None: ...
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "Pool", KeptPool)
+        yield
+    for pool in kept:
+        pool.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from command import command
+from conftest import REPOSITORY
 
 import raysmooth
 from actors.architecture import Architecture
@@ -210,10 +211,13 @@ def test_addresses_that_lead_nowhere(
 
 
 def test_the_demo_refuses_before_it_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, _, err = command(capsys, "demo", "--n", "5", "--out", str(tmp_path))
+    file = tmp_path / "digits.yaml"
+    file.write_text((REPOSITORY / "experiments" / "digits.yaml").read_text().replace("n: 10000", "n: 5"))
+    code, _, err = command(capsys, "run", str(file), "--out", str(tmp_path / "out"))
     assert (code, err.count("\n")) == (2, 1)
+    assert "stage certify-nothing: " in err
     assert "write --n 10 or more" in err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_cards_preprocess_is_used_without_being_repeated(weights: dict[str, str], tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from pipeline.settings import Settings
 from tune.augment import AUGMENTATIONS
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.experiment_settings import FOLDER, is_sweep, read_experiment
 from tune.objective import ObjectiveRow
 from tune.phases import Phase
 from tune.recipes import RECIPES
 from tune.schedulers import SCHEDULERS
+from tune.stage_kinds import STAGE_KINDS
 from tune.sweep_metrics import METRICS
 from tune.sweep_settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
 
@@ -102,6 +104,19 @@ def _sweep() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _experiments() -> pd.DataFrame:
+    rows = []
+    for file in sorted(FOLDER.glob("*.yaml"), key=lambda file: file.stem):
+        told = None if is_sweep(file) else read_experiment(file)
+        title = "a sweep" if told is None else f"{told.paper.reference}: {told.title}"
+        rows.append({"experiment": file.stem, "what": title})
+    return pd.DataFrame(rows)
+
+
+def _stages() -> pd.DataFrame:
+    return pd.DataFrame([{"stage": name, "what": row.summary} for name, row in STAGE_KINDS.items()])
+
+
 CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
     "list",
     {
@@ -114,5 +129,7 @@ CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
         "metrics": _metrics,
         "schedulers": _schedulers,
         "sweep": _sweep,
+        "experiments": _experiments,
+        "stages": _stages,
     },
 )

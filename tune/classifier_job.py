@@ -14,17 +14,19 @@ from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.job import Assignment
 from tune.networks import as_trained, start_from, try_out, try_training
 from tune.noise import NOISE_FAMILIES, TrainingNoise
-from tune.objective import describe, parse_objective
+from tune.objective import ClassifierObjective, describe, parse_objective
 from tune.precision import InPrecision
-from tune.recipe_choice import choose_recipe, objective_text
+from tune.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from tune.settings import TrainClassifierSettings
 from tune.trainer import initialised
 from tune.training_data import NO_LABEL, read_training_data
 from tune.validation import accuracy, noisy_accuracy
 
 
-def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
-    """The training that the settings ask for; raises Refusal for what cannot be trained."""
+def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
+    """The recipe, the objective as text with all its options, and the objective that the settings ask for; raises
+    Refusal for those that are not there or do not fit together. No file is opened.
+    """
     named = choose_recipe(settings, settings.objective.partition(":")[0])
     text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
     _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
@@ -33,6 +35,12 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
         raise Refusal(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
     if settings.sigma is None and settings.noise != "gaussian":
         raise Refusal(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
+    return named, text, objective
+
+
+def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
+    """The training that the settings ask for; raises Refusal for what cannot be trained."""
+    named, text, objective = chosen_for_classifier(settings)
     architecture = Architecture.parse(settings.classifier)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where the user's own module:callable may live

@@ -13,14 +13,26 @@ from tune.denoiser_objectives import DENOISER_OBJECTIVES
 from tune.job import Assignment
 from tune.networks import Start, as_trained, start_from, try_out
 from tune.noise import NOISE_FAMILIES, TrainingNoise
-from tune.objective import describe, parse_objective
+from tune.objective import DenoiserObjective, ObjectiveRow, describe, parse_objective
 from tune.precision import InPrecision
-from tune.recipe_choice import choose_recipe
+from tune.recipe_choice import NamedRecipe, choose_recipe
 from tune.settings import TrainDenoiserSettings
 from tune.surrogates import load_surrogates
 from tune.trainer import initialised
 from tune.training_data import NO_LABEL, read_training_data
 from tune.validation import judge_denoiser, noisy_accuracy
+
+
+def chosen_for_denoiser(
+    settings: TrainDenoiserSettings,
+) -> tuple[NamedRecipe, str, ObjectiveRow[DenoiserObjective], DenoiserObjective]:
+    """The recipe, and the objective's name, row and self, that the settings ask for; raises Refusal for those that are
+    not there or do not fit together. No file is opened.
+    """
+    name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
+    _check_wants(settings, name, row.starts_from, objective.needs_classifier)
+    _ = NOISE_FAMILIES[settings.noise]
+    return choose_recipe(settings, name), name, row, objective
 
 
 def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -> Assignment:
@@ -29,10 +41,7 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
     With surrogates the access is black-box: minibatch i is trained through surrogate i modulo their number, and the
     classifier, if it is named, is only measured. Else it is white-box: trained through the classifier itself.
     """
-    name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
-    _check_wants(settings, name, row.starts_from, objective.needs_classifier)
-    named = choose_recipe(settings, name)
-    _ = NOISE_FAMILIES[settings.noise]
+    named, name, row, objective = chosen_for_denoiser(settings)
     architecture = Architecture.parse(settings.denoiser)
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
     start = start_from(denoiser, settings, row.starts_from)

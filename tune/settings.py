@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from actors.denoisers import DENOISERS
 from pipeline.datasets import DATASETS
+from pipeline.noise_setting import NOISE, SIGMA, settled_noise
 from pipeline.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, Settings
 from tune.augment import AUGMENTATIONS
 from tune.classifier_objectives import CLASSIFIER_OBJECTIVES
 from tune.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.noise import NOISE_FAMILIES
 from tune.phases import OPTIMIZERS, SCHEDULES
 from tune.precision import PRECISIONS
 from tune.recipes import RECIPES
@@ -69,7 +69,9 @@ class RecipeSettings(Settings):
 class NoiseSettings(Settings):
     """Noise"""
 
-    noise: str = Field("gaussian", description=f"Noise family: {', '.join(NOISE_FAMILIES)}.")
+    noise: str = Field("gaussian", description=NOISE)
+
+    _settle_noise = model_validator(mode="before")(settled_noise)
 
 
 class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
@@ -112,8 +114,7 @@ class TrainClassifierSettings(TrainingJobSettings):
     )
     sigma: float | None = Field(
         None,
-        description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel; for clean, only to "
-        "measure under it.",
+        description=f"{SIGMA}; for clean, only to measure under it.",
         gt=0,
     )
 
@@ -123,7 +124,7 @@ class TrainDenoiserSettings(TrainingJobSettings):
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
-    sigma: float = Field(description="Noise level in pixel units ([0, 1]), the standard deviation of a pixel.", gt=0)
+    sigma: float = Field(description=f"{SIGMA}.", gt=0)
     classifier: str | None = Field(
         None,
         description=f"Classifier to stand in front of (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "

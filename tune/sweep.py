@@ -107,7 +107,7 @@ def _refuse_shared_images(sweep: SweepSettings) -> None:
 
 def _certified(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:
     """Settings of `raysmooth certify` for what a training gave."""
-    names = ("dataset", "data_root", "resize", "crop", "sigma", "classifier", "preprocess")
+    names = ("dataset", "data_root", "resize", "crop", "noise", "sigma", "classifier", "preprocess")
     values = {name: getattr(training, name) for name in names}
     if sweep.train == "classifier":
         values["classifier_weights"] = weights

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from actors.refusal import Refusal, nearest
 from actors.table import Table
+from pipeline.noise_setting import settled_noise
 from pipeline.settings import CertifySettings, DataSettings, Settings, checked
 from tune.classifier_job import classifier_assignment
 from tune.denoiser_job import denoiser_assignment
@@ -78,12 +79,14 @@ class WarmStartSettings(Settings):
 
 
 _CERTIFIED = (set(CertifySettings.model_fields) & set(DataSettings.model_fields)) | {
-    "n0", "n", "alpha", "seed", "sampling", "tolerance", "pilot", "block_size", "precision", "compile", "batch_size",
-    "max_errors",
+    "norm", "n0", "n", "alpha", "seed", "sampling", "tolerance", "pilot", "block_size", "precision", "compile",
+    "batch_size", "max_errors",
 }  # fmt: skip
 
 
-def _nested(model: type[Settings]) -> BeforeValidator:
+def nested(model: type[Settings]) -> BeforeValidator:
+    """Settings within settings: refused in one line, as those around them are."""
+
     def check(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
@@ -92,15 +95,21 @@ def _nested(model: type[Settings]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
+    """What a file has under a key, as settings by name; raises Refusal for what is no such thing."""
     if not isinstance(value, Mapping):
         raise Refusal(f"expected 'key: value' lines, found {value!r}: see the experiments that come with raysmooth")
     return {str(key).replace("-", "_"): inner for key, inner in value.items()}
 
 
+def _trained(value: Any) -> dict[str, Any]:
+    """Settings of trainings, `uniform:0.5` told apart into noise and sigma."""
+    return dict(settled_noise(mapping(value)))
+
+
 def _domains(value: Any) -> dict[str, Domain]:
     return {
-        key: inner if isinstance(inner, Domain) else parse_domain(key, inner) for key, inner in _mapping(value).items()
+        key: inner if isinstance(inner, Domain) else parse_domain(key, inner) for key, inner in mapping(value).items()
     }
 
 
@@ -108,7 +117,7 @@ class SweepSettings(Settings):
     """Sweep"""
 
     train: str = Field(description=f"What each trial trains: {' or '.join(TRAININGS)}.")
-    settings: Annotated[dict[str, Any], BeforeValidator(_mapping)] = Field(
+    settings: Annotated[dict[str, Any], BeforeValidator(_trained)] = Field(
         description="Settings that all trials share, as 'raysmooth train' has them."
     )
     search: Annotated[dict[str, Domain], BeforeValidator(_domains)] = Field(
@@ -116,12 +125,12 @@ class SweepSettings(Settings):
         description="Settings that differ: a list, of which all are tried, or {choice: [...]}, {uniform: [low, high]}, "
         "loguniform or randint.",
     )
-    each: list[Annotated[dict[str, Any], BeforeValidator(_mapping)]] = Field(
+    each: list[Annotated[dict[str, Any], BeforeValidator(_trained)]] = Field(
         [], description="Trainings that differ in several settings, one a row: every row is tried."
     )
     seeds: list[int] = Field([0], description="Seeds of training; every trial is repeated with each.", min_length=1)
     metric: str | None = Field(None, description="What the winner is best in, such as certified_accuracy:radius=0.5.")
-    validation: Annotated[ValidationSettings, _nested(ValidationSettings)] = Field(
+    validation: Annotated[ValidationSettings, nested(ValidationSettings)] = Field(
         default_factory=lambda: checked(ValidationSettings, {}), description="How trials are judged."
     )
     by: str = Field("grid", description=f"How the space is searched: {', '.join(SEARCHES)}.")
@@ -129,17 +138,17 @@ class SweepSettings(Settings):
         None, description="How many to draw: with random, each is trained with all rows, grids and seeds.", ge=1
     )
     scheduler: str = Field("fifo", description="fifo, asha:grace=2,factor=3 or pbt:every=2,quantile=0.25.")
-    plateau: Annotated[PlateauSettings | None, _nested(PlateauSettings)] = Field(
+    plateau: Annotated[PlateauSettings | None, nested(PlateauSettings)] = Field(
         None, description="End trials early whose metric has stopped to change."
     )
     search_seed: int = Field(0, description="Seed of what is drawn from ranges.", ge=0, lt=2**32)
     hours: float | None = Field(
         None, description="Stop all trials after so long, counted afresh when the sweep is continued.", gt=0
     )
-    warm_start: Annotated[WarmStartSettings | None, _nested(WarmStartSettings)] = Field(
+    warm_start: Annotated[WarmStartSettings | None, nested(WarmStartSettings)] = Field(
         None, description="Train what trials begin with, once."
     )
-    certify: Annotated[dict[str, Any] | None, BeforeValidator(lambda v: None if v is None else _mapping(v))] = Field(
+    certify: Annotated[dict[str, Any] | None, BeforeValidator(lambda v: None if v is None else mapping(v))] = Field(
         None, description="How the winner is certified on the test images; left out: it is not."
     )
     certify_all: bool = Field(False, description="Certify every trial so, not only the winner.")

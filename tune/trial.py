@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from actors.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from actors.noise_families import noise_family
 from actors.preprocess import parse_preprocess
 from tune.job import Assignment, carry_out
 from tune.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
@@ -96,9 +97,10 @@ def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assi
     images = validation_set(settings, sweep.validation.images)
     model = _as_certified(settings, assignment, device)
     sigma = float(getattr(settings, "sigma"))  # noqa: B009 -- both kinds of settings have it, each in its own way
+    noise = noise_family(settings.noise, sigma)
 
     def certify() -> dict[str, float]:
-        rows = certify_validation(model.eval(), images, sweep.validation, sigma, device)
+        rows = certify_validation(model.eval(), images, sweep.validation, noise, device)
         return figures_of(rows, metric.radius)
 
     return certify

@@ -12,7 +12,7 @@ from actors.base_classifier import BaseClassifier, DenoisedClassifier
 from actors.compute_path import ComputePath, native_precision, settle_backend
 from actors.draws import draw
 from actors.fast_network import fast_network
-from actors.noise import Gaussian
+from actors.noise import NoiseFamily
 from actors.refusal import Refusal
 from actors.work_unit import Cell, WorkUnit
 from pipeline.datasets import Dataset, open_dataset
@@ -91,16 +91,20 @@ def _resolved(folder: str | None) -> Path | None:
 
 
 def certify_validation(
-    model: DenoisedClassifier, images: ValidationSet, settings: ValidationSettings, sigma: float, device: torch.device
+    model: DenoisedClassifier,
+    images: ValidationSet,
+    settings: ValidationSettings,
+    noise: NoiseFamily,
+    device: torch.device,
 ) -> pd.DataFrame:
-    """A row an image, of CERTIFY (Cohen et al. 2019) under Gaussian noise, with what `pipeline.metrics` asks for.
+    """A row an image, of CERTIFY (Cohen et al. 2019) under `noise`, with what `pipeline.metrics` asks for.
 
     `model` is in eval mode and is copied, not changed. It computes in the device's native precision, eager.
     """
     path = ComputePath(native_precision(device), compiled=False, batch_size=BATCH)
     settle_backend(path, device)
     network: BaseClassifier = fast_network(model, path, device)
-    rule = Fixed(settings.n0, settings.n, settings.alpha, Gaussian(sigma))
+    rule = Fixed(settings.n0, settings.n, settings.alpha, noise)
     rows = []
     for image_id, image in images.images.items():
         counts = {}

@@ -7,19 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import binom, binomtest, multinomial, norm
 from statsmodels.stats.proportion import proportion_confint
 
 from actors.noise import Gaussian
+from actors.noise_families import Uniform
 from actors.refusal import Refusal
 from pipeline.certificate import (
     ABSTAIN,
+    Certificate,
     certify_counts,
+    certify_runner_up,
     largest_p_lower,
     lower_bound,
     predict_counts,
     refuse_hopeless_certify,
     refuse_hopeless_predict,
+    upper_bound,
 )
 
 GRID = [
@@ -100,7 +104,7 @@ def test_lower_bound_is_below_the_observed_share_and_grows_with_the_count(pair: 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])
 def test_coverage_over_simulated_certifications(p: float, alpha: float) -> None:
     """20,000 certifications with known pA: the bound exceeds the truth no more often than alpha, but for chance."""
-    trials, n = 20_000, 1000
+    trials, n = 8_000, 1000
     generator = np.random.default_rng([round(p * 1e6), round(alpha * 1e6)])
     counts = generator.binomial(n, p, trials)
     bounds = {count: lower_bound(int(count), n, alpha) for count in np.unique(counts)}
@@ -116,7 +120,7 @@ def test_certified_radius_is_below_the_true_one_in_whole_certifications() -> Non
     """Selection and estimation together, three classes: a wrong certificate is a radius above that of the true pA, or a
     class that is not the smoothed classifier's.
     """
-    truth, noise, alpha, trials = np.array([0.25, 0.6, 0.15]), Gaussian(0.5), 0.01, 20_000
+    truth, noise, alpha, trials = np.array([0.25, 0.6, 0.15]), Gaussian(0.5), 0.01, 8_000
     generator = np.random.default_rng(5)
     selections, estimations = generator.multinomial(20, truth, trials), generator.multinomial(400, truth, trials)
     results = [certify_counts(s, e, noise, alpha) for s, e in zip(selections, estimations, strict=True)]
@@ -189,3 +193,99 @@ def test_refused_sigma() -> None:
 def test_largest_p_lower_is_the_closed_form() -> None:
     assert largest_p_lower(10_000, 0.001) == pytest.approx(1 + log(0.001) / 10_000, abs=3e-7)
     assert sqrt(largest_p_lower(2, 0.25)) == pytest.approx(sqrt(0.5))
+
+
+def multinomials(n: int, classes: int) -> list[tuple[int, ...]]:
+    """All counts of n draws."""
+    if classes == 1:
+        return [(n,)]
+    return [(first, *rest) for first in range(n + 1) for rest in multinomials(n - first, classes - 1)]
+
+
+@pytest.mark.parametrize(("count", "n", "alpha"), GRID)
+def test_upper_bound_is_the_mirror_image(count: int, n: int, alpha: float) -> None:
+    bound = upper_bound(count, n, alpha)
+    theirs = proportion_confint(count, n, alpha=2 * alpha, method="beta")[1]
+    assert bound == pytest.approx(1.0 if count == n else theirs, rel=1e-9, abs=1e-12)
+    assert bound == pytest.approx(1 - lower_bound(n - count, n, alpha), rel=1e-9)
+
+
+def test_runner_up_by_hand() -> None:
+    # 60, 20 and 20 of 100 draws, alpha 0.05: textbook 95 % intervals are [0.4972, 0.6967] of 60 and [0.1267, 0.2918] of
+    # 20. PhiInv(0.4972) = -0.0070, PhiInv(0.2918) = -0.5481 (tables): radius 0.5411 sigma / 2.
+    certificate = certify_runner_up(np.array([9, 1, 0]), np.array([60, 20, 20]), Gaussian(2.0), 0.05)
+    assert (certificate.prediction, certificate.count_top) == (0, 60)
+    assert certificate.p_lower == pytest.approx(0.4972, abs=5e-5)
+    assert certificate.p_upper == pytest.approx(0.2918, abs=5e-5)
+    assert certificate.radius == pytest.approx(0.5411, abs=3e-4)
+    assert certify_counts(np.array([9, 1, 0]), np.array([60, 20, 20]), Gaussian(2.0), 0.05).radius == pytest.approx(
+        2.0 * norm.ppf(proportion_confint(60, 100, alpha=0.1, method="beta")[0])
+    )
+    # Uniform noise on [-1, 1]: pA - pB = 0.4972 - 0.2918.
+    l1 = certify_runner_up(np.array([9, 1, 0]), np.array([60, 20, 20]), Uniform(1 / sqrt(3)), 0.05)
+    assert l1.radius == pytest.approx(0.2054, abs=1e-4)
+    # 3 of 3 at alpha 27/32: pA = (27/64)^(1/3) = 3/4, and 1 - pA = 1/4 is also the bound of a count of 0.
+    three = certify_runner_up(np.array([1, 0]), np.array([3, 0]), Gaussian(2.0), 27 / 32)
+    assert (three.p_lower, three.p_upper) == (pytest.approx(0.75), pytest.approx(0.25))
+    assert three.radius == pytest.approx(2 * 0.6744897501960817)
+    # The largest count of others decides, whichever class the selection draws had second; nothing of nothing abstains.
+    same = certify_runner_up(np.array([9, 0, 1]), np.array([60, 25, 15]), Gaussian(2.0), 0.05)
+    assert same == certify_runner_up(np.array([9, 1, 0]), np.array([60, 15, 25]), Gaussian(2.0), 0.05)
+    assert certify_runner_up(np.array([9, 1]), np.array([0, 0]), Gaussian(2.0), 0.05).prediction == ABSTAIN
+    assert certify_runner_up(np.array([9, 1]), np.array([50, 50]), Gaussian(2.0), 0.05).prediction == ABSTAIN
+
+
+@given(st.lists(st.integers(0, 300), min_size=2, max_size=6), st.floats(1e-6, 0.2))
+def test_the_runner_up_bound_is_never_worse_than_one_minus_pa_at_half_of_alpha(counts: list[int], alpha: float) -> None:
+    estimation = np.array(counts)
+    if not estimation.any():
+        return
+    own = certify_runner_up(estimation, estimation, Gaussian(0.5), alpha)
+    half = certify_counts(estimation, estimation, Gaussian(0.5), alpha / 2)
+    assert own.p_lower == half.p_lower
+    assert own.radius >= half.radius * (1 - 1e-12)
+    assert own.p_upper is not None
+    assert own.p_upper <= 1 - own.p_lower
+    if len(counts) == 2:  # what is not A is B
+        assert own.radius == pytest.approx(half.radius, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.05, 0.01])
+@pytest.mark.parametrize(
+    "p", [(0.6, 0.4), (0.5, 0.3, 0.2), (0.4, 0.3, 0.3), (0.34, 0.33, 0.33), (0.4, 0.2, 0.2, 0.2), (0.7, 0.15, 0.15)]
+)
+def test_both_bounds_hold_together_over_all_counts_there_can_be(p: tuple[float, ...], alpha: float) -> None:
+    """Exactly, by the probabilities of all multinomial counts: pA above its bound and every other class below theirs
+    but for alpha, with no correction for the number of classes that tie for second place.
+    """
+    n = 24 if len(p) < 4 else 14
+    selection = np.arange(len(p))[::-1]
+    wrong = missed = 0.0
+    for counts in multinomials(n, len(p)):
+        certificate = certify_runner_up(selection, np.array(counts), Gaussian(1.0), alpha)
+        assert certificate.p_upper is not None
+        chance = multinomial.pmf(counts, n, p)
+        bad = certificate.p_lower > p[0] or certificate.p_upper < max(p[1:])
+        missed += chance * bad
+        wrong += chance * (certificate.radius > (norm.ppf(p[0]) - norm.ppf(max(p[1:]))) / 2)
+    assert wrong <= missed <= alpha
+    assert missed > 0
+
+
+def test_wrong_radii_of_the_runner_up_bound_by_simulation() -> None:
+    """8,000 images of ten classes, two of them in close pursuit of the right one: n0 = 30, n = 300, alpha = 0.1."""
+    p = np.array([0.36, 0.27, 0.26, 0.03, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01])
+    rng = np.random.default_rng(5)
+    wrong = certified = 0
+    known: dict[tuple[int, int, int], Certificate] = {}
+    for selection, estimation in zip(rng.multinomial(30, p, 8_000), rng.multinomial(300, p, 8_000), strict=True):
+        top = int(selection.argmax())
+        key = (top, int(estimation[top]), int(np.delete(estimation, top).max()))
+        if key not in known:
+            known[key] = certify_runner_up(selection, estimation, Gaussian(1.0), 0.1)
+        certificate = known[key]
+        rest = max(np.delete(p, top))
+        certified += certificate.prediction != ABSTAIN
+        wrong += certificate.radius > max(0.0, (norm.ppf(p[top]) - norm.ppf(rest)) / 2)
+    assert certified > 1000  # and pA is far below 1/2
+    assert 0 < wrong <= binom.ppf(0.999, 8_000, 0.1)

@@ -132,3 +132,17 @@ def test_points_of_several_sigmas_have_markers_of_their_own():
     denoised = [run.assign(run_id=run["run_id"] + "d", **DENOISED) for run in runs]
     lines = draw_curves(pd.concat([*runs, *denoised])).axes[0].lines
     assert len({(to_hex(line.get_color()), line.get_marker()) for line in lines}) == 4
+
+
+def test_norms_do_not_share_a_curve():
+    runs = [run_of("a" * 16), run_of("b" * 16, norm="linf"), run_of("c" * 16, noise="uniform", norm="l1")]
+    with pytest.raises(Refusal) as refused:
+        draw_curves(pd.concat(runs))
+    assert str(refused.value) == (
+        "certificates in l1 and l2 and linf are of different norms, whose radii cannot share a curve: "
+        "write --where norm=l1, or --where norm=l2, or --where norm=linf"
+    )
+    for rows, norm in zip(runs, ("l2", "linf", "l1"), strict=True):
+        assert draw_curves(rows).axes[0].get_xlabel() == f"{norm} radius"
+    with pytest.raises(Refusal, match=r"in l2 and unknown are .*: write --where norm=l2$"):
+        draw_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))

@@ -254,3 +254,23 @@ def test_a_report_of_all_ways_of_sampling_is_written(tmp_path):
     write_run(tmp_path, B, PLAIN, schema=NEWER, sampling=ADAPTIVE, draws=900)
     write_run(tmp_path, "d" * 16, DECIDED, schema=NEWER, sampling=DECIDE, draws=300, decision="undecided")
     assert all(path.stat().st_size for path in write_report(tmp_path))
+
+
+def test_default_radii_of_linf_are_as_fine_as_its_radii_are_small(tmp_path):
+    def columns(*radii, **facts):
+        rows = run_of(A, [(1, radius) for radius in radii], **facts)
+        return [column for column in summarize(rows).columns if column.startswith("r=")]
+
+    assert columns(0.043, norm="linf") == ["r=0", "r=0.01", "r=0.02", "r=0.03", "r=0.04"]
+    assert columns(0.16, 0.02, norm="linf") == ["r=0", "r=0.05", "r=0.1", "r=0.15"]
+    assert columns(0.0005, norm="linf") == ["r=0", "r=0.001"]
+    assert columns(0.8, norm="linf") == columns(0.8)
+    assert columns(0.043) == ["r=0", "r=0.25"]
+
+
+def test_norms_are_not_mixed_in_a_report(tmp_path):
+    write_run(tmp_path, A, PLAIN)
+    write_run(tmp_path, B, PLAIN, norm="linf")
+    with pytest.raises(Refusal, match=r"different norms \(l2, linf\), which no table can compare: write --where norm=l2, say"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report").exists()

@@ -207,3 +207,30 @@ def test_a_terminal_of_100_columns_suffices_for_default_radii():
     decided = sampled_run(B, DECIDE, DECIDED[:7], n=100_000, objective="gaussian", images=7)
     lines = printed(summarize(pd.concat([*runs, decided])), 100).splitlines()
     assert max(map(len, lines)) <= 100
+
+
+def test_a_table_tells_norms_bounds_and_levels_of_uniform_noise_apart():
+    uniform = {"noise": "uniform", "norm": "l1", "sigma": 0.5 / np.sqrt(3)}
+    rows = pd.concat(
+        [
+            run_of("a" * 16, PLAIN),
+            run_of("b" * 16, PLAIN, norm="linf"),
+            run_of("c" * 16, PLAIN, **uniform),
+            run_of("d" * 16, PLAIN).assign(p_upper=[0.1, 0.2, 0.1, 0.3, 0.1, 0.6, 0.6, None]),
+        ]
+    )
+    heading, _, *body = cells_of(markdown(summarize(rows, [0])).splitlines()[2:], "|")
+    found = {tuple(row[heading.index(column)] for column in ("noise", "norm", "bound", "sigma")) for row in body}
+    assert found == {
+        ("gaussian", "l2", "1 - pA", "0.25"),
+        ("gaussian", "linf", "1 - pA", "0.25"),
+        ("uniform", "l1", "1 - pA", "0.288675"),
+        ("gaussian", "l2", "runner-up", "0.25"),
+    }
+    assert "run" not in heading
+    alone = markdown(summarize(rows[rows["run_id"] == "d" * 16], [0]))
+    assert "gaussian noise, l2 norm, runner-up bound, n0=100" in alone
+    assert "bound" not in markdown(summarize(rows[rows["run_id"] == "a" * 16], [0]))
+    # A radius in one norm is no rival of the same number in another.
+    shown = printed(summarize(rows[rows["norm"] != "l2"], [0]), 120, force_terminal=True)
+    assert "\x1b[1m" not in shown.rpartition("\N{BOX DRAWINGS LIGHT HORIZONTAL}")[2]

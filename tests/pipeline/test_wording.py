@@ -3,7 +3,7 @@ import pytest
 from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
-from pipeline.wording import LABELLED, UNLABELLED, caption, describe_runs, run_labels
+from pipeline.wording import LABELLED, UNLABELLED, caption, describe_runs, run_labels, shown_alpha
 
 DNCNN = DENOISED["denoiser"]
 
@@ -189,3 +189,15 @@ def test_a_run_from_two_sources_is_refused():
     halves = [run_of(A).head(3).assign(source="imported from a log"), run_of(A).tail(5).assign(source="another")]
     with pytest.raises(Refusal, match="more than one source"):
         describe_runs(pd.concat(halves))
+
+
+def test_an_alpha_of_many_digits_is_rounded_up():
+    # 0.05 / 14 = 0.00357142857...; 0.001 / 3 = 0.000333333...
+    assert "n=10000, alpha=0.00358: each certificate holds with probability at least 0.99642" in caption(
+        describe_runs(run_of(A, alpha=0.05 / 14))
+    )
+    assert labels_of(run_of("a" * 16, alpha=0.001 / 3), run_of("b" * 16, alpha=0.001)) == [
+        "alpha=0.000334, no denoiser",
+        "alpha=0.001, no denoiser",
+    ]
+    assert shown_alpha(1e-7 / 3) == "3.34e-08"

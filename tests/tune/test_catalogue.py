@@ -1,6 +1,7 @@
 """What `raysmooth list` shows is what can be chosen."""
 
 import pytest
+from conftest import REPOSITORY
 
 from actors.classifiers import CLASSIFIERS
 from actors.denoisers import DENOISERS
@@ -23,6 +24,8 @@ from tune.recipes import RECIPES
         ("augmentations", "augment", [*AUGMENTATIONS]),
         ("metrics", "metric", ["certified_accuracy:radius=0.5", "acr", "accuracy_under_noise", "validation_loss"]),
         ("schedulers", "scheduler", ["fifo", "asha", "pbt"]),
+        ("experiments", "experiment", sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))),
+        ("stages", "stage", ["train classifier", "train denoiser", "sweep", "certify", "predict", "gallery", "report"]),
     ],
 )
 def test_every_row_is_listed(what: str, column: str, names: list[str]) -> None:

@@ -10,13 +10,14 @@ from actors.refusal import Refusal
 from pipeline.datasets import open_dataset
 from pipeline.index_set import IndexSet
 from pipeline.settings import CertifySettings, PredictSettings, checked
+from tune.experiment_settings import is_sweep
 from tune.search_space import corners, grid_size, parse_domain
 from tune.sweep_settings import SweepSettings
 from tune.training_data import held_out_ids
 from tune.trial_check import refuse_impossible_trials
 from tune.validation_certificates import SEED, refuse_shared, validation_ids
 
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+EXPERIMENTS = sorted(filter(is_sweep, (Path(__file__).parents[2] / "experiments").glob("*.yaml")))
 RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}
 BASE: dict[str, Any] = {
     "train": "classifier",

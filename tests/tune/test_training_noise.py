@@ -1,16 +1,25 @@
 """Noise to train on: its distribution, and what decides it."""
 
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from base_classifiers import Labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, norm, uniform
 
+import tune.sweep as sweep_module
+from actors.base_classifier import DenoisedClassifier
+from actors.noise_families import NOISES, Uniform, noise_family
 from actors.refusal import Refusal
+from pipeline.settings import CertifySettings, checked
 from tune.noise import NOISE_FAMILIES, TrainingNoise
+from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.sweep_settings import SweepSettings, ValidationSettings
+from tune.validation_certificates import ValidationSet, certify_validation
 
 torch.set_num_threads(1)
 
@@ -101,3 +110,38 @@ def test_noise_for_another_number_of_images_is_an_error() -> None:
     noise.begin(0, 6, slice(2, 5))
     with pytest.raises(ValueError, match="noise for 4 images, the step began with 3"):
         noise(torch.zeros(4, 1, 2, 2))
+
+
+def test_a_level_means_the_same_in_training_and_in_certifying() -> None:
+    """The same families, the same sigma, and noise on the same interval."""
+    assert set(NOISE_FAMILIES) == set(NOISES)
+    common = {"dataset": "digits", "noise": "uniform:0.5"}
+    trained = checked(TrainClassifierSettings, {**common, "classifier": "digits_cnn", "out": "x.safetensors"})
+    mse = {**common, "denoiser": "dncnn", "objective": "mse", "out": "x.safetensors"}
+    certified = checked(CertifySettings, {**common, "classifier": "digits_cnn"})
+    assert trained.sigma == checked(TrainDenoiserSettings, mse).sigma == certified.sigma[0]
+    assert trained.noise == certified.noise == "uniform"
+    family = noise_family(certified.noise, certified.sigma[0])
+    assert isinstance(family, Uniform)
+    largest = drawn("uniform", certified.sigma[0], 1000)[0].abs().max().item()
+    assert 0.999 * family.half_width < largest <= family.half_width * (1 + 1e-6)
+    with pytest.raises(Refusal, match="says its level, so does --sigma"):
+        checked(TrainClassifierSettings, {**common, "classifier": "digits_cnn", "sigma": 0.5, "out": "x.safetensors"})
+
+
+def test_a_sweeps_trials_are_judged_and_certified_under_their_own_noise() -> None:
+    shared = {"dataset": "digits", "classifier": "digits_cnn", "objective": "gaussian", "noise": "uniform:0.5"}
+    sweep = checked(
+        SweepSettings,
+        {"train": "classifier", "settings": shared, "search": {"learning_rate": [0.1, 0.01]}, "metric": "acr"},
+    )
+    certified = sweep_module._certify_settings(sweep, {"learning_rate": 0.1, "seed": 0}, Path("w.safetensors"))
+    assert (certified.noise, certified.sigma) == ("uniform", [0.5 / sqrt(3)])
+    # A bright and a dark image that no noise of 0.01 confuses: all of n draws agree, pA = alpha^(1/n).
+    images = {0: np.full((1, 4, 4), 0.55, np.float32), 1: np.full((1, 4, 4), 0.15, np.float32)}
+    model = DenoisedClassifier(None, torch.nn.Identity(), Labels())
+    noise, asked = noise_family("uniform", 0.01), ValidationSettings(n0=20, n=100, alpha=0.01)
+    rows = certify_validation(model, ValidationSet("d", "s", None, images, {0: 5, 1: 2}), asked, noise, CPU)
+    expected = 2 * sqrt(3) * 0.01 * (0.01 ** (1 / 100) - 0.5)
+    assert rows.radius.tolist() == pytest.approx([expected, expected], rel=1e-9)
+    assert rows.correct.tolist() == [True, False]
