@@ -158,8 +158,8 @@ def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tu
         name: Line2D([], [], color=line.get_color(), linewidth=1.6) for name, line in zip(names, handles, strict=True)
     }
     levels = {
-        f"sigma {sigma}": Line2D([], [], color="0.3", linestyle=line.get_linestyle(), linewidth=1.6)
-        for sigma, line in zip(runs["sigma"], handles, strict=True)
+        f"sigma {sigma}": Line2D([], [], color="0.3", linestyle=_DASHES[dash], linewidth=1.6)
+        for sigma, dash in zip(runs["sigma"], looks(runs)[1], strict=True)
     }
     return [*who, *levels], [*who.values(), *levels.values()]
 

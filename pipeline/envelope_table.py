@@ -37,15 +37,15 @@ def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
         f"Best of sigma {sigmas} at each radius, in percent, rounded down; in brackets the accuracy at r=0 of the run "
         "that is best at this radius.",
     ]
-    sure = (
-        f"{HOW_SURE} Those of all runs of a line hold at once, and the best one's whichever it is." if intervals else ""
-    )
+    sure = f"{HOW_SURE} Those of one line's runs hold at once, and so the best run's does, whichever it is."
     if (shown["rows"] < shown["images"]).any():
         sentences.append("*: of a run that is not finished.")
     groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
     if any(varies(own["index_set"]) for own in groups):
         sentences.append("Not all runs of a line are of the same images.")
-    return PrintedTable("envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure)
+    return PrintedTable(
+        "envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure if intervals else ""
+    )
 
 
 def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.DataFrame:

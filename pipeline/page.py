@@ -69,7 +69,7 @@ def render_page(reported: Reported, out: Path, made: Mapping[str, PrintedTable],
         all_curves=all_curves,
         panels=panels,
         panel_names=_names(panels),
-        histograms=[_bars(reported, found) for found in (radius_histograms(reported), pa_histograms(reported))],
+        histograms=[_bars(found) for found in (radius_histograms(reported), pa_histograms(reported)) if found.shares],
         refused=refused,
         kinds=KINDS,
         labels=labels,
@@ -121,7 +121,7 @@ def _curves(
     return {"box": box, "lines": drawn, "axis": axis, "ticks": ticks(box.reach, 8 if width > 400 else 5)}
 
 
-def _bars(reported: Reported, found: Histograms) -> dict[str, Any]:
+def _bars(found: Histograms) -> dict[str, Any]:
     highest = max((float(shares.sum(axis=0).max()) for shares in found.shares.values()), default=1.0) or 1.0
     box = Box(260, 48, float(found.edges[-1]), highest)
     paths = {run: bar_paths(shares, box) for run, shares in found.shares.items()}

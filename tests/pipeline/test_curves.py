@@ -146,3 +146,22 @@ def test_norms_do_not_share_a_curve():
         assert draw_curves(rows).axes[0].get_xlabel() == f"{norm} radius"
     with pytest.raises(Refusal, match=r"in l2 and unknown are .*: write --where norm=l2$"):
         draw_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))
+
+
+def test_a_long_legend_is_shortened_and_still_tells_all_lines_apart():
+    runs = [
+        small_run(f"{sigma}-{objective}", denoiser="dncnn", objective=objective, sigma=sigma)
+        for sigma in (0.12, 0.25, 0.5, 1.0)
+        for objective in ("mse", "stab", "clf", "stab+mse", "clf+mse", "a", "b")
+    ]
+    figure = draw_curves(pd.concat(runs))
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert len(texts) == 7 + 4
+    assert texts[-4:] == ["sigma 0.12", "sigma 0.25", "sigma 0.5", "sigma 1.0"]
+    looks = {(to_hex(line.get_color()), str(line._dash_pattern)) for line in figure.axes[0].lines}
+    colours = [to_hex(line.get_color()) for line in legend.get_lines()[:7]]
+    dashes = [str(line._dash_pattern) for line in legend.get_lines()[7:]]
+    assert looks == {(colour, dash) for colour in colours for dash in dashes}
+    unfinished = draw_curves(pd.concat([*runs[1:], runs[0].head(3)]))  # where labels say more all are kept
+    assert len(unfinished.legends[0].get_texts()) == 28
