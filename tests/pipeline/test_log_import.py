@@ -12,6 +12,7 @@ from command import command
 
 import raysmooth
 from actors.refusal import Refusal
+from pipeline.envelope import envelope
 from pipeline.log_import import ImportSettings, import_logs
 from pipeline.metrics import certified_accuracy
 from pipeline.parts import own_parts, refuse_foreign_parts
@@ -426,6 +427,10 @@ class TestPublishedLogs:
         table = pd.DataFrame(by_sigma, radii)
         assert table.max(axis=1).round(2).tolist() == best
         assert table.idxmax(axis=1).tolist() == marked
+        winners = envelope(summarize(rows, [0, *radii]), ["dataset"]).query("radius > 0")
+        assert winners["share"].round(2).tolist() == best
+        assert winners["sigma"].tolist() == marked
+        assert winners["at_zero"].tolist() == [certified_accuracy(rows[rows["sigma"] == s], [0])[0] for s in marked]
 
     def test_the_log_that_is_incomplete_is_marked_so(self, out):
         given, *_ = PUBLISHED["imagenet"]
