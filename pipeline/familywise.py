@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, binom
 
-from actors.noise import Gaussian, NoiseFamily
+from actors.noise import NoiseFamily
+from actors.noise_families import NOISES, GaussianLinf, noise_family
 from actors.refusal import Refusal
 from pipeline.certificate import ABSTAIN
 from pipeline.one_run import are_certified, estimation_counts, named, refuse_no_probability, shared
@@ -107,6 +108,6 @@ def _lower_bounds(count: np.ndarray, n: np.ndarray, alpha: float) -> np.ndarray:
 
 def _noise_of(rows: pd.DataFrame) -> NoiseFamily:
     name, norm, scale = (shared(rows, column) for column in ("noise", "norm", "sigma"))
-    if (name, norm) != (Gaussian.name, Gaussian.norm) or scale is None:
+    if name not in NOISES or scale is None or norm == GaussianLinf.norm:  # which takes the images' size besides
         raise Refusal(f"{named(rows)} has {name} noise and the {norm} norm: its noise must be given, with its radius")
-    return Gaussian(float(scale))
+    return noise_family(name, float(scale), norm)

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from actors.noise import Gaussian
+from actors.noise import NoiseFamily
+from actors.noise_families import NOISES, noise_family
 from actors.refusal import Refusal, nearest
-from actors.table import Table
 from pipeline.certificate import ABSTAIN, largest_p_lower
 from pipeline.datasets import DATASETS
 from pipeline.index_set import IndexSet
@@ -24,13 +24,12 @@ from pipeline.parts import refuse_foreign_parts
 from pipeline.procedures import PROCEDURES
 from pipeline.run import run_id
 from pipeline.settings import Settings
+from pipeline.source import IMPORTED
 from pipeline.store import RunStore, refuse_unwritable
 from pipeline.tool_log import LogLine, ToolLog, read_log
 
 SCHEME = 1
 """Version of how logs are read: to be raised whenever the same log would give other rows."""
-
-NOISES: Table[type[Gaussian]] = Table("noise", {"gaussian": Gaussian})
 
 SIZES = {
     ("digits", "test"): 400,
@@ -156,7 +155,7 @@ def _written(job: _Job, settings: ImportSettings) -> ImportedLog:
     procedure, manifest = PROCEDURES["certify"], job.manifest(settings)
     with RunStore(settings.out, procedure.folder, procedure.schema, manifest) as store:
         missing = [line for line in job.log.lines if line.image_id not in store.finished]
-        source = f"imported from {Path(store.manifest['imported']['file']).name}"
+        source = f"{IMPORTED}{Path(store.manifest['imported']['file']).name}"
         for line in missing:
             store.add_row({**dict.fromkeys(procedure.schema.names), **job.facts, "source": source, **_row(line)})
         return ImportedLog(job.log.path, store.run_id, len(job.log.lines), bool(missing), job.notes)
@@ -181,7 +180,7 @@ def _job(log: ToolLog, settings: ImportSettings) -> _Job:
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
     sigma = _sigma(log, settings, notes)
-    noise = NOISES[settings.noise](sigma)
+    noise = noise_family(settings.noise, sigma)
     _refuse_impossible_radii(log, noise, settings)
     index_set, images = _index_set(log, settings)
     facts: dict[str, Any] = {
@@ -223,7 +222,7 @@ def _sigma(log: ToolLog, settings: ImportSettings, notes: list[str]) -> float:
     return given
 
 
-def _refuse_impossible_radii(log: ToolLog, noise: Gaussian, settings: ImportSettings) -> None:
+def _refuse_impossible_radii(log: ToolLog, noise: NoiseFamily, settings: ImportSettings) -> None:
     """Raises Refusal for radii that n draws at level alpha cannot give, however they came out."""
     if settings.n is None or settings.alpha is None:
         return

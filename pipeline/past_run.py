@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import torch
 
 from actors.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
-from actors.noise import Gaussian, NoiseFamily
+from actors.noise import NoiseFamily
+from actors.noise_families import noise_family
 from actors.refusal import Refusal
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, fingerprint, open_dataset
@@ -66,9 +67,7 @@ class PastRun:
 
     @property
     def noise(self) -> NoiseFamily:
-        if (family := self.identity["noise"]) != Gaussian.name:
-            raise Refusal(f"run {self.run_id} drew {family} noise, which this version of raysmooth cannot make")
-        return Gaussian(self.identity["sigma"])
+        return noise_family(self.identity["noise"], self.identity["sigma"])
 
     def open_dataset(self, data_root: str | None = None) -> Dataset:
         """The run's data set, at `data_root` if it has moved. Raises Refusal where it is not what the run certified: a

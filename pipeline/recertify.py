@@ -33,6 +33,7 @@ from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES
 from pipeline.run import SCHEME, run_id
 from pipeline.sampling_rule import Counts
+from pipeline.source import RECERTIFIED
 from pipeline.store import RunStore
 from pipeline.stored_counts import StoredCounts
 
@@ -151,7 +152,7 @@ class Recertification:
             **self.source.identity,
             "scheme": SCHEME,
             "procedure": "recertify",
-            "source": f"recertified from {self.source.run_id}",
+            "source": f"{RECERTIFIED}{self.source.run_id}",
             "source_run": self.source.run_id,
             "norm": self.norm,
             "n": self.n,

@@ -17,10 +17,10 @@ from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates
 from pipeline.settings import Settings
 from pipeline.shown import look
+from pipeline.source import IMPORTED, RECERTIFIED
 from pipeline.statement import statement
 from pipeline.wording import describe_runs
 
-IMPORTED, RECERTIFIED = "imported from ", "recertified from "
 """How the column `source` begins in rows that their run did not draw."""
 
 MOST_RUNS = 10

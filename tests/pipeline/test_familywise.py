@@ -8,7 +8,7 @@ import pytest
 from certificate_rows import DECIDE, DECIDED, A, run_of, sampled_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import beta, binom, binomtest, norm
 from simulated_runs import SETS, bounds, most_failures, needed_count, rows_of_counts
 from statsmodels.stats.multitest import multipletests
 
@@ -216,12 +216,19 @@ def test_refusals() -> None:
             ask(run_of(A))
         with pytest.raises(Refusal, match="certificates without count_top and n_used"):
             ask(run_of(A).assign(count_top=[9900, *[None] * 7]))
-        with pytest.raises(Refusal, match="uniform noise and the l1 norm"):
-            ask(rows_of_counts(np.array([9]), 10, 0.2, noise="uniform", norm="l1"))
+        with pytest.raises(Refusal, match="gaussian noise and the linf norm: its noise must be given"):
+            ask(rows_of_counts(np.array([9]), 10, 0.2, norm="linf"))
         with pytest.raises(Refusal, match="no certificate rows"):
             ask(rows_of_counts(np.array([9]), 10, 0.2).head(0))
     with pytest.raises(Refusal, match=r"delta 1\.5"):
         familywise(rows_of_counts(np.array([9]), 10, 0.2), 1.5)
+
+
+def test_uniform_noise_has_its_own_radius() -> None:
+    """990 of 1,000 draws at level 0.05 / 2 (two images), by SciPy; 2 lambda (pA - 1/2), lambda = sqrt(3) sigma."""
+    rows = rows_of_counts(np.array([990, 990]), 1000, 0.2, noise="uniform", norm="l1", sigma=0.5)
+    p_lower = beta.ppf(0.025, 990, 11)
+    assert familywise(rows, 0.05)["radius"].to_numpy() == pytest.approx(2 * 3**0.5 * 0.5 * (p_lower - 0.5), rel=1e-12)
 
 
 class Halved:

@@ -237,7 +237,7 @@ def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_
         ({"dataset": None}, "--dataset is missing: Data set"),
         ({"classifier": None}, "--classifier is missing: Base classifier"),
         ({"sigma": 0.0}, "sigma must be a positive number, not 0"),
-        ({"noise": "gausian"}, "unknown noise 'gausian': did you mean 'gaussian'?"),
+        ({"noise": "gausian"}, "unknown noise family 'gausian': did you mean 'gaussian'?"),
         ({"split": "tset"}, "cifar10 has no split 'tset': did you mean 'test'?"),
         ({"split": None}, "--skip 20 of how many images of cifar10? Write --split test too"),
         ({"dataset": "svhn"}, "--skip 20 of how many images of svhn? Write --dataset-size too"),
