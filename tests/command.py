@@ -1,5 +1,8 @@
 """The command line, in this process."""
 
+import atexit
+import gc
+
 import pytest
 
 import raysmooth
@@ -14,5 +17,6 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             code = 0
         except SystemExit as exit_:
             code = int(exit_.code or 0)
+    atexit.unregister(gc.freeze)  # this process does not end with the command
     captured = capsys.readouterr()
     return code, captured.out, captured.err
