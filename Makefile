@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test bench lint format hooks clean
+.PHONY: install browser demo test bench lint format hooks clean
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -18,10 +18,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The report's page is opened in Debian's Chromium by its tests.
+browser:
+	@command -v chromium > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || { echo "the tests need Chromium: sudo apt-get install chromium" >&2; exit 1; }
+
 demo: install
 	$(BIN)/raysmooth demo
 
-test: install
+test: install browser
 	$(BIN)/python -m pytest
 
 bench: install
