@@ -456,7 +456,7 @@ def report_command(
         from pipeline.report import print_report  # while these are read
 
         files = print_report(
-            rows.result(),
+            rows.result,
             out,
             Console(),
             notes,

@@ -65,7 +65,7 @@ def write_report(
 
 
 def print_report(
-    rows: pd.DataFrame,
+    rows: Callable[[], pd.DataFrame],
     out: str | Path,
     console: Console,
     notes: Console,
@@ -79,8 +79,8 @@ def print_report(
     radius: float | None = None,
     **options: Any,
 ) -> list[Path]:
-    """`write_report` of the `rows` that were read under `out`, and the tables printed to `console`; what `raysmooth
-    report` does.
+    """`write_report`, and the tables printed to `console`; what `raysmooth report` does. `rows` gives those that are
+    under `out`, and is called when all else is known to be right.
 
     `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
     to be compared at `radius`, "RUN,RUN". Without tables it is DEFAULT, and the envelope where lines for it are given;
@@ -88,7 +88,7 @@ def print_report(
     """
     shown, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare, radius)
-    reported = Reported.of(rows, where, **options)
+    reported = Reported.of(rows(), where, **options)
     more = []
     if pair is not None:
         from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
