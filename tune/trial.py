@@ -95,7 +95,9 @@ def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assi
         return dict
     images = validation_set(settings, sweep.validation.images)
     model = _as_certified(settings, assignment, device)
-    sigma = float(getattr(settings, "sigma"))  # noqa: B009 -- both kinds of settings have it, each in its own way
+    assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings)
+    assert settings.sigma is not None, "a sweep without it was refused"
+    sigma = settings.sigma
 
     def certify() -> dict[str, float]:
         rows = certify_validation(model.eval(), images, sweep.validation, sigma, device)
