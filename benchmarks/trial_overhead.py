@@ -7,6 +7,7 @@ Classifiers of the digits, one after the other, on a Ray of this machine. The fi
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -25,10 +26,10 @@ class Clock:
         self.first_steps: list[float] = []
         self.ends: list[float] = []
 
-    def reported(self, trial_id: str, metrics: dict[str, Any]) -> None:
+    def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
         self.first_steps.append(monotonic() - metrics["steps"] * BATCH / metrics["images_per_second"])
 
-    def known(self, trials: dict[str, Any]) -> None:
+    def known(self, trials: Mapping[str, tuple[str, float, Mapping[str, Any]]]) -> None:
         ended = sum(status == "TERMINATED" for status, *_ in trials.values())
         self.ends += [monotonic()] * (ended - len(self.ends))
 
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=6)
     arguments = parser.parse_args()
     clock = Clock()
-    sweep_progress.WATCHING.append(clock)  # type: ignore[arg-type]
+    sweep_progress.WATCHING.append(clock)
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "train": "classifier",

@@ -6,9 +6,8 @@ import pandas as pd
 
 from actors.refusal import Refusal
 
-SWEEP = "sweep.json"
-TRIALS = "trials"
-WEIGHTS = "weights"
+SWEEP, TRIALS, WEIGHTS = "sweep.json", "trials", "weights"
+"""What a sweep leaves in its folder: which it is, the rows of its trials, and what they gave."""
 
 
 def members(written: str) -> list[str] | None:

@@ -10,6 +10,7 @@ from pyarrow.fs import FileSystem
 
 from actors.refusal import Refusal
 from actors.whole_file import written_whole
+from tune.ensemble import SWEEP
 from tune.sweep_settings import SweepSettings
 
 _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
@@ -18,7 +19,7 @@ _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
 
 def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
     """Raises Refusal where another sweep is in the folder; leaves a note of which this is."""
-    file = out / "sweep.json"
+    file = out / SWEEP
     told = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
     if file.exists():
         before, now = _flat(json.loads(file.read_text())), _flat(told)

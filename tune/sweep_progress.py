@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from rich.progress import TextColumn
 
@@ -89,12 +89,20 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else Path(str(value)).name
 
 
-WATCHING: list[SweepProgress] = []
+class Watcher(Protocol):
+    """Somebody who is told of a sweep's trials, as `SweepProgress` is."""
+
+    def known(self, trials: Mapping[str, tuple[str, float, Mapping[str, Any]]]) -> None: ...
+
+    def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None: ...
+
+
+WATCHING: list[Watcher] = []
 """Those that `TrialWatch` tells."""
 
 
 @contextmanager
-def watched_by(progress: SweepProgress) -> Iterator[None]:
+def watched_by(progress: Watcher) -> Iterator[None]:
     """What `TrialWatch` sees goes to `progress`."""
     WATCHING.append(progress)
     try:

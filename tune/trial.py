@@ -96,8 +96,9 @@ def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assi
         return dict
     images = validation_set(settings, sweep.validation.images)
     model = _as_certified(settings, assignment, device)
-    sigma = float(getattr(settings, "sigma"))  # noqa: B009 -- both kinds of settings have it, each in its own way
-    noise = noise_family(settings.noise, sigma)
+    assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings)
+    assert settings.sigma is not None, "a sweep without it was refused"
+    noise = noise_family(settings.noise, settings.sigma)
 
     def certify() -> dict[str, float]:
         rows = certify_validation(model.eval(), images, sweep.validation, noise, device)

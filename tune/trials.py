@@ -16,10 +16,9 @@ from actors.base_classifier import source_digest
 from actors.refusal import Refusal
 from actors.weights import Weights, fingerprint_of, read_weights
 from actors.whole_file import written_whole
+from tune.ensemble import TRIALS, WEIGHTS
 from tune.sweep_settings import SweepSettings
 
-FOLDER = "trials"
-WEIGHTS = "weights"
 MEAN, SEEDS = "mean over seeds", "seeds"
 STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
 """Ray Tune's words for what has ended, and ours; a trial that was stopped before its last epoch is "stopped"."""
@@ -141,7 +140,7 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
             renamed = {("epoch_learning_rate" if key == "learning_rate" else key): v for key, v in epoch.items()}
             rows.append({**told, **renamed, "last": number == len(epochs) - 1})
     frame = pd.DataFrame(rows)
-    file = out / FOLDER / "part-0.parquet"
+    file = out / TRIALS / "part-0.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(file) as partial:
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
@@ -190,11 +189,3 @@ def best_first(last: pd.DataFrame, sweep: SweepSettings, column: str) -> pd.Data
     ties = [name for name in ("acr",) if name in last and name != column]
     by = [MEAN, column, *ties, "trial_id"]
     return told.sort_values(by, ascending=[low, low, *(False for _ in ties), True], kind="stable", na_position="last")
-
-
-def read_trials(out: str | Path) -> pd.DataFrame:
-    """The rows of `<out>/trials`; raises Refusal where there are none."""
-    folder = Path(out) / FOLDER
-    if not folder.is_dir():
-        raise Refusal(f"there is no {folder}: give the folder (out) of 'raysmooth sweep'")
-    return pd.read_parquet(folder)

@@ -77,8 +77,9 @@ def _tune_config(sweep: SweepSettings) -> Any:
     metric = sweep.chosen_metric
     column = None if metric is None else metric.row.column[sweep.train]
     mode = None if metric is None else metric.row.mode
-    random.seed(sweep.search_seed)  # what Ray Tune's schedulers draw from
-    np.random.seed(sweep.search_seed)  # noqa: NPY002
+    if sweep.chosen_scheduler.row.perturbs:  # Ray Tune's PBT draws from these two, and takes no generator
+        random.seed(sweep.search_seed)
+        np.random.seed(sweep.search_seed)  # noqa: NPY002 -- the very state that it draws ranges from
     most = max(epochs_of(sweep, drawn) for drawn in sweep.possible)
     return tune.TuneConfig(
         search_alg=_search(sweep, column, mode),

@@ -32,11 +32,8 @@ that of its certificates, whose draws have to be independent of the network they
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """`images` (C, H, W) float32 in pixel units, and their labels, by image id in `dataset`'s `split`."""
+    """`images` (C, H, W) float32 in pixel units, and their labels, by image id in the training split."""
 
-    dataset: str
-    split: str
-    data_root: str | None
     images: dict[int, np.ndarray]
     labels: dict[int, int]
 
@@ -55,9 +52,6 @@ def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
                 "for each held-out image; write 'metric: validation_loss', say"
             )
     return ValidationSet(
-        settings.dataset,
-        settings.split,
-        settings.data_root,
         {image_id: item.image for image_id, item in read.items()},
         {image_id: int(item.label) for image_id, item in read.items() if item.label is not None},
     )

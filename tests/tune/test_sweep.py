@@ -23,7 +23,6 @@ from tune import sweep_progress, trial_watch
 from tune.sweep import SweepResult
 from tune.sweep_report import command_lines, trial_table, write_sweep_report
 from tune.train import train_classifier
-from tune.trials import read_trials
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,7 +35,7 @@ def grid(ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 class TestGrid:
     def test_it_has_a_trial_for_each_combination(self, grid: tuple[Path, SweepResult]) -> None:
-        rows = read_trials(grid[0])
+        rows = pd.read_parquet(grid[0] / "trials")
         last = rows[rows["last"]]
         assert sorted(zip(last["optimizer"], last["learning_rate"], strict=True)) == [
             ("adam", 1e-3), ("adam", 1e-2), ("sgd", 1e-3), ("sgd", 1e-2),
@@ -67,7 +66,7 @@ class TestGrid:
         rows = pd.read_parquet(out / "certificates")
         assert list(rows["split"].unique()) == ["test"]
         assert len(rows) == 6
-        trials = read_trials(out)
+        trials = pd.read_parquet(out / "trials")
         joined = trials[trials["last"]].merge(rows, left_on="weights_fingerprint", right_on="classifier_fingerprint")
         assert list(joined["trial_id"].unique()) == [result.winner.trial_id]
 
@@ -188,7 +187,7 @@ def test_a_killed_sweep_goes_on(ray_cluster: dict[str, str], tmp_path: Path) -> 
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_mtime_ns for file in done} == stamps
     undisturbed = swept(whole, **changes)
-    rows = read_trials(out)
+    rows = pd.read_parquet(out / "trials")
     columns = ["optimizer", "learning_rate", "epoch", "loss", "acr"]
     pd.testing.assert_frame_equal(
         rows[columns].sort_values(columns[:3], ignore_index=True),
