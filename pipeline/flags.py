@@ -11,13 +11,13 @@ from typer.core import TyperCommand
 
 
 def settings_command(
-    app: typer.Typer, name: str, settings: str
+    app: typer.Typer, name: str, settings: str, panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function the command `name` of `app`, with the fields of a model as flags, and `--config`.
 
     `settings` says where the model is, as MODULE:CLASS. It is imported when the command is used or explained, not when
     all commands are listed: networks, and so torch, come with most. The function is called with the checked settings,
-    and with what it has as flags of its own.
+    and with what it has as flags of its own. `panel` is where the list of all commands has it.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -35,7 +35,7 @@ def settings_command(
             def invoke(self, ctx: Any) -> Any:
                 return self.whole.invoke(ctx)
 
-        app.command(name, cls=Flagged, help=inspect.getdoc(function))(lambda: None)
+        app.command(name, cls=Flagged, help=inspect.getdoc(function), rich_help_panel=panel)(lambda: None)
         return function
 
     return register

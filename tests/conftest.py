@@ -27,7 +27,7 @@ _MODULES = [
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
     for path in [
         REPOSITORY / "raysmooth.py",
-        *(p for room in ("actors", "pipeline", "tune") for p in (REPOSITORY / room).rglob("*.py")),
+        *(p for room in ("actors", "pipeline", "tune", "commands") for p in (REPOSITORY / room).rglob("*.py")),
     ]
 ]
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)

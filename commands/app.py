@@ -1,0 +1,17 @@
+"""The command line's frame: what commands are registered at, and where they speak to whoever watches."""
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Provable robustness for image classifiers: randomized and denoised smoothing on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+"""For whoever watches; results go to standard output."""
+
+train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
+app.add_typer(train, name="train", rich_help_panel="Train")

@@ -1,0 +1,70 @@
+"""certify and predict: draws on replicas, rows in Parquet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.app import app, notes
+from commands.outcome import print_errors, print_summary
+from pipeline.flags import settings_command
+
+if TYPE_CHECKING:
+    from pipeline.settings import SamplingSettings
+
+
+@settings_command(app, "certify", "pipeline.settings:CertifySettings", panel="Certify")
+def certify_command(
+    settings: "SamplingSettings",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Try for a few seconds, print draws, time and disk, and write nothing.",
+            rich_help_panel="Replicas and results",
+        ),
+    ] = False,
+) -> None:
+    """Certify images: how far can each be perturbed before the smoothed classifier's prediction may change?
+
+    **Examples**
+
+    `raysmooth certify --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
+
+    `raysmooth certify --dataset cifar10 --data-root data --skip 20 --classifier cifar_resnet110 --classifier-weights
+    resnet110.pth.tar --denoiser dncnn --denoiser-weights "dncnn-{sigma}.pth.tar" --sigma 0.12,0.25,0.5,1.0`
+
+    The same command again continues where it was stopped.
+    """
+    from pipeline.driver import carry_out
+    from pipeline.driver import estimate as estimate_job
+    from pipeline.estimate_table import print_estimates
+    from pipeline.procedures import PROCEDURES
+
+    if dry_run:
+        print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
+        return
+    rows = carry_out(PROCEDURES["certify"], [settings])
+    print_summary(rows)
+    print_errors(rows, Path(settings.out) / PROCEDURES["certify"].folder)
+
+
+@settings_command(app, "predict", "pipeline.settings:PredictSettings", panel="Certify")
+def predict_command(settings: "SamplingSettings") -> None:
+    """Predict images with the smoothed classifier, or abstain.
+
+    **Example**
+
+    `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
+    """
+    from pipeline.driver import carry_out
+    from pipeline.metrics import labelled, percent
+    from pipeline.procedures import PROCEDURES
+
+    rows = carry_out(PROCEDURES["predict"], [settings])
+    for sigma, run in rows.groupby("sigma"):
+        right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
+        abstained = percent(run["abstain"].mean(), len(run), up=True)
+        statement = f"(n={settings.n}, alpha={settings.alpha})"
+        print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
+    print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)

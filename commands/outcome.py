@@ -1,0 +1,33 @@
+"""What every command says of the rows that it made."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from commands.app import notes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def print_summary(rows: "pd.DataFrame") -> None:
+    from pipeline.formats import FORMATS
+    from pipeline.summary import summarize
+    from pipeline.tables import runs_table
+
+    notes.print()
+    FORMATS["text"].show(runs_table(summarize(rows)), Console())
+    print()
+
+
+def print_errors(rows: "pd.DataFrame", where: Path) -> None:
+    """Say how many images failed, and end with code 1 if all did."""
+    failed = rows[rows["status"] == "error"]
+    if len(failed):
+        first = failed.iloc[0]
+        notes.print(f"{len(failed)} of {len(rows)} images are error rows; image {first.image_id}: {first.error}")
+    notes.print(f"rows: {where}  (pandas.read_parquet)")
+    if len(failed) == len(rows):
+        raise typer.Exit(1)
