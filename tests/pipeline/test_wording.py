@@ -67,14 +67,29 @@ def test_the_caption_says_what_the_certificates_promise():
     assert caption(runs) == (
         "digits, test split, every 50th of 400 (8 images), classifier digits_cnn, gaussian noise, l2 norm, "
         f"denoiser {DNCNN}, n0=100, n=10000, alpha=0.001: "
-        "each certificate holds with probability at least 0.999"
+        "each certificate holds with probability at least 0.999, all those of a run at once with 0.992"
     )
 
 
 def test_the_caption_leaves_out_what_differs():
     runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
     assert caption(runs).startswith("test split, every 50th")
-    assert caption(runs).endswith("n0=100, n=10000: each certificate holds with probability at least 1 - alpha")
+    assert caption(runs).endswith(
+        "n0=100, n=10000: each certificate holds with probability at least 1 - alpha, "
+        "all those of a run at once with 0.92"
+    )
+
+
+@pytest.mark.parametrize(
+    ("alpha", "said"),
+    [
+        (0.05 / 8, "with probability at least 0.99375, all those of a run at once with 0.95"),
+        (0.011 / 7, "with probability at least 0.99842, all those of a run at once with 0.9874"),  # 8/7 of 0.011
+        (0.0126, "with probability at least 0.9874"),  # 0.1008 of one wrong: too many for a word
+    ],
+)
+def test_the_caption_says_what_holds_of_all_images_at_once(alpha, said):
+    assert caption_of(run_of("a" * 16, alpha=alpha)).endswith(said)
 
 
 def test_a_run_with_two_values_of_a_setting_is_refused():
