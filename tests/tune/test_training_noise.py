@@ -141,7 +141,7 @@ def test_a_sweeps_trials_are_judged_and_certified_under_their_own_noise() -> Non
     images = {0: np.full((1, 4, 4), 0.55, np.float32), 1: np.full((1, 4, 4), 0.15, np.float32)}
     model = DenoisedClassifier(None, torch.nn.Identity(), Labels())
     noise, asked = noise_family("uniform", 0.01), ValidationSettings(n0=20, n=100, alpha=0.01)
-    rows = certify_validation(model, ValidationSet("d", "s", None, images, {0: 5, 1: 2}), asked, noise, CPU)
+    rows = certify_validation(model, ValidationSet(images, {0: 5, 1: 2}), asked, noise, CPU)
     expected = 2 * sqrt(3) * 0.01 * (0.01 ** (1 / 100) - 0.5)
     assert rows.radius.tolist() == pytest.approx([expected, expected], rel=1e-9)
     assert rows.correct.tolist() == [True, False]
