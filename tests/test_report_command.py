@@ -11,7 +11,7 @@ import pytest
 from command import command
 from conftest import REPOSITORY
 
-import raysmooth
+from commands import experiments, rows
 from pipeline.formats import FORMATS
 from pipeline.report_tables import TABLES
 from tune.catalogue import CATALOGUE
@@ -141,9 +141,9 @@ def test_nothing_and_mixtures_are_refused(capsys: pytest.CaptureFixture[str], ou
 
 
 def test_the_help_names_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(TABLES) == raysmooth.TABLES
-    assert tuple(FORMATS) == raysmooth.FORMATS
-    assert tuple(CATALOGUE) == raysmooth.LISTS
+    assert tuple(TABLES) == rows.TABLES
+    assert tuple(FORMATS) == rows.FORMATS
+    assert tuple(CATALOGUE) == experiments.LISTS
     code, printed, _ = command(capsys, "certify", "--help")
     assert code == 0
     assert "--sigma" in printed
