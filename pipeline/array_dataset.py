@@ -1,10 +1,8 @@
 """Small data sets that live in memory as one array: digits, MNIST, CIFAR-10."""
 
-import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from PIL import Image
@@ -109,28 +107,19 @@ def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDa
     return ArrayDataset(name, split, 10, cifar.data, cifar.targets, framing)
 
 
-class _OnlyArrays(pickle.Unpickler):
-    """Reads arrays of numbers, texts, lists and dicts; names that could do anything else are refused unresolved."""
-
-    _ALLOWED = frozenset({("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module.rpartition(".")[2], name) not in self._ALLOWED or module.partition(".")[0] != "numpy":
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no array")
-        return super().find_class(module, name)
-
-
 def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """Batches of the same layout whose sums are not the published ones. Nothing in them is run."""
+    """Files of the same names whose sums are not the published ones: arrays, never pickles."""
     batches = ["test_batch"] if split == "test" else [f"data_batch_{number}" for number in range(1, 6)]
     images: list[np.ndarray] = []
     labels: list[int] = []
     try:
         for batch in batches:
-            content = _OnlyArrays(io.BytesIO((root / CIFAR10_FOLDER / batch).read_bytes())).load()
-            images.append(np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-            labels += [int(label) for label in content["labels"]]
-    except Exception as error:  # garbage makes an unpickler raise nearly anything
+            if not is_zipfile(root / CIFAR10_FOLDER / batch):
+                raise ValueError(f"{batch} is not of this data set, nor what smoke tests write")
+            with np.load(root / CIFAR10_FOLDER / batch, allow_pickle=False) as content:
+                images.append(np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+                labels += [int(label) for label in content["labels"]]
+    except (OSError, ValueError, KeyError, BadZipFile, AttributeError, TypeError) as error:
         raise _unread(name, root, CIFAR10_LAYOUT, error) from None
     return ArrayDataset(name, split, 10, np.concatenate(images), labels, framing)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from time import monotonic
 
 import pandas as pd
@@ -45,24 +46,36 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     Raises Refusal before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
     was finished is on disk in either case, also on KeyboardInterrupt.
     """
+    ids = run_jobs(procedure, jobs, show_progress)
+    places = dict.fromkeys((job.out, run_id) for job, own in zip(jobs, ids, strict=True) for run_id in own)
+    return pd.concat([read_rows(out, procedure.folder, run_id) for out, run_id in places], ignore_index=True)
+
+
+def run_jobs(
+    procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True
+) -> Sequence[Sequence[str]]:
+    """`carry_out`, but for the rows: the run ids of each job, one a sigma. Jobs may ask for the same run."""
     progress = Progress(show_progress)
     with _opened(procedure, jobs, progress) as opened, ExitStack() as stores:
-        ledgers = []
-        for index, choice in enumerate(opened.chosen):
+        ledgers: dict[tuple[str, str], Ledger] = {}
+        ids = []
+        for number, choice in enumerate(opened.chosen):
             manifest = choice.run.manifest(opened.replica, choice.compute)
-            store = RunStore(choice.run.settings.out, procedure.folder, procedure.schema, manifest)
+            ids.append(manifest["run_id"])
+            place = (choice.run.settings.out, ids[-1])
+            if place in ledgers:
+                continue
+            store = stores.enter_context(RunStore(place[0], procedure.folder, procedure.schema, manifest))
             run = replace(choice.run, objective=store.manifest.get("objective"))
-            ledgers.append(Ledger(index, run, stores.enter_context(store), opened.draws_per_second(index)))
-        opened.make_ready([ledger.sampling for ledger in ledgers if any(other.images_left for other in ledgers)])
-        draw_all(opened.pool, ledgers, progress, opened.began)
-        ids = [ledger.run_id for ledger in ledgers]
-    return pd.concat(
-        [
-            read_rows(ledger.run.settings.out, procedure.folder, run_id)
-            for ledger, run_id in zip(ledgers, ids, strict=True)
-        ],
-        ignore_index=True,
-    )
+            ledgers[place] = Ledger(len(ledgers), run, store, opened.draws_per_second(number))
+        busy = list(ledgers.values())
+        if any(ledger.images_left for ledger in busy):
+            opened.make_ready([ledger.sampling for ledger in busy], [ledger.run.image_shape for ledger in busy])
+        else:
+            opened.make_ready([], [])
+        draw_all(opened.pool, busy, progress, opened.began)
+    own = iter(ids)
+    return [list(islice(own, count)) for count in opened.runs_of]
 
 
 def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
@@ -75,13 +88,15 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
             len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(opened.replica))))
             for run in runs
         ]
-        opened.make_ready([run.sampling() for run in runs] if any(left) else [], patience=_DRY_PATIENCE)
+        sampled = runs if any(left) else []
+        shapes = [run.image_shape for run in sampled]
+        opened.make_ready([run.sampling() for run in sampled], shapes, patience=_DRY_PATIENCE)
         return estimate_runs(opened.pool, runs, left)
 
 
 @dataclass
 class _Opened:
-    """A job that has been checked, its replicas, and how they will compute."""
+    """Jobs that have been checked, their replicas, and how these will compute; `runs_of`: how many runs each has."""
 
     procedure: Procedure
     pool: Pool
@@ -91,19 +106,22 @@ class _Opened:
     progress: Progress
     began: float
     up: float
+    runs_of: Sequence[int]
 
     def draws_per_second(self, index: int) -> float | None:
         """What all replicas are expected to make of a run, where that was tried."""
         choice = self.chosen[index].choice
         return choice.draws_per_second * self.replicas if choice is not None else None
 
-    def make_ready(self, samplings: Sequence[Sampling], patience: float = 0.0) -> None:
-        """Have the replicas load and compile what `samplings`, one a run, need (nothing, if there are none), until one
-        can draw, and for `patience` seconds more until all can.
+    def make_ready(
+        self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]], patience: float = 0.0
+    ) -> None:
+        """Have the replicas load and compile what `samplings`, one a run, need for images of `shapes` (nothing, if
+        there are none), until one can draw, and for `patience` seconds more until all can.
         """
         begun = monotonic()
         if samplings:
-            self.pool.prepare(samplings, [choice.run.image_shape for choice in self.chosen])
+            self.pool.prepare(samplings, shapes)
             self.pool.wait_prepared(patience)
         runs = f"{len(self.chosen)} run{'s' * (len(self.chosen) > 1)}"
         replicas = f"{self.replicas} replica{'s' * (self.replicas > 1)}"
@@ -124,7 +142,8 @@ def _opened(
     nothing will be written, and where more replicas are asked for than there is room for, there are as many as fit.
     """
     settings, began = jobs[0], monotonic()
-    runs = [run for job in jobs for run in prepare(procedure, job)]
+    prepared = [prepare(procedure, job) for job in jobs]
+    runs = [run for own in prepared for run in own]
     for out in {run.settings.out for run in runs}:
         if not dry:
             refuse_unwritable(out)
@@ -151,7 +170,9 @@ def _opened(
         with Pool(replicas, resources, progress.note) as pool:
             replica, up = pool.wait_up(), monotonic()
             chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
-            yield _Opened(procedure, pool, replica, replicas, chosen, progress, began, up)
+            yield _Opened(
+                procedure, pool, replica, replicas, chosen, progress, began, up, [len(own) for own in prepared]
+            )
 
 
 def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: float) -> None:

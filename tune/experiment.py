@@ -12,6 +12,8 @@ from rich.console import Console
 
 from actors.refusal import Refusal
 from pipeline.cluster import connected
+from pipeline.run import SCHEME
+from tune.ensemble import WEIGHTS
 from tune.experiment_check import Known, files_of, refuse_impossible, refuse_missing_files
 from tune.experiment_plan import Job, Plan
 from tune.references import Reference, replaced
@@ -19,7 +21,7 @@ from tune.stage import Result, Scene, Task, file_hash, hashed, read_note, write_
 
 _CIRCUMSTANCES = {
     "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "concurrent", "retries",
-    "gpus_per_trial", "storage",
+    "gpus_per_trial", "storage", "out", "overwrite", "address", "verbose",
 }  # fmt: skip
 """Settings that decide no result. (The data set itself is decisive by its content.)"""
 
@@ -135,10 +137,18 @@ def _decided_by(job: Job, results: Mapping[str, Result], plan: Plan, known: Know
             "kind": job.kind,
             "settings": _decisive(job.values),
             "takes": {name: results[name].digest for name in job.needs},
-            "files": {path: file_hash(Path(path)) for _, path in files_of(job.values) if Path(path).is_file()},
+            "defaults": _decisive(known.defaults.get(job.name)),
+            "scheme": SCHEME,
+            "files": {path: _file_hashes(Path(path)) for _, path in files_of(job.values)},
             "data": known.data_fingerprint(data),
         }
     )
+
+
+def _file_hashes(path: Path) -> dict[str, str]:
+    """Of a weights file, or of all that a sweep has trained; of torchvision's own, which have a name, nothing."""
+    files = [path] if path.is_file() else sorted((path / WEIGHTS).glob("*.safetensors"))
+    return {file.name: file_hash(file) for file in files}
 
 
 def _decisive(values: Any) -> Any:

@@ -12,17 +12,17 @@ from actors.architecture import Architecture
 from actors.classifiers import build_classifier
 from actors.denoisers import build_denoiser
 from actors.noise import Gaussian
+from actors.noise_families import NOISES
 from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
 from pipeline.array_dataset import ArrayDataset
 from pipeline.datasets import fingerprint, listing_fingerprint, open_dataset
 from pipeline.index_set import IndexSet
-from tune.experiment_plan import Job, Plan
-from tune.references import Reference, replaced
+from tune.experiment_plan import FILES, Job, Plan
+from tune.references import Reference, replaced, word
 from tune.sweep_settings import SweepSettings
 
 _NETWORKS = {"classifier": build_classifier, "denoiser": build_denoiser}
-_FILES = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
 _DATA = ("name", "data_root", "split", "resize", "crop")
 
 
@@ -32,6 +32,8 @@ class Known:
     def __init__(self) -> None:
         self._networks: set[tuple[str, str]] = set()
         self._data: dict[tuple[Any, ...], str] = {}
+        self.defaults: dict[str, dict[str, Any]] = {}
+        """Settings that decide a job's result and are not in its file, by the job's name."""
 
     def refuse_unbuildable(self, kind: str, text: str) -> None:
         """Raises Refusal for a network that is not there, or has not these options. None of ours is really built."""
@@ -60,15 +62,23 @@ def refuse_impossible(plan: Plan, known: Known, data: bool = True) -> None:
     """Raises Refusal, naming the stage, for settings that cannot be, for networks that are not there and, unless told
     not to look, for data. What other stages will give is taken for given.
     """
-    by_name = {job.name: job for job in plan.jobs}
+    by_name, norms = {job.name: job for job in plan.jobs}, set()
     for job in plan.jobs:
         try:
-            job.row.check(_as_given(job, by_name, plan.out))
+            settings = job.row.check(_as_given(job, by_name, plan.out)).model_dump(mode="json")
+            known.defaults[job.name] = {key: value for key, value in settings.items() if key not in job.values}
+            if job.kind == "certify":
+                norms.add(settings["norm"] or next(iter(NOISES[settings["noise"]].norms)))
             if job.kind != "report":
-                for settings in _trainings(job, by_name, plan.out):
-                    _refuse_missing(settings, job, known, data)
+                for training in _trainings(job, by_name, plan.out):
+                    _refuse_missing(training, job, known, data)
         except Refusal as refusal:
             raise Refusal(f"stage {job.name}: {refusal}") from None
+    if len(norms) > 1:
+        raise Refusal(
+            f"certify: the stages' radii have several norms ({', '.join(sorted(norms))}), and a report's have one: "
+            "write an experiment for each"
+        )
 
 
 def _as_given(job: Job, by_name: Mapping[str, Job], out: Path) -> dict[str, Any]:
@@ -136,20 +146,23 @@ def refuse_missing_files(plan: Plan) -> None:
     for job in plan.jobs:
         for key, path in files_of(job.values):
             named = key == "classifier_weights" and path.isidentifier()
-            if not (named or Path(path).expanduser().exists()):
+            if not (named or Path(path).exists()):
                 raise Refusal(f"stage {job.name}: {key} {path} does not exist: give a file, or @STAGE that makes it")
 
 
 def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Settings that name weights, however deep, with the paths that they name; references are none."""
     if isinstance(values, Mapping):
+        levels = values.get("sigma")
         for inner_key, inner in values.items():
-            yield from files_of(inner, inner_key)
+            for named, path in files_of(inner, inner_key):
+                for level in levels if isinstance(levels, list) and "{sigma}" in path else [levels]:
+                    yield named, path.replace("{sigma}", word(level))
     elif isinstance(values, list):
         for inner in values:
             yield from files_of(inner, key)
-    elif key in _FILES and isinstance(values, str) and Reference.read(values) is None:
-        for part in values.split(",") if key == "surrogates" else [values]:
+    elif key in FILES and isinstance(values, str) and Reference.read(values) is None:
+        for part in values.split(","):
             path = part if Path(part).exists() else part.rpartition("@")[2]
             folder, _, count = path.rpartition(":")
             yield key, folder if key == "surrogates" and folder and count.isdigit() else path

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.refusal import Refusal, nearest
+from pipeline.noise_setting import settled_noise
 from pipeline.settings import read_yaml
 from tune.experiment_settings import ExperimentSettings, is_sweep, located, read_experiment
 from tune.references import NAME, Reference, filled, references, word
@@ -16,6 +17,9 @@ from tune.sweep_settings import mapping
 
 REPORT = "report"
 """The stage that every experiment ends with, and its kind."""
+
+FILES = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
+"""Settings that name weights, or folders of them."""
 
 _SIGMA = frozenset({"sigma"})
 
@@ -172,11 +176,13 @@ def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job
     (kind,) = kinds
     try:
         row = STAGE_KINDS[kind]
-        values = row.with_data(data, mapping(written[kind] or {}))
+        values = _from_home(row.with_data(data, mapping(written[kind] or {})))
         if own := [key for key in ("out", "overwrite", "address", "verbose") if key in values]:
             raise Refusal(f"{own[0]}: an experiment decides this itself: leave it out")
         if kind == "sweep" and "certify" in values:
             raise Refusal(f"certify: write a stage of its own, as in 'certify: {{denoiser_weights: \"@{stage}\"}}'")
+        if row.one_sigma and "{" not in str(values.get("noise")):
+            values = settled_noise(values)
         loop = _loop(written.get("for", {}))
         keep = _SIGMA if row.keeps_sigma else frozenset()
         if row.one_sigma and "sigma" in loop:
@@ -192,6 +198,17 @@ def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job
             yield Job(tuple(parts), kind, filled(values, variables, keep), variables)
     except Refusal as refusal:
         raise Refusal(f"stage {stage}: {refusal}") from None
+
+
+def _from_home(values: Any, key: str = "") -> Any:
+    """`values` with the home folder in the place of ~ where files are named."""
+    if isinstance(values, Mapping):
+        return {inner_key: _from_home(inner, inner_key) for inner_key, inner in values.items()}
+    if isinstance(values, list):
+        return [_from_home(inner, key) for inner in values]
+    if isinstance(values, str) and key in (*FILES, "data_root"):
+        return ",".join(str(Path(part).expanduser()) if part.startswith("~") else part for part in values.split(","))
+    return values
 
 
 def _loop(written: Any) -> dict[str, list[tuple[str, dict[str, Any]]]]:

@@ -1,5 +1,6 @@
 """The end of an experiment: our table and curves, and the paper's numbers beside ours, with what differs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     runs, rows = _certificates(plan, results)
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
-    beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs)
+    planned = Counter(name for job in plan.jobs if job.kind == "certify" for name in job.names)
+    beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
     folder = plan.out / "report" / plan.name
     folder.mkdir(parents=True, exist_ok=True)
     texts = {

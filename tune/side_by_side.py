@@ -1,7 +1,7 @@
 """A paper's own numbers, and under each row ours."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
+from math import ceil, isnan
 from typing import Protocol
 
 import numpy as np
@@ -45,11 +45,17 @@ class PaperNumbers(Protocol):
     def rows(self) -> Sequence[PaperRow]: ...
 
 
-def side_by_side(numbers: PaperNumbers, summary: pd.DataFrame, runs: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def side_by_side(
+    numbers: PaperNumbers,
+    summary: pd.DataFrame,
+    runs: Mapping[str, Sequence[str]],
+    planned: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
     """Two lines a row of the paper's table: the paper's numbers, and ours; all text, "-" where there is none.
 
     `summary` is what `pipeline.report.summarize` gives of our runs at radius 0 and the table's radii, `runs` the run
-    ids by the names that the rows have under `ours`. Columns: model, sigma where rows have one, whose, ACR where the
+    ids by the names that the rows have under `ours`, `planned` how many there will be of each when all is done: where
+    there are fewer so far, "ours" says how many. Columns: model, sigma where rows have one, whose, ACR where the
     paper has it, and `r=<radius>`, in percent. Ours are rounded down.
     """
     told = ["model", *(["sigma"] if any(row.sigma is not None for row in numbers.rows) else []), WHOSE]
@@ -57,14 +63,16 @@ def side_by_side(numbers: PaperNumbers, summary: pd.DataFrame, runs: Mapping[str
     headings = [heading(radius) for radius in numbers.radii]
     lines = []
     for row in numbers.rows:
-        known = {run for name in row.ours for run in runs.get(name, ())}
+        known = [run for name in row.ours for run in runs.get(name, ())]
+        all_of_them = sum((planned or {}).get(name, 0) for name in row.ours)
+        ours = OURS if len(known) >= all_of_them else f"{OURS} ({len(known)} of {all_of_them} runs)"
         own = summary[summary["run_id"].isin(known)]
         if row.sigma is not None:
             own = own[own["sigma"] == row.sigma]
         acr, cells = LAYOUTS[numbers.layout](own, headings) if len(own) else (MISSING, [MISSING] * len(headings))
         name = {"model": row.row, "sigma": MISSING if row.sigma is None else f"{row.sigma:g}"}
         theirs = [_printed(value, 1) for value in row.values]
-        for whose, mean, values in ((PAPERS, _printed(row.acr, 3), theirs), (OURS, acr, cells)):
+        for whose, mean, values in ((PAPERS, _printed(row.acr, 3), theirs), (ours, acr, cells)):
             lines.append({**name, WHOSE: whose, "ACR": mean, **dict(zip(headings, values, strict=True))})
     return pd.DataFrame(lines)[[*told, *(["ACR"] if with_acr else []), *headings]]
 
@@ -83,28 +91,36 @@ def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[st
     cells = []
     for name in headings:
         winner = runs.sort_values([name, "r=0"], ascending=False, kind="stable").iloc[0]
-        cells.append(f"({_percent(winner, 'r=0')}){_percent(winner, name)}")
+        certified = _percent(winner, name)
+        cells.append(MISSING if certified == MISSING else f"({_percent(winner, 'r=0')}){certified}")
     return MISSING, cells
 
 
 def _single(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
     """One run; of several that of the largest ACR."""
     run = runs.sort_values("ACR", ascending=False, kind="stable").iloc[0]
-    return floored(run["ACR"], 3), [_percent(run, name) for name in headings]
+    return _acr(run["ACR"], 3), [_percent(run, name) for name in headings]
 
 
 def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
     """Mean of the runs' ACR and its standard deviation (n - 1), which is rounded up; `single` at the radii."""
-    spread = f"±{ceil(runs['ACR'].std() * 10**4) / 10**4:.4f}" if len(runs) > 1 else ""
+    deviation = runs["ACR"].std()  # NaN of a single run
+    spread = "" if isnan(deviation) else f"±{ceil(deviation * 10**4) / 10**4:.4f}"
     many = "" if len(runs) == 1 else f" ({len(runs)} seeds)"
-    return f"{floored(runs['ACR'].mean(), 4)}{spread}{many}", _single(runs, headings)[1]
+    return f"{_acr(runs['ACR'].mean(), 4)}{spread}{many}", _single(runs, headings)[1]
 
 
 LAYOUTS: Table[Layout] = Table("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
 
 
 def _percent(run: pd.Series, name: str) -> str:
-    return percent(float(run[name]), int(run["rows"]))
+    """Of a run at a radius; MISSING where it is unknown: a run that decides one radius says nothing of others."""
+    share = float(run[name])
+    return MISSING if isnan(share) else percent(share, int(run["rows"]))
+
+
+def _acr(mean: float, digits: int) -> str:
+    return MISSING if isnan(mean) else floored(mean, digits)
 
 
 def _printed(value: float | str | None, digits: int) -> str:

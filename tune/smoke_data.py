@@ -1,7 +1,6 @@
 """Generated images for smoke tests, in the layout of the data set that they stand in for."""
 
 import json
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +29,16 @@ def write_mnist(root: Path) -> None:
 
 
 def write_cifar10(root: Path) -> None:
-    """Pickled dicts of planes (N, 3072) and labels, and a mark that they are not the published ones."""
+    """The published files' names, each with planes (N, 3072) and labels as arrays of npz, where the published ones are
+    pickles; and a mark that they are others.
+    """
     folder = root / CIFAR10_FOLDER
     folder.mkdir(parents=True)
     names = {**{f"data_batch_{number}": TRAIN // 5 for number in range(1, 6)}, "test_batch": TEST}
     for seed, (name, count) in enumerate(names.items()):
         images, labels = _images(count, (3 * 32 * 32,), seed)
-        content = {"batch_label": name, "data": images, "labels": labels.tolist()}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=4))
+        with (folder / name).open("wb") as file:
+            np.savez(file, data=images, labels=labels)
     (folder / GENERATED).write_text(json.dumps({"images": "generated for a smoke test of raysmooth"}))
 
 

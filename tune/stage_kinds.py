@@ -12,7 +12,7 @@ from actors.architecture import Architecture
 from actors.refusal import Refusal
 from actors.table import Table
 from actors.weights import read_weights
-from pipeline.driver import carry_out
+from pipeline.driver import run_jobs
 from pipeline.gallery import gallery
 from pipeline.gallery_settings import GallerySettings
 from pipeline.procedures import PROCEDURES, Procedure
@@ -135,17 +135,11 @@ def _sweep(tasks: Sequence[Task], scene: Scene) -> list[Result]:
 
 def _sample(procedure: Procedure, tasks: Sequence[Task], scene: Scene) -> list[Result]:
     """All on one pool; jobs that ask for the same run share it."""
-    jobs: dict[str, Any] = {}
-    for task in tasks:
-        settings: Any = task.settings
-        settings = settings.model_copy(update={"address": scene.address or settings.address})
-        jobs.setdefault(task.settings.model_dump_json(), settings)
-    rows = carry_out(procedure, list(jobs.values()), scene.show)
-    run_of = dict(zip(jobs, dict.fromkeys(rows["run_id"]), strict=True))
+    jobs: list[Any] = [task.settings for task in tasks]
+    jobs = [job.model_copy(update={"address": scene.address or job.address}) for job in jobs]
     results = []
-    for task in tasks:
-        run_id = str(run_of[task.settings.model_dump_json()])
-        runs = {run_id: count_rows(scene.out, procedure.folder, run_id)}
+    for own in run_jobs(procedure, jobs, scene.show):
+        runs = {run_id: count_rows(scene.out, procedure.folder, run_id) for run_id in own}
         results.append(Result(hashed(runs), rows_in=procedure.folder, runs=runs))
     return results
 

@@ -11,9 +11,11 @@ from digits_jobs import no_training, stopped_after
 from actors.refusal import Refusal
 from actors.weights import read_weights
 from pipeline.report import read_certificates
-from tune.experiment import Outcome, run_experiment
+from tune.experiment import Outcome, _decided_by, run_experiment
+from tune.experiment_check import Known, files_of, refuse_impossible
 from tune.experiment_plan import Plan, read_plan
 from tune.experiment_report import report_experiment
+from tune.stage import Result
 
 TRAINING = {"sigma": 0.25, "threads": 1, "device": "cpu", "precision": "float32", "epochs": 1, "max": 60}
 DENOISER = {**TRAINING, "denoiser": "dncnn:channels=1,depth=3,width=4"}
@@ -81,6 +83,17 @@ class TestPlan:
         }  # fmt: skip
         assert [job.name for job in plan.named("many-more")] == ["many-more-0.25", "many-more-1"]
 
+    def test_noise_may_say_its_levels(self, tmp_path: Path) -> None:
+        uniform = {key: value for key, value in CERTIFY.items() if key != "sigma"} | {"noise": "uniform:0.25,0.5"}
+        jobs = plan_of(tmp_path, {"flat": {"certify": uniform}}).named("flat")
+        assert [job.values["noise"] for job in jobs] == ["uniform", "uniform"]
+        assert [job.values["sigma"] for job in jobs] == pytest.approx([0.25 / 3**0.5, 0.5 / 3**0.5])
+
+    def test_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        job = plan_of(tmp_path, {"a": {"train denoiser": {**MSE, "init_weights": "~/w.safetensors"}}}).named("a")[0]
+        assert job.values["init_weights"] == f"{tmp_path}/w.safetensors"
+
     def test_stages_of_another_file(self, tmp_path: Path) -> None:
         other = {**BASE, "out": str(tmp_path / "out"), "stages": {**BASE["stages"], **CERTIFIED}}
         write(tmp_path, other, "other")
@@ -119,6 +132,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this"),
         ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
         ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
+        ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "--noise uniform:0.5 says its level, so does"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
     ],
 )  # fmt: skip
@@ -146,6 +160,44 @@ def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_pat
 def test_wrong_files_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=message):
         plan_of(tmp_path, **changes)
+
+
+def test_radii_of_one_report_are_of_one_norm(tmp_path: Path) -> None:
+    linf = {"certify": {**CERTIFY, "norm": "linf"}}
+    with pytest.raises(Refusal, match=r"several norms \(l2, linf\), and a report's have one"):
+        run(plan_of(tmp_path, {"a": {"certify": CERTIFY}, "b": linf}))
+
+
+def test_files_that_settings_name(tmp_path: Path) -> None:
+    values = {"sigma": [0.25, 1.0], "denoiser_weights": ["@mse-{sigma}", "a-{sigma}.pth,b.pth"], "max": 3}
+    assert list(files_of(values)) == [
+        ("denoiser_weights", "a-0.25.pth"), ("denoiser_weights", "a-1.pth"), ("denoiser_weights", "b.pth"),
+    ]  # fmt: skip
+    assert list(files_of({"search": {"surrogates": ["ours:4", "x.pth"]}})) == [
+        ("surrogates", "ours"), ("surrogates", "x.pth"),
+    ]  # fmt: skip
+
+
+def test_surrogates_that_were_trained_anew_decide(tmp_path: Path) -> None:
+    (tmp_path / "ours" / "weights").mkdir(parents=True)
+    member = tmp_path / "ours" / "weights" / "a.safetensors"
+    stab = {**DENOISER, **BEHIND, "objective": "stab", "surrogates": f"{tmp_path}/ours:1"}
+    plan = plan_of(tmp_path, {"black": {"train denoiser": stab}})
+    (job,), hashes = plan.named("black"), []
+    for content in (b"one", b"one", b"another"):
+        member.write_bytes(content)
+        hashes.append(_decided_by(job, {"classifier": Result("digest")}, plan, Known()))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_defaults_decide(tmp_path: Path) -> None:
+    plan, known = plan_of(tmp_path), Known()
+    (job,) = plan.named("mse-0.5")
+    refuse_impossible(plan, known)
+    assert known.defaults["mse-0.5"]["seed"] == 0
+    before = _decided_by(job, {}, plan, known)
+    known.defaults["mse-0.5"]["seed"] = 1
+    assert _decided_by(job, {}, plan, known) != before
 
 
 def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
@@ -253,11 +305,14 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     ]
     numbers = {"layout": "envelope", "radii": [0.25, 0.5], "rows": rows, "lost": ["One number is lost."]}
     paper = {"source": "Nobody 2020", "table": 3, "numbers": numbers}
-    plan = plan_of(tmp_path, CERTIFIED, paper=paper)
+    # A second stage that asks for the same run.
+    again = {"certify": {**CERTIFY, "max_errors": 3}}
+    plan = plan_of(tmp_path, {**CERTIFIED, "again": again}, paper=paper)
     with pytest.raises(Refusal, match=r"nothing is certified in .*out yet"):
         report_experiment(plan, {})
     first = run(plan)
-    assert first.done_now == [*ALL, "alone", "denoised-0.25", "denoised-0.5"]
+    assert first.done_now == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "again"]
+    assert first.results["again"].runs == first.results["alone"].runs
     rows_of = read_certificates(tmp_path / "out").groupby("run_id")["sigma"].first()
     assert sorted(rows_of) == [0.25, 0.25, 0.5]
     assert {run_id for name in ("alone", "denoised-0.5") for run_id in first.results[name].runs} <= set(rows_of.index)

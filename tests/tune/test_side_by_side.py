@@ -56,3 +56,15 @@ def test_seeds_have_their_mean_and_deviation() -> None:
     assert beside["ACR"].tolist() == ["0.9108±0.0003", "0.3125±0.0884 (2 seeds)"]
     beside = side_by_side(numbers("seeds", rows, ()), SUMMARY, {"x": ["d"]})
     assert beside["ACR"].tolist()[1] == "0.3750"
+
+
+def test_what_is_unknown_and_what_is_missing() -> None:
+    decided = SUMMARY.assign(**{"r=0": float("nan"), "r=0.25": [0.6, 0.62, 0.4, 0.4], "ACR": float("nan")})
+    rows = [{"row": "A", "sigma": 0.25, "ours": ["x"], "acr": 0.911, "values": [99.2, 1.0]}]
+    decided["r=0.5"] = float("nan")
+    for layout in ("single", "seeds"):
+        beside = side_by_side(numbers(layout, rows), decided, {"x": ["a"]}, {"x": 1})
+        assert beside.iloc[1].tolist() == ["A", "0.25", "ours", "-", "60.0", "-"]
+    table = numbers("envelope", [{"row": "Ours", "ours": ["x", "y"], "values": ["(72)56", None]}])
+    beside = side_by_side(table, decided, {"x": ["a", "b"]}, {"x": 2, "y": 2})
+    assert beside.iloc[1].tolist() == ["Ours", "ours (2 of 4 runs)", "(-)62.0", "-"]
