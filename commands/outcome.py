@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 
 def print_summary(rows: "pd.DataFrame") -> None:
+    """A table of the runs for each norm that they have: radii of different norms have no columns in common."""
     from pipeline.formats import FORMATS
     from pipeline.summary import summarize
     from pipeline.tables import runs_table
 
     notes.print()
-    FORMATS["text"].show(runs_table(summarize(rows)), Console())
-    print()
+    for _, own in rows.groupby("norm", sort=False, dropna=False):
+        FORMATS["text"].show(runs_table(summarize(own)), Console())
+        print()
 
 
 def print_errors(rows: "pd.DataFrame", where: Path) -> None:

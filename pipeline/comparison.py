@@ -1,7 +1,7 @@
 """Two runs image by image: where one certifies and the other does not."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
     As in `certified_accuracy`, an image counts where its class is right (without labels: whatever the class) and its
     radius no smaller. Raises Refusal for a radius or delta that is none; if there are no rows, or of several runs; if
     the two differ in data set, split or norm, in having labels, or in an image's label; if they share no image; and if
-    one decides a smaller radius only.
+    one decides another radius only: what its images are at this one is unknown, be it larger or smaller.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
@@ -105,9 +105,14 @@ def _refuse_unlike(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float) ->
         of_a, of_b = shared(rows_a, column), shared(rows_b, column)
         if of_a != of_b:
             raise Refusal(f"{a} has {column} {of_a} and {b} {of_b}: compare runs of the same {', '.join(SAME)}")
-    for rows in (rows_a, rows_b):
-        if radius > (asked := asked_radius(rows)):
-            raise Refusal(f"{named(rows)} decides radius {asked} and knows nothing at {radius}: compare at {asked}")
+    asked = [asked_radius(rows) for rows in (rows_a, rows_b)]
+    if len(set(asked) - {inf}) == 2:
+        raise Refusal(
+            f"{a} decides radius {asked[0]} and {b} radius {asked[1]}: there is none that both know; choose another run"
+        )
+    for name, own in ((a, asked[0]), (b, asked[1])):
+        if own not in (inf, radius):
+            raise Refusal(f"{name} decides radius {own} and is unknown at {radius}: write --radius {own}")
 
 
 def _reached(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Two runs image by image, as a table of a report."""
 
+from fractions import Fraction
+
 from pipeline.comparison import compare
 from pipeline.formats import PrintedTable
 from pipeline.metrics import floored
@@ -14,7 +16,7 @@ def comparison_table(reported: Reported, a: str, b: str, radius: float) -> Print
     The table's values are the images on which they differ. Raises Refusal for a run that is not among those reported,
     and as `compare` does.
     """
-    ids = [find_run(reported.rows, name) for name in (a, b)]
+    ids = [find_run(reported.runs.index, name, "--compare") for name in (a, b)]
     result = compare(reported.parts[ids[0]], reported.parts[ids[1]], radius, DELTA)
     runs = reported.runs.loc[ids]
     names = [
@@ -29,12 +31,18 @@ def comparison_table(reported: Reported, a: str, b: str, radius: float) -> Print
         f"A: {names[0]}. B: {names[1]}. Images that count as certified at r={radius:g}, of the {result.images} that "
         f"both have.{others} A alone has {result.only_a}, B alone {result.only_b}: were neither better, so much "
         f"difference or more had probability {_p_value(result.p_value)} (McNemar's exact test). A's share less B's: "
-        f"{100 * result.difference:+.1f} percentage points; among images like these, with probability 95 %, "
-        f"{floored(100 * result.low, 1)} to {_raised(100 * result.high)}."
+        f"{_points(result.only_a - result.only_b, result.images)} percentage points; among images like these, with "
+        f"probability 95 %, {floored(100 * result.low, 1)} to {_raised(100 * result.high)}."
     )
     return PrintedTable(
         "comparison", "Comparison", caption(runs), note, cells.reset_index(drop=True), result.differing, frozenset({""})
     )
+
+
+def _points(ahead: int, of: int) -> str:
+    """`ahead` of `of` images in percentage points, with its sign, rounded towards 0: never larger than it is."""
+    sign = "" if ahead == 0 else "+" if ahead > 0 else "-"
+    return sign + floored(Fraction(100 * abs(ahead), of), 1)
 
 
 def _p_value(p: float) -> str:

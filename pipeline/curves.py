@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from actors.refusal import Refusal
 from pipeline.by_run import by_run
 from pipeline.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
 from pipeline.palette import PALETTE
+from pipeline.which_runs import refuse_mixed_norms
 from pipeline.wording import caption, describe_runs, run_labels, run_names, varies
 
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
@@ -136,16 +136,6 @@ def certification_curve(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if len(radii) > 1:
         radii = np.append(radii, np.nextafter(radii[-1], np.inf))
     return radii, measure(rows, radii)
-
-
-def refuse_mixed_norms(runs: pd.DataFrame) -> None:
-    """Raises Refusal where `runs` (as `describe_runs` gives them) have radii in several norms."""
-    if varies(runs["norm"]):
-        norms = sorted(runs["norm"].astype(object).fillna("unknown").unique())
-        raise Refusal(
-            f"certificates in {' and '.join(norms)} are of different norms, whose radii cannot share a curve: write "
-            f"{', or '.join(f'--where norm={norm}' for norm in norms if norm != 'unknown')}"
-        )
 
 
 def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tuple[list[str], list[Line2D]]:

@@ -12,6 +12,7 @@ from actors.refusal import Refusal
 from pipeline.metrics import FIXED
 from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES
+from pipeline.which_runs import find_run
 
 PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 
@@ -58,17 +59,14 @@ def drawn_runs(out: str | Path, chosen: Sequence[str] | None = None) -> list[Dra
 
 def _the_run(text: str, manifests: Mapping[str, Mapping[str, Any]]) -> str:
     """The drawn run whose id begins with `text`."""
-    found = [name for name in manifests if text and name.startswith(text)]
-    if len(found) != 1:
-        what = f"begins {len(found)} run ids" if found else "begins no run id"
-        raise Refusal(f"--run {text} {what}: write one of {', '.join(found or sorted(manifests))}")
-    procedure = _procedure(manifests[found[0]])
+    found = find_run(manifests, text, "--run")
+    procedure = _procedure(manifests[found])
     if procedure == "recertify":
-        source = manifests[found[0]]["source_run"]
-        raise Refusal(f"run {found[0]} has no counts, it is itself recertified: write --run {source}, its source")
+        source = manifests[found]["source_run"]
+        raise Refusal(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
     if procedure != PROCEDURE:
-        raise Refusal(f"run {found[0]} ({procedure}) has no certificates that were drawn here: choose another --run")
-    return found[0]
+        raise Refusal(f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run")
+    return found
 
 
 def _procedure(manifest: Mapping[str, Any]) -> str:

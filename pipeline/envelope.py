@@ -9,10 +9,11 @@ from actors.refusal import Refusal
 from pipeline.confidence import share_intervals
 from pipeline.metrics import decided_at
 from pipeline.summary import heading, radius_columns
+from pipeline.which_runs import shown_value
 from pipeline.wording import FACTS, varies
 
-ALIKE = ("dataset", "split", "norm")
-"""What the runs of one group must share for the best of them to mean anything."""
+ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
+"""What the runs of one group must share for the best of them to mean anything: on the same data, the same promise."""
 
 
 def default_groups(summary: pd.DataFrame) -> list[str]:
@@ -48,14 +49,15 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
     for key, own in groups:
         for column in ALIKE:
             if varies(own[column]):
-                several = sorted(map(str, own[column].unique()))
+                several = sorted({shown_value(value) for value in own[column]})
                 raise Refusal(
                     f"no envelope over runs of more than one {column} ({', '.join(several)}): "
                     f"add {column} to --group-by, or write --where {column}={several[0]}"
                 )
         known = dict(zip(by, key, strict=True))
         for column, radius in radii.items():
-            best.append({**known, "radius": radius, **_winner(own, column), "runs": len(own)})
+            won = {name: value for name, value in _winner(own, column).items() if name not in known}
+            best.append({**known, "radius": radius, **won, "runs": len(own)})
     table = pd.DataFrame(best)
     shares, images, alpha = (table[column].to_numpy(float) for column in ("share", "rows", "alpha"))
     low, high = share_intervals(shares, images, alpha, (delta / table.pop("runs")).to_numpy(float))

@@ -10,7 +10,7 @@ from pipeline.formats import PrintedTable
 from pipeline.metrics import percent
 from pipeline.reported import Reported
 from pipeline.summary import heading, radius_columns
-from pipeline.tables import HOW_SURE, interval, words_of
+from pipeline.tables import HOW_SURE, best_of, interval, words_of
 from pipeline.wording import caption, short_denoisers, varies
 
 
@@ -27,7 +27,7 @@ def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
     for radius in radii:
         own = best[best["radius"] == radius].reset_index(drop=True)
         cells[heading(radius)] = [_cell(line) for line in own.to_dict("records")]
-        bold[heading(radius)] = (own["share"] == own["share"].max()) & (own["share"] > 0) & (len(own) > 1)
+        bold[heading(radius)] = _bold(own, summary, radius)
         if intervals:
             cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
     shown = best[best["radius"].isin(radii)]
@@ -55,6 +55,14 @@ def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.Data
         short = dict(zip(summary["denoiser"], short_denoisers(summary), strict=True))
         cells["denoiser"] = [short.get(denoiser, denoiser) for denoiser in cells["denoiser"]]
     return cells if by else pd.DataFrame({"runs": [str(len(summary))]})
+
+
+def _bold(best: pd.DataFrame, summary: pd.DataFrame, radius: float) -> pd.Series:
+    """Which lines of the envelope `best` at one radius are the best of several; bool, by the rule of `best_of`."""
+    known = best[best["share"].notna()]
+    winners = summary.set_index("run_id").loc[known["run_id"]].set_index(known.index)
+    others = [column for column in radius_columns(summary.columns) if column != heading(radius)]
+    return best_of(winners.drop(columns=others))[heading(radius)].reindex(best.index, fill_value=False)
 
 
 def _cell(line: dict[Any, Any]) -> str:

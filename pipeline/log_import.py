@@ -223,17 +223,26 @@ def _sigma(log: ToolLog, settings: ImportSettings, notes: list[str]) -> float:
 
 
 def _refuse_impossible_radii(log: ToolLog, noise: NoiseFamily, settings: ImportSettings) -> None:
-    """Raises Refusal for radii that n draws at level alpha cannot give, however they came out."""
+    """Raises Refusal for radii that the noise, or n draws at level alpha, cannot give, however they came out."""
+    line = max(log.lines, key=lambda line: line.radius)
+    if _exceeds(line.radius, largest := noise.radius(1.0)):
+        raise Refusal(
+            f"{log.path}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
+            f"sigma={noise.scale:g} can give ({largest:.4f}): write --noise and --sigma of these logs"
+        )
     if settings.n is None or settings.alpha is None:
         return
-    largest = noise.radius(largest_p_lower(settings.n, settings.alpha))
-    line = max(log.lines, key=lambda line: line.radius)
-    if line.radius > 1.005 * largest + 0.005:  # three digits, or two decimals, may have been rounded up by so much
+    if _exceeds(line.radius, largest := noise.radius(largest_p_lower(settings.n, settings.alpha))):
         raise Refusal(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
             f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three was another; "
             "leave --n and --alpha out if you do not know which"
         )
+
+
+def _exceeds(radius: float, largest: float) -> bool:
+    """Whether a log's radius is above `largest`: three digits of it, or two decimals, may have been rounded up."""
+    return radius > 1.005 * largest + 0.005
 
 
 def _index_set(log: ToolLog, settings: ImportSettings) -> tuple[str | None, int | None]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.certificate import largest_p_lower
 from pipeline.columns import flags, numbers
 from pipeline.metrics import certified_radii, labelled
-from pipeline.one_run import are_certified, estimation_counts, refuse_missing, shared
+from pipeline.one_run import are_certified, estimation_counts, refuse_missing
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
-"""Default bins: all that abstains in the first, and finer towards 1, where radii change fastest."""
+"""Default bins: all that is at most 1/2, where CERTIFY abstains, in the first (with a bound of its own on the runner-up
+an image may be certified there), and finer towards 1, where radii change fastest.
+"""
 
 KINDS = ("right", "wrong", "unlabelled", "abstained")
 """What an image without error counts as."""
@@ -27,12 +28,10 @@ class Ceiling:
     """The images on which all estimation draws agreed: their pA is the largest that so many can give, and only more
     draws could raise it.
 
-    `largest` is the pA that n draws at alpha can give at most, NaN where either is unknown; `images` how many have all
-    draws agreeing, `share` of all that finished without error; `acr_share` is their part of the ACR, NaN where that is
-    0 or there are no labels.
+    `images` is how many have all draws agreeing, `share` of all that finished without error; `acr_share` is their part
+    of the ACR, NaN where that is 0 or there are no labels.
     """
 
-    largest: float
     images: int
     share: float
     acr_share: float
@@ -71,11 +70,9 @@ def ceiling(rows: pd.DataFrame) -> Ceiling:
     count, n = estimation_counts(rows)
     agreed = (count == n) & are_certified(rows)
     finished = int((rows["status"] != "error").sum())
-    most, alpha = shared(rows, "n"), shared(rows, "alpha")
-    largest = float("nan") if most is None or alpha is None else largest_p_lower(int(most), float(alpha))
     radii = np.maximum(certified_radii(rows), 0.0) if labelled(rows) else np.zeros(len(rows))
     acr_share = float(radii[agreed].sum() / radii.sum()) if radii.any() else float("nan")
-    return Ceiling(largest, int(agreed.sum()), int(agreed.sum()) / finished if finished else float("nan"), acr_share)
+    return Ceiling(int(agreed.sum()), int(agreed.sum()) / finished if finished else float("nan"), acr_share)
 
 
 def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

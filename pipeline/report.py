@@ -36,10 +36,6 @@ FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
 )
 """The figure that goes with a table, by the table's name: what its files are called, and how it is drawn."""
 
-_FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
-
-
 DEFAULT = ("runs",)
 """The tables of a report that was asked for none."""
 

@@ -11,11 +11,11 @@ from pipeline.class_table import classes_table
 from pipeline.costs import costs
 from pipeline.envelope_table import envelope_table
 from pipeline.formats import PrintedTable
-from pipeline.metrics import floored
+from pipeline.metrics import COMPLEMENT, RUNNER_UP, floored
 from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
 from pipeline.reported import Reported
 from pipeline.summary import radius_columns
-from pipeline.tables import percents, runs_table, sigma_table, words_of
+from pipeline.tables import decided_radii, percents, runs_table, sigma_table, words_of
 
 
 def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
@@ -25,6 +25,9 @@ def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
         raise Refusal("all these runs decide one radius, and know nothing of others: there is no distribution of radii")
     radii = list(radius_columns(summary.columns))
     shares = summary[["rows", "errors"]].copy()
+    asked = decided_radii(summary)
+    for column, radius in radius_columns(summary.columns).items():  # elsewhere a decision knows a lower bound at most
+        summary[column] = summary[column].where(asked.isna() | (asked == radius))
     for column, after in zip(radii, [*radii[1:], None], strict=True):
         name = f"{column[2:]} to {after[2:]}" if after else f"{column[2:]} or more"
         shares[name] = summary[column] - (summary[after] if after else 0.0)
@@ -65,10 +68,19 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     cells["ACR"] = [_floored(acr, 3) for acr in values["ACR"]]
     for column, name in (("agreed", "all draws agree"), ("acr_share", "their ACR")):
         cells[name] = ["-" if isnan(share) else floored(100 * share, 1) for share in values[column]]
+    abstains = {
+        COMPLEMENT: "at 0.5 and below it abstains",
+        RUNNER_UP: "where it is not above the runner-up's it abstains",
+    }
+    how = [
+        f"with the {bound} bound {words}" for bound, words in abstains.items() if bound in set(reported.runs["bound"])
+    ]
+    if len(how) == 1:
+        how = [abstains[reported.runs["bound"].iloc[0]]]
     note = (
-        "Quantiles, over all images, of pA, the lower bound of the selected class's probability: "
-        "at 0.5 and below it abstains. Where all draws agree only more of them could raise it: how many images that "
-        "is, and their part of the ACR, in percent. All rounded down."
+        f"Quantiles, over all images, of pA, the lower bound of the selected class's probability: {', '.join(how)}. "
+        "Where all draws agree only more of them could raise it: how many images that is, and their part of the ACR, "
+        "in percent. All rounded down."
     )
     values.columns = values.columns.map(lambda name: f"pA {name:.0%}" if isinstance(name, float) else name)
     return PrintedTable(

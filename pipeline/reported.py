@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from actors.refusal import Refusal
 from pipeline.by_run import by_run
 from pipeline.summary import ENDS, heading, radius_columns, summarize
 from pipeline.tables import telling_apart
-from pipeline.which_runs import checked_column, refuse_mixed_norms, where
+from pipeline.which_runs import checked_column, of_runs, refuse_mixed_norms, where
 from pipeline.wording import caption, describe_runs
 
 DELTA = 0.05
@@ -30,10 +31,10 @@ class Reported:
     price_per_hour: float | None = None
 
     def __post_init__(self) -> None:
-        refuse_mixed_norms(self.runs)
         for column in self.group_by or ():
             checked_column(self.rows, column, "--group-by")
-        if self.price_per_hour is not None and not self.price_per_hour >= 0:
+        refuse_mixed_norms(self.runs)
+        if self.price_per_hour is not None and not (isfinite(self.price_per_hour) and self.price_per_hour >= 0):
             raise Refusal(
                 f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5"
             )
@@ -50,7 +51,10 @@ class Reported:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        return describe_runs(self.rows)
+        """`describe_runs`, with whatever else an envelope is grouped by."""
+        runs = describe_runs(self.rows)
+        more = [column for column in self.group_by or () if column not in (*runs, runs.index.name)]
+        return runs.assign(**{column: pd.Series(of_runs(self.rows, column)) for column in more})
 
     @cached_property
     def lines(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
-from actors.refusal import Refusal, nearest
+from actors.refusal import Refusal
 from pipeline.datasets import Dataset
 from pipeline.figure_file import figure_path, save_figure
 from pipeline.image_figure import draw_image, headings
@@ -19,9 +19,8 @@ from pipeline.settings import Settings
 from pipeline.shown import look
 from pipeline.source import IMPORTED, RECERTIFIED
 from pipeline.statement import statement
+from pipeline.which_runs import find_run
 from pipeline.wording import describe_runs
-
-"""How the column `source` begins in rows that their run did not draw."""
 
 MOST_RUNS = 10
 """In one figure."""
@@ -66,7 +65,7 @@ def find_rows(out: str | Path, image_id: int, run: str | None = None) -> pd.Data
     """
     rows = read_certificates(out)
     if run is not None:
-        rows = rows[rows["run_id"] == _whole_id(run, sorted(set(rows["run_id"])))]
+        rows = rows[rows["run_id"] == find_run(rows["run_id"], run, "--run")]
     found = rows[rows["image_id"] == image_id]
     if found.empty:
         near = sorted(sorted(set(rows["image_id"]), key=lambda known: (abs(known - image_id), known))[:3])
@@ -93,15 +92,6 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): None if pd.isna(value) else int(value) if name in whole else value for name, value in row.items()}
         for row in rows.to_dict("records")
     ]
-
-
-def _whole_id(run: str, known: list[str]) -> str:
-    ids = [name for name in known if name.startswith(run)] if run else []
-    if not ids:
-        raise Refusal(f"--run {run}: there is no such run: {nearest(run, known)}")
-    if len(ids) > 1:
-        raise Refusal(f"--run {run}: {len(ids)} runs begin so ({', '.join(ids)}): write one out")
-    return ids[0]
 
 
 def _source(row: Mapping[str, Any]) -> str:

@@ -1,12 +1,12 @@
 """What the certificate of one image says, in words."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from math import inf
 from typing import Any
 
 from pipeline.decide import UNDECIDED
 from pipeline.metrics import FIXED, decided_at, floored
+from pipeline.wording import assured, shown_alpha
 
 
 def statement(row: Mapping[str, Any]) -> str:
@@ -17,12 +17,13 @@ def statement(row: Mapping[str, Any]) -> str:
         return f"no certificate: {row['error']}"
     asked = decided_at(row.get("sampling") or FIXED)
     if not row["abstain"]:
-        sure = 1 - Decimal(str(row["alpha"]))
         return (
-            f"with probability at least {sure} the smoothed classifier predicts {row['prediction']} everywhere within "
-            f"{row['norm']} distance {floored(row['radius'], 3)}: {_judged(row)}"
+            f"with probability at least {assured(shown_alpha(row['alpha']))} the smoothed classifier predicts "
+            f"{row['prediction']} everywhere within {row['norm']} distance {floored(row['radius'], 3)}: {_judged(row)}"
         )
     if asked == inf:
+        if row.get("p_upper") is not None:
+            return "the smoothed classifier abstains: no class is sure to have more draws than every other"
         return "the smoothed classifier abstains: no class is sure to have more than half of all draws"
     if row.get("decision") == UNDECIDED:
         return f"undecided: n={row['n']} draws leave open whether {row['norm']} radius {asked:g} is certified"
@@ -37,6 +38,8 @@ def evidence(row: Mapping[str, Any]) -> str:
         counted.append(f"{row['count_top']:,} of {used:,} estimation draws in the selected class")
         if row["p_lower"]:
             counted.append(f"p_lower {floored(row['p_lower'], 4)}")
+        if row.get("p_upper") is not None:  # rounded up, as it bounds from above
+            counted.append(f"p_upper {floored(-row['p_upper'], 4).removeprefix('-')}")
     sampling = row.get("sampling") or FIXED
     way = [] if sampling == FIXED else [sampling]
     settings = [f"n0={row['n0']}", f"n={row['n']}", *way, f"alpha={row['alpha']}"]

@@ -11,6 +11,7 @@ from pipeline import formats
 from pipeline.formats import PrintedTable
 from pipeline.metrics import FIXED, decided_at, floored, percent
 from pipeline.summary import ENDS, radius_columns
+from pipeline.which_runs import refuse_mixed_norms
 from pipeline.wording import (
     caption,
     differing,
@@ -26,8 +27,9 @@ from pipeline.wording import (
 
 def runs_table(summary: pd.DataFrame) -> PrintedTable:
     """What `summarize` returned, a row a run, numbers rounded down: "-" is unknown, and "a to b" an interval, rounded
-    outwards. At each radius the best finished run on the same images is bold.
+    outwards. At each radius the best is bold, as `best_of` has it. Raises Refusal for runs of several norms.
     """
+    refuse_mixed_norms(summary)
     cells = _printed(summary)
     return PrintedTable(
         "table",
@@ -44,6 +46,7 @@ def runs_table(summary: pd.DataFrame) -> PrintedTable:
 
 def sigma_table(summary: pd.DataFrame) -> PrintedTable:
     """The same noise level by noise level; the best at a radius are those of a level."""
+    refuse_mixed_norms(summary)
     summary = summary.sort_values("sigma", kind="stable", ignore_index=True)
     cells = _printed(summary)
     cells = cells[["sigma", *cells.columns.drop("sigma")]]
@@ -85,7 +88,7 @@ _NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecide
 def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     """A table's cells as text: what the caption does not say already, numbers rounded down; "-" is unknown."""
     runs = summary.set_index("run_id")
-    decides = _decided_at(summary).notna().to_numpy()
+    decides = decided_radii(summary).notna().to_numpy()
     printed = telling_apart(runs)
     for column in radius_columns(runs):
         printed[column] = percents(runs, column)
@@ -156,7 +159,7 @@ def _about(summary: pd.DataFrame) -> str:
 def _note(summary: pd.DataFrame) -> str:
     measures = summary["measure"].unique()
     measure = measures[0] if len(measures) == 1 else "the measure"
-    asked = _decided_at(summary).notna()
+    asked = decided_radii(summary).notna()
     up = [] if asked.all() else ["abstentions"]
     sentences = [f"Columns r: {measure} at that radius, in percent."]
     if asked.any():
@@ -180,24 +183,24 @@ def _sure(summary: pd.DataFrame) -> str:
 
 
 def best_of(summary: pd.DataFrame, rivals: Sequence[str] = ()) -> pd.DataFrame:
-    """Which shares are the best of several at their radius, among runs that are equal in `rivals` too; bool, a column a
-    radius.
+    """Which shares are the best of several at their radius, among runs on the same images whose certificates promise
+    the same (n, alpha, bound), and that are equal in `rivals` too; bool, a column a radius.
 
     An unfinished run is left out: its images so far may be the easy ones. A run that decides one radius competes at
     that one alone.
     """
     radii = radius_columns(summary.columns)
     shares = summary[list(radii)].where(summary["rows"] >= summary["images"])
-    asked = _decided_at(summary)
+    asked = decided_radii(summary)
     for column, radius in radii.items():
         shares[column] = shares[column].where(asked.isna() | (asked == radius))
-    same_images = ["dataset", "split", "index_set", "norm", "measure"]
-    # Of which images an imported run is may be unknown: then nobody knows whom it competes with.
-    shares = shares.where(summary[same_images].notna().all(axis=1))
-    groups = shares.groupby([summary[column] for column in (*same_images, *rivals)], dropna=False)
+    alike = ["dataset", "split", "index_set", "norm", "measure", "n", "alpha", "bound"]
+    # Of which images an imported run is, or at which alpha, may be unknown: then nobody knows whom it competes with.
+    shares = shares.where(summary[alike].notna().all(axis=1))
+    groups = shares.groupby([summary[column] for column in (*alike, *rivals)], dropna=False)
     return (shares == groups.transform("max")) & (groups.transform("count") > 1) & (shares > 0)
 
 
-def _decided_at(summary: pd.DataFrame) -> pd.Series:
+def decided_radii(summary: pd.DataFrame) -> pd.Series:
     """The one radius that each run decides, NaN for a run of another kind; float64, rows as in `summary`."""
     return summary["sampling"].map(decided_at).replace(np.inf, np.nan)

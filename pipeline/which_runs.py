@@ -1,6 +1,6 @@
 """Which runs a report is about, and which of them may stand in one table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,16 @@ import pandas as pd
 
 from actors.refusal import Refusal, nearest
 from pipeline.by_run import by_run
+from pipeline.metrics import bounds
 from pipeline.wording import SETTINGS
 
 COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
 """The columns that are equal in all rows of a run: what runs can be chosen by."""
+
+
+def of_runs(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+    """What each run has in one of the COLUMNS, by run_id."""
+    return {run: (bounds(own) if column == "bound" else own[column]).iloc[0] for run, own in by_run(rows).items()}
 
 
 def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
@@ -28,11 +34,11 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             raise Refusal(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
         wanted.setdefault(checked_column(rows, column.strip(), "--where"), []).append(value.strip())
     for column, values in wanted.items():
-        runs = {run: own[column].iloc[0] for run, own in by_run(rows).items()}
+        runs = of_runs(rows, column)
         chosen: set[str] = set()
         for value in values:
             if not (met := {run for run, has in runs.items() if _means(value, has, column)}):
-                there = {_text(has) for has in runs.values()}
+                there = {shown_value(has) for has in runs.values()}
                 raise Refusal(f"--where {column}={value}: no run of these has that {column}: {nearest(value, there)}")
             chosen |= met
         if len(chosen) < len(runs):
@@ -42,32 +48,34 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
     """`column`; raises Refusal, naming `flag`, unless it is one that runs have, and in these rows."""
-    known = [name for name in COLUMNS if name in rows]
+    known = [name for name in COLUMNS if name in rows or name == "bound"]  # which follows from others
     if column not in known:
         raise Refusal(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
     return column
 
 
-def find_run(rows: pd.DataFrame, name: str) -> str:
-    """The run id that begins with `name`. Raises Refusal, with the nearest, where none or several do."""
-    runs = list(by_run(rows))
-    found = [run for run in runs if run.startswith(name)]
+def find_run(runs: Iterable[str], name: str, flag: str) -> str:
+    """The one of `runs` that begins with `name`. Raises Refusal, naming `flag`, with the nearest, where none or several
+    do.
+    """
+    runs = list(dict.fromkeys(runs))
+    found = [run for run in runs if name and run.startswith(name)]
     if len(found) != 1:
-        wrong = "several runs begin so" if found else "there is no such run"
-        raise Refusal(f"run {name}: {wrong}: {nearest(name, found or runs)}")
+        wrong = f"{len(found)} runs begin so" if found else "there is no such run"
+        raise Refusal(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
     return found[0]
 
 
 def refuse_mixed_norms(runs: pd.DataFrame) -> None:
     """Raises Refusal where radii are of several norms: no table, and no curve, can hold them side by side.
 
-    `runs` are those of `describe_runs`.
+    `runs` are those of `describe_runs`, or of `summarize`.
     """
-    norms = sorted({_text(norm) for norm in runs["norm"]})
+    norms = sorted({shown_value(norm) for norm in runs["norm"]})
     if len(norms) > 1:
         raise Refusal(
-            f"these runs have radii in different norms ({', '.join(norms)}), which no table can compare: "
-            f"write --where norm={norms[0]}, say"
+            f"these runs have radii in different norms ({', '.join(norms)}), which no table and no curve can compare: "
+            f"write {', or '.join(f'--where norm={norm}' for norm in norms)}"
         )
 
 
@@ -77,11 +85,12 @@ def _means(value: str, has: Any, column: str) -> bool:
             return float(value) == has
         except ValueError:
             return False
-    text = _text(has)
+    text = shown_value(has)
     if column == "run_id":
         return bool(value) and text.startswith(value)
     return value == text or (column == "denoiser" and value == text.split(":")[0])
 
 
-def _text(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """What runs have in a column, as conditions name it."""
     return "unknown" if pd.isna(value) else str(value)

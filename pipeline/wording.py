@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import ROUND_CEILING, Context, Decimal, Inexact
 from math import ceil
 
 import numpy as np
@@ -35,6 +35,9 @@ SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 
 _WORTH_SAYING = 0.1
 """Where alpha times the images is below this, it is said that all hold at once: of 10,000 at 0.001 ten may be wrong."""
+
+_DECIMALS = 12
+"""Of a probability, at most, to be written out."""
 
 _WAYS = [
     ("adaptive:tolerance=([^,]+).*", r"adaptive \1", r"adaptive: tolerance \1"),
@@ -123,7 +126,7 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
     some = " (unknown of some)" if "alpha" not in shared and runs["alpha"].isna().any() else ""
     known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
-    sure = str(1 - Decimal(shown_alpha(runs["alpha"].iloc[0]))) if known else f"1 - alpha{some}"
+    sure = assured(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
     logged = ", imported radii as their logs have them (perhaps rounded up)" if is_imported(runs).any() else ""
     return f"{', '.join(phrases)}: each certificate holds with probability at least {sure}{_at_once(runs)}{logged}"
@@ -136,7 +139,7 @@ def _at_once(runs: pd.DataFrame) -> str:
     delta = (runs["images"] * runs["alpha"].astype(float)).max(skipna=False)
     if not delta <= _WORTH_SAYING:
         return ""
-    return f", all those of a run at once with {1 - Decimal(shown_alpha(float(f'{delta:.12g}')))}"
+    return f", all those of a run at once with {assured(shown_alpha(float(f'{delta:.12g}')))}"
 
 
 def _fact(runs: pd.DataFrame, column: str) -> str:
@@ -156,6 +159,15 @@ def shown_alpha(alpha: object) -> str:
     if not isinstance(alpha, float) or len(str(alpha)) <= 8:
         return str(alpha)
     return str(float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(str(float(alpha)))))
+
+
+def assured(alpha: object) -> str:
+    """1 - `alpha`, exactly: as a number, or as that difference where the number would be mere nines."""
+    sure = Context(prec=_DECIMALS + 1, traps=[Inexact])
+    try:
+        return str(sure.subtract(Decimal(1), Decimal(str(alpha))))
+    except Inexact:
+        return f"1 - {alpha}"
 
 
 def brief(runs: pd.DataFrame) -> str:

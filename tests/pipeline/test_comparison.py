@@ -123,7 +123,19 @@ def test_refusals() -> None:
         (plain.iloc[:4], run_of(B).iloc[4:], 0.2, "no image in common"),
         (plain, plain.head(0), 0.2, "no certificate rows"),
         (plain, pd.concat([run_of(A), run_of(B)]), 0.2, "more than one run_id"),
-        (plain, sampled_run(B, DECIDE, DECIDED), 0.5, r"decides radius 0\.3 and knows nothing at 0\.5"),
+        (
+            plain,
+            sampled_run(B, DECIDE, DECIDED),
+            0.5,
+            r"decides radius 0\.3 and is unknown at 0\.5: write --radius 0\.3",
+        ),
+        (
+            plain,
+            sampled_run(B, DECIDE, DECIDED),
+            0.25,
+            r"is unknown at 0\.25: write --radius 0\.3",
+        ),  # those not certified
+        (sampled_run(A, "decide:radius=0.2", DECIDED), sampled_run(B, DECIDE, DECIDED), 0.2, "none that both know"),
         (plain, run_of(B), -0.1, r"radius -0\.1"),
         (plain, run_of(B), float("nan"), "radius nan"),
     ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from certificate_rows import DECIDED, DENOISED, A, B, run_of, sampled_run
+from certificate_rows import BETTER, DECIDED, DENOISED, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
 from pipeline.confidence import accuracy_intervals
@@ -108,10 +108,41 @@ def test_the_papers_layout():
         "r=0.5": ["40.0 (80.0)", "50.0 (100.0)*"],
         "r=1": ["20.0 (50.0)", "0.0 (100.0)*"],
     }
-    assert table.best.to_numpy().tolist() == [[False, False, True], [True, True, False]]
+    assert not table.best.any(axis=None)  # of the two one goes on, and its images so far may be the easy ones
     assert "Best of sigma 0.25, 0.5, 1.0 at each radius" in table.caption
     assert "*: of a run that is not finished." in table.caption
     assert "every 50th of 400" in table.caption
+
+
+def test_the_best_line_is_bold_where_it_is_on_the_same_images_and_finished():
+    finished = pd.concat(
+        [SWEPT[SWEPT["run_id"] != D], run_of(D, MIDDLE[:8] + MIDDLE[:2], sigma=0.5, images=10, **DENOISED)]
+    )
+    table = envelope_table(Reported(finished, RADII), False)
+    assert table.cells["r=0.5"].tolist() == ["40.0 (80.0)", "60.0 (100.0)"]
+    assert table.best.to_numpy().tolist() == [[False, False, True], [True, True, False]]
+    for column, other in (("dataset", "imagenet"), ("alpha", 0.1)):
+        elsewhere = finished.assign(**{column: finished[column].where(finished["run_id"] != D, other)})
+        table = envelope_table(Reported(elsewhere, RADII), False)
+        assert len(table.cells) == 2
+        assert not table.best.any(axis=None)
+
+
+@pytest.mark.parametrize(("column", "other"), [("n", 1000), ("alpha", 0.1), ("bound", "runner-up")])
+def test_runs_that_promise_otherwise_are_no_line(column, other):
+    loose = run_of(B, BETTER, sigma=0.5)
+    loose = loose.assign(p_upper=0.1) if column == "bound" else loose.assign(**{column: other})
+    rows = pd.concat([run_of(A), loose])
+    with pytest.raises(Refusal, match=rf"more than one {column} \(.*{other}.*: add {column} to --group-by"):
+        envelope_table(Reported(rows, group_by=["classifier"]), False)
+    assert len(envelope_table(Reported(rows, group_by=["classifier", column]), False).cells) == 2
+
+
+def test_lines_may_be_of_any_column_that_runs_have():
+    rows = pd.concat([run_of(A), run_of(B, sigma=0.5)]).assign(classifier_fingerprint="abc", source=None)
+    for column, cells in (("classifier_fingerprint", ["abc"]), ("run_id", [A, B]), ("source", ["unknown"])):
+        table = envelope_table(Reported(rows, [0.25], group_by=[column]), False)
+        assert table.cells[column].tolist() == cells
 
 
 def test_with_intervals_each_radius_has_a_column_more():

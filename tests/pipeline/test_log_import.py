@@ -251,6 +251,8 @@ def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_
             {"n": 100, "alpha": 0.001},
             "line 4: radius 0.5 is more than sigma=0.25, n=100 and alpha=0.001 can give (0.37",
         ),
+        # No draws give more than lambda = 0.25 sqrt(3) = 0.4330, and no flag says how many these were.
+        ({"noise": "uniform"}, "line 4: radius 0.5 is more than uniform noise of sigma=0.25 can give (0.4330)"),
     ],
 )
 def test_what_cannot_be_is_refused(log, out, changes, expected):

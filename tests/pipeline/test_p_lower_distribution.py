@@ -5,7 +5,6 @@ from certificate_rows import DECIDE, DECIDED, A, B, run_of, sampled_run
 from simulated_runs import rows_of_counts
 
 from actors.refusal import Refusal
-from pipeline.familywise import familywise
 from pipeline.metrics import average_certified_radius
 from pipeline.p_lower_distribution import EDGES, ceiling, p_lower_histogram, p_lower_quantiles
 
@@ -61,13 +60,10 @@ def test_quantiles_are_images_own_and_never_above_the_middle_of_two() -> None:
 
 def test_ceiling_by_hand() -> None:
     found = ceiling(rows())
-    assert found.largest == pytest.approx(0.9931160)  # e^(ln(0.001) / 1000)
     assert (found.images, found.share) == (2, 2 / 7)
     right = rows().loc[[0, 2, 3, 4], "radius"].astype(float)
     assert found.acr_share == pytest.approx(right[0] / right.sum())
     assert found.acr_share == pytest.approx(right[0] / 8 / average_certified_radius(rows()))
-    together = ceiling(familywise(rows(), 0.008))  # 0.001 an image again
-    assert together.largest == pytest.approx(found.largest)
     assert np.isnan(ceiling(rows().tail(1)).share)
 
 
@@ -76,7 +72,6 @@ def test_all_draws_that_an_adaptive_image_got() -> None:
     frame = rows_of_counts(np.array([500, 998, 0]), np.array([500, 1000, 0]), 0.001, sampling="adaptive:tolerance=2%")
     found = ceiling(frame)
     assert (found.images, found.share) == (1, 1 / 3)
-    assert found.largest == pytest.approx(0.001 ** (1 / 1000))
     assert p_lower_histogram(frame)["abstained"][0] == 1
 
 

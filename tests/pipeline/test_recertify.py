@@ -302,7 +302,7 @@ REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--noise-bound", "runner"], "unknown noise bound 'runner': did you mean 'runner-up'?"),
     ({}, ["--norm", "l1"], "--norm l1: run RUN drew gaussian noise, which gives radii in l2 or linf: write"),
     ({}, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN: write"),
-    ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz begins no run id: write one of RUN"),
+    ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz: there is no such run: (known: RUN"),
     (ADAPTIVE, ["--n", "100"], "--n 100: run RUN is sampled adaptive:tolerance=2%,pilot=1, and how many draws"),
     (DECIDE, ["--n", "100"], "--n 100: run RUN is sampled decide:radius=0.2, and an image's draws ended with its"),
     (DECIDE, ["--noise-bound", "runner-up"], "--noise-bound runner-up: run RUN is sampled decide:radius=0.2, and its"),
@@ -320,6 +320,15 @@ def test_what_the_counts_do_not_support_is_refused_in_one_line(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"raysmooth: {expected.replace('RUN', run)}"), err
     assert [path.name for path in tmp_path.glob("runs/*")] == [run]
+
+
+def test_norms_have_tables_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored_run(tmp_path, [EASY, HARD])
+    stored_run(tmp_path, [EASY, HARD], noise="uniform", norm="l1")
+    code, printed, _ = command(capsys, "recertify", str(tmp_path), "--alpha", "0.01")
+    assert code == 0
+    captions = [line for line in printed.splitlines() if " noise, " in line]
+    assert sorted(line.split(" noise, ")[1].split(" norm")[0] for line in captions) == ["l1", "l2"]
 
 
 def test_runs_that_are_no_source_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,7 +377,7 @@ def test_the_command_prints_the_table_and_names_the_source(tmp_path: Path, capsy
     command(capsys, "recertify", str(tmp_path), "--norm", "linf")
     code, out, err = command(capsys, "report", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "different norms (l2, linf), which no table can compare: write --where norm=l2, say" in err
+    assert "different norms (l2, linf), which no table and no curve can compare: write --where norm=l2" in err
 
 
 def test_rows_of_before_some_columns_are_recertified_too(tmp_path: Path) -> None:

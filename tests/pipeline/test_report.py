@@ -271,6 +271,6 @@ def test_default_radii_of_linf_are_as_fine_as_its_radii_are_small(tmp_path):
 def test_norms_are_not_mixed_in_a_report(tmp_path):
     write_run(tmp_path, A, PLAIN)
     write_run(tmp_path, B, PLAIN, norm="linf")
-    with pytest.raises(Refusal, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, say"):
+    with pytest.raises(Refusal, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, or"):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()

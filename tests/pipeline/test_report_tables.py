@@ -80,6 +80,25 @@ def test_pa_by_hand():
     assert list(table.values)[:4] == ["run_id", "pA 5%", "pA 25%", "pA 50%"]
 
 
+def test_a_decision_tells_nothing_of_other_radii():
+    decided = sampled_run("d" * 16, "decide:radius=0.5", [(1, 0.5)] * 3 + DECIDED[3:])
+    for radii, cells in (
+        ([0, 0.25, 0.5], ["-", "-", "37.5"]),
+        ([0, 0.25], ["-", "-"]),
+        ([0, 0.25, 0.5, 0.75], ["-", "-", "-", "-"]),
+    ):
+        table = TABLES["radii"](Reported(pd.concat([PLAIN_RUN, decided]), radii), False)
+        assert [cell for name, cell in table.cells.iloc[1].items() if name[0].isdigit()] == cells
+
+
+def test_where_it_abstains_depends_on_the_bound():
+    assert "probability: at 0.5 and below it abstains." in TABLES["pa"](BOTH, False).note
+    own = PLAIN_RUN.assign(p_upper=0.3, run_id="e" * 16)
+    assert "probability: where it is not above the runner-up's it abstains." in TABLES["pa"](Reported(own), False).note
+    both = TABLES["pa"](Reported(pd.concat([PLAIN_RUN, own])), False).note
+    assert "with the 1 - pA bound at 0.5 and below it abstains, with the runner-up bound where" in both
+
+
 def test_pa_of_runs_that_say_none():
     decided = sampled_run("d" * 16, DECIDE, DECIDED)
     cells = TABLES["pa"](Reported(pd.concat([PLAIN_RUN, decided])), False).cells
@@ -136,8 +155,9 @@ def test_costs_by_hand():
 
 
 def test_a_price_below_nothing_is_refused():
-    with pytest.raises(Refusal, match="--price-per-hour -1: write what an hour of a replica costs"):
-        Reported(BOTH.rows, price_per_hour=-1)
+    for price in (-1, float("inf"), float("nan")):
+        with pytest.raises(Refusal, match=f"--price-per-hour {price:g}: write what an hour of a replica costs"):
+            Reported(BOTH.rows, price_per_hour=price)
 
 
 def test_norms_are_not_mixed():
@@ -155,6 +175,10 @@ def test_a_comparison_by_hand():
     assert "of the 8 that both have. A alone has 0, B alone 3" in table.note
     assert "had probability 0.2500 (McNemar's exact test)" in table.note  # 2 / 2^3
     assert "-37.5 percentage points" in table.note
+    tiny = PLAIN_RUN.iloc[:1].assign(images=2000)
+    many = pd.concat([tiny.assign(image_id=i, correct=i > 0) for i in range(2000)])
+    ahead = comparison_table(Reported(pd.concat([many.assign(run_id=B, correct=True), many])), B, A, 0.3)
+    assert "A's share less B's: +0.0 percentage points" in ahead.note  # 1 of 2,000 is 0.05
     assert f"A: no denoiser, sigma 0.25 ({A[:8]}). B: STAB+MSE denoiser, sigma 0.5 ({B[:8]})." in table.note
 
 

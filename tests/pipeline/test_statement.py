@@ -37,6 +37,11 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
         ({"label": 3, "correct": False}, f"{WITHIN}: wrong, the label is 3"),
         ({"label": None, "correct": None}, f"{WITHIN}: there is no label to compare with"),
         ({"alpha": 0.05}, f"{WITHIN}: right".replace("0.999", "0.95")),
+        ({"alpha": 1e-30}, f"{WITHIN}: right".replace("0.999", "1 - 1e-30")),
+        (
+            {**ABSTAINS, "p_upper": 0.45},
+            "the smoothed classifier abstains: no class is sure to have more draws than every other",
+        ),
         ({"norm": "l1"}, f"{WITHIN}: right".replace("l2", "l1")),
         (ABSTAINS, "the smoothed classifier abstains: no class is sure to have more than half of all draws"),
         ({"status": "error", "error": "image cannot be read"}, "no certificate: image cannot be read"),
@@ -65,6 +70,11 @@ def test_statement(changes: dict[str, Any], expected: str) -> None:
         (
             {**ABSTAINS, "sampling": "adaptive:tolerance=2%,pilot=100", "n_used": 0, "count_top": 0, "p_lower": 0.0},
             "n0=100, n=10000, adaptive:tolerance=2%,pilot=100, alpha=0.001, gaussian noise of sigma 0.5",
+        ),
+        (
+            {"p_upper": 0.10001},
+            "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, p_upper 0.1001, n0=100, n=10000, "
+            "alpha=0.001, gaussian noise of sigma 0.5",
         ),
         (
             {"status": "error", "count_top": None, "n_used": None, "p_lower": None},

@@ -11,7 +11,8 @@ from actors.refusal import Refusal
 from pipeline.formats import FORMATS
 from pipeline.metrics import certified_accuracy, certified_share
 from pipeline.summary import summarize
-from pipeline.tables import csv, latex, markdown, runs_table
+from pipeline.tables import best_of, csv, latex, markdown, runs_table, telling_apart
+from pipeline.wording import describe_runs
 
 
 @pytest.fixture
@@ -219,18 +220,26 @@ def test_a_table_tells_norms_bounds_and_levels_of_uniform_noise_apart():
             run_of("d" * 16, PLAIN).assign(p_upper=[0.1, 0.2, 0.1, 0.3, 0.1, 0.6, 0.6, None]),
         ]
     )
-    heading, _, *body = cells_of(markdown(summarize(rows, [0])).splitlines()[2:], "|")
-    found = {tuple(row[heading.index(column)] for column in ("noise", "norm", "bound", "sigma")) for row in body}
-    assert found == {
+    with pytest.raises(Refusal, match=r"different norms \(l1, l2, linf\)"):
+        markdown(summarize(rows, [0]))
+    found = telling_apart(describe_runs(rows))[["noise", "norm", "bound", "sigma"]]
+    assert set(found.itertuples(index=False, name=None)) == {
         ("gaussian", "l2", "1 - pA", "0.25"),
         ("gaussian", "linf", "1 - pA", "0.25"),
         ("uniform", "l1", "1 - pA", "0.288675"),
         ("gaussian", "l2", "runner-up", "0.25"),
     }
-    assert "run" not in heading
+    assert "run" not in telling_apart(describe_runs(rows))
     alone = markdown(summarize(rows[rows["run_id"] == "d" * 16], [0]))
     assert "gaussian noise, l2 norm, runner-up bound, n0=100" in alone
     assert "bound" not in markdown(summarize(rows[rows["run_id"] == "a" * 16], [0]))
-    # A radius in one norm is no rival of the same number in another.
-    shown = printed(summarize(rows[rows["norm"] != "l2"], [0]), 120, force_terminal=True)
-    assert "\x1b[1m" not in shown.rpartition("\N{BOX DRAWINGS LIGHT HORIZONTAL}")[2]
+
+
+def test_the_best_is_that_of_runs_that_promise_the_same():
+    same = pd.concat([run_of("a" * 16, PLAIN), run_of("b" * 16, BETTER, **DENOISED)])
+    assert best_of(summarize(same, [0]))["r=0"].tolist() == [False, True]
+    for facts in ({"alpha": 0.1}, {"n": 1000}):
+        other = pd.concat([run_of("a" * 16, PLAIN), run_of("b" * 16, BETTER, **DENOISED, **facts)])
+        assert not best_of(summarize(other, [0]))["r=0"].any()
+    runner_up = pd.concat([run_of("a" * 16, PLAIN), run_of("b" * 16, BETTER, **DENOISED).assign(p_upper=0.1)])
+    assert not best_of(summarize(runner_up, [0]))["r=0"].any()

@@ -26,6 +26,7 @@ ROWS = pd.concat(
         (["objective=unknown"], {C}),
         ([" n = 10000 "], {A, B, C}),
         (["run_id=0123"], {A}),
+        (["bound=1 - pA"], {A, B, C}),
     ],
 )
 def test_conditions_choose_runs(conditions, runs):
@@ -54,18 +55,25 @@ def test_what_is_unknown_is_refused_with_the_nearest(condition, refusal):
     assert "\n" not in str(refused.value)
 
 
+def test_the_bound_follows_from_other_columns():
+    rows = pd.concat([run_of(A), run_of(B).assign(p_upper=0.1)])
+    assert set(where(rows, ["bound=runner-up"])["run_id"]) == {B}
+    assert set(where(rows, ["bound=1 - pA"])["run_id"]) == {A}
+
+
 def test_conditions_that_no_run_meets_together_are_refused():
     with pytest.raises(Refusal, match="no run of these has that denoiser"):
         where(ROWS, ["sigma=0.5", "denoiser=memnet"])
 
 
 def test_runs_are_found_by_how_their_id_begins():
-    assert find_run(ROWS, "fe") == B
-    with pytest.raises(Refusal, match=r"run e: there is no such run: .*known: 0123456789012345, cccc"):
-        find_run(ROWS, "e")
-    two = pd.concat([run_of(A), run_of(A[:4] + B)])
-    with pytest.raises(Refusal, match="run 0123: several runs begin so"):
-        find_run(two, "0123")
+    assert find_run(ROWS["run_id"], "fe", "--run") == B
+    with pytest.raises(Refusal, match=r"--run e: there is no such run: .*known: 0123456789012345, cccc"):
+        find_run(ROWS["run_id"], "e", "--run")
+    with pytest.raises(Refusal, match="--run 0123: 2 runs begin so"):
+        find_run([A, A[:4] + B], "0123", "--run")
+    with pytest.raises(Refusal, match="--run : there is no such run"):
+        find_run([A], "", "--run")
 
 
 def test_columns_for_groups():

@@ -3,7 +3,7 @@ import pytest
 from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
 from actors.refusal import Refusal
-from pipeline.wording import LABELLED, UNLABELLED, caption, describe_runs, run_labels, shown_alpha
+from pipeline.wording import LABELLED, UNLABELLED, assured, caption, describe_runs, run_labels, shown_alpha
 
 DNCNN = DENOISED["denoiser"]
 
@@ -216,3 +216,10 @@ def test_an_alpha_of_many_digits_is_rounded_up():
         "alpha=0.001, no denoiser",
     ]
     assert shown_alpha(1e-7 / 3) == "3.34e-08"
+
+
+def test_a_promise_is_never_rounded_up():
+    for alpha, sure in ((0.001, "0.999"), (1e-9, "0.999999999"), (1e-12, "0.999999999999"), (8.34e-32, "1 - 8.34e-32")):
+        assert assured(alpha) == sure
+    words = caption(describe_runs(run_of(A, alpha=1e-30 / 8)))
+    assert "with probability at least 1 - 1.25e-31, all those of a run at once with 1 - 1e-30" in words
