@@ -1,15 +1,24 @@
 """Figures as files: PNG or PDF, by the end of their name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from actors.refusal import Refusal
-from actors.whole_file import written_whole
+from actors.whole_file import refuse_unwritable, written_whole
 
-ENDINGS = (".png", ".pdf")
 DPI = 150
+
+_PRINTERS: dict[str, Callable[[Figure, Path], object]] = {
+    ".png": lambda figure, file: FigureCanvasAgg(figure).print_png(file),
+    ".pdf": lambda figure, file: FigureCanvasPdf(figure).print_pdf(file),
+}
+"""Not savefig, which goes through every figure twice."""
 
 
 def figure_path(path: str | Path, flag: str) -> Path:
@@ -17,20 +26,26 @@ def figure_path(path: str | Path, flag: str) -> Path:
     before the work that the figure takes.
     """
     file = Path(path).expanduser()
-    if file.suffix.lower() not in ENDINGS:
-        raise Refusal(f"{flag} {path}: write a name that ends in {' or '.join(ENDINGS)}")
-    try:
+    if file.suffix.lower() not in _PRINTERS:
+        raise Refusal(f"{flag} {path}: write a name that ends in {' or '.join(_PRINTERS)}")
+    with refuse_unwritable(path, flag):
         file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"{flag} {path}: {error.strerror or error}: write a folder that can be written to") from None
     return file
 
 
-def save_figure(figure: Figure, file: Path, flag: str) -> None:
-    """Write `figure` to `file`, whole or not at all; raises Refusal where that cannot be written."""
-    try:
-        # fonttype 42, because publishers refuse matplotlib's default, Type 3.
-        with rc_context({"pdf.fonttype": 42}), written_whole(file) as partial:
-            figure.savefig(partial, format=file.suffix[1:].lower(), dpi=DPI)
-    except OSError as error:
-        raise Refusal(f"{flag} {file}: {error.strerror or error}: write a folder that can be written to") from None
+def save_figure(figure: Figure, *files: Path, flag: str) -> None:
+    """Write `figure` to each of `files`, whole or not at all; raises Refusal, naming `flag`, where one cannot be
+    written. Dollar signs are what they are, and begin no formula: names are a user's.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    figure.set_dpi(DPI)
+    for file in files:
+        with (
+            refuse_unwritable(file, flag),
+            # fonttype 42, because publishers refuse matplotlib's default, Type 3. Ticks may be made only now.
+            rc_context({"pdf.fonttype": 42, "text.parse_math": False}),
+            written_whole(file) as partial,
+        ):
+            _PRINTERS[file.suffix.lower()](figure, partial)
+        figure.set_layout_engine("none")  # it is laid out now

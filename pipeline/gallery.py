@@ -52,7 +52,7 @@ def gallery(settings: GallerySettings) -> Path:
         spec = BaseClassifierSpec(settings.classifier, settings.classifier_weights, settings.preprocess)
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
-    save_figure(draw_gallery(exhibits, _note(settings, dataset, named)), file, "--out")
+    save_figure(draw_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
     return file
 
 

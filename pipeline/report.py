@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from actors.refusal import Refusal
 from actors.table import Table
+from actors.whole_file import refuse_unwritable, write_text
 from pipeline.curves import draw_curves, draw_panels
-from pipeline.figure_file import DPI
+from pipeline.figure_file import save_figure
 from pipeline.formats import FORMATS, PrintedTable
 from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
 from pipeline.page import render_page
@@ -141,22 +139,21 @@ def _write(
     *more: PrintedTable,
 ) -> list[Path]:
     folder = Path(folder) if folder is not None else out / "report"
-    try:
+    with refuse_unwritable(folder, "--folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"--folder {folder}: {error.strerror or error}: write one that can be made") from None
     files = []
     for name, both in made.items():
         files += _write_table(folder, *both)
         if name in FIGURES:
             stem, draw = FIGURES[name]
-            files += _write_figure(draw(reported), folder / stem)
+            figures = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+            save_figure(draw(reported), *figures, flag="--folder")
+            files += figures
     for table in more:
         files += _write_table(folder, table, table)
     files.append(folder / "report.html")
-    files[-1].write_text(
-        render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more), encoding="utf-8"
-    )
+    page = render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more)
+    write_text(page, files[-1], "--folder")
     return files
 
 
@@ -165,16 +162,5 @@ def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[
     for shown in FORMATS.values():
         if shown.ending is not None:
             files.append(folder / f"{plain.name}.{shown.ending}")
-            files[-1].write_text(shown.render(sure if shown.intervals else plain), encoding="utf-8")
+            write_text(shown.render(sure if shown.intervals else plain), files[-1], "--folder")
     return files
-
-
-def _write_figure(figure: Figure, stem: Path) -> list[Path]:
-    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
-    # Not savefig, which goes through every figure twice.
-    figure.set_dpi(DPI)
-    FigureCanvasAgg(figure).print_png(png)
-    figure.set_layout_engine("none")  # it is laid out now
-    with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3
-        FigureCanvasPdf(figure).print_pdf(pdf)
-    return [png, pdf]

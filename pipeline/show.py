@@ -55,7 +55,7 @@ def show(settings: ShowSettings) -> tuple[Path, list[str]]:
         if (told := run.identity["data_fingerprint"]) not in datasets:
             datasets[told] = run.open_dataset(settings.data_root)
         shown.append(look(run, row, datasets[told], settings.copies, **moved))
-    save_figure(draw_image(shown), file, "--to")
+    save_figure(draw_image(shown), file, flag="--to")
     return file, [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
 
 

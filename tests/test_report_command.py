@@ -114,12 +114,31 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
         (["--price-per-hour", "inf"], "--price-per-hour inf: write what an hour of a replica costs"),
         (["--radii", "-1"], "radius -1.0 for the report: write finite numbers >= 0"),
         (["--folder", "/proc/nowhere"], "/proc/nowhere"),
+        (["--folder", "/proc"], "--folder /proc/table.md: No such file or directory: write a folder that can be"),
     ],
 )
 def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], out: Path, flags: list[str], refusal: str) -> None:
     code, _, notes = command(capsys, "report", str(out), *flags)
     assert (code, notes.count("\n")) == (2, 1), notes
     assert refusal in notes
+
+
+@pytest.mark.parametrize("name", ["table.md", "curves.pdf", "report.html"])
+def test_a_file_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str], out: Path, name: str) -> None:
+    (out / "report" / name / "in the way").mkdir(parents=True)
+    code, _, notes = command(capsys, "report", str(out))
+    assert (code, notes.count("\n")) == (2, 1)
+    assert f"--folder {out / 'report' / name}: Is a directory" in notes
+    assert not list((out / "report").glob(".*"))
+
+
+def test_dollars_in_names_are_no_formulas(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    for part in out.glob("certificates/*/*.parquet"):
+        table = pq.read_table(part, partitioning=None)
+        names = pa.array([r"net$\x$"] * len(table))
+        pq.write_table(table.set_column(table.schema.get_field_index("classifier"), "classifier", names), part)
+    report(capsys, out, "--table", "all")
+    assert files(out) >= USUAL
 
 
 def test_nothing_and_mixtures_are_refused(capsys: pytest.CaptureFixture[str], out: Path) -> None:

@@ -13,7 +13,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from actors.refusal import Refusal
+from actors.whole_file import refuse_unwritable, write_text
 from pipeline.curves import draw_curves
+from pipeline.figure_file import save_figure
 from pipeline.formats import FORMATS
 from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates, summarize
@@ -58,7 +60,8 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     planned = Counter(name for job in plan.jobs if job.kind == "certify" for name in job.names)
     beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
     folder = plan.out / "report" / plan.name
-    folder.mkdir(parents=True, exist_ok=True)
+    with refuse_unwritable(folder, "--out"):
+        folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "report.md": _page(plan, settings, beside, summary),
         "table.md": markdown(summary),
@@ -68,7 +71,7 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     if beside is not None:
         texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
     for name, content in texts.items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_text(content, folder / name, "--out")
     return Report(
         plan,
         rows,
@@ -106,10 +109,9 @@ def _draw(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path
     if len(levels) > 1:
         parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
-        figure = draw_curves(part)
-        for suffix in formats:
-            files.append(folder / f"{name}.{suffix}")
-            figure.savefig(files[-1], dpi=150)
+        figures = [folder / f"{name}.{suffix}" for suffix in formats]
+        save_figure(draw_curves(part), *figures, flag="--out")
+        files += figures
     return files
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.curves import draw_curves
+from pipeline.figure_file import save_figure
 from pipeline.metrics import floored
 from tune.sweep_settings import SweepSettings, training_settings
 from tune.trials import MEAN, Winner, best_first
@@ -222,10 +223,10 @@ def write_sweep_report(
     figure = draw_trials(rows, sweep, winner)
     if figure is not None:
         files.append(folder / "trials.png")
-        figure.savefig(files[-1], dpi=150)
+        save_figure(figure, files[-1], flag="--out")
     if certificates is not None:
         files.append(folder / "curves.png")
-        draw_curves(named_after_trials(certificates, rows, sweep)).savefig(files[-1], dpi=150)
+        save_figure(draw_curves(named_after_trials(certificates, rows, sweep)), files[-1], flag="--out")
     return files
 
 
