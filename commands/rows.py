@@ -19,7 +19,7 @@ from pipeline.flags import settings_command
 if TYPE_CHECKING:
     from pipeline.log_import import ImportSettings
 
-TABLES = ("runs", "envelope", "sigma", "radii", "pa", "classes", "cost")
+TABLES = ("runs", "envelope", "sigma", "radii", "pa", "classes", "cost", "sure")
 FORMATS = ("text", "markdown", "latex", "csv")
 """What `report` can show, and how: the names of the tables of the same name."""
 
@@ -89,7 +89,16 @@ def report_command(
     compare: Annotated[
         str | None, typer.Option(help="Two runs to compare image by image: RUN,RUN (run ids may be cut short).")
     ] = None,
-    radius: Annotated[float | None, typer.Option(help="Radius at which they are compared.")] = None,
+    familywise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DELTA",
+            help="Which images are certified at --radius, all answers of a run right at once with probability "
+            "1 - DELTA (Holm).",
+            show_default=False,
+        ),
+    ] = None,
+    radius: Annotated[float | None, typer.Option(help="Radius of --compare and --familywise.")] = None,
     radii: Annotated[
         str | None, typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False)
     ] = None,
@@ -112,6 +121,8 @@ def report_command(
     `raysmooth report results --table envelope --where dataset=cifar10 --group-by denoiser,objective`
 
     `raysmooth report results --compare 3f2a,b71c --radius 0.5`
+
+    `raysmooth report results --familywise 0.05 --radius 0.5`
     """
     grid = _numbers(radii) if radii is not None else None
     groups = [name.strip() for name in group_by.split(",")] if group_by is not None else None
@@ -132,6 +143,7 @@ def report_command(
             folder=folder,
             where=where or (),
             compare=compare,
+            familywise=familywise,
             radius=radius,
             radii=grid,
             group_by=groups,

@@ -28,8 +28,8 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
     `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One
     row for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
     (shares in [0, 1]), then of the winner sigma, run_id, rows and images (how many are finished, of how many), alpha,
-    low and high: an interval for `share` as in `accuracy_intervals`, at delta divided by the runs of the group, so that
-    with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
+    low and high: an interval for `share` as in `population_interval`, at delta divided by the runs of the group, so
+    that with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
 
     Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
     radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and

@@ -15,6 +15,7 @@ from pipeline.curves import draw_curves, draw_panels
 from pipeline.figure_file import save_figure
 from pipeline.formats import FORMATS, PrintedTable
 from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
+from pipeline.one_run import refuse_no_probability
 from pipeline.page import render_page
 from pipeline.reading import read_certificates
 from pipeline.report_tables import TABLES
@@ -70,6 +71,7 @@ def print_report(
     folder: str | Path | None = None,
     where: Sequence[str] = (),
     compare: str | None = None,
+    familywise: float | None = None,
     radius: float | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -77,17 +79,22 @@ def print_report(
     under `out`, and is called when all else is known to be right.
 
     `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
-    to be compared at `radius`, "RUN,RUN". Without tables it is DEFAULT, and the envelope where lines for it are given;
-    a comparison alone is printed alone.
+    to be compared at `radius`, "RUN,RUN"; `familywise` is the delta of `holm_table` at `radius`. Without tables it is
+    DEFAULT, and the envelope where lines for it are given; what is asked at a radius is then printed alone.
     """
     shown, wanted = FORMATS[format], _wanted(tables, options)
-    pair = _pair(compare, radius)
+    pair = _pair(compare) if compare is not None else None
+    _refuse_radius(radius, compare is not None, familywise)
     reported = Reported.of(rows(), where, **options)
     more = []
-    if pair is not None:
+    if pair is not None and radius is not None:
         from pipeline.comparison_table import comparison_table  # statsmodels comes with it, for a second
 
-        more.append(comparison_table(reported, *pair))
+        more.append(comparison_table(reported, *pair, radius))
+    if familywise is not None and radius is not None:
+        from pipeline.holm_table import holm_table  # torch comes with it
+
+        more.append(holm_table(reported, familywise, radius))
     made = {}
     for name in wanted:
         try:
@@ -113,17 +120,26 @@ def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
     return tuple(dict.fromkeys(tables)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
 
 
-def _pair(compare: str | None, radius: float | None) -> tuple[str, str, float] | None:
-    if compare is None:
-        if radius is not None:
-            raise Refusal("--radius is that of --compare RUN,RUN: write --radii for the radii of tables")
-        return None
+def _pair(compare: str) -> tuple[str, str]:
     runs = [name.strip() for name in compare.split(",")]
     if len(runs) != 2 or not all(runs):
         raise Refusal(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
-    if radius is None:
+    return runs[0], runs[1]
+
+
+def _refuse_radius(radius: float | None, compare: bool, familywise: float | None) -> None:
+    """Raises Refusal where nothing is asked at a radius, or something at none, and for a delta that is none."""
+    if familywise is not None:
+        refuse_no_probability(familywise)
+    if radius is None and compare:
         raise Refusal("--compare needs the radius to compare at: write --radius 0.5, say")
-    return runs[0], runs[1], radius
+    if radius is None and familywise is not None:
+        raise Refusal(
+            "--familywise needs the radius of its answers: write --radius 0.5, say; for all radii at once it is "
+            f"'raysmooth recertify --familywise {familywise:g}'"
+        )
+    if radius is not None and not compare and familywise is None:
+        raise Refusal("--radius is that of --compare RUN,RUN or --familywise DELTA: write --radii for tables' radii")
 
 
 def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:

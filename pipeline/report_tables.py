@@ -15,6 +15,7 @@ from pipeline.metrics import COMPLEMENT, RUNNER_UP, floored
 from pipeline.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
 from pipeline.reported import Reported
 from pipeline.summary import radius_columns
+from pipeline.sure_table import sure_table
 from pipeline.tables import decided_radii, percents, runs_table, sigma_table, words_of
 
 
@@ -132,6 +133,7 @@ TABLES: Table[Callable[[Reported, bool], PrintedTable]] = Table(
         "pa": pa_table,
         "classes": classes_table,
         "cost": cost_table,
+        "sure": sure_table,
     },
 )
 """What a report can show: of what was read, and whether certified accuracies have their intervals beside them."""

@@ -48,7 +48,7 @@ def summarize(
     `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
     decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
     `undecided` is. With `delta`, `r=<radius> low` and `r=<radius> high` stand beside each r= column: the interval of
-    `accuracy_intervals` that fails with probability at most delta. `runs` are those of `describe_runs`, where they are
+    `population_interval` that fails with probability at most delta. `runs` are those of `describe_runs`, where they are
     known already.
 
     Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five

@@ -80,7 +80,7 @@ HOW_SURE = (
     "95 %: with that probability, for images like these, at least the lower end is truly certifiable, and what is "
     "certified so at most the upper; images and draws are both accounted for, each radius by itself."
 )
-"""What the intervals of `accuracy_intervals` at delta = 0.05 say."""
+"""What the intervals of `population_interval` at delta = 0.05 say."""
 
 _NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors"}
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from actors.refusal import Refusal
 from pipeline.by_run import by_run
+from pipeline.confidence import wrong_certificates_bound
 from pipeline.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
 
 FACTS = {
@@ -35,6 +36,9 @@ SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 
 _WORTH_SAYING = 0.1
 """Where alpha times the images is below this, it is said that all hold at once: of 10,000 at 0.001 ten may be wrong."""
+
+FEW_WRONG = 0.001
+"""With what probability more certificates of a run may be wrong than is said."""
 
 _DECIMALS = 12
 """Of a probability, at most, to be written out."""
@@ -133,12 +137,18 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
 
 
 def _at_once(runs: pd.DataFrame) -> str:
-    """What holds of all images of any of `runs` together, by the union bound; "" where that is worth no word, or
-    unknown.
+    """What holds of all images of any of `runs` together: that none is wrong, by the union bound, or where that is
+    worth no word how few are; "" where it is unknown.
     """
-    delta = (runs["images"] * runs["alpha"].astype(float)).max(skipna=False)
-    if not delta <= _WORTH_SAYING:
+    alpha = runs["alpha"].astype(float)
+    delta = (runs["images"] * alpha).max(skipna=False)
+    if np.isnan(delta):
         return ""
+    if delta > _WORTH_SAYING:
+        sizes = set(zip(runs["images"], alpha, strict=True))
+        most = max(wrong_certificates_bound(int(images), level, FEW_WRONG) for images, level in sizes)
+        of = str(runs["images"].iloc[0]) if not varies(runs["images"]) else "certificates"
+        return f", and with {assured(FEW_WRONG)} at most {most} of a run's {of} are wrong"
     return f", all those of a run at once with {assured(shown_alpha(float(f'{delta:.12g}')))}"
 
 

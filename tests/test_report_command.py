@@ -98,6 +98,14 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
     assert "Comparison" in (out / "report" / "report.html").read_text()
 
 
+def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    printed, _ = report(capsys, out, "--familywise", "0.05", "--radius", "0.2", "--where", "sigma=0.25")
+    # Radii are 0.02 i: ten reach 0.2. 900 of 1,000 draws, which all have, make p0 = Phi(0.8) = 0.788 wrong for sure.
+    assert printed.split()[-4:] == ["20", "10", "20", "20"]
+    assert len(pd.read_csv(out / "report" / "familywise.csv")) == 20
+    assert 'id="familywise"' in (out / "report" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("flags", "refusal"),
     [
@@ -109,7 +117,9 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
         (["--compare", "aa,cc"], "--compare needs the radius to compare at: write --radius 0.5, say"),
         (["--compare", "a,cc", "--radius", "1"], "--compare a: 2 runs begin so"),
         (["--compare", "dd,cc", "--radius", "1"], "--compare dd: there is no such run"),
-        (["--radius", "1"], "--radius is that of --compare"),
+        (["--radius", "1"], "--radius is that of --compare RUN,RUN or --familywise DELTA"),
+        (["--familywise", "0.05"], "--familywise needs the radius of its answers: write --radius 0.5, say"),
+        (["--familywise", "5", "--radius", "1"], "delta 5 is the probability of being wrong"),
         (["--price-per-hour", "-1"], "--price-per-hour -1: write what an hour of a replica costs"),
         (["--price-per-hour", "inf"], "--price-per-hour inf: write what an hour of a replica costs"),
         (["--radii", "-1"], "radius -1.0 for the report: write finite numbers >= 0"),

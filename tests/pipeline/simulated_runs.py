@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom, norm
+from scipy.stats import beta, binom, norm
 from statsmodels.stats.proportion import proportion_confint
 
 SETS = 2000
@@ -26,6 +26,13 @@ def bounds(n: int, alpha: float) -> np.ndarray:
 def needed_count(n: int, alpha: float, p0: float) -> int:
     """The smallest count whose bound is p0 or more."""
     return int(np.argmax(bounds(n, alpha) >= p0))
+
+
+def interval(certified: int, images: int, alpha: float = 0.001, delta: float = 0.05) -> tuple[float, float]:
+    """The ends for truly certifiable, and for certified, images, by SciPy's beta distribution."""
+    low = beta.ppf(delta / 2, certified, images - certified + 1) if certified else 0.0
+    high = beta.ppf(1 - delta / 2, certified + 1, images - certified) if certified < images else 1.0
+    return max(0.0, (low - alpha) / (1 - alpha)), high
 
 
 def rows_of_counts(count: np.ndarray, n_used: np.ndarray | int, alpha: float, sigma: float = 0.5, **facts: Any) -> Any:

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
+from simulated_runs import interval, rows_of_counts
 
 from actors.refusal import Refusal
 from pipeline.class_table import classes_table
 from pipeline.comparison_table import comparison_table
-from pipeline.confidence import accuracy_intervals
 from pipeline.formats import csv, markdown
 from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
@@ -34,7 +34,7 @@ def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, interva
     table = TABLES[name](BOTH, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
-    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "pa", "cost"))
+    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "pa", "cost", "sure"))
     assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
 
 
@@ -118,9 +118,8 @@ def test_classes_by_hand():
         ["7", "3", "33.3", "0.0"],
         ["unknown", "1", "0.0", "0.0"],
     ]
-    of_three = accuracy_intervals(rows[rows["label"] == 3], [0, 0.5])
     assert table.values.loc[0, ["r=0 low", "r=0.5 high"]].tolist() == pytest.approx(
-        [of_three["low"].iloc[0], of_three["high"].iloc[1]], abs=1e-12
+        [interval(3, 4)[0], interval(2, 4)[1]], abs=1e-12
     )
 
 
@@ -154,6 +153,24 @@ def test_costs_by_hand():
     assert "price" not in TABLES["cost"](BOTH, False).cells
 
 
+def test_wrong_certificates_by_hand():
+    # 500 images at 0.01: 5 are wrong on average; Poisson(5) nearly, P(<= 12) = 0.998, P(<= 13) = 0.9993.
+    run = rows_of_counts(np.full(500, 900), 1000, 0.01, dataset="digits", split="test", index_set="all 500 images",
+                         classifier="c", denoiser="none", objective="none", n0=100, error=None)  # fmt: skip
+    table = TABLES["sure"](Reported(run, [0]), False)
+    assert table.cells.iloc[0, -5:].tolist() == ["500", "500", "5.00", "13", "0.6"]  # 0.99^500 = 0.00657
+    assert table.values["any_wrong"].tolist() == pytest.approx([1 - 0.99**500])
+    # Of eight images five are certificates, one of them wrong; 0.999^8 = 0.99203.
+    cells = TABLES["sure"](Reported(pd.concat([PLAIN_RUN, run_of("e" * 16, PLAIN, alpha=None)])), False).cells
+    assert cells.iloc[:, -5:].to_numpy().tolist() == [["8", "5", "0.01", "1", "99.2"], ["8", "5", "-", "-", "-"]]
+    # No more than there are, and never sure: (1 - 1e-30)^8.
+    few = TABLES["sure"](Reported(run_of("f" * 16, PLAIN[:1] + [(-1, 0.0)] * 7, alpha=0.5)), False).cells
+    assert few["wrong at most"].tolist() == ["1"]
+    assert TABLES["sure"](Reported(run_of("f" * 16, PLAIN, alpha=1e-30)), False).cells["all right"].tolist() == ["99.9"]
+    with pytest.raises(Refusal, match="no run says its alpha"):
+        TABLES["sure"](Reported(run_of("f" * 16, PLAIN, alpha=None)), False)
+
+
 def test_a_price_below_nothing_is_refused():
     for price in (-1, float("inf"), float("nan")):
         with pytest.raises(Refusal, match=f"--price-per-hour {price:g}: write what an hour of a replica costs"):
@@ -184,7 +201,6 @@ def test_a_comparison_by_hand():
 
 def test_intervals_and_what_they_are_of_are_in_the_csv():
     back = pd.read_csv(io.StringIO(csv(TABLES["runs"](BOTH, True))), dtype={"run_id": str})
-    expected = accuracy_intervals(PLAIN_RUN, [0, 0.25, 0.5])
-    for place, radius in enumerate(("0", "0.25", "0.5")):
+    for certified, radius in ((4, "0"), (3, "0.25"), (2, "0.5")):
         ends = back.loc[back["run_id"] == A, [f"r={radius} low", f"r={radius} high"]].to_numpy(float)[0]
-        np.testing.assert_allclose(ends, expected[["low", "high"]].to_numpy()[place], atol=1e-12)
+        np.testing.assert_allclose(ends, interval(certified, 8), atol=1e-12)

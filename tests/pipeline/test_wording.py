@@ -85,11 +85,18 @@ def test_the_caption_leaves_out_what_differs():
     [
         (0.05 / 8, "with probability at least 0.99375, all those of a run at once with 0.95"),
         (0.011 / 7, "with probability at least 0.99842, all those of a run at once with 0.9874"),  # 8/7 of 0.011
-        (0.0126, "with probability at least 0.9874"),  # 0.1008 of one wrong: too many for a word
+        # 0.1008 of one wrong: more than 2 with probability 56 * 0.0126^3 = 0.0001, more than 1 with 0.004.
+        (0.0126, "with probability at least 0.9874, and with 0.999 at most 2 of a run's 8 are wrong"),
     ],
 )
 def test_the_caption_says_what_holds_of_all_images_at_once(alpha, said):
     assert caption_of(run_of("a" * 16, alpha=alpha)).endswith(said)
+
+
+def test_of_runs_of_several_sizes_the_largest_number_of_wrong_ones_is_said():
+    runs = [run_of("a" * 16, alpha=0.01, images=10_000), run_of("b" * 16, alpha=0.01, images=500)]
+    # Poisson(100), nearly: its 0.999 quantile is 132, that of Binomial(10000, 0.01) as well.
+    assert caption_of(*runs).endswith("and with 0.999 at most 132 of a run's certificates are wrong")
 
 
 def test_a_run_with_two_values_of_a_setting_is_refused():
