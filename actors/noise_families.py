@@ -70,19 +70,24 @@ class Uniform:
         """Lambda: sqrt(3) sigma to 15 digits, which gives back what `sigma_of` was given."""
         return float(f"{sqrt(3) * self.scale:.15g}")
 
+    @cached_property
+    def drawn_half_width(self) -> float:
+        """The lambda of radii: that of the cube that is really drawn, in float32, where that is the smaller one."""
+        return min(self.half_width, float(torch.tensor(self.half_width, dtype=torch.float32)))
+
     def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
         stream.uniform_(out, self.half_width)
         out.add_(image)
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
-        """Rounded down: never above lambda (p_top - p_other) of these very floats."""
+        """Rounded down: never above `drawn_half_width` (p_top - p_other) of these very floats."""
         if p_other is None:
-            return max(0.0, _product(2 * self.half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
-        return max(0.0, _product(self.half_width, _difference(p_top, p_other)))
+            return max(0.0, _product(2 * self.drawn_half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
+        return max(0.0, _product(self.drawn_half_width, _difference(p_top, p_other)))
 
     def needed(self, radius: float) -> float:
         """1.0 also for a radius beyond lambda, which nothing takes."""
-        return _least(self, min(1.0, 0.5 + radius / (2 * self.half_width)), radius)
+        return _least(self, min(1.0, 0.5 + radius / (2 * self.drawn_half_width)), radius)
 
 
 def _least(noise: NoiseFamily, p_top: float, radius: float) -> float:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from actors.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
@@ -19,15 +17,14 @@ from actors.refusal import Refusal
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, fingerprint, open_dataset
 from pipeline.index_set import IndexSet
-from pipeline.parts import own_parts, read_part
 from pipeline.plan import DrawPlan
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import checked
-from pipeline.store import COUNTS_SCHEMA
+from pipeline.stored_counts import read_blocks
 
 
 @dataclass(frozen=True)
-class StoredCounts:
+class RoleCounts:
     """What was counted of one image in one role: `counts` int64 (num_classes,), `invalid` draws without an answer, and
     `first`, the draws of block 0.
     """
@@ -109,15 +106,11 @@ class PastRun:
         )
         return load_base_classifier(spec, device)
 
-    def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, StoredCounts]:
+    def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
         """What the run counted of the image, of each role that has draws; of whole blocks in their order, until there
-        are `most` draws. Raises Refusal for parts that are torn or not the run's.
+        are `most` draws. Raises Refusal as `read_blocks` does.
         """
-        folder = self.folder / "counts"
-        origin = {"run_id": self.run_id, "kind": "counts"}
-        files = own_parts(folder, COUNTS_SCHEMA, origin) if folder.is_dir() else ()
-        parts = [read_part(file).filter(pc.field("image_id") == image_id) for file in files]
-        rows = pa.concat_tables([COUNTS_SCHEMA.empty_table(), *parts]).sort_by("block").to_pylist()
+        rows = read_blocks(self.folder, [image_id]).sort_by("block").to_pylist()
         found = {}
         for role in Role:
             blocks = [row for row in rows if row["role"] == role.name.lower()]
@@ -128,7 +121,7 @@ class PastRun:
                     invalid += block["invalid"]
                     draws += block["draws"]
             if draws:
-                found[role] = StoredCounts(counts, invalid, blocks[0]["draws"])
+                found[role] = RoleCounts(counts, invalid, blocks[0]["draws"])
         return found
 
     def plan(self) -> DrawPlan:

@@ -15,7 +15,7 @@ from actors.replica import device_kind
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, UnreadableImage
 from pipeline.first_draws import batch_pieces, first_copies
-from pipeline.past_run import PastRun, StoredCounts
+from pipeline.past_run import PastRun, RoleCounts
 from pipeline.run import SCHEME
 
 
@@ -47,7 +47,7 @@ class Shown:
     clean: np.ndarray | None
     clean_answer: int | None = None
     copies: Copies | None = None
-    counts: Mapping[Role, StoredCounts] = field(default_factory=dict)
+    counts: Mapping[Role, RoleCounts] = field(default_factory=dict)
 
 
 def look(

@@ -16,36 +16,44 @@ from pipeline.store import COUNTS_SCHEMA
 _SELECTION = Role.SELECTION.name.lower()
 
 
-class StoredCounts:
-    """The counts under <out>/runs/<run_id>/counts of the images `image_ids`: all selection draws, and the estimation
-    draws of the blocks before `blocks` (default: all). Blocks have noise streams of their own, so the first ones are
-    what a run of fewer draws would have made.
+def read_blocks(home: Path, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
+    """The rows of COUNTS_SCHEMA under <home>/counts of the images `image_ids`, `home` being <out>/runs/<run id>: all of
+    selection, and of estimation the blocks before `blocks` (default: all).
 
     Raises Refusal for a part that is torn or not this run's, and for a block that is there twice.
+    """
+    folder, run_id = home / "counts", home.name
+    wanted = pa.array(sorted(image_ids), pa.int64())
+    tables = [COUNTS_SCHEMA.empty_table()]
+    for part in own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}) if folder.is_dir() else ():
+        table = read_part(part)
+        keep = pc.is_in(table["image_id"], wanted)
+        if blocks is not None:
+            keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
+        tables.append(table.filter(keep))
+    table = pa.concat_tables(tables)
+    cells = table.select(["image_id", "role", "block"]).to_pandas()
+    if (again := cells.duplicated()).any():
+        image_id, block = cells.loc[again, ["image_id", "block"]].iloc[0]
+        raise Refusal(
+            f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
+            f"move the copied part out of {folder}"
+        )
+    return table
+
+
+class StoredCounts:
+    """The counts of a run's images `image_ids`, as `read_blocks` has them, which refuses. Blocks have noise streams of
+    their own, so the first ones are what a run of fewer draws would have made.
     """
 
     def __init__(
         self, out: str | Path, run_id: str, num_classes: int, image_ids: Collection[int], blocks: int | None = None
     ) -> None:
         self._num_classes = num_classes
-        folder = Path(out) / "runs" / run_id / "counts"
-        wanted = pa.array(sorted(image_ids), pa.int64())
-        tables = [COUNTS_SCHEMA.empty_table()]
-        for part in own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}) if folder.is_dir() else ():
-            table = read_part(part)
-            keep = pc.is_in(table["image_id"], wanted)
-            if blocks is not None:
-                keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
-            tables.append(table.filter(keep))
-        table = pa.concat_tables(tables)
+        table = read_blocks(Path(out) / "runs" / run_id, image_ids, blocks)
         role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
-        cells = table.select(["image_id", "block", "seconds"]).append_column("role", role).to_pandas()
-        if (again := cells.duplicated(["image_id", "role", "block"])).any():
-            image_id, block = cells.loc[again, ["image_id", "block"]].iloc[0]
-            raise Refusal(
-                f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
-                f"move the copied part out of {folder}"
-            )
+        cells = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
         self._seconds = cells.groupby("image_id")["seconds"].sum()
         cell = np.repeat(np.arange(len(cells)), pc.list_value_length(table["labels"]).to_numpy())
         given = pd.DataFrame(

@@ -41,6 +41,18 @@ def test_l1_radius_by_hand() -> None:
     assert Uniform(1.0).radius(0.75) == pytest.approx(0.8660254, abs=5e-8)
 
 
+def test_no_l1_radius_is_that_of_a_larger_cube_than_was_drawn() -> None:
+    # sqrt(3)/2 is 0.866025403784..., in float32 0.866025388...; 0.3 is in float32 0.300000011...
+    noise = Uniform(0.5)
+    assert noise.radius(1.0) == float(np.float32(3**0.5 / 2)) < noise.half_width
+    assert noise.radius(0.75, 0.25) == pytest.approx(float(np.float32(3**0.5 / 2)) / 2, rel=1e-15)
+    assert cube(0.3).radius(1.0) == 0.3 < float(np.float32(0.3))
+    # As torch has it: of 2^24 numbers that a float32 in [0, 1) may be, the lowest is the cube's own end.
+    out = torch.empty(1 << 22)
+    open_stream(CPU, 5, Role.ESTIMATION, 17, 3).uniform_(out, noise.half_width)
+    assert float(out.double().abs().max()) <= noise.drawn_half_width < noise.half_width
+
+
 def test_linf_radius_by_hand() -> None:
     # Phi(1) = 0.8413447: the l2 radius is sigma = 0.5; d = 4: 0.25; d = 3072, sqrt(d) = 55.425626: 0.00902110.
     assert GaussianLinf(0.5, 4).radius(0.841344746068543) == pytest.approx(0.25, rel=1e-12)
@@ -55,7 +67,9 @@ def test_linf_radius_by_hand() -> None:
 @given(st.floats(0.01, 10), probabilities, st.floats(0, 1))
 def test_an_l1_radius_is_never_rounded_up(half_width: float, p_top: float, p_other: float) -> None:
     noise = cube(half_width)
-    width, top, other = (Fraction(x) for x in (noise.half_width, p_top, p_other))
+    width, top, other = (Fraction(x) for x in (noise.drawn_half_width, p_top, p_other))
+    single = np.float32(noise.half_width)  # which is what torch draws from
+    assert np.nextafter(single, np.float32(0)) <= noise.drawn_half_width <= min(noise.half_width, float(single))
     for radius, exact in (
         (noise.radius(p_top), 2 * width * (top - Fraction(1, 2))),
         (noise.radius(p_top, p_other), max(Fraction(0), width * (top - other))),
@@ -77,7 +91,7 @@ def test_the_needed_bound_gives_the_radius_and_none_much_smaller_does(
 ) -> None:
     needed = noise.needed(radius)
     assert 0.5 <= needed <= 1.0
-    if isinstance(noise, Uniform) and radius > noise.half_width:
+    if isinstance(noise, Uniform) and radius > noise.drawn_half_width:
         assert needed == 1.0  # beyond what certainty gives
         return
     assert noise.radius(needed) >= radius
