@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import ray
+from ray._private.state import state  # what an autoscaler may start has no public interface
 from ray.exceptions import AuthenticationError
 
 from actors.refusal import Refusal
@@ -17,10 +18,13 @@ from actors.refusal import Refusal
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the cluster has at this moment. `local`: started by this process for itself, so it will not grow."""
+    """What the cluster has at this moment, and how many GPUs its autoscaler may come to have. `local`: started by this
+    process for itself, so it will not grow.
+    """
 
     cpus: float
     gpus: float
+    gpus_to_come: float
     local: bool
 
 
@@ -111,12 +115,13 @@ def _refuse_silence(address: str) -> None:
 
 def settle_replicas(
     cluster: Cluster, replicas: int | None, gpus_per_replica: float | None, cpus_per_replica: int, units: int
-) -> tuple[int, ReplicaResources]:
-    """How many replicas to start, and what each reserves; never more than there are work units.
+) -> tuple[int, int, ReplicaResources]:
+    """How many replicas to start, how many there may be once more nodes have joined, and what each reserves; never
+    more than there are work units.
 
     Raises Refusal where a local Ray cannot hold what was asked for: it would wait for ever.
     """
-    gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus > 0 else 0.0)
+    gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
     resources = ReplicaResources(cpus_per_replica, gpus)
     fit = int(cluster.cpus // cpus_per_replica)
     if gpus > 0:
@@ -128,9 +133,12 @@ def settle_replicas(
         no_gpu = gpus > cluster.gpus
         instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if no_gpu else "--cpus-per-replica 1")
         raise Refusal(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
-    return max(1, min(wanted, units)), resources
+    now = max(1, min(wanted, fit, units))
+    return now, now if cluster.local else max(now, min(units, replicas or units)), resources
 
 
 def _cluster(local: bool) -> Cluster:
     has = ray.cluster_resources()
-    return Cluster(has.get("CPU", 0.0), has.get("GPU", 0.0), local)
+    may_have = state.get_max_resources_from_cluster_config() or {}
+    gpus = has.get("GPU", 0.0)
+    return Cluster(has.get("CPU", 0.0), gpus, max(gpus, may_have.get("GPU", 0)), local)

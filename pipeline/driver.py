@@ -162,12 +162,12 @@ def _opened(
             units=sum(run.cells for run in runs),
         )
         try:
-            replicas, resources = settle(replicas=settings.replicas)
+            replicas, most, resources = settle(replicas=settings.replicas)
         except Refusal:
             if not dry:
                 raise
-            replicas, resources = settle(replicas=None)
-        with Pool(replicas, resources, progress.note) as pool:
+            replicas, most, resources = settle(replicas=None)
+        with Pool(replicas, resources, progress.note, most=replicas if dry else most) as pool:
             replica, up = pool.wait_up(), monotonic()
             chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
             yield _Opened(
@@ -182,6 +182,7 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
     for outcome in pool.draw(
         lambda: next((order for ledger in ledgers if (order := ledger.next_order()) is not None), None),
         lambda unit: ledgers[unit.run].wants(unit),
+        lambda: sum(ledger.units_left for ledger in ledgers),
     ):
         unit = outcome.order.unit
         ledger = ledgers[unit.run]

@@ -4,6 +4,7 @@ be drawn. It holds no more than the images in flight, however large the data set
 
 from collections import deque
 from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,13 @@ class Ledger:
             return max(self.drawn, self.draws_left)
         left = self.images_left - self.finished
         return self.drawn + left * self._settled / max(1, self.finished - len(self.errors))
+
+    @property
+    def units_left(self) -> int:
+        """About how many work units are still to be drawn, those in flight among them; 0 when all rows are there."""
+        if self.finished == self.images_left:
+            return 0
+        return max(1, ceil((self.expected_draws() - self.drawn) / self.run.plan.capacity))
 
     def next_order(self) -> Order | None:
         """A unit to be drawn now, with its images; None if there is none now. There may be one again after `take`."""

@@ -29,12 +29,15 @@ class Outcome:
 
 @dataclass(eq=False)
 class Errand:
-    """An order on its way: after how many deaths it was blamed, how often it raised, and whether it must run alone."""
+    """An order on its way: after how many deaths it was blamed, how often it raised, whether it must run alone, and
+    whether its outcome is in. It may be in several hands, where one is too slow to wait for.
+    """
 
     order: Order
     blamed: int = 0
     raised: int = 0
     suspect: bool = False
+    done: bool = False
 
     @property
     def unit(self) -> WorkUnit:

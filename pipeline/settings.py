@@ -76,7 +76,9 @@ class ModelSettings(Settings):
 class PoolSettings(Settings):
     """Replicas and results"""
 
-    replicas: int | None = Field(None, description="Ray actors that draw. Default: as many as fit.", ge=1)
+    replicas: int | None = Field(
+        None, description="Ray actors that draw, at most. Default: as many as fit, more as nodes join.", ge=1
+    )
     gpus_per_replica: float | None = Field(
         None, description="GPUs of a replica (0.5 puts two on one). Default: 1 where there are GPUs, else 0.", ge=0
     )

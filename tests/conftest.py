@@ -56,12 +56,12 @@ def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
     kept: list[Pool] = []
 
     class KeptPool:
-        def __init__(self, size: int, resources: Any, note: Any) -> None:
+        def __init__(self, size: int, resources: Any, note: Any, **_: Any) -> None:
             if not kept:
                 kept.append(Pool(1, resources, note))
 
         def __enter__(self) -> Pool:
-            for member in kept[0]._members:
+            for member in kept[0]._staff:
                 member.ready = False
             return kept[0]
 
