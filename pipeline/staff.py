@@ -34,7 +34,7 @@ class Staff:
         most: int,
         resources: ReplicaResources,
         note: Callable[[str], None],
-        replica: type[Any] = Replica,
+        replica: type[Any],
     ) -> None:
         self.size, self._most = size, most
         self._resources, self._note, self._replica = resources, note, replica
