@@ -197,6 +197,8 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
     seconds = monotonic() - started
     rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
     progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
+    if pool.drawn_twice:
+        progress.note(f"{pool.drawn_twice} work units were drawn twice, for replicas that did not answer in time")
     for ledger in ledgers:
         ledger.conclude()
 

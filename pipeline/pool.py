@@ -121,7 +121,7 @@ class Pool:
         Raises Refusal where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
         replicas die.
         """
-        self._staff.units_left = units_left or self._staff.units_left
+        self._staff.begin(units_left)
         while True:
             self._again = deque(errand for errand in self._again if not errand.done and wanted(errand.unit))
             empty = self._hand_out(next_order)

@@ -43,6 +43,7 @@ class Staff:
         self._samplings: list[Sampling] | None = None
         self._shapes: list[tuple[int, ...]] = []
         self._nodes = Nodes(resources)
+        self._grows = False
         self._alone_since = self._told = monotonic()
         self.members = [self._start() for _ in range(size)]
 
@@ -78,6 +79,9 @@ class Staff:
             raise Refusal(reason_of(error)) from error
         if member.identity is not None:
             member.ready = True
+            if len(self.members) > 1 and self._grows:
+                up = sum(other.ready for other in self.members)
+                self._note(f"{up} replicas now: one more on {member.node}")
             return
         identity, member.node_id = answer
         self.identity = self.identity or identity
@@ -95,6 +99,11 @@ class Staff:
                 f"stopped: no replica is left of the run's kind ({', '.join(self.identity.kind)}): "
                 "run the command again where there is one"
             )
+
+    def begin(self, units_left: Callable[[], int] | None) -> None:
+        """Drawing begins: from now on it is told who comes, and there are no more than about `units_left`."""
+        self.units_left = units_left or self.units_left
+        self._grows = True
 
     def replace(self, member: Member) -> None:
         self.end(member)

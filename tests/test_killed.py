@@ -85,9 +85,14 @@ def check(out: Path, undisturbed: tuple[pd.DataFrame, pd.DataFrame], sessions: i
 
 
 def replica_pids() -> set[int]:
-    """Replica processes on this machine, whoever's they are."""
-    named = psutil.process_iter(["cmdline"])
-    return {process.pid for process in named if (process.info["cmdline"] or [""])[0].startswith("ray::Replica")}
+    """Replica processes on this machine, but for those of tests that run beside these."""
+    mine = os.environ.get("PYTEST_XDIST_WORKER")
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if (process.info["cmdline"] or [""])[0].startswith("ray::Replica")
+        and (process.info["environ"] or {}).get("PYTEST_XDIST_WORKER") == mine
+    }
 
 
 def begotten_by(path: Path) -> list[int]:
