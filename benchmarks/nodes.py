@@ -1,0 +1,44 @@
+"""How certifying scales with nodes: 1, 2 and 3 of them on this machine, on each as many replicas that sleep.
+
+    python benchmarks/nodes.py --data-root MNIST
+
+The nodes are Ray's own test cluster, so each has its raylet, and replicas sleep instead of computing: what is measured
+is what a driver loses on several nodes, not what a machine's cores can do.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import ray
+from ray.cluster_utils import Cluster
+from sleeping import measure
+from sleeping_replica import SleepingReplica
+
+REPLICAS = 4
+"""Of each node."""
+
+
+def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:
+    rows = []
+    for nodes in (1, 2, 3):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": REPLICAS})
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=REPLICAS)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        try:
+            replicas = nodes * REPLICAS
+            images = max(10, int(seconds * replicas / SleepingReplica.seconds_a_unit / 10.1))
+            rows.append({"nodes": nodes, **measure(SleepingReplica, replicas, images, 10_000, data_root)})
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-root", type=Path, required=True, help="folder of MNIST")
+    table = scaling(parser.parse_args().data_root)
+    table["units/s"] = table["units"] / table["seconds"]
+    print(table[["nodes", "replicas", "units", "seconds", "units/s", "of ideal"]].round(3).to_markdown(index=False))

@@ -1,0 +1,57 @@
+"""Twenty thousand work units while replicas die again and again: the driver grows by nothing that it does not need."""
+
+import random
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from ray.cluster_utils import Cluster
+from test_faults import Driver, all_nodes, replicas, rows_of, stored_twice
+
+IMAGES, BLOCKS = 200, 100
+SECONDS = 180
+GROWTH = 32 * 2**20
+"""Bytes: what an allocator may keep for itself. A row kept for each unit would be as much."""
+
+
+def test_twenty_thousand_units_and_random_deaths(tmp_path: Path) -> None:
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        driver = Driver(
+            *(nodes.address, tmp_path, "--max", str(IMAGES), "--n", str(100 * BLOCKS), "--block-size", "100"),
+            *("--classifier", "base_classifiers:Slow:seconds=0.0"),
+        )
+        process, chance = psutil.Process(driver.process.pid), random.Random(0)
+        driver.wait_for_rows(IMAGES // 10)
+        seen, killed, next_death = list[tuple[int, int]](), 0, time.monotonic()
+        while driver.process.poll() is None:
+            assert time.monotonic() - driver.began < SECONDS, driver.said
+            try:
+                seen.append((process.memory_info().rss, process.num_fds()))
+            except psutil.Error:
+                break
+            if time.monotonic() > next_death and (alive := replicas(*all_nodes(nodes))):
+                chance.choice(alive).kill()
+                killed += 1
+                next_death = time.monotonic() + chance.uniform(6, 12)
+            time.sleep(0.5)
+        seconds = driver.end()
+    finally:
+        nodes.shutdown()
+    rows = rows_of(tmp_path)
+    assert len(rows) == IMAGES
+    assert (rows["status"] == "ok").all()
+    assert stored_twice(tmp_path) == 0
+    counts = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("runs/*/counts/part-*"))
+    assert (counts["role"] == "estimation").sum() == IMAGES * BLOCKS == 20_000
+    table = pd.DataFrame(seen, columns=["memory", "files"])
+    early, late = table.iloc[len(table) // 4 : len(table) // 2], table.iloc[-len(table) // 4 :]
+    print(
+        f"\n20,000 units in {seconds:.0f} s, {killed} replicas killed; "
+        f"memory {early['memory'].median() / 2**20:.0f} MiB, then {late['memory'].median() / 2**20:.0f}; open files {early['files'].median():.0f}, then "
+        f"{late['files'].median():.0f}"
+    )
+    assert killed >= 3
+    assert late["memory"].median() - early["memory"].median() < GROWTH
+    assert late["files"].median() - early["files"].median() < 10
