@@ -122,9 +122,10 @@ def test_rays_own_command_works_too(head: Head, folder: Path, tmp_path: Path, lo
 
 
 def test_the_exit_code_is_the_jobs(head: Head, folder: Path) -> None:
-    code, out, errors = raysmooth(folder, head.environment, "submit", "certify", "--dataset", "digit", "--out", "/x")
+    wrong = ["certify", "--dataset", "digits", "--classifier", "digit_cnn", "--sigma", "0.25", "--out", "/x"]
+    code, out, errors = raysmooth(folder, head.environment, "submit", *wrong)
     assert code == 2
-    assert "raysmooth: unknown data set 'digit': did you mean 'digits'?" in out
+    assert "raysmooth: unknown classifier 'digit_cnn': did you mean 'digits_cnn'?" in out
     assert errors.splitlines()[-1].endswith("failed with exit code 2")
 
 
