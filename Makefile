@@ -31,8 +31,8 @@ test: install browser
 
 # Machines with sshd, each in namespaces of its own: as root, on Debian.
 test-cluster: install
-	@command -v sshd rsync ip > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client rsync iproute2 curl > /dev/null; } \
-	  || { echo "these tests need sshd, rsync and ip: sudo apt-get install openssh-server rsync iproute2" >&2; exit 1; }
+	@{ command -v sshd && command -v rsync && command -v ip && command -v curl; } > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client rsync iproute2 curl > /dev/null; } \
+	  || { echo "these tests need sshd, rsync, ip and curl: sudo apt-get install openssh-server rsync iproute2 curl" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/cluster
 
 bench: install

@@ -1,21 +1,28 @@
 """Machines that are not there: a network, mount and process namespace each, with a home, a /tmp and an sshd of its own.
 
 They share one kernel and this machine's files, Python among them. A third, the client, has the network's other end;
-the network leads nowhere else, and nobody outside has an address in it.
+the network leads nowhere else, and nobody outside has an address in it. Where there can be no namespaces (or with
+MACHINES=loopback), they are two addresses of this machine's loopback, a home and an sshd each.
 """
 
 import os
+import pwd
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CLIENT, HEAD, WORKER = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+import psutil
+
+Machines = tuple["Machine", "Machine", "Machine"]
+
+NAMESPACES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")
+LOOPBACK = ("127.0.0.1", "127.0.0.1", "127.0.0.2")
+"""Addresses of client, head and worker."""
 
 _BEGIN = """
 set -e
@@ -31,61 +38,68 @@ number=0
 for kept in {kept}; do
   number=$((number + 1)); mkdir -p "$kept"; mount --bind /mnt/$number "$kept"
 done
-mkdir -p {home}
-mount --bind {own_home} {home}
+# ssh looks for keys in the home of /etc/passwd, whatever HOME says.
 sed 's|^root:\\([^:]*:[^:]*:[^:]*:[^:]*\\):[^:]*:|root:\\1:{home}:|' /etc/passwd > /mnt/passwd
 mount --bind /mnt/passwd /etc/passwd
 ip link set lo up
-touch {own_home}/.ready
-while [ ! -e {own_home}/.go ]; do sleep 0.05; done
-{then}
+touch {home}/.ready
+while [ ! -e {home}/.go ]; do sleep 0.05; done
+exec {then}
 """
 
 _SSHD = """
 HostKey {folder}/host_key
 ListenAddress {address}
 Port 22
-AuthorizedKeysFile {home}/.ssh/authorized_keys
+AuthorizedKeysFile {folder}/key.pub
 PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 PidFile none
 MaxStartups 50
+SetEnv HOME={home} MACHINE={name} RAY_TMPDIR={temporary}
 """
 
 
 @dataclass
 class Machine:
-    """`home` is where it sees its home; `own_home` is the same folder, seen from here."""
+    """What is begun on it has its name in the variable MACHINE, and its home. `inner` is its process number 1, by its
+    number here; None without namespaces.
+    """
 
     name: str
     address: str
-    own_home: Path
     home: Path
-    process: subprocess.Popen[bytes] = field(repr=False)
-
-    @property
-    def inner(self) -> int:
-        """The process that is number 1 inside, by its number here."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0])
+    inner: int | None
+    temporary: Path
+    folder: Path = field(default=Path("/"))
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """The words of a command that runs `words` on this machine, as somebody who has just logged in."""
+        """The words of a command that runs `words` on this machine, in its `folder`, as somebody who has logged in."""
         environment = {
             "HOME": str(self.home),
+            "MACHINE": self.name,
             "USER": "root",
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
             "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "RAY_TMPDIR": str(self.temporary),
             "RAY_AUTH_MODE": "token",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONPATH": "",
         }
-        enter = ["nsenter", "--target", str(self.inner), "--mount", "--net", "--pid", f"--wdns={self.wd}"]
-        return [*enter, "env", "-i", *(f"{name}={value}" for name, value in environment.items()), *words]
-
-    wd: Path = Path("/")
+        enter = ["env", "-C", str(self.folder)]
+        if self.inner is not None:
+            enter = [
+                "nsenter",
+                "--target",
+                str(self.inner),
+                "--mount",
+                "--net",
+                "--pid",
+                f"--wdns={self.folder}",
+                "env",
+            ]
+        return [*enter, "-i", *(f"{name}={value}" for name, value in environment.items()), *words]
 
     def run(self, *words: str, seconds: float = 180) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -95,29 +109,44 @@ class Machine:
         return done
 
 
-def why_not() -> str | None:
-    """Why there can be no such machines here; None if there can."""
-    for tool in ("sshd", "rsync", "ip", "unshare", "nsenter"):
-        if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-            return f"{tool} is missing: make test-cluster installs it"
+def missing_tools() -> list[str]:
+    where = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    tools = ("sshd", "ssh-keygen", "rsync", "ip", "ss", "curl", "unshare", "nsenter")
+    return [tool for tool in tools if shutil.which(tool, path=where) is None]
+
+
+def without_namespaces() -> str | None:
+    """Why there can be no namespaces here; None if there can."""
+    if os.environ.get("MACHINES") == "loopback":
+        return "MACHINES=loopback"
     tried = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     done = subprocess.run(tried, capture_output=True, text=True)
-    return f"no namespaces: {done.stderr.strip()}" if done.returncode else None
+    return done.stderr.strip() or "unshare fails" if done.returncode else None
 
 
 @contextmanager
-def network(folder: Path, kept: Sequence[Path]) -> Iterator[tuple[Machine, Machine, Machine]]:
+def in_namespaces(folder: Path, kept: Sequence[Path]) -> Iterator[Machines]:
     """Client, head and worker, which see `folder` and the `kept` ones of this machine. All ends with the context."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key")], check=True)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
+    _make_keys(folder)
+    begun: list[subprocess.Popen[bytes]] = []
     machines: list[Machine] = []
     try:
-        for name, address in (("client", CLIENT), ("head", HEAD), ("worker", WORKER)):
-            machines.append(_started(folder, kept, name, address))
+        for name, address in zip(("client", "head", "worker"), NAMESPACES, strict=True):
+            home = _make_home(folder, name, address, Path("/tmp"))
+            script = _BEGIN.format(
+                kept=" ".join(f"'{path}'" for path in (folder, *kept)),
+                home=home,
+                then="sleep infinity" if name == "client" else f"/usr/sbin/sshd -D -e -f {folder}/{name}.sshd",
+            )
+            unshared = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
+            process = _begun([*unshared, "bash", "-c", script], folder / f"{name}.log")
+            begun.append(process)
+            _until((home / ".ready").exists, folder / f"{name}.log")
+            inner = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+            machines.append(Machine(name, address, home, int(inner), Path("/tmp")))
         client = machines[0]
         _ip(client, "link", "add", "hub", "type", "bridge")
-        _ip(client, "address", "add", f"{CLIENT}/24", "dev", "hub")
+        _ip(client, "address", "add", f"{client.address}/24", "dev", "hub")
         _ip(client, "link", "set", "hub", "up")
         for machine in machines[1:]:
             there = ["peer", "name", "eth0", "netns", str(machine.inner)]
@@ -126,39 +155,69 @@ def network(folder: Path, kept: Sequence[Path]) -> Iterator[tuple[Machine, Machi
             _ip(machine, "address", "add", f"{machine.address}/24", "dev", "eth0")
             _ip(machine, "link", "set", "eth0", "up")
         for machine in machines:
-            (machine.own_home / ".go").touch()
-        for machine in machines[1:]:
-            _await_sshd(client, machine)
-        yield machines[0], machines[1], machines[2]
+            (machine.home / ".go").touch()
+        yield _answering(folder, machines)
     finally:
         # Number 1 of a process namespace takes all others along, and the last of a network takes its links.
-        for machine in machines:
-            machine.process.send_signal(signal.SIGKILL)
-            machine.process.wait(10)
+        for process in begun:
+            process.kill()
+            process.wait(10)
 
 
-def _started(folder: Path, kept: Sequence[Path], name: str, address: str) -> Machine:
-    own_home, home = folder / name, folder / "home"
-    (own_home / ".ssh").mkdir(parents=True)
-    shutil.copy(folder / "key.pub", own_home / ".ssh/authorized_keys")
-    (own_home / ".ssh/config").write_text("Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n")
-    (folder / f"{name}.sshd").write_text(_SSHD.format(folder=folder, address=address, home=home))
-    serve = f"exec /usr/sbin/sshd -D -e -f {folder}/{name}.sshd"
-    script = _BEGIN.format(
-        kept=" ".join(f"'{path}'" for path in (folder, *kept)),
-        home=home,
-        own_home=own_home,
-        then=serve if name != "client" else "exec sleep infinity",
-    )
-    log = (folder / f"{name}.log").open("w")
-    unshared = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "bash", "-c", script]
-    process = subprocess.Popen(unshared, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+@contextmanager
+def on_loopback(folder: Path) -> Iterator[Machines]:
+    """Client, head and worker by their addresses alone. All that was begun on them ends with the context."""
+    _make_keys(folder)
+    temporary = folder / "t"  # short: Ray's sockets lie below it
+    temporary.mkdir()
+    begun: list[subprocess.Popen[bytes]] = []
+    machines: list[Machine] = []
+    # ssh looks for the head's key in the home of /etc/passwd, whatever HOME says.
+    key = Path(pwd.getpwuid(os.getuid()).pw_dir) / "ray_bootstrap_key.pem"
+    key.symlink_to(folder / "key")
+    try:
+        for name, address in zip(("client", "head", "worker"), LOOPBACK, strict=True):
+            machines.append(Machine(name, address, _make_home(folder, name, address, temporary), None, temporary))
+            if name != "client":
+                serve = ["/usr/sbin/sshd", "-D", "-e", "-f", f"{folder}/{name}.sshd"]
+                begun.append(_begun(serve, folder / f"{name}.log"))
+        yield _answering(folder, machines)
+    finally:
+        for process in begun:
+            process.kill()
+            process.wait(10)
+        key.unlink()
+        homes = {str(machine.home) for machine in machines}
+        for left in psutil.process_iter():
+            with suppress(psutil.Error):
+                if left.environ().get("HOME") in homes:
+                    left.kill()
+
+
+def _make_keys(folder: Path) -> None:
+    for name in ("host_key", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    Path("/run/sshd").mkdir(exist_ok=True)
+
+
+def _make_home(folder: Path, name: str, address: str, temporary: Path) -> Path:
+    home = folder / name
+    home.mkdir()
+    given = {"folder": folder, "address": address, "home": home, "name": name, "temporary": temporary}
+    (folder / f"{name}.sshd").write_text(_SSHD.format(**given))
+    return home
+
+
+def _begun(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("w") as file:
+        return subprocess.Popen(words, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _until(true: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + 20
-    while not (own_home / ".ready").exists():
-        assert process.poll() is None, (folder / f"{name}.log").read_text()
-        assert time.monotonic() < deadline, (folder / f"{name}.log").read_text()
-        time.sleep(0.05)
-    return Machine(name, address, own_home, home, process)
+    while not true():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
 
 
 def _ip(machine: Machine, *words: str) -> None:
@@ -167,9 +226,11 @@ def _ip(machine: Machine, *words: str) -> None:
     assert done.returncode == 0, (words, done.stderr)
 
 
-def _await_sshd(client: Machine, machine: Machine) -> None:
-    key = str(client.own_home.parent / "key")
-    deadline = time.monotonic() + 20
-    while client.run("ssh", "-i", key, f"root@{machine.address}", "true", seconds=30).returncode:
-        assert time.monotonic() < deadline, (machine.own_home.parent / f"{machine.name}.log").read_text()
-        time.sleep(0.2)
+def _answering(folder: Path, machines: Sequence[Machine]) -> Machines:
+    """The machines, when one can log in."""
+    client, head, worker = machines
+    trusting = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    for machine in (head, worker):
+        words = ["ssh", "-i", str(folder / "key"), *trusting, f"root@{machine.address}", "true"]
+        _until(lambda words=words: client.run(*words).returncode == 0, folder / f"{machine.name}.log")
+    return client, head, worker
