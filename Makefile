@@ -1,5 +1,5 @@
 # make demo    certify real images on this machine, from nothing, in a few minutes
-# make test    the whole test suite
+# make test    the whole test suite                              make test-cluster    whole clusters, which takes root
 # make bench   how fast it is, against others and the limit: make bench DATA=folder with mnist, cifar10-jpeg, imagenet-val-100
 # make lint    ruff and mypy      make format    let ruff rewrite      make hooks    run both before each commit
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install browser demo test bench lint format hooks clean
+.PHONY: install browser demo test test-cluster bench lint format hooks clean
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -28,6 +28,12 @@ demo: install
 
 test: install browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Machines with sshd, each in namespaces of its own: as root, on Debian.
+test-cluster: install
+	@{ command -v sshd && command -v rsync && command -v ip && command -v curl; } > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client rsync iproute2 curl > /dev/null; } \
+	  || { echo "these tests need sshd, rsync, ip and curl: sudo apt-get install openssh-server rsync iproute2 curl" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/cluster
 
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.refusal import Refusal
-from commands.app import app, notes
+from commands.app import Told, app, notes
 
 # Commands and functions import what they need when they are called. torch alone takes seconds, and `report` and
 # `--help` need none of it.
@@ -205,7 +205,7 @@ def main() -> None:
         print(f"raysmooth: {refusal}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
+        if end.code == INTERRUPTED and not isinstance(end, Told):
             notes.print("raysmooth: interrupted; what was finished is on disk, the same command goes on from there")
         raise
 

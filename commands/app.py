@@ -15,3 +15,7 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
 app.add_typer(train, name="train", rich_help_panel="Train")
+
+
+class Told(SystemExit):
+    """An end of which the person who asked has been told already."""

@@ -1,0 +1,100 @@
+"""A Ray head of a test's own, with a token: other temporary folder, other ports, so that it meets no other Ray here."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import psutil
+
+TOKEN = "a-token-of-the-tests-alone-0123456789"
+PORTS = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port",
+         "metrics-export-port", "node-manager-port", "object-manager-port", "ray-client-server-port")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Head:
+    """Its dashboard's address, and the environment of somebody who may use it."""
+
+    dashboard: str
+    environment: dict[str, str]
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """That of somebody who knows no cluster and no token; `python` is the tests' own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    return environment | {"HOME": str(home), "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def own_head(cpus: int) -> Iterator[Head]:
+    """Started, answering, and ended with the context, by its process ids."""
+    home = Path(tempfile.mkdtemp(prefix="rs-"))  # short: Ray's sockets lie below it
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    environment = clean_environment(home) | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_TMPDIR": str(home),
+    }
+    # The tests' own classifiers travel with a job, or are not there.
+    environment.pop("PYTHONPATH", None)
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--num-cpus={cpus}"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={home}/ray"]
+    command += ["--object-store-memory=100000000", "--disable-usage-stats"]
+    command += [f"--{name}={port}" for name, port in ports.items()]
+    log = (home / "head.log").open("w")
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    dashboard = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        _await(dashboard, process, home / "head.log")
+        yield Head(dashboard, {**environment, "RAY_API_SERVER_ADDRESS": dashboard})
+    finally:
+        _end(process)
+        log.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _await(dashboard: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    request = Request(f"{dashboard}/api/version", headers={"Authorization": f"Bearer {TOKEN}"})
+    while True:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        try:
+            with urlopen(request, timeout=5) as answer:
+                assert "ray_version" in json.load(answer)
+            return
+        except (URLError, OSError):
+            time.sleep(0.2)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The head and all that it has started."""
+    begotten = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    _, left = psutil.wait_procs([psutil.Process(process.pid), *begotten] if process.poll() is None else begotten, 10)
+    for one in left:
+        one.kill()
+    process.wait(10)
