@@ -15,6 +15,7 @@ from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
 from pipeline.cluster import connected, settle_replicas
 from pipeline.estimate import Estimate, estimate_runs
+from pipeline.heartbeat import Heartbeat
 from pipeline.ledger import Ledger
 from pipeline.parts import read_rows, refuse_foreign_parts
 from pipeline.path_choice import Chosen, choose_paths
@@ -53,8 +54,9 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
             store = RunStore(choice.run.settings.out, procedure.folder, procedure.schema, manifest)
             run = replace(choice.run, objective=store.manifest.get("objective"))
             ledgers.append(Ledger(index, run, stores.enter_context(store), opened.draws_per_second(index)))
-        opened.make_ready([ledger.sampling for ledger in ledgers if any(other.images_left for other in ledgers)])
-        draw_all(opened.pool, ledgers, progress, opened.began)
+        with Heartbeat(opened.pool.telemetry, ledgers):
+            opened.make_ready([ledger.sampling for ledger in ledgers if any(other.images_left for other in ledgers)])
+            draw_all(opened.pool, ledgers, progress, opened.began)
         ids = [ledger.run_id for ledger in ledgers]
     return pd.concat(
         [
@@ -165,6 +167,8 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
         unit = outcome.order.unit
         ledger = ledgers[unit.run]
         finished = ledger.finished
+        if outcome.drawn is not None:
+            pool.telemetry.unit_done(unit.run, outcome.drawn.seconds)
         if (shrunk := ledger.take(outcome)) is not None:
             progress.note(shrunk)
         progress.advance(bars[ledger.index], ledger.finished - finished, ledger.drawn, ledger.expected_draws())

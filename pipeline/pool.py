@@ -23,6 +23,7 @@ from actors.work_unit import Drawn, WorkUnit
 from pipeline.cluster import ReplicaResources
 from pipeline.orders import Errand, Order, Outcome
 from pipeline.shipping import Shipping
+from pipeline.telemetry import Telemetry
 
 WINDOW = 3
 """Calls in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
@@ -75,13 +76,14 @@ class Pool:
     """`size` replicas, each with `resources`, replaced when they die. A context: leaving it ends them.
 
     `note` is told, in a line, what a person watching should know. `replica` is the class of the actor, whose methods
-    are those of Replica.
+    are those of Replica. `telemetry` is told how it goes.
     """
 
     def __init__(
         self, size: int, resources: ReplicaResources, note: Callable[[str], None], replica: type[Any] = Replica
     ) -> None:
         self._resources, self._note, self._replica = resources, note, replica
+        self.telemetry = Telemetry()
         self._identity: ReplicaIdentity | None = None
         self._samplings: list[Sampling] | None = None
         self._shapes: list[tuple[int, ...]] = []
@@ -161,12 +163,18 @@ class Pool:
                     return
                 self._again.append(Errand(order))
             waiting = {reference: m for m in self._members for reference in (*m.hand, *self._unanswered(m))}
+            self._tell()
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
             self._mind_the_wait()
             if ready and len(waiting) > 1:  # and whatever else has come in meanwhile
                 ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
             for reference in ready:
                 yield from self._receive(waiting[reference], reference)
+
+    def _tell(self) -> None:
+        self.telemetry.up(sum(member.ready for member in self._members))
+        in_flight = sum(len(call) for member in self._members for call in member.hand.values())
+        self.telemetry.queue(len(self._again), in_flight)
 
     def close(self) -> None:
         for member in self._members:
@@ -352,6 +360,8 @@ class Pool:
         where = f"on {member.identity.node}" if member.identity else "while starting"
         errands = _emptied(member)
         self._note(f"a replica died {where}; the work units in its hand ({len(errands)}) are drawn again")
+        self.telemetry.died()
+        self.telemetry.drawn_again(len(errands))
         self._replace(member)
         self._failures_in_a_row += 1
         alone = len(errands) == 1
