@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,16 +47,15 @@ def status_command(
     from pipeline.run_status import State, StatusReader
 
     reader = StatusReader(out)
-    with _shown_as(as_json, again=watch is not None) as show:
+    # Ctrl-C is the way to leave a watch, and no accident.
+    left = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
+    with left, _shown_as(as_json, again=watch is not None) as show:
         while True:
             runs = reader.read()
             show(runs)
             if watch is None or all(run.state == State.FINISHED for run in runs):
                 return
-            with suppress(KeyboardInterrupt):  # the way to leave it
-                sleep(watch)
-                continue
-            return
+            sleep(watch)
 
 
 @contextmanager

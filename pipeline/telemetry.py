@@ -35,17 +35,20 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "raysmooth_draws": Metric("Draws whose counts came back", Counter, of_run=True),
         "raysmooth_images": Metric("Images that ended, error rows among them", Counter, of_run=True),
-        "raysmooth_errors": Metric("Images that ended as error rows", Counter, of_run=True),
+        "raysmooth_errors": Metric("Images that ended as error rows, so far", Gauge, of_run=True),
         "raysmooth_images_left": Metric("Images still to be done", Gauge, of_run=True),
         "raysmooth_unit_seconds": Metric("Seconds of computing a work unit, on its replica", Histogram, of_run=True),
         "raysmooth_replicas": Metric("Replicas that can draw", Gauge),
         "raysmooth_units_waiting": Metric("Work units that wait to be drawn again", Gauge),
         "raysmooth_units_in_flight": Metric("Work units that replicas have in hand", Gauge),
-        "raysmooth_replica_deaths": Metric("Replicas that died", Counter),
-        "raysmooth_units_drawn_again": Metric("Work units handed out once more than needed", Counter),
+        "raysmooth_replica_deaths": Metric("Replicas that died, so far", Gauge),
+        "raysmooth_units_drawn_again": Metric("Work units handed out once more than needed, so far", Gauge),
     }
 )
-"""By the names that we give them; Prometheus finds them as `exported` says."""
+"""By the names that we give them; Prometheus finds them as `exported` says. What happens rarely is a gauge that grows:
+a counter of Ray's does not exist before its first event, so that Prometheus never sees that one as an increase. A
+histogram's `_sum` is Ray's guess from its buckets; do not build on it.
+"""
 
 
 def exported(name: str) -> tuple[str, ...]:
@@ -102,8 +105,6 @@ class Publisher:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._published: dict[tuple[str, str], float] = {}
-        for name in ("raysmooth_replica_deaths", "raysmooth_units_drawn_again"):  # of a pool that drew before
-            self._published[name, ""] = self._of_pool()[name]
 
     def publish(self, runs: Sequence[RunNumbers]) -> None:
         """`runs` by their numbers in the pool."""
