@@ -47,7 +47,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 """By the names that we give them; Prometheus finds them as `exported` says. What happens rarely is a gauge that grows:
 a counter of Ray's does not exist before its first event, so that Prometheus never sees that one as an increase. A
-histogram's `_sum` is Ray's guess from its buckets; do not build on it.
+histogram's `_sum` is Ray's guess from its buckets; do not build on it. A gauge that is not set for 20 seconds is gone.
 """
 
 
