@@ -1,6 +1,6 @@
 """How far runs are, for a person: a table; for a program: records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,28 +26,27 @@ _STYLES = {
     State.SILENT: "bold red",
 }
 
-_RECENT = 15.0
-"""Seconds since the last sign of life up to which nothing is said of them."""
-
 
 def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
-    """A line a run, under what all of them share; below it the first errors, and the time that is left in all. In a
-    terminal of less than 100 columns there are no bars.
+    """A line a run, under what all of them share; below it what a person should know besides. In a terminal of less
+    than 110 columns there are no bars.
     """
+    bars = width >= 110
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("run", overflow="fold", min_width=14)
-    if width >= 100:
+    table.add_column("run", overflow="fold", min_width=10)
+    table.add_column("sigma", justify="right", no_wrap=True)
+    if bars:
         table.add_column("", width=16)
     for heading in ("images", "errors", "draws", "draws/s", "left"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold", min_width=18)
+    table.add_column("", overflow="fold", min_width=14)
     for run, name in zip(runs, _names(runs), strict=True):
-        style = _STYLES[run.state]
-        bar = [ProgressBar(run.images, run.done, width=16, complete_style=style or "white", finished_style="green")]
-        going = run.state != State.FINISHED
+        style, going = _STYLES[run.state], run.state != State.FINISHED
+        bar = ProgressBar(run.images, run.done, width=16, complete_style=style or "white", finished_style="green")
         table.add_row(
             Text(name),
-            *(bar if width >= 100 else []),
+            f"{run.identity['sigma']:.6}",
+            *([bar] if bars else []),
             f"{run.done:,} of {run.images:,}" if going else f"{run.images:,}",
             Text(f"{run.errors:,}", "red" if run.errors else "dim"),
             short(run.draws),
@@ -98,12 +97,11 @@ def short(number: float) -> str:
 
 
 def _names(runs: Sequence[RunStatus]) -> list[str]:
+    """What tells each run from the others, apart from sigma."""
+    procedures = [run.identity["procedure"] for run in runs]
+    several = len(set(procedures)) > 1
     names = run_names(_described(runs))
-    procedures = {run.identity["procedure"] for run in runs}
-    return [
-        (f"{run.identity['procedure']}: " if len(procedures) > 1 else "") + f"{name}, sigma {run.identity['sigma']:.6}"
-        for run, name in zip(runs, names, strict=True)
-    ]
+    return [f"{procedure}: {name}" if several else name for procedure, name in zip(procedures, names, strict=True)]
 
 
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -115,26 +113,44 @@ def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
 
 def _words(run: RunStatus) -> str:
     """What becomes of the run, in a few words."""
-    beat = run.beat
+    ago = duration(run.age) if run.age is not None else "-"
     match run.state:
         case State.FINISHED:
             return f"finished in {duration(run.seconds)}"
         case State.STOPPED:
-            when = f"stopped {duration(run.age)} ago" if run.age is not None else "stopped"
-            return f"{when} ({beat.why})" if beat is not None and beat.why else when
+            return f"stopped {ago} ago"
         case State.SILENT:
-            assert beat is not None, "who is silent has spoken"
-            return f"no sign of life since {_clock(run)}, process {beat.writer.pid} on {beat.writer.host}"
+            return f"silent for {ago}"
         case State.WAITING:
             return "waits for its turn"
         case State.DRAWN:
-            return "drawn, its last rows are yet to be written"
-    assert beat is not None, "who is at work has said so"
-    replicas = f"{beat.replicas or 'no'} replica{'s' * (beat.replicas != 1)}"
-    doing = f"starting, {replicas} ready" if run.state == State.STARTING else f"{replicas} on {beat.writer.host}"
-    deaths = f", {beat.deaths} died" if beat.deaths else ""
-    late = f" ({duration(run.age)} ago)" if run.age is not None and run.age > _RECENT else ""
-    return doing + deaths + late
+            return "drawn, not all written"
+    assert run.beat is not None, "who is at work has said so"
+    replicas = f"{run.beat.replicas or 'no'} replica{'s' * (run.beat.replicas != 1)}"
+    if run.state == State.STARTING:
+        return f"starting, {replicas}" if run.beat.replicas else "starting"
+    return replicas + (f", {run.beat.deaths} died" if run.beat.deaths else "")
+
+
+def _below(runs: Sequence[RunStatus]) -> Iterator[str]:
+    """Who draws, who is silent, why something was stopped, and what is to be done."""
+    names = [f"{name}, sigma {run.identity['sigma']:.6}" for run, name in zip(runs, _names(runs), strict=True)]
+    alive = [run for run in runs if run.is_alive]
+    for writer in dict.fromkeys(run.beat.writer for run in alive if run.beat is not None):
+        left = [run.seconds_left for run in alive if run.beat is not None and run.beat.writer == writer]
+        known = [seconds for seconds in left if seconds is not None]
+        in_all = f"; in all {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
+        yield f"drawn by process {writer.pid} on {writer.host}{in_all}"
+    for run, name in zip(runs, names, strict=True):
+        if run.first_error:
+            yield f"{name}: {'the first error, ' * (run.errors > 1)}{run.first_error}"
+        if run.beat is not None and run.state == State.SILENT:
+            writer = run.beat.writer
+            yield f"{name}: no sign of life since {_clock(run)}, then from process {writer.pid} on {writer.host}"
+        if run.beat is not None and run.beat.why and run.state == State.STOPPED:
+            yield f"{name}: stopped, {run.beat.why}"
+    if any(run.state == State.STOPPED for run in runs):
+        yield "what is stopped goes on, from there, with the same command"
 
 
 def _clock(run: RunStatus) -> str:
@@ -142,17 +158,3 @@ def _clock(run: RunStatus) -> str:
     assert run.heard is not None, "there was a last sign"
     heard = datetime.fromtimestamp(run.heard)
     return f"{heard:%H:%M}" if run.age is not None and run.age < 12 * 3600 else f"{heard:%Y-%m-%d %H:%M}"
-
-
-def _below(runs: Sequence[RunStatus]) -> list[str]:
-    lines = []
-    failed = [run for run in runs if run.errors]
-    if failed:
-        several = sum(run.errors for run in failed) > 1
-        lines.append(f"{'first error' if several else 'error'}: {failed[0].first_error}")
-    alive = [run for run in runs if run.is_alive]
-    if len(alive) > 1 and all(run.seconds_left is not None for run in alive):
-        lines.append(f"in all {duration(sum(run.seconds_left or 0.0 for run in alive))} left")
-    if any(run.state == State.STOPPED for run in runs):
-        lines.append("what is stopped goes on, from there, with the same command")
-    return lines

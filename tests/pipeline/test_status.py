@@ -1,5 +1,6 @@
 """How far runs are, told from what is on disk: worked numbers, hand-made times, drivers that are really killed."""
 
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from command import command
 from conftest import REPOSITORY
+from rich.console import Console
 from small_runs import certified, opened
 from test_killed import rows_on_disk, start, wait_for_rows
 
@@ -27,7 +29,7 @@ from pipeline.pace import WINDOW, Mark, draws_per_second, seconds_drawn
 from pipeline.procedures import PROCEDURES
 from pipeline.run_files import FOLDERS
 from pipeline.run_status import RunStatus, State, StatusReader
-from pipeline.status_table import records, short
+from pipeline.status_table import records, short, status_table
 from pipeline.telemetry import Telemetry
 
 # An image is a unit of 50 selection draws and four of 50 estimation draws.
@@ -290,14 +292,36 @@ def test_the_command_tells_people_and_programs(
     assert printed.splitlines()[0].startswith("digits, test split, ")
     assert "sigma" not in printed.splitlines()[0]
     words = " ".join(printed.split())
-    assert "no denoiser, sigma 0.25 10 0 2,500 - - finished in" in words
-    assert "no denoiser, sigma 0.5 2 of 10 0 500 25 80 s stopped" in words
+    assert "no denoiser 0.25 10 0 2,500 - - finished in" in words
+    assert "no denoiser 0.5 2 of 10 0 500 25 80 s stopped" in words
     assert "the same command" in printed
     code, printed, _ = command(capsys, "status", str(tmp_path), "--json")
     assert code == 0
     told = {run["sigma"]: run for run in json.loads(printed)}
     assert [told[0.25][key] for key in ("state", "done", "images", "draws")] == ["finished", 10, 10, 2500]
     assert [told[0.5][key] for key in ("state", "done", "draws_per_second", "seconds_left")] == ["stopped", 2, 25, 80]
+
+
+def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS))
+
+    def shown(now: float, **about: Any) -> str:
+        sign(tmp_path, 1010, **about)
+        console = Console(width=100, file=io.StringIO(), record=True)
+        console.print(status_table([status(tmp_path, now)], 100))
+        return " ".join(console.export_text().split())
+
+    about = {"images": 5, "errors": 2, "error": "image 7: bad", "deaths": 1}
+    assert "7 of 10 2 500 25 " in (drawing := shown(1012, **about))
+    assert (
+        "3 replicas, 1 died drawn by process 1 on far no denoiser, sigma 0.25: the first error, image 7: bad" in drawing
+    )
+    silent = shown(1010 + 900, **about)
+    assert "silent for 15.0 min no denoiser, sigma 0.25: no sign of life since" in silent
+    assert "the same command" not in silent  # which would be refused if the driver lived
+    stopped = shown(1010 + 7200, stage=Stage.STOPPED, why="all replicas died")
+    assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped, all replicas died what" in stopped
+    assert "starting, no replicas yet" in shown(1012, stage=Stage.STARTING, replicas=0)
 
 
 def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
