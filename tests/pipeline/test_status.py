@@ -321,7 +321,8 @@ def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_pa
     assert "the same command" not in silent  # which would be refused if the driver lived
     stopped = shown(1010 + 7200, stage=Stage.STOPPED, why="all replicas died")
     assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped, all replicas died what" in stopped
-    assert "starting, no replicas yet" in shown(1012, stage=Stage.STARTING, replicas=0)
+    assert "80 s starting drawn by" in shown(1012, stage=Stage.STARTING, replicas=0)
+    assert "80 s starting, 1 replica drawn by" in shown(1012, stage=Stage.STARTING, replicas=1)
 
 
 def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
