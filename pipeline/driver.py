@@ -16,6 +16,7 @@ from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
 from pipeline.cluster import connected, settle_replicas
 from pipeline.estimate import Estimate, estimate_runs
+from pipeline.heartbeat import Heartbeat
 from pipeline.ledger import Ledger
 from pipeline.parts import read_rows, refuse_foreign_parts
 from pipeline.path_choice import Chosen, choose_paths
@@ -69,11 +70,10 @@ def run_jobs(
             run = replace(choice.run, objective=store.manifest.get("objective"))
             ledgers[place] = Ledger(len(ledgers), run, store, opened.draws_per_second(number))
         busy = list(ledgers.values())
-        if any(ledger.images_left for ledger in busy):
-            opened.make_ready([ledger.sampling for ledger in busy], [ledger.run.image_shape for ledger in busy])
-        else:
-            opened.make_ready([], [])
-        draw_all(opened.pool, busy, progress, opened.began)
+        needed = busy if any(ledger.images_left for ledger in busy) else []
+        with Heartbeat(opened.pool.telemetry, busy):
+            opened.make_ready([ledger.sampling for ledger in needed], [ledger.run.image_shape for ledger in needed])
+            draw_all(opened.pool, busy, progress, opened.began)
     own = iter(ids)
     return [list(islice(own, count)) for count in opened.runs_of]
 
@@ -187,6 +187,8 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
         unit = outcome.order.unit
         ledger = ledgers[unit.run]
         finished = ledger.finished
+        if outcome.drawn is not None:
+            pool.telemetry.unit_done(unit.run, outcome.drawn.seconds)
         if (shrunk := ledger.take(outcome)) is not None:
             progress.note(shrunk)
         progress.advance(bars[ledger.index], ledger.finished - finished, ledger.drawn, ledger.expected_draws())
@@ -197,8 +199,10 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
     seconds = monotonic() - started
     rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
     progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
-    if pool.drawn_twice:
-        progress.note(f"{pool.drawn_twice} work units were drawn twice, for replicas that did not answer in time")
+    if pool.telemetry.drawn_twice:
+        progress.note(
+            f"{pool.telemetry.drawn_twice} work units were drawn twice, for replicas that did not answer in time"
+        )
     for ledger in ledgers:
         ledger.conclude()
 

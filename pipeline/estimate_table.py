@@ -6,6 +6,7 @@ from rich import box, filesize
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.durations import duration
 from pipeline.estimate import Estimate
 
 
@@ -22,7 +23,7 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
         (f"draws/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
     ]
     for number in dict.fromkeys([here, asked or here]):
-        rows.append((f"time, {_replicas(number)}", [_duration(one.seconds(number)) for one in estimates]))
+        rows.append((f"time, {_replicas(number)}", [duration(one.seconds(number)) for one in estimates]))
     rows.append(("disk", [filesize.decimal(int(one.disk_bytes)) for one in estimates]))
     table = Table("", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for one in estimates:
@@ -31,7 +32,7 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
         table.add_row(name, *cells)
     Console().print(table)
     if len(estimates) > 1:
-        print(f"in all {_duration(sum(one.seconds() for one in estimates))}")
+        print(f"in all {duration(sum(one.seconds() for one in estimates))}")
     for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
         judged = f"as {sampled} images of the run needed, drawn to see when they stop" if sampled else "by experience"
         notes.print(f"~: {judged}")
@@ -40,11 +41,3 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
 
 def _replicas(number: int) -> str:
     return f"{number} replica{'s' * (number > 1)}"
-
-
-def _duration(seconds: float) -> str:
-    """'41 s', '12 min', '3.4 h' or '2.1 days'."""
-    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"

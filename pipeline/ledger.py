@@ -5,6 +5,7 @@ be drawn. It holds no more than the images in flight, however large the data set
 from collections import deque
 from collections.abc import Iterator
 from math import ceil
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ class Ledger:
     """Turns a run into units to draw, and their outcomes into rows.
 
     `draws_per_second` is what is expected of all replicas, where that is known. `finished`, `drawn` and `errors` count
-    this session's rows and draws. Error rows are held back until `conclude`:
-    what fails in a run that is then stopped (a disk gone for a minute, a sick GPU) is tried again by the next session.
+    this session's rows and draws; `began` is when it gave its first order, by the monotonic clock. Error rows are held
+    back until `conclude`: what fails in a run that is then stopped (a disk gone for a minute, a sick GPU) is tried
+    again by the next session.
     """
 
     def __init__(self, index: int, run: Run, store: RunStore, draws_per_second: float | None = None) -> None:
@@ -33,6 +35,7 @@ class Ledger:
         self.draws_per_second = draws_per_second
         self.finished = 0
         self.drawn = 0
+        self.began: float | None = None
         self.errors: list[dict[str, Any]] = []
         self.images_left = len(run.index_set) - len(store.finished)
         self._open: dict[int, Tally] = {}
@@ -50,6 +53,11 @@ class Ledger:
                 )
             blocks.append(block)
             self._drawn_before += block.draws
+
+    @property
+    def store(self) -> RunStore:
+        """The run's files."""
+        return self._store
 
     @property
     def sampling(self) -> Sampling:
@@ -81,8 +89,11 @@ class Ledger:
             while self._ready:
                 order = self._ready.popleft()
                 if self.wants(order.unit):
+                    self.began = self.began or monotonic()
                     return order
             first = next(self._first, None)  # which may find images whose next stage is due
+            if first is not None:
+                self.began = self.began or monotonic()
             if first is not None or not self._ready:
                 return first
 
@@ -107,6 +118,8 @@ class Ledger:
             tally.arrived[block.role, block.block] = block
             if tally.is_complete:
                 self._go_on(cell.image_id)
+        if self.finished == self.images_left:  # nothing more comes that would make it due
+            self._store.flush()
         self._store.flush_when_due()
         return self._shrunk(outcome.drawn.micro_batch) if outcome.drawn is not None else None
 

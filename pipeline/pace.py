@@ -1,49 +1,37 @@
-"""How long work units take, and when a replica that does not answer is too slow to wait for."""
+"""How fast a run is drawn, by what its sessions have left behind: how many draws were made by when."""
 
-from collections import deque
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from actors.work_unit import WorkUnit
-
-CALL_SECONDS = 0.15
-"""About how long a call should take: it carries as many units as that needs. One Ray driver hands out some thousand
-calls a second, whatever the number of replicas."""
-
-SLOW, SLOW_SECONDS = 5.0, 10.0
-"""A call that takes so many times as long as others of its size, and longer than this, is drawn elsewhere too."""
-
-GIVE_UP = 6
-"""After so many times that time the replica is taken for dead."""
-
-PATIENCE = 600.0
-"""Seconds for a call of a kind that no replica has answered yet, and for a replica where there is none: an autoscaler
-may need minutes for a node."""
-
-_REMEMBERED = 101
+WINDOW = 300.0
+"""Seconds of drawing, the last ones, over which a pace is measured."""
 
 
-class Pace:
-    """What units have taken so far on all replicas, run by run."""
+@dataclass(frozen=True, order=True)
+class Mark:
+    """By `time` (seconds, whatever they are counted from) a session had made so many `draws`."""
 
-    def __init__(self) -> None:
-        self._seen: dict[int, deque[float]] = {}
-        self._typical: dict[int, float] = {}
+    time: float
+    draws: int
 
-    def learn(self, unit: WorkUnit, seconds: float) -> None:
-        self._seen.setdefault(unit.run, deque(maxlen=_REMEMBERED)).append(seconds / unit.draws)
-        self._typical.pop(unit.run, None)
 
-    def expected(self, unit: WorkUnit) -> float | None:
-        """Seconds of computing, by the median; None where nobody has drawn such a unit yet."""
-        if unit.run not in self._seen:
-            return None
-        if unit.run not in self._typical:
-            self._typical[unit.run] = median(self._seen[unit.run])
-        return self._typical[unit.run] * unit.draws
+def draws_per_second(sessions: Iterable[Sequence[Mark]]) -> float | None:
+    """The pace of the last `WINDOW` seconds, those between two sessions not counted; None where nobody can tell.
 
-    def limit(self, units: Iterable[WorkUnit]) -> float:
-        """Seconds after which a call of `units` is drawn elsewhere too."""
-        expected = [self.expected(unit) for unit in units]
-        known = [seconds for seconds in expected if seconds is not None]
-        return max(SLOW_SECONDS, SLOW * sum(known)) if len(known) == len(expected) else PATIENCE
+    A session is its marks, any number in any order. What it had made by its first mark says nothing: nobody knows
+    since when.
+    """
+    seconds, draws = 0.0, 0
+    for session in sorted((sorted(marks) for marks in sessions if marks), key=lambda marks: marks[-1], reverse=True):
+        for before, after in reversed([*pairwise(session)]):
+            seconds += after.time - before.time
+            draws += max(0, after.draws - before.draws)
+            if seconds >= WINDOW:
+                return draws / seconds
+    return draws / seconds if seconds > 0 else None
+
+
+def seconds_drawn(sessions: Iterable[Sequence[Mark]]) -> float:
+    """From each session's first mark to its last, added up."""
+    return sum(max(marks).time - min(marks).time for marks in sessions if marks)

@@ -23,9 +23,10 @@ from pipeline.blame import Blame, reason_of, telling_line
 from pipeline.cluster import ReplicaResources
 from pipeline.member import Call, Member
 from pipeline.orders import Errand, Order, Outcome
-from pipeline.pace import CALL_SECONDS, GIVE_UP, PATIENCE, Pace
 from pipeline.shipping import Shipping
 from pipeline.staff import Staff
+from pipeline.telemetry import Telemetry
+from pipeline.unit_times import CALL_SECONDS, GIVE_UP, PATIENCE, UnitTimes
 
 WINDOW = 3
 """Calls in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""
@@ -42,7 +43,7 @@ class Pool:
     there is work for them. A context: leaving it ends them.
 
     `note` is told, in a line, what a person watching should know. `replica` is the class of the actor, whose methods
-    are those of Replica.
+    are those of Replica. `telemetry` is told how it goes.
     """
 
     def __init__(
@@ -53,12 +54,11 @@ class Pool:
         replica: type[Any] = Replica,
         most: int | None = None,
     ) -> None:
-        self._note = note
+        self._note, self.telemetry = note, Telemetry()
         self._staff = Staff(size, max(size, most or 0), resources, note, replica)
         self._again: deque[Errand] = deque()
-        self._pace, self._blame, self._shipping = Pace(), Blame(), Shipping()
+        self._times, self._blame, self._shipping = UnitTimes(), Blame(), Shipping()
         self._minded = monotonic()
-        self.drawn_twice = 0
 
     def wait_up(self) -> ReplicaIdentity:
         """The identity of the first replica that is up; the others must be of its kind."""
@@ -132,6 +132,7 @@ class Pool:
                     return
                 self._again.append(Errand(order))
             waiting = {reference: member for member in self._staff for reference in member.references}
+            self._tell()
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
             self._staff.mind_the_wait()
             yield from self._mind_the_cluster()
@@ -140,6 +141,11 @@ class Pool:
             for reference in ready:
                 if not waiting[reference].gone:
                     yield from self._receive(waiting[reference], reference)
+
+    def _tell(self) -> None:
+        self.telemetry.up(sum(member.ready for member in self._staff))
+        in_flight = sum(len(call) for member in self._staff for call in member.hand.values())
+        self.telemetry.queue(len(self._again), in_flight)
 
     def close(self) -> None:
         self._staff.close()
@@ -201,7 +207,7 @@ class Pool:
                 self._again.appendleft(errand)
                 break
             call.append(errand)
-            expected = self._pace.expected(errand.unit)
+            expected = self._times.expected(errand.unit)
             seconds += CALL_SECONDS if expected is None else expected
         return call
 
@@ -238,9 +244,9 @@ class Pool:
         call = member.answered(reference)
         for errand, counts in zip(call, drawn.counts, strict=False):
             self._blame.clear()
-            self._pace.learn(errand.unit, counts.seconds)
+            self._times.learn(errand.unit, counts.seconds)
             if errand.done:
-                self.drawn_twice += 1
+                self.telemetry.drawn_twice += 1
             else:
                 yield _done(errand, Outcome(errand.order, counts))
         if drawn.failed is not None:
@@ -260,7 +266,7 @@ class Pool:
         if not member.hand:
             return
         waited = monotonic() - member.since
-        limit = self._pace.limit(errand.unit for errand in next(iter(member.hand.values())))
+        limit = self._times.limit(errand.unit for errand in next(iter(member.hand.values())))
         if waited > min(GIVE_UP * limit, limit + PATIENCE):
             yield from self._bury(member, f"no answer for {waited:.0f} s")
         elif waited > limit and not member.overdue:
@@ -270,6 +276,7 @@ class Pool:
                 f"a replica on {member.node} has not answered for {waited:.0f} s: "
                 f"what it has in hand ({len(held)} work units) is drawn elsewhere too"
             )
+            self.telemetry.drawn_again(len(held))
             self._again.extend(held)
 
     def _doubt(self, member: Member, call: Call, reason: str) -> Iterator[Outcome]:
@@ -295,6 +302,8 @@ class Pool:
         errands = [errand for errand in member.emptied() if id(errand) not in held]
         where = f"on {member.node}" if member.identity else "while starting"
         self._note(f"a replica died {where}; the work units in its hand ({len(errands)}) are drawn again")
+        self.telemetry.died()
+        self.telemetry.drawn_again(len(errands))
         self._staff.replace(member)
         for given_up in self._blame.died(errands, reason):
             yield _done(errands[0], given_up)

@@ -14,7 +14,7 @@ from pipeline.blame import reason_of
 from pipeline.cluster import ReplicaResources
 from pipeline.member import Member
 from pipeline.nodes import Nodes
-from pipeline.pace import PATIENCE
+from pipeline.unit_times import PATIENCE
 
 AHEAD = 32
 """Replicas that wait for nodes to join: an autoscaler starts nodes for them, and nodes that join take them at once."""

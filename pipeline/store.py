@@ -23,6 +23,7 @@ import pyarrow as pa
 from actors.refusal import Refusal
 from actors.whole_file import written_whole
 from actors.work_unit import Role, UnitCounts, WorkUnit
+from pipeline.beat import FILE, Beat, last_beat
 from pipeline.parts import foreign, own_parts, read_part, sweep_unfinished, write_part
 
 COUNTS_SCHEMA = pa.schema(
@@ -91,7 +92,7 @@ class RunStore:
             folder: (Path(out) / folder / f"run_id={self.run_id}", schema),
         }
         self._rows_kind = folder
-        self._session, self._batches = uuid.uuid4().hex[:8], 0
+        self.session, self._batches = uuid.uuid4().hex[:8], 0
         self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = self._flushed = monotonic()
         for path, _ in self._parts.values():
@@ -131,6 +132,16 @@ class RunStore:
         with written_whole(self._home / "manifest.json") as path:
             path.write_text(json.dumps(self.manifest, indent=2) + "\n")
 
+    def tell(self, beat: Beat) -> None:
+        """Leave a sign of life, for whoever watches the run from elsewhere."""
+        with written_whole(self._home / FILE) as path:
+            path.write_text(beat.text())
+
+    def last_beat(self) -> Beat | None:
+        """The last sign of life, of this session or of one before."""
+        found = last_beat(self._home)
+        return found[0] if found is not None else None
+
     def flush_when_due(self) -> None:
         """Write what waits, if it is time."""
         now = monotonic()
@@ -163,7 +174,7 @@ class RunStore:
 
     def _new_batch(self) -> "_Batch":
         self._batches += 1
-        return _Batch(f"part-{self._session}-{self._batches:05d}.parquet")
+        return _Batch(f"part-{self.session}-{self._batches:05d}.parquet")
 
     def _finished_images(self) -> set[int]:
         finished: set[int] = set()
