@@ -10,6 +10,7 @@ from time import monotonic
 import pandas as pd
 from rich.progress import TaskID
 
+from actors.object_store import is_url
 from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
@@ -124,9 +125,12 @@ def _opened(
     nothing will be written, and where more replicas are asked for than there is room for, there are as many as fit.
     """
     settings, began = jobs[0], monotonic()
+    for out in dict.fromkeys(job.out for job in jobs if is_url(job.out)):  # a key that is wrong is soon told
+        if not dry:
+            refuse_unwritable(out)
     runs = [run for job in jobs for run in prepare(procedure, job)]
     for out in {run.settings.out for run in runs}:
-        if not dry:
+        if not (dry or is_url(out)):
             refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
     for line in describe(run.mismatch for run in runs):

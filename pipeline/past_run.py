@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from actors.refusal import Refusal
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, fingerprint, open_dataset
 from pipeline.index_set import IndexSet
-from pipeline.parts import own_parts, read_part
+from pipeline.location import Location, Where, located
+from pipeline.parts import own_parts, read_part, read_parts
 from pipeline.plan import DrawPlan
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import checked
@@ -42,19 +42,19 @@ class PastRun:
     """`folder` is `<out>/runs/<run id>`; `identity` and `settings` are the manifest's. Nothing is written."""
 
     run_id: str
-    folder: Path
+    folder: Location
     identity: Mapping[str, Any]
     settings: Mapping[str, Any]
     framing: Mapping[str, int | None]
     num_classes: int
 
     @classmethod
-    def read(cls, out: str | Path, run_id: str) -> "PastRun":
+    def read(cls, out: Where, run_id: str) -> "PastRun":
         """Raises Refusal where the run has left no manifest in `out`."""
-        folder = Path(out) / "runs" / run_id
+        folder = located(out) / "runs" / run_id
         file = folder / "manifest.json"
         try:
-            manifest = json.loads(file.read_text())
+            manifest = json.loads(file.read_bytes())
             told = (manifest[key] for key in ("identity", "settings", "framing", "num_classes"))
             return cls(run_id, folder, *told)
         except FileNotFoundError:
@@ -115,8 +115,8 @@ class PastRun:
         """
         folder = self.folder / "counts"
         origin = {"run_id": self.run_id, "kind": "counts"}
-        files = own_parts(folder, COUNTS_SCHEMA, origin) if folder.is_dir() else ()
-        parts = [read_part(file).filter(pc.field("image_id") == image_id) for file in files]
+        files = list(own_parts(folder, COUNTS_SCHEMA, origin))
+        parts = [table.filter(pc.field("image_id") == image_id) for _, table in read_parts(files, read_part)]
         rows = pa.concat_tables([COUNTS_SCHEMA.empty_table(), *parts]).sort_by("block").to_pylist()
         found = {}
         for role in Role:

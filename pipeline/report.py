@@ -1,6 +1,7 @@
 """From certificates on disk to the tables and figures of a paper, and to a page that shows all of them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.curves import draw_curves, draw_panels
 from pipeline.figure_file import DPI
 from pipeline.formats import FORMATS, PrintedTable
 from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
+from pipeline.location import Location, Where, located
 from pipeline.page import render_page
 from pipeline.reading import read_certificates
 from pipeline.report_tables import TABLES
@@ -45,14 +47,14 @@ DEFAULT = ("runs",)
 
 
 def write_report(
-    out: str | Path,
+    out: Where,
     radii: Sequence[float] | None = None,
-    folder: str | Path | None = None,
+    folder: Where | None = None,
     *,
     where: Sequence[str] = (),
     tables: Collection[str] = DEFAULT,
     **options: Any,
-) -> list[Path]:
+) -> list[Path | Location]:
     """Write the report of the runs under `out`, over an earlier one, and return its files' paths.
 
     They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
@@ -61,24 +63,24 @@ def write_report(
     `Reported`. Raises Refusal as these do.
     """
     reported = Reported.of(read_certificates(out), where, radii=radii, **options)
-    return _write(reported, Path(out), folder, {name: _both(reported, name) for name in tables})
+    return _write(reported, located(out), folder, {name: _both(reported, name) for name in tables})
 
 
 def print_report(
     rows: Callable[[], pd.DataFrame],
-    out: str | Path,
+    out: Where,
     console: Console,
     notes: Console,
     *,
     tables: Sequence[str] = (),
     format: str = "text",
     intervals: bool = False,
-    folder: str | Path | None = None,
+    folder: Where | None = None,
     where: Sequence[str] = (),
     compare: str | None = None,
     radius: float | None = None,
     **options: Any,
-) -> list[Path]:
+) -> list[Path | Location]:
     """`write_report`, and the tables printed to `console`; what `raysmooth report` does. `rows` gives those that are
     under `out`, and is called when all else is known to be right.
 
@@ -107,7 +109,7 @@ def print_report(
         if place:
             console.print()
         shown.show(table, console)
-    return _write(reported, Path(out), folder, made, *more)
+    return _write(reported, located(out), folder, made, *more)
 
 
 def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
@@ -139,46 +141,51 @@ def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:
 
 def _write(
     reported: Reported,
-    out: Path,
-    folder: str | Path | None,
+    out: Location,
+    folder: Where | None,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     *more: PrintedTable,
-) -> list[Path]:
-    folder = Path(folder) if folder is not None else out / "report"
+) -> list[Path | Location]:
+    where = located(folder) if folder is not None else out / "report"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        where.make_folder()
     except OSError as error:
-        raise Refusal(f"--folder {folder}: {error.strerror or error}: write one that can be made") from None
+        raise Refusal(f"--folder {where}: {error.strerror or error}: write one that can be made") from None
     files = []
     for name, both in made.items():
-        files += _write_table(folder, *both)
+        files += _write_table(where, *both)
         if name in FIGURES:
             stem, draw = FIGURES[name]
-            files += _write_figure(draw(reported), folder / stem)
+            files += _write_figure(draw(reported), where, stem)
     for table in more:
-        files += _write_table(folder, table, table)
-    files.append(folder / "report.html")
-    files[-1].write_text(
-        render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more), encoding="utf-8"
-    )
-    return files
+        files += _write_table(where, table, table)
+    page = render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more)
+    files.append(_written(where / "report.html", page.encode()))
+    return [file.outward for file in files]
 
 
-def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[Path]:
-    files = []
-    for shown in FORMATS.values():
-        if shown.ending is not None:
-            files.append(folder / f"{plain.name}.{shown.ending}")
-            files[-1].write_text(shown.render(sure if shown.intervals else plain), encoding="utf-8")
-    return files
+def _write_table(folder: Location, plain: PrintedTable, sure: PrintedTable) -> list[Location]:
+    return [
+        _written(folder / f"{plain.name}.{shown.ending}", shown.render(sure if shown.intervals else plain).encode())
+        for shown in FORMATS.values()
+        if shown.ending is not None
+    ]
 
 
-def _write_figure(figure: Figure, stem: Path) -> list[Path]:
-    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
+def _write_figure(figure: Figure, folder: Location, stem: str) -> list[Location]:
     # Not savefig, which goes through every figure twice.
+    png, pdf = BytesIO(), BytesIO()
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(png)
     figure.set_layout_engine("none")  # it is laid out now
     with rc_context({"pdf.fonttype": 42}):  # publishers refuse matplotlib's default, Type 3
         FigureCanvasPdf(figure).print_pdf(pdf)
-    return [png, pdf]
+    return [_written(folder / f"{stem}.{ending}", drawn.getvalue()) for ending, drawn in (("png", png), ("pdf", pdf))]
+
+
+def _written(file: Location, content: bytes) -> Location:
+    try:
+        file.write_whole(content, durable=False)
+    except OSError as error:
+        raise Refusal(f"{file} cannot be written: {error.strerror or error}: write another --folder") from None
+    return file

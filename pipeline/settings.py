@@ -13,6 +13,7 @@ from actors.classifiers import CLASSIFIERS
 from actors.compute_path import PRECISIONS
 from actors.denoisers import DENOISERS
 from actors.noise_families import NOISES, noise_family
+from actors.object_store import checked_url, is_url
 from actors.preprocess import PREPROCESS
 from actors.refusal import Refusal, nearest
 from pipeline.certificate import refuse_hopeless_predict
@@ -85,7 +86,11 @@ class PoolSettings(Settings):
         None,
         description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own.",
     )
-    out: str = Field("results", description="Folder of the results; a second setting becomes a second run in it.")
+    out: str = Field(
+        "results",
+        description="Folder of the results, s3://bucket/folder or gs://bucket/folder too; a second setting becomes a "
+        "second run in it.",
+    )
     max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
     verbose: bool = Field(False, description="Show what Ray and the replicas print.")
 
@@ -125,9 +130,9 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         return self
 
     @model_validator(mode="after")
-    def _refuse_remote_results(self) -> "SamplingSettings":
-        if "://" in self.out:
-            raise Refusal(f"--out {self.out}: results go to a local folder so far, write --out results, say")
+    def _refuse_no_store(self) -> "SamplingSettings":
+        if is_url(self.out):
+            checked_url(self.out)
         return self
 
     @model_validator(mode="after")
