@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, GcsFileSystem, S3FileSystem, resolve_s3_region
+from pyarrow.fs import (
+    AwsStandardS3RetryStrategy,
+    FileSelector,
+    FileSystem,
+    GcsFileSystem,
+    S3FileSystem,
+    resolve_s3_region,
+)
 
 from actors.refusal import Refusal, nearest
 from actors.table import Table
@@ -93,6 +100,7 @@ class ObjectStore:
 
     def once(self, operation: Callable[[], Answer]) -> Answer:
         """As `patiently`, but raises Unreachable where it would wait."""
+        began = time.monotonic()
         try:
             answer = operation()
         except FileNotFoundError:
@@ -101,10 +109,17 @@ class ObjectStore:
         except OSError as error:
             code, reason = told(error)
             if code in _PASSING:
-                raise self._lost(reason) from error
+                raise self._lost(reason, began) from error
             raise self._denied(code, reason) from None
         self._found()
         return answer
+
+    def files(self, path: str) -> list[tuple[str, int, Any]]:
+        """Name, bytes and time of change of the object `path`, or of all below it; in the order of their names."""
+        info = self.patiently(lambda: self.filesystem.get_file_info(path))
+        selector = FileSelector(path, recursive=True, allow_not_found=True)
+        below = [info] if info.is_file else self.patiently(lambda: self.filesystem.get_file_info(selector))
+        return sorted((one.path, one.size, one.mtime_ns) for one in below if one.is_file)
 
     def _found(self) -> None:
         with self._lock:
@@ -113,12 +128,13 @@ class ObjectStore:
                 tell(f"{self.root} answers again after {time.monotonic() - self._lost_since:.0f} s")
                 self._lost_since = None
 
-    def _lost(self, reason: str) -> Exception:
+    def _lost(self, reason: str, began: float) -> Exception:
+        """What comes of an attempt, made at `began`, that the store did not answer."""
         limit = PATIENCE if self._reached else FIRST_PATIENCE
         with self._lock:
             now = time.monotonic()
             # Who gave up long ago, in a notebook say, begins anew.
-            if self._lost_since is None or now - self._last_failure > PATIENCE:
+            if self._lost_since is None or began - self._last_failure > PATIENCE:
                 self._lost_since = now
                 tell(f"cannot reach {self.root} ({reason}): trying again for {_span(limit)}")
             self._last_failure, away = now, now - self._lost_since
@@ -144,6 +160,18 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return "://" in str(path)
 
 
+def bucket_of(url: str) -> tuple[ObjectStore, str]:
+    """The store of a URL, and what it is in that: "bucket/folder/name". Raises Refusal as `checked_url`."""
+    scheme, bucket, path, options = checked_url(url)
+    return open_store(scheme, bucket, options), f"{bucket}/{path}".rstrip("/")
+
+
+def refuse_url(path: str, flag: str) -> None:
+    """Raises Refusal where what goes to a local folder or file only is to go to a URL."""
+    if is_url(path):
+        raise Refusal(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
+
+
 def checked_url(url: str) -> tuple[str, str, str, str]:
     """Scheme, bucket, path below it and options (as they stand after the question mark) of an object store's URL.
 
@@ -152,10 +180,10 @@ def checked_url(url: str) -> tuple[str, str, str, str]:
     parts = urlsplit(url)
     if parts.scheme not in STORES:
         raise Refusal(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
-    if "@" in parts.netloc:
+    if "@" in parts.netloc or ":" in parts.netloc:
         raise Refusal(
-            f"{parts.scheme}://...@{parts.netloc.rpartition('@')[2]}{parts.path}: credentials in a URL would stand in "
-            f"manifests: leave them out; {STORES[parts.scheme].credentials}"
+            f"{parts.scheme}://...: credentials in a URL would stand in manifests and on screens: leave them out; "
+            f"{STORES[parts.scheme].credentials}"
         )
     if not parts.netloc:
         raise Refusal(f"{url} names no bucket: write {parts.scheme}://bucket/folder")

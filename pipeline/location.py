@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from actors.object_store import Answer, ObjectStore, checked_url, is_url, open_store
+from actors.object_store import Answer, ObjectStore, bucket_of, is_url
 
 
 @dataclass(frozen=True, order=True)
@@ -170,5 +171,5 @@ def located(where: Where) -> Location:
         return where
     if not is_url(where):
         return Location(str(where))
-    scheme, bucket, path, options = checked_url(str(where))
-    return Location(f"{bucket}/{path}".rstrip("/"), open_store(scheme, bucket, options), options)
+    store, path = bucket_of(str(where))
+    return Location(path, store, urlsplit(str(where)).query)

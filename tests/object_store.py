@@ -1,14 +1,17 @@
 """S3's protocol, spoken by a server of moto's in a process of its own on this machine, which can be frozen."""
 
+import io
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import pandas as pd
 from pyarrow.fs import FileSelector, FileType, S3FileSystem
 
 BUCKET = "results"
@@ -70,6 +73,50 @@ def served(**environment: str) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+class Line:
+    """A line to the server that can be cut: connections through it are closed, and none is made."""
+
+    def __init__(self, server: Server) -> None:
+        self._to = int(server.address.rpartition(":")[2])
+        self.port, self._cut = free_port(), True
+        self._open: list[socket.socket] = []
+
+    def connect(self) -> None:
+        self._cut = False
+        self._door = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._serve, args=(self._door,), daemon=True).start()
+
+    def cut(self) -> None:
+        self._cut = True
+        for each in (self._door, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._open.clear()
+
+    def _serve(self, door: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = door.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while content := one.recv(65536):
+                other.sendall(content)
+            other.shutdown(socket.SHUT_WR)
+
+
+def rows_in(server: "Server", folder: str) -> pd.DataFrame:
+    """The certificates below a folder of the bucket, in the order of images."""
+    parts = [content for name, content in server.contents(f"{folder}/certificates").items() if name.endswith("parquet")]
+    rows = pd.concat([pd.read_parquet(io.BytesIO(part)) for part in parts]) if parts else pd.DataFrame()
+    return rows.sort_values("image_id", ignore_index=True) if parts else rows
 
 
 def free_port() -> int:

@@ -5,11 +5,11 @@ stopped.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from actors.fetched import local_copy
 from actors.refusal import Refusal
 from pipeline.cluster import connected
 from tune.experiment_check import Known, files_of, refuse_impossible, refuse_missing_files
@@ -135,7 +135,9 @@ def _decided_by(job: Job, results: Mapping[str, Result], plan: Plan, known: Know
             "kind": job.kind,
             "settings": _decisive(job.values),
             "takes": {name: results[name].digest for name in job.needs},
-            "files": {path: file_hash(Path(path)) for _, path in files_of(job.values) if Path(path).is_file()},
+            "files": {
+                path: file_hash(file) for _, path in files_of(job.values) if (file := local_copy(path)).is_file()
+            },
             "data": known.data_fingerprint(data),
         }
     )

@@ -12,6 +12,7 @@ from actors.architecture import Architecture
 from actors.classifiers import build_classifier
 from actors.denoisers import build_denoiser
 from actors.noise import Gaussian
+from actors.object_store import is_url
 from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
 from pipeline.array_dataset import ArrayDataset
@@ -136,7 +137,7 @@ def refuse_missing_files(plan: Plan) -> None:
     for job in plan.jobs:
         for key, path in files_of(job.values):
             named = key == "classifier_weights" and path.isidentifier()
-            if not (named or Path(path).expanduser().exists()):
+            if not (named or is_url(path) or Path(path).expanduser().exists()):
                 raise Refusal(f"stage {job.name}: {key} {path} does not exist: give a file, or @STAGE that makes it")
 
 

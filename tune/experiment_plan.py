@@ -7,6 +7,7 @@ from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
+from actors.object_store import refuse_url
 from actors.refusal import Refusal, nearest
 from pipeline.settings import read_yaml
 from tune.experiment_settings import ExperimentSettings, is_sweep, located, read_experiment
@@ -94,6 +95,7 @@ def read_plan(file: Path, out: str | None = None, data_root: str | None = None) 
     except Refusal as refusal:
         text = str(refusal)
         raise Refusal(text if text.startswith(str(file)) else f"{file}: {text}") from None
+    refuse_url(settings.out, "out:")
     return Plan(file.stem, settings, Path(settings.out).expanduser(), jobs)
 
 
