@@ -260,7 +260,7 @@ def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(smal
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     with open_store(out) as again:  # to look at it needs no room
         assert again.finished == {1}
-    with pytest.raises(Refusal, match="--out .*: No space left on device"):
+    with pytest.raises(Refusal, match=r"--out .*: No space left on device"):
         refuse_unwritable(out)
     filler.unlink()
     refuse_unwritable(out)
