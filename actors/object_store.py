@@ -151,13 +151,18 @@ class ObjectStore:
         if code in _DENIED:
             return Refusal(f"{self.root}: no access ({reason}): {self._credentials}")
         if code in ("NO_SUCH_BUCKET", "NOT_FOUND"):
-            return Refusal(f"{self.root}: there is no such bucket: make it, or write another")
+            return no_bucket(self.root)
         return Refusal(f"{self.root}: {reason}")
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Whether this is the URL of something, not a path."""
     return "://" in str(path)
+
+
+def no_bucket(url: str) -> Refusal:
+    parts = urlsplit(url)
+    return Refusal(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")
 
 
 def bucket_of(url: str) -> tuple[ObjectStore, str]:

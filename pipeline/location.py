@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from actors.object_store import Answer, ObjectStore, bucket_of, is_url
+from actors.object_store import Answer, ObjectStore, bucket_of, is_url, no_bucket
 
 
 @dataclass(frozen=True, order=True)
@@ -81,15 +81,19 @@ class Location:
     def files(self, recursive: bool = False) -> list["Location"]:
         """The files in this folder, or all below it, in the order of their names; none where there is no folder."""
         if self.store is None:
-            found = Path(self.path).rglob("*") if recursive else Path(self.path).glob("*")
-            return [Location(str(path)) for path in sorted(found) if path.is_file()]
-        return self._listed(FileType.File, recursive)
+            paths = Path(self.path).rglob("*") if recursive else Path(self.path).glob("*")
+            return [Location(str(path)) for path in sorted(paths) if path.is_file()]
+        selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
+        found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
+        return sorted(Location(info.path, self.store, self.options) for info in found if info.is_file)
 
     def folders(self) -> list["Location"]:
         """The folders in this folder, in the order of their names; none where there is no folder."""
         if self.store is None:
             return [Location(str(path)) for path in sorted(Path(self.path).glob("*")) if path.is_dir()]
-        return self._listed(FileType.Directory, recursive=False)
+        # Google's store lists no folders: they are told by what lies in them.
+        deeper = (file for file in self.files(recursive=True) if len(file.below(self)) > 1)
+        return sorted({self / file.below(self)[0] for file in deeper})
 
     def read_bytes(self, patiently: bool = True) -> bytes:
         """The file's content; raises FileNotFoundError, and in an object store Unreachable unless `patiently`."""
@@ -141,20 +145,17 @@ class Location:
             return FileType.Directory if path.is_dir() else FileType.File if path.exists() else FileType.NotFound
         return self._tried(lambda: self.filesystem.get_file_info(self.path)).type
 
-    def _listed(self, wanted: FileType, recursive: bool) -> list["Location"]:
-        selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
-        found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
-        paths = sorted(info.path for info in found if info.type == wanted)
-        return [Location(path, self.store, self.options) for path in paths]
-
     def _get(self) -> bytes:
         with self.filesystem.open_input_stream(self.path) as stream:
             return stream.read()
 
     def _put(self, content: bytes) -> None:
-        stream = self.filesystem.open_output_stream(self.path)
-        stream.write(content)
-        stream.close()  # not if writing failed: what is closed is published
+        try:
+            stream = self.filesystem.open_output_stream(self.path)
+            stream.write(content)
+            stream.close()  # not if writing failed: what is closed is published
+        except FileNotFoundError:  # as Google's store has it
+            raise no_bucket(str(self)) from None
 
     def _tried(self, operation: Callable[[], Answer], patiently: bool = True) -> Answer:
         assert self.store is not None, "of object stores"

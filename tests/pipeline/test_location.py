@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google_store import google_served
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import Server, served
@@ -22,6 +23,12 @@ def server() -> Iterator[Server]:
             patch.setenv(name, value)
         patch.delenv("AWS_ENDPOINT_URL_S3")
         yield server
+
+
+@pytest.fixture(scope="module")
+def google() -> Iterator[str]:
+    with google_served() as (options, _):
+        yield options
 
 
 def bucket(server: Server, folder: str) -> Location:
@@ -64,13 +71,15 @@ def done(home: Location, sequence: list[tuple[str, str, bytes]]) -> list[object]
 
 @settings(max_examples=25, deadline=None)
 @given(steps)
-def test_a_folder_and_a_bucket_behave_alike(server: Server, sequence: list[tuple[str, str, bytes]]) -> None:
+def test_a_folder_and_buckets_behave_alike(server: Server, google: str, sequence: list[tuple[str, str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert done(located(folder), sequence) == done(bucket(server, f"alike/{uuid.uuid4().hex}/x"), sequence)
+        seen = done(located(folder), sequence)
+        assert done(bucket(server, f"alike/{uuid.uuid4().hex}/x"), sequence) == seen
+        assert done(located(f"gs://results/{uuid.uuid4().hex}/x?{google}"), sequence) == seen
 
 
-def test_names_of_folders(server: Server, tmp_path: Path) -> None:
-    for home in (located(tmp_path), bucket(server, "folders")):
+def test_names_of_folders(server: Server, google: str, tmp_path: Path) -> None:
+    for home in (located(tmp_path), bucket(server, "folders"), located(f"gs://results/folders?{google}")):
         for name in ("runs/2/manifest.json", "runs/1/manifest.json", "runs/file"):
             file = at(home, name)
             file.parent.make_folder()
@@ -96,6 +105,12 @@ def test_large_objects_come_whole(server: Server) -> None:
     content = os.urandom(25 * 2**20)  # of several uploads
     (bucket(server, "large") / "x").write_whole(content)
     assert (bucket(server, "large") / "x").read_bytes() == content
+
+
+def test_a_bucket_that_is_not_there(server: Server, google: str) -> None:
+    for url in (f"s3://nowhere/x?endpoint_override={server.address}", f"gs://nowhere/x?{google}"):
+        with pytest.raises(Refusal, match=r"^..://nowhere: there is no such bucket: make it, or write another"):
+            (located(url) / "y").write_whole(b"content")
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
