@@ -18,9 +18,11 @@ from actors import object_store
 from actors.object_store import Unreachable
 from actors.refusal import Refusal
 from pipeline import run_lock, store
+from pipeline.log_import import ImportSettings, import_logs
 from pipeline.parts import read_rows, refuse_foreign_parts
 from pipeline.recertify import recertify
 from pipeline.report import read_certificates, write_report
+from pipeline.settings import checked
 from pipeline.store import RunStore, refuse_unwritable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
@@ -91,6 +93,17 @@ def test_a_run_in_a_bucket_is_that_in_a_folder(server: Server, folder: str, tmp_
     assert reported[f"{folder}/report/curves.pdf"].startswith(b"%PDF")
     refuse_foreign_parts(there, "certificates")
     assert not [name for name in server.contents(folder) if name.endswith(".lock")]
+
+
+def test_a_log_is_imported_into_a_bucket(server: Server, folder: str, tmp_path: Path) -> None:
+    out = f"s3://results/{folder}?endpoint_override={server.address}"
+    log = tmp_path / "sigma_0.5.tsv"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.75\t1\t0:00:01\n1\t4\t-1\t0.0\t0\t0:00:01\n")
+    settings = checked(ImportSettings, {"dataset": "cifar10", "classifier": "resnet", "out": out})
+    for new in (True, False):
+        (imported,) = import_logs([log], settings)
+        assert imported.new == new
+    assert read_certificates(out).radius.tolist() == [0.75, 0.0]
 
 
 def test_while_the_store_is_away_rows_wait_and_none_is_lost_or_doubled(
