@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.object_store import ObjectStore, bucket_of, is_url, tell
+from actors.object_store import ObjectStore, tell
 from actors.refusal import Refusal
+from actors.store_urls import bucket_of, is_url
 from actors.whole_file import written_whole
 
 CHUNK = 16 * 2**20

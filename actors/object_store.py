@@ -1,33 +1,17 @@
-"""Object stores by their URLs (s3://bucket/folder, gs://bucket/folder), and patience with them: what may pass is waited
-for, what will not is refused in one line.
+"""Patience with an object store: what may pass is waited for, what will not is refused in one line."""
 
-Credentials are found as the ecosystem finds them, never in a URL, which stands in manifests and on screens.
-"""
-
-import os
 import random
 import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from pyarrow.fs import (
-    AwsStandardS3RetryStrategy,
-    FileSelector,
-    FileSystem,
-    GcsFileSystem,
-    S3FileSystem,
-    resolve_s3_region,
-)
+from pyarrow.fs import FileSelector, FileSystem
 
-from actors.refusal import Refusal, nearest
-from actors.table import Table
+from actors.refusal import Refusal
 
 Answer = TypeVar("Answer")
 
@@ -39,9 +23,6 @@ FIRST_PATIENCE = 20.0
 
 SHORTEST, LONGEST = 0.5, 30.0
 """Seconds between two attempts: as many as the store has been away already, within these bounds, give or take half."""
-
-CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
-"""An attempt fails when no connection is made, or nothing is heard, for so long."""
 
 _S3_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
 _GS_ERROR = re.compile(r"Status\((\w+): (.*)", re.DOTALL)
@@ -65,15 +46,6 @@ class Unreachable(Exception):
     def __init__(self, pause: float) -> None:
         super().__init__(f"try again in {pause:.1f} s")
         self.pause = pause
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """`connect` makes pyarrow's file system for a bucket and the options that a URL may have, named in `options`."""
-
-    connect: Callable[[str, dict[str, str]], FileSystem]
-    options: tuple[str, ...]
-    credentials: str
 
 
 class ObjectStore:
@@ -155,56 +127,6 @@ class ObjectStore:
         return Refusal(f"{self.root}: {reason}")
 
 
-def is_url(path: str | os.PathLike[str]) -> bool:
-    """Whether this is the URL of something, not a path."""
-    return "://" in str(path)
-
-
-def no_bucket(url: str) -> Refusal:
-    parts = urlsplit(url)
-    return Refusal(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")
-
-
-def bucket_of(url: str) -> tuple[ObjectStore, str]:
-    """The store of a URL, and what it is in that: "bucket/folder/name". Raises Refusal as `checked_url`."""
-    scheme, bucket, path, options = checked_url(url)
-    return open_store(scheme, bucket, options), f"{bucket}/{path}".rstrip("/")
-
-
-def refuse_url(path: str, flag: str) -> None:
-    """Raises Refusal where what goes to a local folder or file only is to go to a URL."""
-    if is_url(path):
-        raise Refusal(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
-
-
-def checked_url(url: str) -> tuple[str, str, str, str]:
-    """Scheme, bucket, path below it and options (as they stand after the question mark) of an object store's URL.
-
-    Raises Refusal for a scheme or an option that is unknown, a URL without a bucket, and one with credentials.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in STORES:
-        raise Refusal(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
-    if "@" in parts.netloc or ":" in parts.netloc:
-        raise Refusal(
-            f"{parts.scheme}://...: credentials in a URL would stand in manifests and on screens: leave them out; "
-            f"{STORES[parts.scheme].credentials}"
-        )
-    if not parts.netloc:
-        raise Refusal(f"{url} names no bucket: write {parts.scheme}://bucket/folder")
-    for name, _ in parse_qsl(parts.query):
-        if name not in (known := STORES[parts.scheme].options):
-            raise Refusal(f"{url}: unknown option '{name}': {nearest(name, known)}")
-    return parts.scheme, parts.netloc, parts.path.strip("/"), parts.query
-
-
-@lru_cache
-def open_store(scheme: str, bucket: str, options: str = "") -> ObjectStore:
-    """The store, the same for all who ask: what one learns of its being away, the others know."""
-    kind = STORES[scheme]
-    return ObjectStore(f"{scheme}://{bucket}", kind.connect(bucket, dict(parse_qsl(options))), kind.credentials)
-
-
 def tell(text: str) -> None:
     """Something a person watching should know: a line on standard error, which progress bars let through."""
     print(f"raysmooth: {text}", file=sys.stderr, flush=True)
@@ -228,62 +150,6 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
 
 
-def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
-    """The endpoint and the bucket's region are told: left to itself pyarrow looks for neither where all others do."""
-    environment = os.environ
-    endpoint = (
-        options.get("endpoint_override")
-        or environment.get("AWS_ENDPOINT_URL_S3")
-        or environment.get("AWS_ENDPOINT_URL")
-    )
-    region = options.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    if region is None and endpoint is None:
-        try:
-            region = resolve_s3_region(bucket)
-        except OSError:
-            region = None  # the first thing that is done with the bucket will say what is wrong
-    return S3FileSystem(
-        region=region or ("us-east-1" if endpoint else None),
-        endpoint_override=endpoint,
-        scheme=options.get("scheme"),
-        anonymous=options.get("anonymous") == "true",
-        connect_timeout=CONNECT_SECONDS,
-        request_timeout=SILENCE_SECONDS,
-        # One more attempt in silence. After that whoever waits is told, by ObjectStore.
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
-        # A small object is one request, and nothing of it is there before.
-        allow_delayed_open=True,
-    )
-
-
-def _gs(bucket: str, options: dict[str, str]) -> FileSystem:
-    return GcsFileSystem(
-        endpoint_override=options.get("endpoint_override"),
-        scheme=options.get("scheme"),
-        anonymous=options.get("anonymous") == "true",
-        project_id=options.get("project_id"),
-        retry_time_limit=timedelta(seconds=SILENCE_SECONDS),
-    )
-
-
-_GOOGLE = _Kind(
-    _gs,
-    ("anonymous", "endpoint_override", "project_id", "scheme"),
-    "credentials are those of GOOGLE_APPLICATION_CREDENTIALS, of gcloud auth application-default login, or the "
-    "machine's own",
-)
-
-STORES: Table[_Kind] = Table(
-    "object store",
-    {
-        "s3": _Kind(
-            _s3,
-            ("anonymous", "endpoint_override", "region", "scheme"),
-            "credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of ~/.aws (AWS_PROFILE), or the "
-            "machine's role",
-        ),
-        "gs": _GOOGLE,
-        "gcs": _GOOGLE,
-    },
-)
-"""By the schemes of their URLs."""
+def no_bucket(url: str) -> Refusal:
+    parts = urlsplit(url)
+    return Refusal(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from actors.fetched import local_copy
-from actors.object_store import is_url
 from actors.refusal import Refusal
+from actors.store_urls import is_url
 from actors.whole_file import written_whole
 
 _INSIDE = ("state_dict", "model_state_dict", "model")

@@ -10,10 +10,10 @@ from time import monotonic
 import pandas as pd
 from rich.progress import TaskID
 
-from actors.object_store import is_url
 from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
+from actors.store_urls import is_url
 from pipeline.cluster import connected, settle_replicas
 from pipeline.estimate import Estimate, estimate_runs
 from pipeline.ledger import Ledger

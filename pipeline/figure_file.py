@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from actors.object_store import is_url
 from actors.refusal import Refusal
+from actors.store_urls import is_url
 from pipeline.location import Location, located
 
 ENDINGS = (".png", ".pdf")

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from actors.object_store import Answer, ObjectStore, bucket_of, is_url, no_bucket
+from actors.object_store import Answer, ObjectStore, no_bucket
+from actors.store_urls import bucket_of, is_url
 
 
 @dataclass(frozen=True, order=True)

@@ -13,9 +13,9 @@ from actors.classifiers import CLASSIFIERS
 from actors.compute_path import PRECISIONS
 from actors.denoisers import DENOISERS
 from actors.noise_families import NOISES, noise_family
-from actors.object_store import checked_url, is_url
 from actors.preprocess import PREPROCESS
 from actors.refusal import Refusal, nearest
+from actors.store_urls import checked_url, is_url
 from pipeline.certificate import refuse_hopeless_predict
 from pipeline.datasets import DATASETS
 from pipeline.noise_setting import NOISE, SIGMA, settled_noise

@@ -12,9 +12,9 @@ from actors.architecture import Architecture
 from actors.classifiers import build_classifier
 from actors.denoisers import build_denoiser
 from actors.noise import Gaussian
-from actors.object_store import is_url
 from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
+from actors.store_urls import is_url
 from pipeline.array_dataset import ArrayDataset
 from pipeline.datasets import fingerprint, listing_fingerprint, open_dataset
 from pipeline.index_set import IndexSet

@@ -7,8 +7,8 @@ from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
-from actors.object_store import refuse_url
 from actors.refusal import Refusal, nearest
+from actors.store_urls import refuse_url
 from pipeline.settings import read_yaml
 from tune.experiment_settings import ExperimentSettings, is_sweep, located, read_experiment
 from tune.references import NAME, Reference, filled, references, word

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from actors.object_store import refuse_url
 from actors.refusal import Refusal
+from actors.store_urls import refuse_url
 from pipeline.cluster import Cluster, connected, will_be_local
 from pipeline.datasets import open_dataset
 from pipeline.driver import carry_out

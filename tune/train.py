@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from actors.object_store import refuse_url
 from actors.refusal import Refusal
+from actors.store_urls import refuse_url
 from actors.weights import read_weights
 from tune.card import summary
 from tune.classifier_job import classifier_assignment

@@ -8,8 +8,9 @@ import pytest
 from object_store import BUCKET, Line, Server, free_port, served
 
 from actors import object_store
-from actors.object_store import ObjectStore, Unreachable, bucket_of, told
+from actors.object_store import ObjectStore, Unreachable, told
 from actors.refusal import Refusal
+from actors.store_urls import bucket_of
 
 
 @pytest.fixture(scope="module")
