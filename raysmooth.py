@@ -13,6 +13,7 @@ from commands.app import Told, app, notes
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipeline.location import Location
     from pipeline.recertify import recertify
     from pipeline.report import read_certificates, summarize
     from tune.experiment_report import Report
@@ -153,7 +154,7 @@ def run(
     return run_and_report(experiment, only, smoke, out, data_root, address, progress)
 
 
-def show(out: str, image_id: int, **settings: Any) -> Path:
+def show(out: str, image_id: int, **settings: Any) -> "Path | Location":
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
@@ -164,7 +165,7 @@ def show(out: str, image_id: int, **settings: Any) -> Path:
     return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
 
 
-def gallery(config: str | Path | None = None, **settings: Any) -> Path:
+def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Location":
     """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
     `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
     """

@@ -15,7 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from actors.fetched import local_copy
 from actors.refusal import Refusal
+from actors.store_urls import is_url
 from actors.whole_file import written_whole
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
@@ -37,11 +39,16 @@ class Weights:
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
-    """Read a safetensors or a torch file; no code in it is ever run.
+    """Read a safetensors or a torch file, fetched first where it is a URL; no code in it is ever run.
 
     A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises
     Refusal, naming the path, for a file that is missing, torn, needs code to be read, or holds no tensors.
     """
+    if is_url(path):
+        try:
+            return read_weights(local_copy(path))
+        except Refusal as refusal:
+            raise Refusal(f"weights {path}: {refusal}") from refusal
     path = Path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"

@@ -52,6 +52,7 @@ def write_results(out: Path, case: Case) -> None:
     import pyarrow as pa
     from scipy.special import betaincinv, ndtri
 
+    from pipeline.location import located
     from pipeline.parts import write_part
     from pipeline.procedures import PROCEDURES
 
@@ -102,7 +103,8 @@ def write_results(out: Path, case: Case) -> None:
         step = -(-case.images // case.files)
         for part in range(case.files):
             origin = {"run_id": run_id, "kind": "certificates"}
-            write_part(folder / f"part-{part:05d}.parquet", pa.table(columns, schema).slice(part * step, step), origin)
+            file = located(folder / f"part-{part:05d}.parquet")
+            write_part(file, pa.table(columns, schema).slice(part * step, step), origin)
         manifest = out / "runs" / run_id / "manifest.json"
         manifest.parent.mkdir(parents=True)
         identity = {name: facts[name] for name in ("dataset", "classifier", "denoiser", "sigma", "n0", "n", "alpha")}

@@ -1,6 +1,5 @@
 """certify and predict: draws on replicas, rows in Parquet."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,7 +45,7 @@ def certify_command(
         return
     rows = carry_out(PROCEDURES["certify"], [settings])
     print_summary(rows)
-    print_errors(rows, Path(settings.out) / PROCEDURES["certify"].folder)
+    print_errors(rows, settings.out, PROCEDURES["certify"].folder)
 
 
 @settings_command(app, "predict", "pipeline.settings:PredictSettings", panel="Certify")
@@ -67,4 +66,4 @@ def predict_command(settings: "SamplingSettings") -> None:
         abstained = percent(run["abstain"].mean(), len(run), up=True)
         statement = f"(n={settings.n}, alpha={settings.alpha})"
         print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
-    print_errors(rows, Path(settings.out) / PROCEDURES["predict"].folder)
+    print_errors(rows, settings.out, PROCEDURES["predict"].folder)

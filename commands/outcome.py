@@ -1,6 +1,5 @@
 """What every command says of the rows that it made."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,12 +23,14 @@ def print_summary(rows: "pd.DataFrame") -> None:
         print()
 
 
-def print_errors(rows: "pd.DataFrame", where: Path) -> None:
-    """Say how many images failed, and end with code 1 if all did."""
+def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
+    """Say how many images failed, and where all rows are; end with code 1 if all failed."""
+    from pipeline.location import located
+
     failed = rows[rows["status"] == "error"]
     if len(failed):
         first = failed.iloc[0]
         notes.print(f"{len(failed)} of {len(rows)} images are error rows; image {first.image_id}: {first.error}")
-    notes.print(f"rows: {where}  (pandas.read_parquet)")
+    notes.print(f"rows: {located(out) / folder}  (pandas.read_parquet)")
     if len(failed) == len(rows):
         raise typer.Exit(1)

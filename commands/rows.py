@@ -5,7 +5,6 @@ import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +70,7 @@ def recertify_command(
     print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
         notes.print(f"{source}: run {run_id}")
-    print_errors(rows, Path(out) / PROCEDURES["certify"].folder)
+    print_errors(rows, out, PROCEDURES["certify"].folder)
 
 
 @app.command("report", rich_help_panel="Results")

@@ -9,8 +9,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
+
+from pipeline.location import Location
 
 BEAT_SECONDS = 5.0
 """How often a driver says that it lives."""
@@ -102,13 +103,13 @@ class Beat:
             return None
 
 
-def last_beat(home: Path) -> tuple[Beat, float] | None:
+def last_beat(home: Location) -> tuple[Beat, float] | None:
     """The last sign of life of the run whose folder is `home`, and when it was given (seconds since the epoch, by the
     clock that the folder's files have); None if there is none.
     """
     file = home / FILE
     try:
-        beat, when = Beat.parse(file.read_text()), file.stat().st_mtime
+        beat, when = Beat.parse(file.read_text()), file.modified()
     except OSError:
         return None
     return (beat, when) if beat is not None else None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from actors.fetched import local_copy
 from actors.refusal import Refusal, nearest
 from actors.table import Table
 from pipeline.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
@@ -175,7 +176,7 @@ def _root(name: str, row: DatasetRow, data_root: str | Path | None) -> Path:
         return Path()
     if data_root is None:
         raise Refusal(f"{name} needs --data-root: {row.layout}")
-    root = Path(data_root).expanduser()
+    root = local_copy(data_root).expanduser()
     if not root.exists():
         raise Refusal(f"{name}: --data-root {root} does not exist; it must be {row.layout}")
     return root

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from actors.refusal import Refusal
+from pipeline.location import Location, Where, located
 from pipeline.metrics import FIXED
 from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES
@@ -35,14 +36,17 @@ class DrawnRun:
         return str(self.identity.get("sampling", FIXED)).partition(":")[0]
 
 
-def drawn_runs(out: str | Path, chosen: Sequence[str] | None = None) -> list[DrawnRun]:
+def drawn_runs(out: Where, chosen: Sequence[str] | None = None) -> list[DrawnRun]:
     """The runs of <out> that were drawn there for certificates and have finished an image: those whose ids begin as
     `chosen`, or all. Raises Refusal where there is none, or a chosen one is no such run.
     """
-    home = Path(out) / "runs"
-    if not home.is_dir():
+    home = located(out) / "runs"
+    if not home.is_folder():
         raise Refusal(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
-    manifests = {path.parent.name: _read_manifest(path) for path in sorted(home.glob("*/manifest.json"))}
+    manifests = {}
+    for folder in home.folders():
+        with suppress(FileNotFoundError):
+            manifests[folder.name] = _read_manifest(folder / "manifest.json")
     drawn = [name for name, manifest in manifests.items() if _procedure(manifest) == PROCEDURE]
     names = drawn if chosen is None else [_the_run(text, manifests) for text in chosen]
     sources = []
@@ -73,10 +77,12 @@ def _procedure(manifest: Mapping[str, Any]) -> str:
     return str(manifest["identity"].get("procedure"))
 
 
-def _read_manifest(path: Path) -> Mapping[str, Any]:
+def _read_manifest(path: Location) -> Mapping[str, Any]:
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_bytes())
         manifest["identity"].get("procedure")
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise Refusal(f"{path} is not a raysmooth manifest: move its folder away") from None
     return dict(manifest)

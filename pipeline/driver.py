@@ -14,6 +14,7 @@ from rich.progress import TaskID
 from actors.refusal import Refusal
 from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
+from actors.store_urls import is_url
 from pipeline.cluster import connected, settle_replicas
 from pipeline.estimate import Estimate, estimate_runs
 from pipeline.heartbeat import Heartbeat
@@ -142,10 +143,13 @@ def _opened(
     nothing will be written, and where more replicas are asked for than there is room for, there are as many as fit.
     """
     settings, began = jobs[0], monotonic()
+    for out in dict.fromkeys(job.out for job in jobs if is_url(job.out)):  # a key that is wrong is soon told
+        if not dry:
+            refuse_unwritable(out)
     prepared = [prepare(procedure, job) for job in jobs]
     runs = [run for own in prepared for run in own]
     for out in {run.settings.out for run in runs}:
-        if not dry:
+        if not (dry or is_url(out)):
             refuse_unwritable(out)
         refuse_foreign_parts(out, procedure.folder)
     for line in describe(run.mismatch for run in runs):

@@ -22,6 +22,7 @@ from pipeline.first_draws import first_copies
 from pipeline.gallery_figure import Exhibit, Picture, draw_gallery
 from pipeline.gallery_settings import GallerySettings
 from pipeline.index_set import IndexSet
+from pipeline.location import Location
 
 CPU = torch.device("cpu")
 
@@ -35,7 +36,7 @@ class _Denoiser:
     card: Mapping[str, Any]
 
 
-def gallery(settings: GallerySettings) -> Path:
+def gallery(settings: GallerySettings) -> Path | Location:
     """Draw the figure and return its file.
 
     All denoisers see the same noisy copy of an image, and at each sigma the same noise, scaled: the first that certify
@@ -53,7 +54,7 @@ def gallery(settings: GallerySettings) -> Path:
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
     save_figure(draw_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
-    return file
+    return file.outward
 
 
 def psnr(pixels: np.ndarray, clean: np.ndarray) -> float:

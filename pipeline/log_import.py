@@ -20,6 +20,7 @@ from actors.refusal import Refusal, nearest
 from pipeline.certificate import ABSTAIN, largest_p_lower
 from pipeline.datasets import DATASETS
 from pipeline.index_set import IndexSet
+from pipeline.location import Location, located
 from pipeline.parts import refuse_foreign_parts
 from pipeline.procedures import PROCEDURES
 from pipeline.run import run_id
@@ -134,7 +135,7 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
     if not logs:
         raise Refusal("no log to import: name at least one")
     jobs = [_job(read_log(path), settings) for path in logs]
-    known = _known(Path(settings.out))
+    known = _known(located(settings.out))
     for job in jobs:
         earlier = known.setdefault(job.log.sha256, job.manifest(settings))
         if differing := [name for name, value in job.identity.items() if earlier["identity"].get(name) != value]:
@@ -269,12 +270,12 @@ def _index_set(log: ToolLog, settings: ImportSettings) -> tuple[str | None, int 
     return index_set.describe(), len(index_set)
 
 
-def _known(out: Path) -> dict[str, dict[str, Any]]:
+def _known(out: Location) -> dict[str, dict[str, Any]]:
     """The manifests of the runs that are imported already, by the SHA-256 of their logs."""
     known = {}
-    for path in (out / "runs").glob("*/manifest.json"):
+    for folder in (out / "runs").folders():
         try:
-            manifest = json.loads(path.read_text())
+            manifest = json.loads((folder / "manifest.json").read_bytes())
             if "imported" in manifest:
                 known[manifest["imported"]["sha256"]] = manifest
         except (OSError, ValueError, KeyError, TypeError):

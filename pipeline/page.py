@@ -14,6 +14,7 @@ from pipeline.class_table import classes_table
 from pipeline.curves import certification_curve, colours_of, looks, measure_of
 from pipeline.formats import PrintedTable
 from pipeline.histograms import KINDS, Histograms, pa_histograms, radius_histograms
+from pipeline.location import Location
 from pipeline.metrics import asked_radius
 from pipeline.report_tables import TABLES
 from pipeline.reported import Reported
@@ -28,7 +29,7 @@ _MOST_CLASSES = 200
 """Lines of the table of classes."""
 
 
-def render_page(reported: Reported, out: Path, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
+def render_page(reported: Reported, out: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
     """The page's text. Settings are from the manifests under `out`; a run without one is said to have none. `made` are
     tables with intervals, by their names in TABLES, that need not be made again; `more` stand beside all of these.
     """
@@ -143,10 +144,10 @@ def _share_of(column: str, cell: str) -> float | None:
     return min(100.0, float(found[0]))
 
 
-def _manifest(out: Path, run: str) -> dict[str, str] | None:
+def _manifest(out: Location, run: str) -> dict[str, str] | None:
     """What a run's manifest says, flat, as text; None where there is none that can be read."""
     try:
-        told = json.loads((out / "runs" / run / "manifest.json").read_text(encoding="utf-8"))
+        told = json.loads((out / "runs" / run / "manifest.json").read_text())
     except (OSError, ValueError):
         return None
     return dict(_flat(told)) if isinstance(told, dict) else None

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from actors.refusal import Refusal
 from actors.work_unit import Role
 from pipeline.datasets import Dataset, fingerprint, open_dataset
 from pipeline.index_set import IndexSet
+from pipeline.location import Location, Where, located
 from pipeline.plan import DrawPlan
 from pipeline.procedures import PROCEDURES
 from pipeline.settings import checked
@@ -39,19 +39,19 @@ class PastRun:
     """`folder` is `<out>/runs/<run id>`; `identity` and `settings` are the manifest's. Nothing is written."""
 
     run_id: str
-    folder: Path
+    folder: Location
     identity: Mapping[str, Any]
     settings: Mapping[str, Any]
     framing: Mapping[str, int | None]
     num_classes: int
 
     @classmethod
-    def read(cls, out: str | Path, run_id: str) -> "PastRun":
+    def read(cls, out: Where, run_id: str) -> "PastRun":
         """Raises Refusal where the run has left no manifest in `out`."""
-        folder = Path(out) / "runs" / run_id
+        folder = located(out) / "runs" / run_id
         file = folder / "manifest.json"
         try:
-            manifest = json.loads(file.read_text())
+            manifest = json.loads(file.read_bytes())
             told = (manifest[key] for key in ("identity", "settings", "framing", "num_classes"))
             return cls(run_id, folder, *told)
         except FileNotFoundError:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from actors.compute_path import ComputePath
 from actors.probe import Asked, Choice
 from actors.replica_identity import ReplicaIdentity
+from pipeline.location import located
 from pipeline.run import Run
 
 _PATH = tuple(ComputePath.__dataclass_fields__)
@@ -75,9 +75,9 @@ def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputePath | None:
     """The path of the run's manifest, of the first begun where several fit what is asked for."""
     wanted = json.loads(json.dumps(run.identity_but_path(replica)))
     found = []
-    for file in Path(run.settings.out).glob("runs/*/manifest.json"):
+    for folder in (located(run.settings.out) / "runs").folders():
         try:
-            manifest = json.loads(file.read_text())
+            manifest = json.loads((folder / "manifest.json").read_bytes())
             identity = dict(manifest["identity"])
             path = ComputePath(**{name: identity.pop(name) for name in _PATH})
         except (OSError, ValueError, KeyError, TypeError):

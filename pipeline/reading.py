@@ -1,40 +1,50 @@
 """Certificates on disk, every run of a folder, as one frame."""
 
-from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from actors.refusal import Refusal
+from pipeline.location import Location, Where, located
 from pipeline.metrics import samplings
+from pipeline.parts import content_of, read_parts
 from pipeline.wording import SETTINGS
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
 
 
-def read_certificates(out: str | Path) -> pd.DataFrame:
+class _Part(NamedTuple):
+    """`where` it is; `rows`, not read yet."""
+
+    where: str
+    rows: ds.Fragment
+
+
+def read_certificates(out: Where) -> pd.DataFrame:
     """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
 
     Rows that are older than the columns `sampling` and `source` get them: they were sampled `FIXED`, by their own run.
     Files and folders whose names begin with "." or "_" are ignored. Raises Refusal, naming the file, for one
     that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
     """
-    folder = Path(out) / "certificates"
-    if not folder.is_dir():
-        if (Path(out) / "predictions").is_dir():
+    folder = located(out) / "certificates"
+    if not folder.is_folder():
+        if (located(out) / "predictions").is_folder():
             raise Refusal(f"{out} holds only predictions: report needs what 'raysmooth certify' writes")
         raise Refusal(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
     run_id = pa.schema([("run_id", pa.string())])
     # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
     # number: so both schemas are given.
     layout = ds.partitioning(run_id, flavor="hive")
-    found = ds.dataset(folder, schema=run_id, format="parquet", partitioning=layout)
-    parts, schema = list(found.get_fragments()), run_id
+    parts, schema = _parts(folder, run_id, layout), run_id
     for part in parts:
         schema = _widened(schema, part)
     try:
-        rows = ds.FileSystemDataset(parts, schema, found.format, found.filesystem).to_table()
+        fragments = [part.rows for part in parts]
+        files = folder.filesystem if folder.is_local else None
+        rows = ds.FileSystemDataset(fragments, schema, ds.ParquetFileFormat(), files).to_table()
     except (pa.ArrowException, OSError):  # which does not say of which part
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
@@ -46,28 +56,42 @@ def read_certificates(out: str | Path) -> pd.DataFrame:
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
-def _widened(schema: pa.Schema, part: ds.Fragment) -> pa.Schema:
+def _parts(folder: Location, schema: pa.Schema, layout: ds.Partitioning) -> list[_Part]:
+    if folder.is_local:
+        found = ds.dataset(folder.path, schema=schema, format="parquet", partitioning=layout)
+        return [_Part(part.path, part) for part in found.get_fragments()]
+    # Each object in one request, many at a time, and tried again where the store is away.
+    form = ds.ParquetFileFormat()
+    named = [(file, file.below(folder)) for file in folder.files(recursive=True)]
+    files = {file: names for file, names in named if not any(name.startswith((".", "_")) for name in names)}
+    return [
+        _Part(str(file), form.make_fragment(content, partition_expression=layout.parse("/".join(files[file]))))
+        for file, content in read_parts(list(files), content_of)
+    ]
+
+
+def _widened(schema: pa.Schema, part: _Part) -> pa.Schema:
     """`schema` with the part's columns (one that is all null in a part may have no type there)."""
     try:
-        own = part.physical_schema
+        own = part.rows.physical_schema
         if missing := sorted(_NEEDED - set(own.names)):
             raise _foreign(part, f"is no part of a run's certificates: it lacks {', '.join(missing)}")
-        if "run_id" not in ds.get_partition_keys(part.partition_expression):
+        if "run_id" not in ds.get_partition_keys(part.rows.partition_expression):
             raise _foreign(part, "lies outside the run_id=... folders")
         return pa.unify_schemas([schema, own], promote_options="permissive")
     except (pa.ArrowException, OSError) as error:
         raise _foreign(part, f"is torn or foreign ({_first_line(error)})") from None
 
 
-def _read(part: ds.Fragment, schema: pa.Schema) -> pa.Table:
+def _read(part: _Part, schema: pa.Schema) -> pa.Table:
     try:
-        return part.to_table(schema=schema)
+        return part.rows.to_table(schema=schema)
     except (pa.ArrowException, OSError) as error:
         raise _foreign(part, f"cannot be read ({_first_line(error)})") from None
 
 
-def _foreign(part: ds.Fragment, what: str) -> Refusal:
-    return Refusal(f"{part.path} {what}: move it out of the certificates, then report again")
+def _foreign(part: _Part, what: str) -> Refusal:
+    return Refusal(f"{part.where} {what}: move it out of the certificates, then report again")
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from actors.work_unit import Role
 from pipeline.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
 from pipeline.decide import Decide, reachable
 from pipeline.drawn_runs import DrawnRun, drawn_runs
+from pipeline.location import Where, located
 from pipeline.metrics import FIXED, decided_at
 from pipeline.parts import read_rows
 from pipeline.procedures import PROCEDURES
@@ -186,7 +186,7 @@ class Recertification:
         bound = NOISE_BOUNDS[self.bound]
         return bound.certify(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
 
-    def new_rows(self, out: str | Path, done: Collection[int]) -> list[dict[str, Any]]:
+    def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
         """Rows of the source's images that are not `done`. An error stays one. Raises Refusal where counts are not
         those of the rows.
         """
@@ -209,8 +209,8 @@ class Recertification:
             found, expected = (int(counts[role].sum()) for role in Role), self._expected(row)
             if tuple(found) != expected:
                 raise Refusal(
-                    f"{Path(out) / 'runs' / self.source.run_id / 'counts'} lacks draws of image {image_id}, which has "
-                    f"{' + '.join(map(str, expected))}: bring its parts back, or draw the run anew"
+                    f"{located(out) / 'runs' / self.source.run_id / 'counts'} lacks draws of image {image_id}, "
+                    f"which has {' + '.join(map(str, expected))}: bring its parts back, or draw the run anew"
                 )
             seconds = stored.seconds(image_id)
             new.append(_CERTIFY.finished_row(facts, image_id, label, counts, self.certify(counts), seconds))
@@ -224,7 +224,7 @@ class Recertification:
 
 
 def recertify(
-    out: str | Path,
+    out: Where,
     runs: str | Sequence[str] | None = None,
     *,
     alpha: float | None = None,

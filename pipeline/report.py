@@ -10,12 +10,13 @@ from rich.console import Console
 
 from actors.refusal import Refusal
 from actors.table import Table
-from actors.whole_file import refuse_unwritable, write_text
 from pipeline.curves import draw_curves, draw_panels
 from pipeline.figure_file import save_figure
 from pipeline.formats import FORMATS, PrintedTable
 from pipeline.histograms import draw_histograms, pa_histograms, radius_histograms
+from pipeline.location import Location, Where, located
 from pipeline.one_run import refuse_no_probability
+from pipeline.output_file import refuse_unwritable, write_output
 from pipeline.page import render_page
 from pipeline.reading import read_certificates
 from pipeline.report_tables import TABLES
@@ -40,14 +41,14 @@ DEFAULT = ("runs",)
 
 
 def write_report(
-    out: str | Path,
+    out: Where,
     radii: Sequence[float] | None = None,
-    folder: str | Path | None = None,
+    folder: Where | None = None,
     *,
     where: Sequence[str] = (),
     tables: Collection[str] = DEFAULT,
     **options: Any,
-) -> list[Path]:
+) -> list[Path | Location]:
     """Write the report of the runs under `out`, over an earlier one, and return its files' paths.
 
     They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
@@ -56,25 +57,25 @@ def write_report(
     `Reported`. Raises Refusal as these do.
     """
     reported = Reported.of(read_certificates(out), where, radii=radii, **options)
-    return _write(reported, Path(out), folder, {name: _both(reported, name) for name in tables})
+    return _write(reported, located(out), folder, {name: _both(reported, name) for name in tables})
 
 
 def print_report(
     rows: Callable[[], pd.DataFrame],
-    out: str | Path,
+    out: Where,
     console: Console,
     notes: Console,
     *,
     tables: Sequence[str] = (),
     format: str = "text",
     intervals: bool = False,
-    folder: str | Path | None = None,
+    folder: Where | None = None,
     where: Sequence[str] = (),
     compare: str | None = None,
     familywise: float | None = None,
     radius: float | None = None,
     **options: Any,
-) -> list[Path]:
+) -> list[Path | Location]:
     """`write_report`, and the tables printed to `console`; what `raysmooth report` does. `rows` gives those that are
     under `out`, and is called when all else is known to be right.
 
@@ -108,7 +109,7 @@ def print_report(
         if place:
             console.print()
         shown.show(table, console)
-    return _write(reported, Path(out), folder, made, *more)
+    return _write(reported, located(out), folder, made, *more)
 
 
 def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
@@ -149,34 +150,34 @@ def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:
 
 def _write(
     reported: Reported,
-    out: Path,
-    folder: str | Path | None,
+    out: Location,
+    folder: Where | None,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     *more: PrintedTable,
-) -> list[Path]:
-    folder = Path(folder) if folder is not None else out / "report"
-    with refuse_unwritable(folder, "--folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+) -> list[Path | Location]:
+    where = located(folder) if folder is not None else out / "report"
+    with refuse_unwritable(where, "--folder"):
+        where.make_folder()
     files = []
     for name, both in made.items():
-        files += _write_table(folder, *both)
+        files += _write_table(where, *both)
         if name in FIGURES:
             stem, draw = FIGURES[name]
-            figures = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+            figures = [where / f"{stem}.png", where / f"{stem}.pdf"]
             save_figure(draw(reported), *figures, flag="--folder")
             files += figures
     for table in more:
-        files += _write_table(folder, table, table)
-    files.append(folder / "report.html")
+        files += _write_table(where, table, table)
+    files.append(where / "report.html")
     page = render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more)
-    write_text(page, files[-1], "--folder")
-    return files
+    write_output(page, files[-1], "--folder")
+    return [file.outward for file in files]
 
 
-def _write_table(folder: Path, plain: PrintedTable, sure: PrintedTable) -> list[Path]:
+def _write_table(folder: Location, plain: PrintedTable, sure: PrintedTable) -> list[Location]:
     files = []
     for shown in FORMATS.values():
         if shown.ending is not None:
             files.append(folder / f"{plain.name}.{shown.ending}")
-            write_text(shown.render(sure if shown.intervals else plain), files[-1], "--folder")
+            write_output(shown.render(sure if shown.intervals else plain), files[-1], "--folder")
     return files

@@ -5,12 +5,12 @@ refused that the next moment may bring.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from actors.refusal import Refusal
+from pipeline.location import Location, Where, located
 from pipeline.parts import read_part
 
 FOLDERS = {"certify": "certificates", "predict": "predictions"}
@@ -32,54 +32,57 @@ class Part:
     first_error: str | None = None
 
 
-def drawn_manifests(out: str | Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+def drawn_manifests(out: Where) -> Iterator[tuple[Location, Mapping[str, Any]]]:
     """The folder and the manifest of each run in `out` that draws, or did. Raises Refusal where there are no runs."""
-    home = Path(out) / "runs"
-    if not home.is_dir():
+    home = located(out) / "runs"
+    if not home.is_folder():
         raise Refusal(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
-    for file in sorted(home.glob("*/manifest.json")):
+    for folder in home.folders():
+        file = folder / "manifest.json"
+        if not file.exists():
+            continue
         try:
             manifest = json.loads(file.read_text())
             procedure = manifest["identity"].get("procedure")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise Refusal(f"{file} is not a raysmooth manifest: move its folder away") from None
         if procedure in FOLDERS:
-            yield file.parent, manifest
+            yield folder, manifest
 
 
 class PartReader:
     """Reads parts, each once: no part is ever written again."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, Part] = {}
+        self._known: dict[Location, Part] = {}
 
-    def counts(self, folder: Path) -> list[Part]:
+    def counts(self, folder: Location) -> list[Part]:
         return [self._counts(path) for path in _part_files(folder)]
 
-    def rows(self, folder: Path) -> list[Part]:
+    def rows(self, folder: Location) -> list[Part]:
         return [self._rows(path) for path in _part_files(folder)]
 
-    def _counts(self, path: Path) -> Part:
+    def _counts(self, path: Location) -> Part:
         if path not in self._known:
             draws = pc.sum(read_part(path, columns=["draws"])["draws"]).as_py()
-            self._known[path] = Part(_session(path), path.stat().st_mtime, draws or 0)
+            self._known[path] = Part(_session(path), path.modified(), draws or 0)
         return self._known[path]
 
-    def _rows(self, path: Path) -> Part:
+    def _rows(self, path: Location) -> Part:
         if path not in self._known:
             table = read_part(path, columns=["image_id", "draws", "status", "error"])
             failed = table.filter(pc.equal(table["status"], "error"))
             first = f"image {failed['image_id'][0]}: {failed['error'][0]}" if failed.num_rows else None
             draws = pc.sum(table["draws"]).as_py() or 0
-            part = Part(_session(path), path.stat().st_mtime, draws, table.num_rows, failed.num_rows, first)
+            part = Part(_session(path), path.modified(), draws, table.num_rows, failed.num_rows, first)
             self._known[path] = part
         return self._known[path]
 
 
-def _part_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))
+def _part_files(folder: Location) -> list[Location]:
+    return [file for file in folder.files() if file.name.startswith("part-") and file.name.endswith(".parquet")]
 
 
-def _session(path: Path) -> str:
+def _session(path: Location) -> str:
     """part-SESSION-NUMBER.parquet"""
-    return path.stem.split("-")[1]
+    return path.name.removesuffix(".parquet").split("-")[1]

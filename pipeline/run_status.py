@@ -4,11 +4,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from actors.refusal import Refusal
 from pipeline.beat import SILENCE, Beat, Stage, last_beat
+from pipeline.location import Location, Where, located
 from pipeline.pace import Mark, draws_per_second, seconds_drawn
 from pipeline.run_files import FOLDERS, Part, PartReader, drawn_manifests
 
@@ -82,8 +82,8 @@ class RunStatus:
 class StatusReader:
     """The runs in `out`; what was read once is not read again."""
 
-    def __init__(self, out: str | Path) -> None:
-        self._out, self._parts = Path(out), PartReader()
+    def __init__(self, out: Where) -> None:
+        self._out, self._parts = located(out), PartReader()
 
     def read(self, now: float | None = None) -> list[RunStatus]:
         """Every run that was drawn here, in the order in which they began. Raises Refusal where there are none, and for
@@ -95,7 +95,7 @@ class StatusReader:
             raise Refusal(f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'")
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
 
-    def _status(self, home: Path, manifest: Mapping[str, Any], now: float) -> RunStatus:
+    def _status(self, home: Location, manifest: Mapping[str, Any], now: float) -> RunStatus:
         identity, found = manifest["identity"], last_beat(home)
         # Rows first: their counts were on disk before them.
         rows = self._parts.rows(self._out / FOLDERS[identity["procedure"]] / f"run_id={home.name}")

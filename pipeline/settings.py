@@ -15,6 +15,7 @@ from actors.denoisers import DENOISERS
 from actors.noise_families import NOISES, noise_family
 from actors.preprocess import PREPROCESS
 from actors.refusal import Refusal, nearest
+from actors.store_urls import checked_url, is_url
 from pipeline.certificate import refuse_hopeless_predict
 from pipeline.datasets import DATASETS
 from pipeline.noise_setting import NOISE, SIGMA, settled_noise
@@ -87,7 +88,11 @@ class PoolSettings(Settings):
         None,
         description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own.",
     )
-    out: str = Field("results", description="Folder of the results; a second setting becomes a second run in it.")
+    out: str = Field(
+        "results",
+        description="Folder of the results, s3://bucket/folder or gs://bucket/folder too; a second setting becomes a "
+        "second run in it.",
+    )
     max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
     verbose: bool = Field(False, description="Show what Ray and the replicas print.")
 
@@ -127,9 +132,9 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         return self
 
     @model_validator(mode="after")
-    def _refuse_remote_results(self) -> "SamplingSettings":
-        if "://" in self.out:
-            raise Refusal(f"--out {self.out}: results go to a local folder so far, write --out results, say")
+    def _refuse_no_store(self) -> "SamplingSettings":
+        if is_url(self.out):
+            checked_url(self.out)
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from actors.refusal import Refusal
 from pipeline.datasets import Dataset
 from pipeline.figure_file import figure_path, save_figure
 from pipeline.image_figure import draw_image, headings
+from pipeline.location import Location, Where, located
 from pipeline.past_run import PastRun
 from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates
@@ -39,14 +40,14 @@ class ShowSettings(Settings):
     to: str | None = Field(None, description="File to write, .png or .pdf. Default: OUT/report/image-ID.png.")
 
 
-def show(settings: ShowSettings) -> tuple[Path, list[str]]:
+def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
     """Draw the image as each run certified it; returns the figure's file and the certificates in words, a line a run.
 
     Raises Refusal for an image that no run has, for runs that did not draw it themselves, and for data or weights that
     are no longer those of the run.
     """
     rows = find_rows(settings.out, settings.image_id, settings.run)
-    file = figure_path(settings.to or Path(settings.out) / "report" / f"image-{settings.image_id}.png", "--to")
+    file = figure_path(settings.to or located(settings.out) / "report" / f"image-{settings.image_id}.png", "--to")
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
     datasets: dict[str, Dataset] = {}  # to open one, all its images are read for the fingerprint
     shown = []
@@ -56,10 +57,11 @@ def show(settings: ShowSettings) -> tuple[Path, list[str]]:
             datasets[told] = run.open_dataset(settings.data_root)
         shown.append(look(run, row, datasets[told], settings.copies, **moved))
     save_figure(draw_image(shown), file, flag="--to")
-    return file, [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
+    lines = [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
+    return file.outward, lines
 
 
-def find_rows(out: str | Path, image_id: int, run: str | None = None) -> pd.DataFrame:
+def find_rows(out: Where, image_id: int, run: str | None = None) -> pd.DataFrame:
     """The certificate rows of the image, one for each run that has counts, in the order of reports; with `run` (an id,
     or how it begins) that run's alone. Raises Refusal where there are none, or too many for a figure.
     """

@@ -5,14 +5,14 @@ at a time writes a run; counts reach the disk before the rows that are concluded
 not write is never believed and never touched.
 """
 
-import fcntl
+import errno
 import json
-import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from actors.object_store import Unreachable
 from actors.refusal import Refusal
-from actors.whole_file import written_whole
 from actors.work_unit import Role, UnitCounts, WorkUnit
 from pipeline.beat import FILE, Beat, last_beat
-from pipeline.parts import foreign, own_parts, read_part, sweep_unfinished, write_part
+from pipeline.location import Location, Where, located
+from pipeline.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
+from pipeline.run_lock import lock_run
 
 COUNTS_SCHEMA = pa.schema(
     [
@@ -81,23 +83,25 @@ class RunStore:
     Raises Refusal if another process writes the run, or if its folders hold a part that is torn or not this run's.
     """
 
-    def __init__(self, out: str | Path, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
+    def __init__(self, out: Where, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
         self.run_id: str = manifest["run_id"]
         self.num_classes: int = manifest["num_classes"]
         self.manifest = manifest
-        self.counts_folder = Path(out) / "runs" / self.run_id / "counts"
-        self._home = Path(out) / "runs" / self.run_id
+        self._home = located(out) / "runs" / self.run_id
+        self.counts_folder = self._home / "counts"
         self._parts = {
             "counts": (self.counts_folder, COUNTS_SCHEMA),
-            folder: (Path(out) / folder / f"run_id={self.run_id}", schema),
+            folder: (located(out) / folder / f"run_id={self.run_id}", schema),
         }
         self._rows_kind = folder
         self.session, self._batches = uuid.uuid4().hex[:8], 0
         self._waiting = {kind: self._new_batch() for kind in self._parts}
-        self._opened = self._flushed = monotonic()
-        for path, _ in self._parts.values():
-            path.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        self._opened = monotonic()
+        self._due = self._opened + FLUSH_SECONDS
+        with _full_is_refused(self._home):
+            for path, _ in self._parts.values():
+                path.make_folder()
+            self._lock = lock_run(self._home)
         try:
             self._settle_manifest(manifest)
             for path, _ in self._parts.values():
@@ -109,8 +113,8 @@ class RunStore:
 
     def unfinished_blocks(self) -> Iterator[CountedBlock]:
         """Blocks that an earlier session drew for images that have no row yet."""
-        for file in self._own_parts("counts"):
-            for row in read_part(file).to_pylist():
+        for _, table in read_parts(list(self._own_parts("counts")), read_part):
+            for row in table.to_pylist():
                 if row["image_id"] not in self.finished:
                     labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
                     counts[labels] = row["counts"]
@@ -129,13 +133,13 @@ class RunStore:
     def amend(self, **facts: Any) -> None:
         """Write the manifest anew, with `facts` added: what only shows while the run goes on, and decides no row."""
         self.manifest |= facts
-        with written_whole(self._home / "manifest.json") as path:
-            path.write_text(json.dumps(self.manifest, indent=2) + "\n")
+        self._lock.verify()
+        with _full_is_refused(self._home):
+            (self._home / "manifest.json").write_whole((json.dumps(self.manifest, indent=2) + "\n").encode())
 
     def tell(self, beat: Beat) -> None:
         """Leave a sign of life, for whoever watches the run from elsewhere."""
-        with written_whole(self._home / FILE) as path:
-            path.write_text(beat.text())
+        (self._home / FILE).write_whole(beat.text().encode(), durable=False, patiently=False)
 
     def last_beat(self) -> Beat | None:
         """The last sign of life, of this session or of one before."""
@@ -143,19 +147,30 @@ class RunStore:
         return found[0] if found is not None else None
 
     def flush_when_due(self) -> None:
-        """Write what waits, if it is time."""
-        now = monotonic()
-        if now - self._flushed >= max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._opened)):
-            self.flush()
+        """Write what waits, if it is time. Where an object store does not answer, what waits goes on waiting, so that
+        drawing can go on.
+        """
+        if monotonic() >= self._due:
+            try:
+                self.flush(patiently=False)
+            except Unreachable as lost:
+                self._due = monotonic() + lost.pause
 
-    def flush(self) -> None:
-        """Write what waits: counts first, so that every row on disk has its counts on disk."""
+    def flush(self, patiently: bool = True) -> None:
+        """Write what waits: counts first, so that every row on disk has its counts on disk. Raises Refusal where that
+        cannot be written, or another process has taken the run over; Unreachable unless `patiently`.
+        """
+        if any(batch.rows for batch in self._waiting.values()):
+            self._lock.verify(patiently)
         for kind, (folder, schema) in self._parts.items():
             if (batch := self._waiting[kind]).rows:
-                write_part(folder / batch.name, pa.Table.from_pylist(batch.rows, schema), self._origin(kind))
+                table = pa.Table.from_pylist(batch.rows, schema)
+                with _full_is_refused(folder):
+                    write_part(folder / batch.name, table, self._origin(kind), patiently)
                 # An interrupt before this line makes the next flush write the same batch over its own file again.
                 self._waiting[kind] = self._new_batch()
-        self._flushed = monotonic()
+        now = monotonic()
+        self._due = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._opened))
 
     def close(self) -> None:
         """Flush and give the run free."""
@@ -178,14 +193,14 @@ class RunStore:
 
     def _finished_images(self) -> set[int]:
         finished: set[int] = set()
-        for file in self._own_parts(self._rows_kind):
-            images = read_part(file, columns=["image_id"])["image_id"].to_pylist()
+        for file, table in read_parts(list(self._own_parts(self._rows_kind)), partial(read_part, columns=["image_id"])):
+            images = table["image_id"].to_pylist()
             if len(finished | set(images)) < len(finished) + len(images):
                 raise foreign(file, "holds images that another part holds too, as a copy would")
             finished.update(images)
         return finished
 
-    def _own_parts(self, kind: str) -> Iterator[Path]:
+    def _own_parts(self, kind: str) -> Iterator[Location]:
         return own_parts(*self._parts[kind], self._origin(kind))
 
     def _origin(self, kind: str) -> dict[str, str]:
@@ -195,7 +210,7 @@ class RunStore:
         path = self._home / "manifest.json"
         if path.exists():
             try:
-                began = json.loads(path.read_text())
+                began = json.loads(path.read_bytes())
                 known = began["identity"]
             except (ValueError, KeyError, TypeError):
                 raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
@@ -206,30 +221,31 @@ class RunStore:
             return
         self.amend()
 
-    def _take_lock(self) -> Any:
-        lock = open(self._home / ".lock", "a+")  # noqa: SIM115 -- held as long as the store is open
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system drops it with the process, however that ends
-        except OSError:
-            lock.seek(0)
-            writer = lock.read().strip() or "another process"
-            lock.close()
-            raise Refusal(
-                f"run {self.run_id} in {self._home.parent.parent} is being written by {writer}: "
-                "wait for it, stop it, or write another --out"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
-        return lock
 
-
-def refuse_unwritable(out: str | Path) -> None:
-    """Raises Refusal where <out> cannot be made or written to."""
+@contextmanager
+def _full_is_refused(where: Location) -> Iterator[None]:
+    """A disk that is full, or gone, stops a run in one line."""
     try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
+        raise Refusal(f"stopped: {what}; what was finished is there, and the same command goes on from it") from None
+
+
+def refuse_unwritable(out: Where) -> None:
+    """Raises Refusal where <out> cannot be made or written to: a small file is, and removed."""
+    where, content = located(out), b"raysmooth tries whether it can write here\n"
+    try:
+        if where.is_local:
+            where.local.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=where.local) as file:
+                file.write(content)
+        else:
+            trial = where / f".writable-{uuid.uuid4().hex[:8]}"
+            trial.write_whole(content)
+            trial.unlink()
     except OSError as error:
         raise Refusal(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
+    except Refusal as refusal:
+        raise Refusal(f"--out {refusal}") from None

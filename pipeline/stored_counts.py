@@ -1,7 +1,6 @@
 """What a run has counted, read back: label counts of its images, all of them or of their first blocks."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,13 +9,14 @@ import pyarrow.compute as pc
 
 from actors.refusal import Refusal
 from actors.work_unit import Role
-from pipeline.parts import own_parts, read_part
+from pipeline.location import Location, Where, located
+from pipeline.parts import own_parts, read_part, read_parts
 from pipeline.store import COUNTS_SCHEMA
 
 _SELECTION = Role.SELECTION.name.lower()
 
 
-def read_blocks(home: Path, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
+def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
     """The rows of COUNTS_SCHEMA under <home>/counts of the images `image_ids`, `home` being <out>/runs/<run id>: all of
     selection, and of estimation the blocks before `blocks` (default: all).
 
@@ -25,8 +25,8 @@ def read_blocks(home: Path, image_ids: Collection[int], blocks: int | None = Non
     folder, run_id = home / "counts", home.name
     wanted = pa.array(sorted(image_ids), pa.int64())
     tables = [COUNTS_SCHEMA.empty_table()]
-    for part in own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}) if folder.is_dir() else ():
-        table = read_part(part)
+    parts = list(own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}))
+    for _, table in read_parts(parts, read_part):
         keep = pc.is_in(table["image_id"], wanted)
         if blocks is not None:
             keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
@@ -48,10 +48,10 @@ class StoredCounts:
     """
 
     def __init__(
-        self, out: str | Path, run_id: str, num_classes: int, image_ids: Collection[int], blocks: int | None = None
+        self, out: Where, run_id: str, num_classes: int, image_ids: Collection[int], blocks: int | None = None
     ) -> None:
         self._num_classes = num_classes
-        table = read_blocks(Path(out) / "runs" / run_id, image_ids, blocks)
+        table = read_blocks(located(out) / "runs" / run_id, image_ids, blocks)
         role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
         cells = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
         self._seconds = cells.groupby("image_id")["seconds"].sum()

@@ -58,8 +58,8 @@ def exported(name: str) -> tuple[str, ...]:
 
 class Telemetry:
     """What the pool and the driver report to, from one thread; another one reads. The pool's numbers are as last told
-    (`replicas`, `waiting`, `in_flight`) or since it began (`deaths`, `again`, and `drawn_twice`, units whose counts came
-    back more than once).
+    (`replicas`, `waiting`, `in_flight`) or since it began (`deaths`, `again`, and `drawn_twice`, units whose counts
+    came back more than once).
     """
 
     def __init__(self) -> None:

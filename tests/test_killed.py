@@ -16,7 +16,7 @@ from conftest import REPOSITORY
 TOTAL_DRAWS = 60 * 540
 
 
-def start(out: Path, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
+def start(out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
     """`raysmooth certify` of 60 digits in a process, and process group, of its own."""
     flags = "--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2"
     classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]

@@ -44,6 +44,8 @@ def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
 
 def test_workers_know_nothing_of_runs_or_files_of_results() -> None:
     for file in files("actors"):
+        if file.name in ("object_store.py", "store_urls.py"):  # by way of pyarrow.fs replicas fetch weights
+            continue
         source = file.read_text()
         for word in ("pyarrow", "pandas", "typer", "import ray"):
             assert word not in source, f"{file.name} mentions {word}"

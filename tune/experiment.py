@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from actors.fetched import local_copy
 from actors.refusal import Refusal
 from pipeline.cluster import connected
 from pipeline.run import SCHEME
@@ -139,7 +140,7 @@ def _decided_by(job: Job, results: Mapping[str, Result], plan: Plan, known: Know
             "takes": {name: results[name].digest for name in job.needs},
             "defaults": _decisive(known.defaults.get(job.name)),
             "scheme": SCHEME,
-            "files": {path: _file_hashes(Path(path)) for _, path in files_of(job.values)},
+            "files": {path: _file_hashes(local_copy(path)) for _, path in files_of(job.values)},
             "data": known.data_fingerprint(data),
         }
     )

@@ -15,6 +15,7 @@ from actors.noise import Gaussian
 from actors.noise_families import NOISES
 from actors.preprocess import parse_preprocess
 from actors.refusal import Refusal
+from actors.store_urls import is_url
 from pipeline.array_dataset import ArrayDataset
 from pipeline.datasets import fingerprint, listing_fingerprint, open_dataset
 from pipeline.index_set import IndexSet
@@ -146,7 +147,7 @@ def refuse_missing_files(plan: Plan) -> None:
     for job in plan.jobs:
         for key, path in files_of(job.values):
             named = key == "classifier_weights" and path.isidentifier()
-            if not (named or Path(path).exists()):
+            if not (named or is_url(path) or Path(path).exists()):
                 raise Refusal(f"stage {job.name}: {key} {path} does not exist: give a file, or @STAGE that makes it")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.refusal import Refusal, nearest
+from actors.store_urls import refuse_url
 from pipeline.noise_setting import settled_noise
 from pipeline.settings import read_yaml
 from tune.experiment_settings import ExperimentSettings, is_sweep, located, read_experiment
@@ -98,6 +99,7 @@ def read_plan(file: Path, out: str | None = None, data_root: str | None = None) 
     except Refusal as refusal:
         text = str(refusal)
         raise Refusal(text if text.startswith(str(file)) else f"{file}: {text}") from None
+    refuse_url(settings.out, "out:")
     return Plan(file.stem, settings, Path(settings.out).expanduser(), jobs)
 
 

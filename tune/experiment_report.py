@@ -13,10 +13,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from actors.refusal import Refusal
-from actors.whole_file import refuse_unwritable, write_text
 from pipeline.curves import draw_curves
 from pipeline.figure_file import save_figure
 from pipeline.formats import FORMATS
+from pipeline.output_file import refuse_unwritable, write_output
 from pipeline.procedures import PROCEDURES
 from pipeline.report import read_certificates, summarize
 from pipeline.tables import csv, latex, markdown, runs_table
@@ -71,7 +71,7 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     if beside is not None:
         texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
     for name, content in texts.items():
-        write_text(content, folder / name, "--out")
+        write_output(content, folder / name, "--out")
     return Report(
         plan,
         rows,

@@ -161,7 +161,8 @@ def _gallery(tasks: Sequence[Task], scene: Scene) -> list[Result]:
     results = []
     for task in tasks:
         settings: Any = task.settings
-        file = gallery(settings)
+        gallery(settings)
+        file = Path(settings.out)  # a stage's is in the experiment's folder
         relative, found = str(file.resolve().relative_to(scene.out.resolve())), file_hash(file)
         results.append(Result(found, files={relative: found}))
     return results

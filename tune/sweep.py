@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from actors.refusal import Refusal
+from actors.store_urls import refuse_url
 from pipeline.cluster import Cluster, connected, will_be_local
 from pipeline.datasets import open_dataset
 from pipeline.driver import carry_out
@@ -46,6 +47,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     The same sweep again continues: finished trials are kept, unfinished ones go on from their last judged epoch, failed
     ones are tried again. Raises Refusal, before Ray starts, for what cannot be carried out.
     """
+    refuse_url(sweep.out, "out:")
     out = Path(sweep.out).expanduser().absolute()
     if sweep.certify is not None:
         _refuse_shared_images(sweep)

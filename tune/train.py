@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from actors.refusal import Refusal
+from actors.store_urls import refuse_url
 from actors.weights import read_weights
 from tune.card import summary
 from tune.classifier_job import classifier_assignment
@@ -67,6 +68,7 @@ def _threads(settings: TrainingJobSettings) -> Iterator[None]:
 
 def _checked_out(text: str) -> Path:
     """The weights file that a text means; raises Refusal for one that cannot be written."""
+    refuse_url(text, "--out")
     out = Path(text).expanduser()
     if out.suffix != ".safetensors" or out.is_dir():
         raise Refusal(f"--out {text}: write the path of a file that ends in .safetensors")

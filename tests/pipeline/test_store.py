@@ -1,7 +1,9 @@
 """What is on disk after kills, second writers, and files that do not belong there."""
 
 import json
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from actors.noise import Role
 from actors.refusal import Refusal
 from pipeline.parts import read_rows, refuse_foreign_parts
-from pipeline.store import CountedBlock, RunStore
+from pipeline.store import CountedBlock, RunStore, refuse_unwritable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}
@@ -224,3 +226,56 @@ def test_the_manifest_must_be_this_runs(tmp_path: Path) -> None:
     path.write_text("{ torn")
     with pytest.raises(Refusal, match="is not a raysmooth manifest"):
         open_store(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(small_disk: Path) -> None:
+    out, filler = small_disk / "out", small_disk / "filler"
+    store = open_store(out)
+    store.add_block(block(1, 0, [9, 1, 0, 0, 0, 0]))
+    store.add_row({"image_id": 1, "radius": 0.25})
+    store.flush()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(10**6))  # as much of it as there is room for
+    store.add_block(block(2, 0, [9, 1, 0, 0, 0, 0]))
+    store.add_row({"image_id": 2, "radius": 0.5})
+    stopped = (
+        r"^stopped: no space is left for .*/out/.*: make some; what was finished is there, and the same command goes"
+    )
+    for write in (store.flush, lambda: store.amend(micro_batch=8), store.close):
+        with pytest.raises(Refusal, match=stopped):
+            write()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    with open_store(out) as again:  # to look at it needs no room
+        assert again.finished == {1}
+    with pytest.raises(Refusal, match=r"--out .*: No space left on device"):
+        refuse_unwritable(out)
+    filler.unlink()
+    refuse_unwritable(out)
+    with open_store(out) as again:
+        again.add_row({"image_id": 2, "radius": 0.5})
+    assert read_rows(out, "certificates", MANIFEST["run_id"]).image_id.tolist() == [1, 2]
+
+
+def test_rows_that_a_full_disk_refused_are_still_there_for_the_next_flush(small_disk: Path) -> None:
+    store, filler = open_store(small_disk / "out"), small_disk / "filler"
+    store.add_row({"image_id": 1, "radius": 0.25})
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(10**6))
+    with pytest.raises(Refusal, match="no space is left"):
+        store.flush()
+    filler.unlink()
+    store.close()
+    assert read_rows(small_disk / "out", "certificates", MANIFEST["run_id"]).image_id.tolist() == [1]
