@@ -180,18 +180,7 @@ def local(folder: Path, checkout: Path) -> pd.DataFrame:
     out = folder / "local"
     (folder / "elsewhere").mkdir()
     done = subprocess.run(
-        [
-            sys.executable,
-            "raysmooth.py",
-            *FLAGS,
-            "noted:Noted:seconds=0",
-            "--replicas",
-            "1",
-            "--out",
-            str(out),
-            "--address",
-            "local",
-        ],
+        [sys.executable, "raysmooth.py", *QUICK, "--replicas", "1", "--out", str(out), "--address", "local"],
         cwd=checkout,
         env={**environment, "NOTES": str(folder / "elsewhere"), "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
