@@ -41,7 +41,7 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
     """One real Ray for all tests. Yields the environment with which another process joins it."""
-    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     address = ray.get_runtime_context().gcs_address
     yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
     ray.shutdown()
