@@ -22,10 +22,9 @@ from test_killed import rows_on_disk, start, wait_for_rows
 
 from pipeline import beat as beats
 from pipeline import heartbeat
-from pipeline.beat import SILENCE, Beat, Stage, Writer, last_beat
+from pipeline.beat import SILENCE, Beat, Stage, Writer
 from pipeline.heartbeat import Heartbeat
 from pipeline.ledger import Ledger
-from pipeline.location import located
 from pipeline.pace import WINDOW, Mark, draws_per_second, seconds_drawn
 from pipeline.procedures import PROCEDURES
 from pipeline.run_files import FOLDERS
@@ -174,15 +173,15 @@ def test_a_process_that_ended_on_this_machine_is_known_to_be_gone(tmp_path: Path
 def test_a_run_that_waits_goes_at_the_pace_of_the_one_that_is_drawn(tmp_path: Path) -> None:
     session(tmp_path, (1000, UNITS), (1010, UNITS))
     (first,) = tmp_path.glob("runs/*")
-    sign(tmp_path, 1011)
+    told = sign(tmp_path, 1011)
     with opened(tmp_path, **{**TEN, "sigma": 0.5}) as (ledger, _):
-        ledger.store.tell(replace(last_beat(located(first))[0], stage=Stage.WAITING))  # type: ignore[index]
+        ledger.store.tell(replace(told, stage=Stage.WAITING))
         (second,) = set(tmp_path.glob("runs/*")) - {first}
         os.utime(second / beats.FILE, (1011, 1011))
     runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
     assert (runs[0.5].state, runs[0.5].pace, runs[0.5].seconds_left) == (State.WAITING, 25, 10 * DRAWS / 25)
     # Another command's pace says nothing.
-    ledger.store.tell(replace(last_beat(located(second))[0], writer=Writer("far", 2, "")))  # type: ignore[index]
+    ledger.store.tell(replace(told, stage=Stage.WAITING, writer=Writer("far", 2, "")))
     os.utime(second / beats.FILE, (1011, 1011))
     runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
     assert runs[0.5].pace is None
