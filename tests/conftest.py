@@ -14,6 +14,7 @@ import pytest
 import ray
 import torch
 from hypothesis import settings
+from object_store import Server, served
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -72,6 +73,16 @@ def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
         yield
     for pool in kept:
         pool.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """An object store of a module's own; this process finds its credentials, and must be told its address."""
+    with served() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_ENDPOINT_URL_S3")
+        yield server
 
 
 @pytest.fixture

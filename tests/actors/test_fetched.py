@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import REPOSITORY
-from object_store import Server, served
+from object_store import Server
 
 from actors.architecture import Architecture
 from actors.base_classifier import BaseClassifierSpec, load_base_classifier
@@ -18,15 +17,6 @@ from actors.fetched import local_copy
 from actors.refusal import Refusal
 from actors.weights import read_weights, save_weights
 from pipeline.datasets import open_dataset
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL_S3")
-        yield server
 
 
 @pytest.fixture(autouse=True)

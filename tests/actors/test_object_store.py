@@ -13,15 +13,6 @@ from actors.refusal import Refusal
 from actors.store_urls import bucket_of
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL_S3")
-        yield server
-
-
 @pytest.fixture
 def line(server: Server) -> Iterator[Line]:
     line = Line(server)

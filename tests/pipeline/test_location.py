@@ -10,19 +10,10 @@ import pytest
 from google_store import google_served
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from object_store import Server, served
+from object_store import Server
 
 from actors.refusal import Refusal
 from pipeline.location import Location, located
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL_S3")
-        yield server
 
 
 @pytest.fixture(scope="module")

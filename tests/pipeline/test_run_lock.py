@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import REPOSITORY
-from object_store import Server, served
+from object_store import Server
 
 from actors.refusal import Refusal
 from pipeline import run_lock
@@ -35,15 +35,6 @@ except Exception as error:
     print(error, flush=True)
 lease.close()
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL_S3")
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from object_store import Line, Server, rows_in, served
+from object_store import Line, Server, rows_in
 from small_runs import certified
 
 from actors import object_store
@@ -28,15 +28,6 @@ from pipeline.store import RunStore, refuse_unwritable
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}
 DIGITS = {"dataset": "digits", "max": 6, "sigma": 0.25, "n0": 20, "n": 200, "classifier": "base_classifiers:Slow"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL_S3")
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,11 @@
 """A sweep whose checkpoints are in an object store: S3's protocol, spoken by a server of moto's on this machine."""
 
 import pickle
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.fs
 import pytest
+from object_store import BUCKET, Server
 from sweeps import CLASSIFIER, swept
 
 from actors.refusal import Refusal
@@ -41,36 +36,8 @@ def test_what_could_not_be_written_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The server's address; it keeps a bucket named "sweeps"."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            assert server.poll() is None
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        address = f"http://127.0.0.1:{port}"
-        pyarrow.fs.S3FileSystem(
-            access_key="test", secret_key="test", endpoint_override=address, allow_bucket_creation=True
-        ).create_dir("sweeps")
-        yield address
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def test_checkpoints_in_an_object_store(ray_cluster: dict[str, str], tmp_path: Path, store: str) -> None:
-    storage = f"s3://test:test@sweeps/mine?endpoint_override={store}"
+def test_checkpoints_in_an_object_store(ray_cluster: dict[str, str], tmp_path: Path, server: Server) -> None:
+    storage = f"s3://test:test@{BUCKET}/mine?endpoint_override={server.address}"
     changes = {"search": {"learning_rate": [1e-2, 1e-3]}, "settings": {**CLASSIFIER, "epochs": 1}}
     one = swept(tmp_path / "one", storage=storage, **changes)
     assert set(one.trials["status"]) == {"finished"}
