@@ -156,7 +156,7 @@ def _opened(
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=6)  # 6: whoever called raysmooth.certify
+            warnings.warn(line, stacklevel=7)  # 7: whoever called raysmooth.certify
     with progress, connected(settings.address, settings.verbose) as cluster:
         settle = partial(
             settle_replicas,

@@ -125,7 +125,7 @@ class Pool:
         while True:
             self._again = deque(errand for errand in self._again if not errand.done and wanted(errand.unit))
             empty = self._hand_out(next_order)
-            if not self._again and not any(member.hand for member in self._staff):
+            if not self._again and all(errand.done for member in self._staff for errand in member.errands):
                 # Replicas may all be starting anew, with units still to come.
                 order = None if empty else next_order()
                 if order is None:

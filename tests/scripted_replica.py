@@ -13,7 +13,7 @@ from actors.replica import Sampling
 from actors.replica_identity import ReplicaIdentity
 from actors.work_unit import Drawn, UnitCounts, WorkUnit
 
-RAISES, KILLS = -1.0, -2.0
+RAISES, KILLS, STUCK = -1.0, -2.0, 7.0
 """First pixels of images whose units fail; other images are labelled by theirs."""
 
 
@@ -71,3 +71,28 @@ class LateReplica(ScriptedReplica):
         until = time.monotonic() + 10
         while not self._other.exists() and time.monotonic() < until:
             time.sleep(0.01)
+
+
+class StuckReplica(ScriptedReplica):
+    """The first process that draws an image of STUCK never answers. `micro_batch` of answers is the process."""
+
+    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
+        self._folder = Path(samplings[0].base.classifier)
+        return 0.0
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
+        if any(float(image.flat[0]) == STUCK for image in images):
+            try:
+                (self._folder / "stuck").mkdir()
+                time.sleep(3600)
+            except FileExistsError:
+                pass
+        return Drawn([replace(drawn, micro_batch=os.getpid()) for drawn in super().draw(units, keys, *images).counts])
+
+
+class SlowReplica(ScriptedReplica):
+    """Takes a tenth of a second for a unit, and says so."""
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
+        time.sleep(0.1 * len(units))
+        return Drawn([replace(drawn, seconds=0.1) for drawn in super().draw(units, keys, *images).counts])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from scripted_replica import KILLS, RAISES, LateReplica, ScriptedReplica
+from scripted_replica import KILLS, RAISES, STUCK, LateReplica, ScriptedReplica, SlowReplica, StuckReplica
 
 from actors.base_classifier import BaseClassifierSpec
 from actors.compute_path import ComputePath
@@ -120,3 +120,53 @@ def test_of_little_work_something_is_left_for_a_replica_that_is_still_loading(tm
         outcomes = list(pool.draw(lambda: orders.popleft() if orders else None, lambda unit: True))
     processes = Counter(outcome.drawn.micro_batch for outcome in outcomes if outcome.drawn is not None)
     assert sorted(processes.values()) == [1, 2]
+
+
+def prepared(pool: Pool, folder: Path, patience: float = 30) -> None:
+    """The folder goes by the only way there is to a replica: as the name of a classifier."""
+    pool.wait_up()
+    pool.prepare([Sampling(BaseClassifierSpec(str(folder)), ComputePath("float32", False, 5), Gaussian(1.0), 0)], [])
+    pool.wait_prepared(patience)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_what_a_silent_replica_holds_is_drawn_elsewhere(
+    replicas: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another one; where there is none, by the one that takes its place when it is given up."""
+    monkeypatch.setattr("pipeline.unit_times.SLOW_SECONDS", 1.0)
+    monkeypatch.setattr("pipeline.pool.GIVE_UP", 2)
+    pictures = [picture(number % 5) for number in range(40)]
+    pictures[20] = picture(STUCK)
+    orders, notes = [order_of({number: image}) for number, image in enumerate(pictures)], list[str]()
+    left = deque(orders)
+    with Pool(replicas, ReplicaResources(1, 0), notes.append, StuckReplica) as pool:
+        prepared(pool, tmp_path)
+        outcomes = list(pool.draw(lambda: left.popleft() if left else None, lambda unit: True))
+        told = pool.telemetry
+    assert Counter(id(outcome.order) for outcome in outcomes) == Counter(id(order) for order in orders)
+    found = {outcome.order.unit.image_ids[0]: labels(outcome) for outcome in outcomes}
+    assert found == {number: [number % 5 if number != 20 else 7] for number in range(40)}
+    assert "has not answered for" in notes[0]
+    assert told.again >= 1
+    assert told.deaths == (1 if replicas == 1 else 0)
+
+
+@pytest.mark.parametrize(("most", "reached"), [(2, 2), (100, 4)])
+def test_the_pool_grows_while_there_is_room_and_work(most: int, reached: int, tmp_path: Path) -> None:
+    """The cluster of these tests holds four."""
+    left, notes = [400], list[str]()
+
+    def next_order() -> Order | None:
+        left[0] -= 1
+        return order_of({1: picture(1)}, left[0]) if left[0] >= 0 else None
+
+    with Pool(1, ReplicaResources(1, 0), notes.append, SlowReplica, most=most) as pool:
+        prepared(pool, tmp_path, patience=0)
+        outcomes, seen = [], []
+        for outcome in pool.draw(next_order, lambda unit: True, lambda: max(0, left[0])):
+            outcomes.append(outcome)
+            seen.append(pool.telemetry.replicas)
+    assert len(outcomes) == 400
+    assert max(seen) == reached
+    assert all(note.endswith("one more on here") for note in notes)
