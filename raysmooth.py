@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.refusal import Refusal
-from commands.app import Told, app, notes
+from commands.app import INTERRUPTED, Told, app, notes
 
 # Commands and functions import what they need when they are called. torch alone takes seconds, and `report` and
 # `--help` need none of it.
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pipeline.report import read_certificates, summarize
     from tune.experiment_report import Report
     from tune.sweep import SweepResult
-
-INTERRUPTED = 130
-"""Typer's exit code for Ctrl-C."""
 
 __all__ = [
     "Refusal",

@@ -13,6 +13,9 @@ app = typer.Typer(
 notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """For whoever watches; results go to standard output."""
 
+INTERRUPTED = 130
+"""Typer's exit code for Ctrl-C."""
+
 train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
 app.add_typer(train, name="train", rich_help_panel="Train")
 

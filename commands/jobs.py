@@ -10,12 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from actors.refusal import Refusal, nearest
-from commands.app import Told, app, notes
+from commands.app import INTERRUPTED, Told, app, notes
 
 if TYPE_CHECKING:
     from pipeline.submitted_job import SubmittedJob
-
-INTERRUPTED = 130
 
 
 @app.command(
