@@ -27,7 +27,7 @@ demo: install
 	$(BIN)/raysmooth demo
 
 test: install browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Machines with sshd, each in namespaces of its own: as root, on Debian.
 test-cluster: install

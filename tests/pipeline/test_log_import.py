@@ -13,6 +13,7 @@ from command import command
 import raysmooth
 from actors.refusal import Refusal
 from pipeline.envelope import envelope
+from pipeline.location import located
 from pipeline.log_import import ImportSettings, import_logs
 from pipeline.metrics import certified_accuracy
 from pipeline.parts import own_parts, refuse_foreign_parts
@@ -112,7 +113,7 @@ def test_what_is_given_stands_in_every_row(log, out):
 def test_the_parts_are_like_those_of_certify(log, out):
     (run,) = imported([log], out, **GIVEN)
     refuse_foreign_parts(out, "certificates")
-    folder = out / "certificates" / f"run_id={run.run_id}"
+    folder = located(out / "certificates" / f"run_id={run.run_id}")
     (part,) = own_parts(folder, SCHEMA, {"run_id": run.run_id, "kind": "certificates"})
     assert part.name.startswith("part-")
 

@@ -155,7 +155,7 @@ def test_what_a_silent_replica_holds_is_drawn_elsewhere(
 @pytest.mark.parametrize(("most", "reached"), [(2, 2), (100, 4)])
 def test_the_pool_grows_while_there_is_room_and_work(most: int, reached: int, tmp_path: Path) -> None:
     """The cluster of these tests holds four."""
-    left, notes = [400], list[str]()
+    left, notes = [150], list[str]()
 
     def next_order() -> Order | None:
         left[0] -= 1
@@ -167,6 +167,6 @@ def test_the_pool_grows_while_there_is_room_and_work(most: int, reached: int, tm
         for outcome in pool.draw(next_order, lambda unit: True, lambda: max(0, left[0])):
             outcomes.append(outcome)
             seen.append(pool.telemetry.replicas)
-    assert len(outcomes) == 400
+    assert len(outcomes) == 150
     assert max(seen) == reached
     assert all(note.endswith("one more on here") for note in notes)

@@ -74,7 +74,7 @@ def test_what_a_worker_refuses_reaches_the_user_in_one_line(ray_cluster: object,
 
 @contextmanager
 def _machine(cpus: float, gpus: float, local: bool) -> Iterator[Cluster]:
-    yield Cluster(cpus, gpus, local)
+    yield Cluster(cpus, gpus, gpus, local)
 
 
 @pytest.mark.parametrize(
