@@ -7,8 +7,8 @@ the first answer counts: they are the same.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
@@ -133,7 +133,7 @@ class Pool:
                 self._again.append(Errand(order))
             waiting = {reference: member for member in self._staff for reference in member.references}
             self._tell()
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=1.0)
+            ready = _answered(waiting)
             self._staff.mind_the_wait()
             yield from self._mind_the_cluster()
             if ready and len(waiting) > 1:  # and whatever else has come in meanwhile
@@ -161,7 +161,7 @@ class Pool:
     def _wait_for_answers(self) -> None:
         """A second at most: who came up, who is prepared."""
         asked = {member.asked: member for member in self._staff if member.asked is not None}
-        ready, _ = ray.wait(list(asked), timeout=1.0)
+        ready = _answered(asked)
         for reference in ready:
             for _ in self._receive(asked[reference], reference):
                 raise AssertionError("nothing has been handed out")
@@ -317,3 +317,12 @@ class Pool:
 def _done(errand: Errand, outcome: Outcome) -> Outcome:
     errand.done = True
     return outcome
+
+
+def _answered(references: Mapping[Any, Member]) -> list[Any]:
+    """One that is answered, waited for a second at most; none where there is none to wait for."""
+    if not references:
+        sleep(0.1)
+        return []
+    ready, _ = ray.wait(list(references), num_returns=1, timeout=1.0)
+    return list(ready)

@@ -19,6 +19,10 @@ from pipeline.unit_times import PATIENCE
 AHEAD = 32
 """Replicas that wait for nodes to join: an autoscaler starts nodes for them, and nodes that join take them at once."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+"""Seconds before another replica is started where one died while starting; twice as many each time. A node that just
+died is offered by Ray for some seconds more, and ends whatever is sent there at once."""
+
 TELL = 15.0
 """How often, in seconds, whoever watches hears that there is no replica."""
 
@@ -44,6 +48,7 @@ class Staff:
         self._shapes: list[tuple[int, ...]] = []
         self._nodes = Nodes(resources)
         self._grows = False
+        self._pause, self._start_again = FIRST_PAUSE, 0.0
         self._alone_since = self._told = monotonic()
         self.members = [self._start() for _ in range(size)]
 
@@ -85,6 +90,7 @@ class Staff:
             return
         identity, member.node_id = answer
         self.identity = self.identity or identity
+        self._pause, self._start_again = FIRST_PAUSE, 0.0
         if identity.kind == self.identity.kind:
             member.identity = identity
             if self._samplings is not None:
@@ -106,9 +112,12 @@ class Staff:
         self._grows = True
 
     def replace(self, member: Member) -> None:
+        """End it, and start another: now, or after a pause where it has not even come up."""
         self.end(member)
-        if len(self.members) < self.wanted:
-            self.members.append(self._start())
+        if member.identity is None:
+            self._start_again = monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._fill_up()
 
     def end(self, member: Member) -> None:
         self.members.remove(member)
@@ -126,9 +135,8 @@ class Staff:
                 self._note(f"{member.node} is about to go: its replica ends what it has in hand, others draw the rest")
             if member.leaving and not member.hand:
                 self.end(member)
+        self._fill_up()
         wanted = self.wanted
-        while len(self.members) < wanted:
-            self.members.append(self._start())
         waiting = [member for member in self.members if member.node_id is None]
         for member in waiting[: len(self.members) - wanted]:
             self.end(member)
@@ -156,6 +164,10 @@ class Staff:
     def close(self) -> None:
         for member in self:
             self.end(member)
+
+    def _fill_up(self) -> None:
+        while len(self.members) < self.wanted and monotonic() >= self._start_again:
+            self.members.append(self._start())
 
     def _start(self) -> Member:
         # Nodes of another kind are left to others.

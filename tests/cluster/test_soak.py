@@ -20,7 +20,7 @@ def test_twenty_thousand_units_and_random_deaths(tmp_path: Path) -> None:
     try:
         driver = Driver(
             *(nodes.address, tmp_path, "--max", str(IMAGES), "--n", str(100 * BLOCKS), "--block-size", "100"),
-            *("--classifier", "base_classifiers:Slow:seconds=0.0"),
+            *("--classifier", "base_classifiers:Slow:seconds=0.002"),
         )
         process, chance = psutil.Process(driver.process.pid), random.Random(0)
         driver.wait_for_rows(IMAGES // 10)
@@ -34,7 +34,7 @@ def test_twenty_thousand_units_and_random_deaths(tmp_path: Path) -> None:
             if time.monotonic() > next_death and (alive := replicas(*all_nodes(nodes))):
                 chance.choice(alive).kill()
                 killed += 1
-                next_death = time.monotonic() + chance.uniform(6, 12)
+                next_death = time.monotonic() + chance.uniform(2, 4)
             time.sleep(0.5)
         seconds = driver.end()
     finally:
