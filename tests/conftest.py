@@ -3,11 +3,13 @@
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,7 +59,12 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     address = ray.get_runtime_context().gcs_address
     yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
+    # Rarely Ray asks its head something at the end, and is never answered; its head's death is an answer.
+    heads = [child for child in psutil.Process().children() if child.name().startswith("gcs_server")]
+    hurry = threading.Timer(60, lambda: [head.kill() for head in heads])
+    hurry.start()
     ray.shutdown()
+    hurry.cancel()
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,9 @@ class _WholeFile(io.FileIO):
         if self.closed:
             return
         super().close()
-        if self._failed:
+        # Ray Tune copies its state from a file that it may be rewriting at that moment: rather the state before.
+        torn = os.path.getsize(self._partial) == 0 and os.path.exists(self._path)
+        if self._failed or torn:
             os.unlink(self._partial)
         else:
             os.replace(self._partial, self._path)

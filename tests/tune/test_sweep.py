@@ -199,7 +199,7 @@ def _finished(out: Path) -> list[Path]:
     """The states of the trials that Ray Tune has written down as finished."""
     found = []
     for state in (out / "tune" / "trials").glob("experiment_state-*.json"):
-        for trial, _ in json.loads(state.read_text()).get("trial_data", []):
+        for trial, _ in json.loads(state.read_text() or "{}").get("trial_data", []):  # the very first may be empty
             told = json.loads(trial)
             if told["status"] == "TERMINATED":
                 found += (out / "tune" / "trials" / told["trial_id"]).rglob("state.pt")
