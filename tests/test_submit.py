@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -347,7 +348,7 @@ def test_tokens_are_found_where_ray_finds_them(tmp_path: Path) -> None:
 class StandIn(http.server.BaseHTTPRequestHandler):
     """Answers as a dashboard does, and remembers what it was asked."""
 
-    asked: list[str] = []  # noqa: RUF012 -- one server, one list
+    asked: ClassVar[list[str]] = []
     answer = b'{"ray_version": "2.60.0"}'
 
     def do_GET(self) -> None:

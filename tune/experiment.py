@@ -179,9 +179,9 @@ def _task(job: Job, decided_by: str, results: Mapping[str, Result], plan: Plan) 
         return str(plan.out / str(result.weights))
 
     values = replaced(dict(job.values), path)
-    place = {key: str(plan.out / below) for key, below in job.row.place(job.name).items()}
+    place: dict[str, Any] = {key: str(plan.out / below) for key, below in job.row.place(job.name).items()}
     if job.kind == "sweep":
         place["out"] = str(plan.out) if plan.plain else f"{place['out']}-{decided_by[:8]}"
     if job.row.gives in ("classifier", "denoiser"):
-        place["overwrite"] = True  # type: ignore[assignment]
+        place["overwrite"] = True
     return Task(job.name, job.row.check({**values, **place}))

@@ -51,9 +51,9 @@ class Known:
         """Of all images of a data set: their content where they are in memory, else a listing of their files. Raises
         Refusal for data that is not there.
         """
-        key = tuple({**settings, "name": settings["dataset"]}.get(name) for name in _DATA)
+        key: tuple[Any, ...] = tuple({**settings, "name": settings["dataset"]}.get(name) for name in _DATA)
         if key not in self._data:
-            dataset = open_dataset(**dict(zip(_DATA, key, strict=True)))  # type: ignore[arg-type]
+            dataset = open_dataset(*key)
             told = fingerprint if isinstance(dataset, ArrayDataset) else listing_fingerprint
             self._data[key] = told(dataset, IndexSet(len(dataset)))
         return self._data[key]

@@ -56,7 +56,7 @@ def reason() -> str | None:
     """Why the machines are no namespaces; None if they are. Says so."""
     missing = missing_tools()
     if missing or os.geteuid() != 0:
-        pytest.skip(f"make test-cluster installs what is missing, as root: {', '.join(missing)}")
+        pytest.fail(f"run make test-cluster as root, it installs what is missing: {', '.join(missing)}")
     reason = without_namespaces()
     kind = f"loopback ({reason})" if reason else "network, mount and process namespaces, joined by veth pairs"
     print(f"\nmachines: {kind}")

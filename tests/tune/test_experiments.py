@@ -121,7 +121,7 @@ def test_acrs_of_the_tables_agree_with_their_certified_accuracies() -> None:
         for row in numbers.rows if radii and numbers.layout == "single" else []:
             if None in row.values:
                 continue
-            values, step = [float(value) / 100 for value in row.values], numbers.radii[1]  # type: ignore[arg-type]
+            values, step = [float(value) / 100 for value in row.values], numbers.radii[1]
             assert isinstance(row.acr, float)
             assert step * sum(values[1:]) <= row.acr + 0.001
             if values[-1] == 0:
