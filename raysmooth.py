@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actors.refusal import Refusal
+from common.errors import Refusal
 from commands.app import INTERRUPTED, Told, app, notes
 
 # Commands and functions import what they need when they are called. torch alone takes seconds, and `report` and
@@ -13,11 +13,11 @@ from commands.app import INTERRUPTED, Told, app, notes
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.location import Location
-    from pipeline.recertify import recertify
-    from pipeline.report import read_certificates, summarize
-    from tune.experiment_report import Report
-    from tune.sweep import SweepResult
+    from storage.location import Location
+    from pipeline.derived.recertify import recertify
+    from pipeline.report.report import read_certificates, summarize
+    from tune.experiments.report import Report
+    from tune.sweeps.sweep import SweepResult
 
 __all__ = [
     "Refusal",
@@ -57,9 +57,9 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     """
     import pandas as pd
 
-    from pipeline.driver import estimate as estimate_job
-    from pipeline.procedures import PROCEDURES
-    from pipeline.settings import checked
+    from pipeline.runs.driver import estimate as estimate_job
+    from pipeline.runs.procedures import PROCEDURES
+    from pipeline.runs.settings import checked
 
     procedure = PROCEDURES["certify"]
     estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
@@ -92,10 +92,10 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     """
     import pandas as pd
 
-    from pipeline.log_import import ImportSettings
-    from pipeline.log_import import import_logs as import_job
-    from pipeline.parts import read_rows
-    from pipeline.settings import checked
+    from pipeline.derived.log_import import ImportSettings
+    from pipeline.derived.log_import import import_logs as import_job
+    from pipeline.store.parts import read_rows
+    from pipeline.runs.settings import checked
 
     given = checked(ImportSettings, settings, config)
     runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
@@ -106,18 +106,18 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
     """
-    from pipeline.settings import checked
-    from tune import train as training
-    from tune.settings import TrainClassifierSettings
+    from pipeline.runs.settings import checked
+    from tune.training import train as training
+    from tune.recipes.settings import TrainClassifierSettings
 
     return training.train_classifier(checked(TrainClassifierSettings, settings, config), progress)
 
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
-    from pipeline.settings import checked
-    from tune import train as training
-    from tune.settings import TrainDenoiserSettings
+    from pipeline.runs.settings import checked
+    from tune.training import train as training
+    from tune.recipes.settings import TrainDenoiserSettings
 
     return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
 
@@ -126,9 +126,9 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
-    from pipeline.settings import checked
-    from tune.sweep import run_sweep
-    from tune.sweep_settings import SweepSettings
+    from pipeline.runs.settings import checked
+    from tune.sweeps.sweep import run_sweep
+    from tune.sweeps.settings import SweepSettings
 
     return run_sweep(checked(SweepSettings, settings, config), progress)
 
@@ -146,7 +146,7 @@ def run(
     """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
     the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
     """
-    from tune.run_and_report import run_and_report
+    from tune.experiments.run_and_report import run_and_report
 
     return run_and_report(experiment, only, smoke, out, data_root, address, progress)
 
@@ -155,9 +155,9 @@ def show(out: str, image_id: int, **settings: Any) -> "Path | Location":
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
-    from pipeline.settings import checked
-    from pipeline.show import ShowSettings
-    from pipeline.show import show as show_job
+    from pipeline.runs.settings import checked
+    from pipeline.pictures.show import ShowSettings
+    from pipeline.pictures.show import show as show_job
 
     return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
 
@@ -166,17 +166,17 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
     """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
     `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
     """
-    from pipeline.gallery import gallery as gallery_job
-    from pipeline.gallery_settings import GallerySettings
-    from pipeline.settings import checked
+    from pipeline.pictures.gallery import gallery as gallery_job
+    from pipeline.pictures.gallery_settings import GallerySettings
+    from pipeline.runs.settings import checked
 
     return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
-    from pipeline.driver import carry_out
-    from pipeline.procedures import PROCEDURES
-    from pipeline.settings import checked
+    from pipeline.runs.driver import carry_out
+    from pipeline.runs.procedures import PROCEDURES
+    from pipeline.runs.settings import checked
 
     procedure = PROCEDURES[name]
     return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)
@@ -185,11 +185,11 @@ def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool)
 def __getattr__(name: str) -> Any:
     """`read_certificates`, `summarize` and `recertify`, which come with pandas."""
     if name == "recertify":
-        from pipeline.recertify import recertify
+        from pipeline.derived.recertify import recertify
 
         return recertify
     if name in ("read_certificates", "summarize"):
-        from pipeline import report
+        from pipeline.report import report
 
         return getattr(report, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,14 +15,14 @@ from typing import Any
 
 import pandas as pd
 
-from actors.weights import read_weights
-from pipeline.driver import carry_out
-from pipeline.metrics import floored, percent
-from pipeline.procedures import PROCEDURES
-from pipeline.report import summarize
-from pipeline.settings import checked
-from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.train import train_classifier, train_denoiser
+from actors.models.weights import read_weights
+from pipeline.runs.driver import carry_out
+from pipeline.analysis.metrics import floored, percent
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.report.report import summarize
+from pipeline.runs.settings import checked
+from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.training.train import train_classifier, train_denoiser
 
 NOTES = {
     "classifiers": """\

@@ -52,9 +52,9 @@ def write_results(out: Path, case: Case) -> None:
     import pyarrow as pa
     from scipy.special import betaincinv, ndtri
 
-    from pipeline.location import located
-    from pipeline.parts import write_part
-    from pipeline.procedures import PROCEDURES
+    from storage.location import located
+    from pipeline.store.parts import write_part
+    from pipeline.runs.procedures import PROCEDURES
 
     schema, rng = PROCEDURES["certify"].schema, np.random.default_rng(0)
     for run in range(case.runs):

@@ -19,12 +19,12 @@ import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import beta
 
-from actors.noise import Gaussian
-from actors.work_unit import Role
-from pipeline.adaptive import Adaptive, Tolerance, default_pilot
-from pipeline.certificate import ABSTAIN, Certificate
-from pipeline.decide import Decide
-from pipeline.sampling_rule import Fixed, SamplingRule
+from actors.noise.streams import Gaussian
+from actors.replica.work_unit import Role
+from pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
+from pipeline.certification.certificate import ABSTAIN, Certificate
+from pipeline.certification.sequential_test import Decide
+from pipeline.certification.sampling_rule import Fixed, SamplingRule
 
 N0, N, ALPHA = 100, 100_000, 0.001
 ASKED = 0.5

@@ -19,16 +19,16 @@ import psutil
 import ray
 from sleeping_replica import BriskReplica, SleepingReplica
 
-from actors.compute_path import ComputePath
-from pipeline.cluster import ReplicaResources
-from pipeline.driver import draw_all
-from pipeline.ledger import Ledger
-from pipeline.pool import Pool
-from pipeline.procedures import PROCEDURES
-from pipeline.progress import Progress
-from pipeline.run import prepare
-from pipeline.settings import checked
-from pipeline.store import RunStore
+from actors.compute.compute_config import ComputePath
+from pipeline.pool.cluster import ReplicaResources
+from pipeline.runs.driver import draw_all
+from pipeline.runs.ledger import Ledger
+from pipeline.pool.pool import Pool
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.progress_bars import Progress
+from pipeline.runs.run import prepare
+from pipeline.runs.settings import checked
+from pipeline.store.run_store import RunStore
 
 REPLICAS = 64
 

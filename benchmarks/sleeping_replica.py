@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.replica_identity import ReplicaIdentity
-from actors.work_unit import Drawn, UnitCounts, WorkUnit
+from actors.replica.replica_identity import ReplicaIdentity
+from actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 
 class SleepingReplica:

@@ -16,7 +16,7 @@ from time import perf_counter
 import pandas as pd
 from networks import Subject
 
-from actors.compute_path import ComputePath
+from actors.compute.compute_config import ComputePath
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[1] / "raysmooth.py"), "certify"]
 ALLOWED = 12.0
@@ -33,9 +33,9 @@ _DRAWING = re.compile(rf"drawing took {_NUMBER} s for {_NUMBER} images and {_NUM
 _PREPARE = """
 import json, sys, time
 import raysmooth
-from pipeline.procedures import PROCEDURES
-from pipeline.run import prepare
-from pipeline.settings import checked
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.run import prepare
+from pipeline.runs.settings import checked
 settings = checked(PROCEDURES["certify"].settings, json.loads(sys.argv[1]))
 began = time.perf_counter()
 prepare(PROCEDURES["certify"], settings)

@@ -16,17 +16,17 @@ from time import perf_counter
 import pandas as pd
 import torch
 
-from actors.networks.dncnn import DnCNN
-from tune.augment import AUGMENTATIONS, Augmentation
-from tune.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.noise import TrainingNoise
-from tune.objective import parse_objective
-from tune.precision import InPrecision, settled_precision
-from tune.progress import EpochProgress
-from tune.recipes import RECIPES
-from tune.settings import TrainDenoiserSettings
-from tune.trainer import Trainer, initialised
-from tune.training_data import Images, read_training_data
+from actors.models.networks.dncnn import DnCNN
+from tune.data.augment import AUGMENTATIONS, Augmentation
+from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.objectives.training_noise import TrainingNoise
+from tune.objectives.objective import parse_objective
+from tune.recipes.precision import InPrecision, settled_precision
+from tune.training.progress_bar import EpochProgress
+from tune.recipes.recipes import RECIPES
+from tune.recipes.settings import TrainDenoiserSettings
+from tune.training.trainer import Trainer, initialised
+from tune.training.training_data import Images, read_training_data
 
 SIGMA = 0.25
 BATCH = 256

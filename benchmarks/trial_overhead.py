@@ -13,10 +13,10 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from pipeline.settings import checked
-from tune import sweep_progress
-from tune.sweep import run_sweep
-from tune.sweep_settings import SweepSettings
+from pipeline.runs.settings import checked
+from tune.sweeps import progress as sweep_progress
+from tune.sweeps.sweep import run_sweep
+from tune.sweeps.settings import SweepSettings
 
 
 class Clock:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def print_summary(rows: "pd.DataFrame") -> None:
     """A table of the runs for each norm that they have: radii of different norms have no columns in common."""
-    from pipeline.formats import FORMATS
-    from pipeline.summary import summarize
-    from pipeline.tables import runs_table
+    from pipeline.report.tables.formats import FORMATS
+    from pipeline.analysis.summary import summarize
+    from pipeline.report.tables.runs import runs_table
 
     notes.print()
     for _, own in rows.groupby("norm", sort=False, dropna=False):
@@ -25,7 +25,7 @@ def print_summary(rows: "pd.DataFrame") -> None:
 
 def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
     """Say how many images failed, and where all rows are; end with code 1 if all failed."""
-    from pipeline.location import located
+    from storage.location import located
 
     failed = rows[rows["status"] == "error"]
     if len(failed):

@@ -7,13 +7,13 @@ import typer
 
 from commands.app import app, notes, train
 from commands.outcome import print_summary
-from pipeline.flags import settings_command
+from commands.flags import settings_command
 
 if TYPE_CHECKING:
-    from tune.settings import TrainClassifierSettings, TrainDenoiserSettings
+    from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 
 
-@settings_command(train, "classifier", "tune.settings:TrainClassifierSettings")
+@settings_command(train, "classifier", "tune.recipes.settings:TrainClassifierSettings")
 def train_classifier_command(settings: "TrainClassifierSettings") -> None:
     """Train a base classifier.
 
@@ -21,12 +21,12 @@ def train_classifier_command(settings: "TrainClassifierSettings") -> None:
 
     `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
     """
-    from tune import train as training
+    from tune.training import train as training
 
     training.train_classifier(settings)
 
 
-@settings_command(train, "denoiser", "tune.settings:TrainDenoiserSettings")
+@settings_command(train, "denoiser", "tune.recipes.settings:TrainDenoiserSettings")
 def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     """Train a denoiser to stand in front of a classifier that stays as it is.
 
@@ -35,7 +35,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
-    from tune import train as training
+    from tune.training import train as training
 
     training.train_denoiser(settings)
 
@@ -59,10 +59,10 @@ def sweep_command(
 
     The same command again continues where it was stopped.
     """
-    from pipeline.settings import checked
-    from tune.sweep import run_sweep
-    from tune.sweep_report import named_after_trials, print_trials, write_sweep_report
-    from tune.sweep_settings import SweepSettings
+    from pipeline.runs.settings import checked
+    from tune.sweeps.sweep import run_sweep
+    from tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
+    from tune.sweeps.settings import SweepSettings
 
     given = {"out": out, "address": address, "hours": hours, "verbose": verbose or None}
     settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)

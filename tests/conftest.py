@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,16 +20,16 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 
-# tests/base_classifiers.py, importable here and in replicas.
-sys.path.insert(0, str(Path(__file__).parent))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+# tests/support, importable here and in replicas.
+SUPPORT = Path(__file__).parent / "support"
+os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
 
 # Whatever deprecated API our modules use is an error, in replicas, trials and commands too.
 _MODULES = [
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
     for path in [
         REPOSITORY / "raysmooth.py",
-        *(p for room in ("actors", "pipeline", "tune", "commands") for p in (REPOSITORY / room).rglob("*.py")),
+        *(p for room in ("common", "storage", "actors", "pipeline", "tune", "commands") for p in (REPOSITORY / room).rglob("*.py")),
     ]
 ]
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
@@ -39,7 +38,7 @@ torch.set_num_threads(1)
 
 _LONGEST = (
     "test_certify.py", "test_killed.py", "test_submit.py", "test_sweep.py", "test_workers.py", "test_certify_to_s3.py",
-    "test_sweep_search.py", "test_experiments.py", "test_estimate.py", "test_pool.py", "test_status.py",
+    "test_sweep_search.py", "test_experiments.py", "test_estimate.py", "test_pool.py", "test_run_status.py",
 )  # fmt: skip
 """Begun first, so that none of them is left for the end, when there is nothing to do beside it."""
 
@@ -70,8 +69,8 @@ def ray_cluster() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
     """All that a module's tests certify is drawn on one pool of one replica, which starts once."""
-    from pipeline import driver
-    from pipeline.pool import Pool
+    from pipeline.runs import driver
+    from pipeline.pool.pool import Pool
 
     kept: list[Pool] = []
 

@@ -93,7 +93,7 @@ def checkout(folder: Path, reason: str | None) -> Path:
         text = text.replace("  - ray stop\n", "")
     file.write_text(text)
     (folder / "notes").mkdir()
-    shutil.copy(REPOSITORY / "tests/base_classifiers.py", checkout)
+    shutil.copy(REPOSITORY / "tests/support/base_classifiers.py", checkout)
     (checkout / "noted.py").write_text(CLASSIFIER.format(notes=folder / "notes"))
     return checkout
 

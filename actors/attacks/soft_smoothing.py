@@ -1,0 +1,22 @@
+"""The soft smoothed classifier: softmaxes averaged over draws of noise, which has gradients where votes have none."""
+
+from math import log
+
+import torch
+
+from tune.objectives.objective import Model
+
+
+def logits_of_draws(classifier: Model, images: torch.Tensor, noises: torch.Tensor) -> torch.Tensor:
+    """Logits (m, B, K) of images (B, C, H, W) under noises (m, B, C, H, W), in one forward pass."""
+    return classifier((images + noises).flatten(0, 1)).unflatten(0, noises.shape[:2])
+
+
+def log_mean_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """(m, B, K) -> log of the mean over the m draws of the softmax (B, K)."""
+    return logits.log_softmax(dim=2).logsumexp(dim=0) - log(len(logits))
+
+
+def smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log mean_i F_y(x + delta_i) of each image (B,), from logits (m, B, K)."""
+    return -log_mean_softmax(logits).gather(1, labels.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,249 @@
+"""The base classifier: denoiser, normalisation and classifier as one map from noisy images to labels."""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+
+from common.variant import Architecture
+from actors.models.classifiers import build_classifier, default_preprocess
+from actors.models.denoisers import build_denoiser
+from actors.models.preprocess import parse_preprocess
+from common.errors import Refusal
+from actors.models.weights import Weights, fingerprint, load_weights, read_weights
+
+INVALID = -1
+"""The label of a draw whose logits are not all finite. It is counted apart and never as a class."""
+
+NO_DENOISER = "none"
+
+
+class BaseClassifier(Protocol):
+    """f o D of denoised smoothing (Salman et al. 2020, equation 3): what is sampled, and what a certificate is about.
+
+    Anything that maps images to labels fits: a torch module, a vision API.
+    """
+
+    num_classes: int
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Float batch (B, C, H, W) in pixel units -> int64 labels (B,), each in 0..num_classes-1 or INVALID."""
+
+
+@dataclass(frozen=True)
+class BaseClassifierSpec:
+    """All that a worker needs to build a base classifier: names and paths, never tensors.
+
+    `import_path` holds folders where the user's own `module:callable`, and weights given by relative paths, may live
+    if they are not where the worker runs. The two fingerprints, once known, are what the files on another machine
+    must turn out to hold.
+    """
+
+    classifier: str
+    classifier_weights: str | None = None
+    preprocess: str | None = None
+    denoiser: str = NO_DENOISER
+    denoiser_weights: str | None = None
+    import_path: tuple[str, ...] = ()
+    classifier_fingerprint: str | None = None
+    denoiser_fingerprint: str | None = None
+
+
+class DenoisedClassifier(torch.nn.Module):
+    """classifier(normalize(denoiser(x))), hard labels. Noise is in x already, so it is added before normalisation."""
+
+    def __init__(self, denoiser: torch.nn.Module | None, normalize: torch.nn.Module, classifier: Any) -> None:
+        super().__init__()
+        self.denoiser = denoiser if denoiser is not None else torch.nn.Identity()
+        self.normalize = normalize
+        self.classifier = classifier
+        self.num_classes = int(getattr(classifier, "num_classes", 0))
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        answer = self.classifier(self.normalize(self.denoiser(batch)))
+        if len(answer) != len(batch):
+            raise Refusal(
+                f"the classifier gives {len(answer)} answers for {len(batch)} images: it must give one for each"
+            )
+        if answer.ndim == 1 and not answer.is_floating_point():
+            return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
+        if answer.ndim != 2:
+            raise Refusal(
+                f"the classifier answers with shape {tuple(answer.shape)}: "
+                "it must give logits (images, classes), or one integer label an image"
+            )
+        self.num_classes = answer.shape[1]
+        return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base classifier in memory and what is known of it: spec with every default filled in, fingerprints, cards."""
+
+    model: DenoisedClassifier
+    spec: BaseClassifierSpec
+    classifier_card: dict[str, Any]
+    denoiser_card: dict[str, Any]
+
+
+def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
+    """Build the networks, load their weights, and put them on `device` in eval mode, channels last.
+
+    Raises Refusal for an unknown name, a missing or unfitting weights file, or files that hold other weights than
+    the spec's fingerprints say.
+    """
+    sys.path.extend(folder for folder in spec.import_path if folder not in sys.path)
+    architecture = Architecture.parse(spec.classifier)
+    classifier = build_classifier(architecture)
+    weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
+    if weights is not None:
+        load_weights(classifier, weights, str(spec.classifier_weights))
+    carded = weights.card.get("preprocess") if weights is not None else None
+    preprocess = spec.preprocess or carded or default_preprocess(architecture)
+    denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+    found = replace(
+        spec,
+        classifier=str(architecture),
+        preprocess=preprocess,
+        denoiser=denoiser_name,
+        classifier_fingerprint=_identity(architecture, classifier),
+        denoiser_fingerprint=fingerprint(denoiser) if denoiser is not None else None,
+    )
+    for part in ("classifier", "denoiser"):
+        wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
+        if wanted is not None and wanted != got:
+            raise Refusal(
+                f"the {part}'s weights on {os.uname().nodename} are not those that this run began with "
+                f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
+                "user's own module fixed weights"
+            )
+    model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier)
+    if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
+        raise Refusal(
+            f"classifier '{architecture}' or its denoiser has a BatchNorm without running statistics: an image's label "
+            "would depend on the others in its batch. Give networks whose BatchNorms track them"
+        )
+    model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card)
+
+
+def check_image(loaded: Loaded, image: torch.Tensor) -> int:
+    """Classify two copies of one image (C, H, W) and return the number of classes; raises Refusal if the classifier
+    rejects them, or cannot tell two classes apart.
+    """
+    try:
+        with torch.inference_mode():
+            loaded.model(torch.stack([image, image]).contiguous(memory_format=torch.channels_last))
+    except Refusal:
+        raise
+    except Exception as error:
+        with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}'{with_denoiser} rejects images of shape {tuple(image.shape)}: "
+            f"{reason} -- choose the data set, --resize/--crop or the model that fits"
+        ) from error
+    if loaded.model.num_classes < 1:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' answers with labels but does not say how many there are: "
+            "give the object an attribute num_classes"
+        )
+    if loaded.model.num_classes < 2:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' has one class: smoothing needs two or more logits an image "
+            "(of a single logit z make two, 0 and z)"
+        )
+    return loaded.model.num_classes
+
+
+def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
+    """`path` as it is where that exists (a job's working directory is another on every node), else below a folder."""
+    if path is None or os.path.exists(path):
+        return path
+    return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
+
+
+def _classifier_weights(architecture: Architecture, classifier: Any, path: str | None) -> Weights | None:
+    """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
+    which comes with whatever it carries.
+    """
+    own = ":" in architecture.name
+    if path is None:
+        if own:
+            return None
+        raise Refusal(
+            f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors or torch), "
+            "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
+        )
+    if own and not isinstance(classifier, torch.nn.Module):
+        raise Refusal(f"--classifier-weights {path}: '{architecture}' gives no torch module to load them into")
+    if not os.path.exists(path) and path.isidentifier():
+        from torchvision.models import get_model_weights, list_models
+
+        if architecture.name in list_models():
+            published = get_model_weights(architecture.name)
+            if path not in published.__members__:
+                raise Refusal(
+                    f"--classifier-weights {path}: neither a file nor one of {architecture}'s weight sets "
+                    f"({', '.join(published.__members__)})"
+                )
+            try:
+                return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
+            except OSError as error:
+                raise Refusal(
+                    f"--classifier-weights {path}: cannot be fetched ({error}): give a file instead"
+                ) from None
+    return read_weights(path)
+
+
+def load_denoiser(
+    name: str, path: str | None, folders: tuple[str, ...] = ()
+) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
+    """The denoiser `name` (NO_DENOISER gives None) with the weights at `path` or below one of `folders`, on the CPU;
+    its architecture, with the options of the weights' card where none are given; and that card.
+
+    Raises Refusal for an unknown name, and for weights that are missing, do not fit, or have no denoiser.
+    """
+    if name == NO_DENOISER:
+        if path is not None:
+            raise Refusal(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
+        return None, NO_DENOISER, {}
+    architecture = Architecture.parse(name)
+    build = partial(build_denoiser, architecture)
+    if path is None:
+        build()  # an unknown name is the more useful complaint
+        raise Refusal(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
+    weights = read_weights(_located(path, folders) or "")
+    carded = weights.card.get("architecture")
+    if carded and not architecture.options and Architecture.parse(carded).name == architecture.name:
+        # The card knows the depth, width and channels that were trained; nobody should have to repeat them.
+        architecture = Architecture.parse(carded)
+        build = partial(build_denoiser, architecture)
+    denoiser = build()
+    load_weights(denoiser, weights, path)
+    return denoiser, str(architecture), weights.card
+
+
+def source_digest(architecture: Architecture, before: str = "") -> str | None:
+    """SHA-256 in hex of `before` and the source file of the user's own callable, which no state dict tells of; None
+    for a network that is not the user's own.
+    """
+    if ":" not in architecture.name:
+        return None
+    found = importlib.util.find_spec(architecture.name.partition(":")[0])
+    digest = hashlib.sha256(before.encode())
+    if found is not None and found.origin is not None and os.path.isfile(found.origin):
+        with open(found.origin, "rb") as source:
+            digest.update(source.read())
+    return digest.hexdigest()
+
+
+def _identity(architecture: Architecture, classifier: Any) -> str:
+    """Fingerprint of the tensors and, for the user's own callable, of its source."""
+    state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
+    return source_digest(architecture, state) or state

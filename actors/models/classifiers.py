@@ -1,0 +1,149 @@
+"""The classifiers that a name can mean: rows of a table, torchvision's models, timm's, the user's own."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from common.variant import Architecture
+from actors.models.networks.cifar_densenet import cifar_densenet121
+from actors.models.networks.cifar_googlenet import cifar_googlenet
+from actors.models.networks.cifar_mobilenet import cifar_efficientnet_b0, cifar_mobilenet, cifar_mobilenet_v2
+from actors.models.networks.cifar_preact_resnet import cifar_preactresnet18, cifar_senet18, cifar_wrn28_10, cifar_wrn40_10
+from actors.models.networks.cifar_resnet import cifar_resnet18, cifar_resnet20, cifar_resnet110, cifar_resnext29_2x64d
+from actors.models.networks.cifar_shufflenet import cifar_shufflenet_v2
+from actors.models.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
+from actors.models.networks.digits import digits_cnn
+from actors.models.networks.mnist import lenet, mnist_cnn
+from actors.models.networks.timm_models import PREFIX as TIMM
+from actors.models.networks.timm_models import build_timm, timm_preprocess
+from common.errors import Refusal
+from common.registry import Table
+
+
+@dataclass(frozen=True)
+class ClassifierRow:
+    """`build` takes the architecture's options as keywords; `preprocess` is a row of `PREPROCESS`.
+
+    `published` is what published checkpoints of the network have under "arch".
+    """
+
+    build: Callable[..., torch.nn.Module]
+    preprocess: str
+    summary: str
+    published: str = ""
+
+
+def _cifar(build: Callable[..., torch.nn.Module], what: str, published: str) -> ClassifierRow:
+    return ClassifierRow(build, "cifar10", f"CIFAR-10, {what}", published)
+
+
+CLASSIFIERS: Table[ClassifierRow] = Table(
+    "classifier",
+    {
+        "lenet": ClassifierRow(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
+        "mnist_cnn": ClassifierRow(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
+        "digits_cnn": ClassifierRow(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
+        "cifar_resnet20": _cifar(cifar_resnet20, "ResNet-20", "cifar_resnet20"),
+        "cifar_resnet110": _cifar(cifar_resnet110, "the papers' ResNet-110", "cifar_resnet110"),
+        "cifar_resnet18": _cifar(cifar_resnet18, "ResNet-18", "ResNet18"),
+        "cifar_resnext29_2x64d": _cifar(cifar_resnext29_2x64d, "ResNeXt-29", "ResNeXt29_2x64d"),
+        "cifar_preactresnet18": _cifar(cifar_preactresnet18, "pre-activation ResNet-18", "PreActResNet18"),
+        "cifar_senet18": _cifar(cifar_senet18, "pre-activation ResNet-18, gated", "SENet18"),
+        "cifar_wrn28_10": _cifar(cifar_wrn28_10, "wide ResNet, 28 layers", "cifar_wrn"),
+        "cifar_wrn40_10": _cifar(cifar_wrn40_10, "wide ResNet, 40 layers", "cifar_wrn40"),
+        "cifar_vgg16": _cifar(cifar_vgg16, "VGG-16", "VGG16"),
+        "cifar_vgg19": _cifar(cifar_vgg19, "VGG-19", "VGG19"),
+        "cifar_googlenet": _cifar(cifar_googlenet, "GoogLeNet", "GoogLeNet"),
+        "cifar_densenet121": _cifar(cifar_densenet121, "DenseNet-121", "DenseNet121"),
+        "cifar_mobilenet": _cifar(cifar_mobilenet, "MobileNet", "MobileNet"),
+        "cifar_mobilenet_v2": _cifar(cifar_mobilenet_v2, "MobileNetV2", "MobileNetV2"),
+        "cifar_shufflenet_v2": _cifar(cifar_shufflenet_v2, "ShuffleNetV2", "ShuffleNetV2"),
+        "cifar_efficientnet_b0": _cifar(cifar_efficientnet_b0, "EfficientNet-B0, simplified", "EfficientNetB0"),
+    },
+)
+
+# torchvision sets transform_input only with its own weights, which were trained with it; without it they
+# load all the same and answer wrongly. The slow initialisation is of no use to weights that get replaced.
+_TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+
+
+def build_classifier(architecture: Architecture) -> Any:
+    """The classifier without its weights: a torch module, or whatever the user's own factory gives.
+
+    A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is timm's model
+    of that name; "module:callable" is imported, and the callable called with the options as keywords: it returns a
+    torch module or anything callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it
+    has an attribute `num_classes`. Raises Refusal for an unknown name, an import that fails, or options that do not
+    fit.
+    """
+    name = architecture.name
+    if name in CLASSIFIERS:
+        return architecture.build(CLASSIFIERS[name].build, "classifier")
+    if name.startswith(TIMM):
+        return build_timm(architecture)
+    if ":" in name:
+        return _build_own(architecture)
+    known = _torchvision_names()
+    if name in known:
+        from torchvision.models import get_model
+
+        def build(**options: Any) -> torch.nn.Module:
+            return get_model(name, weights=None, **{**_TORCHVISION_DEFAULTS.get(name, {}), **options})
+
+        return architecture.build(build, "classifier")
+    close = get_close_matches(name.lower(), [*CLASSIFIERS, *known], n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    raise Refusal(
+        f"unknown classifier '{name}': {hint}(known: {', '.join(CLASSIFIERS)}, any torchvision model "
+        "such as resnet50, timm/NAME, or your own MODULE:CALLABLE)"
+    )
+
+
+def default_preprocess(architecture: Architecture) -> str:
+    """The normalisation that the classifier's inputs had in training; "none" for the user's own."""
+    if architecture.name in CLASSIFIERS:
+        return CLASSIFIERS[architecture.name].preprocess
+    if architecture.name.startswith(TIMM):
+        return timm_preprocess(architecture)
+    return "none" if ":" in architecture.name else "imagenet"
+
+
+def _torchvision_names() -> list[str]:
+    # Imported here only: it costs seconds, which a digits or CIFAR run need not wait for.
+    import torchvision
+
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def _build_own(architecture: Architecture) -> Any:
+    module_name, _, attribute = architecture.name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Refusal(
+            f"classifier '{architecture.name}': importing '{module_name}' failed "
+            f"({type(error).__name__}: {reason}): give a module that Python finds, "
+            "such as one on PYTHONPATH"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise Refusal(
+                f"classifier '{architecture.name}': module '{module_name}' has no '{attribute}': "
+                "give the name of a function in it that returns the classifier"
+            )
+        found = getattr(found, part)
+    classifier = architecture.build(found, "classifier")
+    if not callable(classifier):
+        raise Refusal(
+            f"classifier '{architecture.name}' gives a {type(classifier).__name__}: it must return a torch "
+            "module or another callable from pixels (B, C, H, W) to logits or labels"
+        )
+    return classifier

@@ -1,0 +1,51 @@
+"""The denoisers that a name can mean: a new one is a row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from common.variant import Architecture
+from actors.models.networks.dncnn import DnCNN
+from actors.models.networks.memnet import MemNet
+from common.errors import Refusal, nearest
+from common.registry import Table
+
+
+@dataclass(frozen=True)
+class DenoiserRow:
+    """`build` takes the architecture's options as keywords.
+
+    `published` is what published checkpoints of the network have under "arch".
+    """
+
+    build: Callable[..., torch.nn.Module]
+    summary: str
+    published: tuple[str, ...] = ()
+
+
+DENOISERS: Table[DenoiserRow] = Table(
+    "denoiser",
+    {
+        "dncnn": DenoiserRow(DnCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")),
+        "dncnn_wide": DenoiserRow(partial(DnCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
+        "memnet": DenoiserRow(
+            MemNet,
+            "MemNet; options width=64, memory_blocks=3, residual_blocks=6, channels=3",
+            ("memnet", "imagenet_memnet"),
+        ),
+    },
+)
+
+
+def build_denoiser(architecture: Architecture) -> torch.nn.Module:
+    """The denoiser without its weights, noisy pixels (B, C, H, W) -> pixels of the same shape.
+
+    "none" stands for no denoiser and is the caller's to handle. Raises Refusal for an unknown name or options
+    that do not fit.
+    """
+    if architecture.name not in DENOISERS:
+        known = [*DENOISERS] if architecture.name == "none" else [*DENOISERS, "none"]
+        raise Refusal(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
+    return architecture.build(DENOISERS[architecture.name].build, "denoiser")

@@ -1,0 +1,41 @@
+"""DnCNN (Zhang et al. 2017): a denoiser that predicts the noise and subtracts it."""
+
+import torch
+from torch import nn
+
+from common.errors import Refusal
+
+
+class DnCNN(nn.Module):
+    """Noisy pixels (B, channels, H, W) -> denoised pixels of the same shape, not clipped: x - net(x).
+
+    `depth` 3x3 convolutions: conv + ReLU; depth - 2 times conv without bias, BatchNorm, ReLU; conv. Untrained
+    it returns its input, as the last convolution starts at zero. Defaults are those of Salman et al. 2020,
+    appendix A: 558,400 parameters. Raises Refusal for a depth under 2 or a width or channels under 1.
+    """
+
+    def __init__(self, depth: int = 17, width: int = 64, channels: int = 3) -> None:
+        super().__init__()
+        if depth < 2 or width < 1 or channels < 1:
+            raise Refusal(
+                f"no DnCNN has depth={depth}, width={width}, channels={channels}: "
+                "write a depth of 2 or more, width and channels of 1 or more"
+            )
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        for _ in range(depth - 2):
+            layers += [
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width, eps=1e-4, momentum=0.95),
+                nn.ReLU(),
+            ]
+        last = nn.Conv2d(width, channels, 3, padding=1, bias=False)
+        self.dncnn = nn.Sequential(*layers, last)
+        for layer in self.dncnn:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.orthogonal_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        nn.init.zeros_(last.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - self.dncnn(x)

@@ -1,0 +1,58 @@
+"""The models of timm, by name; timm is an extra that need not be installed."""
+
+import importlib
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from common.variant import Architecture
+from common.errors import Refusal
+
+PREFIX = "timm/"
+
+
+def build_timm(architecture: Architecture) -> torch.nn.Module:
+    """The model that "timm/NAME" means, with the options as timm's keywords, without weights.
+
+    Raises Refusal if timm is not installed, for a name that it does not know, or options that do not fit.
+    """
+    timm, name = _look_up(architecture)
+
+    def build(**options: Any) -> torch.nn.Module:
+        # Weights come by way of --classifier-weights only: these two among the options are refused as given twice.
+        return timm.create_model(name, pretrained=False, checkpoint_path="", **options)
+
+    return architecture.build(build, "classifier")
+
+
+def timm_preprocess(architecture: Architecture) -> str:
+    """Mean and standard deviation that timm's own weights were trained with, as `parse_preprocess` reads them.
+
+    "none" where they are for another number of channels than the model takes. Raises Refusal as `build_timm` does.
+    """
+    timm, name = _look_up(architecture)
+    constants = timm.get_pretrained_cfg(name)
+    if dict(architecture.options).get("in_chans", 3) != len(constants.mean):
+        return "none"
+    return "/".join(",".join(map(str, numbers)) for numbers in (constants.mean, constants.std))
+
+
+def _look_up(architecture: Architecture) -> tuple[Any, str]:
+    """The module timm, and the name that it has for the model."""
+    name = architecture.name.removeprefix(PREFIX)
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError as error:
+        raise Refusal(
+            f"classifier '{architecture.name}' needs timm ({error}): pip install 'raysmooth[timm]'"
+        ) from error
+    try:
+        known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
+    except RuntimeError:  # a tag of a known model, NAME.TAG, that it has no weights of
+        known = False
+    if not known:
+        close = get_close_matches(name.lower().partition(".")[0], timm.list_models(), n=1, cutoff=0.5)
+        hint = f"did you mean '{PREFIX}{close[0]}'? " if close else ""
+        raise Refusal(f"unknown classifier '{architecture.name}': {hint}(timm.list_models() gives all of timm's names)")
+    return timm, name

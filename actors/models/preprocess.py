@@ -1,0 +1,75 @@
+"""Normalisation, the first layer of a classifier: noise and denoiser come before it, in pixel units."""
+
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+
+from common.errors import Refusal, nearest
+from common.registry import Table
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Mean and standard deviation of each channel, in pixel units; both empty for no normalisation."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+PREPROCESS: Table[Preprocess] = Table(
+    "preprocess",
+    {
+        "none": Preprocess(),
+        "cifar10": Preprocess((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        "imagenet": Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    },
+)
+
+
+class Normalize(torch.nn.Module):
+    """Pixels (B, C, H, W) -> (pixels - mean) / std, channel by channel.
+
+    The constants move with the module but are not in its state dict, so weights fit with or without this
+    layer. Raises Refusal for another number of channels, which broadcasting would silently multiply.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if batch.shape[1] != self.mean.shape[1]:
+            raise Refusal(
+                f"preprocess has constants for {self.mean.shape[1]} channels, images have {batch.shape[1]}: "
+                "write --preprocess none, or MEANS/STDS with a number for each channel"
+            )
+        return (batch - self.mean) / self.std
+
+
+def parse_preprocess(text: str) -> torch.nn.Module:
+    """The layer that `text` means: a row of `PREPROCESS`, or explicit constants in pixel units.
+
+    Constants are means, a slash, standard deviations, one for each channel: "0.48,0.45,0.40/0.22,0.22,0.22".
+    Raises Refusal for an unknown name, text that is no numbers, unequal lengths, or a deviation <= 0.
+    """
+    if text in PREPROCESS:
+        row = PREPROCESS[text]
+        return Normalize(row.mean, row.std) if row.mean else torch.nn.Identity()
+    if "/" not in text:
+        how = "or constants such as 0.48,0.45,0.40/0.22,0.22,0.22"
+        raise Refusal(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
+    how = "write MEANS/STDS, such as 0.48,0.45,0.40/0.22,0.22,0.22"
+    try:
+        mean, std = (tuple(float(number) for number in half.split(",")) for half in text.split("/"))
+    except ValueError:
+        raise Refusal(f"preprocess '{text}' is no two lists of numbers: {how}") from None
+    if len(mean) != len(std):
+        raise Refusal(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
+    if not all(isfinite(number) for number in mean + std) or min(std) <= 0:
+        raise Refusal(f"preprocess '{text}' needs finite means and standard deviations above 0: {how}")
+    return Normalize(mean, std)

@@ -1,0 +1,216 @@
+"""Weights on disk: read without running code, fitted to a module, fingerprinted, written with their card."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from storage.download_cache import local_copy
+from common.errors import Refusal
+from storage.store_urls import is_url
+from storage.atomic_file import written_whole
+
+_INSIDE = ("state_dict", "model_state_dict", "model")
+"""Where training scripts put the state dict in what they save."""
+
+_WRAPPERS = ("module.", "1.")
+"""Key prefixes of published weights: DataParallel's, and that of Sequential(normalize, model)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by key, on the CPU, and the file's card.
+
+    The card is what `save_weights` was given, {"arch": ...} of a published checkpoint, or {}.
+    """
+
+    state_dict: dict[str, torch.Tensor]
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read a safetensors or a torch file, fetched first where it is a URL; no code in it is ever run.
+
+    A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises
+    Refusal, naming the path, for a file that is missing, torn, needs code to be read, or holds no tensors.
+    """
+    if is_url(path):
+        try:
+            return read_weights(local_copy(path))
+        except Refusal as refusal:
+            raise Refusal(f"weights {path}: {refusal}") from refusal
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise Refusal(f"weights file {path} {problem}: give the path of a safetensors or a torch file")
+    try:
+        weights = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    except OSError as error:
+        raise Refusal(f"weights file {path} cannot be read: {error.strerror or error}") from error
+    if not weights.state_dict:
+        raise Refusal(f"weights file {path} holds no tensors: give one written from model.state_dict()")
+    return weights
+
+
+def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
+    """Load `weights` into `module`, every key of either in the other, shapes equal.
+
+    Wrappers' prefixes that all keys of the file and none of the module's have are taken off first. `where` is
+    the path for messages. BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 had none, and
+    inference does not use it. Raises Refusal for weights that do not fit.
+    """
+    own = module.state_dict()
+    state = dict(weights.state_dict)
+    while prefix := next((p for p in _WRAPPERS if _wrapped(state, p) and not _any_key(own, p)), None):
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    missing = own.keys() - state.keys()
+    state |= {key: own[key] for key in missing if key.endswith("num_batches_tracked")}
+    missing = own.keys() - state.keys()
+    unexpected = state.keys() - own.keys()
+    shapes = [
+        f"{key} {_shape(state[key])} where the network has {_shape(own[key])}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    faults = [
+        f"{title} {_first_few(found)}"
+        for title, found in (
+            ("misses", [key for key in own if key in missing]),
+            ("has unexpected", [key for key in state if key in unexpected]),
+            ("has", shapes),
+        )
+        if found
+    ]
+    if faults:
+        made_for = weights.card.get("architecture") or weights.card.get("arch")
+        remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
+        raise Refusal(f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise Refusal(f"weights {where} do not fit {type(module).__name__}: {' '.join(str(error).split())}") from error
+
+
+def fingerprint(module: torch.nn.Module) -> str:
+    """SHA-256 in hex over key, dtype, shape and bytes of every tensor of the state dict, sorted by key.
+
+    The same weights have the same fingerprint on any device, in any memory format, from any kind of file.
+    """
+    return fingerprint_of(module.state_dict())
+
+
+def fingerprint_of(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """The fingerprint of a module with this state."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(state_dict.items()):
+        digest.update(f"{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        # Bytes by way of a view: numpy has no bfloat16.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Mapping[str, Any]) -> None:
+    """Write the state dict as safetensors, `card` (JSON values) in its metadata; make the folder if need be.
+
+    The file appears whole or not at all. Raises Refusal if it cannot be written.
+    """
+    path = Path(path)
+    # A copy of each: safetensors takes neither shared nor strided memory.
+    tensors = {
+        key: tensor.detach().cpu().contiguous().clone(memory_format=torch.contiguous_format)
+        for key, tensor in module.state_dict().items()
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            save_file(tensors, partial, metadata={"card": json.dumps(dict(card), sort_keys=True)})
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"weights file {path} cannot be written: {error}") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its name, else by its beginning: eight bytes of length, then a JSON object, as no torch file."""
+    if path.suffix == ".safetensors":
+        return True
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except SafetensorError as error:
+        raise Refusal(f"weights file {path} is torn or no safetensors file ({error}): fetch it again") from error
+    try:
+        card = json.loads(metadata.get("card", "{}"))
+    except json.JSONDecodeError:
+        card = {}  # somebody else's "card"
+    return Weights(tensors, card if isinstance(card, dict) else {})
+
+
+def _read_torch(path: Path) -> Weights:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that it may not know: it then raises
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # garbage makes the unpickler raise nearly anything
+        if _would_run_code(path, error):
+            needs = re.search(r"GLOBAL ([\w.]+)", str(error))
+            raise Refusal(
+                f"weights file {path} is refused: it would run code{f' ({needs[1]})' if needs else ''}; "
+                "re-save its state_dict with safetensors or torch.save(model.state_dict())"
+            ) from error
+        raise Refusal(f"weights file {path} is torn or no weights file: fetch or save it again") from error
+    card: dict[str, Any] = {}
+    if isinstance(found, Mapping):
+        if isinstance(found.get("arch"), str):
+            card["arch"] = found["arch"]
+        found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
+    if not isinstance(found, Mapping):
+        raise Refusal(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
+    strange = [key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
+    if strange:
+        raise Refusal(
+            f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are no tensors; "
+            "save model.state_dict(), bare or under the key state_dict"
+        )
+    return Weights({key: tensor.detach() for key, tensor in found.items()}, card)
+
+
+def _would_run_code(path: Path, error: Exception) -> bool:
+    """Whether torch balked at what a whole pickle or TorchScript archive asks for, and not at garbage."""
+    if isinstance(error, pickle.UnpicklingError):
+        with path.open("rb") as file:
+            return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    return "TorchScript" in str(error)
+
+
+def _wrapped(state: Mapping[str, Any], prefix: str) -> bool:
+    return bool(state) and all(key.startswith(prefix) for key in state)
+
+
+def _any_key(state: Mapping[str, Any], prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in state)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first_few(items: Any) -> str:
+    items = list(items)
+    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

@@ -1,0 +1,152 @@
+"""The noise families, and the norms that each gives certificates in: what --noise and --norm name.
+
+Their level is sigma, the standard deviation of a coordinate in pixel units: in every family, in training and in
+certifying alike, so that families are compared at noise of the same power (Yang et al. 2020 compare them so).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import inf, isinf, nextafter, sqrt
+from typing import ClassVar
+
+import torch
+
+from actors.noise.streams import Gaussian, NoiseFamily, Stream
+from common.errors import Refusal
+from common.registry import Table
+
+
+@dataclass(frozen=True)
+class GaussianLinf(Gaussian):
+    """N(0, sigma^2 I) on images of `pixels` coordinates (C H W); certifies the linf radius R / sqrt(pixels), R being
+    the l2 radius: no perturbation is longer in l2 than sqrt(pixels) times what it is in linf, and the one to a corner,
+    of equal size everywhere, is as long.
+    """
+
+    pixels: int
+
+    norm: ClassVar[str] = "linf"
+
+    def radius(self, p_top: float, p_other: float | None = None) -> float:
+        """Rounded down from what `Gaussian.radius` gives: radius^2 pixels <= R^2 holds exactly."""
+        whole = super().radius(p_top, p_other)
+        if isinf(whole):
+            return whole
+        radius = whole / sqrt(self.pixels)
+        while _exceeds(radius, whole, self.pixels):
+            radius = nextafter(radius, 0.0)
+        return radius
+
+    def needed(self, radius: float) -> float:
+        return _least(self, Gaussian(self.scale).needed(radius * sqrt(self.pixels)), radius)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform on [-lambda, lambda] in each coordinate, lambda = sqrt(3) sigma; certifies the l1 radius
+    lambda (pA - pB), which is 2 lambda (pA - 1/2) where pB is bounded by 1 - pA (Yang et al. 2020, uniform noise):
+    moved by delta, the cube keeps all but at most |delta|_1 / (2 lambda) of its volume, so no class gains or loses more
+    probability than that.
+    """
+
+    scale: float
+
+    name: ClassVar[str] = "uniform"
+    norm: ClassVar[str] = "l1"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < inf:
+            raise Refusal(f"sigma must be a positive number, not {self.scale:g}: write --noise uniform:0.5, say")
+
+    @classmethod
+    def sigma_of(cls, half_width: float) -> float:
+        """The level of uniform noise on [-half_width, half_width]."""
+        return half_width / sqrt(3)
+
+    @cached_property
+    def half_width(self) -> float:
+        """Lambda: sqrt(3) sigma to 15 digits, which gives back what `sigma_of` was given."""
+        return float(f"{sqrt(3) * self.scale:.15g}")
+
+    @cached_property
+    def drawn_half_width(self) -> float:
+        """The lambda of radii: that of the cube that is really drawn, in float32, where that is the smaller one."""
+        return min(self.half_width, float(torch.tensor(self.half_width, dtype=torch.float32)))
+
+    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+        stream.uniform_(out, self.half_width)
+        out.add_(image)
+
+    def radius(self, p_top: float, p_other: float | None = None) -> float:
+        """Rounded down: never above `drawn_half_width` (p_top - p_other) of these very floats."""
+        if p_other is None:
+            return max(0.0, _product(2 * self.drawn_half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
+        return max(0.0, _product(self.drawn_half_width, _difference(p_top, p_other)))
+
+    def needed(self, radius: float) -> float:
+        """1.0 also for a radius beyond lambda, which nothing takes."""
+        return _least(self, min(1.0, 0.5 + radius / (2 * self.drawn_half_width)), radius)
+
+
+def _least(noise: NoiseFamily, p_top: float, radius: float) -> float:
+    """`p_top`, or by rounding alone a step or a few more, that gives `radius`; 1.0 if nothing does."""
+    while noise.radius(p_top) < radius and p_top < 1:
+        p_top = nextafter(p_top, 1.0)
+    return p_top
+
+
+def _exceeds(radius: float, whole: float, pixels: int) -> bool:
+    """Whether radius^2 pixels > whole^2."""
+    (a, b), (c, d) = radius.as_integer_ratio(), whole.as_integer_ratio()
+    return (a * d) ** 2 * pixels > (b * c) ** 2
+
+
+def _product(one: float, other: float) -> float:
+    """The product of the two, rounded down."""
+    product = one * other
+    (a, b), (c, d), (p, q) = (number.as_integer_ratio() for number in (one, other, product))
+    return nextafter(product, -inf) if p * b * d > a * c * q else product
+
+
+def _difference(one: float, other: float) -> float:
+    """What `one` exceeds `other` by, rounded down."""
+    difference = one - other
+    return nextafter(difference, -inf) if Fraction(difference) > Fraction(one) - Fraction(other) else difference
+
+
+@dataclass(frozen=True)
+class NoiseRow:
+    """`parameter` is what the family is usually given by, after a colon: `sigma_of` makes sigma of it. `norms` are
+    those it gives certificates in, the usual one first: each makes the family, of sigma and the number of an image's
+    coordinates.
+    """
+
+    parameter: str
+    sigma_of: Callable[[float], float]
+    norms: Mapping[str, Callable[[float, int], NoiseFamily]]
+
+
+NOISES: Table[NoiseRow] = Table(
+    "noise family",
+    {
+        "gaussian": NoiseRow("sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}),
+        "uniform": NoiseRow("lambda", Uniform.sigma_of, {"l1": lambda sigma, pixels: Uniform(sigma)}),
+    },
+)
+
+
+def noise_family(name: str, sigma: float, norm: str | None = None, pixels: int = 1) -> NoiseFamily:
+    """The family `name` at level `sigma`, certifying in `norm` (default: the family's usual one) images of `pixels`
+    coordinates. Raises Refusal for an unknown name, a norm the family gives no certificate in, and a level that is
+    none.
+    """
+    norms = NOISES[name].norms
+    if norm is None:
+        norm = next(iter(norms))
+    if norm not in norms:
+        has = " or ".join(norms)
+        owners = [f", or --noise {other}" for other, row in NOISES.items() if norm in row.norms]
+        raise Refusal(f"--norm {norm}: {name} noise gives radii in {has}: write --norm {has}{''.join(owners)}")
+    return norms[norm](sigma, pixels)

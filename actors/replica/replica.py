@@ -1,0 +1,182 @@
+"""The replica: a Ray actor that holds base classifiers on one device and draws work units with them."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
+from actors.compute.compute_config import ComputePath, settle_backend
+from actors.replica.draws import draw
+from actors.compute.fast_network import fast_network
+from actors.compute.host_memory import keep_memory
+from actors.noise.streams import NoiseFamily
+from actors.compute.probe import Asked, Choice, choose_path, measure
+from common.errors import Refusal
+from actors.replica.replica_identity import ReplicaIdentity
+from actors.replica.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
+
+ImageKey = tuple[int, int]
+"""A run's number and an image id."""
+
+_LARGEST = 1024
+"""No probe begins with a larger batch of its own accord."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one run draws: which base classifier, computed in which way, under which noise, from which seed.
+    `micro_batch`: what is known to fit the device's memory, where that is less than the compute batch.
+    """
+
+    base: BaseClassifierSpec
+    path: ComputePath
+    noise: NoiseFamily
+    seed: int
+    micro_batch: int | None = None
+
+
+class Replica:
+    """One process beside one GPU (or on CPU cores). Weights are loaded here, from paths: nothing large travels through
+    constructor arguments, which Ray would have to keep for a restart.
+    """
+
+    def __init__(self, device: str, threads: int) -> None:
+        # The thread count splits reductions, and so belongs to the run like the device.
+        torch.set_num_threads(threads)
+        self._device = torch.device(device)
+        if self._device.type == "cuda":  # what torch computes on a CPU is deterministic; asking for it takes a second
+            # cuBLAS reads this when it starts; without it its results may differ from call to call.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
+            setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to mypy
+        else:
+            keep_memory()
+        self._samplings: list[Sampling] = []
+        self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
+        self._micro_batches: dict[int, int] = {}
+
+    def identity(self) -> ReplicaIdentity:
+        """What this replica is; raises Refusal where it was given a GPU that torch cannot use."""
+        node = os.uname().nodename
+        if self._device.type == "cuda" and not torch.cuda.is_available():
+            raise Refusal(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
+        return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
+
+    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
+        """How `draws` draws of `base`, this replica's share, are best computed here. A batch that does not fit the
+        memory is tried in ever smaller parts, and taken nevertheless where it was asked for.
+        """
+        model = load_base_classifier(base, self._device).model
+        tried = asked
+        while True:
+            try:
+                choice = choose_path(model, image_shape, tried, draws, self._device)
+            except torch.OutOfMemoryError as error:
+                if tried.batch_size == 1:
+                    raise self._no_room(asked.batch_size or 1) from error
+                tried = replace(tried, batch_size=-(-(tried.batch_size or _LARGEST) // 2))
+            else:
+                path = replace(choice.path, batch_size=asked.batch_size or choice.path.batch_size)
+                return replace(choice, path=path)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
+        """Load and compile what `samplings` need, for images (C, H, W) of these shapes; the seconds it took. Raises
+        Refusal if the weights here do not fit.
+        """
+        started = time.perf_counter()
+        self._samplings = list(samplings)
+        for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
+            self._micro_batches[number] = sampling.micro_batch or sampling.path.batch_size
+            blank = WorkUnit(number, Role.SELECTION, (Cell(0, 0, 1),))
+            self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
+        return time.perf_counter() - started
+
+    def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
+        """Draws a second of a run that was prepared, by drawing for about `seconds`."""
+        sampling = self._samplings[run]
+        path = replace(sampling.path, batch_size=self._micro_batches[run])
+        settle_backend(path, self._device)
+        return measure(self._network(sampling.base, path), path, image_shape, sampling.noise, self._device, seconds)
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn:
+        """Draw `units`, one after another; `images` has those that they need, `keys` says which is which."""
+        by_key = dict(zip(keys, images, strict=True))
+        counts = []
+        for unit in units:
+            try:
+                counts.append(self._draw_within_memory(unit, {i: by_key[unit.run, i] for i in unit.image_ids}))
+            except Refusal:
+                raise
+            except Exception as error:
+                return Drawn(counts, f"{type(error).__name__}: {first_line(error)}")
+        return Drawn(counts)
+
+    def _draw_within_memory(self, unit: WorkUnit, images: dict[int, np.ndarray]) -> UnitCounts:
+        """Draw a unit from its beginning, with the same noise, in ever smaller parts until they fit the memory."""
+        sampling = self._samplings[unit.run]
+        while True:
+            micro_batch = self._micro_batches[unit.run]
+            settle_backend(sampling.path, self._device)
+            try:
+                return draw(
+                    unit,
+                    images,
+                    self._network(sampling.base, replace(sampling.path, batch_size=micro_batch)),
+                    sampling.noise,
+                    seed=sampling.seed,
+                    batch_size=sampling.path.batch_size,
+                    micro_batch=micro_batch,
+                    device=self._device,
+                )
+            except torch.OutOfMemoryError as error:
+                if micro_batch == 1:
+                    raise self._no_room(sampling.path.batch_size) from error
+                self._micro_batches[unit.run] = -(-micro_batch // 2)
+                self._networks.clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @staticmethod
+    def _no_room(batch_size: int) -> Refusal:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the device"
+        return Refusal(
+            f"the memory of {device} on {os.uname().nodename} is too small for one image in --batch-size "
+            f"{batch_size}: write a smaller one (another run: the compute batch belongs to a run), or "
+            "--gpus-per-replica 1"
+        )
+
+    def _network(self, spec: BaseClassifierSpec, path: ComputePath) -> BaseClassifier:
+        if (spec, path) not in self._networks:
+            self._networks[spec, path] = fast_network(
+                load_base_classifier(spec, self._device).model, path, self._device
+            )
+        return self._networks[spec, path]
+
+
+def device_kind(device: torch.device) -> str:
+    """The kind of device, as far as results may depend on it: the GPU's name, or the processor's model and the vector
+    instructions that torch uses of it.
+    """
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    return f"cpu {model} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,152 @@
+"""A job on a cluster: submitted, its log followed, stopped. Thin over Ray's JobSubmissionClient."""
+
+import asyncio
+import logging
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+from common.errors import Refusal
+from commands.cluster_jobs.dashboard import Dashboard
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+PATIENCE = 60.0
+"""Seconds for which a dashboard may be silent before a job is no longer followed."""
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass
+class SubmittedJob:
+    """A job that the cluster has taken; it goes on without us."""
+
+    id: str
+    dashboard: Dashboard
+    _client: "JobSubmissionClient"
+    _shown: int = field(default=0, init=False)
+
+    @classmethod
+    def submit(
+        cls, dashboard: Dashboard, working_directory: str, arguments: Sequence[str], columns: int
+    ) -> "SubmittedJob":
+        """Upload the folder, where the cluster does not have it yet, and start `python raysmooth.py ARGUMENTS` in it.
+
+        `columns` is how wide tables may be. Raises Refusal where the cluster refuses the job.
+        """
+        runtime = {
+            "working_dir": working_directory,
+            # The log is a file: lines must not wait in a buffer, tables must know how wide they may be.
+            "env_vars": {"PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)},
+        }
+        with _ray_quiet(), _address_of(dashboard):
+            from ray.exceptions import AuthenticationError
+            from ray.job_submission import JobSubmissionClient
+
+            try:
+                client = JobSubmissionClient(dashboard.address, headers=dashboard.headers)
+                entrypoint = shlex.join(["python", "raysmooth.py", *arguments])
+                job_id = client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
+            except (RuntimeError, ValueError, OSError, AuthenticationError) as error:
+                said = " ".join(str(error).split())[:300]
+                raise Refusal(f"the cluster at {dashboard.address} did not take the job: {said}") from error
+        return cls(job_id, dashboard, client)
+
+    def follow(self, write: Callable[[str], Any]) -> tuple[int, str | None]:
+        """Give `write` the log as it comes, until the job has ended, and return its exit code and what Ray says of it
+        if the command itself did not end it. Goes on where it was after an interruption.
+
+        Raises Refusal where the dashboard is silent for `PATIENCE`; the job goes on.
+        """
+        with _ray_quiet():
+            return self._follow(write)
+
+    def _follow(self, write: Callable[[str], Any]) -> tuple[int, str | None]:
+        from ray.job_submission import JobStatus
+
+        heard = monotonic()
+        while True:
+            # The log's end says nothing yet: a connection may have ended, or a job that has not started.
+            with suppress(*_silences()):
+                asyncio.run(self._write_log(write))
+                heard = monotonic()
+            try:
+                details = self._client.get_job_info(self.id)
+                heard = monotonic()
+            except _silences() as error:
+                if monotonic() - heard > PATIENCE:
+                    raise Refusal(
+                        f"{self.dashboard.address} no longer answers ({' '.join(str(error).split())[:200]}); the job "
+                        f"goes on: {self.how_to_follow}"
+                    ) from error
+                sleep(_POLL_SECONDS)
+                continue
+            if not details.status.is_terminal():
+                sleep(_POLL_SECONDS)
+            elif details.status == JobStatus.SUCCEEDED:
+                return 0, None
+            elif details.status == JobStatus.STOPPED:
+                return 1, "it was stopped"
+            elif details.driver_exit_code is None or details.driver_exit_code < 0:
+                return 1, details.message
+            else:
+                return details.driver_exit_code, None
+
+    def stop(self) -> None:
+        """Ask the cluster to end the job; what it has finished stays. Raises Refusal where nobody answers."""
+        try:
+            self._client.stop_job(self.id)
+        except _silences() as error:
+            again = self.dashboard.command("stop", self.id)
+            raise Refusal(f"{self.dashboard.address} does not answer; the job may go on: {again}") from error
+
+    @property
+    def how_to_follow(self) -> str:
+        return self.dashboard.command("logs", "--follow", self.id)
+
+    async def _write_log(self, write: Callable[[str], Any]) -> None:
+        """The log from where we were; Ray always sends it from its beginning."""
+        seen = 0
+        async for text in self._client.tail_job_logs(self.id):
+            new = text[max(0, self._shown - seen) :]
+            seen += len(text)
+            if new:
+                # Noted first: an interruption while writing must not write it again.
+                self._shown = seen
+                write(new)
+
+
+def _silences() -> tuple[type[Exception], ...]:
+    """What a connection fails with."""
+    import aiohttp
+
+    return (aiohttp.ClientError, RuntimeError, OSError)
+
+
+@contextmanager
+def _address_of(dashboard: Dashboard) -> Any:
+    """JobSubmissionClient goes where these variables say, whatever address it is given."""
+    names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["RAY_API_SERVER_ADDRESS"] = dashboard.address
+    try:
+        yield
+    finally:
+        del os.environ["RAY_API_SERVER_ADDRESS"]
+        os.environ.update(before)
+
+
+@contextmanager
+def _ray_quiet() -> Any:
+    """Without Ray's own lines on packing, uploading and connections: what matters of it, we say."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,79 @@
+"""The folder that a job takes along: what Ray would pack of it, and whether that is too much to upload."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import Refusal
+
+LARGEST_NAMED = 5
+"""How many files a refusal names."""
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What Ray packs of a folder, as paths relative to it, each with its size in bytes. `bytes` is that of the zip
+    file, in which nothing is compressed.
+    """
+
+    files: dict[str, int]
+    bytes: int
+
+
+def packed(folder: Path) -> Packed:
+    """What Ray would upload of `folder`, by its own rules: without what .gitignore and .rayignore in it and below name,
+    and without .git, .venv, venv and __pycache__. Nothing is written.
+    """
+    # Ray has no public way to ask; these are the functions that its packing itself is made of.
+    from ray._private import ray_constants
+    from ray._private.runtime_env import packaging
+
+    files: dict[str, int] = {}
+    root = folder.absolute()
+
+    def count(path: Path) -> None:
+        if path.is_file():
+            files[str(path.relative_to(root))] = path.stat().st_size
+
+    quiet = logging.getLogger("raysmooth.packing")
+    quiet.setLevel(logging.WARNING)
+    always = packaging._get_excludes(root, ray_constants.get_runtime_env_default_excludes())
+    packaging._dir_travel(root, [always], count, include_gitignore=_gitignore_counts(), logger=quiet)
+    # A zip file has 30 + 46 bytes and twice the name for each file, and 22 at its end.
+    return Packed(files, sum(size + 76 + 2 * len(name.encode()) for name, size in files.items()) + 22)
+
+
+def refuse_too_large(folder: Path, what: Packed) -> None:
+    """Raises Refusal where the dashboard would not take the package; it names the largest files."""
+    from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
+
+    if what.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
+        return
+    largest = sorted(what.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
+    named = ", ".join(f"{name} ({size / MIB:,.1f} MiB)" for name, size in largest)
+    raise Refusal(
+        f"--working-dir {folder}: {what.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
+        f"{DASHBOARD_CLIENT_MAX_SIZE / MIB:.0f}: name in .rayignore what the job does not need, and keep data and "
+        f"large weights where the nodes reach them; the largest: {named}"
+    )
+
+
+def checked_working_directory(given: str) -> Packed:
+    """What will be packed. Raises Refusal for a folder that is none, without raysmooth in it, or too large."""
+    folder = Path(given)
+    if not folder.is_dir():
+        raise Refusal(f"--working-dir {given} is no folder: name the one with raysmooth.py")
+    what = packed(folder)
+    if "raysmooth.py" not in what.files:
+        raise Refusal(f"--working-dir {given} has no raysmooth.py, which the job runs: name raysmooth's own folder")
+    refuse_too_large(folder, what)
+    return what
+
+
+def _gitignore_counts() -> bool:
+    from ray._private.ray_constants import RAY_RUNTIME_ENV_IGNORE_GITIGNORE
+
+    return os.environ.get(RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"

@@ -1,0 +1,43 @@
+"""What a dry run prints."""
+
+from collections.abc import Sequence
+
+from rich import box, filesize
+from rich.console import Console
+from rich.table import Table
+
+from commands.durations import duration
+from pipeline.runs.estimate import Estimate
+
+
+def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Console) -> None:
+    """Print a column a run, with times on the replicas that are here and, where others were asked for, on so many; what
+    a reader should know of it goes to `notes`.
+    """
+    here = max(one.replicas for one in estimates)
+    rows = [
+        ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
+        ("images to do", [f"{one.images:,}" for one in estimates]),
+        ("draws", [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
+        ("draws at most", [f"{one.most_draws:,}" for one in estimates]),
+        (f"draws/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
+    ]
+    for number in dict.fromkeys([here, asked or here]):
+        rows.append((f"time, {_replicas(number)}", [duration(one.seconds(number)) for one in estimates]))
+    rows.append(("disk", [filesize.decimal(int(one.disk_bytes)) for one in estimates]))
+    table = Table("", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for one in estimates:
+        table.add_column(f"sigma {one.run.noise.scale:g}", justify="right", no_wrap=True)
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    Console().print(table)
+    if len(estimates) > 1:
+        print(f"in all {duration(sum(one.seconds() for one in estimates))}")
+    for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
+        judged = f"as {sampled} images of the run needed, drawn to see when they stop" if sampled else "by experience"
+        notes.print(f"~: {judged}")
+    notes.print("start-up, and the reading of images, come on top; nothing was written")
+
+
+def _replicas(number: int) -> str:
+    return f"{number} replica{'s' * (number > 1)}"

@@ -1,0 +1,81 @@
+"""Settings as flags: a command has the fields of a pydantic model, and is given them checked."""
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from importlib import import_module
+from typing import Annotated, Any, Optional, Union, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand
+
+
+def settings_command(
+    app: typer.Typer, name: str, settings: str, panel: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function the command `name` of `app`, with the fields of a model as flags, and `--config`.
+
+    `settings` says where the model is, as MODULE:CLASS. It is imported when the command is used or explained, not when
+    all commands are listed: networks, and so torch, come with most. The function is called with the checked settings,
+    and with what it has as flags of its own. `panel` is where the list of all commands has it.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        class Flagged(TyperCommand):
+            @cached_property
+            def whole(self) -> Any:
+                alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+                module, _, model = settings.partition(":")
+                alone.command(name)(_with_flags(function, getattr(import_module(module), model)))
+                return typer.main.get_command(alone)
+
+            def get_params(self, ctx: Any) -> list[Any]:
+                return self.whole.get_params(ctx)
+
+            def invoke(self, ctx: Any) -> Any:
+                return self.whole.invoke(ctx)
+
+        app.command(name, cls=Flagged, help=inspect.getdoc(function), rich_help_panel=panel)(lambda: None)
+        return function
+
+    return register
+
+
+def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[..., None]:
+    from pipeline.runs.settings import checked
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+
+    def wrapper(config: str | None = None, **given: Any) -> None:
+        beside = {parameter.name: given.pop(parameter.name) for parameter in own}
+        values = {name: value for name, value in given.items() if value is not None}
+        command(checked(model, values, config), **beside)
+
+    file = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
+    parameters = [_parameter("config", str, file)]
+    for name, field in model.model_fields.items():
+        owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
+        known = "Required." if field.is_required() else f"Default: {field.default}."
+        silent = not field.is_required() and field.default in (None, [])
+        option = typer.Option(
+            help=field.description if silent else f"{field.description} {known}",
+            show_default=False,
+            rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
+        )
+        parameters.append(_parameter(name, _flag_type(field.annotation), option))
+    parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__doc__ = command.__doc__
+    return wrapper
+
+
+def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    annotation = Annotated[Optional[kind], option]  # noqa: UP045 -- `kind` is only known at run time
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flag_type(annotation: Any) -> Any:
+    """What a flag's text is read as: the field's own type, text for lists."""
+    if get_origin(annotation) in (Union, type(int | None)):
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return annotation if annotation in (int, float, bool, str) else str

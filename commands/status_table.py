@@ -1,0 +1,160 @@
+"""How far runs are, for a person: a table; for a program: records."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from commands.durations import duration
+from pipeline.analysis.metrics import COMPLEMENT, FIXED
+from pipeline.status.run_status import RunStatus, State
+from pipeline.report.captions import LABELLED, SETTINGS, brief, run_names
+
+_STYLES = {
+    State.FINISHED: "green",
+    State.DRAWING: "cyan",
+    State.DRAWN: "cyan",
+    State.STARTING: "cyan",
+    State.WAITING: "",
+    State.STOPPED: "yellow",
+    State.SILENT: "bold red",
+}
+
+
+def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
+    """A line a run, under what all of them share; below it what a person should know besides. In a terminal of less
+    than 110 columns there are no bars.
+    """
+    bars = width >= 110
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("run", overflow="fold", min_width=10)
+    table.add_column("sigma", justify="right", no_wrap=True)
+    if bars:
+        table.add_column("", width=16)
+    for heading in ("images", "errors", "draws", "draws/s", "left"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold", min_width=14)
+    for run, name in zip(runs, _names(runs), strict=True):
+        style, going = _STYLES[run.state], run.state != State.FINISHED
+        bar = ProgressBar(run.images, run.done, width=16, complete_style=style or "white", finished_style="green")
+        table.add_row(
+            Text(name),
+            f"{run.identity['sigma']:.6}",
+            *([bar] if bars else []),
+            f"{run.done:,} of {run.images:,}" if going else f"{run.images:,}",
+            Text(f"{run.errors:,}", "red" if run.errors else "dim"),
+            short(run.draws),
+            short(run.pace) if going and run.pace is not None else "-",
+            duration(run.seconds_left) if going and run.seconds_left is not None else "-",
+            Text(_words(run), style),
+        )
+    below = [Text(line, "dim") for line in _below(runs)]
+    return Group(Text(f"{brief(_described(runs))}\n"), table, *([Text(), *below] if below else []))
+
+
+def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
+    """The same as JSON values, a record a run; null is unknown."""
+    return [
+        {
+            "run_id": run.run_id,
+            "name": name,
+            "procedure": run.identity["procedure"],
+            "sigma": run.identity["sigma"],
+            "state": run.state.value,
+            "why": run.beat.why if run.beat is not None and run.state == State.STOPPED else None,
+            "images": run.images,
+            "done": run.done,
+            "errors": run.errors,
+            "first_error": run.first_error,
+            "draws": run.draws,
+            "draws_per_second": run.pace,
+            "images_per_second": run.images_per_second,
+            "seconds": run.seconds,
+            "seconds_left": run.seconds_left,
+            "replicas": run.beat.replicas if run.beat is not None and run.is_alive else 0,
+            "replica_deaths": run.beat.deaths if run.beat is not None else None,
+            "host": run.beat.writer.host if run.beat is not None else None,
+            "pid": run.beat.writer.pid if run.beat is not None else None,
+            "started": run.started,
+            "seconds_since_heard": run.age,
+        }
+        for run, name in zip(runs, _names(runs), strict=True)
+    ]
+
+
+def short(number: float) -> str:
+    """Of a large number three digits: '1,004', '81,300', '3.18 M'."""
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:,.0f}{unit}"
+    return f"{number:,.0f}" if number >= 10 or number == 0 else f"{number:.2g}"
+
+
+def _names(runs: Sequence[RunStatus]) -> list[str]:
+    """What tells each run from the others, apart from sigma."""
+    procedures = [run.identity["procedure"] for run in runs]
+    several = len(set(procedures)) > 1
+    names = run_names(_described(runs))
+    return [f"{procedure}: {name}" if several else name for procedure, name in zip(procedures, names, strict=True)]
+
+
+def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
+    """The runs as `pipeline.report.captions` wants them, by their manifests."""
+    told = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "measure": LABELLED}
+    facts = [{**dict.fromkeys(SETTINGS), **told, **run.identity, "objective": run.objective} for run in runs]
+    return pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
+
+
+def _words(run: RunStatus) -> str:
+    """What becomes of the run, in a few words."""
+    ago = duration(run.age) if run.age is not None else "-"
+    match run.state:
+        case State.FINISHED:
+            return f"finished in {duration(run.seconds)}"
+        case State.STOPPED:
+            return f"stopped {ago} ago"
+        case State.SILENT:
+            return f"silent for {ago}"
+        case State.WAITING:
+            return "waits for its turn"
+        case State.DRAWN:
+            return "drawn, not all written"
+    assert run.beat is not None, "who is at work has said so"
+    replicas = f"{run.beat.replicas or 'no'} replica{'s' * (run.beat.replicas != 1)}"
+    if run.state == State.STARTING:
+        return f"starting, {replicas}" if run.beat.replicas else "starting"
+    return replicas + (f", {run.beat.deaths} died" if run.beat.deaths else "")
+
+
+def _below(runs: Sequence[RunStatus]) -> Iterator[str]:
+    """Who draws, who is silent, why something was stopped, and what is to be done."""
+    names = [f"{name}, sigma {run.identity['sigma']:.6}" for run, name in zip(runs, _names(runs), strict=True)]
+    alive = [run for run in runs if run.is_alive]
+    for writer in dict.fromkeys(run.beat.writer for run in alive if run.beat is not None):
+        left = [run.seconds_left for run in alive if run.beat is not None and run.beat.writer == writer]
+        known = [seconds for seconds in left if seconds is not None]
+        in_all = f"; in all {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
+        yield f"drawn by process {writer.pid} on {writer.host}{in_all}"
+    for run, name in zip(runs, names, strict=True):
+        if run.first_error:
+            yield f"{name}: {'the first error, ' * (run.errors > 1)}{run.first_error}"
+        if run.beat is not None and run.state == State.SILENT:
+            writer = run.beat.writer
+            yield f"{name}: no sign of life since {_clock(run)}, then from process {writer.pid} on {writer.host}"
+        if run.beat is not None and run.beat.why and run.state == State.STOPPED:
+            yield f"{name}: stopped, {run.beat.why}"
+    if any(run.state == State.STOPPED for run in runs):
+        yield "what is stopped goes on, from there, with the same command"
+
+
+def _clock(run: RunStatus) -> str:
+    """When it was last heard of, by this machine's clock and time zone."""
+    assert run.heard is not None, "there was a last sign"
+    heard = datetime.fromtimestamp(run.heard)
+    return f"{heard:%H:%M}" if run.age is not None and run.age < 12 * 3600 else f"{heard:%Y-%m-%d %H:%M}"

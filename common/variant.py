@@ -1,0 +1,105 @@
+"""What a network is called in a command, a card and a manifest: a name, and the options it is built with."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from common.errors import Refusal
+
+Option: TypeAlias = bool | int | float | str
+
+_HOW = "write NAME, NAME:option=value,option=value, or MODULE:CALLABLE for your own"
+_INTEGER = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network without its weights, in a form that can be compared, hashed, and written as one word.
+
+    `name` is a row of a table, a torchvision model, or the user's own "module:callable"; `options` are the
+    keyword arguments it is built with, sorted by name. `str()` gives the canonical text, which `parse` reads.
+    """
+
+    name: str
+    options: tuple[tuple[str, Option], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Architecture":
+        """Read "lenet", "dncnn:depth=7,width=32", "my.module:make" or "my.module:make:num_classes=10".
+
+        What follows the first colon is options if it has an '=' before any further colon, else a callable's
+        name. Raises Refusal for text that is none of these.
+        """
+        name, colon, rest = text.strip().partition(":")
+        if colon and "=" not in rest.partition(":")[0]:
+            attribute, colon, rest = rest.partition(":")
+            if not (_is_dotted_name(name) and _is_dotted_name(attribute)):
+                raise Refusal(f"'{text}' is no importable module:callable: {_HOW}, such as my_models:make")
+            name = f"{name}:{attribute}"
+        if not name or re.search(r"[\s=,]", name) or (colon and not rest):
+            raise Refusal(f"'{text}' names no network: {_HOW}")
+        options: dict[str, Option] = {}
+        for pair in rest.split(",") if colon else ():
+            key, equals, value = (part.strip() for part in pair.partition("="))
+            if not (key.isidentifier() and equals and value):
+                raise Refusal(f"'{pair}' in '{text}' is no option: {_HOW}")
+            if key in options:
+                raise Refusal(f"option '{key}' stands twice in '{text}': write it once")
+            options[key] = _value(value)
+        return cls(name, tuple(sorted(options.items())))
+
+    def __str__(self) -> str:
+        if not self.options:
+            return self.name
+        return f"{self.name}:{','.join(f'{key}={_text(value)}' for key, value in self.options)}"
+
+    def build(self, factory: Callable[..., Any], what: str) -> Any:
+        """`factory` called with the options as keywords.
+
+        `what` names the kind of network in messages ("classifier", "denoiser"). Raises Refusal for an option
+        that the factory does not take, and for any error inside it.
+        """
+        options = dict(self.options)
+        parameters = _keywords(factory)
+        unknown = [key for key in options if parameters is not None and key not in parameters]
+        if unknown:
+            known = f"options are {', '.join(parameters)}" if parameters else "it takes none"
+            raise Refusal(f"{what} '{self.name}' has no option '{unknown[0]}': {known}")
+        try:
+            return factory(**options)
+        except Refusal:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            hint = f" (options: {', '.join(parameters)})" if parameters else ""
+            raise Refusal(f"{what} '{self}' cannot be built: {reason}{hint}") from error
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _value(text: str) -> Option:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def _text(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _keywords(factory: Callable[..., Any]) -> list[str] | None:
+    """Names that `factory` takes as keywords; None if it takes any, or does not tell."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

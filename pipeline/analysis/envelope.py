@@ -1,0 +1,76 @@
+"""The envelope: what the best noise level certifies at each radius, as the papers' tables have it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from common.errors import Refusal
+from pipeline.analysis.confidence import share_intervals
+from pipeline.analysis.metrics import decided_at
+from pipeline.analysis.summary import heading, radius_columns
+from pipeline.analysis.run_selection import shown_value
+from pipeline.report.captions import FACTS, varies
+
+ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
+"""What the runs of one group must share for the best of them to mean anything: on the same data, the same promise."""
+
+
+def default_groups(summary: pd.DataFrame) -> list[str]:
+    """By what an envelope is grouped unless told: denoiser and objective, and whatever else differs but sigma."""
+    rest = [column for column in (*FACTS, "measure") if column != "sigma" and varies(summary[column])]
+    return [*rest, "denoiser", "objective"]
+
+
+def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:
+    """The best certified accuracy of each group of runs at each radius, and what the run that has it makes at radius 0.
+
+    `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One
+    row for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
+    (shares in [0, 1]), then of the winner sigma, run_id, rows and images (how many are finished, of how many), alpha,
+    low and high: an interval for `share` as in `population_interval`, at delta divided by the runs of the group, so
+    that with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
+
+    Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
+    radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and
+    no winner. Raises Refusal where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020,
+    tables 1 and 2.
+    """
+    by = list(by) if by is not None else default_groups(summary)
+    if varies(summary["measure"]) and "measure" not in by:
+        by.append("measure")  # with and without labels: never one group
+    summary = summary.copy()
+    decides = np.isfinite(summary["sampling"].map(decided_at))
+    radii = radius_columns(summary.columns)
+    for column, radius in radii.items():
+        summary[column] = summary[column].where(~decides | (summary["sampling"].map(decided_at) == radius))
+    best = []
+    groups = summary.groupby(by, sort=False, dropna=False) if by else [((), summary)]
+    for key, own in groups:
+        for column in ALIKE:
+            if varies(own[column]):
+                several = sorted({shown_value(value) for value in own[column]})
+                raise Refusal(
+                    f"no envelope over runs of more than one {column} ({', '.join(several)}): "
+                    f"add {column} to --group-by, or write --where {column}={several[0]}"
+                )
+        known = dict(zip(by, key, strict=True))
+        for column, radius in radii.items():
+            won = {name: value for name, value in _winner(own, column).items() if name not in known}
+            best.append({**known, "radius": radius, **won, "runs": len(own)})
+    table = pd.DataFrame(best)
+    shares, images, alpha = (table[column].to_numpy(float) for column in ("share", "rows", "alpha"))
+    low, high = share_intervals(shares, images, alpha, (delta / table.pop("runs")).to_numpy(float))
+    return table.assign(low=low, high=high)
+
+
+def _winner(runs: pd.DataFrame, column: str) -> dict[str, object]:
+    told = ("sigma", "run_id", "rows", "images", "alpha")
+    shares, at_zero = (runs[name].to_numpy(float) for name in (column, heading(0.0)))
+    if np.isnan(shares).all():
+        return dict.fromkeys(("share", "at_zero", *told), np.nan)
+    # Of those that are equal in both the first.
+    best = max(
+        np.flatnonzero(~np.isnan(shares)), key=lambda place: (shares[place], np.nan_to_num(at_zero[place], nan=-1.0))
+    )
+    return {"share": shares[best], "at_zero": at_zero[best], **{name: runs[name].iloc[best] for name in told}}

@@ -1,0 +1,84 @@
+"""An interval for the difference of two shares that were seen on the same images.
+
+Each image is won by a alone with probability p10, by b alone with p01, else both or neither have it. The parameter is
+theta = p10 - p01; in its way stands phi = p10 + p01, how often they differ. With phi known, the wins' difference B - C
+grows stochastically with theta, and P(B - C >= d) can be summed exactly. Berger and Boos 1994: take the worst phi below
+an upper confidence bound that fails with probability gamma, and gamma itself off the level; then the test, and the
+interval of all theta that it does not reject, holds whatever phi is. (The worst of all phi would do too, and make the
+interval much longer: where two runs mostly agree, few wins say much.)
+
+The worst phi is mostly the bound, but not where few images differ and parity matters. So it is not searched for: the
+tail grows with p10 and falls with p01, hence over phi in [low, high] it is at most that of p10 = (high + theta) / 2
+with p01 = (low - theta) / 2. Where that is too much, the halves of [low, high] are looked at.
+"""
+
+from math import ceil, floor, sqrt
+
+import numpy as np
+from scipy.special import bdtrc
+from scipy.stats import binom
+from statsmodels.stats.proportion import proportion_confint
+
+from pipeline.analysis.run_checks import refuse_no_probability
+
+GAMMA = 1 / 20
+"""The part of each end's error probability that is spent on phi."""
+
+_HALVINGS, _MOST_CELLS = 10, 32
+"""When to give up showing that no phi is worse: then theta is not rejected, and the interval is a little longer."""
+
+_STEPS = 17
+"""Bisections: the end is found to 2e-5, always on the far side."""
+
+_NEGLIGIBLE = 1e-12
+
+
+def difference_interval(only_a: int, only_b: int, images: int, delta: float = 0.05) -> tuple[float, float]:
+    """Low and high end, in [-1, 1], of an interval for theta that fails with probability at most delta, delta/2 at each
+    end; `only_a` and `only_b` are how many of the `images` >= 1 were won by one alone. A tenth of a second, or a few.
+    """
+    refuse_no_probability(delta)
+    return _low(only_a, only_b, images, delta / 2), -_low(only_b, only_a, images, delta / 2) + 0.0
+
+
+def _low(wins: int, losses: int, images: int, level: float) -> float:
+    gamma = level * GAMMA
+    # Upper end of a two-sided interval at 2 gamma: a one-sided bound at gamma.
+    most = float(proportion_confint(wins + losses, images, alpha=2 * gamma, method="beta")[1])
+    low, high = -1.0, 1.0
+    if not _is_rejected(low, most, wins - losses, images, level - gamma):
+        return low
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        rejected = _is_rejected(middle, most, wins - losses, images, level - gamma)
+        low, high = (middle, high) if rejected else (low, middle)
+    return low
+
+
+def _is_rejected(theta: float, most: float, difference: int, images: int, level: float) -> bool:
+    """Whether P(B - C >= difference) is at most `level` for every phi in [0, most] that goes with `theta`."""
+    most = max(most, abs(theta))
+    if _tail(difference, images, (most + theta) / 2, (most - theta) / 2) > level:
+        return False
+    cells = [(abs(theta), most)]
+    for _ in range(_HALVINGS):
+        cells = [
+            (low, high)
+            for low, high in cells
+            if _tail(difference, images, (high + theta) / 2, (low - theta) / 2) > level
+        ]
+        if not cells or len(cells) > _MOST_CELLS:
+            break
+        cells = [half for low, high in cells for half in ((low, (low + high) / 2), ((low + high) / 2, high))]
+    return not cells
+
+
+def _tail(difference: int, images: int, p10: float, p01: float) -> float:
+    """P(B - C >= difference), or a little more, summed over how many images differ."""
+    phi = min(1.0, p10 + p01)
+    # Beyond, by Bernstein's inequality, there is less than what is added.
+    reach = 8 * sqrt(images * phi * (1 - phi)) + 30
+    differ = np.arange(max(0, floor(images * phi - reach)), min(images, ceil(images * phi + reach)) + 1)
+    fewer = np.ceil((differ + difference) / 2) - 1
+    won = bdtrc(np.minimum(fewer, differ), differ, min(1.0, p10 / phi) if phi else 0.5)
+    return float(binom.pmf(differ, images, phi) @ won) + _NEGLIGIBLE

@@ -1,0 +1,96 @@
+"""Which runs a report is about, and which of them may stand in one table."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.errors import Refusal, nearest
+from pipeline.by_run import by_run
+from pipeline.analysis.metrics import bounds
+from pipeline.report.captions import SETTINGS
+
+COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
+"""The columns that are equal in all rows of a run: what runs can be chosen by."""
+
+
+def of_runs(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+    """What each run has in one of the COLUMNS, by run_id."""
+    return {run: (bounds(own) if column == "bound" else own[column]).iloc[0] for run, own in by_run(rows).items()}
+
+
+def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
+
+    Of several about one column any will do. A number is compared as one; `denoiser=dncnn` means one with whatever
+    options, a run id may be cut short. Raises Refusal for a condition that is none, a column that runs have not, and a
+    value that none of them has, each with the nearest that there is.
+    """
+    wanted: dict[str, list[str]] = {}
+    for condition in conditions:
+        column, sign, value = condition.partition("=")
+        if not sign:
+            raise Refusal(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
+        wanted.setdefault(checked_column(rows, column.strip(), "--where"), []).append(value.strip())
+    for column, values in wanted.items():
+        runs = of_runs(rows, column)
+        chosen: set[str] = set()
+        for value in values:
+            if not (met := {run for run, has in runs.items() if _means(value, has, column)}):
+                there = {shown_value(has) for has in runs.values()}
+                raise Refusal(f"--where {column}={value}: no run of these has that {column}: {nearest(value, there)}")
+            chosen |= met
+        if len(chosen) < len(runs):
+            rows = rows[rows["run_id"].isin(chosen)]
+    return rows
+
+
+def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
+    """`column`; raises Refusal, naming `flag`, unless it is one that runs have, and in these rows."""
+    known = [name for name in COLUMNS if name in rows or name == "bound"]  # which follows from others
+    if column not in known:
+        raise Refusal(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
+    return column
+
+
+def find_run(runs: Iterable[str], name: str, flag: str) -> str:
+    """The one of `runs` that begins with `name`. Raises Refusal, naming `flag`, with the nearest, where none or several
+    do.
+    """
+    runs = list(dict.fromkeys(runs))
+    found = [run for run in runs if name and run.startswith(name)]
+    if len(found) != 1:
+        wrong = f"{len(found)} runs begin so" if found else "there is no such run"
+        raise Refusal(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
+    return found[0]
+
+
+def refuse_mixed_norms(runs: pd.DataFrame) -> None:
+    """Raises Refusal where radii are of several norms: no table, and no curve, can hold them side by side.
+
+    `runs` are those of `describe_runs`, or of `summarize`.
+    """
+    norms = sorted({shown_value(norm) for norm in runs["norm"]})
+    if len(norms) > 1:
+        raise Refusal(
+            f"these runs have radii in different norms ({', '.join(norms)}), which no table and no curve can compare: "
+            f"write {', or '.join(f'--where norm={norm}' for norm in norms)}"
+        )
+
+
+def _means(value: str, has: Any, column: str) -> bool:
+    if isinstance(has, float | np.floating | int | np.integer):
+        try:
+            return float(value) == has
+        except ValueError:
+            return False
+    text = shown_value(has)
+    if column == "run_id":
+        return bool(value) and text.startswith(value)
+    return value == text or (column == "denoiser" and value == text.split(":")[0])
+
+
+def shown_value(value: Any) -> str:
+    """What runs have in a column, as conditions name it."""
+    return "unknown" if pd.isna(value) else str(value)

@@ -1,0 +1,113 @@
+"""Certificate rows summed up: one row a run, in full precision."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.errors import Refusal
+from pipeline.by_run import by_run
+from pipeline.analysis.confidence import share_intervals
+from pipeline.analysis.metrics import (
+    FIXED,
+    abstention_rate,
+    average_certified_radius,
+    certified_accuracy,
+    certified_share,
+    decided_at,
+    error_count,
+    samplings,
+    undecided_share,
+)
+from pipeline.report.captions import LABELLED, describe_runs
+
+ENDS = ("", " low", " high")
+"""What is appended to the name of a column of shares, for the share and the ends of its interval."""
+
+_MOST_RADII, _FEWER_RADII = 7, 5
+"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
+runs that are not sampled `FIXED`.
+"""
+
+_FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
+
+
+def summarize(
+    rows: pd.DataFrame,
+    radii: Sequence[float] | None = None,
+    delta: float | None = None,
+    runs: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """One row a run, in full precision: what it is, and how well it does.
+
+    Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
+    `abstain` (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; or, where
+    `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
+    decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
+    `undecided` is. With `delta`, `r=<radius> low` and `r=<radius> high` stand beside each r= column: the interval of
+    `population_interval` that fails with probability at most delta. `runs` are those of `describe_runs`, where they are
+    known already.
+
+    Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
+    if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
+    Refusal if there are no rows, or if a radius is negative or not finite.
+    """
+    runs = describe_runs(rows) if runs is None else runs
+    grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
+    if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
+        raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
+    parts, headings = by_run(rows), [heading(radius) for radius in grid]
+    rates, shares = [], []
+    for run, measure in runs["measure"].items():
+        own = parts[str(run)]
+        shares.append((certified_accuracy if measure == LABELLED else certified_share)(own, grid))
+        rates.append(
+            {
+                "ACR": average_certified_radius(own),
+                "abstain": abstention_rate(own),
+                "undecided": undecided_share(own),
+                "errors": error_count(own),
+            }
+        )
+    columns = dict(zip(headings, np.transpose(shares), strict=True))
+    if delta is not None:
+        images, alpha = (runs[column].to_numpy(float)[:, None] for column in ("rows", "alpha"))
+        ends = [np.stack(shares), *share_intervals(np.stack(shares), images, alpha, delta)]
+        columns = {
+            name + end: values[:, place]
+            for place, name in enumerate(headings)
+            for end, values in zip(ENDS, ends, strict=True)
+        }
+    return pd.concat([runs, pd.DataFrame(columns, runs.index), pd.DataFrame(rates, runs.index)], axis=1).reset_index()
+
+
+def heading(radius: float) -> str:
+    """The name of the column at `radius`."""
+    # Not :g, which would print 0.1234567 as the larger 0.123457.
+    return f"r={np.format_float_positional(radius, trim='-')}"
+
+
+def radius_columns(columns: Iterable[Any]) -> dict[str, float]:
+    """Which columns of a summary are shares at a radius, and at which."""
+    return {name: float(name[2:]) for name in columns if name.startswith("r=") and not name.endswith(ENDS[1:])}
+
+
+def _default_radii(rows: pd.DataFrame) -> list[float]:
+    sampling = samplings(rows)
+    asked = {way: decided_at(way) for way in sampling.unique()}
+    decided = {radius for radius in asked.values() if isfinite(radius)}
+    if len(decided) and all(map(isfinite, asked.values())):
+        return sorted(decided)
+    others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(asked)), "radius"]
+    largest = others.astype("Float64").max(skipna=True)
+    step = 0.25
+    if (rows["norm"] == "linf").all() and pd.notna(largest) and largest > 0:
+        step = next(step for step in _FINER if step <= largest / 3 or step == _FINER[-1])
+    reach = step if pd.isna(largest) else max(step, float(largest))
+    most = _MOST_RADII if set(asked) == {FIXED} else _FEWER_RADII
+    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
+        step *= 2
+    return sorted(grid)

@@ -1,0 +1,130 @@
+"""Small data sets that live in memory as one array: digits, MNIST, CIFAR-10."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
+
+import numpy as np
+from PIL import Image
+
+from common.errors import Refusal
+from pipeline.data.images import Cut, Example, Framing, UnreadableImage, channels_first, identity, listed, one_line, pixels
+
+DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
+
+MNIST_LAYOUT = "<root>/MNIST/raw with train- and t10k- images-idx3-ubyte and labels-idx1-ubyte"
+CIFAR10_FOLDER = "cifar-10-batches-py"
+CIFAR10_LAYOUT = "<root>/cifar-10-batches-py with data_batch_1..5, test_batch and batches.meta as published"
+
+GENERATED = "generated.json"
+"""The file beside batches of CIFAR-10's layout that are generated ones, for tests of whole experiments."""
+
+
+class ArrayDataset:
+    """Images in one array, with one label each.
+
+    `images` is uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) already in pixel units 0..1.
+    Raises Refusal if the images, which are all of one size, are smaller than the crop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        num_classes: int,
+        images: np.ndarray,
+        labels: Sequence[int],
+        framing: Framing,
+    ) -> None:
+        self.name = name
+        self.split = split
+        self.num_classes: int | None = num_classes
+        self.framing = framing
+        self._images = images
+        self._labels = [int(label) for label in labels]
+        try:
+            self.read(0)
+        except UnreadableImage as error:
+            raise Refusal(f"{name}: {error.reason}; write a smaller --crop, or a --resize") from None
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, index: int) -> Example:
+        return Example(pixels(self.values(index)), self._labels[index])
+
+    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
+        image, cut = self._images[index], cut or self.framing
+        if cut != Framing():  # otherwise spared the detour over PIL
+            image = np.asarray(cut.apply(index, Image.fromarray(image)))
+        return channels_first(image)
+
+    def labels(self) -> list[int | None]:
+        return list(self._labels)
+
+    def raw(self, index: int) -> bytes:
+        return identity(self._images[index].tobytes(), self._labels[index])
+
+    def listed(self, index: int) -> bytes:
+        return listed(str(index), self._images[index].nbytes, self._labels[index])
+
+
+def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+    """scikit-learn's handwritten digits, 8x8 grey, values 0..16; they come with it, so `root` is unused."""
+    from sklearn.datasets import load_digits  # here: the import takes two seconds
+
+    digits = load_digits()
+    part = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
+    images = (digits.images[part] / 16).astype(np.float32)  # exact: sixteenths are floats
+    return ArrayDataset(name, split, 10, images, digits.target[part], framing)
+
+
+def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+    """MNIST as torchvision reads it: (N, 28, 28), grey. Raises Refusal for missing or torn files."""
+    from torchvision.datasets import MNIST  # here, like CIFAR10 below: the import takes two seconds
+
+    try:
+        mnist = MNIST(root, train=split == "train", download=False)
+    except (RuntimeError, ValueError, AssertionError, IndexError, OSError) as error:
+        raise _unread(name, root, MNIST_LAYOUT, error) from None
+    return ArrayDataset(name, split, 10, mnist.data.numpy(), mnist.targets.tolist(), framing)
+
+
+def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+    """CIFAR-10 as published: (N, 32, 32, 3). Raises Refusal for missing files and for altered ones; generated ones say
+    that they are.
+    """
+    if (root / CIFAR10_FOLDER / GENERATED).is_file():
+        return _open_generated_cifar10(name, root, split, framing)
+    from torchvision.datasets import CIFAR10
+
+    # The batches are pickles, which can run code when loaded. torchvision loads them only after the md5 sums
+    # of all are the official ones, and raises RuntimeError otherwise: never read them past that check.
+    try:
+        cifar = CIFAR10(root, train=split == "train", download=False)
+    except (RuntimeError, OSError) as error:
+        raise _unread(name, root, CIFAR10_LAYOUT, error) from None
+    return ArrayDataset(name, split, 10, cifar.data, cifar.targets, framing)
+
+
+def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+    """Files of the same names whose sums are not the published ones: arrays, never pickles."""
+    batches = ["test_batch"] if split == "test" else [f"data_batch_{number}" for number in range(1, 6)]
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    try:
+        for batch in batches:
+            if not is_zipfile(root / CIFAR10_FOLDER / batch):
+                raise ValueError(f"{batch} is not of this data set, nor what smoke tests write")
+            with np.load(root / CIFAR10_FOLDER / batch, allow_pickle=False) as content:
+                images.append(np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+                labels += [int(label) for label in content["labels"]]
+    except (OSError, ValueError, KeyError, BadZipFile, AttributeError, TypeError) as error:
+        raise _unread(name, root, CIFAR10_LAYOUT, error) from None
+    return ArrayDataset(name, split, 10, np.concatenate(images), labels, framing)
+
+
+def _unread(name: str, root: Path, layout: str, error: Exception) -> Refusal:
+    # torchvision advises to let it download; nothing is fetched here behind the back of who named a folder.
+    reason = one_line(error).removesuffix(" You can use download=True to download it").rstrip(".")
+    return Refusal(f"{name} in {root}: {reason or 'cannot be read'}; --data-root needs {layout}")

@@ -1,0 +1,135 @@
+"""One image of a data set: from its encoded bytes to pixels, or to the reason why not."""
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from common.errors import Refusal
+
+# What Pillow may try on the bytes. Left to itself it tries every format that it knows, some of which start
+# other programs (EPS runs Ghostscript), and image files are of unknown origin.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")  # as in torchvision
+
+
+@dataclass(frozen=True)
+class Example:
+    """`image`: float32 (C, H, W) in pixel units, 0..1; `label`: an int in 0..K-1, or None if unlabelled."""
+
+    image: np.ndarray
+    label: int | None
+
+
+class UnreadableImage(Exception):
+    """Image `index` of its data set cannot be decoded, framed or found; `reason` is one line.
+
+    The reason is the same on every machine and every run (no path of a folder, no memory address), since it
+    stands in result rows that are compared between runs.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(index, reason)  # both, so that it survives pickling between processes
+        self.index = index
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"image {self.index}: {self.reason}"
+
+
+class Cut(Protocol):
+    """A way to cut a decoded picture to size: the data set's `Framing`, or training's random one."""
+
+    def apply(self, index: int, image: Image.Image) -> Image.Image:
+        """The piece of image `index`; raises UnreadableImage if it has none."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How an image is cut to size: shorter edge to `resize` pixels, then the central `crop` x `crop` square.
+
+    None leaves that step out. Resizing is torchvision's on PIL images: bilinear, antialiased, rounded to
+    8 bits. Raises Refusal for a size below 1, and for a crop that no resized image can hold.
+    """
+
+    resize: int | None = None
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        for flag, size in (("--resize", self.resize), ("--crop", self.crop)):
+            if size is not None and size < 1:
+                raise Refusal(f"{flag} {size}: a size in pixels is 1 or more; leave {flag} out for none")
+        if self.resize is not None and self.crop is not None and self.crop > self.resize:
+            # The shorter edge is `resize` exactly, so this would fail for every image.
+            raise Refusal(f"--crop {self.crop} exceeds --resize {self.resize}: write --crop {self.resize} or less")
+
+    def apply(self, index: int, image: Image.Image) -> Image.Image:
+        """The framed image; raises UnreadableImage if it is smaller than the crop."""
+        if self == Framing():
+            return image
+        import torchvision.transforms.functional as transforms  # here: the import takes two seconds
+
+        if self.resize is not None:
+            image = transforms.resize(image, self.resize, antialias=True)
+        if self.crop is not None:
+            if self.crop > min(image.size):  # torchvision would pad with black, and certify the padding
+                width, height = image.size
+                raise UnreadableImage(index, f"crop {self.crop} is larger than the image ({width} x {height} pixels)")
+            image = transforms.center_crop(image, self.crop)
+        return image
+
+
+def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
+    """Decode encoded bytes and cut them to size: uint8 (C, H, W).
+
+    `keep_grey` leaves grey images (Pillow's modes 1, L, LA) with one channel; all else becomes RGB. An alpha
+    channel is dropped and EXIF orientation is not applied, as in torchvision. Raises UnreadableImage, for
+    grey images of more than 8 bits too, which Pillow would clip at 255 without a word.
+    """
+    try:
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise UnreadableImage(index, f"more than 8 bits a pixel (mode {image.mode}): store it with 8 bits")
+        image = image.convert("L" if keep_grey and image.mode in ("1", "L", "LA") else "RGB")
+        return channels_first(np.asarray(cut.apply(index, image)))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:  # its message holds a memory address
+        what = f"{len(content)} bytes" if content else "no bytes at all"
+        raise UnreadableImage(index, f"not an image of a known format ({what})") from None
+    except Exception as error:
+        # Decoders meet damaged bytes with OSError, SyntaxError, struct.error and more: no list is complete.
+        raise UnreadableImage(index, one_line(error)) from error
+
+
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) to (C, H, W), without a copy."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+
+
+def pixels(values: np.ndarray) -> np.ndarray:
+    """A new float32 (C, H, W) in 0..1: of uint8 exactly (8-bit value) / 255 in float32, of float32 a copy."""
+    if values.dtype != np.uint8:
+        return values.copy()
+    return np.ascontiguousarray(values, dtype=np.float32) / np.float32(255)
+
+
+def identity(content: bytes | None, label: int | None) -> bytes:
+    """What a fingerprint sees of one image: its label and its content, None where that is missing."""
+    if content is None:
+        return f"missing;{label};".encode()
+    return f"image;{label};".encode() + content
+
+
+def listed(name: str, size: int | None, label: int | None) -> bytes:
+    """What a listing's fingerprint sees of one image: where it is, how many bytes are there (None: none), its label."""
+    return f"{name};{size};{label};".encode()
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's message, or its type; no memory addresses, no folders of quoted files."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"0x[0-9a-fA-F]+", "0x..", re.sub(r"'[^']*/", "'", line))

@@ -1,0 +1,64 @@
+"""Which images of a data set a run certifies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from common.errors import Refusal
+
+
+@dataclass(frozen=True)
+class IndexSet:
+    """Every `skip`-th image of a data set of `length` images from image `start` on, at most `max` of them.
+
+    This is the papers' convention: skip=20 on the 10,000 test images of CIFAR-10 is 0, 20, ..., 9980, that is
+    500 images. (`max` counts images; in Cohen et al.'s script it is the position at which to stop.) Iterating
+    gives image ids, positions in the data set, without ever listing them. Raises Refusal for skip < 1,
+    max < 1, an empty data set, and a start outside it.
+    """
+
+    length: int
+    skip: int = 1
+    max: int | None = None
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise Refusal("the data set has no images: check --data-root and --split")
+        if self.skip < 1:
+            raise Refusal(f"--skip {self.skip}: write 1 for every image, 20 for every 20th")
+        if self.max is not None and self.max < 1:
+            raise Refusal(f"--max {self.max}: write 1 or more, or leave --max out for no limit")
+        if not 0 <= self.start < self.length:
+            raise Refusal(f"--start {self.start}: the data set has {self.length} images, write 0 to {self.length - 1}")
+
+    @property
+    def ids(self) -> range:
+        """The image ids, ascending."""
+        return range(self.start, self.length, self.skip)[: self.max]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.ids
+
+    def describe(self) -> str:
+        """A few words for reports, such as 'all 10000' or 'every 20th of 10000 (500 images)'."""
+        ids = self.ids
+        if len(ids) == self.length:
+            return f"all {self.length}"
+        whole = ids == range(0, self.length, self.skip)
+        span = "" if whole else f", {ids[0]} to {ids[-1]}"
+        number = "1 image" if len(ids) == 1 else f"{len(ids)} images"
+        return f"every {_ordinal(self.skip)} of {self.length}{span} ({number})"
+
+
+def _ordinal(number: int) -> str:
+    """'2nd', '11th', '23rd'; for 1 the word 'image', as in 'every image of 10'."""
+    if number == 1:
+        return "image"
+    teens = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

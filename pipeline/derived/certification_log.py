@@ -1,0 +1,210 @@
+"""Certification logs as the scripts of this field write them: tab-separated text, a line an image.
+
+The columns are those of certify.py of Cohen et al. 2019, `idx label predict radius correct time`, in any order, with or
+without others; it prints radii with three digits, rounded up as often as down. Runs that were killed, or started again
+on the same file, leave torn lines, repeated headers and images that are listed twice.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from common.errors import Refusal
+from pipeline.certification.certificate import ABSTAIN
+
+NEEDED = ("idx", "label", "predict", "radius")
+USED = (*NEEDED, "correct", "time", "sigma")
+
+# What was left out of a line, and why.
+TORN = "left out, cut off by the end of the file, or of the run that wrote it"
+HEADER = "left out, the header again, by a run that was started again"
+AGAIN = "left out, an image that an earlier line has; the first certificate counts, so that nobody chose the better one"
+NO_END = "its last field left out, as no line end follows, so it may be cut off"
+NO_TIME = "its time left out, as it is neither seconds nor h:mm:ss"
+
+_WANTED = f"write the path of a tab-separated log with the columns {', '.join(NEEDED)}"
+_MEND = "nothing was imported; ask whoever wrote the log, or mend the line"
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CLOCK = re.compile(r"(?:([0-9]+) days?, )?([0-9]+):([0-5]?[0-9]):([0-5]?[0-9](?:\.[0-9]*)?)")
+_TRUTH = {"0": False, "1": True, "false": False, "true": True}
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One image's certificate. `number` is its line in the file, from 1; `prediction` is ABSTAIN, and `radius` then 0,
+    or a class; `seconds` and `sigma` are None where the log does not say.
+    """
+
+    number: int
+    image_id: int
+    label: int
+    prediction: int
+    radius: float
+    seconds: float | None
+    sigma: float | None
+
+
+@dataclass(frozen=True)
+class ToolLog:
+    """What a log says. `lines` are in its order, each image once; `left_out` has the numbers of the lines of which all
+    or a part was left out, by what and why; `ignored` its columns that say nothing of a certificate; `sigma` is that of
+    its column `sigma`, if it has one; `sha256` that of the file.
+    """
+
+    path: Path
+    sha256: str
+    lines: list[LogLine]
+    left_out: dict[str, list[int]]
+    ignored: list[str]
+    sigma: float | None
+
+
+def read_log(path: str | Path) -> ToolLog:
+    """Read one log. A line that no line end follows, as a killed run leaves it, is left out if a field is missing or
+    the last is one of NEEDED; else its last field is. Of an image that is listed twice the first line counts.
+
+    Raises Refusal, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
+    correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second label of
+    the same image; another sigma than before.
+    """
+    path = Path(path)
+    content = _content(path)
+    lines = _lines(path, content)
+    begin, columns = _header(path, lines)
+    left_out: dict[str, list[int]] = defaultdict(list)
+    found: dict[int, LogLine] = {}
+    for number, fields in _whole_fields(path, lines, begin, columns, left_out):
+        line = _parsed(f"{path}, line {number}", number, fields)
+        first = found.setdefault(line.image_id, line)
+        one = next(iter(found.values()))
+        if line.label != first.label:
+            raise Refusal(
+                f"{path}, line {number}: image {line.image_id} has label {line.label}, but {first.label} on line "
+                f"{first.number}: these are runs on different data, split the file"
+            )
+        if None not in (line.sigma, one.sigma) and line.sigma != one.sigma:
+            raise Refusal(
+                f"{path}, line {number}: sigma is {line.sigma}, but {one.sigma} on line {one.number}: images certified "
+                "with a sigma of their own are no run on one smoothed classifier; split the file by sigma"
+            )
+        if line is not first:
+            left_out[AGAIN].append(number)
+        if line.seconds is None and fields.get("time") is not None:
+            left_out[NO_TIME].append(number)
+    if not found:
+        raise Refusal(f"{path} has no whole line below its header: import it when an image is certified")
+    ignored = [column for column in columns if column not in USED]
+    sigma = next(iter(found.values())).sigma
+    return ToolLog(path, hashlib.sha256(content).hexdigest(), list(found.values()), dict(left_out), ignored, sigma)
+
+
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder: name the logs in it, such as {path}/*.tsv")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror or error}: {_WANTED}") from None
+
+
+def _lines(path: Path, content: bytes) -> list[str]:
+    """The lines without their ends; the last is what no line end follows, "" where one follows everything."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Refusal(f"{path} is no text: {_WANTED}") from None
+    if not text.strip():
+        raise Refusal(f"{path} is empty: {_WANTED}")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
+    """Where the header is, and the columns that it names."""
+    begin = next(index for index, line in enumerate(lines) if line.strip())
+    columns = [name.strip().lower() for name in lines[begin].split("\t")]
+    missing = [name for name in NEEDED if name not in columns]
+    if missing == ["radius"]:
+        raise Refusal(f"{path} has no column radius: it is a log of predictions, which certify nothing; {_WANTED}")
+    if missing:
+        raise Refusal(f"{path}, line {begin + 1} is no header with {', '.join(missing)}: {_WANTED}")
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        raise Refusal(f"{path}, line {begin + 1} names the column '{twice}' twice: rename one")
+    return begin, columns
+
+
+def _whole_fields(
+    path: Path, lines: list[str], begin: int, columns: list[str], left_out: dict[str, list[int]]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and fields, by column, of every line below the header that has all it needs; adds to `left_out`."""
+    header = lines[begin]
+    for number, line in enumerate(lines[begin + 1 :], begin + 2):
+        fields, ended = line.split("\t"), number < len(lines)
+        if not line.strip():
+            continue
+        if line.endswith(header):  # perhaps behind the beginning of a line that the run before could not end
+            left_out[HEADER].append(number)
+            if line != header:
+                left_out[TORN].append(number)
+        elif len(fields) > len(columns) or (ended and len(fields) < len(columns)):
+            raise Refusal(
+                f"{path}, line {number}: {len(fields)} fields, but {len(columns)} in the header: delete the line if a "
+                "killed run left it, and import again"
+            )
+        elif ended:
+            yield number, dict(zip(columns, fields, strict=True))
+        elif len(fields) < len(columns) or columns[-1] in NEEDED or header.startswith(line):
+            left_out[TORN].append(number)
+        else:
+            left_out[NO_END].append(number)
+            yield number, dict(zip(columns[:-1], fields[:-1], strict=True))
+
+
+def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:
+    """The line; raises Refusal where a field cannot be read, or fields contradict each other."""
+    image_id = _whole(place, fields, "idx", least=0)
+    label = _whole(place, fields, "label", least=0)
+    prediction = _whole(place, fields, "predict", least=ABSTAIN)
+    radius = _real(place, fields, "radius")
+    if radius < 0:
+        raise Refusal(f"{place}: radius {fields['radius']} is negative: {_MEND}")
+    if prediction == ABSTAIN and radius > 0:
+        raise Refusal(f"{place}: an abstention (predict {ABSTAIN}) with radius {fields['radius']}: {_MEND}")
+    if "correct" in fields:
+        correct = _TRUTH.get(fields["correct"].strip().lower())
+        if correct is None:
+            raise Refusal(f"{place}: correct is '{fields['correct']}', neither 0 nor 1: {_MEND}")
+        if correct != (prediction == label):
+            raise Refusal(f"{place}: correct is {correct:d}, but label {label} and predict {prediction}: {_MEND}")
+    seconds = _seconds(fields["time"].strip()) if "time" in fields else None
+    sigma = _real(place, fields, "sigma") if "sigma" in fields else None
+    return LogLine(number, image_id, label, prediction, radius, seconds, sigma)
+
+
+def _whole(place: str, fields: dict[str, str], column: str, least: int) -> int:
+    text = fields[column].strip()
+    if not _WHOLE.fullmatch(text) or int(text) < least:
+        raise Refusal(f"{place}: {column} is '{text}', not a whole number from {least} on: {_MEND}")
+    return int(text)
+
+
+def _real(place: str, fields: dict[str, str], column: str) -> float:
+    text = fields[column].strip()
+    if not _NUMBER.fullmatch(text) or not isfinite(float(text)):
+        raise Refusal(f"{place}: {column} is '{text}', not a number: {_MEND}")
+    return float(text)
+
+
+def _seconds(text: str) -> float | None:
+    """'15.4', '0:02:31.238689' and '1 day, 0:00:13' (Python's timedelta) as seconds; None for anything else."""
+    if _NUMBER.fullmatch(text) and 0 <= float(text) < float("inf"):
+        return float(text)
+    if clock := _CLOCK.fullmatch(text):
+        days, hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+        return 86_400 * days + 3600 * hours + 60 * minutes + seconds
+    return None

@@ -1,0 +1,88 @@
+"""The runs of certificates that were drawn in a folder of results, and so have counts to certify anew from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from common.errors import Refusal
+from storage.location import Location, Where, located
+from pipeline.analysis.metrics import FIXED
+from pipeline.store.parts import read_rows
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.analysis.run_selection import find_run
+
+PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
+
+
+@dataclass(frozen=True)
+class DrawnRun:
+    """A drawn run: its manifest, and the rows of its finished images in the order of images."""
+
+    run_id: str
+    manifest: Mapping[str, Any]
+    rows: pd.DataFrame
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return self.manifest["identity"]
+
+    @property
+    def way(self) -> str:
+        """How it was sampled, without options: "fixed", "adaptive" or "decide"."""
+        return str(self.identity.get("sampling", FIXED)).partition(":")[0]
+
+
+def drawn_runs(out: Where, chosen: Sequence[str] | None = None) -> list[DrawnRun]:
+    """The runs of <out> that were drawn there for certificates and have finished an image: those whose ids begin as
+    `chosen`, or all. Raises Refusal where there is none, or a chosen one is no such run.
+    """
+    home = located(out) / "runs"
+    if not home.is_folder():
+        raise Refusal(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
+    manifests = {}
+    for folder in home.folders():
+        with suppress(FileNotFoundError):
+            manifests[folder.name] = _read_manifest(folder / "manifest.json")
+    drawn = [name for name, manifest in manifests.items() if _procedure(manifest) == PROCEDURE]
+    names = drawn if chosen is None else [_the_run(text, manifests) for text in chosen]
+    sources = []
+    for name in dict.fromkeys(names):
+        rows = read_rows(out, FOLDER, name)
+        if len(rows):
+            sources.append(DrawnRun(name, manifests[name], rows))
+        elif chosen is not None:
+            raise Refusal(f"run {name} has no finished image yet: let 'raysmooth certify' go on, then recertify it")
+    if not sources:
+        raise Refusal(f"{out} holds no certificates that were drawn there: give the --out of 'raysmooth certify'")
+    return sources
+
+
+def _the_run(text: str, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """The drawn run whose id begins with `text`."""
+    found = find_run(manifests, text, "--run")
+    procedure = _procedure(manifests[found])
+    if procedure == "recertify":
+        source = manifests[found]["source_run"]
+        raise Refusal(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
+    if procedure != PROCEDURE:
+        raise Refusal(f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run")
+    return found
+
+
+def _procedure(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["identity"].get("procedure"))
+
+
+def _read_manifest(path: Location) -> Mapping[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+        manifest["identity"].get("procedure")
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Refusal(f"{path} is not a raysmooth manifest: move its folder away") from None
+    return dict(manifest)

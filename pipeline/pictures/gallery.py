@@ -1,0 +1,174 @@
+"""`raysmooth gallery`: the denoising figure of chosen images, noise levels and denoisers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, log10
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.models.base_classifier import BaseClassifierSpec, Loaded, check_image, load_base_classifier, load_denoiser
+from actors.models.denoisers import DENOISERS
+from actors.noise.streams import Gaussian
+from common.errors import Refusal
+from actors.replica.replica import first_line
+from actors.models.weights import read_weights
+from actors.replica.work_unit import Role
+from pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
+from pipeline.report.figures.figure_file import figure_path, save_figure
+from pipeline.pictures.noise_replay import first_copies
+from pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
+from pipeline.pictures.gallery_settings import GallerySettings
+from pipeline.data.index_set import IndexSet
+from storage.location import Location
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class _Denoiser:
+    """Of one weights file."""
+
+    network: torch.nn.Module
+    file: str
+    card: Mapping[str, Any]
+
+
+def gallery(settings: GallerySettings) -> Path | Location:
+    """Draw the figure and return its file.
+
+    All denoisers see the same noisy copy of an image, and at each sigma the same noise, scaled: the first that certify
+    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises Refusal for images, weights and
+    networks that are not there or do not fit each other.
+    """
+    file = figure_path(settings.out, "--out")
+    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    image_ids = _image_ids(settings, len(dataset))
+    denoisers = [_by_sigma(settings, place) for place in range(len(settings.denoiser_weights))]
+    named = dict(zip(settings.labels or _names(settings, denoisers), denoisers, strict=True))
+    classifier = None
+    if settings.classifier is not None:
+        spec = BaseClassifierSpec(settings.classifier, settings.classifier_weights, settings.preprocess)
+        classifier = load_base_classifier(spec, CPU)
+    exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
+    save_figure(draw_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
+    return file.outward
+
+
+def psnr(pixels: np.ndarray, clean: np.ndarray) -> float:
+    """10 log10(1 / mean squared error), in dB, of pixels in units of [0, 1]; inf where they are equal."""
+    error = float(np.mean(np.square(pixels.astype(np.float64) - clean)))
+    return 10 * log10(1 / error) if error else inf
+
+
+def _image_ids(settings: GallerySettings, length: int) -> Sequence[int]:
+    if settings.images is None:
+        return IndexSet(length, settings.skip, settings.max).ids
+    for image_id in settings.images:
+        if not 0 <= image_id < length:
+            raise Refusal(f"--images {image_id}: the data set has {length} images, write 0 to {length - 1}")
+    return settings.images
+
+
+def _by_sigma(settings: GallerySettings, place: int) -> dict[float, _Denoiser]:
+    """The denoiser of the weights number `place`, for each sigma; a file that serves several is loaded once."""
+    by_file: dict[str, _Denoiser] = {}
+    by_sigma = {}
+    for sigma in settings.sigma:
+        file = settings.denoiser_weights[place].replace("{sigma}", f"{sigma:g}")
+        if file not in by_file:
+            given = settings.denoiser[place % len(settings.denoiser)] if settings.denoiser else _architecture(file)
+            network, _, card = load_denoiser(given, file)
+            assert network is not None, "the settings allow no denoiser that is none"
+            by_file[file] = _Denoiser(network.eval().requires_grad_(False), file, card)
+        by_sigma[sigma] = by_file[file]
+    return by_sigma
+
+
+def _architecture(file: str) -> str:
+    """The denoiser that a weights file tells of."""
+    card = read_weights(file).card
+    published = next((name for name, row in DENOISERS.items() if card.get("arch") in row.published), None)
+    if (told := card.get("architecture") or published) is None:
+        raise Refusal(f"weights file {file} does not say of which denoiser: write --denoiser dncnn, say")
+    return str(told)
+
+
+def _names(settings: GallerySettings, denoisers: Sequence[Mapping[float, _Denoiser]]) -> list[str]:
+    """What to call the denoisers, as short as tells them apart: objective, classifier protected, file."""
+    paths = settings.denoiser_weights
+    cards = [next(iter(by_sigma.values())).card for by_sigma in denoisers]
+    short = [
+        str(card["objective"]).partition(":")[0].upper() if card.get("objective") else Path(path).stem
+        for card, path in zip(cards, paths, strict=True)
+    ]
+    longer = [f"{name}{_behind(card)}" for name, card in zip(short, cards, strict=True)]
+    longest = [f"{name} ({Path(path).stem})" for name, path in zip(short, paths, strict=True)]
+    return next((names for names in (short, longer, longest) if len(set(names)) == len(names)), paths)
+
+
+def _behind(card: Mapping[str, Any]) -> str:
+    """' on NETWORK', the classifier that the denoiser was trained for, where its card says so."""
+    classifier: Any = card
+    for key in ("parents", "classifier", "architecture"):
+        classifier = classifier.get(key) if isinstance(classifier, Mapping) else None
+    return f" on {str(classifier).partition(':')[0]}" if classifier else ""
+
+
+@torch.inference_mode()
+def _exhibit(
+    dataset: Dataset,
+    image_id: int,
+    settings: GallerySettings,
+    named: Mapping[str, Mapping[float, _Denoiser]],
+    classifier: Loaded | None,
+) -> Exhibit:
+    try:
+        example = dataset.read(image_id)
+    except UnreadableImage as error:
+        raise Refusal(f"{error}: leave it out, --images names the others") from None
+    clean, seed = example.image, settings.seed
+    if classifier is not None:
+        check_image(classifier, torch.from_numpy(clean))
+
+    def answer(pixels: torch.Tensor) -> int | None:
+        return None if classifier is None else int(classifier.model(pixels[None])[0])
+
+    def picture(pixels: torch.Tensor) -> Picture:
+        return Picture(pixels.numpy(), psnr(pixels.numpy(), clean), answer(pixels))
+
+    noisy, denoised = {}, {}
+    for sigma in settings.sigma:
+        copy = first_copies(clean, Gaussian(sigma), CPU, seed=seed, role=Role.ESTIMATION, image_id=image_id, copies=1)
+        noisy[sigma] = picture(copy[0])
+        for name, by_sigma in named.items():
+            denoised[sigma, name] = picture(_denoised(by_sigma[sigma], copy)[0])
+    return Exhibit(image_id, example.label, Picture(clean, None, answer(torch.from_numpy(clean))), noisy, denoised)
+
+
+def _denoised(denoiser: _Denoiser, noisy: torch.Tensor) -> torch.Tensor:
+    """The batch, denoised; raises Refusal where it is not of the denoiser's kind."""
+    try:
+        return denoiser.network(noisy)
+    except RuntimeError as error:
+        raise Refusal(
+            f"the denoiser of {denoiser.file} rejects images of shape {tuple(noisy.shape[1:])}: {first_line(error)}"
+        ) from error
+
+
+def _note(settings: GallerySettings, dataset: Dataset, named: Mapping[str, Mapping[float, _Denoiser]]) -> str:
+    """What the figure must say besides, above all of denoisers that were trained for other noise than they get."""
+    answers = "" if settings.classifier is None else f", and what {settings.classifier} answers"
+    words = [
+        f"{dataset.name}, {dataset.split} split",
+        f"below each picture: PSNR, rounded down{answers}",
+        "pictures are clipped to [0, 1]",
+    ]
+    for name, by_sigma in named.items():
+        trained = [(sigma, denoiser.card.get("sigma")) for sigma, denoiser in by_sigma.items()]
+        others = {f"{known:g}": None for sigma, known in trained if isinstance(known, int | float) and known != sigma}
+        if others:
+            words.append(f"{name} was trained for sigma {', '.join(others)}")
+    return f"{'; '.join(words)}."

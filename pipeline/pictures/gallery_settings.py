@@ -1,0 +1,91 @@
+"""Settings of a gallery: the command line's flags, YAML keys and keyword arguments are these fields."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from actors.models.base_classifier import NO_DENOISER
+from actors.models.denoisers import DENOISERS
+from actors.noise.streams import Gaussian
+from common.errors import Refusal
+from pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
+
+
+def _parts(separator: str) -> BeforeValidator:
+    """Text with separators, or a single value, as well as a list."""
+
+    def split(value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(separator) if part.strip()]
+        return [value] if isinstance(value, int | float) else value
+
+    return BeforeValidator(split)
+
+
+class GallerySettings(DataSettings):
+    """Gallery"""
+
+    max: int | None = Field(5, description="Take at most this many images.", ge=1)
+    images: Annotated[list[int] | None, _parts(",")] = Field(
+        None, description="Images by their numbers, such as 0,20,40, instead of --skip and --max.", min_length=1
+    )
+    sigma: Annotated[list[float], _parts(",")] = Field(
+        description="Noise levels in pixel units ([0, 1]), such as 0.25,0.5.", min_length=1
+    )
+    denoiser_weights: Annotated[list[str], _parts(",")] = Field(
+        description="Weights of the denoisers, with commas between; {sigma} in a path stands for each noise level.",
+        min_length=1,
+    )
+    denoiser: Annotated[list[str], _parts(";")] = Field(
+        [],
+        description=f"Denoisers: {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32; one for all weights, "
+        "or one for each with semicolons between. Default: what the weights' cards say.",
+    )
+    labels: Annotated[list[str] | None, _parts(",")] = Field(
+        None, description="What to call the denoisers, with commas between. Default: their objectives."
+    )
+    classifier: str | None = Field(
+        None, description=f"Classifier whose answer stands below each picture: {KNOWN_CLASSIFIERS}."
+    )
+    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    seed: int = Field(0, description="Seed of the noise, which is the first that certify draws with it on a CPU.", ge=0)
+    out: str = Field("gallery.png", description="File of the figure, .png or .pdf.")
+
+    @model_validator(mode="after")
+    def _refuse_two_choices(self) -> "GallerySettings":
+        if self.images is not None and (other := self.model_fields_set & {"skip", "max"}):
+            raise Refusal(f"--images and --{min(other)} both choose the images: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_uneven_lists(self) -> "GallerySettings":
+        weights = len(self.denoiser_weights)
+        if len(set(self.denoiser_weights)) < weights:
+            raise Refusal(f"--denoiser-weights names a file twice: {','.join(self.denoiser_weights)}")
+        if NO_DENOISER in self.denoiser:
+            raise Refusal(f"--denoiser {NO_DENOISER}: noisy images are shown anyhow, name what denoises them")
+        if len(self.denoiser) not in (0, 1, weights):
+            raise Refusal(
+                f"--denoiser names {len(self.denoiser)} denoisers for {weights} weights: name one, or {weights}"
+            )
+        if self.labels is not None and (len(self.labels) != weights or len(set(self.labels)) != weights):
+            raise Refusal(
+                f"--labels {','.join(self.labels)}: write {weights} different ones, one for each weights file"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_bad_levels(self) -> "GallerySettings":
+        for sigma in self.sigma:
+            Gaussian(sigma)
+        if len(set(self.sigma)) < len(self.sigma):
+            raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_weights_of_nothing(self) -> "GallerySettings":
+        if self.classifier is None and (self.classifier_weights or self.preprocess):
+            flag = "--classifier-weights" if self.classifier_weights else "--preprocess"
+            raise Refusal(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+        return self

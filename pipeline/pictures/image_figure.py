@@ -1,0 +1,137 @@
+"""The figure of one image: what the classifier saw of it, what was counted, and what that certifies."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from actors.replica.work_unit import Role
+from pipeline.analysis.metrics import floored
+from pipeline.report.figures.palette import BLACK, BLUE, SKY
+from pipeline.pictures.picture import draw_picture, verdict
+from pipeline.pictures.image_replay import Shown
+from pipeline.pictures.statement import evidence, statement
+from pipeline.report.captions import describe_runs, run_names
+
+CLASSES = 5
+"""Classes with bars of their own, beside the label's; the others share one."""
+
+PANEL, ROW, LEAST, BARS, WORDS, NOTE = 1.3, 1.5, 2.0, 3.8, 0.7, 0.25
+"""Inches: the width of a picture and its row's height, the least height of all rows of a run, the bars' width, the
+heights of a run's words and of the footnote.
+"""
+
+
+def draw_image(shown: Sequence[Shown]) -> Figure:
+    """One image, a strip for each run: its pictures, its label counts as shares of the draws (selection and estimation
+    apart), and its certificate in words.
+    """
+    copies = max((len(one.copies.answers) for one in shown if one.copies is not None), default=1)
+    heights = [WORDS + max(LEAST, ROW * len(_picture_rows(one))) for one in shown]
+    width = PANEL * (1 + copies) + BARS
+    figure = Figure(figsize=(width, sum(heights) + NOTE), layout="constrained")
+    strips = figure.subfigures(len(shown) + 1, 1, height_ratios=[*heights, NOTE], squeeze=False)[:, 0]
+    for strip, heading, one in zip(strips, headings(shown), shown, strict=False):
+        words = [heading, _sentence(statement(one.row)), _sentence(evidence(one.row))]
+        strip.suptitle("\n".join(fill(line, int(width * 16)) for line in words), x=0.01, ha="left", fontsize=8)
+        _draw_strip(strip, one, copies)
+    strips[-1].text(0.01, 0.4, fill(_note(shown), int(width * 18)), fontsize=7, color="0.4")
+    return figure
+
+
+def headings(shown: Sequence[Shown]) -> list[str]:
+    """What each is: the image, and its run in words."""
+    rows = [one.row for one in shown]
+    names = run_names(describe_runs(pd.DataFrame(rows)))
+    return [
+        f"{row['dataset']} {row['split']} image {row['image_id']}, {names[row['run_id']]}, sigma {row['sigma']}"
+        for row in rows
+    ]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _picture_rows(one: Shown) -> list[tuple[str, np.ndarray, list[int]]]:
+    """The rows of pictures beside the clean one: title, images (N, C, H, W), and the answer below each."""
+    if (copies := one.copies) is None:
+        return []
+    if copies.denoised is None:
+        return [("noisy", copies.noisy, copies.answers)]
+    return [("noisy", copies.noisy, copies.bare_answers or []), ("denoised", copies.denoised, copies.answers)]
+
+
+def _draw_strip(strip: SubFigure, one: Shown, copies: int) -> None:
+    rows, label = _picture_rows(one), one.row["label"]
+    grid = strip.add_gridspec(max(1, len(rows)), copies + 2, width_ratios=[PANEL] * (copies + 1) + [BARS])
+    clean = strip.add_subplot(grid[:, 0])
+    if one.clean is None:
+        clean.set_axis_off()
+    else:
+        said, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
+        draw_picture(clean, one.clean, f"clean: {said}" if said else "clean", colour)
+    for place, (title, images, answers) in enumerate(rows):
+        for number, (image, answer) in enumerate(zip(images, answers, strict=True)):
+            axes = strip.add_subplot(grid[place, number + 1])
+            draw_picture(axes, image, *verdict(answer, label))
+            axes.set_ylabel(title if number == 0 else "", fontsize=8)
+    if one.counts:
+        _draw_counts(strip.add_subplot(grid[:, -1]), one)
+
+
+def _draw_counts(axes: Axes, one: Shown) -> None:
+    named = _named_classes(one)
+    for role, colour, offset in ((Role.ESTIMATION, BLUE, -0.2), (Role.SELECTION, SKY, 0.2)):
+        if (stored := one.counts.get(role)) is None:
+            continue
+        draws = int(stored.counts.sum()) + stored.invalid
+        bars = [int(stored.counts[name]) for name in named]
+        bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if _any_invalid(one) else [])]
+        places = np.arange(len(bars)) + offset
+        what = f"{role.name.lower()}: {draws:,} draws"
+        drawn = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
+        axes.bar_label(drawn, [f"{count:,}" for count in bars], fontsize=7, padding=2)
+    p_lower, prediction = one.row["p_lower"], one.row["prediction"]
+    if p_lower and prediction in named:
+        place = named.index(prediction)
+        axes.plot([p_lower] * 2, [place - 0.45, place + 0.05], color=BLACK, label=f"p_lower {floored(p_lower, 4)}")
+    axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
+    ticks = [f"{name} (label)" if name == one.row["label"] else str(name) for name in named]
+    ticks += ["others", *(["no answer"] if _any_invalid(one) else [])]
+    axes.set_yticks(range(len(ticks)), ticks)
+    slots = max(len(ticks), CLASSES + 1)  # bars of one thickness, however few
+    axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.tick_params(labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
+
+
+def _any_invalid(one: Shown) -> bool:
+    return any(stored.invalid for stored in one.counts.values())
+
+
+def _named_classes(one: Shown) -> list[int]:
+    """The classes with the most draws, most first, the label's among them."""
+    total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
+    named = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
+    label = one.row["label"]
+    return named if label is None or label in named or label >= len(total) else [*named, int(label)]
+
+
+def _note(shown: Sequence[Shown]) -> str:
+    seen = [one.copies for one in shown if one.copies is not None]
+    if not seen:
+        return ""
+    words = ["Below each picture: what the base classifier answers"]
+    if any(copies.denoised is not None for copies in seen):
+        words.append("below noisy ones, what its classifier would answer without the denoiser")
+    words.append("pictures are clipped to [0, 1]")
+    if not all(copies.own for copies in seen):
+        words.append("the noise is not the run's own, which takes its version of raysmooth and its kind of GPU")
+    return f"{'; '.join(words)}."

@@ -1,0 +1,58 @@
+"""The first noisy copies of an image that a run drew, made again: a stream belongs to (seed, role, image, block)."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from actors.noise.streams import NoiseFamily, open_stream
+from actors.replica.work_unit import Role
+from pipeline.runs.draw_plan import DrawPlan
+
+
+def first_copies(
+    image: np.ndarray,
+    noise: NoiseFamily,
+    device: torch.device,
+    *,
+    seed: int,
+    role: Role,
+    image_id: int,
+    copies: int,
+    pieces: Iterator[int] | None = None,
+) -> torch.Tensor:
+    """The first `copies` noisy copies of `image` (C, H, W), pixel units, in block 0 of its draws in `role`.
+
+    Float32 (copies, C, H, W) on `device`, channels last in memory, never clipped. A GPU's numbers depend on the
+    `pieces`, in draws, in which the run filled its batches; a CPU's do not.
+    """
+    pixels = torch.from_numpy(image).permute(1, 2, 0).to(device, torch.float32)  # the noise is made in this order
+    stream = open_stream(device, seed, role, image_id, 0)
+    drawn: list[torch.Tensor] = []
+    while (made := sum(map(len, drawn))) < copies:
+        piece = torch.empty(copies - made if pieces is None else next(pieces), *pixels.shape, device=device)
+        noise.add_(stream, piece, pixels)
+        drawn.append(piece)
+    return torch.cat(drawn)[:copies].permute(0, 3, 1, 2)
+
+
+def batch_pieces(plan: DrawPlan, image_ids: Sequence[int], image_id: int, role: Role, draws: int) -> Iterator[int]:
+    """The pieces in which a run of this plan puts block 0, of `draws` draws, into its compute batches: other blocks of
+    the same unit may come first.
+    """
+    before = _draws_before(plan, image_ids, image_id, role)
+    left = draws
+    while left:
+        piece = min(left, plan.batch_size - before % plan.batch_size)
+        yield piece
+        before, left = 0, left - piece
+
+
+def _draws_before(plan: DrawPlan, image_ids: Sequence[int], image_id: int, role: Role) -> int:
+    """Draws of the unit that come before block 0; 0 in a role of later stages, whose units are one image's alone."""
+    shard = next(shard for shard in plan.shards(image_ids) if image_id in shard)
+    for unit in plan.first_units(0, shard):
+        places = [(cell.image_id, cell.block) for cell in unit.cells]
+        if unit.role == role and (image_id, 0) in places:
+            return sum(cell.draws for cell in unit.cells[: places.index((image_id, 0))])
+    return 0

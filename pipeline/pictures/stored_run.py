@@ -1,0 +1,139 @@
+"""A run on disk, opened again to look into it: its data, its networks, its noise and its counts, each as it was."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
+from actors.noise.streams import NoiseFamily
+from actors.noise.families import noise_family
+from common.errors import Refusal
+from actors.replica.work_unit import Role
+from pipeline.data.datasets import Dataset, fingerprint, open_dataset
+from pipeline.data.index_set import IndexSet
+from storage.location import Location, Where, located
+from pipeline.runs.draw_plan import DrawPlan
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.settings import checked
+from pipeline.store.stored_counts import read_blocks
+
+
+@dataclass(frozen=True)
+class RoleCounts:
+    """What was counted of one image in one role: `counts` int64 (num_classes,), `invalid` draws without an answer, and
+    `first`, the draws of block 0.
+    """
+
+    counts: np.ndarray
+    invalid: int
+    first: int
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """`folder` is `<out>/runs/<run id>`; `identity` and `settings` are the manifest's. Nothing is written."""
+
+    run_id: str
+    folder: Location
+    identity: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    framing: Mapping[str, int | None]
+    num_classes: int
+
+    @classmethod
+    def read(cls, out: Where, run_id: str) -> "PastRun":
+        """Raises Refusal where the run has left no manifest in `out`."""
+        folder = located(out) / "runs" / run_id
+        file = folder / "manifest.json"
+        try:
+            manifest = json.loads(file.read_bytes())
+            told = (manifest[key] for key in ("identity", "settings", "framing", "num_classes"))
+            return cls(run_id, folder, *told)
+        except FileNotFoundError:
+            raise Refusal(
+                f"run {run_id} has no {file}: without it nothing can be drawn again; copy the whole folder of results, "
+                "runs/ too"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Refusal(f"{file} is not a raysmooth manifest: fetch the folder of results again") from None
+
+    @property
+    def noise(self) -> NoiseFamily:
+        return noise_family(self.identity["noise"], self.identity["sigma"])
+
+    def open_dataset(self, data_root: str | None = None) -> Dataset:
+        """The run's data set, at `data_root` if it has moved. Raises Refusal where it is not what the run certified: a
+        changed image or label anywhere in the run's index set is noticed by its fingerprint (which one is not).
+        """
+        identity = self.identity
+        root = self.settings.get("data_root") if data_root is None else data_root
+        dataset = open_dataset(
+            identity["dataset"], root, identity["split"], self.framing["resize"], self.framing["crop"]
+        )
+        index_set = self._index_set(len(dataset))
+        if fingerprint(dataset, index_set) != identity["data_fingerprint"]:
+            raise Refusal(
+                f"{dataset.name}{'' if root is None else f' in {root}'} is not what run {self.run_id} certified (an "
+                "image or a label has changed, or it is another data set): write --data-root of the data as they were"
+            )
+        return dataset
+
+    def load(
+        self, device: torch.device, classifier_weights: str | None = None, denoiser_weights: str | None = None
+    ) -> Loaded:
+        """The run's base classifier, from other paths if its weights have moved. Raises Refusal for weights that are
+        not the run's.
+        """
+        identity = self.identity
+        theirs = None
+        if identity["denoiser"] != NO_DENOISER:
+            theirs = denoiser_weights or self.settings["denoiser_weights"]
+            theirs = theirs.replace("{sigma}", f"{identity['sigma']:g}")
+        spec = BaseClassifierSpec(
+            identity["classifier"],
+            classifier_weights or self.settings.get("classifier_weights"),
+            identity["preprocess"],
+            identity["denoiser"],
+            theirs,
+            import_path=(os.getcwd(),),
+            classifier_fingerprint=identity["classifier_fingerprint"],
+            denoiser_fingerprint=identity["denoiser_fingerprint"],
+        )
+        return load_base_classifier(spec, device)
+
+    def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
+        """What the run counted of the image, of each role that has draws; of whole blocks in their order, until there
+        are `most` draws. Raises Refusal as `read_blocks` does.
+        """
+        rows = read_blocks(self.folder, [image_id]).sort_by("block").to_pylist()
+        found = {}
+        for role in Role:
+            blocks = [row for row in rows if row["role"] == role.name.lower()]
+            counts, invalid, draws = np.zeros(self.num_classes, np.int64), 0, 0
+            for block in blocks:
+                if most is None or draws < most[role]:
+                    counts[np.array(block["labels"], int)] += np.array(block["counts"], int)
+                    invalid += block["invalid"]
+                    draws += block["draws"]
+            if draws:
+                found[role] = RoleCounts(counts, invalid, blocks[0]["draws"])
+        return found
+
+    def plan(self) -> DrawPlan:
+        """How the run cut its first stage into units and batches."""
+        procedure = PROCEDURES[self.identity["procedure"]]
+        known = {name: value for name, value in self.settings.items() if name in procedure.settings.model_fields}
+        rule = procedure.rule(checked(procedure.settings, known), self.noise)
+        return DrawPlan(rule.first, self.identity["block_size"], self.identity["batch_size"])
+
+    def image_ids(self, length: int) -> range:
+        """The images of a run on a data set of `length`."""
+        return self._index_set(length).ids
+
+    def _index_set(self, length: int) -> IndexSet:
+        return IndexSet(length, skip=self.settings["skip"], max=self.settings["max"])

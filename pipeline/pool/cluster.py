@@ -1,0 +1,144 @@
+"""Joining the Ray cluster that is there, or starting a local one for as long as the work takes."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import ray
+from ray._private.state import state  # what an autoscaler may start has no public interface
+from ray.exceptions import AuthenticationError
+
+from common.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster has at this moment, and how many GPUs its autoscaler may come to have. `local`: started by this
+    process for itself, so it will not grow.
+    """
+
+    cpus: float
+    gpus: float
+    gpus_to_come: float
+    local: bool
+
+
+@dataclass(frozen=True)
+class ReplicaResources:
+    """What Ray reserves for one replica; `gpus` may be a fraction."""
+
+    cpus: int
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus > 0 else "cpu"
+
+
+@contextmanager
+def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
+    """Ray, as a context: the one this process is connected to already (left as it is), else the one at `address`, else
+    the one that this machine or job belongs to, else a local one, which ends with the context.
+
+    Raises Refusal where `address` does not answer or does not let us in.
+    """
+    if ray.is_initialized():
+        yield _cluster(local=False)
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's coming default, and ours: an actor without GPUs is not blinded to them, its device is passed to it.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
+    # Units that were in flight when a run is stopped have failures that nobody will ask for.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+    named = address or os.environ.get("RAY_ADDRESS")
+    found = _this_machines_cluster() if named in (None, "auto") else named
+    if named == "auto" and found is None:
+        raise Refusal("--address auto: this machine is in no Ray cluster: write --address local, or HOST:PORT")
+    local = found in (None, "local")
+    try:
+        if local:
+            join(address="local", include_dashboard=False)
+        else:
+            _refuse_silence(str(found))
+            join(address=found)
+    except (ConnectionError, AuthenticationError) as error:
+        raise Refusal(
+            f"the Ray cluster at {found} does not let us in: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
+            "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
+        ) from error
+    except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, an address that is none
+        raise Refusal(f"Ray at {found or 'local'}: {' '.join(str(error).split())[:300]}") from error
+    try:
+        yield _cluster(local)
+    finally:
+        ray.shutdown()
+
+
+def will_be_local(address: str | None) -> bool:
+    """Whether `connected` would start a Ray of its own."""
+    if ray.is_initialized():
+        return False
+    named = address or os.environ.get("RAY_ADDRESS")
+    return named == "local" or (named is None and _this_machines_cluster() is None)
+
+
+def _this_machines_cluster() -> str | None:
+    """The cluster that `ray start` has joined this machine to, if it is still there (ray.init's own convention)."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        found = note.read_text().strip()
+        _refuse_silence(found)
+    except (OSError, Refusal):
+        return None
+    return found or None
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises Refusal where nothing listens at host:port: ray.init would go on trying for many minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not (host and port.isdigit()):
+        raise Refusal(f"--address {address}: write HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or local")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise Refusal(
+            f"no Ray cluster answers at {address} ({error.strerror or error}): check --address and RAY_ADDRESS, "
+            "or write --address local"
+        ) from error
+
+
+def settle_replicas(
+    cluster: Cluster, replicas: int | None, gpus_per_replica: float | None, cpus_per_replica: int, units: int
+) -> tuple[int, int, ReplicaResources]:
+    """How many replicas to start, how many there may be once more nodes have joined, and what each reserves; never
+    more than there are work units.
+
+    Raises Refusal where a local Ray cannot hold what was asked for: it would wait for ever.
+    """
+    gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
+    resources = ReplicaResources(cpus_per_replica, gpus)
+    fit = int(cluster.cpus // cpus_per_replica)
+    if gpus > 0:
+        fit = min(fit, int(cluster.gpus) * int(1 / gpus) if gpus < 1 else int(cluster.gpus // gpus))
+    wanted = replicas if replicas is not None else max(1, fit)
+    if cluster.local and wanted > fit:
+        has = f"{cluster.gpus:g} GPUs and {cluster.cpus:g} CPU cores"
+        each = f"--gpus-per-replica {gpus:g} and --cpus-per-replica {cpus_per_replica}"
+        no_gpu = gpus > cluster.gpus
+        instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if no_gpu else "--cpus-per-replica 1")
+        raise Refusal(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
+    now = max(1, min(wanted, fit, units))
+    return now, now if cluster.local else max(now, min(units, replicas or units)), resources
+
+
+def _cluster(local: bool) -> Cluster:
+    has = ray.cluster_resources()
+    may_have = state.get_max_resources_from_cluster_config() or {}
+    gpus = has.get("GPU", 0.0)
+    return Cluster(has.get("CPU", 0.0), gpus, max(gpus, may_have.get("GPU", 0)), local)

@@ -1,0 +1,88 @@
+"""Whose fault it is where a replica dies or raises: the work unit's, the replica's, or that of all there is.
+
+A unit is blamed only for deaths of replicas that held nothing else. Whoever was in a dead replica's hand is a suspect,
+and runs alone until it is cleared by its counts or has killed BLAME times.
+"""
+
+import re
+from collections.abc import Sequence
+
+from ray.exceptions import RayTaskError
+
+from common.errors import Refusal
+from pipeline.pool.tasks import Errand, Outcome
+
+BLAME = 3
+"""Deaths with nothing else in hand after which a unit is given up."""
+
+ATTEMPTS = 2
+"""Replicas on which a unit may raise an exception before it is given up."""
+
+HOPELESS = 8
+"""Deaths and exceptions in a row for each replica, without a unit finished in between or blamed for its deaths, after
+which the run stops. Well above BLAME: one image may have units in every replica's hand."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Blame:
+    """Remembers failures in a row, and the first of them."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+        self._first: str | None = None
+
+    def clear(self) -> None:
+        """A unit was finished: something works."""
+        self._in_a_row, self._first = 0, None
+
+    def raised(self, errand: Errand, reason: str) -> Outcome | None:
+        """A unit raised an exception: is it the unit or the replica (a GPU in a bad state fails whatever comes next)?
+        Both are taken at their word once: the outcome of a unit that is given up, None where it is to be tried again,
+        alone, on another replica.
+        """
+        self._count(reason)
+        errand.raised += 1
+        errand.suspect = True
+        return Outcome(errand.order, None, reason) if errand.raised >= ATTEMPTS else None
+
+    def died(self, errands: Sequence[Errand], reason: str) -> list[Outcome]:
+        """A replica died with `errands` in its hand: the outcome of one that is given up. The others are suspects."""
+        self._count(reason)
+        for errand in errands:
+            errand.suspect = True
+        if len(errands) != 1:
+            return []
+        (errand,) = errands
+        errand.blamed += 1
+        if errand.blamed < BLAME:
+            return []
+        self.clear()
+        return [Outcome(errand.order, None, f"the replica died {BLAME} times drawing this alone: {reason}")]
+
+    def refuse_hopeless(self, replicas: int) -> None:
+        """Raises Refusal where `replicas` have failed so often that nothing can work."""
+        if self._in_a_row >= HOPELESS * replicas:
+            raise Refusal(
+                f"stopped: replicas died or failed {self._in_a_row} times in a row and no work unit was "
+                f"finished in between; the first: {self._first}"
+            )
+
+    def _count(self, reason: str) -> None:
+        self._in_a_row += 1
+        self._first = self._first or reason
+
+
+def reason_of(error: RayTaskError) -> str:
+    """What was raised in a replica, in one line; a Refusal is raised again."""
+    cause = getattr(error, "cause", error)
+    if isinstance(cause, Refusal):
+        raise Refusal(str(cause)) from error
+    return f"{type(cause).__name__}: {telling_line(cause)}"
+
+
+def telling_line(error: BaseException) -> str:
+    """The one line of an error that says most: the first, or of a remote trace the last, which names the exception."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    telling = lines[-1:] if "creation task" in "".join(lines[:1]) else lines[:1]
+    return telling[0][:300] if telling else type(error).__name__

@@ -1,0 +1,33 @@
+"""How images reach the replicas: small ones inside the call, large ones once through Ray's object store."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.replica.replica import ImageKey
+
+INLINE_BYTES = 100_000
+"""Smaller images travel inside the call."""
+
+KEPT_IMAGES = 64
+"""Large images that are kept in the object store for the calls to come."""
+
+
+class Shipping:
+    """Remembers what has been sent: an image has many units, and travels once."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[ImageKey, Any] = OrderedDict()
+
+    def packed(self, key: ImageKey, image: np.ndarray) -> Any:
+        """`image` as it is, or a reference to it."""
+        if image.nbytes <= INLINE_BYTES:
+            return image
+        if key not in self._kept:
+            self._kept[key] = ray.put(image)
+            if len(self._kept) > KEPT_IMAGES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]

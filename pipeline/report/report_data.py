@@ -1,0 +1,89 @@
+"""What a report is about: the rows of the runs that were chosen, and what its tables and figures all need of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from common.errors import Refusal
+from pipeline.by_run import by_run
+from pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
+from pipeline.report.tables.runs import telling_apart
+from pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
+from pipeline.report.captions import caption, describe_runs
+
+DELTA = 0.05
+"""With what probability the interval of a certified accuracy may fail."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """`rows` are certificate rows of runs of one norm, `radii` those of the tables (None: `summarize`'s), `group_by`
+    the columns that make the lines of an envelope (None: `default_groups`), `price_per_hour` that of a replica.
+    """
+
+    rows: pd.DataFrame
+    radii: Sequence[float] | None = None
+    group_by: Sequence[str] | None = None
+    price_per_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        for column in self.group_by or ():
+            checked_column(self.rows, column, "--group-by")
+        refuse_mixed_norms(self.runs)
+        if self.price_per_hour is not None and not (isfinite(self.price_per_hour) and self.price_per_hour >= 0):
+            raise Refusal(
+                f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5"
+            )
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, conditions: Sequence[str] = (), **options: Any) -> "Reported":
+        """Those of the rows whose runs meet the `conditions` of `where`. Raises Refusal as that does."""
+        return cls(where(rows, conditions), **options)
+
+    @cached_property
+    def parts(self) -> dict[str, pd.DataFrame]:
+        """The rows of each run."""
+        return by_run(self.rows)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """`describe_runs`, with whatever else an envelope is grouped by."""
+        runs = describe_runs(self.rows)
+        more = [column for column in self.group_by or () if column not in (*runs, runs.index.name)]
+        return runs.assign(**{column: pd.Series(of_runs(self.rows, column)) for column in more})
+
+    @cached_property
+    def lines(self) -> pd.DataFrame:
+        """`telling_apart` of the runs."""
+        return telling_apart(self.runs)
+
+    @cached_property
+    def about(self) -> str:
+        """`caption` of the runs, without sigma."""
+        return caption(self.runs, without={"sigma"})
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """`summarize` at the radii of the tables, with intervals."""
+        return summarize(self.rows, self.radii, DELTA, self.runs)
+
+    @cached_property
+    def plain_summary(self) -> pd.DataFrame:
+        """The same without intervals."""
+        ends = [
+            column
+            for column in self.summary.columns.astype(str)
+            if column.startswith("r=") and column.endswith(ENDS[1:])
+        ]
+        return self.summary.drop(columns=ends)
+
+    @cached_property
+    def from_zero(self) -> pd.DataFrame:
+        """The same with r=0, which some tables need, among the radii."""
+        if heading(0.0) in self.summary:
+            return self.plain_summary
+        return summarize(self.rows, [0.0, *radius_columns(self.summary.columns).values()], runs=self.runs)

@@ -1,0 +1,74 @@
+"""The envelope as the papers print it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.envelope import envelope
+from pipeline.report.tables.formats import PrintedTable
+from pipeline.analysis.metrics import percent
+from pipeline.report.report_data import Reported
+from pipeline.analysis.summary import heading, radius_columns
+from pipeline.report.tables.runs import HOW_SURE, best_of, interval, words_of
+from pipeline.report.captions import caption, short_denoisers, varies
+
+
+def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
+    """The papers' layout: in each cell the best share at a radius and, in brackets, what the run that has it makes at
+    0, both in percent. r=0 has no column of its own beside others.
+    """
+    summary, by = reported.from_zero, reported.group_by
+    best = envelope(summary, by)
+    by = list(best.columns[: best.columns.get_loc("radius")])
+    radii = [radius for radius in radius_columns(reported.summary.columns).values() if radius > 0] or [0.0]
+    cells = _lines(best[best["radius"] == radii[0]].reset_index(drop=True), by, summary)
+    bold = pd.DataFrame(index=cells.index)
+    for radius in radii:
+        own = best[best["radius"] == radius].reset_index(drop=True)
+        cells[heading(radius)] = [_cell(line) for line in own.to_dict("records")]
+        bold[heading(radius)] = _bold(own, summary, radius)
+        if intervals:
+            cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
+    shown = best[best["radius"].isin(radii)]
+    about = caption(reported.runs, without={"sigma", *by})
+    sigmas = ", ".join(str(sigma) for sigma in sorted(reported.runs["sigma"].unique()))
+    sentences = [
+        f"Best of sigma {sigmas} at each radius, in percent, rounded down; in brackets the accuracy at r=0 of the run "
+        "that is best at this radius.",
+    ]
+    sure = f"{HOW_SURE} Those of one line's runs hold at once, and so the best run's does, whichever it is."
+    if (shown["rows"] < shown["images"]).any():
+        sentences.append("*: of a run that is not finished.")
+    groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
+    if any(varies(own["index_set"]) for own in groups):
+        sentences.append("Not all runs of a line are of the same images.")
+    return PrintedTable(
+        "envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure if intervals else ""
+    )
+
+
+def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.DataFrame:
+    """What each line is of, as text."""
+    cells = first[by].astype(object).where(first[by].notna(), "unknown").astype(str)
+    if "denoiser" in cells:
+        short = dict(zip(summary["denoiser"], short_denoisers(summary), strict=True))
+        cells["denoiser"] = [short.get(denoiser, denoiser) for denoiser in cells["denoiser"]]
+    return cells if by else pd.DataFrame({"runs": [str(len(summary))]})
+
+
+def _bold(best: pd.DataFrame, summary: pd.DataFrame, radius: float) -> pd.Series:
+    """Which lines of the envelope `best` at one radius are the best of several; bool, by the rule of `best_of`."""
+    known = best[best["share"].notna()]
+    winners = summary.set_index("run_id").loc[known["run_id"]].set_index(known.index)
+    others = [column for column in radius_columns(summary.columns) if column != heading(radius)]
+    return best_of(winners.drop(columns=others))[heading(radius)].reindex(best.index, fill_value=False)
+
+
+def _cell(line: dict[Any, Any]) -> str:
+    """Such as 42.8 (74.8); "?" where what the run has at 0 is unknown."""
+    if np.isnan(line["share"]):
+        return "-"
+    images = int(line["rows"])
+    at_zero = "?" if np.isnan(line["at_zero"]) else percent(line["at_zero"], images)
+    return f"{percent(line['share'], images)} ({at_zero}){'*' if images < line['images'] else ''}"

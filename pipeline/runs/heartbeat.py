@@ -1,0 +1,126 @@
+"""The heartbeat of a command that draws: signs of life of its runs, and their metrics, from a thread of its own."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Event, Thread
+from time import monotonic
+from types import TracebackType
+
+from common.errors import Refusal
+from pipeline.store.progress_file import BEAT_SECONDS, Beat, Stage, Writer
+from pipeline.runs.ledger import Ledger
+from pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
+
+_TICK_SECONDS = 1.0
+
+
+class Heartbeat:
+    """A context around the drawing of `ledgers`, all the pool's runs. Every `BEAT_SECONDS` it leaves a sign of life of
+    each run that has something left to do; how it ends says what became of them. Whatever goes wrong with it is no
+    reason to stop a run.
+    """
+
+    def __init__(self, telemetry: Telemetry, ledgers: Sequence[Ledger]) -> None:
+        self._telemetry, self._ledgers = telemetry, ledgers
+        self._runs = [_Run(ledger) for ledger in ledgers if ledger.images_left]
+        self._publisher = Publisher(telemetry)
+        self._writer = Writer.here()
+        self._deaths_before = telemetry.deaths
+        self._over = Event()
+        self._thread = Thread(target=self._go_on, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        with suppress(Exception):
+            self._publisher.end(self._numbers())
+        self._beat(over=True, why=None if error is None else _words(error))
+
+    def _go_on(self) -> None:
+        beaten = monotonic()
+        while not self._over.wait(_TICK_SECONDS):
+            with suppress(Exception):
+                self._publisher.publish(self._numbers())
+            if monotonic() - beaten >= BEAT_SECONDS:
+                beaten = monotonic()
+                self._beat()
+
+    def _numbers(self) -> list[RunNumbers]:
+        return [
+            RunNumbers(
+                ledger.run_id,
+                ledger.run.noise.scale,
+                ledger.drawn,
+                ledger.finished,
+                len(ledger.errors),
+                ledger.images_left - ledger.finished,
+            )
+            for ledger in self._ledgers
+        ]
+
+    def _beat(self, over: bool = False, why: str | None = None) -> None:
+        for run in self._runs:
+            with suppress(Exception):
+                run.ledger.store.tell(self._beat_of(run, self._stage(run, over, why is not None), why))
+
+    def _stage(self, run: "_Run", over: bool, failed: bool) -> Stage:
+        drawn = run.ledger.finished >= run.ledger.images_left
+        if over:
+            return Stage.DONE if drawn and not failed else Stage.STOPPED
+        if drawn:
+            return Stage.DRAWN
+        if run.ledger.began is not None:
+            return Stage.DRAWING
+        return Stage.WAITING if any(other.ledger.began is not None for other in self._runs) else Stage.STARTING
+
+    def _beat_of(self, run: "_Run", stage: Stage, why: str | None) -> Beat:
+        ledger = run.ledger
+        first = ledger.errors[0] if ledger.errors else None
+        return Beat(
+            session=ledger.store.session,
+            stage=stage,
+            images=ledger.finished,
+            errors=len(ledger.errors),
+            draws=ledger.drawn,
+            seconds=run.seconds(),
+            seconds_before=run.seconds_before,
+            replicas=self._telemetry.replicas,
+            deaths=self._telemetry.deaths - self._deaths_before,
+            writer=self._writer,
+            why=why,
+            error=f"image {first['image_id']}: {first['error']}" if first is not None else None,
+        )
+
+
+class _Run:
+    """What is to be remembered of a run between two beats."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        before = ledger.store.last_beat()
+        self.seconds_before = before.seconds_before + before.seconds if before is not None else 0.0
+        self._ended: float | None = None
+
+    def seconds(self) -> float:
+        """Since its first unit was handed out, until its last image was finished."""
+        if self.ledger.began is None:
+            return 0.0
+        if self._ended is None and self.ledger.finished >= self.ledger.images_left:
+            self._ended = monotonic()
+        return (self._ended or monotonic()) - self.ledger.began
+
+
+def _words(error: BaseException) -> str:
+    """Why a command came to its end, in a line."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted"
+    if isinstance(error, Refusal):
+        return str(error).removeprefix("stopped: ")
+    return " ".join([f"{type(error).__name__}:", *str(error).split()])[:300]

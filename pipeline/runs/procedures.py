@@ -1,0 +1,141 @@
+"""The two procedures of Cohen et al. 2019 as rows of a table: by which rule each draws, and what its rows say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from actors.noise.streams import NoiseFamily
+from common.registry import Table
+from actors.replica.work_unit import Role
+from pipeline.certification.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
+from pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
+from pipeline.certification.sampling_methods import SAMPLINGS, describe_sampling, refuse_hopeless, sampling_rule
+from pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """`folder` under <out> is where its rows go. Of its settings `rule`, with the noise, makes the sampling rule,
+    `refuse` raises Refusal where no image could get a statement, `sampling` says which way of sampling that is, and
+    `share` which part of its most draws an image needs by experience. `decided_by` names the settings that decide its
+    statement (they are columns of every row), `concluded` are the columns of the statement besides `prediction`.
+    """
+
+    name: str
+    folder: str
+    settings: type[SamplingSettings]
+    rule: Callable[[Any, NoiseFamily], SamplingRule]
+    refuse: Callable[[Any, NoiseFamily], object]
+    sampling: Callable[[Any], str]
+    share: Callable[[Any], float]
+    decided_by: tuple[str, ...]
+    concluded: tuple[tuple[str, pa.DataType], ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of a row, in order. `source` says whence rows are that this run did not draw: null, or "imported from
+        FILE", or "recertified from RUN". `prediction` -1 is an abstention. `images` is the size of the run's index set;
+        `n_used` the estimation draws that were made of at most n, `draws` all draws of the image. Null is 'unknown':
+        label and correct without labels, the conclusion of an error row. A null `p_upper`, the bound on every other
+        class's probability, is 1 - p_lower.
+        """
+        decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
+        columns = [
+            *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
+            *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
+            *((name, pa.string()) for name in ("source", "noise", "norm")),
+            ("sigma", pa.float64()),
+            ("sampling", pa.string()),
+            *decided,
+            ("images", pa.int64()),
+            ("image_id", pa.int64()),
+            ("label", pa.int64()),
+            ("prediction", pa.int64()),
+            ("abstain", pa.bool_()),
+            ("correct", pa.bool_()),
+            *self.concluded,
+            ("n_used", pa.int64()),
+            ("draws", pa.int64()),
+            ("seconds", pa.float64()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+        ]
+        return pa.schema(columns)
+
+    def finished_row(
+        self,
+        facts: Mapping[str, Any],
+        image_id: int,
+        label: int | None,
+        counts: Counts,
+        concluded: Certificate | Prediction,
+        seconds: float,
+    ) -> dict[str, Any]:
+        """The row of an image of whose `counts` something was `concluded`; `seconds` of drawing them."""
+        conclusion = vars(concluded)
+        prediction = conclusion["prediction"]
+        return {
+            **dict.fromkeys(self.schema.names),
+            **facts,
+            **conclusion,
+            "image_id": image_id,
+            "label": label,
+            "abstain": prediction == ABSTAIN,
+            "correct": None if label is None else prediction == label,
+            "n_used": int(counts[Role.ESTIMATION].sum()) if Role.ESTIMATION in counts else 0,
+            "draws": sum(int(of_role.sum()) for of_role in counts.values()),
+            "seconds": seconds,
+            "status": "ok",
+        }
+
+    def error_row(
+        self, facts: Mapping[str, Any], image_id: int, label: int | None, reason: str, seconds: float
+    ) -> dict[str, Any]:
+        return {
+            **dict.fromkeys(self.schema.names),
+            **facts,
+            "image_id": image_id,
+            "label": label,
+            "abstain": False,
+            "correct": False,
+            "seconds": seconds,
+            "status": "error",
+            "error": reason,
+        }
+
+
+PROCEDURES: Table[Procedure] = Table(
+    "procedure",
+    {
+        "certify": Procedure(
+            name="certify",
+            folder="certificates",
+            settings=CertifySettings,
+            rule=sampling_rule,
+            refuse=refuse_hopeless,
+            sampling=describe_sampling,
+            share=lambda settings: SAMPLINGS[settings.sampling].share,
+            decided_by=("n0", "n", "alpha"),
+            concluded=(
+                ("radius", pa.float64()),
+                ("p_lower", pa.float64()),
+                ("p_upper", pa.float64()),
+                ("count_top", pa.int64()),
+                ("decision", pa.string()),
+            ),
+        ),
+        "predict": Procedure(
+            name="predict",
+            folder="predictions",
+            settings=PredictSettings,
+            rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha),
+            refuse=lambda settings, noise: refuse_hopeless_predict(settings.n, settings.alpha),
+            sampling=lambda settings: "fixed",
+            share=lambda settings: 1.0,
+            decided_by=("n", "alpha"),
+            concluded=(("p_value", pa.float64()), ("count_top", pa.int64())),
+        ),
+    },
+)

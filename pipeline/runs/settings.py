@@ -1,0 +1,240 @@
+"""Settings of certify and predict jobs. The command line's flags, the keys of a YAML file and the keyword arguments of
+the Python functions are all these fields, and their help texts are these descriptions.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from actors.models.classifiers import CLASSIFIERS
+from actors.compute.compute_config import PRECISIONS
+from actors.models.denoisers import DENOISERS
+from actors.noise.families import NOISES, noise_family
+from actors.models.preprocess import PREPROCESS
+from common.errors import Refusal, nearest
+from storage.store_urls import checked_url, is_url
+from pipeline.certification.certificate import refuse_hopeless_predict
+from pipeline.data.datasets import DATASETS
+from pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def _levels(value: Any) -> Any:
+    """'0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) else value
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values do not change. The docstring of the class that defines a
+    field begins with the heading under which the command line's help shows it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSettings(Settings):
+    """Data"""
+
+    dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
+    data_root: str | None = Field(None, description="Folder or file that holds the data set (digits needs none).")
+    split: str | None = Field(None, description="Part of the data set. Default: its test images.")
+    resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
+    crop: int | None = Field(None, description="Then cut this many pixels square out of the centre.", ge=1)
+    skip: int = Field(1, description="Take every SKIP-th image: 20 makes 500 of the 10,000 CIFAR-10 test images.", ge=1)
+    max: int | None = Field(None, description="Take at most this many images.", ge=1)
+
+
+KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
+THEIR_WEIGHTS = "Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
+THEIR_PREPROCESS = (
+    f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
+    "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own."
+)
+
+
+class ModelSettings(Settings):
+    """Base classifier"""
+
+    classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
+    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    denoiser: str = Field(
+        "none",
+        description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32.",
+    )
+    denoiser_weights: str | None = Field(
+        None, description="The denoiser's weights; {sigma} in the path stands for each noise level."
+    )
+
+
+class PoolSettings(Settings):
+    """Replicas and results"""
+
+    replicas: int | None = Field(
+        None, description="Ray actors that draw, at most. Default: as many as fit, more as nodes join.", ge=1
+    )
+    gpus_per_replica: float | None = Field(
+        None, description="GPUs of a replica (0.5 puts two on one). Default: 1 where there are GPUs, else 0.", ge=0
+    )
+    cpus_per_replica: int = Field(1, description="CPU cores, and threads, of a replica; belongs to the run.", ge=1)
+    address: str | None = Field(
+        None,
+        description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own.",
+    )
+    out: str = Field(
+        "results",
+        description="Folder of the results, s3://bucket/folder or gs://bucket/folder too; a second setting becomes a "
+        "second run in it.",
+    )
+    max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
+    verbose: bool = Field(False, description="Show what Ray and the replicas print.")
+
+
+class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
+    """Smoothing"""
+
+    noise: str = Field("gaussian", description=NOISE)
+    sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
+        description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own. Not where --noise has a level.",
+        min_length=1,
+    )
+    n: int = Field(10_000, description="Estimation draws an image.", ge=1)
+    alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
+    seed: int = Field(0, description="Seed of the noise.", ge=0, lt=2**63)
+    block_size: int = Field(
+        1000, description="Draws with a noise stream and a row of counts of their own; belongs to the run.", ge=1
+    )
+    precision: str = Field(
+        "auto",
+        description=f"What the network computes in: auto, {', '.join(PRECISIONS)}. auto is bfloat16 where the device "
+        "is made for it; belongs to the run.",
+    )
+    compile: str = Field(
+        "auto", description="Compile the network: on, off, or auto, where it pays for itself; belongs to the run."
+    )
+    batch_size: int | None = Field(
+        None, description="Noisy images in one forward pass; belongs to the run. Default: found by a short probe.", ge=1
+    )
+
+    _settle_noise = model_validator(mode="before")(settled_noise)
+
+    @model_validator(mode="after")
+    def _refuse_odd_gpus(self) -> "SamplingSettings":
+        if (gpus := self.gpus_per_replica or 0) > 1 and gpus != int(gpus):
+            raise Refusal(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_no_store(self) -> "SamplingSettings":
+        if is_url(self.out):
+            checked_url(self.out)
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_unknown_computing(self) -> "SamplingSettings":
+        if self.precision != "auto":
+            PRECISIONS[self.precision]
+        if self.compile not in ("auto", "on", "off"):
+            raise Refusal(f"--compile {self.compile}: write auto, on or off")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_bad_levels(self) -> "SamplingSettings":
+        for sigma in self.sigma:
+            noise_family(self.noise, sigma)
+        if len(set(self.sigma)) < len(self.sigma):
+            raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
+        return self
+
+
+class CertifySettings(SamplingSettings):
+    """CERTIFY (Cohen et al. 2019)"""
+
+    norm: str | None = Field(
+        None,
+        description="Norm of the radius: "
+        + "; ".join(f"with {name} noise {' or '.join(row.norms)}" for name, row in NOISES.items())
+        + ". linf is the l2 radius divided by the root of how many pixels and channels an image has. Default: the "
+        "noise's first.",
+    )
+    n0: int = Field(100, description="Selection draws an image, never reused for estimation.", ge=1)
+    sampling: str = Field(
+        "fixed",
+        description="How many of the n draws an image gets: "
+        + "; ".join(f"{name}: {row.summary}" for name, row in SAMPLINGS.items())
+        + ".",
+    )
+    tolerance: str | None = Field(
+        None,
+        description="adaptive: how much smaller than with n draws the radius may come out, relative (2%) or absolute "
+        "(0.01). Default: 2%.",
+    )
+    pilot: int | None = Field(
+        None, description="adaptive: selection draws that tell how many estimation draws pay. Default: n/100.", ge=1
+    )
+    radius: float | None = Field(None, description="decide: the radius to certify.", gt=0)
+
+    @model_validator(mode="after")
+    def _refuse_hopeless(self) -> "CertifySettings":
+        for sigma in self.sigma:
+            noise = noise_family(self.noise, sigma, self.norm)
+            # What can be decided in linf depends on the images: `prepare`, which has one, sees to that.
+            if self.norm != "linf" or self.radius is None:
+                refuse_hopeless(self, noise)
+        return self
+
+
+class PredictSettings(SamplingSettings):
+    """PREDICT (Cohen et al. 2019)"""
+
+    n: int = Field(1000, description="Draws an image.", ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_hopeless(self) -> "PredictSettings":
+        refuse_hopeless_predict(self.n, self.alpha)
+        return self
+
+
+def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
+    """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
+    key (with the nearest right one), a value out of range, or one that is missing.
+    """
+    merged = {**(read_yaml(config) if config is not None else {}), **values}
+    where = f"{config}: " if config is not None else ""
+    for key in merged:
+        if key not in model.model_fields:
+            raise Refusal(f"{where}unknown setting '{key}': {nearest(key, model.model_fields)}")
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        errors = error.errors()
+        first = next((e for e in errors if e["type"] != "missing"), errors[0])  # a wrong value before a missing one
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        flag = f"--{field.replace('_', '-')}"
+        if first["type"] == "missing":
+            description = (model.model_fields[field].description or "").rstrip(".")
+            raise Refusal(f"{where}{flag} is missing: {description}") from None
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        raise Refusal(f"{where}{flag} {first['input']}: {reason}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file; raises Refusal, naming it, for one that is missing or no such thing."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise Refusal(f"--config {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refusal(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise Refusal(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -1,0 +1,251 @@
+"""What a run leaves on disk, so that nothing finished is ever lost or counted twice.
+
+Rules: every part file is written under a temporary name and renamed when whole; no file is written twice; one process
+at a time writes a run; counts reach the disk before the rows that are concluded from them; a part that this run did
+not write is never believed and never touched.
+"""
+
+import errno
+import json
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from storage.object_store import Unreachable
+from common.errors import Refusal
+from actors.replica.work_unit import Role, UnitCounts, WorkUnit
+from pipeline.store.progress_file import FILE, Beat, last_beat
+from storage.location import Location, Where, located
+from pipeline.store.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
+from pipeline.store.run_lock import lock_run
+
+COUNTS_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("role", pa.string()),
+        ("block", pa.int32()),
+        ("draws", pa.int32()),
+        # Sparse: the labels that were given, and how often each.
+        ("labels", pa.list_(pa.int32())),
+        ("counts", pa.list_(pa.int32())),
+        ("invalid", pa.int32()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+FLUSH_SECONDS, FLUSH_SHARE = 5.0, 0.01
+"""What waits is written at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
+hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work.
+"""
+
+
+@dataclass(frozen=True)
+class CountedBlock:
+    """One row of counts: one block of one image. `counts` is int64 (num_classes,), how often each label was given."""
+
+    image_id: int
+    role: Role
+    block: int
+    draws: int
+    counts: np.ndarray
+    invalid: int
+    seconds: float
+
+    @classmethod
+    def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
+        """The block of the unit's cell number `place`; cells share the unit's seconds by their draws."""
+        cell = unit.cells[place]
+        seconds = drawn.seconds * cell.draws / unit.draws
+        counts, invalid = drawn.counts[place], int(drawn.invalid[place])
+        return cls(cell.image_id, unit.role, cell.block, cell.draws, counts, invalid, seconds)
+
+
+@dataclass
+class _Batch:
+    """Rows that wait to be written, and the name of the one file that will hold them."""
+
+    name: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+class RunStore:
+    """The files of one run: opens them (creating what is missing), knows what is finished, and appends.
+
+    Raises Refusal if another process writes the run, or if its folders hold a part that is torn or not this run's.
+    """
+
+    def __init__(self, out: Where, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
+        self.run_id: str = manifest["run_id"]
+        self.num_classes: int = manifest["num_classes"]
+        self.manifest = manifest
+        self._home = located(out) / "runs" / self.run_id
+        self.counts_folder = self._home / "counts"
+        self._parts = {
+            "counts": (self.counts_folder, COUNTS_SCHEMA),
+            folder: (located(out) / folder / f"run_id={self.run_id}", schema),
+        }
+        self._rows_kind = folder
+        self.session, self._batches = uuid.uuid4().hex[:8], 0
+        self._waiting = {kind: self._new_batch() for kind in self._parts}
+        self._opened = monotonic()
+        self._due = self._opened + FLUSH_SECONDS
+        with _full_is_refused(self._home):
+            for path, _ in self._parts.values():
+                path.make_folder()
+            self._lock = lock_run(self._home)
+        try:
+            self._settle_manifest(manifest)
+            for path, _ in self._parts.values():
+                sweep_unfinished(path)
+            self.finished = self._finished_images()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def unfinished_blocks(self) -> Iterator[CountedBlock]:
+        """Blocks that an earlier session drew for images that have no row yet."""
+        for _, table in read_parts(list(self._own_parts("counts")), read_part):
+            for row in table.to_pylist():
+                if row["image_id"] not in self.finished:
+                    labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
+                    counts[labels] = row["counts"]
+                    yield CountedBlock(**{**row, "role": Role[row["role"].upper()], "counts": counts})
+
+    def add_block(self, block: CountedBlock) -> None:
+        labels = np.flatnonzero(block.counts)
+        counts = block.counts[labels].tolist()
+        row = {**vars(block), "role": block.role.name.lower(), "labels": labels.tolist(), "counts": counts}
+        self._waiting["counts"].rows.append(row)
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        self._waiting[self._rows_kind].rows.append(row)
+        self.finished.add(row["image_id"])
+
+    def amend(self, **facts: Any) -> None:
+        """Write the manifest anew, with `facts` added: what only shows while the run goes on, and decides no row."""
+        self.manifest |= facts
+        self._lock.verify()
+        with _full_is_refused(self._home):
+            (self._home / "manifest.json").write_whole((json.dumps(self.manifest, indent=2) + "\n").encode())
+
+    def tell(self, beat: Beat) -> None:
+        """Leave a sign of life, for whoever watches the run from elsewhere."""
+        (self._home / FILE).write_whole(beat.text().encode(), durable=False, patiently=False)
+
+    def last_beat(self) -> Beat | None:
+        """The last sign of life, of this session or of one before."""
+        found = last_beat(self._home)
+        return found[0] if found is not None else None
+
+    def flush_when_due(self) -> None:
+        """Write what waits, if it is time. Where an object store does not answer, what waits goes on waiting, so that
+        drawing can go on.
+        """
+        if monotonic() >= self._due:
+            try:
+                self.flush(patiently=False)
+            except Unreachable as lost:
+                self._due = monotonic() + lost.pause
+
+    def flush(self, patiently: bool = True) -> None:
+        """Write what waits: counts first, so that every row on disk has its counts on disk. Raises Refusal where that
+        cannot be written, or another process has taken the run over; Unreachable unless `patiently`.
+        """
+        if any(batch.rows for batch in self._waiting.values()):
+            self._lock.verify(patiently)
+        for kind, (folder, schema) in self._parts.items():
+            if (batch := self._waiting[kind]).rows:
+                table = pa.Table.from_pylist(batch.rows, schema)
+                with _full_is_refused(folder):
+                    write_part(folder / batch.name, table, self._origin(kind), patiently)
+                # An interrupt before this line makes the next flush write the same batch over its own file again.
+                self._waiting[kind] = self._new_batch()
+        now = monotonic()
+        self._due = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._opened))
+
+    def close(self) -> None:
+        """Flush and give the run free."""
+        try:
+            self.flush()
+        finally:
+            self._lock.close()
+
+    def __enter__(self) -> "RunStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_batch(self) -> "_Batch":
+        self._batches += 1
+        return _Batch(f"part-{self.session}-{self._batches:05d}.parquet")
+
+    def _finished_images(self) -> set[int]:
+        finished: set[int] = set()
+        for file, table in read_parts(list(self._own_parts(self._rows_kind)), partial(read_part, columns=["image_id"])):
+            images = table["image_id"].to_pylist()
+            if len(finished | set(images)) < len(finished) + len(images):
+                raise foreign(file, "holds images that another part holds too, as a copy would")
+            finished.update(images)
+        return finished
+
+    def _own_parts(self, kind: str) -> Iterator[Location]:
+        return own_parts(*self._parts[kind], self._origin(kind))
+
+    def _origin(self, kind: str) -> dict[str, str]:
+        return {"run_id": self.run_id, "kind": kind}
+
+    def _settle_manifest(self, manifest: dict[str, Any]) -> None:
+        path = self._home / "manifest.json"
+        if path.exists():
+            try:
+                began = json.loads(path.read_bytes())
+                known = began["identity"]
+            except (ValueError, KeyError, TypeError):
+                raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
+            if known != manifest["identity"]:
+                raise Refusal(f"{path} describes another run: move the folder away, or write another --out")
+            # The same tensors may have come with another card, say: all rows of a run say what it began with.
+            self.manifest = began
+            return
+        self.amend()
+
+
+@contextmanager
+def _full_is_refused(where: Location) -> Iterator[None]:
+    """A disk that is full, or gone, stops a run in one line."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
+        raise Refusal(f"stopped: {what}; what was finished is there, and the same command goes on from it") from None
+
+
+def refuse_unwritable(out: Where) -> None:
+    """Raises Refusal where <out> cannot be made or written to: a small file is, and removed."""
+    where, content = located(out), b"raysmooth tries whether it can write here\n"
+    try:
+        if where.is_local:
+            where.local.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=where.local) as file:
+                file.write(content)
+        else:
+            trial = where / f".writable-{uuid.uuid4().hex[:8]}"
+            trial.write_whole(content)
+            trial.unlink()
+    except OSError as error:
+        raise Refusal(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
+    except Refusal as refusal:
+        raise Refusal(f"--out {refusal}") from None

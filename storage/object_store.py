@@ -1,0 +1,155 @@
+"""Patience with an object store: what may pass is waited for, what will not is refused in one line."""
+
+import random
+import re
+import sys
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pyarrow.fs import FileSelector, FileSystem
+
+from common.errors import Refusal
+
+Answer = TypeVar("Answer")
+
+PATIENCE = 300.0
+"""Seconds for which a store that was reached before may be away."""
+
+FIRST_PATIENCE = 20.0
+"""Seconds for a store that never answered: more likely than not its URL is wrong."""
+
+SHORTEST, LONGEST = 0.5, 30.0
+"""Seconds between two attempts: as many as the store has been away already, within these bounds, give or take half."""
+
+_S3_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
+_GS_ERROR = re.compile(r"Status\((\w+): (.*)", re.DOTALL)
+
+_PASSING = {
+    *("NETWORK_CONNECTION", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING", "REQUEST_TIMEOUT"),
+    *("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"),
+}
+"""What S3 and Google's store call errors that may be over at the next attempt."""
+
+_DENIED = {
+    *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "INVALID_SIGNATURE", "UNRECOGNIZED_CLIENT"),
+    *("INVALID_CLIENT_TOKEN_ID", "MISSING_AUTHENTICATION_TOKEN", "REQUEST_EXPIRED"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED"),
+}
+
+
+class Unreachable(Exception):
+    """A store did not answer, and may answer the next attempt, `pause` seconds from now."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__(f"try again in {pause:.1f} s")
+        self.pause = pause
+
+
+class ObjectStore:
+    """A bucket, `root` its URL. Everything is done through `once` or `patiently`, which know for how long the store has
+    been away, whoever noticed; safe for several threads.
+    """
+
+    def __init__(self, root: str, filesystem: FileSystem, credentials: str) -> None:
+        self.root, self.filesystem, self._credentials = root, filesystem, credentials
+        self._lock = Lock()
+        self._reached = False
+        self._lost_since: float | None = None
+        self._last_failure = 0.0
+
+    def patiently(self, operation: Callable[[], Answer]) -> Answer:
+        """What `operation` gives, tried until the store answers. Raises Refusal when it has been away for too long, and
+        at once for what will not pass; FileNotFoundError is left.
+        """
+        while True:
+            try:
+                return self.once(operation)
+            except Unreachable as lost:
+                time.sleep(lost.pause)
+
+    def once(self, operation: Callable[[], Answer]) -> Answer:
+        """As `patiently`, but raises Unreachable where it would wait."""
+        began = time.monotonic()
+        try:
+            answer = operation()
+        except FileNotFoundError:
+            self._found()
+            raise
+        except OSError as error:
+            code, reason = told(error)
+            if code in _PASSING:
+                raise self._lost(reason, began) from error
+            raise self._denied(code, reason) from None
+        self._found()
+        return answer
+
+    def files(self, path: str) -> list[tuple[str, int, Any]]:
+        """Name, bytes and time of change of the object `path`, or of all below it; in the order of their names."""
+        info = self.patiently(lambda: self.filesystem.get_file_info(path))
+        selector = FileSelector(path, recursive=True, allow_not_found=True)
+        below = [info] if info.is_file else self.patiently(lambda: self.filesystem.get_file_info(selector))
+        return sorted((one.path, one.size, one.mtime_ns) for one in below if one.is_file)
+
+    def _found(self) -> None:
+        with self._lock:
+            self._reached = True
+            if self._lost_since is not None:
+                tell(f"{self.root} answers again after {time.monotonic() - self._lost_since:.0f} s")
+                self._lost_since = None
+
+    def _lost(self, reason: str, began: float) -> Exception:
+        """What comes of an attempt, made at `began`, that the store did not answer."""
+        limit = PATIENCE if self._reached else FIRST_PATIENCE
+        with self._lock:
+            now = time.monotonic()
+            # Who gave up long ago, in a notebook say, begins anew.
+            if self._lost_since is None or began - self._last_failure > PATIENCE:
+                self._lost_since = now
+                tell(f"cannot reach {self.root} ({reason}): trying again for {_span(limit)}")
+            self._last_failure, away = now, now - self._lost_since
+        if away < limit:
+            return Unreachable(min(random.uniform(0.5, 1.5) * min(max(away, SHORTEST), LONGEST), limit - away + 0.1))
+        if self._reached:
+            return Refusal(
+                f"stopped: {self.root} could not be reached for {_span(away)} ({reason}); what was finished is there: "
+                "the same command goes on from it"
+            )
+        return Refusal(f"{self.root} cannot be reached ({reason}): write another URL, or see to the network")
+
+    def _denied(self, code: str, reason: str) -> Refusal:
+        if code in _DENIED:
+            return Refusal(f"{self.root}: no access ({reason}): {self._credentials}")
+        if code in ("NO_SUCH_BUCKET", "NOT_FOUND"):
+            return no_bucket(self.root)
+        return Refusal(f"{self.root}: {reason}")
+
+
+def tell(text: str) -> None:
+    """Something a person watching should know: a line on standard error, which progress bars let through."""
+    print(f"raysmooth: {text}", file=sys.stderr, flush=True)
+
+
+def told(error: OSError) -> tuple[str, str]:
+    """What the store calls an error ("" where it has no name), and its words, in one line."""
+    text = " ".join(str(error).split())
+    if found := _S3_ERROR.search(text):
+        code, status, words = found.groups()
+        passes = status is not None and (status.startswith("5") or status == "429")
+        code = "SERVICE_UNAVAILABLE" if passes else "ACCESS_DENIED" if status == "403" else code
+        words = words.partition(" (Request ID")[0].rpartition("Details: ")[2]
+        return code, f"{code}: {words[:200]}" if words else code
+    if found := _GS_ERROR.search(text):
+        return found[1], f"{found[1]}: {found[2][:200]}"
+    return "", text[:300]
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def no_bucket(url: str) -> Refusal:
+    parts = urlsplit(url)
+    return Refusal(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")

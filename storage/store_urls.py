@@ -1,0 +1,135 @@
+"""URLs of object stores (s3://bucket/folder, gs://bucket/folder), and how pyarrow is connected with what they name.
+
+Credentials are found as the ecosystem finds them, never in a URL, which stands in manifests and on screens.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from urllib.parse import parse_qsl, urlsplit
+
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, GcsFileSystem, S3FileSystem, resolve_s3_region
+
+from storage.object_store import ObjectStore
+from common.errors import Refusal, nearest
+from common.registry import Table
+
+CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
+"""An attempt fails when no connection is made, or nothing is heard, for so long."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """`connect` makes pyarrow's file system for a bucket and the options that a URL may have, named in `options`."""
+
+    connect: Callable[[str, dict[str, str]], FileSystem]
+    options: tuple[str, ...]
+    credentials: str
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether this is the URL of something, not a path."""
+    return "://" in str(path)
+
+
+def bucket_of(url: str) -> tuple[ObjectStore, str]:
+    """The store of a URL, and what it is in that: "bucket/folder/name". Raises Refusal as `checked_url`."""
+    scheme, bucket, path, options = checked_url(url)
+    return open_store(scheme, bucket, options), f"{bucket}/{path}".rstrip("/")
+
+
+def refuse_url(path: str, flag: str) -> None:
+    """Raises Refusal where what goes to a local folder or file only is to go to a URL."""
+    if is_url(path):
+        raise Refusal(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
+
+
+def checked_url(url: str) -> tuple[str, str, str, str]:
+    """Scheme, bucket, path below it and options (as they stand after the question mark) of an object store's URL.
+
+    Raises Refusal for a scheme or an option that is unknown, a URL without a bucket, and one with credentials.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in STORES:
+        raise Refusal(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
+    if "@" in parts.netloc or ":" in parts.netloc:
+        raise Refusal(
+            f"{parts.scheme}://...: credentials in a URL would stand in manifests and on screens: leave them out; "
+            f"{STORES[parts.scheme].credentials}"
+        )
+    if not parts.netloc:
+        raise Refusal(f"{url} names no bucket: write {parts.scheme}://bucket/folder")
+    for name, _ in parse_qsl(parts.query):
+        if name not in (known := STORES[parts.scheme].options):
+            raise Refusal(f"{url}: unknown option '{name}': {nearest(name, known)}")
+    return parts.scheme, parts.netloc, parts.path.strip("/"), parts.query
+
+
+@lru_cache
+def open_store(scheme: str, bucket: str, options: str = "") -> ObjectStore:
+    """The store, the same for all who ask: what one learns of its being away, the others know."""
+    kind = STORES[scheme]
+    return ObjectStore(f"{scheme}://{bucket}", kind.connect(bucket, dict(parse_qsl(options))), kind.credentials)
+
+
+def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
+    """The endpoint and the bucket's region are told: left to itself pyarrow looks for neither where all others do."""
+    environment = os.environ
+    endpoint = (
+        options.get("endpoint_override")
+        or environment.get("AWS_ENDPOINT_URL_S3")
+        or environment.get("AWS_ENDPOINT_URL")
+    )
+    region = options.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        try:
+            region = resolve_s3_region(bucket)
+        except OSError:
+            region = None  # the first thing that is done with the bucket will say what is wrong
+    return S3FileSystem(
+        region=region or ("us-east-1" if endpoint else None),
+        endpoint_override=endpoint,
+        scheme=options.get("scheme"),
+        anonymous=options.get("anonymous") == "true",
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=SILENCE_SECONDS,
+        # One more attempt in silence. After that whoever waits is told, by ObjectStore.
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
+        # A small object is one request, and nothing of it is there before.
+        allow_delayed_open=True,
+    )
+
+
+def _gs(bucket: str, options: dict[str, str]) -> FileSystem:
+    return GcsFileSystem(
+        endpoint_override=options.get("endpoint_override"),
+        scheme=options.get("scheme"),
+        anonymous=options.get("anonymous") == "true",
+        project_id=options.get("project_id"),
+        retry_time_limit=timedelta(seconds=SILENCE_SECONDS),
+    )
+
+
+_GOOGLE = _Kind(
+    _gs,
+    ("anonymous", "endpoint_override", "project_id", "scheme"),
+    "credentials are those of GOOGLE_APPLICATION_CREDENTIALS, of gcloud auth application-default login, or the "
+    "machine's own",
+)
+
+STORES: Table[_Kind] = Table(
+    "object store",
+    {
+        "s3": _Kind(
+            _s3,
+            ("anonymous", "endpoint_override", "region", "scheme"),
+            "credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of ~/.aws (AWS_PROFILE), or the "
+            "machine's role",
+        ),
+        "gs": _GOOGLE,
+        "gcs": _GOOGLE,
+    },
+)
+"""By the schemes of their URLs."""

@@ -1,0 +1,218 @@
+"""How the compute path is chosen: what is asked for is taken, small jobs take the defaults, large ones what pays."""
+
+import time
+from collections.abc import Callable
+
+import base_classifiers
+import pytest
+import torch
+from torch import nn
+
+import actors.compute.probe
+from actors.models.base_classifier import DenoisedClassifier
+from actors.compute.compute_config import ComputePath
+from actors.compute.fast_network import fast_network
+from actors.models.networks.digits import digits_cnn
+from actors.noise.streams import Gaussian
+from actors.compute.probe import Asked, Choice, choose_path, measure
+from common.errors import Refusal
+
+CPU = torch.device("cpu")
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def _native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors.compute.probe, "native_precision", lambda device: "bfloat16")
+
+
+@pytest.fixture
+def always_probing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors.compute.probe, "WORTH_PROBING", 0.0)
+
+
+def alone(classifier: object) -> DenoisedClassifier:
+    return DenoisedClassifier(None, nn.Identity(), classifier).eval()
+
+
+def choose(classifier: object, asked: Asked, draws: int = 1000) -> Choice:
+    return choose_path(alone(classifier), SHAPE, asked, draws, CPU)
+
+
+class Takes(nn.Module):
+    """Logits after `seconds(rows, dtype)`, whatever they are of."""
+
+    def __init__(self, seconds: Callable[[int, torch.dtype], float]) -> None:
+        super().__init__()
+        self.linear, self.seconds = nn.Linear(64, 10), seconds
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        logits = self.linear(batch.flatten(1))
+        while time.perf_counter() - started < self.seconds(len(batch), batch.dtype):
+            pass
+        return logits
+
+
+@pytest.mark.parametrize(("draws", "batch_size"), [(10**5, 250), (250, 250), (110, 110)])
+def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> None:
+    started = time.perf_counter()
+    choice = choose(digits_cnn(), Asked(), draws)
+    assert time.perf_counter() - started < 1
+    assert choice.path == ComputePath("bfloat16", False, batch_size)
+    assert choice.why == "less than 20 s of work"
+    assert choice.tried == []
+    assert choice.draws_per_second > 0
+
+
+def test_large_images_have_smaller_default_batches() -> None:
+    model = alone(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)))
+    assert choose_path(model, (3, 224, 224), Asked(), 1000, CPU).path.batch_size == 10
+
+
+@pytest.mark.usefixtures("always_probing")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_asked_for_is_taken(precision: str) -> None:
+    choice = choose(digits_cnn(), Asked(precision, "off", 77), 10**9)
+    assert choice.path == ComputePath(precision, False, 77)
+    assert (choice.why, choice.tried) == ("as asked", [])
+    assert choice.draws_per_second > 0
+
+
+def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    with pytest.raises(Refusal, match="write --precision float32"):
+        choose(base_classifiers.Linear(), Asked("tf32"))
+    with pytest.raises(Refusal, match="unknown precision 'int4'"):
+        choose(base_classifiers.Linear(), Asked("int4"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(Refusal, match=r"needs a C\+\+ compiler"):
+        choose(digits_cnn(), Asked(compile="on"))
+
+
+class Only32(nn.Module):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.flatten(1) @ torch.ones(64, 10)
+
+
+@pytest.mark.parametrize("draws", [1000, 10**9])
+def test_auto_falls_back_to_float32(draws: int) -> None:
+    choice = choose(Only32(), Asked(compile="off", batch_size=50), draws)
+    assert choice.path == ComputePath("float32", False, 50)
+    assert "the network does not compute in bfloat16" in choice.why
+    with pytest.raises(Refusal, match="does not compute in bfloat16"):
+        choose(Only32(), Asked("bfloat16"))
+
+
+@pytest.mark.usefixtures("always_probing")
+def test_a_tiny_network_that_is_slower_in_bfloat16_stays_in_float32() -> None:
+    slower = Takes(lambda rows, dtype: 4e-5 * rows if dtype == torch.bfloat16 else 1e-5 * rows)
+    assert choose(slower, Asked("auto", "off", 100)).path.precision == "float32"
+    faster = Takes(lambda rows, dtype: 1e-5 * rows if dtype == torch.bfloat16 else 4e-5 * rows)
+    assert choose(faster, Asked("auto", "off", 100)).path.precision == "bfloat16"
+
+
+@pytest.mark.usefixtures("always_probing")
+@pytest.mark.parametrize(
+    ("seconds", "batches"),
+    [
+        (lambda rows, _: 2e-3 + 1e-6 * rows, (1000,)),  # a call costs, an image does not: the largest
+        (lambda rows, _: 1e-4 * rows, (25, 50)),  # the other way round: the smallest
+        (lambda rows, _: 1e-4 * rows + 1e-3 + (0.1 if rows > 250 else 0), (125, 250)),  # 4 % apart
+    ],
+)
+def test_the_smallest_batch_of_nearly_the_best(
+    seconds: Callable[[int, torch.dtype], float], batches: tuple[int, ...]
+) -> None:
+    started = time.perf_counter()
+    choice = choose(Takes(seconds), Asked("float32", "off"), 10**6)
+    assert choice.path.batch_size in batches
+    assert time.perf_counter() - started < 10
+
+
+@pytest.mark.usefixtures("always_probing")
+def test_the_search_ends_where_memory_does() -> None:
+    class Big(base_classifiers.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            if len(batch) > 300:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(batch)
+
+    choice = choose(Big(), Asked("float32", "off"), 10**6)
+    assert choice.path.batch_size <= 250
+    assert max(row["batch_size"] for row in choice.tried) == 250
+
+
+class TestCompiling:
+    """With a stand-in for the compiler: the choice alone."""
+
+    @pytest.fixture(autouse=True)
+    def _stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+
+        def make(model: DenoisedClassifier, path: ComputePath, device: torch.device) -> Callable[..., torch.Tensor]:
+            if path.compiled:
+                self.calls += 1
+                if self.fails:
+                    raise Refusal("the network does not compile (no luck): write --compile off")
+                quick = Takes(lambda rows, _: self.compiled * rows)
+                return fast_network(alone(quick), ComputePath("float32", False, path.batch_size), device)
+            return fast_network(model, path, device)
+
+        monkeypatch.setattr(actors.compute.probe, "fast_network", make)
+        monkeypatch.setattr(actors.compute.probe, "compiler", lambda: "g++")
+        self.fails, self.compiled = False, 5e-5
+
+    def choose(self, draws: int, compile: str = "auto") -> Choice:
+        slow = Takes(lambda rows, _: 1e-4 * rows)
+        return choose(slow, Asked("float32", compile, 50), draws)
+
+    def test_it_has_to_save_more_than_it_costs(self) -> None:
+        assert not self.choose(400_000).path.compiled  # 40 s
+        assert self.calls == 0
+        choice = self.choose(4_000_000)
+        assert choice.path.compiled
+        assert choice.why.startswith("measured; compiled: ")
+        assert choice.draws_per_second > 14_000
+
+    def test_it_has_to_be_faster(self) -> None:
+        self.compiled = 1e-4
+        choice = self.choose(4_000_000)
+        assert not choice.path.compiled
+        assert choice.why == "measured; not compiled: that is no faster"
+
+    def test_it_has_to_work(self) -> None:
+        self.fails = True
+        choice = self.choose(4_000_000)
+        assert not choice.path.compiled
+        assert choice.why == "measured; not compiled: the network does not compile (no luck)"
+        with pytest.raises(Refusal, match="does not compile"):
+            choose(Takes(lambda rows, _: 1e-5 * rows), Asked("float32", "on"), 4_000_000)
+
+    def test_it_needs_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(actors.compute.probe, "compiler", lambda: None)
+        assert self.choose(4_000_000).why == "measured; not compiled: no C++ compiler here"
+        assert self.calls == 0
+
+    def test_off_is_off(self) -> None:
+        assert not self.choose(4_000_000, "off").path.compiled
+        assert self.calls == 0
+
+
+def test_the_users_own_callable_is_called_twice_with_two_images() -> None:
+    calls = []
+
+    class Billed(base_classifiers.Labels):
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            calls.append(len(batch))
+            return super().__call__(batch)
+
+    choice = choose(Billed(), Asked(), 10**9)
+    assert choice.path == ComputePath("float32", False, 250)
+    assert sum(calls) <= 6
+
+
+def test_measured_draws_a_second() -> None:
+    network = fast_network(alone(Takes(lambda rows, _: 1e-4 * rows)), ComputePath("float32", False, 50), CPU)
+    rate = measure(network, ComputePath("float32", False, 50), SHAPE, Gaussian(0.5), CPU, 0.3)
+    assert 4_000 < rate <= 10_000

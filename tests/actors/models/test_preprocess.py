@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from actors.models.preprocess import PREPROCESS, Normalize, parse_preprocess
+from common.errors import Refusal
+
+
+def test_a_case_worked_by_hand() -> None:
+    batch = torch.tensor([[[[0.5]], [[0.75]]]])
+    # (0.5 - 0.25) / 0.5 and (0.75 - 1) / 0.125
+    assert parse_preprocess("0.25,1/0.5,0.125")(batch).flatten().tolist() == [0.5, -2.0]
+
+
+def test_the_published_constants() -> None:
+    batch = torch.full((1, 3, 1, 1), 0.5)
+    cifar = [(0.5 - m) / s for m, s in ((0.4914, 0.2023), (0.4822, 0.1994), (0.4465, 0.2010))]
+    imagenet = [(0.5 - m) / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]
+    torch.testing.assert_close(parse_preprocess("cifar10")(batch).flatten(), torch.tensor(cifar))
+    torch.testing.assert_close(parse_preprocess("imagenet")(batch).flatten(), torch.tensor(imagenet))
+    assert torch.equal(parse_preprocess("none")(batch), batch)
+
+
+@pytest.mark.parametrize("name", PREPROCESS)
+def test_has_no_tensors_of_its_own(name: str) -> None:
+    assert not parse_preprocess(name).state_dict()
+
+
+def test_constants_move_with_the_module() -> None:
+    assert Normalize((0.5,), (0.5,)).to(torch.float64)(torch.ones(1, 1, 1, 1).double()).dtype == torch.float64
+
+
+def test_refuses_to_multiply_channels() -> None:
+    with pytest.raises(Refusal, match="constants for 3 channels, images have 1"):
+        parse_preprocess("cifar10")(torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cifar", r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, imagenet, none\)"),
+        ("0.5", "unknown preprocess '0.5'"),
+        ("0.5,a/1,1", "is no two lists of numbers"),
+        ("0.5/1/2", "is no two lists of numbers"),
+        ("/", "is no two lists of numbers"),
+        ("0.5,0.5/1", "2 means but 1 standard deviations"),
+        ("0.5/0", "needs finite means and standard deviations above 0"),
+        ("0.5,0.5/1,-1", "above 0"),
+        ("nan/1", "needs finite"),
+    ],
+)
+def test_refusals(text: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        parse_preprocess(text)

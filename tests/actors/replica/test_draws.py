@@ -1,0 +1,156 @@
+"""Counts of a work unit against a computation that shares no code with ours."""
+
+import base_classifiers
+import numpy as np
+import pytest
+import torch
+
+from actors.models.base_classifier import INVALID, BaseClassifier, DenoisedClassifier
+from actors.replica.draws import draw
+from actors.noise.streams import Gaussian, NoiseFamily
+from actors.replica.work_unit import Cell, Role, UnitCounts, WorkUnit
+
+CPU = torch.device("cpu")
+
+
+def denoised(classifier: object) -> DenoisedClassifier:
+    return DenoisedClassifier(None, torch.nn.Identity(), classifier)
+
+
+def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).random((count, 1, 8, 8), dtype=np.float32))
+
+
+def drawn_by(
+    unit: WorkUnit,
+    images: list[np.ndarray],
+    classify: BaseClassifier,
+    noise: NoiseFamily,
+    batch_size: int,
+    seed: int = 0,
+    micro_batch: int | None = None,
+) -> UnitCounts:
+    named = dict(zip(unit.image_ids, images, strict=True))
+    return draw(unit, named, classify, noise, seed=seed, batch_size=batch_size, device=CPU, micro_batch=micro_batch)
+
+
+def unit_of(*image_ids: int, draws: int, block: int = 0, role: Role = Role.ESTIMATION) -> WorkUnit:
+    return WorkUnit(0, role, tuple(Cell(image_id, block, draws) for image_id in image_ids))
+
+
+def normals(key: tuple[int, Role, int, int], count: int) -> np.ndarray:
+    """Box and Muller's normals from numpy's Mersenne Twister, by sixteens: eight radii, eight angles."""
+    seed, role, image_id, block = key
+    twister = np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(role, image_id, block)))
+    twister.random_raw(1)  # numpy gives the last word of its first key before it twists
+    uniform = (twister.random_raw(count) & 0xFFFFFF).reshape(-1, 2, 8) / 2.0**24
+    length, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), 2 * np.pi * uniform[:, 1]
+    return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1).reshape(-1)
+
+
+def by_hand(image: np.ndarray, key: tuple[int, Role, int, int], draws: int, sigma: float) -> np.ndarray:
+    """Noise from numpy, a matrix product, numpy's counting. The 8x8 image has one channel, so that the order of its
+    pixels in memory is the same in any layout.
+    """
+    noise = normals(key, draws * 64).reshape(draws, 64)
+    weight = torch.randn(10, 64, generator=torch.Generator().manual_seed(3)).numpy()
+    logits = (image.reshape(1, 64) + sigma * noise) @ weight.T.astype(np.float64)
+    return np.bincount(logits.argmax(axis=1), minlength=10)
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 250, 1000])
+@pytest.mark.parametrize("role", Role)
+def test_counts_are_those_of_an_independent_computation(role: Role, batch_size: int) -> None:
+    images = pictures(5)
+    unit = unit_of(11, 12, 13, 20, 21, draws=93, block=4, role=role)
+    drawn = drawn_by(unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), batch_size, seed=9)
+    for place, image_id in enumerate(unit.image_ids):
+        expected = by_hand(images[place], (9, role, image_id, 4), 93, 0.5)
+        np.testing.assert_array_equal(drawn.counts[place], expected)
+    assert (drawn.counts.sum(axis=1) == 93).all()
+    assert not drawn.invalid.any()
+    assert drawn.seconds > 0
+
+
+def test_cells_of_one_image_and_of_unequal_size_share_a_unit() -> None:
+    images = pictures(2)
+    unit = WorkUnit(0, Role.ESTIMATION, (Cell(5, 0, 120), Cell(5, 1, 31), Cell(6, 7, 200)))
+    drawn = drawn_by(unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), 64)
+    for place, cell in enumerate(unit.cells):
+        expected = by_hand(images[cell.image_id - 5], (0, Role.ESTIMATION, cell.image_id, cell.block), cell.draws, 0.5)
+        np.testing.assert_array_equal(drawn.counts[place], expected)
+
+
+def test_forward_passes_have_few_shapes_and_padding_is_not_counted() -> None:
+    shapes = []
+
+    class Watching(base_classifiers.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            shapes.append(tuple(batch.shape))
+            return super().forward(batch)
+
+    drawn = drawn_by(unit_of(0, 1, 2, draws=35), pictures(3), denoised(Watching()), Gaussian(1.0), 50)
+    assert shapes == [(50, 1, 8, 8)] * 2 + [(7, 1, 8, 8)]  # an eighth of a batch holds the rest
+    assert drawn.counts.sum() == 105
+    shapes.clear()
+    compiled = denoised(Watching())
+    compiled.fixed_shape = True
+    drawn = drawn_by(unit_of(0, 1, 2, draws=35), pictures(3), compiled, Gaussian(1.0), 50)
+    assert shapes == [(50, 1, 8, 8)] * 3
+    assert drawn.counts.sum() == 105
+
+
+@pytest.mark.parametrize("micro_batch", [1, 7, 25, 49, 50])
+def test_parts_of_a_batch_have_the_noise_of_the_whole(micro_batch: int) -> None:
+    """What a device with too little memory computes: the same noisy images, in smaller forward passes."""
+    seen: list[torch.Tensor] = []
+
+    class Watching(base_classifiers.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(batch.clone())
+            return super().forward(batch)
+
+    unit, images = unit_of(0, 1, 2, draws=37), pictures(3)
+    whole = drawn_by(unit, images, denoised(Watching()), Gaussian(1.0), 50)
+    in_one = torch.cat(seen)[:111]  # in batches of 50, 50 and 13
+    seen.clear()
+    parted = drawn_by(unit, images, denoised(Watching()), Gaussian(1.0), 50, micro_batch=micro_batch)
+    assert {len(part) for part in seen} == {micro_batch, min(micro_batch, 13)}
+    assert (whole.micro_batch, parted.micro_batch) == (50, micro_batch)
+    per_batch = -(-50 // micro_batch)  # the last part of a batch is filled up with blank images
+    batches = [torch.cat(seen[start : start + per_batch])[:50] for start in (0, per_batch, 2 * per_batch)]
+    torch.testing.assert_close(torch.cat(batches)[:111], in_one, rtol=0, atol=0)
+    np.testing.assert_array_equal(parted.counts, whole.counts)
+
+
+def test_logits_that_are_not_finite_are_counted_apart() -> None:
+    images = [np.full((1, 8, 8), value, np.float32) for value in (0.5, 1.0, 0.9)]
+    drawn = drawn_by(unit_of(0, 1, 2, draws=40), images, denoised(base_classifiers.Fragile()), Gaussian(1e-3), 16)
+    assert drawn.invalid.tolist() == [0, 40, 40]
+    assert drawn.counts.sum(axis=1).tolist() == [40, 0, 0]
+
+
+def test_a_colour_image_gets_its_own_noise_in_every_pixel() -> None:
+    seen = []
+
+    class Watching(base_classifiers.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            seen.append(batch.clone())
+            return super().forward(batch)
+
+    image = np.random.default_rng(1).random((3, 8, 8), dtype=np.float32)
+    drawn_by(unit_of(0, draws=600), [image], denoised(Watching(pixels=192)), Gaussian(0.1), 600)
+    noise = seen[0].numpy() - image
+    assert noise.shape == (600, 3, 8, 8)
+    assert np.abs(noise.mean(axis=0)).max() < 0.1 * 5 / np.sqrt(600)
+    assert np.abs(noise.std(axis=0) / 0.1 - 1).max() < 0.2
+    assert len(np.unique(noise)) > 0.99 * noise.size
+
+
+def test_labels_of_an_api_and_labels_outside_its_classes() -> None:
+    class Outside(base_classifiers.Labels):
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            return torch.where(batch.flatten(1).mean(dim=1) > 0.9, 10, super().__call__(batch))
+
+    answer = denoised(Outside())(torch.stack([torch.full((1, 8, 8), value) for value in (0.05, 0.55, 1.0)]))
+    assert answer.tolist() == [0, 5, INVALID]

@@ -1,0 +1,121 @@
+"""The replica by itself, without Ray: calls of several units, and memory that is too small."""
+
+from collections.abc import Iterator
+
+import base_classifiers
+import numpy as np
+import pytest
+import torch
+
+from actors.models.base_classifier import BaseClassifierSpec
+from actors.compute.compute_config import ComputePath
+from actors.noise.streams import Gaussian
+from actors.compute.probe import Asked
+from common.errors import Refusal
+from actors.replica.replica import Replica, Sampling
+from actors.replica.work_unit import Cell, Role, WorkUnit
+
+SHAPE = (1, 8, 8)
+GREY, DARK = np.full(SHAPE, 0.5, np.float32), np.full(SHAPE, 0.05, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def torchs_switches() -> Iterator[None]:
+    """As they were: a replica sets them for its whole process."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def replica_of(name: str, batch_size: int = 40, micro_batch: int | None = None, sigma: float = 0.25) -> Replica:
+    path = ComputePath("float32", False, batch_size)
+    replica = Replica("cpu", 1)
+    spec = BaseClassifierSpec(f"base_classifiers:{name}")
+    replica.prepare([Sampling(spec, path, Gaussian(sigma), 0, micro_batch)], [SHAPE])
+    return replica
+
+
+def unit_of(*image_ids: int, draws: int = 60) -> WorkUnit:
+    return WorkUnit(0, Role.ESTIMATION, tuple(Cell(image_id, 0, draws) for image_id in image_ids))
+
+
+def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_the_call() -> None:
+    replica = replica_of("Fragile", sigma=0.02)
+    units, keys = [unit_of(1), unit_of(2), unit_of(1, 3), unit_of(4)], [(0, number) for number in range(1, 5)]
+    drawn = replica.draw(units, keys, GREY, GREY, DARK, GREY)
+    assert drawn.failed == "ValueError: too dark"
+    assert len(drawn.counts) == 2
+    for place in range(2):
+        (alone,) = replica.draw([units[place]], [keys[place]], GREY).counts
+        np.testing.assert_array_equal(drawn.counts[place].counts, alone.counts)
+        assert alone.counts.sum() == 60
+
+
+def test_images_of_a_call_are_told_apart_by_run_and_number() -> None:
+    spec, path = BaseClassifierSpec("base_classifiers:Labels"), ComputePath("float32", False, 20)
+    replica = Replica("cpu", 1)
+    replica.prepare([Sampling(spec, path, Gaussian(1e-3), 0)] * 2, [SHAPE] * 2)
+    units = [WorkUnit(run, Role.SELECTION, (Cell(7, 0, 5), Cell(8, 0, 4))) for run in (0, 1)]
+    keys = [(1, 8), (0, 7), (1, 7), (0, 8)]
+    drawn = replica.draw(units, keys, *(np.full(SHAPE, value, np.float32) for value in (0.15, 0.25, 0.35, 0.45)))
+    labels = [{int(row.argmax()): int(row.sum()) for row in counts.counts} for counts in drawn.counts]
+    assert labels == [{2: 5, 4: 4}, {3: 5, 1: 4}]
+
+
+@pytest.mark.parametrize(("limit", "micro_batch"), [(39, 20), (20, 20), (19, 10), (4, 3), (1, 1)])
+def test_batches_are_halved_until_they_fit(limit: int, micro_batch: int) -> None:
+    """40 -> 20 -> 10 -> 5 -> 3 -> 2 -> 1."""
+    call = [unit_of(1, 2)], [(0, 1), (0, 2)], GREY, GREY
+    (small,) = replica_of(f"OutOfMemory:limit={limit}").draw(*call).counts
+    (whole,) = replica_of("Linear").draw(*call).counts
+    assert (small.micro_batch, whole.micro_batch) == (micro_batch, 40)
+    np.testing.assert_array_equal(small.counts, whole.counts)
+    assert small.counts.sum(axis=1).tolist() == [60, 60]
+
+
+def test_memory_that_becomes_scarce_in_the_middle_of_a_unit_loses_and_doubles_no_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica, forward, passes = replica_of("Linear"), base_classifiers.Linear.forward, []
+
+    def scarce(network: base_classifiers.Linear, batch: torch.Tensor) -> torch.Tensor:
+        passes.append(len(batch))
+        if len(passes) > 2 and len(batch) > 10:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(network, batch)
+
+    call = [unit_of(1, 2)], [(0, 1), (0, 2)], GREY, GREY
+    (whole,) = replica.draw(*call).counts
+    monkeypatch.setattr(base_classifiers.Linear, "forward", scarce)
+    (drawn,) = replica.draw(*call).counts
+    assert passes[:2] == [40, 40]
+    assert drawn.micro_batch == 10
+    np.testing.assert_array_equal(drawn.counts, whole.counts)
+    # What was learnt is kept: no larger batch is tried again.
+    passes[:] = [0, 0]
+    assert replica.draw(*call).counts[0].micro_batch == 10
+    assert set(passes[2:]) == {10}
+
+
+def test_a_resumed_run_begins_with_what_is_known_to_fit() -> None:
+    (drawn,) = replica_of("Linear", micro_batch=10).draw([unit_of(1)], [(0, 1)], GREY).counts
+    assert drawn.micro_batch == 10
+
+
+def test_memory_for_no_image_is_refused() -> None:
+    with pytest.raises(Refusal, match=r"is too small for one image in --batch-size 40: write a smaller one"):
+        replica_of("OutOfMemory:limit=0")
+
+
+def test_what_is_asked_for_is_taken_even_where_only_parts_of_it_fit() -> None:
+    spec = BaseClassifierSpec("base_classifiers:OutOfMemory:limit=30")
+    replica = Replica("cpu", 1)
+    assert replica.choose(spec, SHAPE, Asked("float32", "off", 100), 1000).path.batch_size == 100
+    # Where nothing is asked for, a batch is taken that fits.
+    assert replica.choose(spec, SHAPE, Asked("float32", "off"), 1000).path.batch_size <= 30
+    with pytest.raises(Refusal, match="too small for one image"):
+        replica.choose(BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0"), SHAPE, Asked("float32"), 1000)
+
+
+def test_tensor_cores_are_refused_to_a_processor() -> None:
+    with pytest.raises(Refusal, match="precision tf32 needs an NVIDIA GPU"):
+        Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, Asked("tf32"), 1000)

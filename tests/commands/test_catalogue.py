@@ -1,0 +1,40 @@
+"""What `raysmooth list` shows is what can be chosen."""
+
+import pytest
+from conftest import REPOSITORY
+
+from actors.models.classifiers import CLASSIFIERS
+from actors.models.denoisers import DENOISERS
+from pipeline.data.datasets import DATASETS
+from tune.data.augment import AUGMENTATIONS
+from commands.catalogue import CATALOGUE
+from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.recipes.recipes import RECIPES
+
+
+@pytest.mark.parametrize(
+    ("what", "column", "names"),
+    [
+        ("datasets", "dataset", [*DATASETS]),
+        ("classifiers", "classifier", [*CLASSIFIERS, "any torchvision model", "timm/NAME", "MODULE:CALLABLE"]),
+        ("denoisers", "denoiser", [*DENOISERS]),
+        ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES]),
+        ("recipes", "recipe", [*RECIPES]),
+        ("augmentations", "augment", [*AUGMENTATIONS]),
+        ("metrics", "metric", ["certified_accuracy:radius=0.5", "acr", "accuracy_under_noise", "validation_loss"]),
+        ("schedulers", "scheduler", ["fifo", "asha", "pbt"]),
+        ("experiments", "experiment", sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))),
+        ("stages", "stage", ["train classifier", "train denoiser", "sweep", "certify", "predict", "gallery", "report"]),
+    ],
+)
+def test_every_row_is_listed(what: str, column: str, names: list[str]) -> None:
+    assert CATALOGUE[what]()[column].to_list() == names
+
+
+def test_options_and_phases_are_told_as_users_write_them() -> None:
+    objectives = CATALOGUE["objectives"]().set_index("objective")["options"]
+    assert objectives["stability"] == "lambda=2.0"
+    assert objectives["consistency"].startswith("lambda=?, m=2")
+    phases = CATALOGUE["recipes"]().set_index("recipe")["phases"]
+    assert phases["salman2020-cifar10-stab-5"] == "50 epochs adam 0.001; 550 epochs sgd 0.01 (x0.1 every 200)"

@@ -1,0 +1,150 @@
+"""Trainings that are really killed: the same command goes on to what an undisturbed one would have given."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from common.errors import Refusal
+from actors.models.weights import read_weights
+from tune.recipes.settings import TrainClassifierSettings
+from tune.training.train import train_classifier
+
+DROPPING = """
+import torch
+from torch import nn
+
+def net():
+    hidden = nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3)
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(32, 10))
+"""
+JOB = {
+    "dataset": "digits", "classifier": "dropping:net", "objective": "gaussian", "sigma": 0.3, "augment": "shift",
+    "phases": "adam:epochs=15,learning_rate=1e-2; nesterov:epochs=25,learning_rate=1e-2,step_size=10",
+    "precision": "float32", "device": "cpu", "threads": 1,
+}  # fmt: skip
+EPOCHS = 40
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    """`raysmooth train classifier` of `JOB`, to w.safetensors in the folder, which holds the network."""
+    flags = [part for name, value in JOB.items() for part in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "raysmooth.py"), "train", "classifier", *flags, "--out", "w.safetensors"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def metrics(folder: Path) -> pd.DataFrame:
+    rows = pd.read_csv(folder / "w.training/metrics.csv")
+    return rows.drop(columns="images_per_second")
+
+
+def wait_for_epochs(folder: Path, epochs: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not (folder / "w.training/metrics.csv").exists() or len(metrics(folder)) < epochs:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def job(folder: Path) -> TrainClassifierSettings:
+    return TrainClassifierSettings.model_validate(JOB | {"out": str(folder / "w.safetensors")})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "dropping.py").write_text(DROPPING)
+    sys.path.insert(0, str(folder))
+    train_classifier(job(folder), show=False)
+    yield folder
+    sys.path.remove(str(folder))
+
+
+def check(folder: Path, undisturbed: Path) -> None:
+    """Every number of every epoch, and every bit of the weights."""
+    pd.testing.assert_frame_equal(metrics(folder), metrics(undisturbed), check_exact=True)
+    for name in ("w.safetensors", "w.training/best.safetensors", "w.training/last.safetensors"):
+        found, expected = read_weights(folder / name), read_weights(undisturbed / name)
+        assert found.card == expected.card
+        assert found.state_dict.keys() == expected.state_dict.keys()
+        assert all(torch.equal(found.state_dict[key], tensor) for key, tensor in expected.state_dict.items())
+    assert not (folder / "w.training/state.pt").exists()
+
+
+def test_sigkill_then_the_same_command(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    process = start(tmp_path)
+    wait_for_epochs(tmp_path, 3, process)
+    os.kill(process.pid, signal.SIGSTOP)  # for as long as it takes to see that nobody else may train there
+    with pytest.raises(Refusal, match=r"another process is training to .*w\.safetensors: write another --out"):
+        train_classifier(job(tmp_path), show=False)
+    process.kill()
+    process.communicate()
+    done = len(metrics(tmp_path))
+    assert 3 <= done < EPOCHS
+    assert not (tmp_path / "w.safetensors").exists()
+
+    process = start(tmp_path)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    (goes_on,) = (line for line in err.splitlines() if "goes on" in line)
+    # The row of an epoch is written before the state that follows from it.
+    assert goes_on in [f"dropping:net gaussian: goes on after epoch {k} of {EPOCHS}" for k in (done, done - 1)]
+    assert out.count("\n") == 1
+    assert out.startswith("dropping:net, gaussian at sigma 0.3: accuracy ")
+    check(tmp_path, undisturbed)
+
+
+TEAR = """
+import os, signal, sys
+import torch
+import tune.training.training_folder
+sys.path.insert(0, sys.argv[1])
+import test_killed_training
+
+whole, calls = torch.save, []
+
+def save(content, path):
+    whole(content, path)
+    calls.append(path)
+    if len(calls) == 4:
+        os.truncate(path, path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = save
+test_killed_training.train_classifier(test_killed_training.job(test_killed_training.Path.cwd()), show=False)
+"""
+
+
+def test_sigkill_with_half_the_state_written(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    killed = subprocess.run(
+        [sys.executable, "-c", TEAR, str(Path(__file__).parent)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (torn,) = (tmp_path / "w.training").glob(".*.part")
+    assert torn.name.startswith(".state.pt.")
+    assert len(metrics(tmp_path)) == 4
+    train_classifier(job(tmp_path), show=False)
+    check(tmp_path, undisturbed)

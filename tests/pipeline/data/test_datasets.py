@@ -1,0 +1,569 @@
+"""Data sets: hand-checked pixels and labels, damaged files, memory, and what is refused."""
+
+import io
+import json
+import pickle
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import REPOSITORY
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from common.errors import Refusal
+from pipeline.data.datasets import DATASETS, UnreadableImage, fingerprint, listing_fingerprint, open_dataset
+from pipeline.data.index_set import IndexSet
+
+SHARED = REPOSITORY.parent / "shared/data"
+
+# Two rows of two RGB pixels: red, green; blue, and one whose channels differ.
+FOUR_PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
+FOUR_PIXELS_READ = np.array([[[1, 0], [0, 51 / 255]], [[0, 1], [0, 102 / 255]], [[0, 0], [1, 153 / 255]]], np.float32)
+
+
+def encoded(array, kind="PNG", **options):
+    """The bytes of an image file; `array` is uint8 (H, W) or (H, W, 3), or a PIL image."""
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def flat_colour(value, height=4, width=4):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def write_parquet(path, contents, labels=None, image="image", rows_a_group=4, names=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = pa.array(
+        [{"bytes": content, "path": f"{i}.png"} for i, content in enumerate(contents)],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    table = pa.table({image: images} if labels is None else {image: images, "label": labels})
+    if names:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path, row_group_size=rows_a_group, **options)
+    return path
+
+
+def refused(*arguments, **options):
+    """The one line with which `open_dataset` refuses."""
+    with pytest.raises(Refusal) as refusal:
+        open_dataset(*arguments, **options)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def unreadable(dataset, index):
+    """The one-line reason why an image cannot be read."""
+    with pytest.raises(UnreadableImage) as error:
+        dataset.read(index)
+    assert error.value.index == index
+    assert "\n" not in error.value.reason
+    assert "0x7" not in error.value.reason
+    return error.value.reason
+
+
+# Bundled with scikit-learn
+
+
+def test_digits_are_scikit_learns_scaled_by_a_sixteenth():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    train, test = open_dataset("digits", None, "train"), open_dataset("digits", None, "test")
+    assert (len(train), len(test), train.num_classes, train.name) == (1397, 400, 10, "digits")
+    first = train.read(0)
+    assert (first.image.shape, first.image.dtype, first.label) == ((1, 8, 8), np.float32, 0)
+    assert first.image.sum() == 294 / 16  # the first image's values add up to 294
+    for index in (0, 1, 399):
+        example = test.read(index)
+        assert (example.image[0] * 16 == digits.images[1397 + index]).all()
+        assert example.label == digits.target[1397 + index]
+
+
+def test_digits_can_be_resized_and_reading_one_does_not_change_the_data():
+    dataset = open_dataset("digits", None, "test", resize=16, crop=12)
+    image = dataset.read(0).image
+    assert (image.shape, image.dtype) == ((1, 12, 12), np.float32)
+    assert 0 <= image.min() < image.max() <= 1
+    plain = open_dataset("digits", None, "test")
+    before = fingerprint(plain, range(3))
+    plain.read(0).image[:] = 0
+    assert fingerprint(plain, range(3)) == before
+
+
+# torchvision's readers
+
+
+def test_missing_files_are_refused_with_the_layout(tmp_path):
+    assert "MNIST/raw" in refused("mnist", tmp_path, "test")
+    assert "cifar-10-batches-py" in refused("cifar10", tmp_path, "test")
+    assert "--data-root" in refused("mnist", None, "test")
+    assert "does not exist" in refused("mnist", tmp_path / "nowhere", "test")
+
+
+def test_torn_mnist_files_are_refused(tmp_path):
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            write(tmp_path / f"MNIST/raw/{part}-{kind}-ubyte", b"\0\0\x08\x03\0\0")
+    assert "mnist in" in refused("mnist", tmp_path, "test")
+
+
+class WritesAFile:
+    """Unpickled, it writes a file: what a forged CIFAR-10 batch could do, and worse."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_forged_cifar10_batches_are_never_unpickled(tmp_path):
+    forged = pickle.dumps(WritesAFile(tmp_path / "ran"))
+    for batch in ("test_batch", "batches.meta", *(f"data_batch_{i}" for i in range(1, 6))):
+        write(tmp_path / "cifar-10-batches-py" / batch, forged)
+    assert "corrupted" in refused("cifar10", tmp_path, "test")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_cifar10_planes_become_channels(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / "cifar-10-batches-py"
+    planes = np.repeat(np.array([[255, 51, 0]], np.uint8), 1024, axis=1)  # red 255, green 51, blue 0
+    write(folder / "test_batch", pickle.dumps({"data": planes, "labels": [7]}))
+    write(folder / "batches.meta", pickle.dumps({"label_names": list("abcdefghij")}))
+    monkeypatch.setattr(CIFAR10, "train_list", [])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", None]])  # no sum to check: a batch of our own
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": None})
+    dataset = open_dataset("cifar10", tmp_path, "test")
+    example = dataset.read(0)
+    assert (len(dataset), example.label, example.image.shape) == (1, 7, (3, 32, 32))
+    assert [set(channel.ravel()) for channel in example.image] == [{1}, {np.float32(51) / 255}, {0}]
+    assert "smaller --crop" in refused("cifar10", tmp_path, "test", crop=40)
+
+
+# Folders
+
+
+def test_class_folders_are_labels_in_sorted_order(tmp_path):
+    write(tmp_path / "dog/a.png", encoded(flat_colour(10)))
+    write(tmp_path / "cat/b.png", encoded(FOUR_PIXELS))
+    write(tmp_path / "cat/a.JPG", encoded(flat_colour(30), "JPEG"))
+    write(tmp_path / "cat/notes.txt", b"not an image")
+    write(tmp_path / ".cache/x.png", b"")
+    dataset = open_dataset("folder", tmp_path)
+    assert (len(dataset), dataset.num_classes, dataset.split) == (3, 2, "all")
+    assert [dataset.read(i).label for i in range(3)] == [0, 0, 1]
+    assert (dataset.read(1).image == FOUR_PIXELS_READ).all()
+    assert dataset.read(1).image.dtype == np.float32
+
+
+def test_a_flat_folder_is_unlabelled_sorted_and_rgb(tmp_path):
+    write(tmp_path / "b.png", encoded(FOUR_PIXELS))
+    write(tmp_path / "a.png", encoded(np.array([[0, 128]], np.uint8)))
+    write(tmp_path / "readme.md", b"")
+    dataset = open_dataset("folder", tmp_path, "validation")
+    assert (len(dataset), dataset.num_classes, dataset.split) == (2, None, "validation")
+    grey, colour = dataset.read(0), dataset.read(1)
+    assert (grey.label, colour.label) == (None, None)
+    assert (grey.image == np.array([[[0, 128 / 255]]] * 3, np.float32)).all()
+    assert (colour.image == FOUR_PIXELS_READ).all()
+
+
+def test_pixels_are_their_byte_over_255_correctly_rounded(tmp_path):
+    write(tmp_path / "ramp.png", encoded(np.arange(256, dtype=np.uint8).reshape(16, 16)))
+    read = open_dataset("folder", tmp_path).read(0).image[0].ravel()
+    for byte, value in enumerate(read):
+        error = abs(Fraction(float(value)) - Fraction(byte, 255))
+        assert error <= Fraction(float(np.spacing(value))) / 2
+
+
+def test_opening_a_folder_decodes_nothing(tmp_path, monkeypatch):
+    write(tmp_path / "cat/torn.png", b"\x89PNG")
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was decoded"))
+    dataset = open_dataset("folder", tmp_path)
+    fingerprint(dataset, range(1))
+
+
+def test_damaged_images_are_unreadable_and_their_neighbours_are_not(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = encoded(noise, "JPEG")
+    write(tmp_path / "0.jpg", whole)
+    write(tmp_path / "1.jpg", whole[: len(whole) // 2])
+    write(tmp_path / "2.jpg", b"<html>404</html>")
+    write(tmp_path / "3.jpg", b"")
+    write(tmp_path / "4.png", encoded(Image.new("I;16", (2, 2), 40_000)))
+    write(tmp_path / "5.png", encoded(noise)[:200])
+    write(tmp_path / "6.png", encoded(noise))
+    write(tmp_path / "7.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    dataset = open_dataset("folder", tmp_path)
+    assert "truncated" in unreadable(dataset, 1).lower()
+    assert unreadable(dataset, 2) == "not an image of a known format (16 bytes)"
+    assert unreadable(dataset, 3) == "not an image of a known format (no bytes at all)"
+    assert "8 bits" in unreadable(dataset, 4)
+    assert unreadable(dataset, 5)
+    assert "known format" in unreadable(dataset, 7)  # never handed to Ghostscript
+    assert [unreadable(dataset, i) for i in (1, 2, 5)] == [unreadable(dataset, i) for i in (1, 2, 5)]
+    (tmp_path / "0.jpg").unlink()
+    assert unreadable(dataset, 0) == "0.jpg: No such file or directory"
+    assert (dataset.read(6).image == noise.transpose(2, 0, 1).astype(np.float32) / np.float32(255)).all()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(place=st.integers(0, 900), byte=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"]))
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_the_damage_there_are_pixels_or_a_reason(tmp_path, place, byte, kind):
+    content = bytearray(encoded(flat_colour(77, 16, 16), kind))
+    content[place % len(content)] = byte
+    write(tmp_path / "image.png", bytes(content))
+    try:
+        image = open_dataset("folder", tmp_path).read(0).image
+    except UnreadableImage as error:
+        lines = error.reason.splitlines()
+        image = np.zeros((3, 1, 1)) if len(lines) == 1 else pytest.fail(str(lines))
+    assert image.shape[0] == 3
+    assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_unreadable_images_survive_pickling():
+    error = pickle.loads(pickle.dumps(UnreadableImage(3, "torn")))
+    assert (error.index, error.reason, str(error)) == (3, "torn", "image 3: torn")
+
+
+def test_images_of_differing_size_are_framed_as_torchvision_does(tmp_path):
+    from torchvision import transforms
+
+    rng = np.random.default_rng(0)
+    reference = transforms.Compose(
+        [transforms.Resize(40), transforms.CenterCrop(33), transforms.ToTensor()]  # antialiased bilinear
+    )
+    for i, size in enumerate([(50, 91), (120, 61), (20, 33)]):
+        write(tmp_path / f"{i}.png", encoded(rng.integers(0, 256, (*size, 3), np.uint8)))
+    dataset = open_dataset("folder", tmp_path, resize=40, crop=33)
+    for i in range(3):
+        image = dataset.read(i).image
+        assert image.shape == (3, 33, 33)
+        assert (image == reference(Image.open(tmp_path / f"{i}.png")).numpy()).all()
+
+
+def test_a_crop_larger_than_the_image(tmp_path):
+    write(tmp_path / "a.png", encoded(flat_colour(0, 10, 20)))
+    dataset = open_dataset("folder", tmp_path, crop=11)
+    assert unreadable(dataset, 0) == "crop 11 is larger than the image (20 x 10 pixels)"
+    assert "--crop 11 exceeds --resize 10" in refused("folder", tmp_path, resize=10, crop=11)
+    assert "--resize 0" in refused("folder", tmp_path, resize=0)
+    assert "--crop -1" in refused("folder", tmp_path, crop=-1)
+    assert "smaller --crop" in refused("digits", None, "test", crop=9)
+
+
+def test_folders_without_what_is_needed_are_refused(tmp_path):
+    assert "no images" in refused("folder", tmp_path)
+    file = write(tmp_path / "train/cat/a.png", encoded(FOUR_PIXELS))
+    write(tmp_path / "test/cat/a.png", encoded(FOUR_PIXELS))
+    assert f"--data-root {tmp_path / 'test'}" in refused("folder", tmp_path)
+    assert "is a file" in refused("folder", file)
+    (tmp_path / "empty/cat").mkdir(parents=True)
+    assert "no images" in refused("folder", tmp_path / "empty")
+
+
+def test_imagenet_wants_all_its_folders(tmp_path):
+    wnids = [f"n{i:08d}" for i in range(1000)]
+    for wnid in wnids[:-1]:
+        (tmp_path / "val" / wnid).mkdir(parents=True)
+    write(tmp_path / "val/n00000017/b.png", encoded(flat_colour(9, 300, 400)))
+    assert "999 class folders" in refused("imagenet", tmp_path, "val")
+    (tmp_path / "val" / wnids[-1]).mkdir()
+    for root in (tmp_path, tmp_path / "val"):
+        dataset = open_dataset("imagenet", root, "val")
+        assert (len(dataset), dataset.num_classes, dataset.read(0).label) == (1, 1000, 17)
+        assert dataset.read(0).image.shape == (3, 224, 224)
+    assert "<root>/train for --split train" in refused("imagenet", tmp_path, "train")
+    assert "write --split val" in refused("imagenet", tmp_path / "val", "train")
+    (tmp_path / "val").rename(tmp_path / "train")
+    assert open_dataset("imagenet", tmp_path, "train").labels() == [17]
+    assert "write --split train" in refused("imagenet", tmp_path / "train")
+    (tmp_path / "train").rename(tmp_path / "val")
+    assert open_dataset("imagenet", tmp_path, "val", crop=64).read(0).image.shape == (3, 64, 64)
+    assert "known: train, val" in refused("imagenet", tmp_path, "test")
+
+
+# Parquet
+
+
+@pytest.mark.parametrize("image", ["image", "img"])
+def test_parquet_rows_grey_and_colour(tmp_path, image):
+    contents = [encoded(FOUR_PIXELS), encoded(np.array([[0, 51]], np.uint8)), None]
+    write_parquet(tmp_path / "test.parquet", contents, [4, 1, 2], image)
+    dataset = open_dataset("parquet", tmp_path, "test")
+    assert (len(dataset), dataset.num_classes) == (3, 5)
+    assert (dataset.read(0).image == FOUR_PIXELS_READ).all()
+    assert (dataset.read(1).image == np.array([[[0, 51 / 255]]], np.float32)).all()  # grey stays one channel
+    assert [dataset.read(i).label for i in (1, 0)] == [1, 4]
+    assert unreadable(dataset, 2) == "the row holds no image bytes"
+    with pytest.raises(IndexError):
+        dataset.read(3)
+
+
+def test_parquet_files_of_a_split_follow_each_other(tmp_path):
+    for part in range(3):
+        contents = [encoded(flat_colour(10 * part + i)) for i in range(5)]
+        write_parquet(tmp_path / f"data/test-0000{part}-of-00003.parquet", contents, [part] * 5, rows_a_group=2)
+    write_parquet(tmp_path / "data/test_matched.parquet", [b""], [9])
+    dataset = open_dataset("parquet", tmp_path, "test")
+    expected = [10 * part + i for part in range(3) for i in range(5)]
+    for order in (range(15), reversed(range(15)), [7, 0, 14, 7]):
+        for i in order:
+            example = dataset.read(i)
+            assert round(float(example.image[0, 0, 0]) * 255) == expected[i]
+            assert example.label == i // 5
+    listing = refused("parquet", tmp_path / "data", "train")
+    assert "no train*.parquet" in listing
+    assert "test_matched.parquet" in listing
+
+
+def test_number_of_classes_in_parquet(tmp_path):
+    one = [encoded(FOUR_PIXELS)] * 2
+    cases = {
+        "named": ({"labels": [0, 1], "names": ["a", "b", "c"]}, 3),
+        "largest": ({"labels": [0, 6]}, 7),
+        "no_statistics": ({"labels": [0, 6], "write_statistics": False}, 7),
+        "unlabelled": ({}, None),
+        "hidden": ({"labels": [-1, -1]}, None),
+        "null": ({"labels": pa.array([None, 3])}, 4),
+    }
+    for name, (options, expected) in cases.items():
+        dataset = open_dataset("parquet", write_parquet(tmp_path / f"{name}.parquet", one, **options), "test")
+        assert dataset.num_classes == expected, name
+    assert open_dataset("parquet", tmp_path / "hidden.parquet", "test").read(0).label is None
+    assert open_dataset("parquet", tmp_path / "null.parquet", "test").read(0).label is None
+
+
+def test_memory_holds_few_row_groups_and_each_is_read_once(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    contents = [encoded(rng.integers(0, 256, (64, 64, 3), np.uint8)) for _ in range(400)]  # 12 KB each
+    path = write_parquet(tmp_path / "test.parquet", contents, [0] * 400, rows_a_group=10)
+    a_group = sum(map(len, contents[:10]))
+    reads = []
+    original = pq.ParquetFile.read_row_group
+
+    def counted(self, group, **options):
+        reads.append(group)
+        return original(self, group, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    dataset = open_dataset("parquet", path, "test")
+    assert reads == []
+    del contents
+    before = held = pa.total_allocated_bytes()
+    for i in range(400):
+        dataset.raw(i)
+        held = max(held, pa.total_allocated_bytes())
+    assert reads == list(range(40))
+    assert held - before < 10 * a_group  # of 40
+    for i in (399, 389, 398, 388):  # stepping back and forth over a border costs nothing
+        dataset.raw(i)
+    assert reads == list(range(40))
+    fingerprint(dataset, IndexSet(400, skip=100))
+    assert reads[40:] == [0, 10, 20, 30]
+
+
+def test_torn_and_foreign_files_are_refused_by_name(tmp_path):
+    whole = write_parquet(tmp_path / "test.parquet", [encoded(FOUR_PIXELS)] * 9, list(range(9))).read_bytes()
+    torn = write(tmp_path / "torn/test.parquet", whole[: len(whole) // 2])
+    assert f"{torn} is torn or not Parquet" in refused("parquet", torn.parent, "test")
+    assert "torn or not" in refused("parquet", write(tmp_path / "page.parquet", b"<html>"), "test")
+    pq.write_table(pa.table({"pixels": [1], "label": [2]}), tmp_path / "wrong.parquet")
+    assert "it has pixels: int64, label: int64" in refused("parquet", tmp_path / "wrong.parquet", "test")
+    pq.write_table(pa.table({"image": [b""], "label": [2]}), tmp_path / "bare.parquet")
+    assert "image: binary" in refused("parquet", tmp_path / "bare.parquet", "test")
+    words = write_parquet(tmp_path / "words.parquet", [b""], ["cat"])
+    assert "label of" in refused("parquet", words, "test")
+    assert "--split train" in refused("parquet", write_parquet(tmp_path / "train.parquet", [b""]), "test")
+    assert "no rows" in refused("parquet", write_parquet(tmp_path / "none.parquet", [], pa.array([], "int64")), "test")
+
+
+def test_a_file_damaged_or_gone_after_opening(tmp_path):
+    contents = [encoded(flat_colour(i, 40, 40)) for i in range(8)]
+    path = write_parquet(tmp_path / "test.parquet", contents, list(range(8)), use_dictionary=False)
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 40] = b"\xff" * 40  # the second row group's first page header
+    path.write_bytes(damaged)
+    dataset = open_dataset("parquet", path, "test")
+    assert dataset.read(3).label == 3
+    assert unreadable(dataset, 5).startswith("row group 1 of test.parquet: ")
+    assert dataset.raw(5) == b"missing;None;"
+    path.unlink()
+    assert dataset.read(3).label == 3  # still held
+    assert unreadable(dataset, 4) == "row group 1 of test.parquet: the file is gone"
+
+
+# Without decoding
+
+
+def test_labels_are_those_of_the_images_and_cost_no_decoding(tmp_path, monkeypatch):
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png", "emu/a.png"):
+        write(tmp_path / "classes" / name, encoded(FOUR_PIXELS))
+    write(tmp_path / "flat/a.png", encoded(FOUR_PIXELS))
+    contents, labels = [encoded(FOUR_PIXELS)] * 9, pa.array([4, 1, None, -1, 0, 2, 2, 8, 5])
+    write_parquet(tmp_path / "rows/test-0.parquet", contents, labels, rows_a_group=2)
+    write_parquet(tmp_path / "rows/test-1.parquet", contents, labels, rows_a_group=4)
+    write_parquet(tmp_path / "unlabelled.parquet", contents)
+    roots = {"digits": None, "folder": tmp_path / "classes", "parquet": tmp_path / "rows"}
+    datasets = [open_dataset(name, root, "test") for name, root in roots.items()]
+    datasets += [open_dataset("folder", tmp_path / "flat"), open_dataset("parquet", tmp_path / "unlabelled.parquet")]
+    expected = [[dataset.read(i).label for i in range(len(dataset))] for dataset in datasets]
+    assert expected[1:3] == [[0, 0, 1, 2], [4, 1, None, None, 0, 2, 2, 8, 5] * 2]
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was decoded"))
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *_, **__: pytest.fail("images were read"))
+    assert [dataset.labels() for dataset in datasets] == expected
+
+
+class LeftColumn:
+    def apply(self, index, image):
+        return image.crop((0, 0, 1, image.height))
+
+
+def test_values_are_the_pixels_before_they_are_scaled(tmp_path):
+    write(tmp_path / "a.png", encoded(FOUR_PIXELS))
+    path = write_parquet(tmp_path / "test.parquet", [encoded(FOUR_PIXELS[..., 0])])
+    for name, root, planes in (("folder", tmp_path, FOUR_PIXELS), ("parquet", path, FOUR_PIXELS[..., :1])):
+        dataset = open_dataset(name, root, "test", crop=2)
+        values = dataset.values(0)
+        assert values.dtype == np.uint8
+        assert (values == planes.transpose(2, 0, 1)).all()
+        assert (dataset.values(0, LeftColumn()) == values[:, :, :1]).all()  # in place of the crop, not after it
+    digits = open_dataset("digits", None, "test", resize=4)
+    assert (digits.values(3) == digits.read(3).image).all()
+    assert (digits.values(3, LeftColumn()) == open_dataset("digits", None, "test").read(3).image[:, :, :1]).all()
+
+
+# Fingerprints
+
+
+def test_fingerprint_sees_content_label_id_and_framing(tmp_path):
+    contents = [encoded(flat_colour(i)) for i in range(6)]
+
+    def of(contents=contents, labels=(0, 1, 2, 3, 4, 5), ids=range(6), **framing):
+        path = write_parquet(tmp_path / "test.parquet", contents, list(labels))
+        return fingerprint(open_dataset("parquet", path, "test", **framing), ids)
+
+    same = {of(), of(), of(ids=IndexSet(6))}
+    others = [
+        of(contents=[*contents[:5], encoded(flat_colour(7))]),
+        of(labels=(0, 1, 2, 3, 4, 0)),
+        of(ids=IndexSet(6, skip=2)),
+        of(ids=IndexSet(6, skip=2, start=1)),
+        of(resize=4),
+        of(crop=4),
+    ]
+    assert len(same) == 1
+    assert len(same.union(others)) == 7
+    assert all(len(digest) == 64 for digest in others)
+
+
+def test_fingerprint_marks_missing_files_and_reads_damaged_ones(tmp_path):
+    first = write(tmp_path / "a.png", b"damaged")
+    write(tmp_path / "b.png", encoded(FOUR_PIXELS))
+    dataset = open_dataset("folder", tmp_path)
+    before = fingerprint(dataset, range(2))
+    first.unlink()
+    gone = fingerprint(dataset, range(2))
+    first.write_bytes(b"")
+    assert len({before, gone, fingerprint(dataset, range(2))}) == 3
+
+
+def test_listings_see_place_size_and_label_but_read_nothing(tmp_path, monkeypatch):
+    content = encoded(FOUR_PIXELS)
+    files = [write(tmp_path / "set" / name, content) for name in ("cat/a.png", "cat/b.png", "dog/c.png")]
+
+    def of(root=tmp_path / "set", **framing):
+        dataset = open_dataset("folder", root, **framing)
+        return listing_fingerprint(dataset, range(len(dataset)))
+
+    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("a file was read"))
+    seen = [of(), of(crop=2)]
+    files[1].write_bytes(bytes(len(content)))
+    assert of() == seen[0]
+    (tmp_path / "set").rename(tmp_path / "elsewhere")
+    assert of(tmp_path / "elsewhere") == seen[0]
+    (tmp_path / "elsewhere").rename(tmp_path / "set")
+    files[1].write_bytes(b"shorter")
+    seen.append(of())
+    files[1].rename(tmp_path / "set/cat/z.png")
+    seen.append(of())
+    (tmp_path / "set/cat/z.png").rename(tmp_path / "set/dog/b.png")
+    seen.append(of())
+    assert len(set(seen)) == 5
+
+
+def test_listings_of_parquet_files(tmp_path):
+    def of(contents, labels, name="test.parquet"):
+        dataset = open_dataset("parquet", write_parquet(tmp_path / name, contents, labels), "test")
+        return listing_fingerprint(dataset, range(len(dataset)))
+
+    small, large = encoded(FOUR_PIXELS), encoded(flat_colour(7, 30, 30))
+    assert of([small] * 3, [0, 1, 2]) == of([small] * 3, [0, 1, 2])
+    assert len({of([small] * 3, [0, 1, 2]), of([small] * 3, [0, 1, 1]), of([small, small, large], [0, 1, 2])}) == 3
+
+
+# The table
+
+
+def test_unknown_names_and_splits_are_refused_with_the_known_ones():
+    assert "did you mean 'digits'" in refused("digit", None)
+    assert "known: test, train" in refused("digits", None, "val")
+
+
+def test_every_row_that_needs_a_folder_says_which():
+    for name, row in DATASETS.items():
+        if row.layout is not None:
+            assert row.layout in refused(name, None, row.splits[0])
+    assert DATASETS["digits"].layout is None
+
+
+# Real data
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no folder shared/data beside the checkout")
+class TestSharedData:
+    def test_mnist(self):
+        dataset = open_dataset("mnist", SHARED / "mnist", "test")
+        first = dataset.read(0)
+        assert (len(dataset), dataset.num_classes) == (10_000, 10)
+        assert (first.label, first.image.shape, first.image.dtype) == (7, (1, 28, 28), np.float32)
+        labels = np.bincount([dataset.read(i).label for i in range(10_000)])
+        assert labels.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+        raw = (SHARED / "mnist/MNIST/raw/t10k-images-idx3-ubyte").read_bytes()[16 : 16 + 784]
+        assert (first.image.ravel() == np.frombuffer(raw, np.uint8) / np.float32(255)).all()
+        assert open_dataset("mnist", SHARED / "mnist", "train").read(0).label == 5
+
+    def test_cifar10_jpeg(self):
+        dataset = open_dataset("cifar10-jpeg", SHARED / "cifar10-jpeg", "test")
+        assert (dataset.name, len(dataset), dataset.num_classes) == ("cifar10-jpeg", 10_000, 10)
+        assert dataset.read(0).image.shape == (3, 32, 32)
+        labels = [dataset.read(i).label for i in range(10_000)]
+        assert np.bincount(labels).tolist() == [1000] * 10
+        assert labels[:6] == [9, 3, 7, 0, 9, 7]  # seen: truck, cat, horse, plane, truck, horse
+
+    def test_imagenet_images_without_labels(self):
+        dataset = open_dataset("folder", SHARED / "imagenet-val-100", "val")
+        assert (len(dataset), dataset.num_classes) == (100, None)
+        assert {dataset.read(i).image.shape for i in range(100)} == {(3, 224, 224)}  # grey ones too
+        assert "1000" in refused("imagenet", SHARED / "imagenet-val-100", "val")

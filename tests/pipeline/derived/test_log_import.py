@@ -1,0 +1,461 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import REPOSITORY
+from certificate_rows import BETTER, rows_of
+from command import command
+
+import raysmooth
+from common.errors import Refusal
+from pipeline.analysis.envelope import envelope
+from storage.location import located
+from pipeline.derived.log_import import ImportSettings, import_logs
+from pipeline.analysis.metrics import certified_accuracy
+from pipeline.store.parts import own_parts, refuse_foreign_parts
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.report.report import read_certificates, summarize, write_report
+from pipeline.runs.settings import checked
+from pipeline.derived.certification_log import NO_TIME, TORN
+from pipeline.report.captions import caption, describe_runs, run_labels
+
+COHEN = REPOSITORY.parent / "shared/data/cohen-logs"
+LOG = (
+    "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
+    "0\t3\t-1\t0.0\t0\t0:00:13.5\n20\t7\t7\t0.0734\t1\t0:01:01\n40\t4\t6\t0.5\t0\t0:00:14\n"
+)
+GIVEN = {"dataset": "cifar10", "classifier": "cifar_resnet110", "sigma": 0.25}
+KNOWN = {**GIVEN, "split": "test", "skip": 20, "denoiser": "none", "objective": "gaussian"}
+SAMPLED = {"n0": 100, "n": 100_000, "alpha": 0.001}
+SCHEMA = PROCEDURES["certify"].schema
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log.tsv"
+    path.write_text(LOG)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "results"
+
+
+def imported(logs, out, **settings):
+    return import_logs(logs, checked(ImportSettings, {**settings, "out": str(out)}))
+
+
+def refusal(logs, out, **settings):
+    before = sorted(out.rglob("*"))
+    with pytest.raises(Refusal) as refused:
+        imported(logs, out, **settings)
+    assert sorted(out.rglob("*")) == before, "something was written"
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_rows_are_those_of_the_log_and_what_it_does_not_say_is_null(log, out):
+    (run,) = imported([log], out, **GIVEN)
+    rows = pq.read_table(out / "certificates" / f"run_id={run.run_id}", partitioning=None).to_pylist()
+    said = {
+        "dataset": "cifar10",
+        "classifier": "cifar_resnet110",
+        "source": "imported from log.tsv",
+        "noise": "gaussian",
+        "norm": "l2",
+        "sigma": 0.25,
+        "status": "ok",
+    }
+    images = [
+        {
+            "image_id": 0,
+            "label": 3,
+            "prediction": -1,
+            "abstain": True,
+            "correct": False,
+            "radius": 0.0,
+            "seconds": 13.5,
+        },
+        {
+            "image_id": 20,
+            "label": 7,
+            "prediction": 7,
+            "abstain": False,
+            "correct": True,
+            "radius": 0.0734,
+            "seconds": 61,
+        },
+        {"image_id": 40, "label": 4, "prediction": 6, "abstain": False, "correct": False, "radius": 0.5, "seconds": 14},
+    ]
+    assert rows == [{**dict.fromkeys(SCHEMA.names), **said, **image} for image in images]
+    assert (run.rows, run.new) == (3, True)
+    (unknown,) = run.notes
+    assert unknown == (
+        "not known: split, index_set, denoiser, objective, n0, n, alpha, images "
+        "(--split, --skip, --denoiser, --objective, --n0, --n, --alpha, --images would say)"
+    )
+
+
+def test_what_is_given_stands_in_every_row(log, out):
+    (run,) = imported([log], out, **KNOWN, **SAMPLED)
+    rows = read_certificates(out)
+    given = {name: value for name, value in {**KNOWN, **SAMPLED}.items() if name != "skip"}
+    told = {**given, "index_set": "every 20th of 10000 (500 images)", "images": 500}
+    assert rows[[*told]].drop_duplicates().to_dict("records") == [told]
+    assert run.notes == ["unfinished: 3 of 500 images"]
+
+
+def test_the_parts_are_like_those_of_certify(log, out):
+    (run,) = imported([log], out, **GIVEN)
+    refuse_foreign_parts(out, "certificates")
+    folder = located(out / "certificates" / f"run_id={run.run_id}")
+    (part,) = own_parts(folder, SCHEMA, {"run_id": run.run_id, "kind": "certificates"})
+    assert part.name.startswith("part-")
+
+
+def test_the_manifest_says_whence_the_run_is(tmp_path, out):
+    log = tmp_path / "sigma_0.50.tsv"
+    log.write_text(LOG.replace("0:01:01", "a minute") + "60\t1")
+    (run,) = imported([log], out, dataset="cifar10", classifier="r")
+    manifest = json.loads((out / "runs" / run.run_id / "manifest.json").read_text())
+    said = manifest["imported"]
+    assert said["file"] == str(log)
+    assert said["sha256"] == hashlib.sha256(log.read_bytes()).hexdigest()
+    assert said["rows"] == 3
+    assert said["left_out"] == {NO_TIME: [3], TORN: [5]}
+    assert "sigma 0.5, as its file name has it" in said["notes"]
+    assert "line 3: its time left out, as it is neither seconds nor h:mm:ss" in said["notes"]
+    assert manifest["run_id"] == run.run_id
+    assert manifest["identity"]["sigma"] == 0.5
+
+
+def test_the_same_log_again_is_the_same_run(log, out):
+    (first,) = imported([log], out, **KNOWN)
+    files = [path for path in out.rglob("*") if path.suffix in (".json", ".parquet")]
+    before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
+    renamed = log.rename(log.with_name("renamed.tsv"))
+    (again,) = imported([renamed], out, **KNOWN)
+    assert (again.run_id, again.new) == (first.run_id, False)
+    assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in files] == before
+    assert len(files) == 2
+    assert len(read_certificates(out)) == 3
+
+
+def test_an_import_that_was_killed_is_finished_by_the_next(log, out):
+    (first,) = imported([log], out, **KNOWN)
+    (part,) = (out / "certificates").rglob("*.parquet")
+    part.unlink()
+    (again,) = imported([log], out, **KNOWN)
+    assert (again.run_id, again.new) == (first.run_id, True)
+    assert len(read_certificates(out)) == 3
+
+
+def test_the_same_log_with_other_facts_is_refused(log, out):
+    (first,) = imported([log], out, **KNOWN)
+    said = refusal([log], out, **KNOWN, **SAMPLED)
+    assert f"is run {first.run_id} already, with n0 unknown, n unknown, alpha unknown: remove that run's" in said
+    copy = log.with_name("sigma_0.5.tsv")
+    copy.write_text(LOG.replace("0.0734", "0.0735"))
+    twin = log.with_name("sigma_0.25.tsv")
+    twin.write_text(copy.read_text())
+    named = {name: value for name, value in KNOWN.items() if name != "sigma"}
+    assert "already, with sigma 0.5: " in refusal([copy, twin], out, **named)
+
+
+def test_a_log_that_has_grown_is_a_new_run_and_the_old_one_is_named(log, out):
+    (first,) = imported([log], out, **KNOWN)
+    log.write_text(LOG + "60\t1\t1\t0.25\t1\t3\n")
+    (second,) = imported([log], out, **KNOWN)
+    assert second.run_id != first.run_id
+    assert f"run {first.run_id} is the same file as it was: remove it if the log has grown" in second.notes
+
+
+def test_several_logs_are_runs_of_their_own_or_nothing_is_written(tmp_path, out):
+    named = {name: value for name, value in KNOWN.items() if name != "sigma"}
+    logs = [tmp_path / f"sigma_{sigma}.tsv" for sigma in ("0.12", "1.00")]
+    for place, path in enumerate(logs):
+        path.write_text(LOG.replace("0.0734", f"0.07{place}"))
+    bad = tmp_path / "sigma_0.25.tsv"
+    bad.write_text(LOG.replace("7\t7\t0.0734\t1", "7\t8\t0.0734\t1"))
+    assert refusal([*logs, bad], out, **named).startswith(f"{bad}, line 3: correct is 1")
+    assert not out.exists()
+    runs = imported(logs, out, **named)
+    assert read_certificates(out).groupby("run_id")["sigma"].first().to_dict() == {
+        runs[0].run_id: 0.12,
+        runs[1].run_id: 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma"),
+    [
+        ("sigma_0.25.tsv", 0.25),
+        ("sigma_1.00", 1.0),
+        ("sigma_1", 1.0),
+        ("noise_0.12.txt", 0.12),
+        ("resnet-SIGMA=0.5-n=1000.tsv", 0.5),
+        ("noise_0.25-sigma_0.25.tsv", 0.25),
+        ("resnet110.tsv", None),
+        ("sigma_025.tsv", None),
+        ("sigma_12.tsv", None),
+        ("denoise_0.25.tsv", None),
+    ],
+)
+def test_sigma_from_the_file_name(tmp_path, out, name, sigma):
+    log = tmp_path / name
+    log.write_text(LOG)
+    if sigma is None:
+        assert "its file name names no sigma: write --sigma 0.25" in refusal([log], out, dataset="a", classifier="b")
+        return
+    (run,) = imported([log], out, dataset="a", classifier="b")
+    assert read_certificates(out)["sigma"].unique().tolist() == [sigma]
+    assert f"sigma {sigma:g}, as its file name has it" in run.notes
+
+
+def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_path, out):
+    log = tmp_path / "noise_0.25-sigma_0.50.tsv"
+    log.write_text(LOG)
+    assert "its file name names several: write --sigma" in refusal([log], out, dataset="a", classifier="b")
+    (run,) = imported([log], out, dataset="a", classifier="b", sigma=0.5)
+    assert not any(note.startswith("sigma") for note in run.notes)
+    log.write_text(LOG.replace("0.0734", "0.0735"))
+    (run,) = imported([log], out, dataset="a", classifier="b", sigma=0.3)
+    assert "sigma 0.3, although its file name has 0.25, 0.5" in run.notes
+    log.write_text("idx\tlabel\tpredict\tradius\tsigma\n0\t1\t1\t0.25\t0.75\n")
+    assert "its column sigma says 0.75: leave --sigma 0.5 out" in refusal([log], out, **{**GIVEN, "sigma": 0.5})
+    imported([log], out, dataset="a", classifier="b")
+    assert set(read_certificates(out)["sigma"]) == {0.3, 0.5, 0.75}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dataset": None}, "--dataset is missing: Data set"),
+        ({"classifier": None}, "--classifier is missing: Base classifier"),
+        ({"sigma": 0.0}, "sigma must be a positive number, not 0"),
+        ({"noise": "gausian"}, "unknown noise family 'gausian': did you mean 'gaussian'?"),
+        ({"split": "tset"}, "cifar10 has no split 'tset': did you mean 'test'?"),
+        ({"split": None}, "--skip 20 of how many images of cifar10? Write --split test too"),
+        ({"dataset": "svhn"}, "--skip 20 of how many images of svhn? Write --dataset-size too"),
+        ({"skip": 30}, "line 3: image 20 is not in 'every 30th of 10000 (334 images)': write another --skip"),
+        ({"images": 2}, "line 4: image 40 is not in 'every 20th of 10000, 0 to 20 (2 images)'"),
+        ({"images": 501}, "--images 501: 'every 20th of 10000 (500 images)' has no more than 500"),
+        ({"skip": None, "images": 2}, "has 3 images: write --images 3 or more"),
+        ({"alpha": 1.5}, "--alpha 1.5: input should be less than 1"),
+        # The largest radius of 100 draws is 0.25 PhiInv(0.001^(1/100)) = 0.25 * 1.4984... = 0.3745...
+        (
+            {"n": 100, "alpha": 0.001},
+            "line 4: radius 0.5 is more than sigma=0.25, n=100 and alpha=0.001 can give (0.37",
+        ),
+        # No draws give more than lambda = 0.25 sqrt(3) = 0.4330, and no flag says how many these were.
+        ({"noise": "uniform"}, "line 4: radius 0.5 is more than uniform noise of sigma=0.25 can give (0.4330)"),
+    ],
+)
+def test_what_cannot_be_is_refused(log, out, changes, expected):
+    settings = {name: value for name, value in {**KNOWN, **changes}.items() if value is not None}
+    assert expected in refusal([log], out, **settings)
+    assert not out.exists()
+
+
+def test_radii_that_were_rounded_up_are_no_contradiction(log, out):
+    # All of 100,000 draws at alpha 0.001 give 0.25 * 3.81145... = 0.95286..., which is printed as 0.953.
+    log.write_text(LOG.replace("0.5", "0.953"))
+    imported([log], out, **KNOWN, **SAMPLED)
+    log.write_text(LOG.replace("0.5", "0.978"))
+    assert "can give (0.9529): one of the three was another" in refusal([log], out, **KNOWN, **SAMPLED)
+
+
+def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
+    svhn = {**GIVEN, "dataset": "svhn", "skip": 20, "dataset_size": 26_032}
+    imported([log], out, **svhn)
+    assert read_certificates(out)["index_set"].unique().tolist() == ["every 20th of 26032 (1302 images)"]
+    log.write_text(LOG.replace("0.5", "0.75"))
+    (run,) = imported([log], out, **svhn, images=3)
+    rows = read_certificates(out).query("run_id == @run.run_id")
+    assert rows["index_set"].unique().tolist() == ["every 20th of 26032, 0 to 40 (3 images)"]
+    assert not any(note.startswith("unfinished") for note in run.notes)
+
+
+def test_a_torn_part_in_the_results_is_refused_and_left(log, out):
+    torn = out / "certificates/run_id=abc/part-0.parquet"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"PAR1 half")
+    assert f"{torn} is torn" in refusal([log], out, **KNOWN)
+
+
+# Downstream
+
+
+def own_run(out):
+    """A run of our own beside the imported ones, on the same images, fixed and with draws."""
+    known = {"dataset": "cifar10", "split": "test", "classifier": "cifar_resnet110", "objective": "gaussian"}
+    known |= {"index_set": "every 20th of 10000 (500 images)", "images": 500, "draws": 10_100}
+    folder = out / "certificates" / f"run_id={'f' * 16}"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows_of(BETTER[:3], **known), SCHEMA), folder / "part-0.parquet")
+
+
+def printed(out):
+    """Everything that a report says in words."""
+    files = {path.name: path for path in write_report(out)}
+    assert files["curves.png"].read_bytes().startswith(b"\x89PNG")
+    return files["table.md"].read_text() + files["table.tex"].read_text() + "\n".join(labels(out)) + title(out)
+
+
+def labels(out):
+    return run_labels(describe_runs(read_certificates(out)))
+
+
+def title(out):
+    return caption(describe_runs(read_certificates(out)))
+
+
+def assert_no_null_is_shown(text):
+    for null in ("nan", "None", "<NA>", "NaT", ".0 of", "0.0,"):
+        assert null not in text.replace("0.0 ", ""), null
+
+
+def test_a_report_of_logs_that_say_little(log, out):
+    imported([log], out, **GIVEN)
+    text = printed(out)
+    assert_no_null_is_shown(text)
+    assert title(out) == (
+        "cifar10, split unknown, index set unknown, classifier cifar_resnet110, gaussian noise, l2 norm, sigma 0.25, "
+        "n0 unknown, n unknown, alpha unknown: each certificate holds with probability at least 1 - alpha, "
+        "imported radii as their logs have them (perhaps rounded up)"
+    )
+    assert labels(out) == ["denoiser unknown"]
+    assert "| unknown    | unknown     |" in text
+    assert "No image failed" not in text  # the log does not tell
+    summary = summarize(read_certificates(out)).iloc[0]
+    assert (summary["rows"], summary["images"]) == (3, 3)
+    assert np.isnan(summary["draws"])
+
+
+def test_a_report_of_imported_runs_beside_our_own(log, out):
+    imported([log], out, **KNOWN)
+    own_run(out)
+    text = printed(out)
+    assert_no_null_is_shown(text)
+    heading, _, imported_row, own_row = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (heading, imported_row, own_row)]
+    assert cells[0][:5] == ["n0", "n", "alpha", "source", "denoiser"]
+    assert sorted(row[:6] for row in cells[1:]) == [
+        ["-", "-", "-", "imported", "none", "gaussian"],
+        ["100", "10000", "0.001", "own", "none", "gaussian"],
+    ]
+    assert "3 of 500" in text
+    assert "at least 1 - alpha (unknown of some), imported radii as" in title(out)
+    assert sorted(labels(out)) == [
+        "imported, gaussian classifier (unfinished: 3 of 500)",
+        "n0=100, n=10000, alpha=0.001, gaussian classifier (unfinished: 3 of 500)",
+    ]
+
+
+def test_twins_are_told_apart_by_where_they_are_from(log, out):
+    imported([log], out, **KNOWN, n0=100, n=10_000, alpha=0.001)
+    own_run(out)
+    assert sorted(labels(out)) == [
+        "gaussian classifier (unfinished: 3 of 500)",
+        "imported, gaussian classifier (unfinished: 3 of 500)",
+    ]
+    assert "at least 0.999, and with 0.999 at most 4 of a run's 500 are wrong, imported radii" in title(out)
+    summary = summarize(read_certificates(out))
+    assert summary["draws"].tolist() == [10_100, 10_100]
+
+
+def test_the_command_imports_and_shows_then_finds_nothing_to_do(capsys, log, out):
+    flags = "--dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none --sigma 0.25"
+    code, shown, said = command(capsys, "import", str(log), *flags.split(), "--out", str(out))
+    assert code == 0
+    assert "3 of 500" in shown
+    assert f"{log}: 3 rows, now run " in said
+    assert "not known: objective, n0, n, alpha (--objective, --n0, --n, --alpha would say)" in said
+    code, again, said = command(capsys, "import", str(log), *flags.split(), "--out", str(out))
+    assert (code, again) == (0, shown)
+    assert "nothing to do, it is run " in said
+    code, reported, _ = command(capsys, "report", str(out))
+    assert (code, reported.strip()) == (0, shown.strip())
+
+
+def test_the_command_refuses_in_one_line(capsys, tmp_path, log, out):
+    code, shown, said = command(capsys, "import", str(tmp_path), "--dataset=a", "--classifier=b")
+    assert (code, shown, said.count("\n")) == (2, "", 1)
+    assert said.startswith(f"raysmooth: {tmp_path} is a folder")
+    code, shown, said = command(capsys, "import", str(log), "--dataset=a", "--classifier=b", "--out", str(out))
+    assert (code, shown, said.count("\n")) == (2, "", 1)
+    assert "write --sigma 0.25" in said
+
+
+def test_the_same_from_python(log, out):
+    rows = raysmooth.import_logs([log, log], **KNOWN, out=str(out))
+    assert rows["image_id"].tolist() == [0, 20, 40]
+    pd.testing.assert_series_equal(rows["radius"], pd.Series([0.0, 0.0734, 0.5], name="radius"))
+    with pytest.raises(Refusal, match="no log to import"):
+        raysmooth.import_logs([], **KNOWN, out=str(out))
+
+
+# The published logs of Cohen et al. 2019
+
+PUBLISHED = {
+    "cifar10": (
+        {"split": "test", "skip": 20, "classifier": "cifar_resnet110"},
+        [0.25, 0.5, 0.75, 1.0, 1.25, 1.5],
+        [0.60, 0.43, 0.32, 0.23, 0.17, 0.14],
+        [0.25, 0.25, 0.50, 0.50, 1.00, 1.00],
+    ),
+    "imagenet": (
+        {"split": "val", "skip": 100, "classifier": "resnet50"},
+        [0.5, 1.0, 1.5, 2.0, 2.5, 3.0],
+        [0.49, 0.37, 0.29, 0.19, 0.15, 0.12],
+        [0.25, 0.50, 0.50, 1.00, 1.00, 1.00],
+    ),
+}
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not COHEN.is_dir(), reason="no folder shared/data beside the checkout")
+class TestPublishedLogs:
+    @pytest.mark.parametrize("dataset", PUBLISHED)
+    def test_the_best_over_sigma_is_what_the_authors_print(self, out, dataset):
+        given, radii, best, marked = PUBLISHED[dataset]
+        imported(sorted((COHEN / dataset).glob("*.tsv")), out, dataset=dataset, **given)
+        rows = read_certificates(out)
+        by_sigma = {sigma: certified_accuracy(run, radii) for sigma, run in rows.groupby("sigma")}
+        table = pd.DataFrame(by_sigma, radii)
+        assert table.max(axis=1).round(2).tolist() == best
+        assert table.idxmax(axis=1).tolist() == marked
+        winners = envelope(summarize(rows, [0, *radii]), ["dataset"]).query("radius > 0")
+        assert winners["share"].round(2).tolist() == best
+        assert winners["sigma"].tolist() == marked
+        assert winners["at_zero"].tolist() == [certified_accuracy(rows[rows["sigma"] == s], [0])[0] for s in marked]
+
+    def test_the_log_that_is_incomplete_is_marked_so(self, out):
+        given, *_ = PUBLISHED["imagenet"]
+        logs = sorted((COHEN / "imagenet").glob("*.tsv"))
+        runs = imported(logs, out, dataset="imagenet", **given, denoiser="none", objective="gaussian")
+        assert ["unfinished: 427 of 500 images" in run.notes for run in runs] == [True, False, False]
+        summary = summarize(read_certificates(out), [0.5]).set_index("sigma")
+        assert summary["rows"].tolist() == [427, 500, 500]
+        # By awk '$5 == 1 && $4 >= 0.5'.
+        assert summary.loc[0.25, "r=0.5"] == 211 / 427
+        assert "427 of 500" in printed(out)
+        assert labels(out)[0] == "gaussian classifier, sigma 0.25 (unfinished: 427 of 500)"
+
+    def test_the_alpha_that_goes_with_them(self, out):
+        """Radii of three logs are those of alpha 0.01, not of 0.001: a claim that the log contradicts is refused."""
+        given, *_ = PUBLISHED["cifar10"]
+        log = COHEN / "cifar10/sigma_0.25.tsv"
+        claimed = {"dataset": "cifar10", **given, "n": 100_000}
+        assert "radius 0.978 is more than sigma=0.25, n=100000 and alpha=0.001 can give (0.9529)" in refusal(
+            [log], out, **claimed, alpha=0.001
+        )
+        imported([log], out, **claimed, alpha=0.01)
+        imported([COHEN / "cifar10/sigma_0.12.tsv"], out, **claimed, alpha=0.001)
+        assert "of a run's 500 are wrong, imported" in title(out)

@@ -1,0 +1,346 @@
+"""What `raysmooth show` shows is what the run drew, counted and certified; what it cannot show it refuses."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from base_classifiers import Linear
+from command import command
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from noise_by_hand import normals
+from small_runs import CPU, certified
+
+import raysmooth
+from common.variant import Architecture
+from actors.models.base_classifier import INVALID
+from actors.models.denoisers import build_denoiser
+from actors.replica.draws import draw
+from actors.noise.streams import Gaussian, Stream
+from common.errors import Refusal
+from actors.models.weights import save_weights
+from actors.replica.work_unit import Role
+from pipeline.pictures.noise_replay import batch_pieces, first_copies
+from pipeline.pictures.image_figure import draw_image
+from pipeline.pictures.stored_run import PastRun
+from pipeline.runs.draw_plan import DrawPlan
+from pipeline.pictures.show import ShowSettings, find_rows, records, show
+from pipeline.pictures.image_replay import Shown, look
+
+DENOISER = "dncnn:channels=1,depth=3,width=4"
+DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.1, "skip": 3, "max": 8, "seed": 5}
+DIGITS |= {"n0": 40, "n": 300, "block_size": 120}
+
+
+def save_denoiser(path: Path, objective: str = "mse") -> torch.nn.Module:
+    """Untrained weights that do something: a new DnCNN returns its input."""
+    torch.manual_seed(1)
+    network = build_denoiser(Architecture.parse(DENOISER))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.6)
+    save_weights(path, network, {"architecture": DENOISER, "objective": objective, "noise": "gaussian", "sigma": 0.5})
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of four runs on the same images, and a denoiser's weights."""
+    home = tmp_path_factory.mktemp("shown")
+    save_denoiser(home / "mse.safetensors")
+    certified(home / "out", **DIGITS)
+    certified(home / "out", **DIGITS, denoiser="dncnn", denoiser_weights=str(home / "mse.safetensors"))
+    certified(home / "out", **DIGITS | {"sigma": 0.4}, sampling="adaptive", pilot=50)
+    certified(home / "out", **DIGITS, sampling="decide", radius=0.1)
+    return home
+
+
+def looks(out: Path, image_id: int, copies: int = 3) -> list[Shown]:
+    rows = records(find_rows(out, image_id))
+    runs = [PastRun.read(out, row["run_id"]) for row in rows]
+    dataset = runs[0].open_dataset()
+    return [look(run, row, dataset, copies) for run, row in zip(runs, rows, strict=True)]
+
+
+def stored(out: Path, run_id: str, image_id: int, role: str = "estimation") -> pd.DataFrame:
+    """The rows of counts, as pandas reads them, in the order of their blocks."""
+    rows = pd.read_parquet(out / "runs" / run_id / "counts")
+    return rows[(rows.image_id == image_id) & (rows.role == role)].sort_values("block")
+
+
+def dense(rows: pd.DataFrame) -> np.ndarray:
+    counts = np.zeros(10, int)
+    for row in rows.itertuples():
+        counts[row.labels] += row.counts
+    return counts
+
+
+def words(figure: Figure) -> str:
+    return " ".join(word for text in figure.findobj(Text) for word in text.get_text().split())
+
+
+def test_copies_are_those_that_the_run_drew(home: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    clean = load_digits().images[-400:][6] / 16
+    for one in looks(home / "out", 6):
+        assert np.array_equal(one.clean[0], clean)
+        assert one.copies.own
+        noise = normals(5, 0 if one.row["n_used"] == 0 else 1, 6, 0, 3 * 64).reshape(3, 8, 8)
+        np.testing.assert_allclose(one.copies.noisy[:, 0], clean + one.row["sigma"] * noise, atol=1e-5)
+
+
+def test_noise_of_colour_images_is_made_pixel_by_pixel() -> None:
+    image = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
+    drawn = first_copies(image, Gaussian(0.25), CPU, seed=7, role=Role.SELECTION, image_id=2, copies=2)
+    noise = normals(7, 0, 2, 0, 2 * 60).reshape(2, 4, 5, 3).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(drawn.numpy(), image + 0.25 * noise, atol=1e-5)
+
+
+@pytest.mark.parametrize("image_id", [0, 6, 15])
+def test_all_answers_of_the_first_block_are_its_counts(home: Path, image_id: int) -> None:
+    linear = Linear()
+    for one in looks(home / "out", image_id, copies=10_000):
+        role = one.copies.role.name.lower()
+        first = stored(home / "out", one.row["run_id"], image_id, role).iloc[:1]
+        assert len(one.copies.answers) == first.draws.item()
+        assert np.bincount(one.copies.answers, minlength=10).tolist() == dense(first).tolist()
+        if one.row["denoiser"] == "none":
+            assert one.copies.denoised is one.copies.bare_answers is None
+            assert one.copies.answers == linear(torch.from_numpy(one.copies.noisy)).argmax(dim=1).tolist()
+            assert one.clean_answer == linear(torch.from_numpy(one.clean)[None]).argmax()
+
+
+def test_denoised_copies_and_what_the_classifier_says_without_the_denoiser(home: Path) -> None:
+    network, linear = save_denoiser(home / "again.safetensors"), Linear()
+    (one,) = [one for one in looks(home / "out", 3, copies=30) if one.row["denoiser"] != "none"]
+    noisy = torch.from_numpy(one.copies.noisy)
+    with torch.no_grad():
+        denoised = network(noisy)
+    np.testing.assert_allclose(one.copies.denoised, denoised.numpy(), atol=1e-5)
+    assert one.copies.answers == linear(denoised).argmax(dim=1).tolist()
+    assert one.copies.bare_answers == linear(noisy).argmax(dim=1).tolist()
+    assert one.copies.answers != one.copies.bare_answers
+
+
+def test_counts_are_all_that_the_row_rests_on(home: Path) -> None:
+    for image_id in (0, 9):
+        for one in looks(home / "out", image_id):
+            for role in ("selection", "estimation"):
+                rows = stored(home / "out", one.row["run_id"], image_id, role)
+                if len(rows):
+                    assert one.counts[Role[role.upper()]].counts.tolist() == dense(rows).tolist()
+                else:
+                    assert Role[role.upper()] not in one.counts
+
+
+def test_the_figure_says_what_is_certified(home: Path) -> None:
+    shown = looks(home / "out", 9)
+    figure = draw_image(shown)
+    text = words(figure)
+    assert len(shown) == 4
+    for one in shown:
+        if not one.row["abstain"]:
+            within = f"within l2 distance {np.floor(one.row['radius'] * 1000) / 1000:.3f}"
+            assert f"With probability at least 0.999 the smoothed classifier predicts {one.row['prediction']}" in text
+            assert within in text
+    assert any(not one.row["abstain"] for one in shown)
+    assert "no denoiser" in text
+    assert "MSE denoiser" in text
+    for strip, one in zip(figure.subfigs, shown, strict=False):
+        (bars,) = [axes for axes in strip.axes if axes.patches]
+        pictures = [axes for axes in strip.axes if axes.images]
+        assert len(pictures) == (4 if one.copies.denoised is None else 7)
+        total = {role: found.counts.sum() for role, found in one.counts.items()}
+        for container in bars.containers:
+            role = Role[container.get_label().partition(":")[0].upper()]
+            widths = [bar.get_width() for bar in container]
+            assert sum(widths) == pytest.approx(1)
+            named = [label.get_text().split()[0] for label in bars.get_yticklabels()[:-1]]
+            expected = [one.counts[role].counts[int(name)] / total[role] for name in named]
+            assert widths[:-1] == pytest.approx(expected)
+        assert f"{one.row['label']} (label)" in [label.get_text() for label in bars.get_yticklabels()]
+        under = Counter(axes.get_xlabel().split()[0] for axes in pictures[-3:])
+        assert under == Counter(str(answer) for answer in one.copies.answers)
+
+
+PICTURES = [(0.2, 1), (0.9, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2), (0.3, None)]
+
+
+def test_error_rows_are_shown_as_what_they_are(tmp_path: Path, picture_file: Any) -> None:
+    data = {"dataset": "parquet", "data_root": picture_file(PICTURES), "classifier": "base_classifiers:Fragile"}
+    certified(tmp_path / "out", **data, sigma=0.02, n0=10, n=50)
+    dazzled, torn, outside, dark, unlabelled = (looks(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
+    assert dazzled.copies.answers == [INVALID] * 3
+    text = words(draw_image([dazzled]))
+    assert (
+        "No certificate: no valid answer (logits NaN or infinite, or a label outside the classes) in 60 of 60" in text
+    )
+    assert text.count("no answer") >= 4  # below each copy, and the bar
+    for one, reason in ((torn, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
+        assert one.copies is None
+        assert reason in words(draw_image([one]))
+    assert torn.clean is None
+    assert dark.clean is not None
+    assert "there is no label to compare with" in words(draw_image([unlabelled]))
+
+
+def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: Path, tmp_path: Path) -> None:
+    rows = find_rows(home / "out", 9)
+    source = rows[(rows.denoiser == "none") & (rows.sampling == "fixed")].iloc[0]
+    again = records(rows[rows.run_id == source.run_id])[0]
+    again |= {"source": f"recertified from {source.run_id}", "n": 120, "n_used": 120, "draws": 160}
+    folder = tmp_path / "out/certificates/run_id=0123456789abcdef"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([{k: v for k, v in again.items() if k != "run_id"}]), folder / "part-0.parquet")
+    (tmp_path / "out/runs").symlink_to(home / "out/runs")
+    file, (line,) = show(ShowSettings(out=str(tmp_path / "out"), image_id=9))
+    assert file.exists()
+    assert "image 9" in line
+    row = records(find_rows(tmp_path / "out", 9))[0]
+    run = PastRun.read(tmp_path / "out", source.run_id)
+    one = look(run, row, run.open_dataset(), 3)
+    assert (
+        one.counts[Role.ESTIMATION].counts.tolist() == dense(stored(home / "out", source.run_id, 9).iloc[:1]).tolist()
+    )
+    assert one.counts[Role.SELECTION].counts.sum() == 40
+
+
+def refusal(out: Path, image_id: int, **options: Any) -> str:
+    with pytest.raises(Refusal) as refused:
+        show(ShowSettings(out=str(out), image_id=image_id, **options))
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_what_is_not_there_is_refused_with_what_is(home: Path) -> None:
+    out = home / "out"
+    (first, *_) = ids = sorted(path.name for path in (out / "runs").iterdir())
+    assert refusal(out, 10) == f"no run in {out} has a certificate of image 10: the nearest are 6, 9, 12"
+    assert f"run {first} does not have a certificate of image 400: the nearest are 15, 18, 21" in refusal(
+        out, 400, run=first[:6]
+    )
+    assert f"--run zzz: there is no such run: (known: {', '.join(ids)})" in refusal(out, 9, run="zzz")
+    assert "write a name that ends in .png or .pdf" in refusal(out, 9, to="image.txt")
+    assert "weights file nowhere.safetensors does not exist" in refusal(out, 9, denoiser_weights="nowhere.safetensors")
+    save_weights(home / "other.safetensors", build_denoiser(Architecture.parse(DENOISER)), {"architecture": DENOISER})
+    other = refusal(out, 9, denoiser_weights=str(home / "other.safetensors"))
+    assert "the denoiser's weights on " in other
+    assert "are not those that this run began with" in other
+    assert "there is no " in refusal(home / "nothing", 9)
+
+
+def test_an_imported_run_is_refused_and_left_out_beside_others(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rows = find_rows(home / "out", 9)
+    imported = records(rows)[0] | {"source": "imported from sigma_0.25.tsv"}
+    del imported["run_id"]
+    for name in ("aaaa000000000000", "bbbb000000000000"):
+        (folder := out / f"certificates/run_id={name}").mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist([imported]), folder / "part-0.parquet")
+    assert "was imported from sigma_0.25.tsv: it has no counts" in refusal(out, 9)
+    own = records(rows)[1]
+    (folder := out / f"certificates/run_id={own.pop('run_id')}").mkdir()
+    pq.write_table(pa.Table.from_pylist([own]), folder / "part-0.parquet")
+    assert len(find_rows(out, 9)) == 1
+    assert "without it nothing can be drawn again" in refusal(out, 9)  # runs/ was not copied
+    run = find_rows(out, 9).run_id.iloc[0]
+    (out / "runs" / run).mkdir(parents=True)
+    (out / "runs" / run / "manifest.json").symlink_to(home / "out/runs" / run / "manifest.json")
+    assert f"the counts of image 9 are not in {out / 'runs' / run / 'counts'}" in refusal(out, 9)
+
+
+def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: Path, picture_file: Any) -> None:
+    path = Path(picture_file([(0.2, 1), (0.3, 3), (0.5, 5)]))
+    data = {"dataset": "parquet", "data_root": str(path), "classifier": "base_classifiers:Linear"}
+    certified(tmp_path / "out", **data, sigma=0.25, n0=10, n=50)
+    path.rename(tmp_path / "moved.parquet")
+    assert "does not exist" in refusal(tmp_path / "out", 1)
+    assert show(ShowSettings(out=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet")))
+    picture_file([(0.2, 1), (0.3, 3), (0.6, 5)])  # another image than the one asked for
+    assert "is not what run" in refusal(tmp_path / "out", 1)
+
+
+def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    row = records(find_rows(home / "out", 9))[0]
+    (home_of := out / "runs" / row["run_id"]).mkdir(parents=True)
+    manifest = json.loads((home / "out/runs" / row["run_id"] / "manifest.json").read_text())
+    (home_of / "counts").symlink_to(home / "out/runs" / row["run_id"] / "counts")
+    for changed, own in (({}, True), ({"scheme": 4}, False), ({"device": "cuda NVIDIA H200"}, False)):
+        (home_of / "manifest.json").write_text(json.dumps(manifest | {"identity": manifest["identity"] | changed}))
+        run = PastRun.read(out, row["run_id"])
+        one = look(run, row, run.open_dataset(), 3)
+        assert one.copies.own == own
+        assert ("the noise is not the run's own" in words(draw_image([one]))) == (not own)
+
+
+class Recorded(Gaussian):
+    """Tells in which pieces each stream is asked for."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(scale)
+        object.__setattr__(self, "pieces", {})
+
+    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+        self.pieces.setdefault((id(stream)), []).append(len(out))  # type: ignore[attr-defined]
+        out.zero_()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.fixed_dictionaries({Role.SELECTION: st.integers(1, 30), Role.ESTIMATION: st.integers(1, 90)}),
+    block_size=st.integers(1, 40),
+    batch_size=st.integers(1, 50),
+    data=st.data(),
+)
+def test_pieces_are_those_in_which_a_replica_fills_its_batches(
+    first: dict[Role, int], block_size: int, batch_size: int, data: st.DataObject
+) -> None:
+    plan, ids = DrawPlan(first, block_size, batch_size), range(0, 12, 2)
+    image_id, role = data.draw(st.sampled_from(ids)), data.draw(st.sampled_from(Role))
+
+    def classify(batch: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(batch), dtype=torch.int64)
+
+    classify.num_classes = 2  # type: ignore[attr-defined]
+    images = {i: np.zeros((1, 1, 1), np.float32) for i in ids}
+    for shard in plan.shards(ids):
+        for unit in plan.first_units(0, shard):
+            places = [(cell.image_id, cell.block) for cell in unit.cells]
+            if unit.role == role and (image_id, 0) in places:
+                noise, place = Recorded(1.0), places.index((image_id, 0))
+                draw(unit, images, classify, noise, seed=0, batch_size=batch_size, device=CPU)
+                expected = list(noise.pieces.values())[place]  # streams are begun in the order of cells
+                draws = unit.cells[place].draws
+    assert list(batch_pieces(plan, ids, image_id, role, draws)) == expected
+    assert sum(expected) == draws
+
+
+def test_the_command_prints_the_certificate_and_writes_the_file(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = str(home / "out")
+    code, printed, err = command(capsys, "show", out, "9")
+    assert code == 0, err
+    assert printed.count("\n") == 4
+    assert f"written: {home / 'out/report/image-9.png'}" in err
+    assert (home / "out/report/image-9.png").read_bytes().startswith(b"\x89PNG")
+    run = find_rows(out, 9).run_id.iloc[0]
+    code, printed, err = command(
+        capsys, "show", out, "9", "--run", run, "--to", str(tmp_path / "a/b.pdf"), "--copies", "5"
+    )
+    assert (code, printed.count("\n")) == (0, 1), err
+    assert (tmp_path / "a/b.pdf").read_bytes().startswith(b"%PDF")
+    assert raysmooth.show(out, 9, run=run, to=str(tmp_path / "c.png")) == tmp_path / "c.png"
+    code, printed, err = command(capsys, "show", out, "9", "--copies", "7")
+    assert (code, printed, err.count("\n")) == (2, "", 1)
+    assert "--copies 7: input should be less than or equal to 6" in err

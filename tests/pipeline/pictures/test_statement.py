@@ -1,0 +1,92 @@
+"""Certificates in words, each against a sentence written by hand."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.pictures.statement import evidence, statement
+
+ROW: dict[str, Any] = {
+    "status": "ok",
+    "abstain": False,
+    "prediction": 7,
+    "label": 7,
+    "correct": True,
+    "radius": 0.41999999,
+    "p_lower": 0.79999,
+    "count_top": 8123,
+    "n_used": 10_000,
+    "norm": "l2",
+    "noise": "gaussian",
+    "sigma": 0.5,
+    "sampling": "fixed",
+    "decision": None,
+    "n0": 100,
+    "n": 10_000,
+    "alpha": 0.001,
+    "error": None,
+}
+ABSTAINS = {"abstain": True, "prediction": -1, "correct": False, "radius": 0.0, "p_lower": 0.43}
+WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 everywhere within l2 distance 0.419"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, f"{WITHIN}: right"),
+        ({"label": 3, "correct": False}, f"{WITHIN}: wrong, the label is 3"),
+        ({"label": None, "correct": None}, f"{WITHIN}: there is no label to compare with"),
+        ({"alpha": 0.05}, f"{WITHIN}: right".replace("0.999", "0.95")),
+        ({"alpha": 1e-30}, f"{WITHIN}: right".replace("0.999", "1 - 1e-30")),
+        (
+            {**ABSTAINS, "p_upper": 0.45},
+            "the smoothed classifier abstains: no class is sure to have more draws than every other",
+        ),
+        ({"norm": "l1"}, f"{WITHIN}: right".replace("l2", "l1")),
+        (ABSTAINS, "the smoothed classifier abstains: no class is sure to have more than half of all draws"),
+        ({"status": "error", "error": "image cannot be read"}, "no certificate: image cannot be read"),
+        (
+            {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "undecided"},
+            "undecided: n=10000 draws leave open whether l2 radius 0.5 is certified",
+        ),
+        (
+            {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "not certified"},
+            "not certified at l2 radius 0.5; other radii were not asked about",
+        ),
+    ],
+)
+def test_statement(changes: dict[str, Any], expected: str) -> None:
+    assert statement(ROW | changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {},
+            "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, n0=100, n=10000, alpha=0.001, "
+            "gaussian noise of sigma 0.5",
+        ),
+        (
+            {**ABSTAINS, "sampling": "adaptive:tolerance=2%,pilot=100", "n_used": 0, "count_top": 0, "p_lower": 0.0},
+            "n0=100, n=10000, adaptive:tolerance=2%,pilot=100, alpha=0.001, gaussian noise of sigma 0.5",
+        ),
+        (
+            {"p_upper": 0.10001},
+            "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, p_upper 0.1001, n0=100, n=10000, "
+            "alpha=0.001, gaussian noise of sigma 0.5",
+        ),
+        (
+            {"status": "error", "count_top": None, "n_used": None, "p_lower": None},
+            "n0=100, n=10000, alpha=0.001, gaussian noise of sigma 0.5",
+        ),
+    ],
+)
+def test_evidence(changes: dict[str, Any], expected: str) -> None:
+    assert evidence(ROW | changes) == expected
+
+
+def test_rows_older_than_sampling_and_n_used_are_read() -> None:
+    old = {name: value for name, value in ROW.items() if name not in ("sampling", "n_used", "decision")}
+    assert statement(old) == f"{WITHIN}: right"
+    assert evidence(old) == evidence(ROW)

@@ -1,0 +1,144 @@
+"""Metrics as Prometheus finds them, over HTTP from a real Ray, and the dashboard that asks for them."""
+
+import json
+import re
+import time
+import urllib.request
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from conftest import REPOSITORY
+
+import raysmooth
+from pipeline.pool import telemetry
+from pipeline.store.run_store import RunStore
+from pipeline.pool.telemetry import METRICS, exported
+
+DASHBOARD = json.loads((REPOSITORY / "clusters" / "grafana-dashboard.json").read_text())
+
+SMALL: dict[str, Any] = {"n0": 50, "n": 450, "block_size": 50, "batch_size": 50, "alpha": 0.01, "replicas": 1}
+SMALL |= {"precision": "float32"}
+"""An image is a unit of 50 selection draws and nine of 50 estimation draws."""
+
+
+def scraped() -> dict[tuple[str, str], float]:
+    """The value of each of our metrics, by name and run, as it comes from Ray's metrics port."""
+    (node,) = (node for node in ray.nodes() if node["Alive"])
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    text = urllib.request.urlopen(address, timeout=10).read().decode()  # which asks for no token
+    found: dict[tuple[str, str], float] = {}
+    for name, tags, value in re.findall(r"^(ray_raysmooth_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+        label = dict(re.findall(r'(\w+)="([^"]*)"', tags))
+        if label.get("le", "+Inf") == "+Inf":
+            found[name, label.get("run", "")] = float(value)
+    return found
+
+
+def told(job: dict[str, Any], out: Path, statuses: list[str], draws: int, units: int) -> dict[tuple[str, str], float]:
+    """All that is scraped once what a job tells of itself is there: its images end as `statuses`."""
+    rows = raysmooth.certify(progress=False, out=str(out), sigma=0.25, **SMALL, **job)
+    assert rows.status.tolist() == statuses
+    run = str(rows.run_id[0])
+    expected = {
+        ("ray_raysmooth_draws_total", run): draws,
+        ("ray_raysmooth_images_total", run): len(statuses),
+        ("ray_raysmooth_errors", run): statuses.count("error"),
+        ("ray_raysmooth_images_left", run): 0,
+        ("ray_raysmooth_unit_seconds_count", run): units,
+        ("ray_raysmooth_unit_seconds_bucket", run): units,
+        ("ray_raysmooth_replicas", ""): 0,
+        ("ray_raysmooth_units_in_flight", ""): 0,
+        ("ray_raysmooth_units_waiting", ""): 0,
+    }
+    deadline = time.monotonic() + 60
+    while missing := expected.items() - (found := scraped()).items():
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.2)  # a gauge that nobody sets any more is gone 20 s after it came
+    return found
+
+
+def test_what_runs_tell(tmp_path: Path, ray_cluster: object, picture_file: Any) -> None:
+    digits = {"dataset": "digits", "max": 4, "classifier": "base_classifiers:Linear"}
+    told(digits, tmp_path, ["ok"] * 4, draws=4 * 500, units=4 * 10)
+    # The second kills its replica, three times; the third cannot be read.
+    bad = picture_file([(0.3, 1), (0.95, 1), (b"no picture", 2), (0.4, 3)])
+    pictures = {"dataset": "parquet", "data_root": bad, "classifier": "base_classifiers:Kills"}
+    found = told(pictures, tmp_path, ["ok", "error", "error", "ok"], draws=2 * 500, units=2 * 10)
+    assert found["ray_raysmooth_replica_deaths", ""] >= 3
+    assert found["ray_raysmooth_units_drawn_again", ""] >= 3
+    assert {name for name, _ in found} == {name for metric in METRICS for name in exported(metric)}
+
+
+def test_a_run_does_not_mind_when_nothing_can_be_told(
+    tmp_path: Path, ray_cluster: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fail(*_: Any) -> Any:
+        asked.append(_)
+        raise OSError("no")
+
+    monkeypatch.setattr(telemetry, "_made", fail)
+    monkeypatch.setattr(RunStore, "tell", fail)
+    rows = raysmooth.certify(
+        progress=False, out=str(tmp_path), sigma=0.25, dataset="digits", max=3, classifier="base_classifiers:Linear",
+        **SMALL,
+    )  # fmt: skip
+    assert (rows.status == "ok").sum() == 3
+    assert len(asked) >= 3
+    assert not [*tmp_path.glob("runs/*/progress.json")]
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_asks_for_what_there_is_and_shows_all_of_it() -> None:
+    asked = {name for expression in expressions() for name in re.findall(r"\bray_\w+", expression)}
+    there = {name: metric for metric in METRICS for name in exported(metric)}
+    assert asked <= there.keys()
+    assert {there[name] for name in asked} == set(METRICS)
+    # A histogram's sum is a guess of Ray's.
+    assert "ray_raysmooth_unit_seconds_sum" in there
+    assert "ray_raysmooth_unit_seconds_sum" not in asked
+    # Only metrics that have a tag `run` may be asked for one.
+    for expression in expressions():
+        for name, matcher in re.findall(r"\b(ray_\w+)(\{[^}]*\})?", expression):
+            assert matcher == ('{run=~"$run"}' if METRICS[there[name]].of_run else ""), expression
+
+
+def test_the_dashboard_is_one() -> None:
+    panels, variables = DASHBOARD["panels"], {one["name"]: one for one in DASHBOARD["templating"]["list"]}
+    assert DASHBOARD["title"] == "raysmooth"
+    assert DASHBOARD["schemaVersion"] >= 36
+    assert variables["datasource"]["type"] == "datasource"
+    assert variables["datasource"]["query"] == "prometheus"
+    assert variables["run"]["query"]["query"] == "label_values(ray_raysmooth_images_left, run)"
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["type"] in ("stat", "timeseries")
+        assert panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        place = panel["gridPos"]
+        assert min(place.values()) >= 0
+        assert place["x"] + place["w"] <= 24
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references) >= 1
+        for user in (panel, *panel["targets"], variables["run"]):
+            assert user["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for one, other in combinations([panel["gridPos"] for panel in panels], 2):
+        apart = [
+            one[x] + one[width] <= other[x] or other[x] + other[width] <= one[x]
+            for x, width in (("x", "w"), ("y", "h"))
+        ]
+        assert any(apart), (one, other)
+
+
+def test_the_readme_names_every_metric() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    for metric in METRICS:
+        names = exported(metric)
+        assert any(f"`{name}`" in readme for name in names), names

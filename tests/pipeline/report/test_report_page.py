@@ -1,0 +1,204 @@
+"""The page is one file that needs nothing else, says what its tables say, and works in a browser.
+
+The last tests need Debian's Chromium (`apt-get install chromium`): where there is none they fail, and say so.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
+
+from pipeline.report.page.page import render_page
+from pipeline.report.report import write_report
+from pipeline.report.report_data import Reported
+
+HOSTILE = "</title><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{ 7*7 }}\"'&"
+VOID = {"meta", "link", "img", "br", "path", "circle", "line"}
+
+
+class Page(HTMLParser):
+    """A page's elements with their attributes, the text of each table's cells, and whether all elements are closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.tables, self.text, self._open = [], {}, "", []
+        self.feed(text)
+        self.close()
+        assert self._open == [], f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attributes):
+        facts = dict(attributes)
+        self.elements.append((tag, facts))
+        if tag not in VOID and not (self.get_starttag_text() or "").endswith("/>"):
+            self._open.append(tag)
+        if tag == "table":
+            self.table = self.tables.setdefault(facts.get("id", f"table {len(self.tables)}"), [])
+        elif tag == "tr":
+            self.table.append([])
+        elif tag in ("td", "th") and "table" in self._open:
+            self.table[-1].append("")
+        elif tag == "small":
+            self.table[-1][-1] += " | "
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        if tag in self._open and self._open[-1] == tag:
+            self._open.pop()
+        else:
+            raise AssertionError(f"</{tag}> closes {self._open[-1:]}")
+
+    def handle_data(self, data):
+        self.text += data
+        if self._open and {"td", "th"} & set(self._open):
+            self.table[-1][-1] += data.strip()
+
+
+def page_of(*runs, out=None, **options):
+    return render_page(Reported(pd.concat(runs, ignore_index=True), **options), out, {})
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """The page of two runs with their manifests."""
+    out = tmp_path_factory.mktemp("results")
+    for run, outcomes, facts in ((A, PLAIN, {}), (B, BETTER, {**DENOISED, "sigma": 0.5})):
+        folder = out / "certificates" / f"run_id={run}"
+        folder.mkdir(parents=True)
+        rows = pd.DataFrame(rows_of(outcomes, **facts)).assign(p_lower=0.9, count_top=9500, n_used=10_000)
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), folder / "part-0.parquet")
+        home = out / "runs" / run
+        home.mkdir(parents=True)
+        told = {"run_id": run, "settings": {"seed": 0, "sigma": [0.25, 0.5]}, "identity": facts, "started": "today"}
+        (home / "manifest.json").write_text(json.dumps(told))
+    return write_report(out, radii=[0, 0.25, 0.5])[-1]
+
+
+def test_tables_say_what_they_say_elsewhere(file):
+    page = Page(file.read_text())
+    heading, first, second = page.tables["table-table"]
+    assert heading[:6] == ["denoiser", "objective", "sigma", "r=0", "r=0.25", "r=0.5"]
+    assert re.fullmatch(r"37\.5 \| [\d.]+ to [\d.]+", first[4])
+    assert [cell.split(" | ")[0] for cell in second[:6]] == ["dncnn", "stab+mse", "0.5", "87.5", "62.5", "37.5"]
+    assert page.tables["table-envelope"][2][-1].startswith("37.5 (87.5)")
+    assert {f"table-{name}" for name in ("table", "envelope", "sigma", "radii", "pa", "classes", "cost")} <= set(
+        page.tables
+    )
+    assert page.text.count("every 50th of 400 (8 images)") >= len(page.tables) - 3  # in each note, and above all
+    for name in ("settings.seed", "identity.denoiser", "started"):
+        assert name in page.text
+    assert "shared by all runs (3)" in page.text  # seed, sigma, started
+
+
+def test_nothing_is_fetched(file):
+    text = file.read_text()
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
+    for tag, facts in Page(text).elements:
+        assert tag not in ("iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "action", "data", "xlink:href"):
+            assert facts.get(name, "#").startswith("#") or facts[name] == "data:,"
+        assert not [name for name in facts if name.startswith("on")]
+
+
+def test_what_a_user_calls_things_is_text(tmp_path):
+    home = tmp_path / "runs" / A
+    home.mkdir(parents=True)
+    (home / "manifest.json").write_text(json.dumps({HOSTILE: HOSTILE, "list": [HOSTILE]}))
+    hostile = dict.fromkeys(("dataset", "classifier", "denoiser", "objective", "index_set"), HOSTILE)
+    text = page_of(
+        run_of(A, **hostile), run_of(B, sigma=0.5, **hostile), run_of("c" * 16, **{**hostile, "n": 9}), out=tmp_path
+    )
+    page = Page(text)
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert "img" not in {tag for tag, _ in page.elements}
+    assert not re.search(r"<(script|img)[^>]*(alert|evil)", text)
+    assert HOSTILE in page.text  # as it was written
+    assert "49" not in re.findall(r"onerror=alert\(2\)&gt;(..)", text)
+
+
+def test_a_run_without_a_manifest_says_so(tmp_path):
+    (tmp_path / "runs" / A).mkdir(parents=True)
+    (tmp_path / "runs" / A / "manifest.json").write_text("{torn")
+    text = page_of(run_of(A), run_of(B, sigma=0.5), out=tmp_path)
+    assert text.count("no manifest") == 2
+
+
+def test_what_these_runs_have_not_is_said(tmp_path):
+    page = Page(page_of(sampled_run(A, DECIDE, DECIDED, label=None), out=tmp_path))
+    assert "classes: no run has labels" in page.text
+    assert "pa: no run says its pA" in page.text
+    assert "table-pa" not in page.tables
+    assert ("circle", "4.5") in [(tag, facts.get("r")) for tag, facts in page.elements]
+
+
+def test_a_run_that_goes_on_and_one_of_errors_alone(tmp_path):
+    page = Page(page_of(run_of(A, PLAIN[:3]), run_of(B, [(None, None)] * 8, sigma=0.5), out=tmp_path))
+    assert "3 of 8" in page.text
+    assert "(unfinished: 3 of 8)" in page.text
+
+
+# In a browser.
+
+
+def chromium(tmp_path, page, *flags):
+    binary = shutil.which("chromium")
+    if binary is None:
+        pytest.fail("this test needs Debian's Chromium: apt-get install chromium")
+    command = [
+        binary, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+        "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", *flags, page.as_uri(),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+def requested(log):
+    """The addresses that pages asked for, by a browser's network log; what itself asks for has no origin."""
+    told = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    return {
+        params["url"] for params in told if "url" in params and params.get("initiator") not in (None, "not an origin")
+    }
+
+
+def test_it_opens_with_no_request_and_no_console_error(file, tmp_path):
+    log, picture = tmp_path / "net.json", tmp_path / "page.png"
+    done = chromium(tmp_path, file, f"--log-net-log={log}", f"--screenshot={picture}", "--window-size=1100,1400")
+    assert "CONSOLE" not in done.stderr
+    assert requested(log) == set()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 20_000
+
+
+def test_the_check_sees_requests_and_console_errors(tmp_path):
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("oh"); nothing()</script>')
+    log = tmp_path / "net.json"
+    done = chromium(tmp_path, wrong, f"--log-net-log={log}", f"--screenshot={tmp_path / 'page.png'}")
+    assert done.stderr.count("CONSOLE") >= 2
+    assert requested(log) == {"http://127.0.0.1:9/x.png"}
+
+
+def test_a_click_on_a_heading_sorts_the_rows(file, tmp_path):
+    clicks = """
+    const heads = [...document.querySelectorAll('#table-radii th button')];
+    const column = place => [...document.querySelectorAll(`#table-radii tbody td:nth-child(${place})`)]
+      .map(cell => cell.firstChild.textContent).join(' ');
+    const seen = [];
+    for (const [place, times] of [[1, 1], [1, 1], [3, 1], [3, 1]])
+      { heads[place - 1].click(); seen.push(column(place)); }
+    document.title = seen.join('; ');
+    """
+    clicked = tmp_path / "clicked.html"
+    clicked.write_text(file.read_text().replace("</body>", f"<script>{clicks}</script></body>"))
+    done = chromium(tmp_path, clicked, "--dump-dom")
+    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
+    assert title is not None
+    # Words from a to z, then back; numbers from the largest, then back.
+    assert title[1] == "dncnn none; none dncnn; 0.5 0.25; 0.25 0.5"

@@ -1,0 +1,461 @@
+"""Whole runs on real Ray: the same rows whatever happens on the way, and an error is a row, never a count."""
+
+import dataclasses
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+from actors.models.base_classifier import load_base_classifier
+from actors.compute.compute_config import ComputePath
+from actors.replica.draws import draw
+from common.errors import Refusal
+from actors.replica.replica_identity import ReplicaIdentity
+from pipeline.runs.driver import carry_out
+from pipeline.runs.ledger import Ledger
+from pipeline.pool.tasks import Outcome
+from pipeline.store.parts import read_rows
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.run import prepare, run_id
+from pipeline.runs.settings import SamplingSettings, checked
+from pipeline.store.run_store import RunStore
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 23, "n": 500, "n0": 40}
+
+
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "adaptive": {"sampling": "adaptive"},
+    "decide": {"sampling": "decide", "radius": 0.2},
+}
+
+Result = tuple[pd.DataFrame, pd.DataFrame]
+"""Rows and counts."""
+
+
+def settings_of(out: Path, **changes: Any) -> SamplingSettings:
+    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
+    return checked(PROCEDURES["certify"].settings, values | changes)
+
+
+def run(out: Path, **changes: Any) -> pd.DataFrame:
+    return carry_out(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
+
+
+def counts_of(out: Path) -> pd.DataFrame:
+    """All stored counts, in the order of what they are, whoever drew them when."""
+    parts = pd.concat([pd.read_parquet(part) for part in out.glob("runs/*/counts/*.parquet")])
+    parts = parts.drop(columns="seconds").sort_values(["image_id", "role", "block"], ignore_index=True)
+    return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
+
+
+def rows_of(out: Path) -> pd.DataFrame:
+    """The rows of the one run in `out`."""
+    (folder,) = out.glob("runs/*")
+    return read_rows(out, "certificates", folder.name)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed_of(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict[str, Result]:
+    """Of each way of sampling."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    jobs = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
+    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    return {name: (rows_of(out / name), counts_of(out / name)) for name in SAMPLINGS}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_of: dict[str, Result]) -> Result:
+    return undisturbed_of["fixed"]
+
+
+def test_rows_are_certificates_of_their_counts(undisturbed: Result) -> None:
+    rows, counts = undisturbed
+    assert rows.image_id.tolist() == list(range(23))
+    assert (rows.status == "ok").all()
+    for row in rows.itertuples():
+        mine = counts[counts.image_id == row.image_id]
+        selected, estimated = np.zeros(10, int), np.zeros(10, int)
+        for block in mine.itertuples():
+            (selected if block.role == "selection" else estimated)[block.labels] += block.counts
+        assert (selected.sum(), estimated.sum()) == (40, 500)
+        top = int(selected.argmax())
+        p_lower = proportion_confint(estimated[top], 500, alpha=0.002, method="beta")[0]
+        radius = 0.25 * norm.ppf(p_lower) if p_lower > 0.5 else 0.0
+        assert row.radius == pytest.approx(radius, rel=1e-8)
+        assert row.prediction == (top if p_lower > 0.5 else -1)
+        assert row.correct == (row.prediction == row.label)
+
+
+def test_two_replicas_give_the_same_rows_and_counts(tmp_path: Path, undisturbed: Result) -> None:
+    same(run(tmp_path, replicas=2), undisturbed[0])
+    pd.testing.assert_frame_equal(counts_of(tmp_path), undisturbed[1])
+
+
+def test_python_reads_the_same_rows_from_parquet(tmp_path: Path, undisturbed: Result) -> None:
+    run(tmp_path)
+    stored = pd.read_parquet(tmp_path / "certificates").sort_values("image_id", ignore_index=True)
+    stored = stored.astype({"run_id": "str"})[undisturbed[0].columns]
+    same(stored, undisturbed[0])
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@settings(max_examples=12, deadline=None)
+@given(order=st.randoms(use_true_random=False), killed_after=st.integers(0, 100), window=st.integers(1, 60))
+def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory,
+    undisturbed_of: dict[str, Result],
+    sampling: str,
+    order: Any,
+    killed_after: int,
+    window: int,
+) -> None:
+    """Without Ray: units drawn here, `window` of them in hand at a time, and handed to the ledger in any order, with
+    one session cut off and another after it.
+    """
+    out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
+    procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
+    (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
+    planned = dataclasses.replace(planned, path=ComputePath("float32", False, 100))
+    model = load_base_classifier(planned.base, cpu).model
+    manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
+    drawn = 0
+    for units_left in (killed_after, 10**9):
+        with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
+            ledger, hand = Ledger(0, planned, store), []
+            while units_left:
+                while len(hand) < window and (ordered := ledger.next_order()) is not None:
+                    hand.append(ordered)
+                if not hand:
+                    break
+                ordered = hand.pop(order.randrange(len(hand)))
+                seed = planned.settings.seed
+                answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
+                ledger.take(Outcome(ordered, answer))
+                ledger.take(Outcome(ordered, answer))  # an answer that comes twice is entered once
+                drawn += ordered.unit.draws
+                units_left -= 1
+    assert drawn == counts.draws.sum()
+    same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=rows.run_id), rows)
+    pd.testing.assert_frame_equal(counts_of(out), counts)
+
+
+def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
+    """SIGKILL of a real replica process, three times: when the flag file is there, whichever computes next dies."""
+    flag = tmp_path / "die"
+    changes: dict[str, Any] = {"classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.02", "n": 1000}
+    calm = run(tmp_path / "calm", **changes)
+
+    def trouble() -> None:
+        while not list((tmp_path / "killed").glob("runs/*/manifest.json")):
+            time.sleep(0.01)
+        for _ in range(3):
+            time.sleep(0.3)
+            flag.touch()
+            while flag.exists():
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    killed = run(tmp_path / "killed", replicas=2, **changes)
+    thread.join()
+    same(killed, calm)
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "killed"), counts_of(tmp_path / "calm"))
+    assert not killed.image_id.duplicated().any()
+
+
+INVALID = "no valid answer (logits NaN or infinite, or a label outside the classes) in 100 of 100 draws"
+GOOD = [(0.2, 1), (0.3, 3), (0.5, 5), (0.7, 7)]
+
+
+def neighbours(counts: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The counts of the images that have a row in `rows`."""
+    return counts[counts.image_id.isin(rows.image_id)].reset_index(drop=True)
+
+
+def error_of(row: dict[str, Any]) -> str:
+    """The reason of an error row, which holds no conclusion."""
+    assert row["status"] == "error"
+    assert np.isnan(row["radius"])
+    assert np.isnan(row["prediction"])
+    assert not row["correct"]
+    assert not row["abstain"]
+    assert "\n" not in row["error"]
+    return row["error"]
+
+
+def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_file: Any) -> None:
+    bad = [(0.9, 9), (1.0, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)]
+    images = [*GOOD[:2], *bad, *GOOD[2:]]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Fragile", "max": None, "sigma": 0.02}
+    # Selection draws of all of them share a unit, and estimation draws of two.
+    data |= {"n0": 10, "n": 90, "block_size": 40}
+    # Black images of the same number in place of the bad ones: what is wrong with those must touch no other.
+    blank = [picture if picture in GOOD else (0.0, 0) for picture in images]
+    whole = run(tmp_path / "blank", data_root=picture_file(blank, "blank.parquet"), **data)
+    rows = run(tmp_path / "bad", data_root=picture_file(images, "bad.parquet"), **data)
+    reasons = [error_of(row) for row in rows[2:7].to_dict("records")]
+    assert reasons[0] == reasons[1] == INVALID
+    assert "image" in reasons[2]
+    assert reasons[3] == "label 10 is outside the classifier's classes 0..9"
+    assert reasons[4] == "ValueError: too dark"
+    rest = rows[rows.status == "ok"]
+    assert rest.image_id.tolist() == [0, 1, 7, 8]
+    assert rest.label.tolist() == [label for _, label in GOOD]
+    columns = ["image_id", "prediction", "radius", "count_top", "n_used", "draws"]
+    pd.testing.assert_frame_equal(rest[columns], whole.loc[rest.index, columns], check_dtype=False)
+    counts = counts_of(tmp_path / "bad")
+    pd.testing.assert_frame_equal(neighbours(counts, rest), neighbours(counts_of(tmp_path / "blank"), rest))
+    assert not set(counts.image_id) & {4, 5}
+    assert counts[counts.image_id.isin([2, 3])].counts.map(len).sum() == 0
+    # The same command again repeats nothing and loses nothing.
+    again = run(tmp_path / "bad", data_root=str(tmp_path / "bad.parquet"), **data)
+    pd.testing.assert_frame_equal(again, rows)
+
+
+def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_path: Path, picture_file: Any) -> None:
+    values = [0.1 * number for number in range(1, 9)]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Linear", "max": None, "sigma": 0.3, "n0": 40, "n": 60}
+    whole = run(tmp_path / "a", data_root=picture_file([(value, 1) for value in values], "a.parquet"), **data)
+    torn = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
+    broken = run(tmp_path / "b", data_root=picture_file(torn, "b.parquet"), **data)
+    assert broken.status.tolist() == ["ok"] * 2 + ["error"] + ["ok"] * 5
+    left, right = (rows.drop(index=2, columns=["error", "run_id", "seconds"]) for rows in (broken, whole))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)  # the error row's nulls make floats of integers
+    counts = counts_of(tmp_path / "a").query("image_id != 2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "b"), counts)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, picture_file: Any, replicas: int) -> None:
+    """Ten images share the unit of selection draws, two a unit of estimation draws, and ten what fills no block."""
+    values = [0.08 * number for number in range(1, 11)]
+    deadly = [(1.0 if number == 3 else value, 1) for number, value in enumerate(values)]
+    blank = [(0.0 if number == 3 else value, 1) for number, value in enumerate(values)]
+    data = {"dataset": "parquet", "classifier": "base_classifiers:Kills", "max": None, "sigma": 0.02}
+    data |= {"n0": 10, "n": 50, "block_size": 40, "replicas": replicas}
+    jobs = [
+        settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
+        for name, pictures in (("deadly", deadly), ("blank", blank))
+    ]
+    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
+    assert rows.image_id.tolist() == list(range(10))
+    assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
+    assert (rows.drop(index=3).status == "ok").all()
+    left, right = (one.drop(index=3, columns=["error", "run_id", "seconds"]) for one in (rows, whole))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
+    counts, clean = (neighbours(counts_of(tmp_path / name), left) for name in ("deadly", "blank"))
+    pd.testing.assert_frame_equal(counts, clean)
+
+
+def test_too_little_memory_changes_no_row_and_is_told_once(
+    tmp_path: Path, undisturbed: Result, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    classifier = f"base_classifiers:OutOfMemory:limit=30,log={log}"
+
+    def session() -> tuple[pd.DataFrame, str]:
+        log.write_text("")
+        job = settings_of(tmp_path / "out", classifier=classifier)
+        return carry_out(PROCEDURES["certify"], [job]), capsys.readouterr().err
+
+    rows, told = session()
+    facts = ["run_id", "classifier"]
+    same(rows.drop(columns=facts), undisturbed[0].drop(columns=facts))
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "out"), undisturbed[1])
+    assert told.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
+    (file,) = tmp_path.glob("out/runs/*/manifest.json")
+    manifest = json.loads(file.read_text())
+    assert manifest["micro_batch"] == 25
+    assert manifest["identity"]["batch_size"] == 100
+    assert "micro_batch" not in manifest["identity"]
+    assert {"100", "50"} <= set(log.read_text().split())
+    # Some of the work undone: the next session is told by the manifest what fits, and how all is computed.
+    for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
+        part.unlink()
+    monkeypatch.setattr("pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute"))
+    again, told = session()
+    same(again, rows)
+    assert log.read_text() == ""
+    assert "too small" not in told
+    assert json.loads(file.read_text()) == manifest
+
+
+def test_memory_that_holds_no_image_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        Refusal, match=r"is too small for one image in --batch-size 100: write a smaller one"
+    ) as refused:
+        run(tmp_path, classifier=f"base_classifiers:OutOfMemory:limit=0,spared={os.getpid()}")
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_too_many_errors_stop_the_run_with_the_first_and_are_tried_again(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.5, 5), *[(1.0, 9)] * 8])
+    data = {"dataset": "parquet", "data_root": path, "classifier": "base_classifiers:Fragile", "sigma": 0.02}
+    with pytest.raises(
+        Refusal, match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1: no valid answer"
+    ):
+        run(tmp_path / "out", **data, max=None, max_errors=3)
+    # What was finished is on disk; what failed is not: the cause may be gone the next time.
+    assert pd.read_parquet(tmp_path / "out/certificates").image_id.tolist() == [0]
+    rows = run(tmp_path / "out", **data, max=None, max_errors=8)
+    assert (rows.status == "error").tolist() == [False] + [True] * 8
+
+
+def test_images_that_vanish_during_a_run_are_not_lost_for_good(tmp_path: Path) -> None:
+    folder, classifier = tmp_path / "pictures", "base_classifiers:Slow:pixels=192,seconds=0.05"
+    folder.mkdir()
+    for number in range(40):
+        Image.fromarray(np.full((8, 8, 3), 5 * number, np.uint8)).save(folder / f"{number:02}.png")
+    data = {"dataset": "folder", "data_root": str(folder), "classifier": classifier, "max": None, "max_errors": 5}
+
+    def take_away() -> None:
+        while not list((tmp_path / "out").glob("runs/*/manifest.json")):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        folder.rename(tmp_path / "away")
+
+    thread = threading.Thread(target=take_away)
+    thread.start()
+    with pytest.raises(Refusal, match="No such file or directory"):
+        run(tmp_path / "out", **data)
+    thread.join()
+    (tmp_path / "away").rename(folder)
+    rows = run(tmp_path / "out", **data)
+    assert (rows.status == "ok").all()
+    assert rows.image_id.tolist() == list(range(40))
+
+
+def test_a_replica_that_has_gone_bad_is_replaced_and_its_units_are_drawn_elsewhere(tmp_path: Path) -> None:
+    flag = tmp_path / "sick"
+    changes: dict[str, Any] = {"classifier": f"base_classifiers:Sick:flag={flag}", "n": 1000}
+    calm = run(tmp_path / "calm", **changes)
+
+    def trouble() -> None:
+        while not list((tmp_path / "sick-run").glob("runs/*/manifest.json")):
+            time.sleep(0.01)
+        time.sleep(0.3)
+        flag.touch()
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
+    thread.join()
+    assert not flag.exists()
+    pd.testing.assert_frame_equal(counts_of(tmp_path / "sick-run"), counts_of(tmp_path / "calm"))
+
+
+def test_a_second_setting_becomes_a_second_run(tmp_path: Path, undisturbed: Result) -> None:
+    first = run(tmp_path)
+    second = run(tmp_path, sigma="0.25,0.5")
+    both = pd.read_parquet(tmp_path / "certificates")
+    assert both.run_id.nunique() == 2
+    assert len(both) == 46
+    assert set(both.sigma) == {0.25, 0.5}
+    same(first, second[second.sigma == 0.25].reset_index(drop=True))
+    same(first, undisturbed[0])
+    manifests = list(tmp_path.glob("runs/*/manifest.json"))
+    assert {path.parent.name for path in manifests} == set(both.run_id.astype(str))
+
+
+def test_a_finished_run_is_not_drawn_again(tmp_path: Path) -> None:
+    first, files = run(tmp_path), sorted(tmp_path.rglob("*.parquet"))
+    pd.testing.assert_frame_equal(run(tmp_path), first)
+    assert sorted(tmp_path.rglob("*.parquet")) == files
+
+
+def test_whatever_decides_rows_is_in_the_run_id() -> None:
+    procedure, replica = PROCEDURES["certify"], ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
+
+    def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
+        (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
+        path = ComputePath(planned.settings.precision, False, planned.settings.batch_size or 100)
+        return run_id(dataclasses.replace(planned, path=path).identity(on))
+
+    deciding: list[dict[str, Any]] = [
+        {"dataset": "digits", "split": "train"},
+        {"skip": 2},
+        {"max": 22},
+        {"classifier": "base_classifiers:Linear:seed=4"},
+        {"preprocess": "0.5/0.5"},
+        {"sigma": 0.5},
+        {"n0": 41},
+        {"n": 501},
+        {"alpha": 0.01},
+        {"seed": 1},
+        {"batch_size": 90},
+        {"precision": "bfloat16"},
+        {"sampling": "adaptive"},
+        {"sampling": "adaptive", "tolerance": "3%"},
+        {"sampling": "decide", "radius": 0.1},
+        {"block_size": 100},
+        {"cpus_per_replica": 2},
+        {"on": dataclasses.replace(replica, device="gpu of some kind")},
+        {"on": dataclasses.replace(replica, torch="2.16")},
+        {"on": dataclasses.replace(replica, numpy="2.5")},
+    ]
+    ids = [identify(), *(identify(**change) for change in deciding)]
+    assert len(set(ids)) == len(ids)
+    for change in (
+        {"replicas": 7},
+        {"out": "elsewhere"},
+        {"max_errors": 1},
+        {"on": dataclasses.replace(replica, node="b", pid=2)},
+    ):
+        assert identify(**change) == ids[0]
+
+
+def test_weights_that_differ_between_processes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"weights on .* are not those that this run began with"):
+        run(tmp_path, classifier="base_classifiers:Random")
+
+
+def test_labels_without_logits(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.15, 1), (0.55, 5), (0.95, 2)])
+    rows = run(
+        tmp_path / "out", dataset="parquet", data_root=path, classifier="base_classifiers:Labels", sigma=0.05, max=None
+    )
+    assert rows.prediction.tolist() == [1, 5, 9]
+    assert rows.correct.tolist() == [True, True, False]
+
+
+def test_images_without_labels_have_certificates_but_no_verdict(tmp_path: Path, picture_file: Any) -> None:
+    path = picture_file([(0.15, None), (0.55, None)])
+    rows = run(
+        tmp_path / "out", dataset="parquet", data_root=path, classifier="base_classifiers:Labels", sigma=0.05, max=None
+    )
+    assert rows.prediction.tolist() == [1, 5]
+    assert rows.label.isna().all()
+    assert rows.correct.isna().all()
+
+
+def test_predict_writes_its_own_rows(tmp_path: Path) -> None:
+    procedure = PROCEDURES["predict"]
+    values = {**DIGITS, "replicas": 1, "out": str(tmp_path), "n": 300}
+    del values["n0"]
+    rows = carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+    assert len(rows) == 23
+    assert "radius" not in rows
+    assert ((rows.p_value > 0.001) == rows.abstain).all()
+    assert len(pd.read_parquet(tmp_path / "predictions")) == 23
+    assert not (tmp_path / "certificates").exists()

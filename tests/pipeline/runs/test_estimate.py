@@ -1,0 +1,76 @@
+"""What a job will cost, told before it is begun."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from test_certify import DIGITS, run
+
+from pipeline.runs.driver import estimate
+from pipeline.runs.estimate import Estimate
+from commands.estimate_table import print_estimates
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.settings import checked
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def estimated(out: Path, **changes: Any) -> list[Estimate]:
+    procedure = PROCEDURES["certify"]
+    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
+    return estimate(procedure, checked(procedure.settings, values | changes), show_progress=False)
+
+
+def test_fixed_sampling_is_known_to_the_draw_and_nothing_is_written(tmp_path: Path) -> None:
+    small, large = estimated(tmp_path / "out", sigma="0.25,0.5")
+    assert (small.images, small.draws, small.most_draws, small.sampled) == (23, 23 * 540, 23 * 540, None)
+    assert large.draws == small.draws
+    assert small.seconds() == pytest.approx(small.draws / small.draws_per_second)
+    assert small.seconds(10 * small.replicas) == pytest.approx(small.seconds() / 10)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_finished_costs_nothing(tmp_path: Path) -> None:
+    run(tmp_path, max=20)
+    before = sorted(tmp_path.rglob("*"))
+    (rest,) = estimated(tmp_path, max=20)
+    assert (rest.images, rest.draws) == (0, 0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("changes", [{"sampling": "adaptive", "n": 4000}, {"sampling": "decide", "radius": 0.1}])
+def test_images_that_stop_early_are_judged_by_some_of_them(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Here by all 23, whose draws the run itself then makes: the same rule, other draws."""
+    (guess,) = estimated(tmp_path, **changes)
+    rows = run(tmp_path, **changes)
+    assert guess.sampled == 23
+    assert guess.draws == pytest.approx(rows.draws.sum(), rel=0.3)
+    assert guess.most_draws == 23 * (40 + changes.get("n", 500))
+
+
+def test_disk_is_of_the_right_size(tmp_path: Path) -> None:
+    (guess,) = estimated(tmp_path, max=None, n=200, n0=40)
+    rows = run(tmp_path, max=None, n=200, n0=40)
+    assert isinstance(rows, pd.DataFrame)
+    on_disk = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
+    assert on_disk / 3 < guess.disk_bytes < 3 * on_disk
+
+
+def test_what_a_dry_run_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs with 400 and 40 s of work, on the 2 replicas that are here and on 16 like these, by hand."""
+    (one,) = estimated(tmp_path / "out")
+    judged = Estimate(one.run, 20, 1_000_000.0, 2_000_000, 32, 400.0, 2)
+    known = Estimate(one.run, 20, 2_000_000.0, 2_000_000, None, 40.0, 2)
+    print_estimates([judged, known], 16, Console(stderr=True, width=100))
+    printed, notes = capsys.readouterr()
+    rows = {line[:20].strip(): re.split(" {2,}", line[20:].strip()) for line in printed.splitlines()}
+    assert rows["images to do"] == ["20", "20"]
+    assert rows["draws"] == ["~1,000,000", "2,000,000"]
+    assert rows["draws/s, 2 replicas"] == ["5,000", "100,000"]
+    assert rows["time, 2 replicas"] == ["3.3 min", "20 s"]
+    assert rows["time, 16 replicas"] == ["25 s", "2 s"]
+    assert printed.splitlines()[-1] == "in all 3.7 min"
+    assert "~: as 32 images of the run needed" in notes

@@ -1,0 +1,214 @@
+"""Weights trained for other noise than a run draws are warned of, once a command, and nothing else is."""
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from common.variant import Architecture
+from actors.models.base_classifier import BaseClassifierSpec, Loaded
+from actors.models.classifiers import build_classifier
+from actors.models.denoisers import build_denoiser
+from actors.noise.streams import Gaussian
+from actors.models.weights import save_weights
+from pipeline.runs.driver import carry_out
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.settings import checked
+from pipeline.runs.noise_mismatch import describe, find_mismatch
+
+DENOISER = "dncnn:channels=1,depth=2,width=2"
+PREFIX = "raysmooth: warning: "
+CARDS: dict[str, dict[str, Any]] = {
+    "gaussian": {"objective": "gaussian", "noise": "gaussian", "sigma": 0.25},
+    "clean": {"objective": "clean", "noise": None, "sigma": None},
+}
+
+
+def denoiser_weights(path: Path, sigma: float | None) -> str:
+    card = {"architecture": DENOISER, "noise": None if sigma is None else "gaussian", "sigma": sigma}
+    save_weights(path, build_denoiser(Architecture.parse(DENOISER)), card)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def classifier_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """One untrained digits_cnn in a file for each of the CARDS."""
+    folder, module = tmp_path_factory.mktemp("classifiers"), build_classifier(Architecture.parse("digits_cnn"))
+    for name, card in CARDS.items():
+        save_weights(folder / f"{name}.safetensors", module, {"architecture": "digits_cnn", **card})
+    return {name: str(folder / f"{name}.safetensors") for name in CARDS}
+
+
+def settings_of(out: Path, weights: str, **changes: Any) -> dict[str, Any]:
+    values = {"dataset": "digits", "classifier": "digits_cnn", "classifier_weights": weights, "max": 1, "n": 20}
+    return {**values, "replicas": 1, "sigma": 0.25, "out": str(out), **changes}
+
+
+def run(*jobs: dict[str, Any], procedure: str = "certify", show: bool = False) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of `jobs`, and the Python warnings that they gave."""
+    chosen = PROCEDURES[procedure]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = carry_out(chosen, [checked(chosen.settings, job) for job in jobs], show_progress=show)
+    return rows, [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+def manifests(out: Path) -> dict[float, dict[str, Any]]:
+    """By sigma."""
+    read = [json.loads(path.read_text()) for path in out.glob("runs/*/manifest.json")]
+    return {manifest["identity"]["sigma"]: manifest for manifest in read}
+
+
+def line(part: str, weights: str, trained: str, drawn: str) -> str:
+    return f"{part} weights {weights} were trained for gaussian noise of sigma {trained}, this {drawn}"
+
+
+def loaded(classifier_card: dict[str, Any], denoiser_card: dict[str, Any] | None = None) -> Loaded:
+    """What find_mismatch reads of a base classifier."""
+    denoiser = ("none", None) if denoiser_card is None else ("dncnn", "d.safetensors")
+    spec = BaseClassifierSpec("lenet", "c.safetensors", None, *denoiser)
+    return Loaded(None, spec, classifier_card, denoiser_card or {})
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {},
+        {"arch": "cifar_resnet110"},
+        {"noise": None, "sigma": None},
+        {"noise": "gaussian", "sigma": 0.3},
+        {"noise": "gaussian", "sigma": 0.1 + 0.2},
+        {"noise": "gaussian", "sigma": 0.3 * (1 + 5e-10)},
+        {"noise": "gaussian", "sigma": None},
+        {"noise": None, "sigma": 0.5},
+        {"sigma": 0.5},
+        {"noise": "gaussian", "sigma": "0.5"},
+        {"noise": "gaussian", "sigma": True},
+        {"noise": "gaussian", "sigma": float("nan")},
+        {"noise": ["gaussian"], "sigma": [0.5, 1.0]},
+    ],
+)
+def test_a_card_that_agrees_or_does_not_tell_is_no_mismatch(card: dict[str, Any]) -> None:
+    assert find_mismatch(loaded(card), Gaussian(0.3)) is None
+    assert find_mismatch(loaded({"noise": "gaussian", "sigma": 9.0}, card), Gaussian(0.3)) is None
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ({"noise": "gaussian", "sigma": 1}, "gaussian noise of sigma 1, this run draws gaussian noise of sigma 0.3"),
+        ({"noise": "uniform", "sigma": 0.3}, "uniform noise of sigma 0.3, this run draws gaussian noise of sigma 0.3"),
+        (
+            {"noise": "gaussian", "sigma": 0.3000000006},
+            "gaussian noise of sigma 0.3000000006, this run draws gaussian noise of sigma 0.3",
+        ),
+    ],
+)
+def test_another_sigma_or_another_family_is_named_with_both(card: dict[str, Any], expected: str) -> None:
+    assert describe([find_mismatch(loaded(card), Gaussian(0.3))]) == [
+        f"classifier weights c.safetensors were trained for {expected}"
+    ]
+    assert describe([find_mismatch(loaded({}, card), Gaussian(0.3))]) == [
+        f"denoiser weights d.safetensors were trained for {expected}"
+    ]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_one_line_for_a_weights_file_however_many_runs_and_replicas(
+    tmp_path: Path, classifier_weights: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = denoiser_weights(tmp_path / "mse.safetensors", 0.25)
+    job = settings_of(tmp_path / "out", classifier_weights["clean"], denoiser="dncnn", denoiser_weights=weights, max=3)
+    job |= {"sigma": "0.12,0.25,0.5", "replicas": 2}
+    expected = line("denoiser", weights, "0.25", "command draws gaussian noise of sigma 0.12, 0.5")
+    # Two jobs, as the demo has several; then both again, where all is finished.
+    for _ in range(2):
+        rows, caught = run(job, {**job, "n": 30}, show=True)
+        assert len(rows) == 18
+        assert caught == []
+        told = [text for text in capsys.readouterr().err.splitlines() if "warning" in text]
+        assert told == [PREFIX + expected]
+    rows, caught = run(job)
+    assert len(rows) == 9
+    assert caught == [expected]
+    assert capsys.readouterr().err == ""
+    assert {sigma: manifest["warnings"] for sigma, manifest in manifests(tmp_path / "out").items()} == {
+        0.12: [line("denoiser", weights, "0.25", "run draws gaussian noise of sigma 0.12")],
+        0.25: [],
+        0.5: [line("denoiser", weights, "0.25", "run draws gaussian noise of sigma 0.5")],
+    }
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_weights_by_sigma_are_each_compared_with_their_own(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
+    for named, trained in (("0.12", 0.12), ("0.25", 0.5), ("0.5", 0.5), ("1", None)):
+        denoiser_weights(tmp_path / f"mse-{named}.safetensors", trained)
+    by_sigma = str(tmp_path / "mse-{sigma}.safetensors")
+    job = settings_of(tmp_path, classifier_weights["clean"], denoiser="dncnn", denoiser_weights=by_sigma)
+    rows, caught = run({**job, "sigma": "0.12,0.25,0.5,1.0"})
+    assert len(rows) == 4
+    wrong = str(tmp_path / "mse-0.25.safetensors")
+    assert caught == [line("denoiser", wrong, "0.5", "run draws gaussian noise of sigma 0.25")]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("procedure", ["certify", "predict"])
+def test_a_classifiers_card_counts_only_where_it_meets_the_noise(
+    tmp_path: Path, classifier_weights: dict[str, str], procedure: str
+) -> None:
+    weights = classifier_weights["gaussian"]
+    plain = settings_of(tmp_path, weights, sigma=0.5)
+    _, caught = run(plain, procedure=procedure)
+    assert caught == [line("classifier", weights, "0.25", "run draws gaussian noise of sigma 0.5")]
+    matching = denoiser_weights(tmp_path / "mse.safetensors", 0.5)
+    _, caught = run({**plain, "denoiser": "dncnn", "denoiser_weights": matching}, procedure=procedure)
+    assert caught == []
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_warning_is_no_part_of_the_run_id(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
+    """The same tensors under another card continue the run that the first began, and its rows say the same."""
+    ids = []
+    for name in CARDS:
+        rows, caught = run(settings_of(tmp_path, classifier_weights[name], sigma=0.5))
+        assert bool(caught) == (name == "gaussian")
+        assert set(rows.objective) == {"gaussian"}
+        ids += [*rows.run_id]
+        shutil.rmtree(tmp_path / "certificates")  # so that the rows are written anew, from the counts
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_notebook_sees_a_python_warning_at_its_own_line(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
+    import raysmooth  # the front door knows all rooms; the other tests here need none above the pipeline
+
+    weights = classifier_weights["gaussian"]
+    with pytest.warns(UserWarning, match=r"sigma 0\.25, this run draws gaussian noise of sigma 0\.5") as caught:
+        raysmooth.certify(progress=False, **settings_of(tmp_path, weights, sigma=0.5))
+    assert [warning.filename for warning in caught if "trained for" in str(warning.message)] == [__file__]
+
+
+def test_the_command_says_it_on_standard_error(
+    tmp_path: Path, ray_cluster: dict[str, str], classifier_weights: dict[str, str]
+) -> None:
+    flags = settings_of(tmp_path, classifier_weights["gaussian"], sigma=0.5)
+    given = [part for flag, value in flags.items() for part in (f"--{flag.replace('_', '-')}", str(value))]
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "raysmooth.py"), "certify", *given],
+        env=ray_cluster,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = line("classifier", flags["classifier_weights"], "0.25", "run draws gaussian noise of sigma 0.5")
+    assert [text for text in done.stderr.splitlines() if "warning" in text.lower()] == [PREFIX + expected]
+    assert "warning" not in done.stdout

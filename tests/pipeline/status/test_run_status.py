@@ -1,0 +1,383 @@
+"""How far runs are, told from what is on disk: worked numbers, hand-made times, drivers that are really killed."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from command import command
+from conftest import REPOSITORY
+from rich.console import Console
+from small_runs import certified, opened
+from started_runs import rows_on_disk, start, wait_for_rows
+
+from pipeline.store import progress_file as beats
+from pipeline.runs import heartbeat
+from pipeline.store.progress_file import SILENCE, Beat, Stage, Writer
+from pipeline.runs.heartbeat import Heartbeat
+from pipeline.runs.ledger import Ledger
+from pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.status.run_files import FOLDERS
+from pipeline.status.run_status import RunStatus, State, StatusReader
+from commands.status_table import records, short, status_table
+from pipeline.pool.telemetry import Telemetry
+
+# An image is a unit of 50 selection draws and four of 50 estimation draws.
+TEN: dict[str, Any] = {"dataset": "digits", "max": 10, "classifier": "base_classifiers:Linear", "sigma": 0.25}
+TEN |= {"n0": 50, "n": 200, "block_size": 50, "alpha": 0.01}
+UNITS, DRAWS = 5, 250
+
+
+def status(out: Path, now: float | None = None) -> RunStatus:
+    (run,) = StatusReader(out).read(now)
+    return run
+
+
+def all_parts(out: Path) -> set[Path]:
+    return {*out.glob("runs/*/counts/part-*"), *out.glob("certificates/*/part-*")}
+
+
+def session(out: Path, *flushes: tuple[float, int], **settings: Any) -> None:
+    """A session that writes parts: (when, how many more units are in it)."""
+    with opened(out, **{**TEN, **settings}) as (ledger, step):
+        for when, units in flushes:
+            before = all_parts(out)
+            for _ in range(units):
+                assert step()
+            ledger.store.flush()
+            for part in all_parts(out) - before:
+                os.utime(part, (when, when))
+
+
+def sign(out: Path, when: float, **told: Any) -> Beat:
+    """A sign of life of the run in `out`, given by a process that lives, on another machine."""
+    (home,) = out.glob("runs/*")
+    known: dict[str, Any] = {"session": "elsewhere", "stage": Stage.DRAWING, "images": 0, "errors": 0, "draws": 0}
+    known |= {"seconds": 0.0, "seconds_before": 0.0, "replicas": 3, "deaths": 0, "writer": Writer("far", 1, "")}
+    beat = Beat(**{**known, **told})
+    (home / beats.FILE).write_text(beat.text())
+    os.utime(home / beats.FILE, (when, when))
+    return beat
+
+
+def marks(*pairs: tuple[float, int]) -> Sequence[Mark]:
+    return [Mark(*pair) for pair in pairs]
+
+
+def test_a_pace_counts_no_pauses_and_nothing_that_is_long_ago() -> None:
+    assert draws_per_second([]) is None
+    assert draws_per_second([marks((7, 100))]) is None
+    # What was made by a first mark may have taken any time; order does not matter.
+    assert draws_per_second([marks((20, 400), (10, 100))]) == 30
+    assert draws_per_second([marks((1000, 0), (1010, 500)), marks((0, 0), (10, 100))]) == 30
+    slow, fast = marks((0, 0), (WINDOW, 300)), marks((1000, 0), (1000 + WINDOW / 2, 300), (1000 + WINDOW, 900))
+    assert draws_per_second([slow, fast]) == 900 / WINDOW
+    assert draws_per_second([marks((0, 10), (60, 10))]) == 0  # stuck
+    assert seconds_drawn([slow, fast, marks((5000, 1)), []]) == 2 * WINDOW
+
+
+def test_rate_and_time_left_by_the_times_of_parts(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS), (1020, UNITS))
+    session(tmp_path, (5000, UNITS), (5005, UNITS))
+    run = status(tmp_path, now=6000)
+    assert (run.done, run.images, run.draws) == (5, 10, 5 * DRAWS)
+    # 500 draws in 20 s, 250 in 5 s; five images are left.
+    assert run.pace == 30
+    assert run.seconds_left == pytest.approx(5 * DRAWS / 30)
+    assert run.images_per_second == pytest.approx(30 / DRAWS)
+    assert run.seconds == 25
+    assert (run.state, run.heard, run.age) == (State.STOPPED, 5005, 995)
+    # Of an image that is open, what it has is not left; nobody knows how long the third session took for it.
+    session(tmp_path, (9000, 3))
+    run = status(tmp_path, now=9001)
+    assert (run.done, run.draws, run.pace) == (5, 5 * DRAWS + 150, 30)
+    assert run.seconds_left == pytest.approx((5 * DRAWS - 150) / 30)
+
+
+def test_images_that_stop_early_are_expected_to_need_what_the_others_needed(tmp_path: Path) -> None:
+    adaptive = {"sampling": "adaptive", "pilot": 10, "n": 2000}
+    with opened(tmp_path, **{**TEN, **adaptive}) as (ledger, step):
+        while ledger.finished < 6:
+            step()
+    (rows,) = (pd.read_parquet(part) for part in tmp_path.glob("certificates/*/*"))
+    (counts,) = (pd.read_parquet(part) for part in tmp_path.glob("runs/*/counts/*"))
+    assert len(set(rows.draws)) > 1
+    run = status(tmp_path)
+    assert run.mean_draws == rows.draws.mean()
+    open_draws = counts.draws[~counts.image_id.isin(rows.image_id)].sum()
+    assert run.draws_left == pytest.approx(max(0, 4 * rows.draws.mean() - open_draws))
+    assert run.seconds_left is None  # one part: nobody knows when it was begun
+
+
+def test_a_sign_of_life_tells_what_is_not_on_disk_yet(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS))
+    own = next(iter(tmp_path.glob("runs/*/counts/*"))).name.split("-")[1]
+    # 10 s after its last part the session has finished two more images, one of them badly.
+    about = {"session": own, "images": 4, "errors": 1, "error": "image 7: bad", "draws": 900, "seconds": 30.0}
+    sign(tmp_path, 1020, **about)
+    run = status(tmp_path, now=1022)
+    assert (run.state, run.is_alive, run.done, run.errors, run.first_error) == (
+        State.DRAWING,
+        True,
+        4,
+        1,
+        "image 7: bad",
+    )
+    assert (run.draws, run.seconds, run.age) == (900, 30, 2)
+    assert run.pace == 30  # 900 draws since 990
+    # Three images got rows, for 750 draws: 150 belong to open ones.
+    assert run.seconds_left == pytest.approx((6 * DRAWS - 150) / 30)
+    # The driver dies: its memory with it.
+    dead = status(tmp_path, now=1021 + SILENCE)
+    assert (dead.state, dead.is_alive, dead.done, dead.errors, dead.draws) == (State.SILENT, False, 2, 0, 500)
+
+
+def test_what_its_driver_says_of_a_run(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS))
+    for stage in (Stage.STARTING, Stage.WAITING, Stage.DRAWING, Stage.DRAWN):
+        sign(tmp_path, 2000, stage=stage)
+        assert status(tmp_path, now=2000 + SILENCE - 1).state == stage.value
+        assert status(tmp_path, now=2000 + SILENCE + 1).state == State.SILENT
+    assert status(tmp_path, now=1000).state == State.DRAWN  # by a clock that is behind
+    sign(tmp_path, 2000, stage=Stage.STOPPED, why="interrupted")
+    assert status(tmp_path, now=2001).state == State.STOPPED
+    assert records([status(tmp_path, now=2001)])[0]["why"] == "interrupted"
+    (home,) = tmp_path.glob("runs/*")
+    (home / beats.FILE).write_text('{"session": ')  # of another version, say
+    assert status(tmp_path, now=2001).state == State.STOPPED
+
+
+def test_a_process_that_ended_on_this_machine_is_known_to_be_gone(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        here = replace(Writer.here(), pid=process.pid)
+        sign(tmp_path, 2000, writer=here)
+        assert status(tmp_path, now=2001).state == State.DRAWING
+        process.kill()
+    assert status(tmp_path, now=2001).state == State.STOPPED
+    for other in (replace(here, host="far"), replace(here, space="pid:[1]")):
+        sign(tmp_path, 2000, writer=other)
+        assert status(tmp_path, now=2001).state == State.DRAWING
+
+
+def test_a_run_that_waits_goes_at_the_pace_of_the_one_that_is_drawn(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS))
+    (first,) = tmp_path.glob("runs/*")
+    told = sign(tmp_path, 1011)
+    with opened(tmp_path, **{**TEN, "sigma": 0.5}) as (ledger, _):
+        ledger.store.tell(replace(told, stage=Stage.WAITING))
+        (second,) = set(tmp_path.glob("runs/*")) - {first}
+        os.utime(second / beats.FILE, (1011, 1011))
+    runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
+    assert (runs[0.5].state, runs[0.5].pace, runs[0.5].seconds_left) == (State.WAITING, 25, 10 * DRAWS / 25)
+    # Another command's pace says nothing.
+    ledger.store.tell(replace(told, stage=Stage.WAITING, writer=Writer("far", 2, "")))
+    os.utime(second / beats.FILE, (1011, 1011))
+    runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
+    assert runs[0.5].pace is None
+
+
+def wait_for(out: Path, what: Any) -> RunStatus:
+    deadline = time.monotonic() + 20
+    while not what(run := status(out)):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.02)
+    return run
+
+
+def test_errors_are_told_while_their_rows_are_held_back(
+    tmp_path: Path, picture_file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "_TICK_SECONDS", 0.01)
+    pictures = {"dataset": "parquet", "data_root": picture_file([(0.3, 1), (b"no picture", 2), (0.4, 3)])}
+    settings = {**TEN, **pictures, "max": 3}
+    telemetry = Telemetry()
+
+    def drawn_and_failed(ledger: Ledger, step: Any) -> None:
+        with Heartbeat(telemetry, [ledger]):
+            drawn(ledger, step)
+            raise OSError("no space left on the disk")
+
+    def drawn(ledger: Ledger, step: Any) -> None:
+        assert wait_for(tmp_path, lambda run: run.beat is not None).state == State.STARTING
+        telemetry.up(2)
+        while step():
+            pass
+        run = wait_for(tmp_path, lambda run: run.state == State.DRAWN)
+        assert (run.done, run.errors, run.seconds_left) == (3, 1, 0)
+        assert run.first_error is not None
+        assert run.first_error.startswith("image 1: ")
+        assert run.beat is not None
+        assert (run.beat.replicas, run.beat.draws) == (2, 2 * DRAWS)
+
+    with opened(tmp_path, **settings) as (ledger, step):
+        with pytest.raises(OSError, match="disk"):
+            drawn_and_failed(ledger, step)
+        run = status(tmp_path)
+        assert (run.state, run.done) == (State.STOPPED, 2)
+        assert run.beat is not None
+        assert run.beat.why == "OSError: no space left on the disk"
+    with opened(tmp_path, **settings) as (ledger, step), Heartbeat(telemetry, [ledger]):
+        assert not step()
+        ledger.conclude()
+    run = status(tmp_path)
+    assert (run.state, run.done, run.errors) == (State.FINISHED, 3, 1)
+    first = run.beat
+    with opened(tmp_path, **settings) as (ledger, _), Heartbeat(telemetry, [ledger]):
+        pass
+    assert status(tmp_path).beat == first  # who had nothing to do tells nothing
+
+
+def look(out: Path) -> dict[str, Any]:
+    """What another process is told."""
+    asked = [sys.executable, str(REPOSITORY / "raysmooth.py"), "status", str(out), "--json"]
+    (run,) = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    return dict(run)
+
+
+def test_a_driver_that_is_frozen_then_killed_then_started_again(tmp_path: Path, ray_cluster: dict[str, str]) -> None:
+    process = start(tmp_path, ray_cluster)
+    wait_for_rows(tmp_path, process)
+    run = look(tmp_path)
+    assert (run["state"], run["images"], run["pid"], run["replicas"]) == ("drawing", 60, process.pid, 2)
+    assert 0 < run["done"] < 60
+    assert run["draws_per_second"] > 0
+    assert run["seconds_left"] == pytest.approx((60 - run["done"]) * 540 / run["draws_per_second"], rel=0.2)
+    (home,) = tmp_path.glob("runs/*")
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        long_ago = time.time() - SILENCE - 60
+        os.utime(home / beats.FILE, (long_ago, long_ago))
+        for part in all_parts(tmp_path):
+            os.utime(part, (long_ago, long_ago))
+        assert look(tmp_path)["state"] == "silent"
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    process.kill()
+    process.wait()
+    run = look(tmp_path)
+    assert (run["state"], run["done"]) == ("stopped", rows_on_disk(tmp_path))
+    drawn = run["seconds"]
+    assert drawn > 0
+    again = start(tmp_path, ray_cluster)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    finished = status(tmp_path)
+    assert (finished.state, finished.done) == (State.FINISHED, 60)
+    assert finished.beat is not None
+    assert finished.seconds == drawn + finished.beat.seconds  # of both sessions
+
+
+def test_the_command_tells_people_and_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "99")
+    certified(tmp_path, **TEN)
+    session(tmp_path, (1000, UNITS), (1010, UNITS), sigma=0.5)
+    code, printed, _ = command(capsys, "status", str(tmp_path))
+    assert code == 0
+    # The first line says what is common, the lines below a run's what is its own.
+    assert printed.splitlines()[0].startswith("digits, test split, ")
+    assert "sigma" not in printed.splitlines()[0]
+    words = " ".join(printed.split())
+    assert "no denoiser 0.25 10 0 2,500 - - finished in" in words
+    assert "no denoiser 0.5 2 of 10 0 500 25 80 s stopped" in words
+    assert "the same command" in printed
+    code, printed, _ = command(capsys, "status", str(tmp_path), "--json")
+    assert code == 0
+    told = {run["sigma"]: run for run in json.loads(printed)}
+    assert [told[0.25][key] for key in ("state", "done", "images", "draws")] == ["finished", 10, 10, 2500]
+    assert [told[0.5][key] for key in ("state", "done", "draws_per_second", "seconds_left")] == ["stopped", 2, 25, 80]
+
+
+def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS))
+
+    def shown(now: float, **about: Any) -> str:
+        sign(tmp_path, 1010, **about)
+        console = Console(width=100, file=io.StringIO(), record=True)
+        console.print(status_table([status(tmp_path, now)], 100))
+        return " ".join(console.export_text().split())
+
+    about = {"images": 5, "errors": 2, "error": "image 7: bad", "deaths": 1}
+    assert "7 of 10 2 500 25 " in (drawing := shown(1012, **about))
+    assert (
+        "3 replicas, 1 died drawn by process 1 on far no denoiser, sigma 0.25: the first error, image 7: bad" in drawing
+    )
+    silent = shown(1010 + 900, **about)
+    assert "silent for 15.0 min no denoiser, sigma 0.25: no sign of life since" in silent
+    assert "the same command" not in silent  # which would be refused if the driver lived
+    stopped = shown(1010 + 7200, stage=Stage.STOPPED, why="all replicas died")
+    assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped, all replicas died what" in stopped
+    assert "80 s starting drawn by" in shown(1012, stage=Stage.STARTING, replicas=0)
+    assert "80 s starting, 1 replica drawn by" in shown(1012, stage=Stage.STARTING, replicas=1)
+
+
+def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session(tmp_path, (1000, UNITS))
+    asked = [sys.executable, str(REPOSITORY / "raysmooth.py"), "status", str(tmp_path), "--json", "--watch", "0.1"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [json.loads(process.stdout.readline())[0]["done"] for _ in range(2)] == [1, 1]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())[0]["done"] == 1
+        certified(tmp_path, **TEN)
+        *_, last = process.communicate(timeout=20)[0].splitlines()
+        assert json.loads(last)[0]["state"] == "finished"
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"), [("", "there is no "), ("runs", "holds no runs that were drawn there")], ids=str
+)
+def test_a_folder_without_runs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: str, expected: str
+) -> None:
+    (tmp_path / there).mkdir(exist_ok=True)
+    code, printed, errors = command(capsys, "status", str(tmp_path))
+    assert (code, printed, errors.count("\n")) == (2, "", 1)
+    assert expected in errors
+
+
+def test_it_starts_fast() -> None:
+    slow = "'torch', 'ray', 'scipy.stats', 'matplotlib'"
+    used = "commands.status, commands.status_table, pipeline.status.run_status"
+    script = f"import sys, {used}; print({{{slow}}} & {{*sys.modules}})"
+    told = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert told.stdout == "set()\n"
+
+
+def test_every_procedure_has_its_folder() -> None:
+    assert {name: procedure.folder for name, procedure in PROCEDURES.items()} == FOLDERS
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, "0"),
+        (0.05, "0.05"),
+        (9.96, "10"),
+        (1004.4, "1,004"),
+        (999_999, "999,999"),
+        (3_181_200, "3.18 M"),
+        (5e9, "5 G"),
+    ],
+)
+def test_numbers_are_short(number: float, expected: str) -> None:
+    assert short(number) == expected

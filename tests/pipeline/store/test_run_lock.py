@@ -1,0 +1,150 @@
+"""Who writes a run in an object store: taken over from the dead, never from the living."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from conftest import REPOSITORY
+from object_store import Server
+
+from common.errors import Refusal
+from pipeline.store import run_lock
+from storage.location import Location, located
+from pipeline.store.run_lock import Lease
+
+BEAT = 0.2
+
+HOLDER = f"""
+import sys, time
+from pipeline.store import run_lock
+from storage.location import located
+run_lock.BEAT_SECONDS, run_lock.SETTLE_SECONDS = {BEAT}, 0.1
+lease = run_lock.lock_run(located(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.readline()
+try:
+    lease.verify()
+    print("still mine", flush=True)
+except Exception as error:
+    print(error, flush=True)
+lease.close()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", BEAT)
+    monkeypatch.setattr(run_lock, "SETTLE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def home(server: Server) -> Location:
+    return located(f"s3://results/{uuid.uuid4().hex}/runs/0123?endpoint_override={server.address}")
+
+
+@pytest.fixture
+def holder(home: Location) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    return process.communicate("\n", timeout=30)[0].strip()
+
+
+def lease_of(home: Location) -> dict[str, object]:
+    return json.loads((home / ".lock").read_bytes())
+
+
+def stranger(home: Location, **facts: object) -> None:
+    """A lease of a process on another machine, that nobody keeps."""
+    told = {"id": "f" * 32, "process": 7, "host": "elsewhere", "machine": "another", "beats": 3, **facts}
+    (home / ".lock").write_whole(json.dumps(told).encode())
+
+
+def test_a_lease_is_rewritten_and_given_back(home: Location) -> None:
+    lease = Lease(home)
+    before = lease_of(home)
+    time.sleep(3 * BEAT)
+    assert lease_of(home)["beats"] > before["beats"]
+    assert lease_of(home)["id"] == before["id"]
+    lease.verify()
+    lease.close()
+    assert not (home / ".lock").exists()
+
+
+def test_the_lease_of_a_living_process_is_refused(home: Location, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(Refusal, match=rf"run 0123 in s3://.* is being written by process {holder.pid} on .*: wait for"):
+        Lease(home)
+    assert answer(holder) == "still mine"
+    Lease(home).close()
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
+    home: Location, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holder.kill()
+    holder.wait()
+    assert (home / ".lock").exists()
+    monkeypatch.setattr(run_lock, "PATIENCE_BEATS", 10_000)
+    Lease(home).close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lease_of_elsewhere_that_nobody_keeps_is_taken_over_after_some_beats(
+    home: Location, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger(home)
+    began = time.monotonic()
+    lease = Lease(home)
+    assert time.monotonic() - began > 5 * BEAT
+    assert "was being written by process 7 on elsewhere: waiting 1 s, to see if it still is" in capsys.readouterr().err
+    assert lease_of(home)["process"] == os.getpid()
+    lease.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"{torn"])
+def test_a_lease_that_cannot_be_read_is_nobodys(home: Location, content: bytes) -> None:
+    (home / ".lock").write_whole(content)
+    Lease(home).close()
+
+
+def test_who_was_frozen_and_replaced_stops_and_leaves_the_others_lease(
+    home: Location, holder: subprocess.Popen[str]
+) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    lease = Lease(home)  # it is alive, but for all that can be seen it is not
+    holder.send_signal(signal.SIGCONT)
+    assert f"is being written by process {os.getpid()} on " in answer(holder)
+    assert holder.wait() == 0
+    time.sleep(2 * BEAT)
+    lease.verify()
+    lease.close()
+
+
+def test_of_two_at_the_same_moment_one_has_it(home: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: stranger(home))  # who came a moment later
+    with pytest.raises(Refusal, match="is being written by process 7 on elsewhere"):
+        Lease(home)
+
+
+def test_a_lease_that_somebody_removed_stops_its_writer(home: Location) -> None:
+    lease = Lease(home)
+    (home / ".lock").unlink()
+    with pytest.raises(Refusal, match=r"\.lock.* is gone, another may have written"):
+        lease.verify()
+    lease.close()

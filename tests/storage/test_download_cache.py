@@ -1,0 +1,127 @@
+"""Weights and data by their URLs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from object_store import Server
+
+from common.variant import Architecture
+from actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
+from actors.models.classifiers import build_classifier
+from storage.download_cache import local_copy
+from common.errors import Refusal
+from actors.models.weights import read_weights, save_weights
+from pipeline.data.datasets import open_dataset
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "raysmooth" / "fetched"
+
+
+def url(server: Server, path: str) -> str:
+    return f"s3://results/{path}?endpoint_override={server.address}"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(
+        str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() and file.name != ".lock"
+    )
+
+
+def test_paths_are_left_as_they_are() -> None:
+    assert local_copy("some/where") == Path("some/where")
+
+
+def test_a_file_is_fetched_once_and_anew_when_it_has_changed(
+    server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.put("w/x.bin", b"first")
+    first = local_copy(url(server, "w/x.bin"))
+    assert (first.name, first.read_bytes()) == ("x.bin", b"first")
+    assert "fetching s3://results/w/x.bin" in capsys.readouterr().err
+    assert local_copy(url(server, "w/x.bin")) == first
+    assert capsys.readouterr().err == ""
+    server.put("w/x.bin", b"second")
+    second = local_copy(url(server, "w/x.bin"))
+    assert second.read_bytes() == b"second"
+    assert first.read_bytes() == b"first"
+    assert len(files(cache)) == 2
+
+
+def test_a_folder_is_fetched_with_all_below_it_and_goes_on_where_it_was_killed(
+    server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.txt", "b/c.txt", "b/d/e.txt"):
+        server.put(f"tree/{name}", name.encode())
+    server.put("treeless/x", b"of another")
+    folder = local_copy(url(server, "tree"))
+    assert files(folder) == ["a.txt", "b/c.txt", "b/d/e.txt"]
+    assert (folder / "b/d/e.txt").read_bytes() == b"b/d/e.txt"
+    (folder / "b/c.txt").unlink()
+    capsys.readouterr()
+    assert local_copy(url(server, "tree")) == folder
+    assert "fetching" in capsys.readouterr().err
+    assert files(folder) == ["a.txt", "b/c.txt", "b/d/e.txt"]
+
+
+def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
+    server.put("shared", os.urandom(3 * 2**20))
+    program = "import sys; from storage.download_cache import local_copy; print(local_copy(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url(server, "shared")],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(3)
+    ]  # fmt: skip
+    said = [process.communicate() for process in processes]
+    assert len({out for out, _ in said}) == 1
+    assert sum("fetching" in errors for _, errors in said) == 1
+    assert files(cache)[0].endswith("/shared")
+
+
+def test_what_is_not_there_is_refused(server: Server) -> None:
+    with pytest.raises(Refusal, match=r"weights s3://results/none\.pt.*there is nothing of that name"):
+        read_weights(url(server, "none.pt"))
+    server.put("torn.safetensors", b"\x08\0\0\0\0\0\0\0garbage")
+    with pytest.raises(Refusal, match=r"weights s3://results/torn\.safetensors.*is torn"):
+        read_weights(url(server, "torn.safetensors"))
+
+
+def test_a_full_or_forbidden_cache_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.put("x", b"x")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(Refusal, match=r"cannot be kept in .* make room, or set XDG_CACHE_HOME"):
+        local_copy(url(server, "x"))
+
+
+def test_a_classifier_from_a_url_is_that_of_the_file(server: Server, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "digits.safetensors"
+    save_weights(file, build_classifier(Architecture.parse("digits_cnn")), {})
+    server.put("weights/digits.safetensors", file.read_bytes())
+    there = url(server, "weights/digits.safetensors")
+    loaded = [
+        load_base_classifier(
+            BaseClassifierSpec("digits_cnn", str(path)), torch.device("cpu")
+        ).spec.classifier_fingerprint
+        for path in (file, there)
+    ]
+    assert loaded[0] == loaded[1]
+
+
+def test_a_data_set_from_a_url(server: Server, picture_file, tmp_path: Path) -> None:
+    file = Path(picture_file([(0.25, 1), (0.5, 0)], "test.parquet"))
+    server.put("data/test.parquet", file.read_bytes())
+    for root in ("data", "data/test.parquet"):
+        dataset = open_dataset("parquet", url(server, root), "test")
+        assert [dataset.read(index).label for index in range(2)] == [1, 0]

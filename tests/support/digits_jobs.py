@@ -1,0 +1,104 @@
+"""Training jobs on the digits, made to be stopped, and what they leave."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from actors.models.weights import read_weights
+from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from tune.training.trainer import Trainer
+
+DENOISER = "dncnn:channels=1,depth=3,width=8"
+COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "float32"}
+
+
+class Stopped(BaseException):
+    """Like Ctrl-C, but nobody else's."""
+
+
+def classifier_settings(path: Path, /, **values: Any) -> TrainClassifierSettings:
+    common = COMMON | {"classifier": "digits_cnn", "epochs": 4, "out": str(path)}
+    return TrainClassifierSettings.model_validate(common | values)
+
+
+def denoiser_settings(path: Path, behind: Path | None, /, **values: Any) -> TrainDenoiserSettings:
+    common: dict[str, Any] = COMMON | {"denoiser": DENOISER, "objective": "mse", "sigma": 0.4}
+    common |= {"epochs": 2, "out": str(path)}
+    if behind is not None:
+        common |= {"classifier": "digits_cnn", "classifier_weights": str(behind)}
+    return TrainDenoiserSettings.model_validate(common | values)
+
+
+@contextmanager
+def stopped_after(epochs: int) -> Iterator[None]:
+    """Whatever is trained within is stopped once `epochs` are done."""
+    train_epoch = Trainer.train_epoch
+
+    def stop(self: Trainer, *arguments: Any) -> Any:
+        if self.epochs_done == epochs:
+            raise Stopped
+        return train_epoch(self, *arguments)
+
+    stopped = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", stop)
+        try:
+            yield
+        except Stopped:
+            stopped = True
+    assert stopped
+
+
+@contextmanager
+def no_training() -> Iterator[None]:
+    """Nothing may be trained within."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an epoch was trained")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", refuse)
+        yield
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    return read_weights(path).state_dict
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two files hold equal tensors, to the last bit."""
+    first, second = tensors(one), tensors(other)
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def metrics(out: Path) -> pd.DataFrame:
+    """metrics.csv beside a weights file, but for the speed."""
+    rows = pd.read_csv(out.with_suffix(".training") / "metrics.csv")
+    return rows.drop(columns="images_per_second")
+
+
+def events(out: Path) -> dict[tuple[str, int], float]:
+    """What TensorBoard shows of the scalars beside a weights file, by (name, step).
+
+    Read as TensorBoard does: files by name, and the beginning of a session hides all that had its step or a later one.
+    """
+    shown: dict[tuple[str, int], float] = {}
+    for file in sorted(out.with_suffix(".training").glob("events.*")):
+        content = file.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            event = Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            if event.session_log.status == SessionLog.START:
+                shown = {(name, step): value for (name, step), value in shown.items() if step < event.step}
+            for value in event.summary.value:
+                assert (value.tag, event.step) not in shown
+                shown[value.tag, event.step] = value.simple_value
+    return shown

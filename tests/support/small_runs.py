@@ -1,0 +1,59 @@
+"""Small runs on disk, drawn in this process: real counts, rows and manifests, without Ray."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.models.base_classifier import load_base_classifier
+from actors.compute.compute_config import ComputePath
+from actors.replica.draws import draw
+from actors.replica.replica import device_kind
+from actors.replica.replica_identity import ReplicaIdentity
+from pipeline.runs.ledger import Ledger
+from pipeline.pool.tasks import Outcome
+from pipeline.runs.procedures import PROCEDURES
+from pipeline.runs.run import prepare
+from pipeline.runs.settings import checked
+from pipeline.store.run_store import RunStore
+
+CPU = torch.device("cpu")
+
+
+def certified(out: Path, **settings: Any) -> str:
+    """Certify what the settings say, in float32 and batches of 50, and return the run's id."""
+    with opened(out, **settings) as (ledger, step):
+        while step():
+            pass
+        ledger.conclude()
+        return ledger.run_id
+
+
+@contextmanager
+def opened(out: Path, **settings: Any) -> Iterator[tuple[Ledger, Callable[[], bool]]]:
+    """A session of such a run: its ledger, and what draws its next unit, if there is one."""
+    procedure = PROCEDURES["certify"]
+    (planned,) = prepare(procedure, checked(procedure.settings, {"out": str(out), **settings}))
+    planned = replace(planned, path=ComputePath("float32", False, 50))
+    model = load_base_classifier(planned.base, CPU).model
+    here = ReplicaIdentity(device_kind(CPU), torch.__version__, np.__version__, "here", 1)
+
+    def step() -> bool:
+        if (order := ledger.next_order()) is None:
+            return False
+        seed = planned.settings.seed
+        try:
+            drawn = draw(order.unit, order.images, model, planned.noise, seed=seed, batch_size=50, device=CPU)
+        except ValueError as error:
+            ledger.take(Outcome(order, None, str(error)))
+        else:
+            ledger.take(Outcome(order, drawn))
+        return True
+
+    with RunStore(out, procedure.folder, procedure.schema, planned.manifest(here, {})) as store:
+        ledger = Ledger(0, planned, store)
+        yield ledger, step

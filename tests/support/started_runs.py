@@ -1,0 +1,49 @@
+"""`raysmooth certify` in a process of its own, to be killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from conftest import REPOSITORY
+
+
+def start(out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
+    """`raysmooth certify` of 60 digits in a process, and process group, of its own."""
+    flags = "--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2"
+    classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "raysmooth.py"),
+        "certify",
+        *flags.split(),
+        "--out",
+        str(out),
+        *classifier,
+        *more,
+    ]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job ignores SIGINT, and so would all that it starts, these tests among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        cwd=REPOSITORY,
+    )
+
+
+def rows_on_disk(out: Path) -> int:
+    return sum(len(pd.read_parquet(part)) for part in out.glob("certificates/*/part-*.parquet"))
+
+
+def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while rows_on_disk(out) == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

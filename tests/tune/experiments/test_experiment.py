@@ -1,0 +1,343 @@
+"""Experiments: how files are read, what is refused, what is done again and what is not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command import command
+from digits_jobs import no_training, stopped_after
+
+from common.errors import Refusal
+from actors.models.weights import read_weights
+from pipeline.report.report import read_certificates
+from tune.experiments.experiment import Outcome, _decided_by, run_experiment
+from tune.experiments.check import Known, files_of, refuse_impossible
+from tune.experiments.plan import Plan, read_plan
+from tune.experiments.report import report_experiment
+from tune.experiments.stage import Result
+
+TRAINING = {"sigma": 0.25, "threads": 1, "device": "cpu", "precision": "float32", "epochs": 1, "max": 60}
+DENOISER = {**TRAINING, "denoiser": "dncnn:channels=1,depth=3,width=4"}
+BEHIND = {"classifier": "digits_cnn", "classifier_weights": "@classifier"}
+CERTIFY = {**BEHIND, "sigma": 0.25, "max": 2, "n0": 10, "n": 20, "batch_size": 16, "compile": "off", "replicas": 1}
+BASE: dict[str, Any] = {
+    "title": "A test",
+    "paper": {"source": "Nobody 2020", "figure": 1, "claim": "All is well."},
+    "differences": ["Everything."],
+    "data": {"dataset": "digits"},
+    "out": "out",
+    "stages": {
+        "classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn"}},
+        "mse": {"for": {"sigma": [0.25, 0.5]}, "train denoiser": {**DENOISER, "sigma": "{sigma}", "objective": "mse"}},
+        "stab": {"train denoiser": {**DENOISER, **BEHIND, "objective": "stab+mse", "init_weights": "@mse-0.25"}},
+    },
+}
+DENOISED = ("denoiser", "denoiser_weights")
+CERTIFIED = {
+    "alone": {"certify": CERTIFY},
+    "denoised": {"certify": {**CERTIFY, "sigma": [0.25, 0.5], **dict.fromkeys(DENOISED, "@mse-{sigma}")}},
+}
+ALL = ["classifier", "mse-0.25", "mse-0.5", "stab"]
+
+
+def write(folder: Path, content: dict[str, Any], name: str = "test") -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def plan_of(folder: Path, stages: dict[str, Any] | None = None, **changes: Any) -> Plan:
+    content = {**BASE, "out": str(folder / "out"), **changes}
+    if stages is not None:
+        content["stages"] = {**BASE["stages"], **stages}
+    return read_plan(write(folder, content))
+
+
+def run(plan: Plan, only: str | None = None) -> Outcome:
+    return run_experiment(plan, only, show=False)
+
+
+class TestPlan:
+    def test_jobs_by_hand(self, tmp_path: Path) -> None:
+        plan = plan_of(tmp_path, CERTIFIED)
+        jobs = {job.name: job for job in plan.jobs}
+        assert list(jobs) == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "report"]
+        assert jobs["mse-0.5"].names == ("mse", "mse-0.5")
+        assert jobs["mse-0.5"].values["sigma"] == 0.5
+        assert jobs["mse-0.5"].values["dataset"] == "digits"
+        assert jobs["stab"].needs == ["classifier", "mse-0.25"]
+        assert jobs["denoised-0.5"].values["denoiser_weights"] == "@mse-0.5"
+        assert jobs["denoised-0.5"].needs == ["classifier", "mse-0.5"]
+        assert [job.name for job in plan.named("mse")] == ["mse-0.25", "mse-0.5"]
+
+    def test_for_repeats_over_products_and_named_settings(self, tmp_path: Path) -> None:
+        methods = [{"name": "plain", "text": "gaussian"}, {"name": "more", "text": "macer"}]
+        loop = {"method": methods, "sigma": [0.25, 1.0]}
+        training = {**TRAINING, "classifier": "digits_cnn", "sigma": "{sigma}", "objective": "{text}"}
+        plan = plan_of(tmp_path, {"many": {"for": loop, "train classifier": training}})
+        many = {job.name: (job.values["objective"], job.values["sigma"]) for job in plan.named("many")}
+        assert many == {
+            "many-plain-0.25": ("gaussian", 0.25), "many-plain-1": ("gaussian", 1.0),
+            "many-more-0.25": ("macer", 0.25), "many-more-1": ("macer", 1.0),
+        }  # fmt: skip
+        assert [job.name for job in plan.named("many-more")] == ["many-more-0.25", "many-more-1"]
+
+    def test_noise_may_say_its_levels(self, tmp_path: Path) -> None:
+        uniform = {key: value for key, value in CERTIFY.items() if key != "sigma"} | {"noise": "uniform:0.25,0.5"}
+        jobs = plan_of(tmp_path, {"flat": {"certify": uniform}}).named("flat")
+        assert [job.values["noise"] for job in jobs] == ["uniform", "uniform"]
+        assert [job.values["sigma"] for job in jobs] == pytest.approx([0.25 / 3**0.5, 0.5 / 3**0.5])
+
+    def test_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        job = plan_of(tmp_path, {"a": {"train denoiser": {**MSE, "init_weights": "~/w.safetensors"}}}).named("a")[0]
+        assert job.values["init_weights"] == f"{tmp_path}/w.safetensors"
+
+    def test_stages_of_another_file(self, tmp_path: Path) -> None:
+        other = {**BASE, "out": str(tmp_path / "out"), "stages": {**BASE["stages"], **CERTIFIED}}
+        write(tmp_path, other, "other")
+        use = {"other": {"classifier": None, "mse": {"sigma": [0.25, 1.0]}, "denoised": {"sigma": [1.0]}}}
+        plan = read_plan(write(tmp_path, {**other, "use": use, "stages": {"end": {"report": None}}}))
+        assert [job.name for job in plan.jobs] == ["classifier", "mse-0.25", "mse-1", "denoised-1", "end"]
+        for wrong, message in (
+            ({"other": ["mze"]}, "other has no stage 'mze': did you mean 'mse'"),
+            ({"other": {"mse": {"rate": [1]}}}, "no 'for' over 'rate'"),
+            ({"elsewhere": ["mse"]}, "there is no experiment elsewhere"),
+        ):
+            with pytest.raises(Refusal, match=message):
+                read_plan(write(tmp_path, {**other, "use": wrong, "stages": {"end": {"report": None}}}))
+        with pytest.raises(Refusal, match="other has other data, or another out"):
+            read_plan(write(tmp_path, {**other, "out": "x", "use": {"other": ["mse"]}}))
+        with pytest.raises(Refusal, match="use: test uses this very file"):
+            read_plan(write(tmp_path, {**other, "use": {"test": ["mse"]}}))
+
+
+MSE = {**DENOISER, "objective": "mse"}
+SWEPT = {"denoiser": "dncnn:channels=1", "objective": "mse", "sigma": 0.25}
+NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0.5, "values": [90.0, 40.0]}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"a": {"train denoizer": MSE}}, "stage a: unknown kind of stage 'train denoizer': did you mean"),
+        ({"a": {"certify": CERTIFY, "predict": CERTIFY}}, "stage a: write one kind of"),
+        ({"a": {"train denoiser": {**MSE, "init_weights": "@mze-0.25"}}}, "no stage gives: did you mean 'mse-0.25'"),
+        ({"a": {"train denoiser": {**MSE, "init_weights": "@a"}}}, "comes after it: move it below stage a"),
+        ({"a": {"certify": CERTIFY | {"classifier_weights": "@b"}}, "b": {"train denoiser": MSE}}, "@b, which comes"),
+        ({"a": {"certify": CERTIFY}, "b": {"certify": CERTIFY | {"denoiser": "@a"}}}, "@a: a certify gives no weights"),
+        ({"a": {"for": {"sigma": 1}, "train denoiser": MSE}}, "for: sigma: write its values as a list"),
+        ({"a": {"train denoiser": {**MSE, "denoiser": "dncnn:depth={deep}"}}}, "unknown variable 'deep'"),
+        ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this"),
+        ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
+        ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
+        ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "--noise uniform:0.5 says its level, so does"),
+        ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
+    ],
+)  # fmt: skip
+def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
+        plan_of(tmp_path, changes)
+    assert "test.yaml" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paper": {"source": "N", "table": 3}}, "table 3 without its numbers"),
+        ({"paper": {"source": "N", "figure": 3}}, "write 'claim:'"),
+        ({"paper": {"source": "N", "table": 3, "numbers": {**NUMBERS, "layout": "rows"}}}, "unknown layout 'rows'"),
+        ({"paper": {"source": "N", "table": 3, "numbers": {**NUMBERS, "radii": [0]}}}, "'A' has 2 values for 1 radii"),
+        ({"paper": None}, "paper"),
+        ({"titel": "x"}, "unknown setting 'titel': did you mean 'title'"),
+        ({"data": {"dataset": "digits", "root": "x"}}, "data: unknown setting 'root'"),
+        ({"data": {}}, "data: write which"),
+        ({"differences": []}, "differences"),
+    ],
+)  # fmt: skip
+def test_wrong_files_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=message):
+        plan_of(tmp_path, **changes)
+
+
+def test_radii_of_one_report_are_of_one_norm(tmp_path: Path) -> None:
+    linf = {"certify": {**CERTIFY, "norm": "linf"}}
+    with pytest.raises(Refusal, match=r"several norms \(l2, linf\), and a report's have one"):
+        run(plan_of(tmp_path, {"a": {"certify": CERTIFY}, "b": linf}))
+
+
+def test_files_that_settings_name(tmp_path: Path) -> None:
+    values = {"sigma": [0.25, 1.0], "denoiser_weights": ["@mse-{sigma}", "a-{sigma}.pth,b.pth"], "max": 3}
+    assert list(files_of(values)) == [
+        ("denoiser_weights", "a-0.25.pth"), ("denoiser_weights", "a-1.pth"), ("denoiser_weights", "b.pth"),
+    ]  # fmt: skip
+    assert list(files_of({"search": {"surrogates": ["ours:4", "x.pth"]}})) == [
+        ("surrogates", "ours"), ("surrogates", "x.pth"),
+    ]  # fmt: skip
+
+
+def test_surrogates_that_were_trained_anew_decide(tmp_path: Path) -> None:
+    (tmp_path / "ours" / "weights").mkdir(parents=True)
+    member = tmp_path / "ours" / "weights" / "a.safetensors"
+    stab = {**DENOISER, **BEHIND, "objective": "stab", "surrogates": f"{tmp_path}/ours:1"}
+    plan = plan_of(tmp_path, {"black": {"train denoiser": stab}})
+    (job,), hashes = plan.named("black"), []
+    for content in (b"one", b"one", b"another"):
+        member.write_bytes(content)
+        hashes.append(_decided_by(job, {"classifier": Result("digest")}, plan, Known()))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_defaults_decide(tmp_path: Path) -> None:
+    plan, known = plan_of(tmp_path), Known()
+    (job,) = plan.named("mse-0.5")
+    refuse_impossible(plan, known)
+    assert known.defaults["mse-0.5"]["seed"] == 0
+    before = _decided_by(job, {}, plan, known)
+    known.defaults["mse-0.5"]["seed"] = 1
+    assert _decided_by(job, {}, plan, known) != before
+
+
+def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
+    row = {"row": "A", "ours": ["denoized"], "values": [90.0, 40.0], "acr": 0.5}
+    with pytest.raises(Refusal, match="row 'A': no stage 'denoized' certifies: did you mean 'denoised'"):
+        plan_of(tmp_path, CERTIFIED, paper={"source": "N", "table": 3, "numbers": {**NUMBERS, "rows": [row]}})
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"train denoiser": {**MSE, "objective": "mze"}}, "unknown denoiser objective 'mze': did you mean 'mse'"),
+        ({"train denoiser": {**MSE, "objective": "stab"}}, "objective 'stab' needs --classifier"),
+        ({"train denoiser": {**MSE, "denoiser": "dncnn:deep=3"}}, "has no option 'deep'"),
+        ({"train denoiser": {**MSE, "learning": 3}}, "unknown setting 'learning'"),
+        ({"train denoiser": {**MSE, "recipe": "digits-mze"}}, "unknown recipe"),
+        ({"train denoiser": {**MSE, "init_weights": "missing.safetensors"}}, "missing.safetensors does not exist"),
+        ({"train denoiser": {**MSE, "split": "all"}}, "digits has no split 'all'"),
+        ({"certify": {**CERTIFY, "n": 5}}, "write --n 10 or more"),
+        ({"certify": {**CERTIFY, "classifier": "digits_cnnn"}}, "unknown classifier 'digits_cnnn'"),
+        ({"certify": {**CERTIFY, "denoiser": "@classifier"}}, "@classifier is no denoiser"),
+        ({"sweep": {"train": "denoiser", "settings": SWEPT, "search": {"rates": [1]}}}, "unknown setting 'rates'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_before_the_first_stage(
+    stage: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    plan = plan_of(tmp_path, {"last": stage})
+    with no_training(), pytest.raises(Refusal, match=message) as refused:
+        run(plan)
+    assert str(refused.value).startswith("stage last")
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_stage_is_done_once(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    assert run(plan).done_now == ALL
+    with no_training():
+        assert run(plan).done_now == []
+        # Where the data and the results lie, and what else decides nothing, may change.
+        training = {**TRAINING, "classifier": "digits_cnn", "device": "auto"}
+        assert run(plan_of(tmp_path, {"classifier": {"train classifier": training}})).done_now == []
+
+
+def test_what_was_deleted_is_done_again_and_what_it_changes(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    before = run(plan).results
+    (tmp_path / "out" / "weights" / "classifier.safetensors").unlink()
+    again = run(plan)
+    # On a CPU the same weights come out: what takes them in is as it was.
+    assert again.done_now == ["classifier"]
+    assert again.results == before
+    # Of other weights it is not.
+    other = plan_of(tmp_path, {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "seed": 1}}})
+    assert run(other).done_now == ["classifier", "stab"]
+    # Weights that somebody else put there are not taken for its own.
+    weights = tmp_path / "out" / "weights"
+    (weights / "mse-0.5.safetensors").write_bytes((weights / "mse-0.25.safetensors").read_bytes())
+    assert run(other).done_now == ["mse-0.5"]
+    assert read_weights(weights / "mse-0.5.safetensors").card["sigma"] == 0.5
+
+
+def test_a_stage_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    longer = {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "epochs": 3}}}
+    plan = plan_of(tmp_path, longer)
+    with stopped_after(2):
+        run(plan)
+    assert not (tmp_path / "out" / "weights" / "classifier.safetensors").exists()
+    assert (tmp_path / "out" / "weights" / "classifier.training" / "state.pt").exists()
+    assert run(plan).done_now == ALL
+
+
+def test_one_stage_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(tmp_path)
+    with pytest.raises(
+        Refusal, match=r"stage stab needs classifier, which is not there.*: write --only classifier first"
+    ):
+        run(plan, "stab")
+    with pytest.raises(Refusal, match="unknown stage 'mze': did you mean 'mse'"):
+        run(plan, "mze")
+    assert run(plan, "mse").done_now == ["mse-0.25", "mse-0.5"]
+    assert run(plan, "classifier").done_now == ["classifier"]
+    assert run(plan, "stab").done_now == ["stab"]
+    assert run(plan).done_now == []
+    # What it needs is of other settings now.
+    other = plan_of(tmp_path, {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "seed": 1}}})
+    with pytest.raises(Refusal, match="needs classifier, which is not there, or is of other settings"):
+        run(other, "stab")
+    code, _, err = command(capsys, "run", str(tmp_path / "test.yaml"), "--only", "stap")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "did you mean 'stab'" in err
+
+
+def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = command(capsys, "run", "salman2020-tabel1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "there is no experiment salman2020-tabel1: did you mean 'salman2020-table1'" in err
+
+
+def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_path: Path) -> None:
+    rows = [
+        {"row": "Alone", "ours": ["alone"], "values": ["(49)32", "(12)4"]},
+        {"row": "Behind one", "ours": ["denoised"], "values": ["(70)50", None]},
+        {"row": "Theirs", "values": ["(80)60", "(60)40"]},
+    ]
+    numbers = {"layout": "envelope", "radii": [0.25, 0.5], "rows": rows, "lost": ["One number is lost."]}
+    paper = {"source": "Nobody 2020", "table": 3, "numbers": numbers}
+    # A second stage that asks for the same run.
+    again = {"certify": {**CERTIFY, "max_errors": 3}}
+    plan = plan_of(tmp_path, {**CERTIFIED, "again": again}, paper=paper)
+    with pytest.raises(Refusal, match=r"nothing is certified in .*out yet"):
+        report_experiment(plan, {})
+    first = run(plan)
+    assert first.done_now == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "again"]
+    assert first.results["again"].runs == first.results["alone"].runs
+    rows_of = read_certificates(tmp_path / "out").groupby("run_id")["sigma"].first()
+    assert sorted(rows_of) == [0.25, 0.25, 0.5]
+    assert {run_id for name in ("alone", "denoised-0.5") for run_id in first.results[name].runs} <= set(rows_of.index)
+
+    report = report_experiment(plan, run(plan, "report").results)
+    assert report is not None
+    assert len(report.summary) == 3
+    beside = report.beside
+    assert beside is not None
+    assert list(beside.columns) == ["model", "whose", "r=0.25", "r=0.5"]
+    assert beside.iloc[0].tolist() == ["Alone", "paper", "(49)32", "(12)4"]
+    assert beside.iloc[2].tolist() == ["Behind one", "paper", "(70)50", "-"]
+    assert beside.iloc[5].tolist() == ["Theirs", "ours", "-", "-"]
+    page = (tmp_path / "out" / "report" / "test" / "report.md").read_text()
+    for words in ("# A test (Nobody 2020, table 3)", "* Everything.", "* One number is lost.", "(49)32", "Behind one"):
+        assert words in page
+    names = {file.name for file in report.files}
+    assert {"table.tex", "table.csv", "side-by-side.csv", "curves.png", "curves-0.25.pdf", "curves-0.5.png"} <= names
+    assert all(file.is_file() for file in report.files)
+
+    # The certificates of one run are gone: it alone is certified again, to the same rows.
+    (run_id,) = first.results["denoised-0.5"].runs
+    for part in (tmp_path / "out" / "certificates" / f"run_id={run_id}").glob("*.parquet"):
+        part.unlink()
+    with no_training():
+        again = run(plan)
+    assert again.done_now == ["denoised-0.5"]
+    assert again.results["denoised-0.5"].runs == first.results["denoised-0.5"].runs

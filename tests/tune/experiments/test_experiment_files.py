@@ -1,0 +1,225 @@
+"""Every file in experiments/: it is valid, carries the paper's numbers or claim, and passes its smoke test."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from command import command
+from conftest import REPOSITORY
+from ray.tune import Checkpoint
+
+from common.errors import Refusal
+from pipeline.data.datasets import DATASETS
+from tune.sweeps import sweep
+from tune.experiments.check import Known, refuse_impossible
+from tune.experiments.plan import read_plan
+from tune.experiments.report import SMOKE
+from tune.experiments.settings import PaperSettings
+from tune.experiments.smoke import FOLDER, smaller
+from tune.sweeps.settings import SweepSettings, space_of
+from tune.sweeps.trial import run_trial
+
+FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
+TABLES = {
+    "salman2020-table1": ("1 and 5", 4, 6), "salman2020-table6": ("6", 4, 6), "salman2020-table7": ("7", 4, 6),
+    "salman2020-table8": ("2 and 8", 4, 6), "jeong2020-table2": ("2", 18, 11), "jeong2020-table3": ("3", 18, 0),
+    "jeong2020-table4": ("4", 9, 11), "jeong2020-table5": ("5", 9, 11), "jeong2020-table6": ("6", 9, 8),
+    "jeong2020-table7": ("7", 15, 10),
+}  # fmt: skip
+"""What the papers call them, rows and radii."""
+
+FIGURES = {"2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14", "15", "20", "21", "22"} | {
+    str(number) for number in range(27, 32)
+}
+
+KNOWN = Known()
+
+
+def paper_of(file: Path) -> PaperSettings:
+    settings = read_plan(file).settings
+    assert settings is not None
+    return settings.paper
+
+
+def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
+    """All trials one after the other in this process, as Ray Tune would in its own (tests/tune/test_sweep.py has that):
+    what it would know of them afterwards.
+    """
+    trials = []
+    space = space_of(settings)
+    for number, values in enumerate(product(*(domain.values for domain in space.values()))):
+        drawn, told, kept = dict(zip(space, values, strict=True)), dict[str, Any](), Path(storage) / f"trial-{number}"
+
+        def report(metrics: dict[str, Any], checkpoint: Checkpoint, kept: Path = kept, told: Any = told) -> None:
+            checkpoint.to_directory(str(kept))
+            told.update(metrics)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ray.tune.report", report)
+            patch.setattr("ray.tune.get_checkpoint", lambda: None)
+            run_trial(drawn, settings, starts, os.getcwd())
+        checkpoint = Checkpoint.from_directory(str(kept))
+        trials.append(SimpleNamespace(trial_id=f"{number:05d}", status="TERMINATED", config=drawn, last_result=told))
+        trials[-1].checkpoint = checkpoint
+    return SimpleNamespace(trials=trials)
+
+
+@pytest.fixture
+def trials_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all files with sweeps one has Ray Tune itself."""
+    if "digits-sweep" not in request.node.name:
+        monkeypatch.setattr(sweep, "run_trials", run_here)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all, so that files that share stages do as they would."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_its_stages_could_be_carried_out(file: Path) -> None:
+    plan = read_plan(file)
+    refuse_impossible(plan, KNOWN, data=False)  # settings, objectives, recipes, networks
+    data = [{**job.values, **(job.values.get("settings") or {})}.get("dataset") for job in plan.jobs]
+    assert {name for name in data if name is not None} <= set(DATASETS)
+    assert any(data)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_carry_the_papers_numbers(name: str) -> None:
+    paper = paper_of(REPOSITORY / "experiments" / f"{name}.yaml")
+    numbers, (table, rows, radii) = paper.numbers, TABLES[name]
+    assert numbers is not None
+    assert (paper.table, len(numbers.rows), len(numbers.radii)) == (table, rows, radii)
+    for row in numbers.rows:
+        assert row.ours
+        values = [value for value in row.values if value is not None]
+        assert values or row.acr is not None
+        if numbers.layout == "single":  # certified accuracy falls with the radius
+            falling = [float(value) for value in values]
+            assert falling == sorted(falling, reverse=True)
+            assert all(0 <= value <= 100 for value in falling)
+            assert isinstance(row.acr, float)
+            assert 0 < row.acr < 2
+        # Whatever the text has lost is spelled out.
+        assert numbers.lost or None not in [*row.values]
+
+
+def test_acrs_of_the_tables_agree_with_their_certified_accuracies() -> None:
+    """The ACR is the area below the curve, which the columns bound from below and, where they reach its end, above."""
+    for name, (_, _, radii) in TABLES.items():
+        numbers = paper_of(REPOSITORY / "experiments" / f"{name}.yaml").numbers
+        assert numbers is not None
+        for row in numbers.rows if radii and numbers.layout == "single" else []:
+            if None in row.values:
+                continue
+            values, step = [float(value) / 100 for value in row.values], numbers.radii[1]
+            assert isinstance(row.acr, float)
+            assert step * sum(values[1:]) <= row.acr + 0.001
+            if values[-1] == 0:
+                assert row.acr <= step * sum(values[:-1]) + 0.001
+
+
+def test_all_tables_and_figures_are_there() -> None:
+    papers = [paper_of(file) for file in FILES if read_plan(file).settings is not None]
+    salman = [paper for paper in papers if paper.source.startswith("Salman")]
+    words = " ".join(paper.figure or "" for paper in salman).replace(",", " ").split()
+    figures = {word.rstrip("abc") for word in words if word != "and"}
+    assert figures == FIGURES
+    assert all(paper.claim for paper in papers if paper.table is None)
+    assert {p.table for p in papers if p.source.startswith("Jeong")} == {"2", "3", "4", "5", "6", "7"}
+    for name, (table, _, _) in TABLES.items():
+        assert paper_of(REPOSITORY / "experiments" / f"{name}.yaml").table == table
+
+
+def test_the_figure_about_an_api_says_that_none_is_asked() -> None:
+    settings = read_plan(REPOSITORY / "experiments" / "salman2020-figure20.yaml").settings
+    assert settings is not None
+    assert any("No API is asked" in line for line in settings.differences)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_smoke(
+    file: Path,
+    one_pool: None,
+    trials_here: None,
+    results: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(results)  # the files' data lie nowhere below it
+    out = str(yaml.safe_load(file.read_text())["out"])
+    code, stdout, err = command(capsys, "run", str(file), "--smoke")
+    assert code == 0, err
+    plan = smaller(read_plan(file))
+    assert plan.out == Path(out) / FOLDER
+    done = [job for job in plan.jobs if job.kind != "report"]
+    assert {job.stage for job in done} == {job.stage for job in read_plan(file).jobs} - {"report"}
+    for job in done:
+        assert (plan.out / "stages" / f"{job.name}.json").is_file()
+        assert f": {job}: " in err
+    if plan.settings is None or not any(job.row.gives_runs for job in done):
+        return
+    assert "This is a smoke test" in stdout
+    page = (plan.out / "report" / file.stem / "report.md").read_text()
+    assert SMOKE in page
+    for line in plan.settings.differences:
+        assert line in page
+    if plan.settings.paper.numbers is None:
+        assert str(plan.settings.paper.claim) in page
+        return
+    beside = (plan.out / "report" / file.stem / "side-by-side.csv").read_text().splitlines()
+    assert len(beside) == 1 + 2 * len(plan.settings.paper.numbers.rows)
+    ours = [line for line in beside if ",ours," in line]
+    assert any(set(line.partition(",ours,")[2].split(",")) != {"-"} for line in ours)
+
+
+def test_the_same_smoke_again_does_nothing(
+    one_pool: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, first = command(capsys, "demo", "--smoke")
+    assert code == 0, first
+    notes = {file: file.stat().st_mtime_ns for file in (tmp_path / "demo" / "smoke" / "stages").iterdir()}
+    code, stdout, err = command(capsys, "demo", "--smoke")
+    assert code == 0, err
+    stages = [line for line in err.splitlines() if line.startswith("stage ")]
+    assert len(stages) == 6
+    assert all(line.endswith(": done before") for line in stages)
+    assert {file: file.stat().st_mtime_ns for file in notes} == notes
+    assert "stab+mse" in stdout
+
+
+def test_a_smoke_test_is_refused_what_the_whole_would_be(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    text = (REPOSITORY / "experiments" / "jeong2020-table5.yaml").read_text()
+    wrong.write_text(text.replace("classifier: lenet,", "classifier: lenett,"))
+    with pytest.raises(Refusal, match=r"stage m-2-0\.25: unknown classifier 'lenett': did you mean 'lenet'"):
+        smaller(read_plan(wrong))
+    wrong.write_text(text.replace("@m-{m}-{sigma}", "@m-8-{sigma}"))
+    with pytest.raises(Refusal, match="nothing is left of stage certified-m"):
+        smaller(read_plan(wrong))
+
+
+def test_smoke_results_are_kept_apart_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = smaller(read_plan(REPOSITORY / "experiments" / "salman2020-table1.yaml"))
+    assert plan.out == Path("salman2020-imagenet/smoke")
+    for job in plan.jobs:
+        if job.row.gives:
+            assert (job.values["epochs"], job.values["max"]) == (1, 20)
+            assert math.prod(int(job.values[key]) for key in ("resize", "crop")) == 32 * 32
+        if job.row.gives_runs:
+            assert job.values["n"] <= 100
+            assert job.values["max"] == 2
+    settings = json.dumps([dict(job.values) for job in plan.jobs])
+    assert "IMAGENET1K_V1" not in settings  # nothing is fetched
+    assert 'resnet50"' not in settings.replace("@stab+mse-resnet50", "")

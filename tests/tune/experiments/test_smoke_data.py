@@ -1,0 +1,60 @@
+"""Generated data sets: read by the readers of the real ones, and never a way in for code."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import Refusal
+from pipeline.data.datasets import open_dataset
+from tune.experiments.smoke_data import TEST, TRAIN, generated
+
+
+def test_each_is_read_as_the_real_one(tmp_path: Path) -> None:
+    for name, shape, test in (("mnist", (1, 28, 28), "test"), ("cifar10", (3, 32, 32), "test")):
+        root = generated(name, tmp_path)
+        train, held_out = (open_dataset(name, root, split) for split in ("train", test))
+        assert (len(train), len(held_out)) == (TRAIN, TEST)
+        assert train.read(3).image.shape == shape
+        assert train.labels()[:12] == [*range(8), 0, 1, 2, 3] if name == "cifar10" else [*range(10), 0, 1]
+        # A brighter image is of a later class: the values lie where the reader looks for them.
+        assert [held_out.read(index).image.mean() > 0.4 for index in (0, 1, 8, 9)] == [False, False, True, True]
+    assert generated("mnist", tmp_path) == tmp_path / "mnist"
+
+
+def test_imagenet_has_its_thousand_folders(tmp_path: Path) -> None:
+    dataset = open_dataset("imagenet", generated("imagenet", tmp_path), "val", resize=32, crop=32)
+    assert (len(dataset), dataset.num_classes, dataset.read(1).image.shape) == (TEST, 1000, (3, 32, 32))
+    assert dataset.labels()[:3] == [0, 50, 100]
+
+
+class Code:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, (f"open({str(self.file)!r}, 'w')",)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_generated_batches_run_no_code_either(inside: bool, tmp_path: Path) -> None:
+    root, ran = generated("cifar10", tmp_path), tmp_path / "ran"
+    batch = root / "cifar-10-batches-py" / "test_batch"
+    if inside:
+        with batch.open("wb") as file:
+            np.savez(file, data=np.array([Code(ran)], object), labels=np.zeros(1, np.uint8), allow_pickle=True)
+    else:
+        batch.write_bytes(pickle.dumps(Code(ran)))
+    written = pickle.dumps(Code(ran))
+    with pytest.raises(Refusal, match="Object arrays cannot be loaded" if inside else "test_batch is not of this data"):
+        open_dataset("cifar10", root, "test")
+    # Only what says that it is generated is read so.
+    (root / "cifar-10-batches-py" / "generated.json").unlink()
+    with pytest.raises(Refusal, match="corrupted"):
+        open_dataset("cifar10", root, "test")
+    assert not ran.exists()
+    pickle.loads(written)
+    assert ran.exists()  # it would have

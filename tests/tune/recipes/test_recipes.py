@@ -1,0 +1,436 @@
+"""Recipes: the papers' values, typed in from the papers, and how they are stretched, chosen and overridden."""
+
+from dataclasses import replace
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import Refusal
+from pipeline.data.datasets import DATASETS
+from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.objectives.objective import parse_objective
+from tune.recipes.phases import Phase
+from tune.recipes.recipe_choice import choose_recipe, objective_text
+from tune.recipes.recipes import PUBLISHED_OPTIONS, RECIPES, Recipe, default_recipe, published_options
+from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+
+torch.set_num_threads(1)
+
+
+def training(**values: Any) -> TrainDenoiserSettings:
+    common = {"dataset": "digits", "denoiser": "dncnn", "objective": "mse", "sigma": 0.5, "out": "w.safetensors"}
+    return TrainDenoiserSettings.model_validate(common | values)
+
+
+# --- Salman et al. 2020, appendix A ------------------------------------------------------------------------------
+
+# Table 4: the recipes of a row, its epochs, and their optimizers and learning rates. DnCNN, DnCNN-wide and MemNet have
+# equal rows on CIFAR-10, ResNet-18, 34 and 50 on ImageNet.
+TABLE_4 = [
+    ("cifar10-mse", 90, "adam", 1e-3),
+    ("cifar10-stab+mse-adam-1e-4", 20, "adam", 1e-4),
+    ("cifar10-stab+mse-adam-1e-5", 20, "adam", 1e-5),
+    ("cifar10-stab+mse-sgd-1e-4", 20, "sgd", 1e-4),
+    ("cifar10-stab+mse-sgd-1e-5", 20, "sgd", 1e-5),
+    ("imagenet-mse", 5, "adam", 1e-4),
+    ("imagenet-stab+mse", 20, "adam", 1e-5),
+]
+
+# The list below it: where SGD starts, and after how many epochs each its rate drops by a factor of 10.
+SGD_SETTINGS = [(1e-4, 100), (1e-3, 100), (1e-4, 200), (1e-3, 200), (1e-2, 200), (1e-3, 400)]
+
+
+def common_to_denoisers(recipe: Recipe) -> tuple[int, float, float, float | None]:
+    return recipe.batch_size, recipe.weight_decay, recipe.momentum, recipe.clip_norm
+
+
+@pytest.mark.parametrize(("name", "epochs", "optimizer", "rate"), TABLE_4)
+def test_table_4(name: str, epochs: int, optimizer: str, rate: float) -> None:
+    recipe = RECIPES[f"salman2020-{name}"]
+    (phase,) = recipe.phases
+    assert (phase.epochs, phase.optimizer, phase.learning_rate) == (epochs, optimizer, rate)
+    assert recipe.epochs == epochs
+    assert common_to_denoisers(recipe) == (256, 1e-4, 0.9, None)
+    assert recipe.augment == ("crop-flip" if name.startswith("cifar10") else "resized-crop-flip")
+    # The reference code's drop by 10 every 30 epochs shows in 90 epochs of CIFAR-10 alone.
+    drops = [rate, rate / 10, rate / 100] if name == "cifar10-mse" else [rate]
+    expected = [value for value in drops for _ in range(epochs // len(drops))]
+    assert [phase.rate(epoch) for epoch in range(epochs)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+def test_the_six_settings_of_adam_then_sgd(number: int) -> None:
+    start, every = SGD_SETTINGS[number - 1]
+    recipe = RECIPES[f"salman2020-cifar10-stab-{number}"]
+    assert recipe.epochs == 600
+    assert [(phase.epochs, phase.optimizer) for phase in recipe.phases] == [(50, "adam"), (550, "sgd")]
+    rates = [recipe.phases[part].rate(within) for part, within in map(recipe.phase_of, range(600))]
+    assert rates == pytest.approx([1e-3] * 50 + [start / 10 ** (epoch // every) for epoch in range(550)])
+    assert common_to_denoisers(recipe) == (256, 1e-4, 0.9, None)
+    assert recipe.augment == "crop-flip"
+
+
+def test_the_cifar_10_classifiers() -> None:
+    recipe = RECIPES["salman2020-cifar10-classifier"]
+    (phase,) = recipe.phases
+    assert (phase.epochs, phase.optimizer, recipe.batch_size, recipe.weight_decay) == (300, "sgd", 256, 5e-4)
+    assert (recipe.momentum, recipe.augment, recipe.clip_norm) == (0.9, "crop-flip", None)
+    assert [phase.rate(epoch) for epoch in range(300)] == pytest.approx([0.1] * 100 + [0.01] * 100 + [0.001] * 100)
+
+
+def test_every_published_recipe_is_looked_at_here() -> None:
+    names = {name for name in RECIPES if name.startswith("salman2020-")}
+    table = {f"salman2020-{name}" for name, *_ in TABLE_4}
+    six = {f"salman2020-cifar10-stab-{number}" for number in range(1, 7)}
+    assert names == table | six | {"salman2020-cifar10-classifier"}
+    assert {name for name in RECIPES if name.startswith("jeong2020-")} == {f"jeong2020-{row[0]}" for row in SUPPLEMENT}
+    assert {name for name in RECIPES if name.startswith("digits-")} == {
+        "digits-classifier", "digits-mse", "digits-stab+mse"
+    }  # fmt: skip
+    assert all(name.startswith(("salman2020-", "jeong2020-", "digits-")) for name in RECIPES)
+    assert all(recipe.source for recipe in RECIPES.values())
+
+
+# --- Jeong and Shin 2020, supplement -----------------------------------------------------------------------------
+
+SUPPLEMENT = [
+    # A.1: epochs, batch, initial rate, decayed by 0.1 at; A.2: augmentation
+    ("mnist", 90, 256, 0.01, (30, 60), "none"),
+    ("cifar10", 150, 256, 0.1, (50, 100), "crop-flip"),
+    ("imagenet", 90, 200, 0.1, (30, 60), "resized-crop-flip"),
+]
+
+
+@pytest.mark.parametrize(("dataset", "epochs", "batch", "rate", "drops", "augment"), SUPPLEMENT)
+def test_the_supplements_recipes(
+    dataset: str, epochs: int, batch: int, rate: float, drops: tuple[int, int], augment: str
+) -> None:
+    recipe = RECIPES[f"jeong2020-{dataset}"]
+    (phase,) = recipe.phases
+    assert (phase.epochs, phase.optimizer, recipe.batch_size) == (epochs, "nesterov", batch)
+    assert (recipe.momentum, recipe.weight_decay, recipe.augment, recipe.clip_norm) == (0.9, 1e-4, augment, None)
+    expected = [rate * 0.1 ** sum(epoch >= drop for drop in drops) for epoch in range(epochs)]
+    assert [phase.rate(epoch) for epoch in range(epochs)] == pytest.approx(expected)
+
+
+def pgd(steps: int, epsilon: float, m: int) -> dict[str, object]:
+    """A.1: the radius grows during the first 10 epochs. Table 1 quotes it in units of 1/256."""
+    return {"attack": "pgd", "steps": steps, "epsilon": epsilon, "m": m, "warmup": 10}
+
+
+# Section B: m 16, lambda 16, gamma 8, beta 16, and lambda 6 at sigma 1; deferred for 30 of 90 epochs by the code.
+MACER = {"m": 16, "lambda": 16, "gamma": 8, "beta": 16, "deferral": 30}
+SIGMAS = (0.12, 0.25, 0.5, 1.0)
+PUBLISHED: dict[tuple[str, str], dict[float, dict[str, object]]] = {
+    # Tables 2 and 7: lambda of the models that they show, the best one's of stability training.
+    ("jeong2020-mnist", "consistency"): {0.25: {"lambda": 10}, 0.5: {"lambda": 5}, 1.0: {"lambda": 5}},
+    ("jeong2020-mnist", "stability"): {sigma: {"lambda": 2} for sigma in SIGMAS},
+    ("jeong2020-mnist", "smoothadv"): {sigma: pgd(10, 1.0, 4) for sigma in SIGMAS},
+    ("jeong2020-mnist", "macer"): {0.12: MACER, 0.25: MACER, 0.5: MACER, 1.0: MACER | {"lambda": 6}},
+    ("jeong2020-cifar10", "consistency"): {0.25: {"lambda": 20}, 0.5: {"lambda": 10}, 1.0: {"lambda": 10}},
+    ("jeong2020-cifar10", "stability"): {0.25: {"lambda": 2}, 0.5: {"lambda": 2}, 1.0: {"lambda": 1}},
+    # Table 1.
+    ("jeong2020-cifar10", "smoothadv"): {
+        0.25: pgd(10, 255 / 256, 4), 0.5: pgd(10, 512 / 256, 2), 1.0: pgd(10, 512 / 256, 2)
+    },
+    ("jeong2020-imagenet", "smoothadv"): {0.5: pgd(1, 255 / 256, 1), 1.0: pgd(1, 512 / 256, 1)},
+}  # fmt: skip
+
+
+def test_published_options() -> None:
+    for recipe in RECIPES:
+        for objective in (*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES):
+            expected = PUBLISHED.get((recipe, objective), {})
+            for sigma in SIGMAS:
+                options = published_options(recipe, objective, sigma, RECIPES[recipe].epochs)
+                assert options == expected.get(sigma, {}), (recipe, objective, sigma)
+
+
+def test_published_options_are_options_of_their_objectives() -> None:
+    for (recipe, objective), rows in PUBLISHED_OPTIONS.items():
+        for sigma in rows:
+            options = published_options(recipe, objective, sigma, 7)
+            text = f"{objective}:{','.join(f'{name}={value}' for name, value in options.items())}"
+            assert parse_objective(text, CLASSIFIER_OBJECTIVES)[0] == objective
+
+
+@pytest.mark.parametrize(
+    ("recipe", "objective", "epochs", "name", "value"),
+    [
+        ("jeong2020-mnist", "smoothadv", 45, "warmup", 5.0),
+        ("jeong2020-mnist", "smoothadv", 900, "warmup", 100.0),
+        ("jeong2020-cifar10", "smoothadv", 15, "warmup", 1.0),
+        ("jeong2020-mnist", "macer", 9, "deferral", 3.0),
+        ("jeong2020-mnist", "macer", 10, "deferral", 3.3333),
+    ],
+)
+def test_what_counts_epochs_is_scaled(recipe: str, objective: str, epochs: int, name: str, value: float) -> None:
+    scaled = published_options(recipe, objective, 0.5, epochs)
+    assert scaled[name] == pytest.approx(value)
+    own = published_options(recipe, objective, 0.5, RECIPES[recipe].epochs)
+    assert {**scaled, name: own[name]} == own
+
+
+def test_a_job_trains_with_what_was_published() -> None:
+    common = {"dataset": "mnist", "classifier": "lenet", "out": "w.safetensors"}
+    asked = TrainClassifierSettings(objective="macer:m=4", sigma=1.0, epochs=9, **common)
+    named = choose_recipe(asked, "macer")
+    assert named.name == "jeong2020-mnist"
+    text = objective_text(asked.objective, CLASSIFIER_OBJECTIVES, named, asked.sigma)
+    assert text == "macer:beta=16,deferral=3.0,gamma=8,lambda=6,m=4"
+
+
+# --- recipes in general ------------------------------------------------------------------------------------------
+
+
+def test_phase_of() -> None:
+    recipe = replace(RECIPES["digits-mse"], phases=(Phase(2, "adam", 1), Phase(1, "sgd", 1), Phase(3, "sgd", 2)))
+    assert recipe.epochs == 6
+    assert [recipe.phase_of(epoch) for epoch in range(6)] == [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)]
+    with pytest.raises(IndexError):
+        recipe.phase_of(6)
+
+
+phases = st.lists(
+    st.builds(
+        Phase,
+        epochs=st.integers(1, 120) | st.just(1),
+        optimizer=st.just("sgd"),
+        learning_rate=st.just(1.0),
+        step_size=st.none() | st.integers(1, 100),
+        gamma=st.just(0.5),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def of(*parts: Phase) -> Recipe:
+    return Recipe(tuple(parts), 8, 0.0, 0.9, "none", "this test")
+
+
+@given(phases, st.integers(1, 700))
+@settings(deadline=None, max_examples=300)
+def test_a_stretched_recipe_has_the_epochs_asked_for_and_all_its_phases(parts: list[Phase], epochs: int) -> None:
+    recipe = of(*parts)
+    stretched = recipe.stretched(epochs)
+    assert stretched.epochs == epochs
+    assert len(stretched.phases) == min(len(parts), epochs)
+    assert all(phase.epochs >= 1 for phase in stretched.phases)
+    # A switch keeps its place to half an epoch, unless phases of an epoch each need the room.
+    ends = [sum(phase.epochs for phase in recipe.phases[: number + 1]) for number in range(len(parts))]
+    lengths = [part.epochs * epochs / recipe.epochs for part in parts]
+    if min(lengths) >= 1:
+        for number, end in enumerate(ends):
+            moved = sum(phase.epochs for phase in stretched.phases[: number + 1])
+            assert abs(Fraction(end * epochs, recipe.epochs) - moved) <= Fraction(1, 2)
+    unchanged = [replace(phase, epochs=1, step_size=None) for phase in parts][: len(stretched.phases)]
+    assert [replace(phase, epochs=1, step_size=None) for phase in stretched.phases] == unchanged
+
+
+@given(phases, st.integers(1, 700))
+@settings(deadline=None, max_examples=300)
+def test_drops_keep_their_places_in_proportion(parts: list[Phase], epochs: int) -> None:
+    """Epoch e of a stretched phase has the rate of the moment e / factor, in exact arithmetic."""
+    recipe = of(*parts)
+    stretched = recipe.stretched(epochs)
+    for before, after in zip(parts, stretched.phases, strict=False):
+        for epoch in range(after.epochs):
+            moment = Fraction(epoch * recipe.epochs, epochs)
+            drops = 0 if before.step_size is None else floor(moment / Fraction(before.step_size))
+            assert after.rate(epoch) == pytest.approx(0.5**drops)
+
+
+@given(phases)
+@settings(deadline=None)
+def test_a_recipe_in_its_own_epochs_is_itself(parts: list[Phase]) -> None:
+    assert of(*parts).stretched(of(*parts).epochs) == of(*parts)
+
+
+def test_stretching_worked_out_by_hand() -> None:
+    assert all(recipe.stretched(recipe.epochs) == recipe for recipe in RECIPES.values())
+    third = RECIPES["jeong2020-mnist"].stretched(9)
+    assert [third.phases[0].rate(epoch) for epoch in range(9)] == pytest.approx([0.01] * 3 + [1e-3] * 3 + [1e-4] * 3)
+    tenth = RECIPES["salman2020-cifar10-stab-1"].stretched(60)
+    assert tenth.phases == (Phase(5, "adam", 1e-3), Phase(55, "sgd", 1e-4, 10))
+    assert RECIPES["salman2020-cifar10-stab-1"].stretched(6).phases[0].epochs == 1
+    assert RECIPES["salman2020-cifar10-stab-1"].stretched(1).phases == (Phase(1, "adam", 1e-3),)
+    # A short phase in the middle: its ends, at 10 x 0.4 and 11 x 0.4, round to the same epoch.
+    middle = of(Phase(10, "adam", 1.0), Phase(1, "sgd", 1.0), Phase(89, "sgd", 2.0)).stretched(40)
+    assert [phase.epochs for phase in middle.phases] == [4, 1, 35]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "clip_norm"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_recipe_that_cannot_step_is_refused(name: str, value: int) -> None:
+    with pytest.raises(Refusal, match=f"^{name} of a recipe is {value}: write a number above 0$"):
+        replace(RECIPES["digits-mse"], **{name: value})
+
+
+def test_a_recipe_needs_a_phase_and_nesterov_momentum() -> None:
+    with pytest.raises(Refusal, match="a recipe has no phases: write one such as adam:epochs="):
+        of()
+    for parts in ([Phase(1, "nesterov", 0.3)], [Phase(1, "adam", 0.3), Phase(1, "nesterov", 0.3)]):
+        with pytest.raises(Refusal, match=r"nesterov with momentum 0\.0 is plain SGD: write --optimizer sgd"):
+            replace(of(Phase(1, "sgd", 0.3)), phases=tuple(parts), momentum=0.0)
+
+
+# --- which one, with what of one's own ---------------------------------------------------------------------------
+
+OWN_PHASE = {"optimizer": "sgd", "learning_rate": 3.0, "step_size": 4.0, "gamma": 0.5, "schedule": "step"}
+OWN = {"batch_size": 2, "weight_decay": 0.0, "momentum": 0.0, "clip_norm": 7.0, "augment": "crop-flip"}
+
+
+def test_every_value_can_be_overridden() -> None:
+    own = Recipe((Phase(epochs=1, **OWN_PHASE),), **OWN, source=RECIPES["digits-mse"].source)
+    assert choose_recipe(training(epochs=1, **OWN_PHASE, **OWN), "mse").recipe == own
+    named = choose_recipe(training(), "mse")
+    assert (named.name, named.recipe) == ("digits-mse", RECIPES["digits-mse"])
+    before = RECIPES["salman2020-cifar10-classifier"]
+    others = OWN_PHASE | {"optimizer": "adam", "schedule": "cosine"} | OWN | {"augment": "none"}
+    for name, value in others.items():  # each alone changes itself alone
+        recipe = choose_recipe(training(recipe="salman2020-cifar10-classifier", **{name: value}), "mse").recipe
+        if name in OWN:
+            assert recipe == replace(before, **{name: value}) != before
+        else:
+            assert recipe == replace(before, phases=(replace(before.phases[0], **{name: value}),)) != before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"momentum": 0.5}, "--momentum is SGD's, this training steps with adam: leave it out"),
+        ({"schedule": "cosine", "gamma": 0.5}, "--step-size and --gamma are the step schedule's, not cosine's"),
+        ({"schedule": "constant", "step_size": 2}, "--step-size and --gamma are the step schedule's, not constant's"),
+        (
+            {"recipe": "salman2020-imagenet-mse", "gamma": 0.5},
+            "--gamma is the factor of a drop, and this recipe has none: write --step-size too",
+        ),
+    ],
+)
+def test_a_value_that_nothing_would_look_at_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(Refusal, match=f"^{message}"):
+        choose_recipe(training(**values), "mse")
+
+
+def test_a_warm_up_that_is_not_written_follows_the_epochs() -> None:
+    common = {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.5, "out": "w.safetensors"}
+    for epochs, written, text in (
+        (6, "smoothadv", "smoothadv:warmup=1.0"),
+        (None, "smoothadv", "smoothadv"),
+        (6, "smoothadv:warmup=3", "smoothadv:warmup=3"),
+    ):
+        asked = TrainClassifierSettings(objective=written, epochs=epochs, **common)
+        named = choose_recipe(asked, "smoothadv")
+        found = objective_text(asked.objective, CLASSIFIER_OBJECTIVES, named, asked.sigma)
+        assert found == text
+
+
+def test_another_recipe_can_be_named() -> None:
+    named = choose_recipe(training(recipe="salman2020-cifar10-stab-4"), "mse")
+    assert (named.name, named.recipe) == ("salman2020-cifar10-stab-4", RECIPES["salman2020-cifar10-stab-4"])
+
+
+def test_values_that_only_fit_together_are_taken_together() -> None:
+    """Without momentum Nesterov's would be refused, but SGD is what is asked for."""
+    recipe = choose_recipe(training(recipe="jeong2020-mnist", optimizer="sgd", momentum=0.0), "mse").recipe
+    assert (recipe.momentum, recipe.phases) == (0.0, (Phase(90, "sgd", 0.01, 30),))
+    with pytest.raises(Refusal, match="write --optimizer sgd"):
+        choose_recipe(training(recipe="jeong2020-mnist", momentum=0.0), "mse")
+
+
+def test_epochs_stretch_the_recipe_and_leave_what_is_written() -> None:
+    assert choose_recipe(training(epochs=30), "mse").recipe == RECIPES["digits-mse"].stretched(30)
+    (phase,) = choose_recipe(training(epochs=30, step_size=7.0), "mse").recipe.phases
+    assert phase == Phase(30, "adam", 1e-2, 7)
+
+
+def test_phases_can_be_written() -> None:
+    written = "adam:epochs=10,learning_rate=1e-3; sgd:epochs=30,learning_rate=1e-2,step_size=8"
+    parts = (Phase(10, "adam", 1e-3), Phase(30, "sgd", 1e-2, 8))
+    assert choose_recipe(training(phases=written), "mse").recipe == replace(RECIPES["digits-mse"], phases=parts)
+    halved = (Phase(5, "adam", 1e-3), Phase(15, "sgd", 1e-2, 4))
+    assert choose_recipe(training(phases=written, epochs=20), "mse").recipe.phases == halved
+    with pytest.raises(Refusal, match="'adam 10 epochs' is no phase"):
+        choose_recipe(training(phases="adam 10 epochs"), "mse")
+
+
+@pytest.mark.parametrize("name", sorted(OWN_PHASE))
+def test_a_value_of_one_phase_is_refused_where_there_are_several(name: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        choose_recipe(training(recipe="salman2020-cifar10-stab-1", **{name: OWN_PHASE[name]}), "mse")
+    assert str(refused.value) == (
+        f"--{name.replace('_', '-')}: recipe salman2020-cifar10-stab-1 has 2 phases, one after the other: write them "
+        "as --phases 'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
+    )
+    recipe = choose_recipe(training(recipe="salman2020-cifar10-stab-1", **OWN), "mse").recipe
+    assert recipe == replace(RECIPES["salman2020-cifar10-stab-1"], **OWN)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"recipe": "salman2020-cifar10-mes"}, r"unknown recipe '.*-mes': did you mean 'salman2020-cifar10-mse'\?"),
+        ({"optimizer": "adm"}, r"unknown optimizer 'adm': did you mean 'adam'\?"),
+        ({"augment": "shft"}, r"unknown augmentation 'shft': did you mean 'shift'\?"),
+        ({"schedule": "cosin"}, r"unknown schedule 'cosin': did you mean 'cosine'\?"),
+        ({"dataset": "digit"}, r"unknown data set 'digit': did you mean 'digits'\?"),
+        ({"dataset": "cifar1O", "recipe": "digits-mse"}, r"unknown data set 'cifar1O': did you mean 'cifar10'\?"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(own: dict[str, str], message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        choose_recipe(training(**own), "mse")
+
+
+CLASSIFIERS_OF = {
+    "digits": "digits-classifier",
+    "mnist": "jeong2020-mnist",
+    "cifar10": "jeong2020-cifar10",
+    "cifar10-jpeg": "jeong2020-cifar10",
+    "imagenet": "jeong2020-imagenet",
+}
+CIFAR10_DENOISERS = {
+    "mse": "salman2020-cifar10-mse",
+    "stab+mse": "salman2020-cifar10-stab+mse-adam-1e-4",
+    "clf+mse": "salman2020-cifar10-stab+mse-adam-1e-4",
+    "stab": "salman2020-cifar10-stab-1",
+    "clf": "salman2020-cifar10-stab-1",
+}
+DENOISERS_OF = {
+    "digits": {"mse": "digits-mse", "stab+mse": "digits-stab+mse", "clf+mse": "digits-stab+mse"},
+    "cifar10": CIFAR10_DENOISERS,
+    "cifar10-jpeg": CIFAR10_DENOISERS,
+    "imagenet": {
+        "mse": "salman2020-imagenet-mse",
+        "stab+mse": "salman2020-imagenet-stab+mse",
+        "clf+mse": "salman2020-imagenet-stab+mse",
+    },
+}
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_default_is_the_one_made_for_the_data_set(dataset: str) -> None:
+    """Appendix E: the classification objectives have the stability objective's."""
+    expected: dict[str, str | None] = {}
+    for objective in CLASSIFIER_OBJECTIVES:
+        clean_cifar = objective == "clean" and dataset.startswith("cifar10")
+        expected[objective] = "salman2020-cifar10-classifier" if clean_cifar else CLASSIFIERS_OF.get(dataset)
+    for objective in DENOISER_OBJECTIVES:
+        expected[objective] = DENOISERS_OF.get(dataset, {}).get(objective)
+    for objective, name in expected.items():
+        if name is not None:
+            assert default_recipe(dataset, objective) == name
+            assert name in RECIPES
+        else:
+            with pytest.raises(Refusal) as refused:
+                default_recipe(dataset, objective)
+            assert str(refused.value) == (
+                f"no recipe is made for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
+            )

@@ -1,0 +1,186 @@
+"""What a sweep's experiment file may say, and what is refused in it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+import yaml
+
+from common.errors import Refusal
+from pipeline.data.datasets import open_dataset
+from pipeline.data.index_set import IndexSet
+from pipeline.runs.settings import CertifySettings, PredictSettings, checked
+from tune.experiments.settings import is_sweep
+from tune.sweeps.search_space import corners, grid_size, parse_domain
+from tune.sweeps.settings import SweepSettings
+from tune.training.training_data import held_out_ids
+from tune.sweeps.trial_check import refuse_impossible_trials
+from tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
+
+EXPERIMENTS = sorted(filter(is_sweep, (REPOSITORY / "experiments").glob("*.yaml")))
+RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}
+BASE: dict[str, Any] = {
+    "train": "classifier",
+    "settings": {"dataset": "digits", "classifier": "digits_cnn", "objective": "gaussian", "sigma": 0.25},
+    "search": {"optimizer": ["adam", "sgd"], "learning_rate": [1e-2, 1e-3]},
+    "metric": "acr",
+}
+
+
+def sweep(**changes: Any) -> SweepSettings:
+    return checked(SweepSettings, {**BASE, **changes})
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiments_that_come_with_it_are_sweeps(experiment: Path) -> None:
+    settings = checked(SweepSettings, {}, experiment)
+    assert settings.planned >= 2
+
+
+def test_the_papers_sweeps_have_the_papers_trials() -> None:
+    folder = EXPERIMENTS[0].parent
+    planned = {
+        name: checked(SweepSettings, {}, folder / f"{name}.yaml").planned
+        for name in ("cifar10-stab-mse", "cifar10-stab", "cifar10-surrogates")
+    }
+    # {Adam, SGD} x {1e-4, 1e-5} and six settings of AdamThenSGD, each for three denoisers; 14 surrogates.
+    assert planned == {"cifar10-stab-mse": 12, "cifar10-stab": 18, "cifar10-surrogates": 14}
+
+
+def test_a_grid_has_all_combinations_times_rows_and_seeds() -> None:
+    assert sweep(seeds=[0, 1, 2]).planned == 12
+    assert sweep(each=[{"epochs": 2}, {"epochs": 3}], seeds=[0, 1]).planned == 16
+    assert sweep(by="random", trials=5, search={"learning_rate": {"loguniform": [1e-5, 1e-2]}}).planned == 5
+
+
+def test_domains_by_hand() -> None:
+    assert parse_domain("a", [1, 2]).values == (1, 2)
+    assert parse_domain("a", {"loguniform": ["1e-5", 1e-3]}).values == (1e-5, 1e-3)  # YAML reads 1e-5 as text
+    space = {"a": parse_domain("a", [1, 2]), "b": parse_domain("b", {"uniform": [0, 1]})}
+    assert grid_size(space) == 2
+    assert corners(space) == [{"a": 1, "b": 0.0}, {"a": 1, "b": 1.0}, {"a": 2, "b": 0.0}, {"a": 2, "b": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"learning_rte": [1e-3]}}, r"unknown setting 'learning_rte': did you mean 'learning_rate'\?"),
+        ({"settings": {**BASE["settings"], "optimiser": "adam"}}, "settings: unknown setting 'optimiser'"),
+        ({"search": {"optimizer": []}}, r"search: optimizer: grid has no values"),
+        (
+            {"search": {"optimizer": {"gird": ["adam"]}}},
+            "search: optimizer: unknown domain 'gird': did you mean 'grid'",
+        ),
+        ({"search": {"optimizer": "adam"}}, "search: optimizer: write a list"),
+        ({"search": {"learning_rate": {"loguniform": [0, 1]}}}, "above 0, low below high"),
+        ({"search": {"learning_rate": {"uniform": [1]}}}, "takes two numbers"),
+        ({"search": {"learning_rate": [1e-3, 1e-3]}}, "has a value twice"),
+        ({"search": {"learning_rate": [-1.0]}}, "--learning-rate -1.0: input should be greater than 0"),
+        ({"search": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}, "is drawn at random: write 'by: random'"),
+        ({"search": {"seed": [1, 2]}}, r"search: seed: a sweep decides this itself: write 'seeds: \[0, 1\]'"),
+        ({"search": {"sigma": [0.25]}}, "search: sigma stands elsewhere in the experiment too"),
+        ({"by": "random"}, "write how many to draw"),
+        ({"by": "random", "trials": 3}, "nothing in 'search' is drawn at random"),
+        ({"by": "optuna", "trials": 3, "search": RANGES}, "optimizer: optuna draws from"),
+        ({"trials": 3}, "a grid is tried whole"),
+        ({"metric": "acurracy"}, "unknown metric 'acurracy'"),
+        ({"metric": "certified_accuracy"}, "write the radius"),
+        ({"metric": "certified_accuracy:radius=-1"}, "write the radius"),
+        ({"metric": "acr:radius=1"}, "acr has no option 'radius'"),
+        ({"metric": None, "scheduler": "asha"}, "scheduler: asha goes by a metric"),
+        ({"metric": None, "certify": {"n": 1000}}, "there is no winner without a metric"),
+        ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'"),
+        ({"scheduler": "asha:grce=2"}, "unknown option 'grce': did you mean 'grace'"),
+        ({"scheduler": "asha:factor=1"}, "write a whole number, 2 or more"),
+        ({"scheduler": "pbt"}, "copies weights from trial to trial, which optimizer may not fit"),
+        ({"search": {"optimizer": ["adam", "sgd"]}, "scheduler": "pbt"}, "changes numbers while training"),
+        ({"validation": {"imges": 3}}, "unknown setting 'imges': did you mean 'images'"),
+        ({"validation": {"n": 0}}, "--n 0: input should be greater than or equal to 1"),
+        ({"certify": {"classifier": "lenet"}}, "certify: unknown setting 'classifier'"),
+        ({"warm_start": {"objective": "mse"}}, "warm_start: classifiers begin afresh"),
+        ({"seeds": [0, 0]}, "write each once"),
+        ({"train": "network"}, "unknown training 'network'"),
+    ],
+)
+def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
+        sweep(**changes)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"classifier": ["digits_cnn", "digits_cnm"]}}, "unknown classifier 'digits_cnm': did you mean"),
+        ({"search": {"objective": ["gaussian", "gausian"]}}, "unknown classifier objective 'gausian'"),
+        ({"search": {"recipe": ["digits-gaussian", "none-such"]}}, "unknown recipe"),
+        ({"each": [{"augment": "shift"}, {"augment": "flop"}], "search": {}}, "unknown augmentation 'flop'"),
+        ({"settings": {"dataset": "mnist", "data_root": "nowhere", "classifier": "lenet", "sigma": 1}}, "nowhere does"),
+        ({"search": {"classifier": ["digits_cnn", "cifar_resnet20"]}}, "preprocess has constants for 3 channels"),
+        (
+            {
+                "train": "denoiser",
+                "settings": {
+                    "dataset": "digits", "denoiser": "dncnn:channels=1,depth=3,width=8", "objective": "stab+mse",
+                    "sigma": 0.25,
+                },
+                "metric": "validation_loss", "search": {"surrogates": ["digits-surrogates:1", "digits-surrogates:2"]},
+                "warm_start": {"epochs": 2},
+            },
+            "--surrogates digits-surrogates:1 does not exist: give a weights file, or the folder of a sweep",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_trial_would_refuse_is_refused_before_any(changes: dict[str, Any], message: str) -> None:
+    settings = {**BASE["settings"], **changes.get("settings", {})} if "train" not in changes else changes["settings"]
+    given = {
+        **changes,
+        "settings": {key: value for key, value in settings.items() if key not in changes.get("search", {})},
+    }
+    with pytest.raises(Refusal, match=message):
+        refuse_impossible_trials(sweep(**given))
+
+
+def test_a_metric_under_noise_needs_noise() -> None:
+    settings = {"dataset": "digits", "classifier": "digits_cnn"}
+    with pytest.raises(Refusal, match=r"metric: acr is measured under noise: write 'sigma: 0.5'"):
+        sweep(settings=settings)
+    assert sweep(settings=settings, metric="validation_loss").planned == 4
+
+
+def test_yaml_reads_as_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump({**BASE, "cpus-per-trial": 2}))
+    assert checked(SweepSettings, {}, file).cpus_per_trial == 2
+
+
+@pytest.mark.parametrize("count", [1, 7, 50, 1000])
+def test_validation_images_are_held_out_ones_and_no_test_images(count: int) -> None:
+    training = sweep().training.settings.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
+    train, test = open_dataset("digits", None, "train", None, None), open_dataset("digits", None, None, None, None)
+    assert (train.split, test.split) == ("train", "test")
+    ids = validation_ids(train, training, count)
+    # Every tenth of every second image: 18, 38, 58, ... by hand.
+    held_out = list(range(18, len(train), 20))
+    assert list(held_out_ids(IndexSet(len(train), 2).ids)) == held_out
+    assert set(ids) <= set(held_out)
+    assert len(ids) == min(count, len(held_out))
+    images = {train.read(image_id).image.tobytes() for image_id in ids}
+    assert not images & {test.read(image_id).image.tobytes() for image_id in range(len(test))}
+
+
+def test_the_noise_that_chooses_is_never_that_of_a_certificate() -> None:
+    for model in (CertifySettings, PredictSettings):
+        with pytest.raises(Refusal, match="should be less than"):
+            checked(model, {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.5, "seed": SEED})
+
+
+def test_test_images_that_trials_see_are_refused() -> None:
+    training = sweep().training.settings.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
+    train = open_dataset("digits", None, "train", None, None)
+    test = open_dataset("digits", None, "test", None, None)
+    refuse_shared(training, test, None, range(len(test)))
+    refuse_shared(training, train, None, range(1, 100, 2))  # the images between those that were taken
+    with pytest.raises(Refusal, match="certify: 5 of the test images are images of digits train that trials train on"):
+        refuse_shared(training, train, None, range(10))

@@ -1,0 +1,106 @@
+"""Several workers on real Ray: what one would have trained, through their deaths, and what they refuse."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import torch
+from digits_jobs import classifier_settings, metrics, no_training, tensors
+
+import tune.training.workers
+from common.errors import Refusal
+from actors.models.weights import read_weights
+from pipeline.pool.cluster import Cluster
+from tune.training.train import train_classifier
+
+
+def test_two_workers_are_one_even_if_one_dies(
+    ray_cluster: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the first epoch a worker is killed; both begin again from there."""
+    flag = tmp_path / "flag"
+    values = {
+        "classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.05", "objective": "gaussian", "sigma": 0.2,
+        "phases": "nesterov:epochs=4,learning_rate=0.05,step_size=2", "epochs": None, "max": 301, "batch_size": 55,
+    }  # fmt: skip
+    alone = train_classifier(classifier_settings(tmp_path / "alone.safetensors", **values), show=False)
+    capsys.readouterr()
+    out = tmp_path / "both.safetensors"
+
+    def kill() -> None:
+        while not (out.with_suffix(".training") / "state.pt").exists():
+            time.sleep(0.01)
+        flag.touch()
+
+    killer = Thread(target=kill, daemon=True)
+    killer.start()
+    train_classifier(classifier_settings(out, workers=2, **values))
+    killer.join()
+    assert not flag.exists()  # the worker that died took it along
+    printed, err = capsys.readouterr()
+    assert printed.splitlines()[-1].startswith("base_classifiers:KillsOnce:")  # Ray has told of the death before
+    lines = [line for line in err.splitlines() if line.startswith(("2 workers", "epoch "))]
+    assert lines[0] == "2 workers start, a CPU core each"
+    assert [line.partition(":")[0] for line in lines[1:]] == [f"epoch {epoch}" for epoch in (1, 2, 3, 4)]
+
+    for key, tensor in tensors(alone).items():
+        torch.testing.assert_close(tensors(out)[key], tensor, rtol=1e-4, atol=1e-6)
+    both, one = metrics(out), metrics(alone)
+    assert list(both) == list(one)
+    assert len(both) == 4
+    assert both.to_numpy() == pytest.approx(one.to_numpy(), rel=1e-4)
+    first, second = read_weights(out).card, read_weights(alone).card
+    assert (first.pop("run")["workers"], second.pop("run")["workers"]) == (2, 1)
+    assert first.pop("metrics") == pytest.approx(second.pop("metrics"), rel=1e-4)
+    assert first == second
+    with no_training():  # how many have trained it makes it no other training
+        train_classifier(classifier_settings(out, **values), show=False)
+
+
+def test_what_a_worker_refuses_reaches_the_user_in_one_line(ray_cluster: object, tmp_path: Path) -> None:
+    with pytest.raises(
+        Refusal, match=r"^digits_cnn clean: .* at step \d+ \(epoch 1, learning rate 1e\+20\)"
+    ) as refusal:
+        train_classifier(
+            classifier_settings(tmp_path / "w.safetensors", workers=2, learning_rate=1e20, max=100), show=False
+        )
+    assert "\n" not in str(refusal.value)
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def _machine(cpus: float, gpus: float, local: bool) -> Iterator[Cluster]:
+    yield Cluster(cpus, gpus, gpus, local)
+
+
+@pytest.mark.parametrize(
+    ("values", "machine", "message"),
+    [
+        ({"workers": 3}, (2, 0, True), "--workers 3 do not fit this machine's 2 CPU cores: write --workers 2"),
+        ({"workers": 3}, (8, 2, True), "--workers 3 do not fit this machine's 2 GPUs: write --workers 2"),
+        ({"workers": 9, "device": "cpu"}, (8, 2, True), "--workers 9 do not fit this machine's 8 CPU cores: write"),
+        ({"objective": "gausian"}, (2, 0, True), "did you mean 'gaussian'"),
+        ({"classifier": "lenet"}, (2, 0, True), "classifier 'lenet' rejects images of shape"),
+    ],
+)
+def test_refused_before_a_worker_starts(
+    values: dict[str, Any],
+    machine: tuple[float, float, bool],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(*_: Any, **__: Any) -> None:
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr("ray.train.torch.TorchTrainer", start)
+    monkeypatch.setattr(tune.training.workers, "connected", lambda address, verbose: _machine(*machine))
+    common = {"workers": 2, "device": "auto"}
+    with pytest.raises(Refusal, match=message) as refusal:
+        train_classifier(classifier_settings(tmp_path / "w.safetensors", **(common | values)), show=False)
+    assert "\n" not in str(refusal.value)
+    assert not list(tmp_path.iterdir())

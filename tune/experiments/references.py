@@ -1,0 +1,80 @@
+"""Names in an experiment's settings: variables of a `for`, and what other stages give."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import Refusal, nearest
+
+NAME = re.compile(r"[\w.+-]+")
+"""What a stage may be called."""
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+_REFERENCE = re.compile(r"@([\w.+{}-]+?)(?::(\d+))?")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What another stage gives: "@mse-0.25", or of a sweep that trained classifiers its first ones, "@surrogates:4"."""
+
+    name: str
+    first: int | None = None
+
+    @classmethod
+    def read(cls, value: Any) -> "Reference | None":
+        """The reference that a setting is, if it is one."""
+        if not (isinstance(value, str) and value.startswith("@")):
+            return None
+        found = _REFERENCE.fullmatch(value)
+        if found is None or found[2] == "0":
+            raise Refusal(f"'{value}' refers to no stage: write @NAME, or of a sweep @NAME:2 for its first two")
+        return cls(found[1], None if found[2] is None else int(found[2]))
+
+    def __str__(self) -> str:
+        return f"@{self.name}" + ("" if self.first is None else f":{self.first}")
+
+
+def word(value: Any) -> str:
+    """A value as part of a name: 0.25, 1, mse."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> Any:
+    """`value`, however deep, with what `{variable}` stands for; a text that is nothing else becomes the variable's own
+    value. Those in `keep` are left. Raises Refusal for an unknown one.
+    """
+    if isinstance(value, dict):
+        return {key: filled(inner, variables, keep) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, variables, keep) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for name in _VARIABLE.findall(value):
+        if name not in variables and name not in keep:
+            known = nearest(name, variables) if variables else "write them as 'for: {sigma: [0.25, 0.5]}'"
+            raise Refusal(f"'{value}': unknown variable '{name}': {known}")
+    if (whole := _VARIABLE.fullmatch(value)) and whole[1] in variables:
+        return variables[whole[1]]
+    return _VARIABLE.sub(lambda found: word(variables[found[1]]) if found[1] in variables else found[0], value)
+
+
+def references(value: Any) -> Iterator[Reference]:
+    """All that stand in `value`, however deep."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+    elif (found := Reference.read(value)) is not None:
+        yield found
+
+
+def replaced(value: Any, by: Callable[[str, Reference], Any], key: str = "") -> Any:
+    """`value` with `by(key, reference)` in the place of each; `key` is that of the setting it stands under."""
+    if isinstance(value, dict):
+        return {inner_key: replaced(inner, by, inner_key) for inner_key, inner in value.items()}
+    if isinstance(value, list):
+        return [replaced(inner, by, key) for inner in value]
+    found = Reference.read(value)
+    return value if found is None else by(key, found)

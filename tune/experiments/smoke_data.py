@@ -1,0 +1,78 @@
+"""Generated images for smoke tests, in the layout of the data set that they stand in for."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from common.registry import Table
+from pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
+
+TRAIN, TEST = 40, 20
+"""Images of a split; CIFAR-10's training ones lie in five files."""
+
+_CLASSES = 10
+
+
+def write_mnist(root: Path) -> None:
+    """Idx files: big-endian, two zero bytes, the type (8: bytes), the number of dimensions, each of them, the data."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for split, count in (("train", TRAIN), ("t10k", TEST)):
+        images, labels = _images(count, (28, 28), len(split))
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            header = np.array([0x0800 + values.ndim, *values.shape], ">i4").tobytes()
+            (folder / f"{split}-{name}-ubyte").write_bytes(header + values.tobytes())
+
+
+def write_cifar10(root: Path) -> None:
+    """The published files' names, each with planes (N, 3072) and labels as arrays of npz, where the published ones are
+    pickles; and a mark that they are others.
+    """
+    folder = root / CIFAR10_FOLDER
+    folder.mkdir(parents=True)
+    names = {**{f"data_batch_{number}": TRAIN // 5 for number in range(1, 6)}, "test_batch": TEST}
+    for seed, (name, count) in enumerate(names.items()):
+        images, labels = _images(count, (3 * 32 * 32,), seed)
+        with (folder / name).open("wb") as file:
+            np.savez(file, data=images, labels=labels)
+    (folder / GENERATED).write_text(json.dumps({"images": "generated for a smoke test of raysmooth"}))
+
+
+def write_imagenet(root: Path) -> None:
+    """1000 class folders of each split; a file in some of them."""
+    for seed, (split, count) in enumerate((("train", TRAIN), ("val", TEST))):
+        images, _ = _images(count, (40, 48, 3), seed)
+        for number in range(1000):
+            (root / split / f"n{number:08d}").mkdir(parents=True)
+        for number, image in enumerate(images):
+            folder = root / split / f"n{number * (1000 // count):08d}"
+            Image.fromarray(image).save(folder / f"{split}_{number:08d}.JPEG")
+
+
+def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise around a brightness that tells the class: uint8 (count, *shape) and (count,)."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.uint8) % _CLASSES
+    noise = random.integers(0, 56, (count, *shape))
+    return (noise + 20 * labels.reshape(-1, *(1 for _ in shape))).astype(np.uint8), labels
+
+
+GENERATORS: Table[Callable[[Path], None]] = Table(
+    "generator", {"mnist": write_mnist, "cifar10": write_cifar10, "imagenet": write_imagenet}
+)
+"""By the names of data sets: each writes all splits below a folder that is not there yet."""
+
+
+def generated(dataset: str, folder: Path) -> Path:
+    """The folder of the generated images of `dataset` below `folder`, written where it is not there."""
+    root = folder / dataset
+    if not root.is_dir():
+        partial = folder / f".{dataset}.part"
+        shutil.rmtree(partial, ignore_errors=True)  # what a kill left half written
+        GENERATORS[dataset](partial)
+        partial.rename(root)
+    return root

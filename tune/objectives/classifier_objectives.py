@@ -1,0 +1,238 @@
+"""What training a classifier minimises: one row an objective. F is the classifier's softmax, delta the noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.special import ndtri
+
+from common.errors import Refusal
+from common.registry import Table
+from actors.attacks.attacks import ATTACKS
+from tune.objectives.objective import ClassifierObjective, Model, Noise, ObjectiveRow, Options, choice, number, whole
+from actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+
+
+@dataclass(frozen=True)
+class WholeBatch(Options):
+    """The base of objectives whose optimizer steps take a recipe's batch as it is."""
+
+    @property
+    def chunks(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Clean(WholeBatch):
+    """CE(F(x), y)."""
+
+    needs_noise: ClassVar[bool] = False
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        return cross_entropy(classifier(images), labels)
+
+
+@dataclass(frozen=True)
+class Gaussian(WholeBatch):
+    """CE(F(x + delta), y)."""
+
+    needs_noise: ClassVar[bool] = True
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        return cross_entropy(classifier(images + noise(images)), labels)
+
+
+@dataclass(frozen=True)
+class Stability(WholeBatch):
+    """CE(F(x), y) + lambda CE(F(x + delta), F(x)); gradients flow into the target F(x) as well."""
+
+    lambda_: float = number(2.0)
+    needs_noise: ClassVar[bool] = True
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        clean = classifier(images)
+        noisy = classifier(images + noise(images))
+        return cross_entropy(clean, labels) + self.lambda_ * cross_entropy(noisy, clean.softmax(dim=1))
+
+
+def divergence(logits: torch.Tensor) -> torch.Tensor:
+    """Mean over draws and images of KL(mean softmax || softmax of the draw), from logits (m, B, K)."""
+    log_mean = log_mean_softmax(logits)
+    return (log_mean.exp() * (log_mean - logits.log_softmax(dim=2).mean(dim=0))).sum(dim=1).mean()
+
+
+def entropy(logits: torch.Tensor) -> torch.Tensor:
+    """Mean over images of the entropy of the mean softmax, from logits (m, B, K)."""
+    log_mean = log_mean_softmax(logits)
+    return -(log_mean.exp() * log_mean).sum(dim=1).mean()
+
+
+def squared_difference(logits: torch.Tensor) -> torch.Tensor:
+    """Mean over images of the squared l2 distance between the softmaxes of two draws, from logits (2, B, K)."""
+    one, other = logits.softmax(dim=2)
+    return (one - other).square().sum(dim=1).mean()
+
+
+CONSISTENCY_LOSSES: Table[Callable[[torch.Tensor, float, float], torch.Tensor]] = Table(
+    "consistency loss",
+    {
+        "cross-entropy": lambda logits, lambda_, eta: lambda_ * divergence(logits) + eta * entropy(logits),
+        "kl": lambda logits, lambda_, eta: lambda_ * divergence(logits),
+        "mse": lambda logits, lambda_, eta: lambda_ * squared_difference(logits),
+    },
+)
+"""`loss(logits, lambda, eta)` is added to the cross-entropy; logits are those of all draws (m, B, K)."""
+
+
+@dataclass(frozen=True)
+class Consistency(Options):
+    """Mean over m draws of CE(F(x + delta_i), y), and a term that makes the draws agree."""
+
+    lambda_: float = number(None)
+    m: int = whole(2, least=1)
+    eta: float = number(0.5)
+    loss: str = choice("cross-entropy", CONSISTENCY_LOSSES)
+    needs_noise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lambda_ is None:
+            raise Refusal(
+                "it needs a lambda: write consistency:lambda=10 (published, at sigma 0.25, 0.5 and 1: "
+                "10, 5 and 5 on MNIST, 20, 10 and 10 on CIFAR-10)"
+            )
+        if self.loss == "mse" and self.m != 2:
+            raise Refusal(f"loss=mse compares two draws, not {self.m}: write m=2")
+
+    @property
+    def chunks(self) -> int:
+        return self.m
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
+        return _mean_cross_entropy(logits, labels) + CONSISTENCY_LOSSES[self.loss](logits, self.lambda_, self.eta)
+
+
+@dataclass(frozen=True)
+class SmoothAdv(Options):
+    """Mean over m draws of CE(F(x' + delta_i), y), x' attacking -log mean_i F_y(x' + delta_i) under the same draws.
+
+    A lambda above 0 adds the consistency term. The ball's radius grows to `epsilon` in `warmup` epochs.
+    """
+
+    attack: str = choice("pgd", ATTACKS)
+    steps: int = whole(10, least=1)
+    epsilon: float = number(1.0, above_zero=True)
+    m: int = whole(4, least=1)
+    warmup: float = number(10.0)
+    lambda_: float = number(0.0)
+    eta: float = number(0.5)
+    needs_noise: ClassVar[bool] = True
+
+    @property
+    def chunks(self) -> int:
+        return self.m
+
+    def epsilon_at(self, epoch: int) -> float:
+        return self.epsilon * min(1.0, (epoch + 1) / self.warmup) if self.warmup else self.epsilon
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        noises = _draws(images, noise, self.m)
+        attacked = ATTACKS[self.attack](classifier, images, labels, noises, self.epsilon_at(epoch), self.steps)
+        logits = logits_of_draws(classifier, attacked, noises)
+        loss = _mean_cross_entropy(logits, labels)
+        return loss + CONSISTENCY_LOSSES["cross-entropy"](logits, self.lambda_, self.eta) if self.lambda_ else loss
+
+
+@dataclass(frozen=True)
+class Macer(WholeBatch):
+    """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))).
+
+    p1 and p2 are the two largest of the mean softmax of beta times the logits, and only images whose p1 is the
+    label's have the second term. It is left out in the first `deferral` epochs.
+    """
+
+    m: int = whole(16, least=1)
+    lambda_: float = number(16.0)
+    gamma: float = number(8.0, above_zero=True)
+    beta: float = number(16.0, above_zero=True)
+    deferral: float = number(0.0)
+    needs_noise: ClassVar[bool] = True
+
+    def __call__(
+        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
+    ) -> torch.Tensor:
+        logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
+        loss = smoothed_cross_entropy(logits, labels).mean()
+        if epoch < self.deferral:
+            return loss
+        hinge = radius_hinge((self.beta * logits).softmax(dim=2).mean(dim=0), labels, self.gamma)
+        return loss + self.lambda_ * noise.sigma / 2 * hinge.mean()
+
+
+def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
+    """max(0, gamma - (PhiInv(p1) - PhiInv(p2))) of each image whose largest probability is its label's, else 0 (B,).
+
+    `probabilities` are (B, K). A gap that is not finite counts as wide enough.
+    """
+    largest, classes = probabilities.topk(2, dim=1)
+    first, second = largest.unbind(dim=1)
+    with torch.no_grad():
+        active = (classes[:, 0] == labels) & (ndtri(first) - ndtri(second) < gamma)
+        active &= second >= torch.finfo(second.dtype).tiny  # below, PhiInv's slope overflows
+    # What is left out must not reach ndtri either: its infinite slope there times 0 would be a NaN gradient.
+    first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
+    return torch.where(active, gamma - (ndtri(first) - ndtri(second)), 0.0)
+
+
+def _draws(images: torch.Tensor, noise: Noise, m: int) -> torch.Tensor:
+    """Fresh noises (m, B, C, H, W)."""
+    return torch.stack([noise(images) for _ in range(m)])
+
+
+def _mean_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean over draws and images of the cross-entropy, from logits (m, B, K)."""
+    return cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
+
+
+_JEONG = "Jeong & Shin 2020, supplement"
+
+CLASSIFIER_OBJECTIVES: Table[ObjectiveRow[ClassifierObjective]] = Table(
+    "classifier objective",
+    {
+        "clean": ObjectiveRow(Clean, "cross-entropy", "common practice"),
+        "gaussian": ObjectiveRow(Gaussian, "cross-entropy on noisy images", "Cohen et al. 2019, section 3.3"),
+        "stability": ObjectiveRow(
+            Stability,
+            "cross-entropy on clean images, and noisy predictions like the clean ones",
+            f"Li et al. 2019; {_JEONG} B",
+        ),
+        "consistency": ObjectiveRow(
+            Consistency,
+            "cross-entropy on m noisy copies, and predictions alike under all of them",
+            f"{_JEONG} B and D",
+        ),
+        "smoothadv": ObjectiveRow(
+            SmoothAdv,
+            "cross-entropy on m noisy copies of an image that attacks the soft smoothed classifier",
+            f"Salman et al. 2019; {_JEONG} B and E.1",
+        ),
+        "macer": ObjectiveRow(
+            Macer,
+            "cross-entropy of the soft smoothed classifier, and a certified radius as large as gamma asks",
+            f"Zhai et al. 2020; {_JEONG} B and E.2",
+        ),
+    },
+)

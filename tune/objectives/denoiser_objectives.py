@@ -1,0 +1,68 @@
+"""What training a denoiser minimises: one row an objective.
+
+Every model maps pixels; the classifier is frozen, and gradients flow through it to the denoiser alone.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn.functional import cross_entropy, mse_loss
+
+from common.registry import Table
+from tune.objectives.objective import DenoiserObjective, Model, Noise, ObjectiveRow, Options
+
+
+@dataclass(frozen=True)
+class Reconstruction(Options):
+    """Mean over images and pixels of (D(x + delta) - x)^2."""
+
+    needs_classifier: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+
+    def __call__(
+        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
+    ) -> torch.Tensor:
+        return mse_loss(denoiser(images + noise(images)), images)
+
+
+@dataclass(frozen=True)
+class Stability(Options):
+    """CE(F(D(x + delta)), f(x)), f(x) being the classifier's own hard prediction on the clean image."""
+
+    needs_classifier: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = False
+
+    def __call__(
+        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
+    ) -> torch.Tensor:
+        with torch.no_grad():
+            targets = classifier(images).argmax(dim=1)
+        return cross_entropy(classifier(denoiser(images + noise(images))), targets)
+
+
+@dataclass(frozen=True)
+class Classification(Options):
+    """CE(F(D(x + delta)), y) with the true labels y."""
+
+    needs_classifier: ClassVar[bool] = True
+    needs_labels: ClassVar[bool] = True
+
+    def __call__(
+        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
+    ) -> torch.Tensor:
+        return cross_entropy(classifier(denoiser(images + noise(images))), labels)
+
+
+_SALMAN = "Salman et al. 2020"
+
+DENOISER_OBJECTIVES: Table[ObjectiveRow[DenoiserObjective]] = Table(
+    "denoiser objective",
+    {
+        "mse": ObjectiveRow(Reconstruction, "nearness to the clean image", f"{_SALMAN}, equation 4"),
+        "stab": ObjectiveRow(Stability, "the classifier's prediction stays what it was", f"{_SALMAN}, equation 5"),
+        "stab+mse": ObjectiveRow(Stability, "stab, from mse's weights", f"{_SALMAN}, section 2.3", starts_from="mse"),
+        "clf": ObjectiveRow(Classification, "the classifier's prediction is right", f"{_SALMAN}, equation 6"),
+        "clf+mse": ObjectiveRow(Classification, "clf, from mse's weights", f"{_SALMAN}, appendix E", starts_from="mse"),
+    },
+)

@@ -1,0 +1,80 @@
+"""Which recipe and which options a training takes: what the settings say, else what its source has."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from common.variant import Option
+from common.errors import Refusal
+from common.registry import Table
+from pipeline.data.datasets import DATASETS
+from tune.objectives.objective import ObjectiveRow, with_defaults
+from tune.recipes.phases import Phase, parse_phases
+from tune.recipes.recipes import IN_EPOCHS, RECIPES, Recipe, default_recipe, published_options, stretched_option
+from tune.recipes.settings import TrainingJobSettings
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A row of `RECIPES` with the settings' own values in it."""
+
+    name: str
+    recipe: Recipe
+
+
+def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
+    """The recipe the settings name, else the default for `kind`, an objective.
+
+    Raises Refusal for an unknown one, or data set, and for values that do not say which phase they are for.
+    """
+    _ = DATASETS[settings.dataset]  # an unknown one is refused as such, not for its lack of a recipe
+    name = settings.recipe or default_recipe(settings.dataset, kind)
+    recipe = RECIPES[name]
+    if settings.phases is not None:
+        recipe = replace(recipe, phases=parse_phases(settings.phases))
+    if settings.epochs is not None:
+        recipe = recipe.stretched(settings.epochs)
+    own_phase = {
+        field.name: value
+        for field in fields(Phase)
+        if field.name != "epochs" and (value := getattr(settings, field.name, None)) is not None
+    }
+    if own_phase and len(recipe.phases) > 1:
+        flag = next(iter(own_phase)).replace("_", "-")
+        raise Refusal(
+            f"--{flag}: recipe {name} has {len(recipe.phases)} phases, one after the other: write them as --phases "
+            "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
+        )
+    own = {
+        field.name: value
+        for field in fields(Recipe)
+        if field.name != "phases" and (value := getattr(settings, field.name, None)) is not None
+    }
+    _refuse_idle(own_phase, own, recipe)
+    # At once: what one value alone would not fit, such as no momentum for nesterov, another may make right.
+    own["phases"] = tuple(replace(phase, **own_phase) for phase in recipe.phases)
+    return NamedRecipe(name, replace(recipe, **own))
+
+
+def objective_text(written: str, table: Table[ObjectiveRow[Any]], named: NamedRecipe, sigma: float | None) -> str:
+    """The objective as written, with what its source trained with at this sigma where nothing is said; where it is
+    said neither, with its own warm-up in proportion to the recipe's epochs.
+    """
+    name = written.partition(":")[0].strip()
+    row, epochs = table[name], named.recipe.epochs
+    known: dict[str, Option] = published_options(named.name, name, sigma, epochs)
+    for option in IN_EPOCHS:
+        default = row.defaults.get(option)
+        if default is not None and option not in known and epochs != RECIPES[named.name].epochs:
+            known[option] = stretched_option(named.name, float(default), epochs)
+    return with_defaults(written, known)
+
+
+def _refuse_idle(own_phase: dict[str, Any], own: dict[str, Any], recipe: Recipe) -> None:
+    """Raises Refusal for a value that the recipe's optimizers and schedules would not look at."""
+    phases = [replace(phase, **own_phase) for phase in recipe.phases]
+    if "momentum" in own and not any(phase.optimizer in ("sgd", "nesterov") for phase in phases):
+        raise Refusal(f"--momentum is SGD's, this training steps with {phases[0].optimizer}: leave it out")
+    if own_phase.keys() & {"step_size", "gamma"} and phases[0].schedule != "step":
+        raise Refusal(f"--step-size and --gamma are the step schedule's, not {phases[0].schedule}'s: leave them out")
+    if "gamma" in own_phase and phases[0].step_size is None:
+        raise Refusal("--gamma is the factor of a drop, and this recipe has none: write --step-size too")

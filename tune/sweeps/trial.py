@@ -1,0 +1,121 @@
+"""One trial of a sweep: a training that reports how good it is every few epochs, and can be continued from there."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from actors.noise.families import noise_family
+from actors.models.preprocess import parse_preprocess
+from tune.training.job import Assignment, carry_out
+from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from tune.sweeps.settings import SweepSettings, training_settings
+from tune.training.trainer import Share
+from tune.training.training_folder import Row, folder_of
+from tune.training.validation import held_out_loss
+from tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
+from tune.sweeps.warm_starts import warm_start_key
+
+Judge = Callable[[], dict[str, float]]
+
+
+def run_trial(drawn: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, bytes], folder: str) -> None:
+    """Train with what was `drawn` for this trial, in a process of Ray Tune's. `starts` are the weights that trials
+    begin with, by `warm_start_key`; `folder` is where the sweep's relative paths are meant.
+
+    Every `validation.every` epochs, and after the last, the metrics go to Ray Tune with a checkpoint: the training's
+    folder. A trial that was killed, or gets another's weights, goes on from such a one.
+    """
+    from ray import tune
+
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    torch.set_num_threads(sweep.cpus_per_trial)
+    device = torch.device("cuda" if sweep.gpus_per_trial else "cpu")
+    with TemporaryDirectory() as scratch:
+        out = Path(scratch) / "weights.safetensors"
+        checkpoint = tune.get_checkpoint()
+        if checkpoint is not None:
+            checkpoint.to_directory(str(folder_of(out)))
+            if sweep.chosen_scheduler.row.perturbs:  # it may be another trial's, with other rates, as it should be
+                (folder_of(out) / "training.json").unlink(missing_ok=True)
+        settings = training_settings(sweep, drawn, out)
+        if sweep.warm_start is not None:
+            start = Path(scratch) / "start.safetensors"
+            start.write_bytes(starts[warm_start_key(settings)])
+            settings = settings.model_copy(update={"init_weights": str(start)})
+        assignment = sweep.training.assign(settings, device)
+        reporter = _Reporter(
+            sweep.validation.every, assignment.recipe.recipe.epochs, _judge(sweep, settings, assignment, device)
+        )
+        carry_out(settings, assignment, Share(), show=False, observer=reporter)
+
+
+@dataclass(frozen=True)
+class _Reporter:
+    """Judges every `every` epochs, and after the last of `epochs`, and tells Ray Tune."""
+
+    every: int
+    epochs: int
+    judge: Judge
+
+    def measure(self, epoch: int) -> dict[str, float]:
+        return self.judge() if self._judged(epoch) else {}
+
+    def written(self, row: Row, folder: Path) -> None:
+        from ray import tune
+
+        epoch = int(row["epoch"])
+        if self._judged(epoch):
+            metrics = {**row, "epoch": epoch, "epochs": self.epochs}
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(folder)))
+
+    def _judged(self, epoch: int) -> bool:
+        return epoch % self.every == 0 or epoch == self.epochs
+
+
+def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assignment, device: torch.device) -> Judge:
+    """What measures the sweep's metric, beyond what every training measures anyway."""
+    metric = sweep.chosen_metric
+    if metric is not None and metric.name == "validation_loss":
+        return lambda: {
+            "validation_loss": held_out_loss(
+                assignment.network,
+                assignment.loss,
+                assignment.data.held_out,
+                assignment.noise,
+                assignment.recipe.recipe.epochs,
+            )
+        }
+    if metric is None or not metric.row.certifies:
+        return dict
+    images = validation_set(settings, sweep.validation.images)
+    model = _as_certified(settings, assignment, device)
+    assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings)
+    assert settings.sigma is not None, "a sweep without it was refused"
+    noise = noise_family(settings.noise, settings.sigma)
+
+    def certify() -> dict[str, float]:
+        rows = certify_validation(model.eval(), images, sweep.validation, noise, device)
+        return figures_of(rows, metric.radius)
+
+    return certify
+
+
+def _as_certified(settings: TrainingJobSettings, assignment: Assignment, device: torch.device) -> DenoisedClassifier:
+    """The base classifier that the network in training makes, with its very parameters."""
+    if isinstance(settings, TrainClassifierSettings):
+        normalize = parse_preprocess(str(assignment.card["preprocess"])).to(device)
+        return DenoisedClassifier(None, normalize, assignment.weights)
+    assert isinstance(settings, TrainDenoiserSettings)
+    assert settings.classifier is not None
+    spec = BaseClassifierSpec(
+        settings.classifier, settings.classifier_weights, settings.preprocess, import_path=(os.getcwd(),)
+    )
+    protected = load_base_classifier(spec, device).model
+    return DenoisedClassifier(assignment.weights, protected.normalize, protected.classifier)

@@ -1,0 +1,191 @@
+"""What a sweep's trials came to: their rows in Parquet, their weights, and which was best."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.variant import Architecture
+from actors.models.base_classifier import source_digest
+from common.errors import Refusal
+from actors.models.weights import Weights, fingerprint_of, read_weights
+from storage.atomic_file import written_whole
+from tune.training.ensemble import TRIALS, WEIGHTS
+from tune.sweeps.settings import SweepSettings
+
+MEAN, SEEDS = "mean over seeds", "seeds"
+STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
+"""Ray Tune's words for what has ended, and ours; a trial that was stopped before its last epoch is "stopped"."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial by the sweep's metric: what was drawn for it, its value, its weights. `mean` is that of all
+    `seeds` trials that differ from it in nothing but the seed: the best mean wins, of its trials the best.
+    """
+
+    trial_id: str
+    drawn: Mapping[str, Any]
+    value: float
+    mean: float
+    seeds: int
+    epoch: int
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as it ended: `epochs` are the rows of its metrics.csv, `card` that of its weights, if it has any."""
+
+    trial_id: str
+    status: str
+    error: str | None
+    drawn: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
+    weights: Path | None
+    fingerprint: str | None
+    card: Mapping[str, Any] | None
+
+
+def collect(analysis: Any, out: Path) -> list[Trial]:
+    """Every trial of Ray Tune's `analysis`, in the order in which they were made; its weights, those of its last judged
+    epoch, are copied below `out`.
+    """
+    trials = sorted(analysis.trials, key=lambda trial: str(trial.trial_id))
+    return [_collected(trial, out / WEIGHTS / f"{trial.trial_id}.safetensors") for trial in trials]
+
+
+def _collected(trial: Any, weights: Path) -> Trial:
+    last = trial.last_result or {}
+    status = STATUS.get(trial.status, "unfinished")
+    if status == "finished" and last.get("epoch", 0) != last.get("epochs"):  # or never judged at all
+        status = "stopped"
+    epochs: list[dict[str, Any]] = []
+    kept = None
+    if trial.checkpoint is not None:
+        with trial.checkpoint.as_directory() as folder:
+            table = pd.read_csv(Path(folder) / "metrics.csv")
+            epochs = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(weights) as partial:
+                shutil.copyfile(Path(folder) / "last.safetensors", partial)
+        kept = read_weights(weights)
+    return Trial(
+        trial.trial_id,
+        status,
+        _reason(trial) if status == "failed" else None,
+        dict(trial.config),
+        epochs,
+        weights if kept is not None else None,
+        _fingerprint(kept) if kept is not None else None,
+        dict(kept.card) if kept is not None else None,
+    )
+
+
+def _fingerprint(weights: Weights) -> str:
+    """As the certificates of a network with these weights have it."""
+    tensors = fingerprint_of(weights.state_dict)
+    return source_digest(Architecture.parse(str(weights.card["architecture"])), tensors) or tensors
+
+
+def _reason(trial: Any) -> str:
+    error = trial.get_pickled_error() or trial.get_error()
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    if not lines:
+        return type(cause).__name__
+    return lines[-1][:500] if isinstance(cause, Refusal) else f"{type(cause).__name__}: {lines[-1][:500]}"
+
+
+def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:
+    """Write `<out>/trials/part-0.parquet`, a row for each epoch of each trial (one, without metrics, for a trial that
+    was never judged), and return it.
+
+    Columns: trial_id, status, error; every setting that differs between trials; optimizer and learning_rate as the
+    recipe had them; epoch, epochs, loss, epoch_learning_rate, steps, images_per_second and the metrics; `last`, whether
+    it is the trial's last row; weights and weights_fingerprint (which certificates have as denoiser_fingerprint or
+    classifier_fingerprint); settings and card as JSON.
+    """
+    rows = []
+    for trial in trials:
+        values = sweep.values(trial.drawn)
+        recipe = (trial.card or {}).get("recipe", {})
+        phases = recipe.get("phases", [])
+        differing = {key: _plain(values.get(key)) for key in sweep.differing if key != "seed"}
+        differing["seed"] = trial.drawn.get("seed")
+        told = {
+            "trial_id": trial.trial_id,
+            "status": trial.status,
+            "error": trial.error,
+            "train": sweep.train,
+            **differing,
+            "recipe": recipe.get("name"),
+            "optimizer": "+".join(str(phase["optimizer"]) for phase in phases) or values.get("optimizer"),
+            "learning_rate": float(phases[-1]["learning_rate"]) if phases else values.get("learning_rate"),
+            "epochs": recipe.get("epochs", values.get("epochs")),
+            "weights": None if trial.weights is None else str(trial.weights),
+            "weights_fingerprint": trial.fingerprint,
+            "settings": json.dumps(values, default=str),
+            "card": None if trial.card is None else json.dumps(trial.card),
+            "epoch": None,
+        }
+        epochs = trial.epochs or [{}]
+        for number, epoch in enumerate(epochs):
+            renamed = {("epoch_learning_rate" if key == "learning_rate" else key): v for key, v in epoch.items()}
+            rows.append({**told, **renamed, "last": number == len(epochs) - 1})
+    frame = pd.DataFrame(rows)
+    file = out / TRIALS / "part-0.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(file) as partial:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
+    return frame
+
+
+def _plain(value: Any) -> Any:
+    """A value that fits a column."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial]) -> Winner | None:
+    """The first of `best_first` by their last judgements; None without a metric, and where no trial was judged."""
+    metric = sweep.chosen_metric
+    if metric is None:
+        return None
+    column = metric.row.column[sweep.train]
+    if column not in rows:
+        return None
+    judged = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
+    if judged.empty:
+        return None
+    best = best_first(judged, sweep, column).iloc[0]
+    drawn = next(trial.drawn for trial in trials if trial.trial_id == best["trial_id"])
+    return Winner(
+        trial_id=best["trial_id"],
+        drawn=drawn,
+        value=float(best[column]),
+        mean=float(best[MEAN]),
+        seeds=int(best[SEEDS]),
+        epoch=int(best["epoch"]),
+        weights=Path(best["weights"]),
+    )
+
+
+def best_first(last: pd.DataFrame, sweep: SweepSettings, column: str) -> pd.DataFrame:
+    """Last rows of trials ordered by the metric in `column`: its mean over all that differ in nothing but the seed,
+    then its own, then, where certificates tell it, the average certified radius. Adds `MEAN`, and in `SEEDS` of how
+    many it is. Those without a value come last.
+    """
+    keys = [key for key in sweep.differing if key != "seed"]
+    groups = last.groupby(keys, dropna=False)[column] if keys else last.groupby(lambda _: 0)[column]
+    told = last.assign(**{MEAN: groups.transform("mean"), SEEDS: groups.transform("count")})
+    metric = sweep.chosen_metric
+    low = metric is not None and metric.row.mode == "min"
+    ties = [name for name in ("acr",) if name in last and name != column]
+    by = [MEAN, column, *ties, "trial_id"]
+    return told.sort_values(by, ascending=[low, low, *(False for _ in ties), True], kind="stable", na_position="last")

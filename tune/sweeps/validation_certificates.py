@@ -1,0 +1,131 @@
+"""Certificates of a few held-out images, from a network in training: what a sweep compares its trials by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from actors.compute.compute_config import ComputePath, native_precision, settle_backend
+from actors.replica.draws import draw
+from actors.compute.fast_network import fast_network
+from actors.noise.streams import NoiseFamily
+from common.errors import Refusal
+from actors.replica.work_unit import Cell, WorkUnit
+from pipeline.data.datasets import Dataset, open_dataset
+from pipeline.data.index_set import IndexSet
+from pipeline.analysis.metrics import average_certified_radius, certified_accuracy
+from pipeline.certification.sampling_rule import Fixed
+from tune.recipes.settings import TrainingDataSettings
+from tune.sweeps.settings import ValidationSettings
+from tune.training.training_data import held_out_ids
+
+BATCH = 250
+SEED = 2**64
+"""Of the noise, the same for every trial, and none that settings can have: the noise that chooses a winner must not be
+that of its certificates, whose draws have to be independent of the network they are about.
+"""
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """`images` (C, H, W) float32 in pixel units, and their labels, by image id in the training split."""
+
+    images: dict[int, np.ndarray]
+    labels: dict[int, int]
+
+
+def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
+    """`count` of the images that a training with these settings holds out, or all where there are fewer, evenly
+    spaced. Raises Refusal for images without labels.
+    """
+    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    ids = validation_ids(dataset, settings, count)
+    read = {image_id: dataset.read(image_id) for image_id in ids}
+    for image_id, item in read.items():
+        if item.label is None:
+            raise Refusal(
+                f"image {image_id} of {settings.dataset} {settings.split} has no label: certified accuracy needs one "
+                "for each held-out image; write 'metric: validation_loss', say"
+            )
+    return ValidationSet(
+        {image_id: item.image for image_id, item in read.items()},
+        {image_id: int(item.label) for image_id, item in read.items() if item.label is not None},
+    )
+
+
+def validation_ids(dataset: Dataset, settings: TrainingDataSettings, count: int) -> Sequence[int]:
+    """Which images of the training split those are."""
+    held_out = held_out_ids(IndexSet(len(dataset), settings.skip, settings.max).ids)
+    return held_out[:: max(1, len(held_out) // count)][:count]
+
+
+def refuse_shared(
+    training: TrainingDataSettings, test: Dataset, test_root: str | None, test_ids: Sequence[int]
+) -> None:
+    """Raises Refusal where an image that trials train on, or are judged by, is among the test images `test_ids`:
+    certified accuracy of a winner on the images that made it one would flatter it.
+    """
+    same_place = _resolved(test_root) == _resolved(training.data_root)
+    if not (same_place and (test.name, test.split) == (training.dataset, training.split)):
+        return
+    shared = set(IndexSet(len(test), training.skip, training.max).ids).intersection(test_ids)
+    if shared:
+        raise Refusal(
+            f"certify: {len(shared)} of the test images are images of {test.name} {test.split} that trials train on or "
+            "are judged by: write another 'split', such as test"
+        )
+
+
+def _resolved(folder: str | None) -> Path | None:
+    return None if folder is None else Path(folder).expanduser().resolve()
+
+
+def certify_validation(
+    model: DenoisedClassifier,
+    images: ValidationSet,
+    settings: ValidationSettings,
+    noise: NoiseFamily,
+    device: torch.device,
+) -> pd.DataFrame:
+    """A row an image, of CERTIFY (Cohen et al. 2019) under `noise`, with what `pipeline.analysis.metrics` asks for.
+
+    `model` is in eval mode and is copied, not changed. It computes in the device's native precision, eager.
+    """
+    path = ComputePath(native_precision(device), compiled=False, batch_size=BATCH)
+    settle_backend(path, device)
+    network: BaseClassifier = fast_network(model, path, device)
+    rule = Fixed(settings.n0, settings.n, settings.alpha, noise)
+    rows = []
+    for image_id, image in images.images.items():
+        counts = {}
+        for role, draws in rule.first.items():
+            unit = WorkUnit(0, role, (Cell(image_id, 0, draws),))
+            drawn = draw(
+                unit, {image_id: image}, network, rule.noise, seed=SEED, batch_size=min(BATCH, draws), device=device
+            )
+            if drawn.invalid.any():
+                raise Refusal(f"logits of validation image {image_id} are not finite: write a smaller learning_rate")
+            counts[role] = drawn.counts[0]
+        certificate = rule.conclude(counts)
+        rows.append(
+            {
+                "image_id": image_id,
+                "abstain": certificate.prediction < 0,
+                "correct": certificate.prediction == images.labels[image_id],
+                "radius": certificate.radius,
+                "status": "ok",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def figures_of(rows: pd.DataFrame, radius: float | None) -> dict[str, float]:
+    """How many `validation_images` there are, their `acr` and, where a radius is asked about, `certified_accuracy`."""
+    figures = {"validation_images": float(len(rows)), "acr": average_certified_radius(rows)}
+    if radius is not None:
+        figures["certified_accuracy"] = float(certified_accuracy(rows, [radius])[0])
+    return figures

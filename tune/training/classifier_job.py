@@ -1,0 +1,111 @@
+"""Training a base classifier: what it minimises, and how it is judged."""
+
+import os
+import sys
+
+import torch
+
+from common.variant import Architecture
+from actors.models.base_classifier import source_digest
+from actors.models.classifiers import build_classifier, default_preprocess
+from actors.models.preprocess import parse_preprocess
+from common.errors import Refusal
+from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from tune.training.job import Assignment
+from tune.training.networks import as_trained, start_from, try_out, try_training
+from tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from tune.objectives.objective import ClassifierObjective, describe, parse_objective
+from tune.recipes.precision import InPrecision
+from tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
+from tune.recipes.settings import TrainClassifierSettings
+from tune.training.trainer import initialised
+from tune.training.training_data import NO_LABEL, read_training_data
+from tune.training.validation import accuracy, noisy_accuracy
+
+
+def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
+    """The recipe, the objective as text with all its options, and the objective that the settings ask for; raises
+    Refusal for those that are not there or do not fit together. No file is opened.
+    """
+    named = choose_recipe(settings, settings.objective.partition(":")[0])
+    text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
+    _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
+    _ = NOISE_FAMILIES[settings.noise]
+    if settings.sigma is None and objective.needs_noise:
+        raise Refusal(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
+    if settings.sigma is None and settings.noise != "gaussian":
+        raise Refusal(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
+    return named, text, objective
+
+
+def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
+    """The training that the settings ask for; raises Refusal for what cannot be trained."""
+    named, text, objective = chosen_for_classifier(settings)
+    architecture = Architecture.parse(settings.classifier)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where the user's own module:callable may live
+    classifier = initialised(lambda: build_classifier(architecture), settings.seed)
+    if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
+        raise Refusal(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
+    start = start_from(classifier, settings)
+    carded = None if start is None else start.card.get("preprocess")
+    preprocess = settings.preprocess or carded or default_preprocess(architecture)
+    data = read_training_data(settings, named.recipe.augment, device)
+    model = torch.nn.Sequential(parse_preprocess(preprocess), classifier).to(device)
+    logits = try_out(model, data.train.first(), f"classifier '{architecture}'")
+    _check_labels(data.train.labels, logits, settings, architecture)
+    try_training(model, data.train.first(), f"classifier '{architecture}'")
+    network = as_trained(model, settings, device)
+    noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
+
+    def labels_of(pixels: torch.Tensor) -> torch.Tensor:
+        return network(pixels).argmax(dim=1)
+
+    def loss(
+        network: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int
+    ) -> torch.Tensor:
+        return objective(network, images, labels, noise, epoch)
+
+    def measure() -> dict[str, float]:
+        metrics = {"accuracy": accuracy(labels_of, data.held_out)}
+        if settings.sigma is not None:
+            metrics["noisy_accuracy"] = noisy_accuracy(labels_of, data.held_out, noise)
+        return metrics
+
+    trained_on = settings.sigma if objective.needs_noise else None
+    card = {
+        "architecture": str(architecture),
+        "preprocess": preprocess,
+        "objective": text,
+        "options": describe(objective),
+        "noise": None if trained_on is None else settings.noise,
+        "sigma": trained_on,
+        "measured_at": None if settings.sigma is None else {"noise": settings.noise, "sigma": settings.sigma},
+        "source": source_digest(architecture),
+        "parents": {} if start is None else {"init_weights": start.fingerprint},
+    }
+    return Assignment(
+        network=network,
+        weights=classifier,
+        loss=loss,
+        chunks=objective.chunks,
+        data=data,
+        noise=noise,
+        recipe=named,
+        measure=measure,
+        best_by="accuracy" if settings.sigma is None else "noisy_accuracy",
+        card=card,
+    )
+
+
+def _check_labels(
+    labels: torch.Tensor, logits: torch.Tensor, settings: TrainClassifierSettings, architecture: Architecture
+) -> None:
+    where, classes, most = f"{settings.dataset} {settings.split}", logits.shape[-1], int(labels.max())
+    if NO_LABEL in labels:
+        raise Refusal(f"{where} has images without a label: a classifier needs one for each")
+    if most >= classes:
+        raise Refusal(
+            f"classifier '{architecture}' tells {classes} classes apart, {where} has labels up to {most}: "
+            f"write --classifier {architecture.name}:num_classes={most + 1}"
+        )

@@ -1,0 +1,193 @@
+"""Training a denoiser to stand in front of a classifier that stays as it is: what it minimises, how it is judged."""
+
+import os
+from functools import cache
+
+import torch
+
+from common.variant import Architecture
+from actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from actors.models.denoisers import build_denoiser
+from common.errors import Refusal
+from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from tune.training.job import Assignment
+from tune.training.networks import Start, as_trained, start_from, try_out
+from tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from tune.objectives.objective import DenoiserObjective, ObjectiveRow, describe, parse_objective
+from tune.recipes.precision import InPrecision
+from tune.recipes.recipe_choice import NamedRecipe, choose_recipe
+from tune.recipes.settings import TrainDenoiserSettings
+from tune.training.surrogates import load_surrogates
+from tune.training.trainer import initialised
+from tune.training.training_data import NO_LABEL, read_training_data
+from tune.training.validation import judge_denoiser, noisy_accuracy
+
+
+def chosen_for_denoiser(
+    settings: TrainDenoiserSettings,
+) -> tuple[NamedRecipe, str, ObjectiveRow[DenoiserObjective], DenoiserObjective]:
+    """The recipe, and the objective's name, row and self, that the settings ask for; raises Refusal for those that are
+    not there or do not fit together. No file is opened.
+    """
+    name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
+    _check_wants(settings, name, row.starts_from, objective.needs_classifier)
+    _ = NOISE_FAMILIES[settings.noise]
+    return choose_recipe(settings, name), name, row, objective
+
+
+def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -> Assignment:
+    """The training that the settings ask for; raises Refusal for what cannot be trained.
+
+    With surrogates the access is black-box: minibatch i is trained through surrogate i modulo their number, and the
+    classifier, if it is named, is only measured. Else it is white-box: trained through the classifier itself.
+    """
+    named, name, row, objective = chosen_for_denoiser(settings)
+    architecture = Architecture.parse(settings.denoiser)
+    denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
+    start = start_from(denoiser, settings, row.starts_from)
+    protected = _load_classifier(settings, device)
+    surrogates = load_surrogates(settings.surrogates, protected, device)
+    data = read_training_data(settings, named.recipe.augment, device)
+    network = as_trained(denoiser, settings, device)
+    cleaned = try_out(network, data.train.first(), f"denoiser '{architecture}'")
+    for loaded in (*surrogates, *([protected] if protected is not None else [])):
+        try_out(loaded.model, cleaned, f"classifier '{loaded.spec.classifier}'")
+    if objective.needs_labels and NO_LABEL in data.train.labels:
+        raise Refusal(
+            f"objective '{name}' needs a label for each image of {settings.dataset} {settings.split}: write "
+            f"--objective {name.replace('clf', 'stab')}, which needs none"
+        )
+    guides = surrogates or ([protected] if protected is not None else [])
+    through = (
+        [
+            _differentiable(guide, network.precision, data.train.first(), int(data.train.labels.max()), name)
+            for guide in guides
+        ]
+        if objective.needs_classifier
+        else [torch.nn.Identity()]
+    )
+    noise = TrainingNoise(settings.noise, settings.sigma, device)
+    judges = [InPrecision(guide.model, device, network.precision) for guide in guides]
+    labelled = NO_LABEL not in data.held_out.labels
+    itself = InPrecision(protected.model, device, network.precision) if protected is not None else None
+
+    def loss(
+        denoiser: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int
+    ) -> torch.Tensor:
+        return objective(denoiser, through[step % len(through)], images, labels, noise)
+
+    @cache
+    def undenoised() -> float:
+        assert itself is not None
+        return noisy_accuracy(itself, data.held_out, noise)
+
+    def measure() -> dict[str, float]:
+        metrics = judge_denoiser(network, judges, data.held_out, noise)
+        if itself is not None and labelled:
+            metrics["noisy_accuracy"] = undenoised()
+            if surrogates:
+                protects = judge_denoiser(network, [itself], data.held_out, noise)
+                metrics["protected_accuracy"] = protects["denoised_accuracy"]
+        return metrics
+
+    card = {
+        "architecture": str(architecture),
+        "objective": settings.objective,
+        "options": describe(objective),
+        "noise": settings.noise,
+        "sigma": settings.sigma,
+        "access": ("black-box" if surrogates else "white-box") if objective.needs_classifier else None,
+        "parents": {
+            "init_weights": None if start is None else start.fingerprint,
+            "classifier": None if protected is None else _parent(protected),
+            "surrogates": [_parent(surrogate) for surrogate in surrogates],
+        },
+    }
+    return Assignment(
+        network=network,
+        weights=denoiser,
+        loss=loss,
+        chunks=1,
+        data=data,
+        noise=noise,
+        recipe=named,
+        measure=measure,
+        best_by="denoised_accuracy" if guides and labelled else "psnr",
+        card=card,
+        warnings=_other_noise(settings, start),
+    )
+
+
+def _check_wants(settings: TrainDenoiserSettings, name: str, first: str | None, needs_classifier: bool) -> None:
+    if needs_classifier and settings.classifier is None and not settings.surrogates:
+        raise Refusal(
+            f"objective '{name}' needs --classifier, and --classifier-weights with it; or --surrogates, where one has "
+            "no access to the classifier's gradients"
+        )
+    if not needs_classifier and settings.surrogates:
+        raise Refusal(f"objective '{name}' needs no classifier: leave --surrogates out, or write --objective stab")
+    if settings.classifier is None and (settings.classifier_weights or settings.preprocess):
+        flag = "--classifier-weights" if settings.classifier_weights else "--preprocess"
+        raise Refusal(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+    if first is not None and settings.init_weights is None:
+        raise Refusal(
+            f"objective '{name}' starts from {first} weights: train them with --objective {first} "
+            f"--out {first}.safetensors, then add --init-weights {first}.safetensors here"
+        )
+
+
+def _parent(loaded: Loaded) -> dict[str, str | None]:
+    """What the card tells of a classifier that is trained through or measured."""
+    spec = loaded.spec
+    return {
+        "architecture": spec.classifier,
+        "preprocess": spec.preprocess,
+        "fingerprint": spec.classifier_fingerprint,
+    }
+
+
+def _other_noise(settings: TrainDenoiserSettings, start: Start | None) -> tuple[str, ...]:
+    """A word about weights to start from that were trained for other noise."""
+    before = (start.card.get("noise"), start.card.get("sigma")) if start is not None else (None, None)
+    if None in before or before == (settings.noise, settings.sigma):
+        return ()
+    return (
+        f"--init-weights {settings.init_weights} were trained for {before[0]} noise of sigma {before[1]}, this "
+        f"training draws {settings.noise} noise of sigma {settings.sigma:g}",
+    )
+
+
+def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> Loaded | None:
+    """The frozen classifier, in eval mode, behind no denoiser."""
+    if settings.classifier is None:
+        return None
+    spec = BaseClassifierSpec(
+        settings.classifier, settings.classifier_weights, settings.preprocess, import_path=(os.getcwd(),)
+    )
+    return load_base_classifier(spec, device)
+
+
+def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: int, objective: str) -> torch.nn.Module:
+    """The frozen classifier's logits, with gradients with respect to its input; refuse one that has none, and one that
+    does not know label `most`.
+    """
+    refusal = Refusal(
+        f"objective '{objective}' needs gradients through the classifier, '{loaded.spec.classifier}' gives none: "
+        "train for a classifier that gives logits from torch operations, with --surrogates in its place, or write "
+        "--objective mse"
+    )
+    if not isinstance(loaded.model.classifier, torch.nn.Module):
+        raise refusal
+    model = torch.nn.Sequential(loaded.model.normalize, loaded.model.classifier)
+    try:
+        logits = model(pixels.clone().requires_grad_())
+    except Exception as error:  # such as numpy's, which takes no tensor with a gradient
+        raise refusal from error
+    if not (logits.ndim == 2 and logits.requires_grad):
+        raise refusal
+    if most >= logits.shape[1]:
+        raise Refusal(
+            f"classifier '{loaded.spec.classifier}' tells {logits.shape[1]} classes apart, the images have labels up "
+            f"to {most}: train through one for these classes"
+        )
+    return InPrecision(model, pixels.device, precision).eval()

@@ -1,0 +1,71 @@
+"""Surrogates: classifiers that a black-box denoiser is trained through, in place of the one that it will protect
+(Salman et al. 2020, section 2.3).
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+
+from common.variant import Architecture
+from actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from actors.models.classifiers import CLASSIFIERS
+from actors.models.denoisers import DENOISERS
+from common.errors import Refusal
+from actors.models.weights import fingerprint, read_weights
+from tune.training.ensemble import members
+
+
+def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
+    """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, or all of an ensemble, FOLDER; frozen
+    and in eval mode.
+
+    Raises Refusal for a file that does not tell its architecture, for two with the same weights, and for the very
+    classifier that is to be protected, under whatever name: black-box access has no gradients of it.
+    """
+    loaded: list[Loaded] = []
+    seen: dict[str, str] = {}
+    if protected is not None:
+        seen[_tensors(protected)] = ""
+    for text in chain.from_iterable(members(text) or [text] for text in written):
+        architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
+        if not architecture and not os.path.exists(path):
+            raise Refusal(
+                f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "
+                "classifiers"
+            )
+        spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
+        surrogate = load_base_classifier(spec, device)
+        found = _tensors(surrogate)
+        if found in seen and not seen[found]:
+            raise Refusal(
+                f"--surrogates {path} holds the protected classifier itself: leave it out, or leave --surrogates out "
+                "where its gradients may be used (white-box access)"
+            )
+        if found in seen:
+            raise Refusal(f"--surrogates {path} holds the same weights as {seen[found]}: write each once")
+        seen[found] = path
+        loaded.append(surrogate)
+    return loaded
+
+
+def _tensors(loaded: Loaded) -> str:
+    """Fingerprint of the weights alone, whoever built the network around them."""
+    classifier = loaded.model.classifier
+    known = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else loaded.spec.classifier_fingerprint
+    return str(known)
+
+
+def _told(path: str) -> str:
+    """The architecture that a weights file itself names: on its card, or as published checkpoints do."""
+    card = read_weights(path).card
+    if isinstance(named := card.get("architecture"), str):
+        architecture = Architecture.parse(named)
+        if architecture.name in DENOISERS:
+            raise Refusal(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
+        return str(architecture)
+    for name, row in CLASSIFIERS.items():
+        if row.published and row.published == card.get("arch"):
+            return name
+    raise Refusal(f"--surrogates {path} does not tell its architecture: write ARCHITECTURE@{path}")

@@ -1,0 +1,93 @@
+"""Training jobs: a base classifier, or a denoiser for one; by this process, or by several that share each batch."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from common.errors import Refusal
+from storage.store_urls import refuse_url
+from actors.models.weights import read_weights
+from tune.training.card import summary
+from tune.training.classifier_job import classifier_assignment
+from tune.training.denoiser_job import denoiser_assignment
+from tune.training.job import Assignment, carry_out
+from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from tune.training.trainer import Share
+from tune.training.workers import on_workers
+
+
+def train_classifier(settings: TrainClassifierSettings, show: bool = True) -> Path:
+    """Train a classifier and write its weights; returns their path, `settings.out`.
+
+    The same settings again go on where a training was stopped, or find it done. With `show`, progress goes to stderr
+    and a summary line to stdout. Raises Refusal for settings that cannot be carried out, before any training, and for
+    a loss that is not finite.
+    """
+    return _train(settings, classifier_assignment, show)
+
+
+def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
+    """Train a denoiser and write its weights, otherwise like `train_classifier`.
+
+    The classifier that it stands in front of, and surrogates, stay as they are.
+    """
+    return _train(settings, denoiser_assignment, show)
+
+
+def _train(settings: Any, assign: Callable[[Any, torch.device], Assignment], show: bool) -> Path:
+    out, began = _checked_out(settings.out), monotonic()
+    if settings.workers > 1:
+        on_workers(settings, assign, show)
+    elif settings.address is not None:
+        raise Refusal(f"--address {settings.address} is for --workers: write --workers 2, say, or leave it out")
+    else:
+        device = _checked_device(settings.device)
+        with _threads(settings):
+            carry_out(settings, assign(settings, device), Share(), show)
+    if show:
+        print(summary(read_weights(out).card, monotonic() - began, out))
+    return out
+
+
+@contextmanager
+def _threads(settings: TrainingJobSettings) -> Iterator[None]:
+    """The settings' number of torch's threads, meanwhile."""
+    before = torch.get_num_threads()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _checked_out(text: str) -> Path:
+    """The weights file that a text means; raises Refusal for one that cannot be written."""
+    refuse_url(text, "--out")
+    out = Path(text).expanduser()
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise Refusal(f"--out {text}: write the path of a file that ends in .safetensors")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"--out {text}: folder {out.parent} cannot be made: {error.strerror or error}") from error
+    if not os.access(out.parent, os.W_OK):
+        raise Refusal(f"--out {text}: folder {out.parent} is not writable: write another path")
+    return out
+
+
+def _checked_device(text: str) -> torch.device:
+    """The device that a text means; raises Refusal for one that is not there."""
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise Refusal(f"unknown device '{text}': write auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise Refusal(f"--device {text}: torch sees {torch.cuda.device_count()} GPUs here: write --device auto")
+    return torch.device(text)

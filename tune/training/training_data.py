@@ -1,0 +1,120 @@
+"""The images that training sees, and those it is measured on."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import torch
+
+from common.errors import Refusal
+from pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint, open_dataset
+from pipeline.data.index_set import IndexSet
+from tune.data.augment import AUGMENTATIONS, Augmentation, PictureAugmentation
+from tune.data.loader_images import LoaderImages
+from tune.data.memory_images import MemoryImages
+from tune.recipes.settings import TrainingDataSettings
+from tune.data.training_images import NO_LABEL, Images, Source, Step
+
+__all__ = [
+    "HOLD_OUT",
+    "MOST_HELD_OUT",
+    "NO_LABEL",
+    "Images",
+    "Step",
+    "TrainingData",
+    "held_out_ids",
+    "read_training_data",
+]
+
+HOLD_OUT = 10
+"""Every tenth image of the training split is held out. By position, so that a classifier and the denoisers in
+front of it hold out the same ones, whatever their seeds."""
+
+MOST_HELD_OUT = 10_000
+"""Of a larger split images are held out further apart, so that they are no more than this."""
+
+IN_MEMORY = 4 * 2**30
+"""Bytes: images that are no larger as float32 are read once and kept (with 8 bits a value, in a quarter of it)."""
+
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`train` and `held_out` share no image. `fingerprint` is of both, in hex: of their content where they are few
+    enough to be kept in memory, else of a listing of their paths and sizes, which `fingerprint_of` tells.
+    """
+
+    train: Images
+    held_out: Images
+    fingerprint: str
+    fingerprint_of: Literal["content", "listing"]
+
+
+def read_training_data(
+    settings: TrainingDataSettings, augment: str, device: torch.device, loader_workers: int | None = None
+) -> TrainingData:
+    """The images of `settings` for training on `device`; `augment`, of `AUGMENTATIONS`, changes those of `train`.
+
+    `loader_workers` None is the settings' number, which None too means: as many as there are cores, up to eight.
+    Raises Refusal for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
+    unequal shapes; where the images are read as training goes, `Images` raises the last two.
+    """
+    augmentation = AUGMENTATIONS[augment]
+    dataset = open_dataset(
+        settings.dataset, settings.data_root, settings.split, resize=settings.resize, crop=settings.crop
+    )
+    where = f"{settings.dataset} {settings.split}"
+    if isinstance(augmentation, PictureAugmentation) and dataset.framing.crop is None:
+        raise Refusal(f"augmentation '{augment}' cuts pieces of one size: write --crop with it, or another --augment")
+    ids = IndexSet(len(dataset), settings.skip, settings.max).ids
+    if len(ids) < HOLD_OUT:
+        raise Refusal(f"{where} has {len(ids)} images: training needs {HOLD_OUT} or more")
+    source = Source(dataset, where, ids[0])
+    small = len(ids) * prod(source.shape) * torch.float32.itemsize <= IN_MEMORY
+    labels = _labels(dataset, ids)
+    train, held_out = _places(len(ids))
+    of_data = fingerprint(dataset, ids) if small else listing_fingerprint(dataset, ids)
+    of: Literal["content", "listing"] = "content" if small else "listing"
+
+    if small and isinstance(augmentation, Augmentation):
+        values = source.read_all([(index, None) for index in ids]).to(device)
+        return TrainingData(
+            MemoryImages(values, train, labels[train], augmentation),
+            MemoryImages(values, held_out, labels[held_out], augmentation),
+            of_data,
+            of,
+        )
+    if loader_workers is None:
+        loader_workers = settings.loader_workers
+    if loader_workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        loader_workers = min(MOST_WORKERS, cores)
+    numbers = torch.tensor(ids)
+    return TrainingData(
+        LoaderImages(source, numbers[train], labels[train], augmentation, device, loader_workers),
+        LoaderImages(source, numbers[held_out], labels[held_out], augmentation, device, loader_workers),
+        of_data,
+        of,
+    )
+
+
+def _places(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of `count` images are to train on, and which are held out."""
+    apart = max(HOLD_OUT, -(-count // MOST_HELD_OUT))
+    places = torch.arange(count)
+    held_out = places % apart == apart - 1
+    return places[~held_out], places[held_out]
+
+
+def held_out_ids(ids: Sequence[int]) -> Sequence[int]:
+    """Those of a training's image ids that it holds out."""
+    _, held_out = _places(len(ids))
+    return [ids[int(place)] for place in held_out]
+
+
+def _labels(dataset: Dataset, ids: Sequence[int]) -> torch.Tensor:
+    labels = dataset.labels()
+    return torch.tensor([NO_LABEL if (label := labels[index]) is None else label for index in ids])

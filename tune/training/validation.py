@@ -1,0 +1,84 @@
+"""How good a trained model is on held-out images, as they are and under noise."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, log10
+from typing import TypeAlias
+
+import torch
+
+from tune.objectives.training_noise import TrainingNoise
+from tune.recipes.precision import InPrecision
+from tune.training.trainer import Loss
+from tune.training.training_data import NO_LABEL, Images
+
+Classify: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Pixels (B, C, H, W) -> int64 labels (B,)."""
+
+NOISY_COPIES = 2000
+"""At least so many noisy images are judged: several draws of each where few are held out, at most MOST_DRAWS."""
+
+MOST_DRAWS = 10
+BATCH = 250
+SEED = 0
+
+
+@torch.no_grad()
+def accuracy(classify: Classify, images: Images) -> float:
+    """Share of right labels."""
+    return sum(int((classify(batch) == labels).sum()) for batch, labels in images.in_order(BATCH)) / len(images)
+
+
+@torch.no_grad()
+def noisy_accuracy(classify: Classify, images: Images, noise: TrainingNoise) -> float:
+    """Share of right labels under noise, of the base classifier, not smoothed; the noise is the same at every call."""
+    hits = judged = 0
+    for _, noisy, labels in _noisy(images, noise):
+        hits += int((classify(noisy) == labels).sum())
+        judged += len(labels)
+    return hits / judged
+
+
+@torch.no_grad()
+def judge_denoiser(
+    denoiser: torch.nn.Module, classifiers: Sequence[Classify], images: Images, noise: TrainingNoise
+) -> dict[str, float]:
+    """`psnr`, 10 log10(1 / mean squared error) of denoised against clean pixels, in dB; with classifiers and labels,
+    `denoised_accuracy`, the share of noisy images that are rightly classified once denoised.
+
+    Several classifiers judge a batch each in turn. The noise is the same at every call.
+    """
+    error = numbers = 0.0
+    hits = judged = 0
+    labelled = bool(classifiers) and not bool((images.labels == NO_LABEL).any())
+    for number, (clean, noisy, labels) in enumerate(_noisy(images, noise)):
+        denoised = denoiser(noisy)
+        error += float((denoised - clean).double().square().sum())
+        numbers += clean.numel()
+        if labelled:
+            hits += int((classifiers[number % len(classifiers)](denoised) == labels).sum())
+            judged += len(labels)
+    metrics = {"psnr": 10 * log10(numbers / error) if error else float("inf")}
+    return metrics | ({"denoised_accuracy": hits / judged} if labelled else {})
+
+
+def held_out_loss(network: InPrecision, loss: Loss, images: Images, noise: TrainingNoise, epochs: int) -> float:
+    """The mean of a training's loss over held-out images, once each, in eval mode; the noise is the same at every call,
+    and whatever grows with the `epochs` of the training is full-grown, so that epochs can be compared.
+
+    Gradients flow where the loss needs them itself, as adversarial ones do; the network's parameters get none.
+    """
+    total = 0.0
+    network.eval()
+    for number, (batch, labels) in enumerate(images.in_order(BATCH)):
+        noise.begin(SEED + number, len(batch), slice(0, len(batch)))
+        total += float(loss(network, batch, labels, noise, epochs, number).detach()) * len(batch)
+    return total / len(images)
+
+
+def _noisy(images: Images, noise: TrainingNoise) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Batches of clean images, noisy ones and labels, until enough are judged."""
+    draws = min(MOST_DRAWS, ceil(NOISY_COPIES / len(images)))
+    for draw in range(draws):
+        for number, (batch, labels) in enumerate(images.in_order(BATCH)):
+            noise.begin(SEED + draw * len(images) + number, len(batch), slice(0, len(batch)))
+            yield batch, batch + noise(batch), labels

@@ -1,0 +1,155 @@
+"""Several processes that train one network, each on its part of every batch: Ray Train starts them, torch's
+DistributedDataParallel averages their gradients.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any, TypeAlias
+
+import pandas as pd
+import torch
+
+from common.errors import Refusal
+from pipeline.pool.cluster import Cluster, connected
+from pipeline.runs.progress_bars import Display
+from tune.training.card import readable
+from tune.training.job import Assignment, carry_out
+from tune.recipes.settings import TrainingJobSettings
+from tune.training.trainer import EpochResult, Share
+from tune.training.training_data import MOST_WORKERS
+from tune.training.training_folder import metrics_of
+
+Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
+
+LOOK_SECONDS = 1.0
+"""How often the metrics that the first worker writes are looked at."""
+
+RESTARTS = 3
+"""A training whose workers are lost goes on from its last epoch so many times."""
+
+
+def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> None:
+    """Carry out the training with `settings.workers` workers, a GPU each where the cluster has them, else a core each.
+
+    All must reach `settings.out` and the data by the same paths. Raises Refusal for what one process refuses, where
+    this machine has no room, and for workers that are lost again and again.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    out = Path(settings.out).expanduser().absolute()
+    settings = settings.model_copy(update={"out": str(out)})
+    with connected(settings.address, verbose=False) as cluster, TemporaryDirectory() as scratch:
+        kind = _kind_of_worker(settings, cluster)
+        # What one process refuses is refused here, before any is started.
+        assign(settings.model_copy(update={"compile": False}), torch.device("cpu"))
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"settings": settings, "assign": assign, "folder": os.getcwd()},
+            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=kind == "GPU"),
+            run_config=RunConfig(
+                name="training", storage_path=scratch, failure_config=FailureConfig(max_failures=RESTARTS)
+            ),
+        )
+        _refused(out).unlink(missing_ok=True)
+        with _watching(out, show) as display:
+            display.note(f"{settings.workers} workers start, a {kind} each")
+            try:
+                trainer.fit()
+            except SystemExit:  # what Ray Train makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            except TrainingFailedError as error:
+                failures = getattr(error, "worker_failures", {})
+                reason = next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)).splitlines()[0]
+                raise Refusal(
+                    f"training stopped after {RESTARTS} restarts: {reason}; the same command goes on from there"
+                ) from error
+        if _refused(out).exists():
+            reason = _refused(out).read_text()
+            _refused(out).unlink()
+            raise Refusal(reason)
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker runs; a refusal would only come again, so it ends the training instead of restarting it."""
+    from ray import train
+    from ray.train.torch import get_device
+
+    if os.path.isdir(config["folder"]):
+        os.chdir(config["folder"])
+    settings = config["settings"]
+    refused = _refused(Path(settings.out))
+    if refused.exists():
+        return
+    context = train.get_context()
+    share = Share(context.get_world_rank(), context.get_world_size())
+    if settings.loader_workers is None:  # the machine's cores are for all workers on it
+        cores = max(1, (os.cpu_count() or 1) // context.get_local_world_size())
+        settings = settings.model_copy(update={"loader_workers": min(MOST_WORKERS, cores)})
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    try:
+        carry_out(settings, config["assign"](settings, get_device()), share, show=False)
+    except Refusal as refusal:
+        refused.write_text(str(refusal))
+        raise
+
+
+def _refused(out: Path) -> Path:
+    """Where a worker leaves what it refused for."""
+    return out.with_name(f".{out.stem}.refused")
+
+
+def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
+    """What each worker takes, "GPU" or "CPU core"; raises Refusal where this machine has not as many."""
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise Refusal(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
+    if settings.device == "cuda" and not cluster.gpus:
+        raise Refusal("--device cuda: Ray sees no GPUs: write --device auto")
+    kind, has = ("GPU", cluster.gpus) if settings.device != "cpu" and cluster.gpus else ("CPU core", cluster.cpus)
+    if cluster.local and settings.workers > has:
+        raise Refusal(
+            f"--workers {settings.workers} do not fit this machine's {has:g} {kind}s: write --workers {has:g}"
+        )
+    return kind
+
+
+@contextmanager
+def _watching(out: Path, show: bool) -> Iterator[Display]:
+    """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
+    done = Event()
+    metrics = metrics_of(out)
+    with Display(show) as display:
+
+        def look(seen: int) -> None:
+            ended = False
+            while not ended:
+                ended = done.wait(LOOK_SECONDS)
+                rows = _read(metrics)
+                for row in rows[min(seen, len(rows)) :]:
+                    display.note(_line(row))
+                seen = len(rows)
+
+        watcher = Thread(target=look, args=(len(_read(metrics)),), daemon=True)
+        watcher.start()
+        try:
+            yield display
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _read(metrics: Path) -> list[dict[str, float]]:
+    rows = pd.read_csv(metrics).to_dict("records") if metrics.exists() else []
+    return [{str(name): float(value) for name, value in row.items()} for row in rows]
+
+
+def _line(row: dict[str, float]) -> str:
+    measured = {name: value for name, value in row.items() if name not in {field.name for field in fields(EpochResult)}}
+    speed = f"{row['images_per_second']:,.0f} images/s"
+    return f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, {speed}, {readable(measured)}"
