@@ -28,9 +28,9 @@ from networks import CPU_NETWORKS, GPU_NETWORKS, Subject, subject
 from reference_loop import Bystanders, Peer, ReferenceLoop, Toolbox, at_its_best
 from startup import describe, startup, watch
 
-from actors.compute.compute_config import ComputePath
-from common.errors import Refusal
-from actors.replica.replica import device_kind
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.replica.replica import device_kind
+from raysmooth.common.errors import Refusal
 
 RESULTS = Path(__file__).parent / "results" / "speed.md"
 CORES = len(os.sched_getaffinity(0))

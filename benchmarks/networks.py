@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
-from actors.models.classifiers import build_classifier, default_preprocess
-from actors.models.denoisers import build_denoiser
-from actors.models.preprocess import parse_preprocess
-from actors.models.weights import save_weights
-from pipeline.data.datasets import open_dataset
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.data.datasets import open_dataset
 
 SEED = 0
 

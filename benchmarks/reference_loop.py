@@ -19,11 +19,11 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 from torch import nn
 
-from actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
-from actors.compute.compute_config import ComputePath, settle_backend
-from actors.compute.fast_network import FastNetwork, fast_network
-from actors.compute.host_memory import keep_memory
-from actors.compute.probe import Asked, choose_path
+from raysmooth.actors.compute.compute_config import ComputePath, settle_backend
+from raysmooth.actors.compute.fast_network import FastNetwork, fast_network
+from raysmooth.actors.compute.host_memory import keep_memory
+from raysmooth.actors.compute.probe import Asked, choose_path
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 
 ALPHA = 0.001
 # The search for a peer's best: seconds of a look at one batch size, looks at each, seconds after which it ends.

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-COMMAND = [sys.executable, str(Path(__file__).resolve().parents[1] / "raysmooth.py"), "report"]
+COMMAND = [sys.executable, "-m", "raysmooth", "report"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def write_results(out: Path, case: Case) -> None:
     import pyarrow as pa
     from scipy.special import betaincinv, ndtri
 
-    from storage.location import located
-    from pipeline.store.parts import write_part
-    from pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.store.parts import write_part
+    from raysmooth.storage.location import located
 
     schema, rng = PROCEDURES["certify"].schema, np.random.default_rng(0)
     for run in range(case.runs):

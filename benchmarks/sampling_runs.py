@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from sampling_savings import ASKED, N, images_of, oracle
 
-from pipeline.analysis.metrics import average_certified_radius
-from pipeline.report.report import read_certificates
+from raysmooth.pipeline.analysis.metrics import average_certified_radius
+from raysmooth.pipeline.report.report import read_certificates
 
 RESULTS = Path(__file__).parent / "results" / "sampling-runs.md"
 

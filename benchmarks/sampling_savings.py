@@ -19,12 +19,12 @@ import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import beta
 
-from actors.noise.streams import Gaussian
-from actors.replica.work_unit import Role
-from pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
-from pipeline.certification.certificate import ABSTAIN, Certificate
-from pipeline.certification.sequential_test import Decide
-from pipeline.certification.sampling_rule import Fixed, SamplingRule
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
+from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
+from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule
+from raysmooth.pipeline.certification.sequential_test import Decide
 
 N0, N, ALPHA = 100, 100_000, 0.001
 ASKED = 0.5

@@ -19,16 +19,16 @@ import psutil
 import ray
 from sleeping_replica import BriskReplica, SleepingReplica
 
-from actors.compute.compute_config import ComputePath
-from pipeline.pool.cluster import ReplicaResources
-from pipeline.runs.driver import draw_all
-from pipeline.runs.ledger import Ledger
-from pipeline.pool.pool import Pool
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.progress_bars import Progress
-from pipeline.runs.run import prepare
-from pipeline.runs.settings import checked
-from pipeline.store.run_store import RunStore
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.runs.driver import draw_all
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.progress_bars import Progress
+from raysmooth.pipeline.runs.run import prepare
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICAS = 64
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.replica.replica_identity import ReplicaIdentity
-from actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 
 class SleepingReplica:

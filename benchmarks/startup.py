@@ -16,9 +16,9 @@ from time import perf_counter
 import pandas as pd
 from networks import Subject
 
-from actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputePath
 
-COMMAND = [sys.executable, str(Path(__file__).resolve().parents[1] / "raysmooth.py"), "certify"]
+COMMAND = [sys.executable, "-m", "raysmooth", "certify"]
 ALLOWED = 12.0
 """Seconds from the command to the first certificate."""
 
@@ -33,9 +33,9 @@ _DRAWING = re.compile(rf"drawing took {_NUMBER} s for {_NUMBER} images and {_NUM
 _PREPARE = """
 import json, sys, time
 import raysmooth
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import prepare
-from pipeline.runs.settings import checked
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import prepare
+from raysmooth.pipeline.runs.settings import checked
 settings = checked(PROCEDURES["certify"].settings, json.loads(sys.argv[1]))
 began = time.perf_counter()
 prepare(PROCEDURES["certify"], settings)

@@ -16,17 +16,17 @@ from time import perf_counter
 import pandas as pd
 import torch
 
-from actors.models.networks.dncnn import DnCNN
-from tune.data.augment import AUGMENTATIONS, Augmentation
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.objectives.training_noise import TrainingNoise
-from tune.objectives.objective import parse_objective
-from tune.recipes.precision import InPrecision, settled_precision
-from tune.training.progress_bar import EpochProgress
-from tune.recipes.recipes import RECIPES
-from tune.recipes.settings import TrainDenoiserSettings
-from tune.training.trainer import Trainer, initialised
-from tune.training.training_data import Images, read_training_data
+from raysmooth.actors.models.networks.dncnn import DnCNN
+from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.objective import parse_objective
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.precision import InPrecision, settled_precision
+from raysmooth.tune.recipes.recipes import RECIPES
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings
+from raysmooth.tune.training.progress_bar import EpochProgress
+from raysmooth.tune.training.trainer import Trainer, initialised
+from raysmooth.tune.training.training_data import Images, read_training_data
 
 SIGMA = 0.25
 BATCH = 256

@@ -13,10 +13,10 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from pipeline.runs.settings import checked
-from tune.sweeps import progress as sweep_progress
-from tune.sweeps.sweep import run_sweep
-from tune.sweeps.settings import SweepSettings
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.tune.sweeps import progress as sweep_progress
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.sweep import run_sweep
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from common.errors import Refusal, nearest
+from raysmooth.common.errors import Refusal, nearest
 
 Row = TypeVar("Row")
 

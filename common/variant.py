@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 Option: TypeAlias = bool | int | float | str
 

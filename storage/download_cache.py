@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from storage.object_store import ObjectStore, tell
-from common.errors import Refusal
-from storage.store_urls import bucket_of, is_url
-from storage.atomic_file import written_whole
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.atomic_file import written_whole
+from raysmooth.storage.object_store import ObjectStore, tell
+from raysmooth.storage.store_urls import bucket_of, is_url
 
 CHUNK = 16 * 2**20
 """Bytes that are asked for at once: what a lost connection costs."""

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from storage.object_store import Answer, ObjectStore, no_bucket
-from storage.store_urls import bucket_of, is_url
+from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
+from raysmooth.storage.store_urls import bucket_of, is_url
 
 
 @dataclass(frozen=True, order=True)

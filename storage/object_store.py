@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSelector, FileSystem
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 Answer = TypeVar("Answer")
 

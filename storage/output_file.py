@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common.errors import Refusal
-from storage.location import Where, located
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.location import Where, located
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, GcsFileSystem, S3FileSystem, resolve_s3_region
 
-from storage.object_store import ObjectStore
-from common.errors import Refusal, nearest
-from common.registry import Table
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.storage.object_store import ObjectStore
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
 """An attempt fails when no connection is made, or nothing is heard, for so long."""

@@ -19,6 +19,8 @@ from object_store import Server, served
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
+ROOMS = ("common", "storage", "actors", "pipeline", "tune", "experiments")
+"""Folders to which raysmooth/ has links."""
 
 # tests/support, importable here and in replicas.
 SUPPORT = Path(__file__).parent / "support"
@@ -26,11 +28,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHON
 
 # Whatever deprecated API our modules use is an error, in replicas, trials and commands too.
 _MODULES = [
-    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
-    for path in [
-        REPOSITORY / "raysmooth.py",
-        *(p for room in ("common", "storage", "actors", "pipeline", "tune", "commands") for p in (REPOSITORY / room).rglob("*.py")),
-    ]
+    f"raysmooth.{'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)}".replace(
+        "raysmooth.raysmooth", "raysmooth"
+    )
+    for room in (*ROOMS, "raysmooth/commands", "raysmooth/jobs")
+    for path in (REPOSITORY / room).rglob("*.py")
 ]
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
 
@@ -69,8 +71,8 @@ def ray_cluster() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
     """All that a module's tests certify is drawn on one pool of one replica, which starts once."""
-    from pipeline.runs import driver
-    from pipeline.pool.pool import Pool
+    from raysmooth.pipeline.pool.pool import Pool
+    from raysmooth.pipeline.runs import driver
 
     kept: list[Pool] = []
 

@@ -12,7 +12,15 @@ def test_rays_deprecation_warnings_are_errors_here() -> None:
         warnings.warn("old", RayDeprecationWarning, stacklevel=1)
 
 
-@pytest.mark.parametrize("module", ["actors.replica.replica", "pipeline.pool.pool", "tune.sweeps.trial", "tune.sweeps.trial_watch"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "raysmooth.actors.replica.replica",
+        "raysmooth.pipeline.pool.pool",
+        "raysmooth.tune.sweeps.trial",
+        "raysmooth.tune.sweeps.trial_watch",
+    ],
+)
 def test_deprecation_warnings_of_our_modules_are_errors_in_workers(ray_cluster: dict[str, str], module: str) -> None:
     @ray.remote
     def warned() -> None:

@@ -38,7 +38,9 @@ def test_imports_point_one_way(room: str) -> None:
 
 def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("def f():\n    from tune.training.train import train_classifier\n    import pipeline.store.run_store as s\n")
+    wrong.write_text(
+        "def f():\n    from raysmooth.tune.training.train import train_classifier\n    import raysmooth.pipeline.store.run_store as s\n"
+    )
     assert imports(wrong) == {"tune", "pipeline"}
 
 

@@ -12,9 +12,9 @@ from typing import TypeAlias
 import torch
 from torch.nn.functional import normalize
 
-from common.registry import Table
-from tune.objectives.objective import Model
-from actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
+from raysmooth.actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
+from raysmooth.common.registry import Table
+from raysmooth.tune.objectives.objective import Model
 
 Attack: TypeAlias = Callable[[Model, torch.Tensor, torch.Tensor, torch.Tensor, float, int], torch.Tensor]
 """`attack(classifier, images, labels, noises, epsilon, steps)` is the attacked images, detached."""

@@ -4,7 +4,7 @@ from math import log
 
 import torch
 
-from tune.objectives.objective import Model
+from raysmooth.tune.objectives.objective import Model
 
 
 def logits_of_draws(classifier: Model, images: torch.Tensor, noises: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 Compute = Callable[[torch.Tensor], torch.Tensor]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from actors.models.base_classifier import INVALID, DenoisedClassifier
-from actors.compute.compilation import compiled
-from actors.compute.compute_config import ComputePath, check_precision
-from actors.compute.folding import fold_batch_norms
-from actors.compute.pooling import pool_by_halves
-from common.errors import Refusal
+from raysmooth.actors.compute.compilation import compiled
+from raysmooth.actors.compute.compute_config import ComputePath, check_precision
+from raysmooth.actors.compute.folding import fold_batch_norms
+from raysmooth.actors.compute.pooling import pool_by_halves
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
+from raysmooth.common.errors import Refusal
 
 
 def fast_network(model: DenoisedClassifier, path: ComputePath, device: torch.device) -> "FastNetwork":

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from actors.models.base_classifier import BaseClassifier, DenoisedClassifier
-from actors.compute.compilation import compiler, require_compiler
-from actors.compute.compute_config import ComputePath, native_precision, settle_backend
-from actors.compute.fast_network import fast_network
-from actors.noise.streams import Gaussian, NoiseFamily, open_stream
-from common.errors import Refusal
-from actors.replica.work_unit import Role
+from raysmooth.actors.compute.compilation import compiler, require_compiler
+from raysmooth.actors.compute.compute_config import ComputePath, native_precision, settle_backend
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, open_stream
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
 
 WORTH_PROBING = 20.0
 """Seconds of drawing under which the defaults are taken: small jobs start at once, and always the same way."""

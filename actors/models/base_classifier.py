@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import torch
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier, default_preprocess
-from actors.models.denoisers import build_denoiser
-from actors.models.preprocess import parse_preprocess
-from common.errors import Refusal
-from actors.models.weights import Weights, fingerprint, load_weights, read_weights
+from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 INVALID = -1
 """The label of a draw whose logits are not all finite. It is counted apart and never as a class."""

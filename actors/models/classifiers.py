@@ -8,20 +8,30 @@ from typing import Any
 
 import torch
 
-from common.variant import Architecture
-from actors.models.networks.cifar_densenet import cifar_densenet121
-from actors.models.networks.cifar_googlenet import cifar_googlenet
-from actors.models.networks.cifar_mobilenet import cifar_efficientnet_b0, cifar_mobilenet, cifar_mobilenet_v2
-from actors.models.networks.cifar_preact_resnet import cifar_preactresnet18, cifar_senet18, cifar_wrn28_10, cifar_wrn40_10
-from actors.models.networks.cifar_resnet import cifar_resnet18, cifar_resnet20, cifar_resnet110, cifar_resnext29_2x64d
-from actors.models.networks.cifar_shufflenet import cifar_shufflenet_v2
-from actors.models.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
-from actors.models.networks.digits import digits_cnn
-from actors.models.networks.mnist import lenet, mnist_cnn
-from actors.models.networks.timm_models import PREFIX as TIMM
-from actors.models.networks.timm_models import build_timm, timm_preprocess
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.actors.models.networks.cifar_densenet import cifar_densenet121
+from raysmooth.actors.models.networks.cifar_googlenet import cifar_googlenet
+from raysmooth.actors.models.networks.cifar_mobilenet import cifar_efficientnet_b0, cifar_mobilenet, cifar_mobilenet_v2
+from raysmooth.actors.models.networks.cifar_preact_resnet import (
+    cifar_preactresnet18,
+    cifar_senet18,
+    cifar_wrn28_10,
+    cifar_wrn40_10,
+)
+from raysmooth.actors.models.networks.cifar_resnet import (
+    cifar_resnet18,
+    cifar_resnet20,
+    cifar_resnet110,
+    cifar_resnext29_2x64d,
+)
+from raysmooth.actors.models.networks.cifar_shufflenet import cifar_shufflenet_v2
+from raysmooth.actors.models.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
+from raysmooth.actors.models.networks.digits import digits_cnn
+from raysmooth.actors.models.networks.mnist import lenet, mnist_cnn
+from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
+from raysmooth.actors.models.networks.timm_models import build_timm, timm_preprocess
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
 
 
 @dataclass(frozen=True)

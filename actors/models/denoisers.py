@@ -6,11 +6,11 @@ from functools import partial
 
 import torch
 
-from common.variant import Architecture
-from actors.models.networks.dncnn import DnCNN
-from actors.models.networks.memnet import MemNet
-from common.errors import Refusal, nearest
-from common.registry import Table
+from raysmooth.actors.models.networks.dncnn import DnCNN
+from raysmooth.actors.models.networks.memnet import MemNet
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
 
 
 @dataclass(frozen=True)

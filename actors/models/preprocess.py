@@ -5,8 +5,8 @@ from math import isfinite
 
 import torch
 
-from common.errors import Refusal, nearest
-from common.registry import Table
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True)

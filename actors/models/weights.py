@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from storage.download_cache import local_copy
-from common.errors import Refusal
-from storage.store_urls import is_url
-from storage.atomic_file import written_whole
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.atomic_file import written_whole
+from raysmooth.storage.download_cache import local_copy
+from raysmooth.storage.store_urls import is_url
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
 """Where training scripts put the state dict in what they save."""

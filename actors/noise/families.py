@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import torch
 
-from actors.noise.streams import Gaussian, NoiseFamily, Stream
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, Stream
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
 
-from common.errors import Refusal
-from actors.replica.work_unit import Role
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
 
 
 class Stream(Protocol):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from actors.models.base_classifier import BaseClassifier
-from actors.noise.streams import NoiseFamily, open_stream
-from actors.replica.work_unit import UnitCounts, WorkUnit
+from raysmooth.actors.models.base_classifier import BaseClassifier
+from raysmooth.actors.noise.streams import NoiseFamily, open_stream
+from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 
 _PARTS = (8, 4, 2, 1)
 """Parts of a batch that a unit's last draws may be computed in, smallest first: few, as each is a shape of its own."""

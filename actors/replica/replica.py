@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
-from actors.compute.compute_config import ComputePath, settle_backend
-from actors.replica.draws import draw
-from actors.compute.fast_network import fast_network
-from actors.compute.host_memory import keep_memory
-from actors.noise.streams import NoiseFamily
-from actors.compute.probe import Asked, Choice, choose_path, measure
-from common.errors import Refusal
-from actors.replica.replica_identity import ReplicaIdentity
-from actors.replica.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
+from raysmooth.actors.compute.compute_config import ComputePath, settle_backend
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.compute.host_memory import keep_memory
+from raysmooth.actors.compute.probe import Asked, Choice, choose_path, measure
+from raysmooth.actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
+from raysmooth.common.errors import Refusal
 
 ImageKey = tuple[int, int]
 """A run's number and an image id."""

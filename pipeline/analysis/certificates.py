@@ -6,11 +6,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from common.errors import Refusal
-from storage.location import Location, Where, located
-from pipeline.analysis.metrics import samplings
-from pipeline.store.parts import content_of, read_parts
-from pipeline.report.captions import SETTINGS
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import samplings
+from raysmooth.pipeline.report.captions import SETTINGS
+from raysmooth.pipeline.store.parts import content_of, read_parts
+from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import asked_radius, certified_radii, labelled
-from pipeline.analysis.run_checks import named, refuse_no_probability, shared
-from pipeline.analysis.paired_difference import difference_interval
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii, labelled
+from raysmooth.pipeline.analysis.paired_difference import difference_interval
+from raysmooth.pipeline.analysis.run_checks import named, refuse_no_probability, shared
 
 SAME = ("dataset", "split", "norm")
 """What two runs must share for an image id and a radius to mean the same in both."""

@@ -26,7 +26,7 @@ from bisect import bisect_left
 import numpy as np
 from scipy.special import betainc, betaincinv
 
-from pipeline.analysis.run_checks import refuse_no_probability
+from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 
 
 def wrong_certificates_bound(images: int, alpha: float, delta: float) -> int:

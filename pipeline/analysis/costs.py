@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import draws_made
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import draws_made
 
 
 def costs(rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.confidence import share_intervals
-from pipeline.analysis.metrics import decided_at
-from pipeline.analysis.summary import heading, radius_columns
-from pipeline.analysis.run_selection import shown_value
-from pipeline.report.captions import FACTS, varies
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import share_intervals
+from raysmooth.pipeline.analysis.metrics import decided_at
+from raysmooth.pipeline.analysis.run_selection import shown_value
+from raysmooth.pipeline.analysis.summary import heading, radius_columns
+from raysmooth.pipeline.report.captions import FACTS, varies
 
 ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
 """What the runs of one group must share for the best of them to mean anything: on the same data, the same promise."""

@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import betainc
 
-from actors.noise.streams import NoiseFamily
-from actors.noise.families import NOISES, GaussianLinf, noise_family
-from common.errors import Refusal
-from pipeline.analysis.run_checks import are_certified, estimation_counts, named, refuse_no_probability, shared
+from raysmooth.actors.noise.families import NOISES, GaussianLinf, noise_family
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.run_checks import (
+    are_certified,
+    estimation_counts,
+    named,
+    refuse_no_probability,
+    shared,
+)
 
 
 def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:

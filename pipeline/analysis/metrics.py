@@ -9,8 +9,8 @@ from math import floor, fsum, inf
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.columns import flags, numbers
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.columns import flags, numbers
 
 FIXED = "fixed"
 """How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""

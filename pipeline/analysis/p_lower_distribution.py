@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.columns import flags, numbers
-from pipeline.analysis.metrics import certified_radii, labelled
-from pipeline.analysis.run_checks import are_certified, estimation_counts, refuse_missing
+from raysmooth.pipeline.analysis.columns import flags, numbers
+from raysmooth.pipeline.analysis.metrics import certified_radii, labelled
+from raysmooth.pipeline.analysis.run_checks import are_certified, estimation_counts, refuse_missing
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 """Default bins: all that is at most 1/2, where CERTIFY abstains, in the first (with a bound of its own on the runner-up

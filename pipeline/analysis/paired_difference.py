@@ -19,7 +19,7 @@ from scipy.special import bdtrc
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from pipeline.analysis.run_checks import refuse_no_probability
+from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 
 GAMMA = 1 / 20
 """The part of each end's error probability that is spent on phi."""

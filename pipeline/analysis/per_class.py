@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import certified_radii, labelled
-from pipeline.analysis.run_checks import named, shared
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import certified_radii, labelled
+from raysmooth.pipeline.analysis.run_checks import named, shared
 
 
 def count_per_class(

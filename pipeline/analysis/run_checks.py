@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.columns import flags, numbers
-from pipeline.analysis.metrics import FIXED, asked_radius, samplings
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.columns import flags, numbers
+from raysmooth.pipeline.analysis.metrics import FIXED, asked_radius, samplings
 
 
 def shared(rows: pd.DataFrame, column: str) -> Any:

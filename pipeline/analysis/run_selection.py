@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal, nearest
-from pipeline.by_run import by_run
-from pipeline.analysis.metrics import bounds
-from pipeline.report.captions import SETTINGS
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.pipeline.analysis.metrics import bounds
+from raysmooth.pipeline.by_run import by_run
+from raysmooth.pipeline.report.captions import SETTINGS
 
 COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
 """The columns that are equal in all rows of a run: what runs can be chosen by."""

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.by_run import by_run
-from pipeline.analysis.confidence import share_intervals
-from pipeline.analysis.metrics import (
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import share_intervals
+from raysmooth.pipeline.analysis.metrics import (
     FIXED,
     abstention_rate,
     average_certified_radius,
@@ -21,7 +20,8 @@ from pipeline.analysis.metrics import (
     samplings,
     undecided_share,
 )
-from pipeline.report.captions import LABELLED, describe_runs
+from raysmooth.pipeline.by_run import by_run
+from raysmooth.pipeline.report.captions import LABELLED, describe_runs
 
 ENDS = ("", " low", " high")
 """What is appended to the name of a column of shares, for the share and the ends of its interval."""

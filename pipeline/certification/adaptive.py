@@ -18,11 +18,17 @@ from typing import Literal
 import numpy as np
 from scipy.special import betainc, betaincinv
 
-from actors.noise.streams import NoiseFamily
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import ABSTAIN, Certificate, certify_counts, largest_p_lower, refuse_hopeless_certify
-from pipeline.certification.sampling_rule import Counts, Need
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import (
+    ABSTAIN,
+    Certificate,
+    certify_counts,
+    largest_p_lower,
+    refuse_hopeless_certify,
+)
+from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
 PRIOR = (1 / 2, 1 / 8)
 """Beta prior of the class's probability. Jeffreys' has 1/2 twice; the smaller second one stands for the images whose

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy  # scipy.stats, half a second of imports, comes when it is first used
 
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
 
 if TYPE_CHECKING:  # torch comes with it, and a report of certificates needs none
-    from actors.noise.streams import NoiseFamily
+    from raysmooth.actors.noise.streams import NoiseFamily
 
 ABSTAIN = -1
 """The prediction of a smoothed classifier that declines to predict."""

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors.noise.streams import NoiseFamily
-from common.errors import Refusal
-from common.registry import Table
-from pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
-from pipeline.certification.certificate import refuse_hopeless_certify
-from pipeline.certification.sequential_test import Decide, refuse_hopeless_decide
-from pipeline.certification.sampling_rule import Fixed, SamplingRule
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
+from raysmooth.pipeline.certification.certificate import refuse_hopeless_certify
+from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule
+from raysmooth.pipeline.certification.sequential_test import Decide, refuse_hopeless_decide
 
 
 @dataclass(frozen=True)

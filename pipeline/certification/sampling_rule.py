@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from actors.noise.streams import NoiseFamily
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import Certificate, Prediction, certify_counts, predict_counts
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.pipeline.certification.certificate import Certificate, Prediction, certify_counts, predict_counts
 
 Counts = Mapping[Role, np.ndarray]
 """Label counts of one image by role, each int64 (num_classes,); a role without draws may be missing."""

@@ -19,11 +19,11 @@ from math import ceil, floor, inf, log
 import numpy as np
 from scipy.special import betainc, betaincc, betaln
 
-from actors.noise.streams import NoiseFamily
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import ABSTAIN, Certificate
-from pipeline.certification.sampling_rule import Counts, Need
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
+from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
 CERTIFIED, NOT_CERTIFIED, UNDECIDED = "certified", "not certified", "undecided"
 

@@ -7,8 +7,18 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 from PIL import Image
 
-from common.errors import Refusal
-from pipeline.data.images import Cut, Example, Framing, UnreadableImage, channels_first, identity, listed, one_line, pixels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.images import (
+    Cut,
+    Example,
+    Framing,
+    UnreadableImage,
+    channels_first,
+    identity,
+    listed,
+    one_line,
+    pixels,
+)
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
 

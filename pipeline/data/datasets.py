@@ -12,13 +12,19 @@ from typing import Protocol
 
 import numpy as np
 
-from storage.download_cache import local_copy
-from common.errors import Refusal, nearest
-from common.registry import Table
-from pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
-from pipeline.data.folder_dataset import FOLDER_LAYOUT, IMAGENET_LAYOUT, IMAGENET_SPLITS, open_folder, open_imagenet
-from pipeline.data.images import Cut, Example, Framing, UnreadableImage
-from pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
+from raysmooth.pipeline.data.folder_dataset import (
+    FOLDER_LAYOUT,
+    IMAGENET_LAYOUT,
+    IMAGENET_SPLITS,
+    open_folder,
+    open_imagenet,
+)
+from raysmooth.pipeline.data.images import Cut, Example, Framing, UnreadableImage
+from raysmooth.pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
+from raysmooth.storage.download_cache import local_copy
 
 __all__ = [
     "DATASETS",

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import Refusal
-from pipeline.data.images import EXTENSIONS, Cut, Example, Framing, UnreadableImage, decode, identity, listed, pixels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.images import (
+    EXTENSIONS,
+    Cut,
+    Example,
+    Framing,
+    UnreadableImage,
+    decode,
+    identity,
+    listed,
+    pixels,
+)
 
 SPLIT_FOLDERS = {"train", "test", "val", "validation"}
 IMAGENET_SPLITS = ("val", "train")

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 # What Pillow may try on the bytes. Left to itself it tries every format that it knows, some of which start
 # other programs (EPS runs Ghostscript), and image files are of unknown origin.

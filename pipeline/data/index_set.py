@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from common.errors import Refusal
-from pipeline.data.images import Cut, Example, Framing, UnreadableImage, decode, identity, listed, one_line, pixels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.images import (
+    Cut,
+    Example,
+    Framing,
+    UnreadableImage,
+    decode,
+    identity,
+    listed,
+    one_line,
+    pixels,
+)
 
 PARQUET_LAYOUT = (
     "one .parquet file, or a folder with <split>*.parquet or data/<split>*.parquet; "

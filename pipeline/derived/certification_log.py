@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from common.errors import Refusal
-from pipeline.certification.certificate import ABSTAIN
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import ABSTAIN
 
 NEEDED = ("idx", "label", "predict", "radius")
 USED = (*NEEDED, "correct", "time", "sigma")

@@ -14,20 +14,20 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from actors.noise.streams import NoiseFamily
-from actors.noise.families import NOISES, noise_family
-from common.errors import Refusal, nearest
-from pipeline.certification.certificate import ABSTAIN, largest_p_lower
-from pipeline.data.datasets import DATASETS
-from pipeline.data.index_set import IndexSet
-from storage.location import Location, located
-from pipeline.store.parts import refuse_foreign_parts
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import run_id
-from pipeline.runs.settings import Settings
-from pipeline.source import IMPORTED
-from pipeline.store.run_store import RunStore, refuse_unwritable
-from pipeline.derived.certification_log import LogLine, ToolLog, read_log
+from raysmooth.actors.noise.families import NOISES, noise_family
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.pipeline.certification.certificate import ABSTAIN, largest_p_lower
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.derived.certification_log import LogLine, ToolLog, read_log
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import run_id
+from raysmooth.pipeline.runs.settings import Settings
+from raysmooth.pipeline.source import IMPORTED
+from raysmooth.pipeline.store.parts import refuse_foreign_parts
+from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.storage.location import Location, located
 
 SCHEME = 1
 """Version of how logs are read: to be raised whenever the same log would give other rows."""

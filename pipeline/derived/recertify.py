@@ -20,22 +20,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from actors.noise.streams import NoiseFamily
-from actors.noise.families import NOISES, noise_family
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
-from pipeline.certification.sequential_test import Decide, reachable
-from pipeline.derived.source_runs import DrawnRun, drawn_runs
-from storage.location import Where, located
-from pipeline.analysis.metrics import FIXED, decided_at
-from pipeline.store.parts import read_rows
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import SCHEME, run_id
-from pipeline.certification.sampling_rule import Counts
-from pipeline.source import RECERTIFIED
-from pipeline.store.run_store import RunStore
-from pipeline.store.stored_counts import StoredCounts
+from raysmooth.actors.noise.families import NOISES, noise_family
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
+from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
+from raysmooth.pipeline.certification.sampling_rule import Counts
+from raysmooth.pipeline.certification.sequential_test import Decide, reachable
+from raysmooth.pipeline.derived.source_runs import DrawnRun, drawn_runs
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import SCHEME, run_id
+from raysmooth.pipeline.source import RECERTIFIED
+from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.pipeline.store.run_store import RunStore
+from raysmooth.pipeline.store.stored_counts import StoredCounts
+from raysmooth.storage.location import Where, located
 
 _CERTIFY = PROCEDURES["certify"]
 

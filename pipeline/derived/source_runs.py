@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from common.errors import Refusal
-from storage.location import Location, Where, located
-from pipeline.analysis.metrics import FIXED
-from pipeline.store.parts import read_rows
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.analysis.run_selection import find_run
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import FIXED
+from raysmooth.pipeline.analysis.run_selection import find_run
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.storage.location import Location, Where, located
 
 PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 

@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.models.base_classifier import BaseClassifierSpec, Loaded, check_image, load_base_classifier, load_denoiser
-from actors.models.denoisers import DENOISERS
-from actors.noise.streams import Gaussian
-from common.errors import Refusal
-from actors.replica.replica import first_line
-from actors.models.weights import read_weights
-from actors.replica.work_unit import Role
-from pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
-from pipeline.report.figures.figure_file import figure_path, save_figure
-from pipeline.pictures.noise_replay import first_copies
-from pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
-from pipeline.pictures.gallery_settings import GallerySettings
-from pipeline.data.index_set import IndexSet
-from storage.location import Location
+from raysmooth.actors.models.base_classifier import (
+    BaseClassifierSpec,
+    Loaded,
+    check_image,
+    load_base_classifier,
+    load_denoiser,
+)
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.replica import first_line
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
+from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
+from raysmooth.pipeline.pictures.noise_replay import first_copies
+from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
+from raysmooth.storage.location import Location
 
 CPU = torch.device("cpu")
 

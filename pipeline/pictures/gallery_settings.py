@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from actors.models.base_classifier import NO_DENOISER
-from actors.models.denoisers import DENOISERS
-from actors.noise.streams import Gaussian
-from common.errors import Refusal
-from pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
+from raysmooth.actors.models.base_classifier import NO_DENOISER
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 
 
 def _parts(separator: str) -> BeforeValidator:

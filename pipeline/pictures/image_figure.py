@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from actors.replica.work_unit import Role
-from pipeline.analysis.metrics import floored
-from pipeline.report.figures.palette import BLACK, BLUE, SKY
-from pipeline.pictures.picture import draw_picture, verdict
-from pipeline.pictures.image_replay import Shown
-from pipeline.pictures.statement import evidence, statement
-from pipeline.report.captions import describe_runs, run_names
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.pipeline.analysis.metrics import floored
+from raysmooth.pipeline.pictures.image_replay import Shown
+from raysmooth.pipeline.pictures.picture import draw_picture, verdict
+from raysmooth.pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.report.captions import describe_runs, run_names
+from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
 
 CLASSES = 5
 """Classes with bars of their own, beside the label's; the others share one."""

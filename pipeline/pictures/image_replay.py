@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.models.base_classifier import NO_DENOISER, DenoisedClassifier
-from actors.compute.compute_config import PRECISIONS, ComputePath, settle_backend
-from actors.compute.fast_network import fast_network
-from common.errors import Refusal
-from actors.replica.replica import device_kind
-from actors.replica.work_unit import Role
-from pipeline.data.datasets import Dataset, UnreadableImage
-from pipeline.pictures.noise_replay import batch_pieces, first_copies
-from pipeline.pictures.stored_run import PastRun, RoleCounts
-from pipeline.runs.run import SCHEME
+from raysmooth.actors.compute.compute_config import PRECISIONS, ComputePath, settle_backend
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.models.base_classifier import NO_DENOISER, DenoisedClassifier
+from raysmooth.actors.replica.replica import device_kind
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
+from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
+from raysmooth.pipeline.pictures.stored_run import PastRun, RoleCounts
+from raysmooth.pipeline.runs.run import SCHEME
 
 
 @dataclass(frozen=True)

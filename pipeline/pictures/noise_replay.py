@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from actors.noise.streams import NoiseFamily, open_stream
-from actors.replica.work_unit import Role
-from pipeline.runs.draw_plan import DrawPlan
+from raysmooth.actors.noise.streams import NoiseFamily, open_stream
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
 
 def first_copies(

@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from actors.models.base_classifier import INVALID
-from pipeline.report.figures.palette import BLACK, GREEN, VERMILION
+from raysmooth.actors.models.base_classifier import INVALID
+from raysmooth.pipeline.report.figures.palette import BLACK, GREEN, VERMILION
 
 LARGE = 128
 """Images that are larger are drawn smoothly, since they may have more pixels than the figure; of smaller ones every

@@ -8,20 +8,20 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
-from common.errors import Refusal
-from pipeline.data.datasets import Dataset
-from pipeline.report.figures.figure_file import figure_path, save_figure
-from pipeline.pictures.image_figure import draw_image, headings
-from storage.location import Location, Where, located
-from pipeline.pictures.stored_run import PastRun
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.report.report import read_certificates
-from pipeline.runs.settings import Settings
-from pipeline.pictures.image_replay import look
-from pipeline.source import IMPORTED, RECERTIFIED
-from pipeline.pictures.statement import statement
-from pipeline.analysis.run_selection import find_run
-from pipeline.report.captions import describe_runs
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.run_selection import find_run
+from raysmooth.pipeline.data.datasets import Dataset
+from raysmooth.pipeline.pictures.image_figure import draw_image, headings
+from raysmooth.pipeline.pictures.image_replay import look
+from raysmooth.pipeline.pictures.statement import statement
+from raysmooth.pipeline.pictures.stored_run import PastRun
+from raysmooth.pipeline.report.captions import describe_runs
+from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
+from raysmooth.pipeline.report.report import read_certificates
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import Settings
+from raysmooth.pipeline.source import IMPORTED, RECERTIFIED
+from raysmooth.storage.location import Location, Where, located
 
 MOST_RUNS = 10
 """In one figure."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from pipeline.certification.sequential_test import UNDECIDED
-from pipeline.analysis.metrics import FIXED, decided_at, floored
-from pipeline.report.captions import assured, shown_alpha
+from raysmooth.pipeline.analysis.metrics import FIXED, decided_at, floored
+from raysmooth.pipeline.certification.sequential_test import UNDECIDED
+from raysmooth.pipeline.report.captions import assured, shown_alpha
 
 
 def statement(row: Mapping[str, Any]) -> str:

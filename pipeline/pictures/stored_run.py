@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
-from actors.noise.streams import NoiseFamily
-from actors.noise.families import noise_family
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.data.datasets import Dataset, fingerprint, open_dataset
-from pipeline.data.index_set import IndexSet
-from storage.location import Location, Where, located
-from pipeline.runs.draw_plan import DrawPlan
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.settings import checked
-from pipeline.store.stored_counts import read_blocks
+from raysmooth.actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.runs.draw_plan import DrawPlan
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.stored_counts import read_blocks
+from raysmooth.storage.location import Location, Where, located
 
 
 @dataclass(frozen=True)

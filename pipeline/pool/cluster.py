@@ -13,7 +13,7 @@ import ray
 from ray._private.state import state  # what an autoscaler may start has no public interface
 from ray.exceptions import AuthenticationError
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 
 @dataclass(frozen=True)

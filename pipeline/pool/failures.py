@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from ray.exceptions import RayTaskError
 
-from common.errors import Refusal
-from pipeline.pool.tasks import Errand, Outcome
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.tasks import Errand, Outcome
 
 BLAME = 3
 """Deaths with nothing else in hand after which a unit is given up."""

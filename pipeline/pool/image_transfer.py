@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.replica.replica import ImageKey
+from raysmooth.actors.replica.replica import ImageKey
 
 INLINE_BYTES = 100_000
 """Smaller images travel inside the call."""

@@ -5,7 +5,7 @@ from time import monotonic
 import ray
 from ray._private.state import state  # the notice before a spot instance is taken has no public interface
 
-from pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.cluster import ReplicaResources
 
 LOOK_SECONDS = 1.0
 """How often the nodes are looked at."""

@@ -15,18 +15,18 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from common.errors import Refusal
-from actors.replica.replica import Replica, Sampling
-from actors.replica.replica_identity import ReplicaIdentity
-from actors.replica.work_unit import Drawn, WorkUnit
-from pipeline.pool.failures import Blame, reason_of, telling_line
-from pipeline.pool.cluster import ReplicaResources
-from pipeline.pool.replica_handle import Call, Member
-from pipeline.pool.tasks import Errand, Order, Outcome
-from pipeline.pool.image_transfer import Shipping
-from pipeline.pool.replica_group import Staff
-from pipeline.pool.telemetry import Telemetry
-from pipeline.pool.stragglers import CALL_SECONDS, GIVE_UP, PATIENCE, UnitTimes
+from raysmooth.actors.replica.replica import Replica, Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.work_unit import Drawn, WorkUnit
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.failures import Blame, reason_of, telling_line
+from raysmooth.pipeline.pool.image_transfer import Shipping
+from raysmooth.pipeline.pool.replica_group import Staff
+from raysmooth.pipeline.pool.replica_handle import Call, Member
+from raysmooth.pipeline.pool.stragglers import CALL_SECONDS, GIVE_UP, PATIENCE, UnitTimes
+from raysmooth.pipeline.pool.tasks import Errand, Order, Outcome
+from raysmooth.pipeline.pool.telemetry import Telemetry
 
 WINDOW = 3
 """Calls in flight for each replica: one being drawn, two waiting, so that it never waits for the driver."""

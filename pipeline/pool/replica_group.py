@@ -7,14 +7,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from common.errors import Refusal
-from actors.replica.replica import Sampling
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.pool.failures import reason_of
-from pipeline.pool.cluster import ReplicaResources
-from pipeline.pool.replica_handle import Member
-from pipeline.pool.nodes import Nodes
-from pipeline.pool.stragglers import PATIENCE
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.failures import reason_of
+from raysmooth.pipeline.pool.nodes import Nodes
+from raysmooth.pipeline.pool.replica_handle import Member
+from raysmooth.pipeline.pool.stragglers import PATIENCE
 
 AHEAD = 32
 """Replicas that wait for nodes to join: an autoscaler starts nodes for them, and nodes that join take them at once."""

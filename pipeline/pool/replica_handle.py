@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.pool.tasks import Errand
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.pool.tasks import Errand
 
 Call = list[Errand]
 """Work units that travel to a replica together."""

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import median
 
-from actors.replica.work_unit import WorkUnit
+from raysmooth.actors.replica.work_unit import WorkUnit
 
 CALL_SECONDS = 0.15
 """About how long a call should take: it carries as many units as that needs. One Ray driver hands out some thousand

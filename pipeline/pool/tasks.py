@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.replica.work_unit import UnitCounts, WorkUnit
+from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ from math import ceil
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.by_run import by_run
-from pipeline.analysis.confidence import wrong_certificates_bound
-from pipeline.analysis.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED, bounds, labelled, mean_draws, samplings
+from raysmooth.pipeline.by_run import by_run
 
 FACTS = {
     "dataset": "{}",

@@ -8,20 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from common.errors import Refusal
-from common.registry import Table
-from pipeline.report.figures.curves import draw_curves, draw_panels
-from pipeline.report.figures.figure_file import save_figure
-from pipeline.report.tables.formats import FORMATS, PrintedTable
-from pipeline.report.figures.histograms import draw_histograms, pa_histograms, radius_histograms
-from storage.location import Location, Where, located
-from pipeline.analysis.run_checks import refuse_no_probability
-from storage.output_file import refuse_unwritable, write_output
-from pipeline.report.page.page import render_page
-from pipeline.analysis.certificates import read_certificates
-from pipeline.report.tables.catalogue import TABLES
-from pipeline.report.report_data import Reported
-from pipeline.analysis.summary import summarize
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.analysis.certificates import read_certificates
+from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
+from raysmooth.pipeline.analysis.summary import summarize
+from raysmooth.pipeline.report.figures.curves import draw_curves, draw_panels
+from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.pipeline.report.figures.histograms import draw_histograms, pa_histograms, radius_histograms
+from raysmooth.pipeline.report.page.page import render_page
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.catalogue import TABLES
+from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable
+from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.output_file import refuse_unwritable, write_output
 
 __all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_report"]
 
@@ -89,11 +89,13 @@ def print_report(
     reported = Reported.of(rows(), where, **options)
     more = []
     if pair is not None and radius is not None:
-        from pipeline.report.tables.comparison import comparison_table  # statsmodels comes with it, for a second
+        from raysmooth.pipeline.report.tables.comparison import (
+            comparison_table,  # statsmodels comes with it, for a second
+        )
 
         more.append(comparison_table(reported, *pair, radius))
     if familywise is not None and radius is not None:
-        from pipeline.report.tables.holm import holm_table  # torch comes with it
+        from raysmooth.pipeline.report.tables.holm import holm_table  # torch comes with it
 
         more.append(holm_table(reported, familywise, radius))
     made = {}

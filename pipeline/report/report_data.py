@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.by_run import by_run
-from pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
-from pipeline.report.tables.runs import telling_apart
-from pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
-from pipeline.report.captions import caption, describe_runs
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
+from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
+from raysmooth.pipeline.by_run import by_run
+from raysmooth.pipeline.report.captions import caption, describe_runs
+from raysmooth.pipeline.report.tables.runs import telling_apart
 
 DELTA = 0.05
 """With what probability the interval of a certified accuracy may fail."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actors.compute.compute_config import ComputePath
-from actors.compute.probe import Asked, Choice
-from actors.replica.replica_identity import ReplicaIdentity
-from storage.location import located
-from pipeline.runs.run import Run
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.storage.location import located
 
 _PATH = tuple(ComputePath.__dataclass_fields__)
 

@@ -7,8 +7,8 @@ is resumed.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from actors.replica.work_unit import Cell, Role, WorkUnit
-from pipeline.certification.sampling_rule import Need
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.pipeline.certification.sampling_rule import Need
 
 MOST_BATCHES = 32
 """Of a unit that is made of blocks smaller than itself."""

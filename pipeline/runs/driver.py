@@ -11,24 +11,24 @@ from time import monotonic
 import pandas as pd
 from rich.progress import TaskID
 
-from common.errors import Refusal
-from actors.replica.replica import Sampling
-from actors.replica.replica_identity import ReplicaIdentity
-from storage.store_urls import is_url
-from pipeline.pool.cluster import connected, settle_replicas
-from pipeline.runs.estimate import Estimate, estimate_runs
-from pipeline.runs.heartbeat import Heartbeat
-from pipeline.runs.ledger import Ledger
-from pipeline.store.parts import read_rows, refuse_foreign_parts
-from pipeline.runs.compute_choice import Chosen, choose_paths
-from pipeline.pool.pool import Pool
-from pipeline.runs.procedures import Procedure
-from pipeline.runs.progress_bars import Progress
-from pipeline.runs.run import prepare, run_id
-from pipeline.runs.settings import SamplingSettings
-from pipeline.store.run_store import RunStore, refuse_unwritable
-from pipeline.runs.noise_mismatch import describe
-from pipeline.report.captions import PLAIN
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import connected, settle_replicas
+from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.report.captions import PLAIN
+from raysmooth.pipeline.runs.compute_choice import Chosen, choose_paths
+from raysmooth.pipeline.runs.estimate import Estimate, estimate_runs
+from raysmooth.pipeline.runs.heartbeat import Heartbeat
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.noise_mismatch import describe
+from raysmooth.pipeline.runs.procedures import Procedure
+from raysmooth.pipeline.runs.progress_bars import Progress
+from raysmooth.pipeline.runs.run import prepare, run_id
+from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
+from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.storage.store_urls import is_url
 
 _DRY_PATIENCE = 20.0
 """Seconds that a dry run waits for further replicas once one is ready."""

@@ -8,13 +8,13 @@ from time import monotonic
 
 import numpy as np
 
-from actors.replica.work_unit import Role
-from pipeline.data.datasets import UnreadableImage
-from pipeline.pool.tasks import Order, Outcome
-from pipeline.pool.pool import Pool
-from pipeline.runs.run import Run
-from pipeline.certification.sampling_rule import Need
-from pipeline.store.run_store import FLUSH_SECONDS, FLUSH_SHARE
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.pipeline.certification.sampling_rule import Need
+from raysmooth.pipeline.data.datasets import UnreadableImage
+from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.tasks import Order, Outcome
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.store.run_store import FLUSH_SECONDS, FLUSH_SHARE
 
 MEASURED_SECONDS = 2.0
 """How long each run is drawn to see how fast that goes."""

@@ -6,10 +6,10 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 
-from common.errors import Refusal
-from pipeline.store.progress_file import BEAT_SECONDS, Beat, Stage, Writer
-from pipeline.runs.ledger import Ledger
-from pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.store.progress_file import BEAT_SECONDS, Beat, Stage, Writer
 
 _TICK_SECONDS = 1.0
 

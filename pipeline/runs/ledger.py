@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import Refusal
-from actors.replica.replica import Sampling
-from actors.replica.work_unit import Cell, Role, WorkUnit
-from pipeline.data.datasets import UnreadableImage
-from pipeline.pool.tasks import Order, Outcome
-from pipeline.runs.run import Run
-from pipeline.certification.sampling_rule import Need
-from pipeline.store.run_store import CountedBlock, RunStore
-from pipeline.runs.tally import Tally, Torn
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.sampling_rule import Need
+from raysmooth.pipeline.data.datasets import UnreadableImage
+from raysmooth.pipeline.pool.tasks import Order, Outcome
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.tally import Tally, Torn
+from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 
 class Ledger:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import isclose, isfinite
 from typing import Any
 
-from actors.models.base_classifier import NO_DENOISER, Loaded
-from actors.noise.streams import NoiseFamily
+from raysmooth.actors.models.base_classifier import NO_DENOISER, Loaded
+from raysmooth.actors.noise.streams import NoiseFamily
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ Both become the same settings, a family and its sigma, the standard deviation of
 from collections.abc import Mapping
 from typing import Any
 
-from actors.noise.families import NOISES
-from common.errors import Refusal
+from raysmooth.actors.noise.families import NOISES
+from raysmooth.common.errors import Refusal
 
 SIGMA = "Noise level in pixel units ([0, 1]), the standard deviation of a pixel"
 NOISE = (

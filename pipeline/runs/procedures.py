@@ -6,13 +6,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.noise.streams import NoiseFamily
-from common.registry import Table
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
-from pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
-from pipeline.certification.sampling_methods import SAMPLINGS, describe_sampling, refuse_hopeless, sampling_rule
-from pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
+from raysmooth.pipeline.certification.sampling_methods import (
+    SAMPLINGS,
+    describe_sampling,
+    refuse_hopeless,
+    sampling_rule,
+)
+from raysmooth.pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
 
 
 @dataclass(frozen=True)

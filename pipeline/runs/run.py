@@ -14,20 +14,20 @@ from typing import Any
 
 import torch
 
-from actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
-from actors.compute.compute_config import ComputePath
-from actors.noise.streams import NoiseFamily
-from actors.noise.families import noise_family
-from common.errors import Refusal
-from actors.replica.replica import Sampling
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
-from pipeline.data.index_set import IndexSet
-from pipeline.runs.draw_plan import DrawPlan
-from pipeline.runs.procedures import Procedure
-from pipeline.certification.sampling_rule import SamplingRule
-from pipeline.runs.settings import SamplingSettings
-from pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatch
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.sampling_rule import SamplingRule
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.runs.draw_plan import DrawPlan
+from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatch
+from raysmooth.pipeline.runs.procedures import Procedure
+from raysmooth.pipeline.runs.settings import SamplingSettings
 
 SCHEME = 5
 """Version of how draws are made and told: to be raised whenever the same settings would give other noise, batches or

@@ -9,17 +9,17 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from actors.models.classifiers import CLASSIFIERS
-from actors.compute.compute_config import PRECISIONS
-from actors.models.denoisers import DENOISERS
-from actors.noise.families import NOISES, noise_family
-from actors.models.preprocess import PREPROCESS
-from common.errors import Refusal, nearest
-from storage.store_urls import checked_url, is_url
-from pipeline.certification.certificate import refuse_hopeless_predict
-from pipeline.data.datasets import DATASETS
-from pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
-from pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
+from raysmooth.actors.compute.compute_config import PRECISIONS
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.preprocess import PREPROCESS
+from raysmooth.actors.noise.families import NOISES, noise_family
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
+from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from raysmooth.storage.store_urls import checked_url, is_url
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from actors.replica.work_unit import Cell, Role
-from pipeline.store.run_store import CountedBlock
+from raysmooth.actors.replica.work_unit import Cell, Role
+from raysmooth.pipeline.store.run_store import CountedBlock
 
 BlockKey = tuple[Role, int]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from common.errors import Refusal
-from storage.location import Location, Where, located
-from pipeline.store.parts import read_part
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.store.parts import read_part
+from raysmooth.storage.location import Location, Where, located
 
 FOLDERS = {"certify": "certificates", "predict": "predictions"}
 """Where the rows of a procedure go; those of other procedures are made at once, and nobody watches them."""

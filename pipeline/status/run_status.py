@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from common.errors import Refusal
-from pipeline.store.progress_file import SILENCE, Beat, Stage, last_beat
-from storage.location import Location, Where, located
-from pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from pipeline.status.run_files import FOLDERS, Part, PartReader, drawn_manifests
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.status.run_files import FOLDERS, Part, PartReader, drawn_manifests
+from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
+from raysmooth.pipeline.store.progress_file import SILENCE, Beat, Stage, last_beat
+from raysmooth.storage.location import Location, Where, located
 
 
 class State(StrEnum):

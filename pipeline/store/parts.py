@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.errors import Refusal
-from storage.location import Location, Where, located
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.location import Location, Where, located
 
 Read = TypeVar("Read")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from storage.location import Location
+from raysmooth.storage.location import Location
 
 BEAT_SECONDS = 5.0
 """How often a driver says that it lives."""

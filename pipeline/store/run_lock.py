@@ -16,9 +16,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from storage.object_store import Unreachable, tell
-from common.errors import Refusal
-from storage.location import Location
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.location import Location
+from raysmooth.storage.object_store import Unreachable, tell
 
 BEAT_SECONDS = 3.0
 """How often a lease is rewritten."""

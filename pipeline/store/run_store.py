@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from storage.object_store import Unreachable
-from common.errors import Refusal
-from actors.replica.work_unit import Role, UnitCounts, WorkUnit
-from pipeline.store.progress_file import FILE, Beat, last_beat
-from storage.location import Location, Where, located
-from pipeline.store.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
-from pipeline.store.run_lock import lock_run
+from raysmooth.actors.replica.work_unit import Role, UnitCounts, WorkUnit
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.store.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
+from raysmooth.pipeline.store.progress_file import FILE, Beat, last_beat
+from raysmooth.pipeline.store.run_lock import lock_run
+from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.object_store import Unreachable
 
 COUNTS_SCHEMA = pa.schema(
     [

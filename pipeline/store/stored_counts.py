@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from storage.location import Location, Where, located
-from pipeline.store.parts import own_parts, read_part, read_parts
-from pipeline.store.run_store import COUNTS_SCHEMA
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.store.parts import own_parts, read_part, read_parts
+from raysmooth.pipeline.store.run_store import COUNTS_SCHEMA
+from raysmooth.storage.location import Location, Where, located
 
 _SELECTION = Role.SELECTION.name.lower()
 

@@ -36,7 +36,7 @@ class Driver:
     def __init__(self, address: str, out: Path, *more: str) -> None:
         flags = f"--dataset digits --max {IMAGES} --sigma 0.25 --n 2000 --n0 40 --batch-size 100 --block-size 200"
         command = [
-            *(sys.executable, str(REPOSITORY / "raysmooth.py"), "certify", *flags.split(), "--compile", "off"),
+            *(sys.executable, "-m", "raysmooth", "certify", *flags.split(), "--compile", "off"),
             *("--classifier", "base_classifiers:Slow:seconds=0.05", "--out", str(out), "--address", address, *more),
         ]
         self.began = time.monotonic()

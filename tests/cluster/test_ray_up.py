@@ -180,7 +180,7 @@ def local(folder: Path, checkout: Path) -> pd.DataFrame:
     out = folder / "local"
     (folder / "elsewhere").mkdir()
     done = subprocess.run(
-        [sys.executable, "raysmooth.py", *QUICK, "--replicas", "1", "--out", str(out), "--address", "local"],
+        [sys.executable, "-m", "raysmooth", *QUICK, "--replicas", "1", "--out", str(out), "--address", "local"],
         cwd=checkout,
         env={**environment, "NOTES": str(folder / "elsewhere"), "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
@@ -197,7 +197,7 @@ def test_a_job_uses_both_machines_and_gives_what_a_local_run_gives(
     client, _, _ = up
     replicas = ["--replicas", str(2 * (os.cpu_count() or 1))]
     began = time.monotonic()
-    words = ["ray", "job", "submit", "--address", DASHBOARD, "--working-dir", ".", "--", "python", "raysmooth.py"]
+    words = ["ray", "job", "submit", "--address", DASHBOARD, "--working-dir", ".", "--", "python", "-m", "raysmooth"]
     done = client.run(*words, *SLOW, *replicas, "--out", str(folder / "ray-job"))
     assert done.returncode == 0, done.stdout + done.stderr
     print(f"ray job submit: {time.monotonic() - began:.1f} s")
@@ -207,7 +207,7 @@ def test_a_job_uses_both_machines_and_gives_what_a_local_run_gives(
 
 def test_raysmooth_submit_does_too(up: Machines, folder: Path, local: pd.DataFrame) -> None:
     client, _, _ = up
-    done = client.run("python", "raysmooth.py", "submit", "--", *QUICK, "--out", str(folder / "submitted"))
+    done = client.run("python", "-m", "raysmooth", "submit", "--", *QUICK, "--out", str(folder / "submitted"))
     assert done.returncode == 0, done.stdout + done.stderr
     pd.testing.assert_frame_equal(rows(folder / "submitted"), local)
 

@@ -3,14 +3,14 @@
 import pytest
 from conftest import REPOSITORY
 
-from actors.models.classifiers import CLASSIFIERS
-from actors.models.denoisers import DENOISERS
-from pipeline.data.datasets import DATASETS
-from tune.data.augment import AUGMENTATIONS
-from commands.catalogue import CATALOGUE
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.recipes.recipes import RECIPES
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.commands.catalogue import CATALOGUE
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.tune.data.augment import AUGMENTATIONS
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.recipes.recipes import RECIPES
 
 
 @pytest.mark.parametrize(

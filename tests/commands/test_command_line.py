@@ -12,11 +12,11 @@ from command import command
 from conftest import REPOSITORY
 
 import raysmooth
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
-from actors.models.classifiers import build_classifier
-from actors.models.weights import save_weights
-from pipeline.runs.settings import CertifySettings, PredictSettings
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("pipeline.runs.driver.connected", start)
+    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", start)
 
 
 GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "digits.safetensors", "sigma": "0.25"}

@@ -13,10 +13,10 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from common.errors import Refusal
-from actors.models.weights import read_weights
-from tune.recipes.settings import TrainClassifierSettings
-from tune.training.train import train_classifier
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.recipes.settings import TrainClassifierSettings
+from raysmooth.tune.training.train import train_classifier
 
 DROPPING = """
 import torch
@@ -38,7 +38,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     """`raysmooth train classifier` of `JOB`, to w.safetensors in the folder, which holds the network."""
     flags = [part for name, value in JOB.items() for part in (f"--{name}", str(value))]
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "raysmooth.py"), "train", "classifier", *flags, "--out", "w.safetensors"],
+        [sys.executable, "-m", "raysmooth", "train", "classifier", *flags, "--out", "w.safetensors"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -114,7 +114,7 @@ def test_sigkill_then_the_same_command(undisturbed: Path, tmp_path: Path) -> Non
 TEAR = """
 import os, signal, sys
 import torch
-import tune.training.training_folder
+import raysmooth.tune.training.training_folder
 sys.path.insert(0, sys.argv[1])
 import test_killed_training
 
@@ -137,7 +137,10 @@ def test_sigkill_with_half_the_state_written(undisturbed: Path, tmp_path: Path) 
     killed = subprocess.run(
         [sys.executable, "-c", TEAR, str(Path(__file__).parent)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ["PYTHONPATH"], str(REPOSITORY / "tests")]),
+        },
         capture_output=True,
         text=True,
         timeout=200,

@@ -11,10 +11,10 @@ import pytest
 from command import command
 from conftest import REPOSITORY
 
-from commands import experiments, rows
-from pipeline.report.tables.formats import FORMATS
-from pipeline.report.tables.catalogue import TABLES
-from commands.catalogue import CATALOGUE
+from raysmooth.commands import experiments, report
+from raysmooth.commands.catalogue import CATALOGUE
+from raysmooth.pipeline.report.tables.catalogue import TABLES
+from raysmooth.pipeline.report.tables.formats import FORMATS
 
 A, B, C = "aaaa0000", "abbb1111", "cccc2222"
 
@@ -171,8 +171,8 @@ def test_nothing_and_mixtures_are_refused(capsys: pytest.CaptureFixture[str], ou
 
 
 def test_the_help_names_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(TABLES) == rows.TABLES
-    assert tuple(FORMATS) == rows.FORMATS
+    assert tuple(TABLES) == report.TABLES
+    assert tuple(FORMATS) == report.FORMATS
     assert tuple(CATALOGUE) == experiments.LISTS
     code, printed, _ = command(capsys, "certify", "--help")
     assert code == 0
@@ -186,7 +186,7 @@ def test_what_needs_no_network_starts_without_torch(out: Path, arguments: list[s
     program = (
         "import sys, raysmooth\n"
         f"sys.argv = ['raysmooth', *{arguments!r}]\n"
-        "try:\n    raysmooth.main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "from raysmooth.__main__ import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print(sorted({'torch', 'ray', 'statsmodels', 'scipy.stats', 'sklearn'} & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -8,12 +8,12 @@ import yaml
 from command import command
 
 import raysmooth
-from actors.models.weights import read_weights
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.recipes.recipes import RECIPES
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.training.trainer import Trainer
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.recipes.recipes import RECIPES
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.training.trainer import Trainer
 
 SMALL = {"dataset": "digits", "max": "100", "epochs": "1", "threads": "1", "device": "cpu", "precision": "float32"}
 CLASSIFIER = {**SMALL, "classifier": "digits_cnn"}

@@ -1,7 +1,7 @@
 import pytest
 
-from common.variant import Architecture
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 
 @pytest.mark.parametrize(

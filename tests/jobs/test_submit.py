@@ -18,16 +18,16 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, ROOMS
 from own_head import Head, clean_environment, own_head
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier
-from common.errors import Refusal
-from actors.models.weights import save_weights
-from commands.cluster_jobs.dashboard import DEFAULT_ADDRESS, find_dashboard, find_token
-from commands.cluster_jobs.working_directory import packed, refuse_too_large
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.jobs.dashboard import DEFAULT_ADDRESS, find_dashboard, find_token
+from raysmooth.jobs.working_directory import packed, refuse_too_large
 
 CERTIFY = (
     "certify --dataset digits --max 6 --sigma 0.25 --n 100 --n0 20 --precision float32 --replicas 1 --batch-size 50"
@@ -47,9 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of raysmooth, with a user's weights and classifiers in it."""
     folder = tmp_path_factory.mktemp("working") / "raysmooth"
     folder.mkdir()
-    for room in ("actors", "pipeline", "tune", "commands"):
-        shutil.copytree(REPOSITORY / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (REPOSITORY / "raysmooth.py", REPOSITORY / ".gitignore", REPOSITORY / ".rayignore"):
+    for room in (*ROOMS, "raysmooth"):  # links as links: they travel as files
+        shutil.copytree(REPOSITORY / room, folder / room, True, shutil.ignore_patterns("__pycache__"))
+    for file in (REPOSITORY / ".gitignore", REPOSITORY / ".rayignore"):
         shutil.copy(file, folder)
     shutil.copy(REPOSITORY / "tests/support/base_classifiers.py", folder)
     module = build_classifier(Architecture.parse("digits_cnn"))
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def raysmooth(folder: Path, environment: dict[str, str], *arguments: str, seconds: float = 120) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `raysmooth ARGUMENTS`, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "raysmooth.py", *arguments],
+        [sys.executable, "-m", "raysmooth", *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -112,7 +112,8 @@ def test_rays_own_command_works_too(head: Head, folder: Path, tmp_path: Path, lo
         ".",
         "--",
         "python",
-        "raysmooth.py",
+        "-m",
+        "raysmooth",
         *DIGITS,
         "--out",
         str(tmp_path),
@@ -157,7 +158,7 @@ def test_ctrl_c_asks_whether_to_stop_or_to_detach(
     head: Head, folder: Path, tmp_path: Path, answer: str, status: JobStatus
 ) -> None:
     ours, theirs = pty.openpty()
-    words = [sys.executable, "raysmooth.py", "submit", *ENDLESS, "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "raysmooth", "submit", *ENDLESS, "--out", str(tmp_path)]
     process = subprocess.Popen(
         words,
         cwd=folder,
@@ -254,7 +255,7 @@ class Relay:
 
 def test_a_cut_connection_loses_and_repeats_nothing_of_the_log(head: Head, folder: Path, tmp_path: Path) -> None:
     relay = Relay(int(head.dashboard.rpartition(":")[2]))
-    words = [sys.executable, "raysmooth.py", "submit", "--address", relay.address, "--", *ENDLESS, "--max", "12"]
+    words = [sys.executable, "-m", "raysmooth", "submit", "--address", relay.address, "--", *ENDLESS, "--max", "12"]
     process = subprocess.Popen(
         [*words, "--out", str(tmp_path)],
         cwd=folder,
@@ -280,7 +281,7 @@ def test_a_cut_connection_loses_and_repeats_nothing_of_the_log(head: Head, folde
 
 def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "raysmooth.py", "submit", *ENDLESS, "--out", str(tmp_path)],
+        [sys.executable, "-m", "raysmooth", "submit", *ENDLESS, "--out", str(tmp_path)],
         cwd=folder,
         env=head.environment,
         stdin=subprocess.DEVNULL,
@@ -378,7 +379,8 @@ def test_too_large_a_folder_is_refused_before_any_upload(stand_in: str, tmp_path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         with (tmp_path / name).open("wb") as file:
             file.truncate(size * 2**20)  # holes: they take no disk
-    (tmp_path / "raysmooth.py").write_text("")
+    (tmp_path / "raysmooth").mkdir()
+    (tmp_path / "raysmooth/__main__.py").write_text("")
     (tmp_path / ".rayignore").write_text("/data/\n")
     given = ["submit", "--address", stand_in, "--working-dir", str(tmp_path), "--", "list", "datasets"]
     code, out, errors = raysmooth(REPOSITORY, clean_environment(tmp_path), *given)
@@ -396,7 +398,14 @@ def test_what_is_counted_is_what_ray_packs(tmp_path: Path) -> None:
     from ray._private.ray_constants import get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import create_package
 
-    kept = ["raysmooth.py", "weights/größe.pt", "deep/er/x.py", "deep/kept.log", ".gitignore", "deep/.rayignore"]
+    kept = [
+        "raysmooth/__main__.py",
+        "weights/größe.pt",
+        "deep/er/x.py",
+        "deep/kept.log",
+        ".gitignore",
+        "deep/.rayignore",
+    ]
     left = [".git/x", ".venv/x", "results/a.parquet", "a.log", "deep/y.tmp", "deep/__pycache__/x.pyc"]
     for name in (*kept, *left):
         (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -418,12 +427,12 @@ def test_what_must_not_travel_stays_here(tmp_path: Path) -> None:
     for name in (".gitignore", ".rayignore"):
         shutil.copy(REPOSITORY / name, tmp_path)
     stay = ["results/runs/x/manifest.json", "demo/a.png", "data/cifar10/x", ".venv/bin/python", ".git/HEAD",
-            "tests/x.py", "docs/demo.png", ".mypy_cache/x", "raysmooth.egg-info/x"]  # fmt: skip
-    for name in ("raysmooth.py", "pipeline/x.py", "my_models.py", "weights.pt", *stay):
+            "tests/x.py", "pipeline/x.py", "docs/demo.png", ".mypy_cache/x", "raysmooth.egg-info/x"]  # fmt: skip
+    for name in ("raysmooth/x.py", "raysmooth/pipeline/x.py", "my_models.py", "weights.pt", *stay):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert set(packed(tmp_path).files) == {
-        ".gitignore", ".rayignore", "raysmooth.py", "pipeline/x.py", "my_models.py", "weights.pt",
+        ".gitignore", ".rayignore", "raysmooth/x.py", "raysmooth/pipeline/x.py", "my_models.py", "weights.pt",
     }  # fmt: skip
 
 
@@ -444,7 +453,7 @@ def test_jobs_that_cannot_work_are_refused_at_once(tmp_path: Path, given: list[s
 
 
 def test_folders_that_are_none(stand_in: str, tmp_path: Path) -> None:
-    for given, expected in ((str(tmp_path), "has no raysmooth.py"), (f"{tmp_path}/none", "is no folder")):
+    for given, expected in ((str(tmp_path), "has no raysmooth/__main__.py"), (f"{tmp_path}/none", "is no folder")):
         words = ["submit", "--address", stand_in, "--working-dir", given, "--", "list", "datasets"]
         code, _, errors = raysmooth(REPOSITORY, clean_environment(tmp_path), *words)
         assert (code, errors.count("\n")) == (2, 1), errors
@@ -477,7 +486,7 @@ def test_addresses(stand_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_accepts_and_never_answers_is_refused_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commands.cluster_jobs.dashboard._ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("raysmooth.jobs.dashboard._ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         with pytest.raises(Refusal, match=r"no Ray dashboard answers at .* \(timed out\)"):

@@ -10,13 +10,13 @@ import torch
 from conftest import REPOSITORY
 from object_store import Server
 
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
-from actors.models.classifiers import build_classifier
-from storage.download_cache import local_copy
-from common.errors import Refusal
-from actors.models.weights import read_weights, save_weights
-from pipeline.data.datasets import open_dataset
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.weights import read_weights, save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.storage.download_cache import local_copy
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_folder_is_fetched_with_all_below_it_and_goes_on_where_it_was_killed(
 
 def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
     server.put("shared", os.urandom(3 * 2**20))
-    program = "import sys; from storage.download_cache import local_copy; print(local_copy(sys.argv[1]))"
+    program = "import sys; from raysmooth.storage.download_cache import local_copy; print(local_copy(sys.argv[1]))"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     processes = [
         subprocess.Popen(

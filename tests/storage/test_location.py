@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import Server
 
-from common.errors import Refusal
-from storage.location import Location, located
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.location import Location, located
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from object_store import BUCKET, Line, Server, free_port, served
 
-from storage import object_store
-from storage.object_store import ObjectStore, Unreachable, told
-from common.errors import Refusal
-from storage.store_urls import bucket_of
+from raysmooth.common.errors import Refusal
+from raysmooth.storage import object_store
+from raysmooth.storage.object_store import ObjectStore, Unreachable, told
+from raysmooth.storage.store_urls import bucket_of
 
 
 @pytest.fixture

@@ -14,17 +14,17 @@ import pytest
 from object_store import Line, Server, rows_in
 from small_runs import certified
 
-from storage import object_store
-from storage.object_store import Unreachable
-from common.errors import Refusal
-from pipeline.store import run_lock
-from pipeline.store import run_store as store
-from pipeline.derived.log_import import ImportSettings, import_logs
-from pipeline.store.parts import read_rows, refuse_foreign_parts
-from pipeline.derived.recertify import recertify
-from pipeline.report.report import read_certificates, write_report
-from pipeline.runs.settings import checked
-from pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
+from raysmooth.pipeline.derived.recertify import recertify
+from raysmooth.pipeline.report.report import read_certificates, write_report
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store import run_lock
+from raysmooth.pipeline.store import run_store as store
+from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
+from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.storage import object_store
+from raysmooth.storage.object_store import Unreachable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}

@@ -192,7 +192,7 @@ def digits_cnn_that_dies(once: str) -> torch.nn.Module:
     """digits_cnn, which kills its process in its 25th training step and leaves the file `once`; not if that is there,
     or "never".
     """
-    from actors.models.networks.digits import digits_cnn
+    from raysmooth.actors.models.networks.digits import digits_cnn
 
     network = digits_cnn()
     steps = 0

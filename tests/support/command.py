@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-import raysmooth
+from raysmooth.__main__ import main
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -13,7 +13,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["raysmooth", *arguments])
         try:
-            raysmooth.main()
+            main()
             code = 0
         except SystemExit as exit_:
             code = int(exit_.code or 0)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from actors.models.weights import read_weights
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.training.trainer import Trainer
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.training.trainer import Trainer
 
 DENOISER = "dncnn:channels=1,depth=3,width=8"
 COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "float32"}

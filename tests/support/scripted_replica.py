@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.replica.replica import Sampling
-from actors.replica.replica_identity import ReplicaIdentity
-from actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 RAISES, KILLS, STUCK = -1.0, -2.0, 7.0
 """First pixels of images whose units fail; other images are labelled by theirs."""

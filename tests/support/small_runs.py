@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.models.base_classifier import load_base_classifier
-from actors.compute.compute_config import ComputePath
-from actors.replica.draws import draw
-from actors.replica.replica import device_kind
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.runs.ledger import Ledger
-from pipeline.pool.tasks import Outcome
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import prepare
-from pipeline.runs.settings import checked
-from pipeline.store.run_store import RunStore
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.replica import device_kind
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.pool.tasks import Outcome
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import prepare
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.run_store import RunStore
 
 CPU = torch.device("cpu")
 

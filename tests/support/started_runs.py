@@ -16,7 +16,8 @@ def start(out: Path | str, environment: dict[str, str], *more: str, seconds: flo
     classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
     command = [
         sys.executable,
-        str(REPOSITORY / "raysmooth.py"),
+        "-m",
+        "raysmooth",
         "certify",
         *flags.split(),
         "--out",

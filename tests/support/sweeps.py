@@ -5,9 +5,9 @@ from typing import Any
 
 from digits_jobs import COMMON
 
-from pipeline.runs.settings import checked
-from tune.sweeps.sweep import SweepResult, run_sweep
-from tune.sweeps.settings import SweepSettings
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.sweep import SweepResult, run_sweep
 
 TRAINING = {key: COMMON[key] for key in ("dataset", "precision")}
 CLASSIFIER = {**TRAINING, "classifier": "digits_cnn", "objective": "gaussian", "sigma": 0.25, "epochs": 2, "skip": 2}

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import pad
 
-from common.registry import Table
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from common.errors import Refusal
-from pipeline.data.images import Cut
-from tune.data.augment import Augmentation, PictureAugmentation
-from tune.data.training_images import Source, Step, changed, to_pixels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.images import Cut
+from raysmooth.tune.data.augment import Augmentation, PictureAugmentation
+from raysmooth.tune.data.training_images import Source, Step, changed, to_pixels
 
 AHEAD = 2
 """Batches that each process decodes before they are asked for."""

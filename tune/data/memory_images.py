@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from tune.data.augment import Augmentation
-from tune.data.training_images import Step, changed, to_pixels
+from raysmooth.tune.data.augment import Augmentation
+from raysmooth.tune.data.training_images import Step, changed, to_pixels
 
 
 class MemoryImages:

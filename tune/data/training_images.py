@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from common.errors import Refusal
-from pipeline.data.datasets import Dataset, UnreadableImage
-from pipeline.data.images import Cut
-from tune.data.augment import Augmentation
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
+from raysmooth.pipeline.data.images import Cut
+from raysmooth.tune.data.augment import Augmentation
 
 NO_LABEL = -1
 

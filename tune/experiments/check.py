@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier
-from actors.models.denoisers import build_denoiser
-from actors.noise.streams import Gaussian
-from actors.noise.families import NOISES
-from actors.models.preprocess import parse_preprocess
-from common.errors import Refusal
-from storage.store_urls import is_url
-from pipeline.data.array_dataset import ArrayDataset
-from pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
-from pipeline.data.index_set import IndexSet
-from tune.experiments.plan import FILES, Job, Plan
-from tune.experiments.references import Reference, replaced, word
-from tune.sweeps.settings import SweepSettings
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.noise.families import NOISES
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.data.array_dataset import ArrayDataset
+from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.storage.store_urls import is_url
+from raysmooth.tune.experiments.plan import FILES, Job, Plan
+from raysmooth.tune.experiments.references import Reference, replaced, word
+from raysmooth.tune.sweeps.settings import SweepSettings
 
 _NETWORKS = {"classifier": build_classifier, "denoiser": build_denoiser}
 _DATA = ("name", "data_root", "split", "resize", "crop")

@@ -10,15 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from storage.download_cache import local_copy
-from common.errors import Refusal
-from pipeline.pool.cluster import connected
-from pipeline.runs.run import SCHEME
-from tune.training.ensemble import WEIGHTS
-from tune.experiments.check import Known, files_of, refuse_impossible, refuse_missing_files
-from tune.experiments.plan import Job, Plan
-from tune.experiments.references import Reference, replaced
-from tune.experiments.stage import Result, Scene, Task, file_hash, hashed, read_note, write_note
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import connected
+from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.storage.download_cache import local_copy
+from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible, refuse_missing_files
+from raysmooth.tune.experiments.plan import Job, Plan
+from raysmooth.tune.experiments.references import Reference, replaced
+from raysmooth.tune.experiments.stage import Result, Scene, Task, file_hash, hashed, read_note, write_note
+from raysmooth.tune.training.ensemble import WEIGHTS
 
 _CIRCUMSTANCES = {
     "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "concurrent", "retries",

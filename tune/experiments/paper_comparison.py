@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from common.registry import Table
-from pipeline.analysis.metrics import floored, percent
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.analysis.metrics import floored, percent
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
 

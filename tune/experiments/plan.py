@@ -7,14 +7,14 @@ from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
-from common.errors import Refusal, nearest
-from storage.store_urls import refuse_url
-from pipeline.runs.noise_setting import settled_noise
-from pipeline.runs.settings import read_yaml
-from tune.experiments.settings import ExperimentSettings, is_sweep, located, read_experiment
-from tune.experiments.references import NAME, Reference, filled, references, word
-from tune.experiments.stage_kinds import STAGE_KINDS, StageKind
-from tune.sweeps.settings import mapping
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.pipeline.runs.noise_setting import settled_noise
+from raysmooth.pipeline.runs.settings import read_yaml
+from raysmooth.storage.store_urls import refuse_url
+from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
+from raysmooth.tune.experiments.settings import ExperimentSettings, is_sweep, located, read_experiment
+from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS, StageKind
+from raysmooth.tune.sweeps.settings import mapping
 
 REPORT = "report"
 """The stage that every experiment ends with, and its kind."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import Refusal, nearest
+from raysmooth.common.errors import Refusal, nearest
 
 NAME = re.compile(r"[\w.+-]+")
 """What a stage may be called."""

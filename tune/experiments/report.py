@@ -12,19 +12,19 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from common.errors import Refusal
-from pipeline.report.figures.curves import draw_curves
-from pipeline.report.figures.figure_file import save_figure
-from pipeline.report.tables.formats import FORMATS
-from storage.output_file import refuse_unwritable, write_output
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.report.report import read_certificates, summarize
-from pipeline.report.tables.runs import csv, latex, markdown, runs_table
-from pipeline.report.captions import twins
-from tune.experiments.plan import Plan
-from tune.experiments.settings import ExperimentSettings
-from tune.experiments.paper_comparison import side_by_side
-from tune.experiments.stage import Result
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.report.captions import twins
+from raysmooth.pipeline.report.figures.curves import draw_curves
+from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.pipeline.report.report import read_certificates, summarize
+from raysmooth.pipeline.report.tables.formats import FORMATS
+from raysmooth.pipeline.report.tables.runs import csv, latex, markdown, runs_table
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.storage.output_file import refuse_unwritable, write_output
+from raysmooth.tune.experiments.paper_comparison import side_by_side
+from raysmooth.tune.experiments.plan import Plan
+from raysmooth.tune.experiments.settings import ExperimentSettings
+from raysmooth.tune.experiments.stage import Result
 
 SMOKE = (
     "This is a smoke test: one epoch, a few images (generated ones, where the data set is not here), small networks, "

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tune.experiments.experiment import run_experiment
-from tune.experiments.plan import read_plan
-from tune.experiments.report import Report, report_experiment
-from tune.experiments.settings import located
-from tune.experiments.smoke import smaller
+from raysmooth.tune.experiments.experiment import run_experiment
+from raysmooth.tune.experiments.plan import read_plan
+from raysmooth.tune.experiments.report import Report, report_experiment
+from raysmooth.tune.experiments.settings import located
+from raysmooth.tune.experiments.smoke import smaller
 
 
 def run_and_report(

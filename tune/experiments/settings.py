@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from common.errors import Refusal, nearest
-from pipeline.runs.settings import Settings, checked, read_yaml
-from tune.experiments.paper_comparison import LAYOUTS
-from tune.sweeps.settings import mapping, nested
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.pipeline.runs.settings import Settings, checked, read_yaml
+from raysmooth.tune.experiments.paper_comparison import LAYOUTS
+from raysmooth.tune.sweeps.settings import mapping, nested
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 """The experiments that come with raysmooth: beside its modules, in a checkout and where it is installed."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from common.variant import Architecture
-from actors.models.classifiers import CLASSIFIERS
-from common.registry import Table
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
 
 IMAGENET = ("resnet18", "resnet34", "resnet50")
 
@@ -15,10 +15,13 @@ CLASSIFIER_STAND_INS: Table[str] = Table(
     {
         # Each of another width, so that no two surrogates have the same weights.
         **{
-            name: f"tune.experiments.small_networks:small_cnn:classes=10,width={4 + number}"
+            name: f"raysmooth.tune.experiments.small_networks:small_cnn:classes=10,width={4 + number}"
             for number, name in enumerate(name for name in CLASSIFIERS if name.startswith("cifar_"))
         },
-        **{name: f"tune.experiments.small_networks:small_cnn:classes=1000,width={4 + n}" for n, name in enumerate(IMAGENET)},
+        **{
+            name: f"raysmooth.tune.experiments.small_networks:small_cnn:classes=1000,width={4 + n}"
+            for n, name in enumerate(IMAGENET)
+        },
     },
 )
 """By the names of classifiers; all others are small enough, or the user's own."""

@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier
-from actors.models.denoisers import build_denoiser
-from common.errors import Refusal
-from actors.models.weights import save_weights
-from pipeline.data.datasets import DATASETS, open_dataset
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.experiments.check import Known, refuse_impossible
-from tune.experiments.plan import Job, Plan
-from tune.experiments.references import Reference, replaced
-from tune.experiments.smoke_data import generated
-from tune.experiments.small_networks import small_classifier, small_denoiser
-from tune.training.trainer import initialised
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
+from raysmooth.tune.experiments.check import Known, refuse_impossible
+from raysmooth.tune.experiments.plan import Job, Plan
+from raysmooth.tune.experiments.references import Reference, replaced
+from raysmooth.tune.experiments.small_networks import small_classifier, small_denoiser
+from raysmooth.tune.experiments.smoke_data import generated
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.training.trainer import initialised
 
 FOLDER = "smoke"
 """Below an experiment's own: what a smoke test gives is kept apart."""

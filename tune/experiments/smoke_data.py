@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.registry import Table
-from pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
 
 TRAIN, TEST = 40, 20
 """Images of a split; CIFAR-10's training ones lie in five files."""

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from common.errors import Refusal
-from storage.atomic_file import written_whole
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.atomic_file import written_whole
 
 NOTES = "stages"
 """The folder of the notes, below an experiment's own."""

@@ -8,23 +8,23 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from common.variant import Architecture
-from common.errors import Refusal
-from common.registry import Table
-from actors.models.weights import read_weights
-from pipeline.runs.driver import run_jobs
-from pipeline.pictures.gallery import gallery
-from pipeline.pictures.gallery_settings import GallerySettings
-from pipeline.runs.procedures import PROCEDURES, Procedure
-from pipeline.runs.settings import Settings, checked
-from tune.training.classifier_job import chosen_for_classifier
-from tune.training.denoiser_job import chosen_for_denoiser
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.experiments.stage import Result, Scene, Task, count_rows, file_hash, hashed
-from tune.sweeps.sweep import run_sweep
-from tune.sweeps.report import print_trials, write_sweep_report
-from tune.sweeps.settings import SweepSettings
-from tune.training.train import train_classifier, train_denoiser
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.pictures.gallery import gallery
+from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
+from raysmooth.pipeline.runs.driver import run_jobs
+from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
+from raysmooth.pipeline.runs.settings import Settings, checked
+from raysmooth.tune.experiments.stage import Result, Scene, Task, count_rows, file_hash, hashed
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.sweep import run_sweep
+from raysmooth.tune.training.classifier_job import chosen_for_classifier
+from raysmooth.tune.training.denoiser_job import chosen_for_denoiser
+from raysmooth.tune.training.train import train_classifier, train_denoiser
 
 
 class ReportSettings(Settings):

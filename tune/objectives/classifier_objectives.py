@@ -8,11 +8,20 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.special import ndtri
 
-from common.errors import Refusal
-from common.registry import Table
-from actors.attacks.attacks import ATTACKS
-from tune.objectives.objective import ClassifierObjective, Model, Noise, ObjectiveRow, Options, choice, number, whole
-from actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+from raysmooth.actors.attacks.attacks import ATTACKS
+from raysmooth.actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.tune.objectives.objective import (
+    ClassifierObjective,
+    Model,
+    Noise,
+    ObjectiveRow,
+    Options,
+    choice,
+    number,
+    whole,
+)
 
 
 @dataclass(frozen=True)

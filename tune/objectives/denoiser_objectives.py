@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import cross_entropy, mse_loss
 
-from common.registry import Table
-from tune.objectives.objective import DenoiserObjective, Model, Noise, ObjectiveRow, Options
+from raysmooth.common.registry import Table
+from raysmooth.tune.objectives.objective import DenoiserObjective, Model, Noise, ObjectiveRow, Options
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 
-from common.variant import Architecture, Option
-from common.errors import Refusal, nearest
-from common.registry import Table
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture, Option
 
 Model: TypeAlias = torch.nn.Module
 """Pixels (B, C, H, W) in [0, 1] units -> a classifier's float32 logits (B, K), or a denoiser's float32 pixels.

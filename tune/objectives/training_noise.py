@@ -5,7 +5,7 @@ from math import sqrt
 
 import torch
 
-from common.registry import Table
+from raysmooth.common.registry import Table
 
 # All have mean 0 and, in each coordinate, variance 1.
 NOISE_FAMILIES: Table[Callable[[tuple[int, ...], torch.Generator, torch.device], torch.Tensor]] = Table(

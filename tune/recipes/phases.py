@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-from common.variant import Architecture
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
 
 Parameters: TypeAlias = Iterable[torch.nn.Parameter]
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from actors.compute import compute_config as compute_path
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.actors.compute import compute_config as compute_path
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
 
 PRECISIONS: Table[torch.dtype] = Table(
     "precision", {name: compute_path.PRECISIONS[name].dtype for name in ("float32", "bfloat16")}

@@ -3,14 +3,21 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from common.variant import Option
-from common.errors import Refusal
-from common.registry import Table
-from pipeline.data.datasets import DATASETS
-from tune.objectives.objective import ObjectiveRow, with_defaults
-from tune.recipes.phases import Phase, parse_phases
-from tune.recipes.recipes import IN_EPOCHS, RECIPES, Recipe, default_recipe, published_options, stretched_option
-from tune.recipes.settings import TrainingJobSettings
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Option
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.tune.objectives.objective import ObjectiveRow, with_defaults
+from raysmooth.tune.recipes.phases import Phase, parse_phases
+from raysmooth.tune.recipes.recipes import (
+    IN_EPOCHS,
+    RECIPES,
+    Recipe,
+    default_recipe,
+    published_options,
+    stretched_option,
+)
+from raysmooth.tune.recipes.settings import TrainingJobSettings
 
 
 @dataclass(frozen=True)

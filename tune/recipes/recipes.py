@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Self
 
-from common.variant import Option
-from common.errors import Refusal
-from common.registry import Table
-from tune.data.augment import AUGMENTATIONS
-from tune.recipes.phases import Phase
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Option
+from raysmooth.tune.data.augment import AUGMENTATIONS
+from raysmooth.tune.recipes.phases import Phase
 
 
 @dataclass(frozen=True)

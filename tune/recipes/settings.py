@@ -4,16 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from actors.models.denoisers import DENOISERS
-from pipeline.data.datasets import DATASETS
-from pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
-from pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, Settings
-from tune.data.augment import AUGMENTATIONS
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.recipes.phases import OPTIMIZERS, SCHEDULES
-from tune.recipes.precision import PRECISIONS
-from tune.recipes.recipes import RECIPES
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, Settings
+from raysmooth.tune.data.augment import AUGMENTATIONS
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES
+from raysmooth.tune.recipes.precision import PRECISIONS
+from raysmooth.tune.recipes.recipes import RECIPES
 
 
 def _files(value: Any) -> Any:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
-from common.errors import Refusal
-from storage.atomic_file import written_whole
-from tune.training.ensemble import SWEEP
-from tune.sweeps.settings import SweepSettings
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.atomic_file import written_whole
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.training.ensemble import SWEEP
 
 _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
 """Of a sweep that is continued: they change none of its trials. (Ray Tune keeps all others as they were.)"""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import inf
 
-from common.variant import Architecture
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from rich.progress import TextColumn
 
-from pipeline.runs.progress_bars import LOG_SECONDS, Display
-from tune.sweeps.settings import SweepSettings
-from tune.sweeps.trials import STATUS
+from raysmooth.pipeline.runs.progress_bars import LOG_SECONDS, Display
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.trials import STATUS
 
 
 class SweepProgress(Display):

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.figures.curves import draw_curves
-from pipeline.report.figures.figure_file import save_figure
-from pipeline.analysis.metrics import floored
-from tune.sweeps.settings import SweepSettings, training_settings
-from tune.sweeps.trials import MEAN, Winner, best_first
-from tune.sweeps.warm_starts import warm_start_key, warm_sweep
+from raysmooth.pipeline.analysis.metrics import floored
+from raysmooth.pipeline.report.figures.curves import draw_curves
+from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
+from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
+from raysmooth.tune.sweeps.warm_starts import warm_start_key, warm_sweep
 
 _MOST_LABELS = 12
 """Lines of a figure that have a name in its legend."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.variant import Architecture, Option
-from common.errors import Refusal, nearest
-from common.registry import Table
-from tune.sweeps.search_space import SearchSpace
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.common.variant import Architecture, Option
+from raysmooth.tune.sweeps.search_space import SearchSpace
 
 PERTURBED = ("learning_rate", "weight_decay", "momentum", "gamma", "batch_size", "clip_norm")
 """Settings that may change in the middle of a training: the network's and the optimizer's state still fit."""

@@ -7,8 +7,8 @@ from math import prod
 from types import ModuleType
 from typing import Any
 
-from common.errors import Refusal
-from common.registry import Table
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True)

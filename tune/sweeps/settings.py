@@ -10,17 +10,17 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 
-from common.errors import Refusal, nearest
-from common.registry import Table
-from pipeline.runs.noise_setting import settled_noise
-from pipeline.runs.settings import CertifySettings, DataSettings, Settings, checked
-from tune.training.classifier_job import classifier_assignment
-from tune.training.denoiser_job import denoiser_assignment
-from tune.training.job import Assignment
-from tune.sweeps.schedulers import ChosenScheduler, parse_scheduler
-from tune.sweeps.search_space import Domain, SearchSpace, corners, grid_size, is_grid, parse_domain
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
-from tune.sweeps.metrics import ChosenMetric
+from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.runs.noise_setting import settled_noise
+from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings, Settings, checked
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.sweeps.metrics import ChosenMetric
+from raysmooth.tune.sweeps.schedulers import ChosenScheduler, parse_scheduler
+from raysmooth.tune.sweeps.search_space import Domain, SearchSpace, corners, grid_size, is_grid, parse_domain
+from raysmooth.tune.training.classifier_job import classifier_assignment
+from raysmooth.tune.training.denoiser_job import denoiser_assignment
+from raysmooth.tune.training.job import Assignment
 
 SEARCHES = ("grid", "random", "optuna")
 

@@ -10,24 +10,24 @@ from typing import Any
 import pandas as pd
 import torch
 
-from common.errors import Refusal
-from storage.store_urls import refuse_url
-from pipeline.pool.cluster import Cluster, connected, will_be_local
-from pipeline.data.datasets import open_dataset
-from pipeline.runs.driver import carry_out
-from pipeline.data.index_set import IndexSet
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.settings import CertifySettings, checked
-from tune.recipes.settings import TrainingDataSettings
-from tune.sweeps.folder import below, refuse_other_sweep, storage_of
-from tune.sweeps.progress import SweepProgress, watched_by
-from tune.sweeps.settings import SweepSettings, training_settings
-from tune.sweeps.trial_check import refuse_impossible_trials
-from tune.sweeps.trials import Trial, Winner, collect, winner_of, write_trials
-from tune.sweeps.tuner import run_trials, silent
-from tune.sweeps.validation_certificates import refuse_shared
-from tune.sweeps.warm_starts import FOLDER as WARM
-from tune.sweeps.warm_starts import starts_of, warm_sweep
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.pool.cluster import Cluster, connected, will_be_local
+from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import CertifySettings, checked
+from raysmooth.storage.store_urls import refuse_url
+from raysmooth.tune.recipes.settings import TrainingDataSettings
+from raysmooth.tune.sweeps.folder import below, refuse_other_sweep, storage_of
+from raysmooth.tune.sweeps.progress import SweepProgress, watched_by
+from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
+from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
+from raysmooth.tune.sweeps.trials import Trial, Winner, collect, winner_of, write_trials
+from raysmooth.tune.sweeps.tuner import run_trials, silent
+from raysmooth.tune.sweeps.validation_certificates import refuse_shared
+from raysmooth.tune.sweeps.warm_starts import FOLDER as WARM
+from raysmooth.tune.sweeps.warm_starts import starts_of, warm_sweep
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
-from actors.noise.families import noise_family
-from actors.models.preprocess import parse_preprocess
-from tune.training.job import Assignment, carry_out
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
-from tune.sweeps.settings import SweepSettings, training_settings
-from tune.training.trainer import Share
-from tune.training.training_folder import Row, folder_of
-from tune.training.validation import held_out_loss
-from tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
-from tune.sweeps.warm_starts import warm_start_key
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
+from raysmooth.tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
+from raysmooth.tune.sweeps.warm_starts import warm_start_key
+from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.trainer import Share
+from raysmooth.tune.training.training_folder import Row, folder_of
+from raysmooth.tune.training.validation import held_out_loss
 
 Judge = Callable[[], dict[str, float]]
 

@@ -5,13 +5,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from common.variant import Architecture
-from actors.models.denoisers import build_denoiser
-from actors.models.weights import save_weights
-from tune.sweeps.schedulers import PERTURBED
-from tune.recipes.settings import TrainDenoiserSettings
-from tune.sweeps.settings import SweepSettings, training_settings
-from tune.sweeps.tuner import epochs_of
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings
+from raysmooth.tune.sweeps.schedulers import PERTURBED
+from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
+from raysmooth.tune.sweeps.tuner import epochs_of
 
 _IMAGES = 20
 """To try a training on."""

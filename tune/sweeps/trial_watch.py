@@ -5,7 +5,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from tune.sweeps.progress import WATCHING
+from raysmooth.tune.sweeps.progress import WATCHING
 
 
 class TrialWatch(Callback):

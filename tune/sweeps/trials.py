@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.variant import Architecture
-from actors.models.base_classifier import source_digest
-from common.errors import Refusal
-from actors.models.weights import Weights, fingerprint_of, read_weights
-from storage.atomic_file import written_whole
-from tune.training.ensemble import TRIALS, WEIGHTS
-from tune.sweeps.settings import SweepSettings
+from raysmooth.actors.models.base_classifier import source_digest
+from raysmooth.actors.models.weights import Weights, fingerprint_of, read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.storage.atomic_file import written_whole
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.training.ensemble import TRIALS, WEIGHTS
 
 MEAN, SEEDS = "mean over seeds", "seeds"
 STATUS = {"TERMINATED": "finished", "ERROR": "failed"}

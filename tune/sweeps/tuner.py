@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from pyarrow.fs import FileSelector, FileSystem
 
-from tune.recipes.recipe_choice import choose_recipe
-from tune.sweeps.folder import below
-from tune.sweeps.settings import SweepSettings, space_of, training_settings
-from tune.sweeps.trial import run_trial
-from tune.sweeps.atomic_storage import storage_files
+from raysmooth.tune.recipes.recipe_choice import choose_recipe
+from raysmooth.tune.sweeps.atomic_storage import storage_files
+from raysmooth.tune.sweeps.folder import below
+from raysmooth.tune.sweeps.settings import SweepSettings, space_of, training_settings
+from raysmooth.tune.sweeps.trial import run_trial
 
 NAME = "trials"
 """Of the folder below the storage in which Ray Tune keeps its state and the checkpoints."""
@@ -27,7 +27,7 @@ def run_trials(sweep: SweepSettings, storage: str, gpus: bool, starts: Mapping[s
     """
     from ray import tune
 
-    from tune.sweeps.trial_watch import TrialWatch
+    from raysmooth.tune.sweeps.trial_watch import TrialWatch
 
     scheduler = sweep.chosen_scheduler.row
     share = sweep.gpus_per_trial if sweep.gpus_per_trial is not None else float(gpus)

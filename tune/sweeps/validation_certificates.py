@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from actors.models.base_classifier import BaseClassifier, DenoisedClassifier
-from actors.compute.compute_config import ComputePath, native_precision, settle_backend
-from actors.replica.draws import draw
-from actors.compute.fast_network import fast_network
-from actors.noise.streams import NoiseFamily
-from common.errors import Refusal
-from actors.replica.work_unit import Cell, WorkUnit
-from pipeline.data.datasets import Dataset, open_dataset
-from pipeline.data.index_set import IndexSet
-from pipeline.analysis.metrics import average_certified_radius, certified_accuracy
-from pipeline.certification.sampling_rule import Fixed
-from tune.recipes.settings import TrainingDataSettings
-from tune.sweeps.settings import ValidationSettings
-from tune.training.training_data import held_out_ids
+from raysmooth.actors.compute.compute_config import ComputePath, native_precision, settle_backend
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.work_unit import Cell, WorkUnit
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import average_certified_radius, certified_accuracy
+from raysmooth.pipeline.certification.sampling_rule import Fixed
+from raysmooth.pipeline.data.datasets import Dataset, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.tune.recipes.settings import TrainingDataSettings
+from raysmooth.tune.sweeps.settings import ValidationSettings
+from raysmooth.tune.training.training_data import held_out_ids
 
 BATCH = 250
 SEED = 2**64

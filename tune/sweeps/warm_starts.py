@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import Refusal
-from pipeline.runs.settings import checked
-from tune.recipes.settings import TrainDenoiserSettings
-from tune.sweeps.settings import SweepSettings, WarmStartSettings, training_settings
-from tune.sweeps.trials import Trial
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings
+from raysmooth.tune.sweeps.settings import SweepSettings, WarmStartSettings, training_settings
+from raysmooth.tune.sweeps.trials import Trial
 
 FOLDER = "warm"
 """Of what they leave, below the sweep's own folder and storage."""

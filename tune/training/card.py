@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from tune.recipes.precision import InPrecision
-from tune.recipes.recipe_choice import NamedRecipe
-from tune.recipes.settings import TrainingJobSettings
-from tune.training.training_data import TrainingData
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe
+from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.training.training_data import TrainingData
 
 CARD_FORMAT = 2
 

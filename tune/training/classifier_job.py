@@ -5,22 +5,22 @@ import sys
 
 import torch
 
-from common.variant import Architecture
-from actors.models.base_classifier import source_digest
-from actors.models.classifiers import build_classifier, default_preprocess
-from actors.models.preprocess import parse_preprocess
-from common.errors import Refusal
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.training.job import Assignment
-from tune.training.networks import as_trained, start_from, try_out, try_training
-from tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
-from tune.objectives.objective import ClassifierObjective, describe, parse_objective
-from tune.recipes.precision import InPrecision
-from tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
-from tune.recipes.settings import TrainClassifierSettings
-from tune.training.trainer import initialised
-from tune.training.training_data import NO_LABEL, read_training_data
-from tune.training.validation import accuracy, noisy_accuracy
+from raysmooth.actors.models.base_classifier import source_digest
+from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
+from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
+from raysmooth.tune.recipes.settings import TrainClassifierSettings
+from raysmooth.tune.training.job import Assignment
+from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training
+from raysmooth.tune.training.trainer import initialised
+from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
+from raysmooth.tune.training.validation import accuracy, noisy_accuracy
 
 
 def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:

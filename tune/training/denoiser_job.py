@@ -5,22 +5,22 @@ from functools import cache
 
 import torch
 
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
-from actors.models.denoisers import build_denoiser
-from common.errors import Refusal
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.training.job import Assignment
-from tune.training.networks import Start, as_trained, start_from, try_out
-from tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
-from tune.objectives.objective import DenoiserObjective, ObjectiveRow, describe, parse_objective
-from tune.recipes.precision import InPrecision
-from tune.recipes.recipe_choice import NamedRecipe, choose_recipe
-from tune.recipes.settings import TrainDenoiserSettings
-from tune.training.surrogates import load_surrogates
-from tune.training.trainer import initialised
-from tune.training.training_data import NO_LABEL, read_training_data
-from tune.training.validation import judge_denoiser, noisy_accuracy
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveRow, describe, parse_objective
+from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings
+from raysmooth.tune.training.job import Assignment
+from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
+from raysmooth.tune.training.surrogates import load_surrogates
+from raysmooth.tune.training.trainer import initialised
+from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
+from raysmooth.tune.training.validation import judge_denoiser, noisy_accuracy
 
 
 def chosen_for_denoiser(

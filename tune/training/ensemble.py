@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 SWEEP, TRIALS, WEIGHTS = "sweep.json", "trials", "weights"
 """What a sweep leaves in its folder: which it is, the rows of its trials, and what they gave."""

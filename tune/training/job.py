@@ -8,16 +8,16 @@ from typing import Any, Protocol
 import torch
 from torch.distributed import all_gather_object, barrier
 
-from common.errors import Refusal
-from tune.training.card import circumstances, common_card, decisive
-from tune.objectives.training_noise import TrainingNoise
-from tune.recipes.precision import InPrecision
-from tune.training.progress_bar import EpochProgress
-from tune.recipes.recipe_choice import NamedRecipe
-from tune.recipes.settings import TrainingJobSettings
-from tune.training.trainer import Loss, Share, Trainer
-from tune.training.training_data import TrainingData
-from tune.training.training_folder import Row, Saved, TrainingFolder
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe
+from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.training.card import circumstances, common_card, decisive
+from raysmooth.tune.training.progress_bar import EpochProgress
+from raysmooth.tune.training.trainer import Loss, Share, Trainer
+from raysmooth.tune.training.training_data import TrainingData
+from raysmooth.tune.training.training_folder import Row, Saved, TrainingFolder
 
 
 @dataclass(frozen=True)

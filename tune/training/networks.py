@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from common.errors import Refusal
-from actors.models.weights import fingerprint, load_weights, read_weights
-from tune.recipes.precision import InPrecision, settled_precision
-from tune.recipes.settings import TrainingJobSettings
+from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.recipes.precision import InPrecision, settled_precision
+from raysmooth.tune.recipes.settings import TrainingJobSettings
 
 
 def as_trained(network: torch.nn.Module, settings: TrainingJobSettings, device: torch.device) -> InPrecision:

@@ -3,7 +3,7 @@
 from rich.progress import ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from pipeline.runs.progress_bars import Display
+from raysmooth.pipeline.runs.progress_bars import Display
 
 LOG_LINES = 10
 """How many lines a training leaves where there is no terminal."""

@@ -8,13 +8,13 @@ from itertools import chain
 
 import torch
 
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
-from actors.models.classifiers import CLASSIFIERS
-from actors.models.denoisers import DENOISERS
-from common.errors import Refusal
-from actors.models.weights import fingerprint, read_weights
-from tune.training.ensemble import members
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.weights import fingerprint, read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.training.ensemble import members
 
 
 def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:

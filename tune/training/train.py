@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from common.errors import Refusal
-from storage.store_urls import refuse_url
-from actors.models.weights import read_weights
-from tune.training.card import summary
-from tune.training.classifier_job import classifier_assignment
-from tune.training.denoiser_job import denoiser_assignment
-from tune.training.job import Assignment, carry_out
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
-from tune.training.trainer import Share
-from tune.training.workers import on_workers
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.store_urls import refuse_url
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.training.card import summary
+from raysmooth.tune.training.classifier_job import classifier_assignment
+from raysmooth.tune.training.denoiser_job import denoiser_assignment
+from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.trainer import Share
+from raysmooth.tune.training.workers import on_workers
 
 
 def train_classifier(settings: TrainClassifierSettings, show: bool = True) -> Path:

@@ -12,13 +12,13 @@ import torch
 from torch.distributed import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
-from common.errors import Refusal
-from tune.objectives.training_noise import TrainingNoise
-from tune.recipes.phases import OPTIMIZERS
-from tune.recipes.precision import InPrecision
-from tune.training.progress_bar import EpochProgress
-from tune.recipes.recipes import Recipe
-from tune.training.training_data import Images, Step
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.phases import OPTIMIZERS
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipes import Recipe
+from raysmooth.tune.training.progress_bar import EpochProgress
+from raysmooth.tune.training.training_data import Images, Step
 
 Loss: TypeAlias = Callable[[InPrecision, torch.Tensor, torch.Tensor, TrainingNoise, int, int], torch.Tensor]
 """(network in its precision, images, labels, noise, epochs done, steps done) -> a scalar, the mean over the images."""

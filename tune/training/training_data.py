@@ -8,14 +8,14 @@ from typing import Literal
 
 import torch
 
-from common.errors import Refusal
-from pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint, open_dataset
-from pipeline.data.index_set import IndexSet
-from tune.data.augment import AUGMENTATIONS, Augmentation, PictureAugmentation
-from tune.data.loader_images import LoaderImages
-from tune.data.memory_images import MemoryImages
-from tune.recipes.settings import TrainingDataSettings
-from tune.data.training_images import NO_LABEL, Images, Source, Step
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation, PictureAugmentation
+from raysmooth.tune.data.loader_images import LoaderImages
+from raysmooth.tune.data.memory_images import MemoryImages
+from raysmooth.tune.data.training_images import NO_LABEL, Images, Source, Step
+from raysmooth.tune.recipes.settings import TrainingDataSettings
 
 __all__ = [
     "HOLD_OUT",

@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from tensorboardX import SummaryWriter
 
-from common.errors import Refusal
-from actors.models.weights import read_weights, save_weights
-from storage.atomic_file import written_whole
-from tune.training.card import identity
+from raysmooth.actors.models.weights import read_weights, save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.atomic_file import written_whole
+from raysmooth.tune.training.card import identity
 
 Row = dict[str, float]
 """Metrics of an epoch by name, `epoch` among them."""

@@ -6,10 +6,10 @@ from typing import TypeAlias
 
 import torch
 
-from tune.objectives.training_noise import TrainingNoise
-from tune.recipes.precision import InPrecision
-from tune.training.trainer import Loss
-from tune.training.training_data import NO_LABEL, Images
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.training.trainer import Loss
+from raysmooth.tune.training.training_data import NO_LABEL, Images
 
 Classify: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Pixels (B, C, H, W) -> int64 labels (B,)."""

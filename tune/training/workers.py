@@ -14,15 +14,15 @@ from typing import Any, TypeAlias
 import pandas as pd
 import torch
 
-from common.errors import Refusal
-from pipeline.pool.cluster import Cluster, connected
-from pipeline.runs.progress_bars import Display
-from tune.training.card import readable
-from tune.training.job import Assignment, carry_out
-from tune.recipes.settings import TrainingJobSettings
-from tune.training.trainer import EpochResult, Share
-from tune.training.training_data import MOST_WORKERS
-from tune.training.training_folder import metrics_of
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import Cluster, connected
+from raysmooth.pipeline.runs.progress_bars import Display
+from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.training.card import readable
+from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.trainer import EpochResult, Share
+from raysmooth.tune.training.training_data import MOST_WORKERS
+from raysmooth.tune.training.training_folder import metrics_of
 
 Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
 

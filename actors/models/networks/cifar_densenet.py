@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Block, Conv, Layers, bn_conv, bn_relu_conv, head
+from raysmooth.actors.models.networks.layers import Block, Conv, Layers, bn_conv, bn_relu_conv, head
 
 
 class DenseLayer(Block):

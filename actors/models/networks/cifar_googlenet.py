@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Conv, Layers, conv_bn, head
+from raysmooth.actors.models.networks.layers import Conv, Layers, conv_bn, head
 
 # Channels of an inception: b1; b2's 1x1 and 3x3; b3's 1x1 and 3x3s (for a 5x5); b4. A max pool comes before a4 and a5.
 _INCEPTIONS = {

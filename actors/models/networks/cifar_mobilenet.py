@@ -5,7 +5,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Block, Conv, Layers, conv_bn, head, projection, squeeze_excitation, stages
+from raysmooth.actors.models.networks.layers import (
+    Block,
+    Conv,
+    Layers,
+    conv_bn,
+    head,
+    projection,
+    squeeze_excitation,
+    stages,
+)
 
 
 class CifarMobileNet(Layers):

@@ -3,7 +3,17 @@
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Block, Conv, Layers, bn_conv, conv_bn, head, initialise, squeeze_excitation, stages
+from raysmooth.actors.models.networks.layers import (
+    Block,
+    Conv,
+    Layers,
+    bn_conv,
+    conv_bn,
+    head,
+    initialise,
+    squeeze_excitation,
+    stages,
+)
 
 
 class PreActivation(Block):

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Block, Conv, Layers, conv_bn, head, initialise, projection, stages
+from raysmooth.actors.models.networks.layers import Block, Conv, Layers, conv_bn, head, initialise, projection, stages
 
 
 class Residual(Block):

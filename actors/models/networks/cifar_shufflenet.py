@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Block, Conv, Layers, conv_bn, head
+from raysmooth.actors.models.networks.layers import Block, Conv, Layers, conv_bn, head
 
 
 class Unit(Block):

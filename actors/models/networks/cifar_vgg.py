@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from actors.models.networks.layers import Conv, Layers, conv_bn, head
+from raysmooth.actors.models.networks.layers import Conv, Layers, conv_bn, head
 
 
 class CifarVGG(Layers):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 
 class DnCNN(nn.Module):

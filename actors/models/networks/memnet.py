@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from actors.models.networks.layers import Conv, Layers, bn_relu_conv
-from common.errors import Refusal
+from raysmooth.actors.models.networks.layers import Conv, Layers, bn_relu_conv
+from raysmooth.common.errors import Refusal
 
 
 class ResidualUnit(nn.Module):

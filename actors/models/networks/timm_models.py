@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from common.variant import Architecture
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 PREFIX = "timm/"
 

@@ -15,11 +15,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from pipeline.by_run import by_run
-from pipeline.analysis.metrics import asked_radius, certified_accuracy, certified_radii, certified_share, labelled
-from pipeline.report.figures.palette import PALETTE
-from pipeline.analysis.run_selection import refuse_mixed_norms
-from pipeline.report.captions import caption, describe_runs, run_labels, run_names, varies
+from raysmooth.pipeline.analysis.metrics import (
+    asked_radius,
+    certified_accuracy,
+    certified_radii,
+    certified_share,
+    labelled,
+)
+from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
+from raysmooth.pipeline.by_run import by_run
+from raysmooth.pipeline.report.captions import caption, describe_runs, run_labels, run_names, varies
+from raysmooth.pipeline.report.figures.palette import PALETTE
 
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
 _MOST_LINES = 24

@@ -10,10 +10,10 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from common.errors import Refusal
-from storage.store_urls import is_url
-from storage.location import Location, Where, located
-from storage.output_file import refuse_unwritable, write_output
+from raysmooth.common.errors import Refusal
+from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.output_file import refuse_unwritable, write_output
+from raysmooth.storage.store_urls import is_url
 
 DPI = 150
 

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import asked_radius, certified_radii
-from pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
-from pipeline.report.figures.palette import BLUE, VERMILION
-from pipeline.report.report_data import Reported
-from pipeline.report.captions import caption, run_labels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii
+from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
+from raysmooth.pipeline.report.captions import caption, run_labels
+from raysmooth.pipeline.report.figures.palette import BLUE, VERMILION
+from raysmooth.pipeline.report.report_data import Reported
 
 BINS = 25
 """Bars of a histogram of radii, at most."""

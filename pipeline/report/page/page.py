@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from common.errors import Refusal
-from pipeline.report.tables.classes import classes_table
-from pipeline.report.figures.curves import certification_curve, colours_of, looks, measure_of
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.report.figures.histograms import KINDS, Histograms, pa_histograms, radius_histograms
-from storage.location import Location
-from pipeline.analysis.metrics import asked_radius
-from pipeline.report.tables.catalogue import TABLES
-from pipeline.report.report_data import Reported
-from pipeline.report.page.svg_paths import Box, bar_paths, curve_path, ticks
-from pipeline.report.tables.runs import HOW_SURE
-from pipeline.report.captions import brief, caption, run_labels, run_names, varies
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import asked_radius
+from raysmooth.pipeline.report.captions import brief, caption, run_labels, run_names, varies
+from raysmooth.pipeline.report.figures.curves import certification_curve, colours_of, looks, measure_of
+from raysmooth.pipeline.report.figures.histograms import KINDS, Histograms, pa_histograms, radius_histograms
+from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path, ticks
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.catalogue import TABLES
+from raysmooth.pipeline.report.tables.classes import classes_table
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import HOW_SURE
+from raysmooth.storage.location import Location
 
 _DASHES = ["", "9 4", "2 3", "9 3 2 3", "5 3"]
 """What dashes of the same number look like in other figures."""

@@ -5,18 +5,18 @@ from math import isnan
 
 import pandas as pd
 
-from common.errors import Refusal
-from common.registry import Table
-from pipeline.report.tables.classes import classes_table
-from pipeline.analysis.costs import costs
-from pipeline.report.tables.envelope import envelope_table
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import COMPLEMENT, RUNNER_UP, floored
-from pipeline.analysis.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
-from pipeline.report.report_data import Reported
-from pipeline.analysis.summary import radius_columns
-from pipeline.report.tables.wrong_certificates import sure_table
-from pipeline.report.tables.runs import decided_radii, percents, runs_table, sigma_table, words_of
+from raysmooth.common.errors import Refusal
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.analysis.costs import costs
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, RUNNER_UP, floored
+from raysmooth.pipeline.analysis.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
+from raysmooth.pipeline.analysis.summary import radius_columns
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.classes import classes_table
+from raysmooth.pipeline.report.tables.envelope import envelope_table
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import decided_radii, percents, runs_table, sigma_table, words_of
+from raysmooth.pipeline.report.tables.wrong_certificates import sure_table
 
 
 def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:

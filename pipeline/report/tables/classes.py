@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.confidence import share_intervals
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import asked_radius
-from pipeline.analysis.per_class import count_per_class
-from pipeline.report.report_data import DELTA, Reported
-from pipeline.analysis.summary import ENDS, heading, radius_columns
-from pipeline.report.tables.runs import HOW_SURE, intervals_of, percents, words_of
-from pipeline.report.captions import LABELLED
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import share_intervals
+from raysmooth.pipeline.analysis.metrics import asked_radius
+from raysmooth.pipeline.analysis.per_class import count_per_class
+from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
+from raysmooth.pipeline.report.captions import LABELLED
+from raysmooth.pipeline.report.report_data import DELTA, Reported
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import HOW_SURE, intervals_of, percents, words_of
 
 
 def classes_table(reported: Reported, intervals: bool, most: int | None = None) -> PrintedTable:

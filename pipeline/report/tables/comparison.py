@@ -2,12 +2,12 @@
 
 from fractions import Fraction
 
-from pipeline.analysis.comparison import compare
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import floored
-from pipeline.report.report_data import DELTA, Reported
-from pipeline.analysis.run_selection import find_run
-from pipeline.report.captions import caption, run_names
+from raysmooth.pipeline.analysis.comparison import compare
+from raysmooth.pipeline.analysis.metrics import floored
+from raysmooth.pipeline.analysis.run_selection import find_run
+from raysmooth.pipeline.report.captions import caption, run_names
+from raysmooth.pipeline.report.report_data import DELTA, Reported
+from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
 def comparison_table(reported: Reported, a: str, b: str, radius: float) -> PrintedTable:

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.envelope import envelope
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import percent
-from pipeline.report.report_data import Reported
-from pipeline.analysis.summary import heading, radius_columns
-from pipeline.report.tables.runs import HOW_SURE, best_of, interval, words_of
-from pipeline.report.captions import caption, short_denoisers, varies
+from raysmooth.pipeline.analysis.envelope import envelope
+from raysmooth.pipeline.analysis.metrics import percent
+from raysmooth.pipeline.analysis.summary import heading, radius_columns
+from raysmooth.pipeline.report.captions import caption, short_denoisers, varies
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import HOW_SURE, best_of, interval, words_of
 
 
 def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from common.registry import Table
+from raysmooth.common.registry import Table
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,14 +4,14 @@ from math import isfinite
 
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.holm import holm
-from pipeline.analysis.run_checks import refuse_no_probability
-from pipeline.report.report_data import Reported
-from pipeline.analysis.summary import heading
-from pipeline.report.tables.runs import words_of
-from pipeline.report.captions import LABELLED, assured
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.holm import holm
+from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
+from raysmooth.pipeline.analysis.summary import heading
+from raysmooth.pipeline.report.captions import LABELLED, assured
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import words_of
 
 _WAYS = {"alone": "each alone", "bonferroni": "Bonferroni", "holm": "Holm"}
 """The columns of `holm` that are counted, and their headings."""

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report.tables import formats
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import FIXED, decided_at, floored, percent
-from pipeline.analysis.summary import ENDS, radius_columns
-from pipeline.analysis.run_selection import refuse_mixed_norms
-from pipeline.report.captions import (
+from raysmooth.pipeline.analysis.metrics import FIXED, decided_at, floored, percent
+from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
+from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
+from raysmooth.pipeline.report.captions import (
     caption,
     differing,
     is_imported,
@@ -23,6 +21,8 @@ from pipeline.report.captions import (
     twins,
     varies,
 )
+from raysmooth.pipeline.report.tables import formats
+from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
 def runs_table(summary: pd.DataFrame) -> PrintedTable:

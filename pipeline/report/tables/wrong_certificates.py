@@ -5,14 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from common.errors import Refusal
-from pipeline.analysis.confidence import wrong_certificates_bound
-from pipeline.report.tables.formats import PrintedTable
-from pipeline.analysis.metrics import floored
-from pipeline.analysis.run_checks import are_certified
-from pipeline.report.report_data import Reported
-from pipeline.report.tables.runs import words_of
-from pipeline.report.captions import FEW_WRONG, assured
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
+from raysmooth.pipeline.analysis.metrics import floored
+from raysmooth.pipeline.analysis.run_checks import are_certified
+from raysmooth.pipeline.report.captions import FEW_WRONG, assured
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.runs import words_of
 
 
 def sure_table(reported: Reported, intervals: bool = False) -> PrintedTable:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Linear
 
-from actors.attacks.attacks import ATTACKS
-from actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
+from raysmooth.actors.attacks.attacks import ATTACKS
+from raysmooth.actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
 
 # Logits (x0 - x1, x1 - x0): class 0 where the first pixel is larger. From an image of class 0, every loss rises along
 # TOWARDS, and the prediction turns (x0 - x1) / sqrt(2) away.

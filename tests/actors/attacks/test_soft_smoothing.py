@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 from scripted import Linear
 
-from actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+from raysmooth.actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
 
 LOGITS = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(2, 5)),
                 elements=st.floats(-300, 300, width=32))  # fmt: skip

@@ -5,8 +5,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from actors.compute.compute_config import PRECISIONS, ComputePath, check_precision, native_precision, settle_backend
-from common.errors import Refusal
+from raysmooth.actors.compute.compute_config import (
+    PRECISIONS,
+    ComputePath,
+    check_precision,
+    native_precision,
+    settle_backend,
+)
+from raysmooth.common.errors import Refusal
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -13,17 +13,17 @@ from scipy.stats import beta
 from sklearn.datasets import load_digits
 from torch import nn
 
-from actors.models.base_classifier import INVALID, DenoisedClassifier
-from actors.models.classifiers import CLASSIFIERS
-from actors.compute.compilation import cache_folder
-from actors.compute.compute_config import ComputePath
-from actors.models.denoisers import DENOISERS
-from actors.compute.fast_network import fast_network
-from actors.compute.folding import fold_batch_norms
-from actors.models.networks.cifar_preact_resnet import wide_resnet
-from actors.models.networks.digits import digits_cnn
-from actors.models.preprocess import Normalize
-from common.errors import Refusal
+from raysmooth.actors.compute.compilation import cache_folder
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.compute.folding import fold_batch_norms
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.networks.cifar_preact_resnet import wide_resnet
+from raysmooth.actors.models.networks.digits import digits_cnn
+from raysmooth.actors.models.preprocess import Normalize
+from raysmooth.common.errors import Refusal
 
 CPU = torch.device("cpu")
 BATCH = 100

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from actors.compute.pooling import MaxOfHalves, pool_by_halves
+from raysmooth.actors.compute.pooling import MaxOfHalves, pool_by_halves
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

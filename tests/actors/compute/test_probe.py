@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-import actors.compute.probe
-from actors.models.base_classifier import DenoisedClassifier
-from actors.compute.compute_config import ComputePath
-from actors.compute.fast_network import fast_network
-from actors.models.networks.digits import digits_cnn
-from actors.noise.streams import Gaussian
-from actors.compute.probe import Asked, Choice, choose_path, measure
-from common.errors import Refusal
+import raysmooth.actors.compute.probe
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.fast_network import fast_network
+from raysmooth.actors.compute.probe import Asked, Choice, choose_path, measure
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
+from raysmooth.actors.models.networks.digits import digits_cnn
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.errors import Refusal
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -23,12 +23,12 @@ SHAPE = (1, 8, 8)
 
 @pytest.fixture(autouse=True)
 def _native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.compute.probe, "native_precision", lambda device: "bfloat16")
+    monkeypatch.setattr(raysmooth.actors.compute.probe, "native_precision", lambda device: "bfloat16")
 
 
 @pytest.fixture
 def always_probing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.compute.probe, "WORTH_PROBING", 0.0)
+    monkeypatch.setattr(raysmooth.actors.compute.probe, "WORTH_PROBING", 0.0)
 
 
 def alone(classifier: object) -> DenoisedClassifier:
@@ -159,8 +159,8 @@ class TestCompiling:
                 return fast_network(alone(quick), ComputePath("float32", False, path.batch_size), device)
             return fast_network(model, path, device)
 
-        monkeypatch.setattr(actors.compute.probe, "fast_network", make)
-        monkeypatch.setattr(actors.compute.probe, "compiler", lambda: "g++")
+        monkeypatch.setattr(raysmooth.actors.compute.probe, "fast_network", make)
+        monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: "g++")
         self.fails, self.compiled = False, 5e-5
 
     def choose(self, draws: int, compile: str = "auto") -> Choice:
@@ -190,7 +190,7 @@ class TestCompiling:
             choose(Takes(lambda rows, _: 1e-5 * rows), Asked("float32", "on"), 4_000_000)
 
     def test_it_needs_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(actors.compute.probe, "compiler", lambda: None)
+        monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: None)
         assert self.choose(4_000_000).why == "measured; not compiled: no C++ compiler here"
         assert self.calls == 0
 

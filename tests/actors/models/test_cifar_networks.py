@@ -11,8 +11,8 @@ from math import log
 import pytest
 import torch
 
-from common.variant import Architecture
-from actors.models.classifiers import CLASSIFIERS, build_classifier
+from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
+from raysmooth.common.variant import Architecture
 
 torch.set_num_threads(1)
 

@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 import torch
+from conftest import REPOSITORY
 
-from common.variant import Architecture
-from actors.models.classifiers import CLASSIFIERS, build_classifier, default_preprocess
-from actors.models.denoisers import DENOISERS
-from actors.models.preprocess import PREPROCESS
-from common.errors import Refusal
+from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier, default_preprocess
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.preprocess import PREPROCESS
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 torch.set_num_threads(1)
 PUBLISHED = REPOSITORY.parent / "shared/data/published-weights-keys.json"
@@ -181,7 +181,7 @@ def test_own_module_that_does_not_even_import(tmp_path: Path, monkeypatch: pytes
 
 def test_torchvision_is_not_imported_for_a_row_of_the_table() -> None:
     code = (
-        "import sys; from common.variant import Architecture; from actors.models.classifiers import *; "
+        "import sys; from raysmooth.common.variant import Architecture; from raysmooth.actors.models.classifiers import *; "
         "build_classifier(Architecture.parse('digits_cnn')); assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)

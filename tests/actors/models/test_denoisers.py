@@ -1,13 +1,12 @@
 import json
-from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 import torch
+from conftest import REPOSITORY
 
-from common.variant import Architecture
-from actors.models.denoisers import DENOISERS, build_denoiser
-from common.errors import Refusal
+from raysmooth.actors.models.denoisers import DENOISERS, build_denoiser
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 torch.set_num_threads(1)
 PUBLISHED = REPOSITORY.parent / "shared/data/published-weights-keys.json"

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from actors.models.preprocess import PREPROCESS, Normalize, parse_preprocess
-from common.errors import Refusal
+from raysmooth.actors.models.preprocess import PREPROCESS, Normalize, parse_preprocess
+from raysmooth.common.errors import Refusal
 
 
 def test_a_case_worked_by_hand() -> None:

@@ -3,10 +3,10 @@ import sys
 import pytest
 import torch
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier, default_preprocess
-from actors.models.preprocess import Normalize, parse_preprocess
-from common.errors import Refusal
+from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.preprocess import Normalize, parse_preprocess
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 torch.set_num_threads(1)
 

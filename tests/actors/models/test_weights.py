@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from common.variant import Architecture
-from actors.models.classifiers import build_classifier
-from common.errors import Refusal
-from actors.models.weights import Weights, fingerprint, load_weights, read_weights, save_weights
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights, save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
 
 torch.set_num_threads(1)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from noise_by_hand import uniforms
 from scipy.stats import kstest, norm, uniform
 
-from actors.noise.streams import Gaussian, open_stream
-from actors.noise.families import NOISES, GaussianLinf, Uniform, noise_family
-from common.errors import Refusal
-from actors.replica.work_unit import Role
+from raysmooth.actors.noise.families import NOISES, GaussianLinf, Uniform, noise_family
+from raysmooth.actors.noise.streams import Gaussian, open_stream
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
 
 CPU = torch.device("cpu")
 

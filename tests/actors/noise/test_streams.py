@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from noise_by_hand import normals
 from scipy.stats import kstest, norm
 
-import actors.noise.streams
-from actors.noise.streams import Gaussian, open_stream
-from actors.replica.work_unit import Role
+import raysmooth.actors.noise.streams
+from raysmooth.actors.noise.streams import Gaussian, open_stream
+from raysmooth.actors.replica.work_unit import Role
 
 CPU = torch.device("cpu")
 
@@ -119,8 +119,8 @@ def test_streams_are_independent() -> None:
 
 
 def test_another_layout_of_the_generators_state_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.noise.streams, "_TWISTER", slice(4, 628))
-    actors.noise.streams._blank_state.cache_clear()
+    monkeypatch.setattr(raysmooth.actors.noise.streams, "_TWISTER", slice(4, 628))
+    raysmooth.actors.noise.streams._blank_state.cache_clear()
     with pytest.raises(RuntimeError, match="keeps its generator's state in another order"):
         open_stream(CPU, 0, Role.SELECTION, 0, 0)
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from actors.models.base_classifier import INVALID, BaseClassifier, DenoisedClassifier
-from actors.replica.draws import draw
-from actors.noise.streams import Gaussian, NoiseFamily
-from actors.replica.work_unit import Cell, Role, UnitCounts, WorkUnit
+from raysmooth.actors.models.base_classifier import INVALID, BaseClassifier, DenoisedClassifier
+from raysmooth.actors.noise.streams import Gaussian, NoiseFamily
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.work_unit import Cell, Role, UnitCounts, WorkUnit
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from actors.models.base_classifier import BaseClassifierSpec
-from actors.compute.compute_config import ComputePath
-from actors.noise.streams import Gaussian
-from actors.compute.probe import Asked
-from common.errors import Refusal
-from actors.replica.replica import Replica, Sampling
-from actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.probe import Asked
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.replica import Replica, Sampling
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.common.errors import Refusal
 
 SHAPE = (1, 8, 8)
 GREY, DARK = np.full(SHAPE, 0.5, np.float32), np.full(SHAPE, 0.05, np.float32)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, multinomial
 
-from common.errors import Refusal
-from pipeline.analysis.comparison import compare
-from pipeline.analysis.metrics import certified_accuracy
-from pipeline.analysis.paired_difference import difference_interval
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.comparison import compare
+from raysmooth.pipeline.analysis.metrics import certified_accuracy
+from raysmooth.pipeline.analysis.paired_difference import difference_interval
 
 
 def test_by_hand() -> None:

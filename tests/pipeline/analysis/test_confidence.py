@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom, norm
 from simulated_runs import SETS, most_failures, needed_count
 
-from common.errors import Refusal
-from pipeline.analysis.confidence import population_interval, wrong_certificates_bound
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.confidence import population_interval, wrong_certificates_bound
 
 N, n, ALPHA, DELTA, P0 = 1000, 75, 0.05, 0.1, float(norm.cdf(0.5))  # radius 0.25 at sigma 0.5
 CRITICAL = needed_count(n, ALPHA, P0)

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from certificate_rows import ADAPTIVE, A, B, run_of, sampled_run
 
-from common.errors import Refusal
-from pipeline.analysis.costs import costs
-from pipeline.analysis.metrics import mean_draws
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.costs import costs
+from raysmooth.pipeline.analysis.metrics import mean_draws
 
 
 def test_by_hand() -> None:

@@ -4,12 +4,12 @@ import pytest
 from certificate_rows import BETTER, DECIDED, DENOISED, A, B, run_of, sampled_run
 from simulated_runs import interval
 
-from common.errors import Refusal
-from pipeline.analysis.envelope import default_groups, envelope
-from pipeline.report.tables.envelope import envelope_table
-from pipeline.analysis.metrics import certified_radii
-from pipeline.report.report_data import Reported
-from pipeline.analysis.summary import summarize
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.envelope import default_groups, envelope
+from raysmooth.pipeline.analysis.metrics import certified_radii
+from raysmooth.pipeline.analysis.summary import summarize
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.envelope import envelope_table
 
 C, D = "c" * 16, "d" * 16
 

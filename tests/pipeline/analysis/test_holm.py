@@ -10,10 +10,10 @@ from scipy.stats import binom, binomtest, norm
 from simulated_runs import SETS, bounds, most_failures, rows_of_counts
 from statsmodels.stats.multitest import multipletests
 
-from common.errors import Refusal
-from pipeline.analysis.holm import holm, holm_rejects
-from pipeline.report.tables.holm import holm_table
-from pipeline.report.report_data import Reported
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.holm import holm, holm_rejects
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.holm import holm_table
 
 DELTA, P0 = 0.1, float(norm.cdf(0.5))  # radius 0.25 at sigma 0.5
 WORDS = {

@@ -8,8 +8,8 @@ from certificate_rows import DECIDE, DECIDED, PLAIN, A, run_of, sampled_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import (
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import (
     FIXED,
     abstention_rate,
     asked_radius,

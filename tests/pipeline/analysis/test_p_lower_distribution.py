@@ -4,9 +4,9 @@ import pytest
 from certificate_rows import DECIDE, DECIDED, A, B, run_of, sampled_run
 from simulated_runs import rows_of_counts
 
-from common.errors import Refusal
-from pipeline.analysis.metrics import average_certified_radius
-from pipeline.analysis.p_lower_distribution import EDGES, ceiling, p_lower_histogram, p_lower_quantiles
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import average_certified_radius
+from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, ceiling, p_lower_histogram, p_lower_quantiles
 
 # p_lower at alpha 0.001: 0.9931 twice (all agree), 0.9688, 0.8675, 0.6506, abstained twice, and one error.
 COUNTS = np.array([1000, 1000, 985, 899, 697, 520, 300, 0])

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from certificate_rows import PLAIN, A, B, run_of
 
-from common.errors import Refusal
-from pipeline.analysis.per_class import count_per_class
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.per_class import count_per_class
 
 LABELS = [1, 1, 1, 7, 7, 7, 1, None]  # of PLAIN's images, whose predictions are 1 1 1 1 2 -1 -1 and an error
 

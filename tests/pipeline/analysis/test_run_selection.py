@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 from certificate_rows import DENOISED, A, B, run_of
 
-from common.errors import Refusal
-from pipeline.analysis.run_selection import checked_column, find_run, refuse_mixed_norms, where
-from pipeline.report.captions import describe_runs
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.run_selection import checked_column, find_run, refuse_mixed_norms, where
+from raysmooth.pipeline.report.captions import describe_runs
 
 C = "c" * 16
 ROWS = pd.concat(

@@ -10,12 +10,20 @@ from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 from statsmodels.stats.proportion import proportion_confint
 
-from actors.noise.streams import Gaussian
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.adaptive import DOUBT, PRIOR, SURE, Adaptive, Tolerance, default_pilot, refuse_hopeless_adaptive
-from pipeline.certification.certificate import ABSTAIN, Certificate, certify_counts, lower_bound
-from pipeline.certification.sampling_rule import Counts, SamplingRule
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.adaptive import (
+    DOUBT,
+    PRIOR,
+    SURE,
+    Adaptive,
+    Tolerance,
+    default_pilot,
+    refuse_hopeless_adaptive,
+)
+from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, certify_counts, lower_bound
+from raysmooth.pipeline.certification.sampling_rule import Counts, SamplingRule
 
 TRIALS = 20_000
 TWO_PERCENT = Tolerance(0.02, "relative")

@@ -10,10 +10,10 @@ from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, multinomial, norm
 from statsmodels.stats.proportion import proportion_confint
 
-from actors.noise.streams import Gaussian
-from actors.noise.families import Uniform
-from common.errors import Refusal
-from pipeline.certification.certificate import (
+from raysmooth.actors.noise.families import Uniform
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import (
     ABSTAIN,
     Certificate,
     certify_counts,

@@ -7,14 +7,14 @@ import pytest
 from command import command
 
 import raysmooth
-from actors.noise.streams import Gaussian
-from common.errors import Refusal
-from pipeline.certification.adaptive import Adaptive, Tolerance
-from pipeline.certification.sequential_test import Decide
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.certification.sampling_rule import Fixed
-from pipeline.certification.sampling_methods import describe_sampling, sampling_rule
-from pipeline.runs.settings import CertifySettings, checked
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance
+from raysmooth.pipeline.certification.sampling_methods import describe_sampling, sampling_rule
+from raysmooth.pipeline.certification.sampling_rule import Fixed
+from raysmooth.pipeline.certification.sequential_test import Decide
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import CertifySettings, checked
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "n": 10_000}
 
@@ -89,7 +89,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_ray_starts(
     changes: dict[str, str],
     expected: str,
 ) -> None:
-    monkeypatch.setattr("pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
     flags = {**NEEDED, "out": str(tmp_path / "out"), **changes}
     code, out, err = command(capsys, "certify", *given(flags))
     assert (code, out, err.count("\n")) == (2, "", 1)

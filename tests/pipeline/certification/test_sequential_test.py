@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 
-from actors.noise.streams import Gaussian
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import ABSTAIN, Certificate, lower_bound
-from pipeline.certification.sequential_test import (
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, lower_bound
+from raysmooth.pipeline.certification.sampling_rule import Counts
+from raysmooth.pipeline.certification.sequential_test import (
     CERTIFIED,
     NOT_CERTIFIED,
     UNDECIDED,
@@ -25,7 +26,6 @@ from pipeline.certification.sequential_test import (
     evidence_below,
     refuse_hopeless_decide,
 )
-from pipeline.certification.sampling_rule import Counts
 
 TRIALS = 20_000
 Decision = Callable[[int, int], str]

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from actors.replica.draws import draw
-from actors.noise.families import Uniform
-from actors.replica.work_unit import Cell, Role, WorkUnit
-from pipeline.certification.certificate import ABSTAIN, certify_counts, certify_runner_up
+from raysmooth.actors.noise.families import Uniform
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts, certify_runner_up
 
 CELL, REACH = Fraction(1, 4), 2
 """Width of a cell, and lambda in cells."""

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.errors import Refusal
-from pipeline.data.datasets import DATASETS, UnreadableImage, fingerprint, listing_fingerprint, open_dataset
-from pipeline.data.index_set import IndexSet
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import DATASETS, UnreadableImage, fingerprint, listing_fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
 
 SHARED = REPOSITORY.parent / "shared/data"
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import Refusal
-from pipeline.data.index_set import IndexSet
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.index_set import IndexSet
 
 
 def test_the_papers_500_images():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Refusal
-from pipeline.derived.certification_log import AGAIN, HEADER, NO_END, NO_TIME, TORN, LogLine, read_log
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.derived.certification_log import AGAIN, HEADER, NO_END, NO_TIME, TORN, LogLine, read_log
 
 HEADING = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 THREE = HEADING + "0\t3\t-1\t0.0\t0\t0:00:13.736080\n20\t7\t7\t0.0734\t1\t15.5\n40\t4\t6\t5e-05\t0\t1 day, 2:03:04\n"

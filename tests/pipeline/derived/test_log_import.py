@@ -1,28 +1,27 @@
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY
 from certificate_rows import BETTER, rows_of
 from command import command
+from conftest import REPOSITORY
 
 import raysmooth
-from common.errors import Refusal
-from pipeline.analysis.envelope import envelope
-from storage.location import located
-from pipeline.derived.log_import import ImportSettings, import_logs
-from pipeline.analysis.metrics import certified_accuracy
-from pipeline.store.parts import own_parts, refuse_foreign_parts
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.report.report import read_certificates, summarize, write_report
-from pipeline.runs.settings import checked
-from pipeline.derived.certification_log import NO_TIME, TORN
-from pipeline.report.captions import caption, describe_runs, run_labels
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.envelope import envelope
+from raysmooth.pipeline.analysis.metrics import certified_accuracy
+from raysmooth.pipeline.derived.certification_log import NO_TIME, TORN
+from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
+from raysmooth.pipeline.report.captions import caption, describe_runs, run_labels
+from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.parts import own_parts, refuse_foreign_parts
+from raysmooth.storage.location import located
 
 COHEN = REPOSITORY.parent / "shared/data/cohen-logs"
 LOG = (

@@ -19,17 +19,17 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 import raysmooth
-from actors.noise.families import noise_family
-from common.errors import Refusal
-from actors.replica.work_unit import Role
-from pipeline.certification.certificate import ABSTAIN, certify_counts
-from pipeline.runs.driver import carry_out
-from pipeline.store.parts import read_rows
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.derived.recertify import recertify
-from pipeline.runs.run import SCHEME, run_id
-from pipeline.runs.settings import checked
-from pipeline.store.run_store import CountedBlock, RunStore
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
+from raysmooth.pipeline.derived.recertify import recertify
+from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import SCHEME, run_id
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 CERTIFY = PROCEDURES["certify"]
 JOB: dict[str, Any] = {

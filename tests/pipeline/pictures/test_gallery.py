@@ -14,15 +14,15 @@ from matplotlib.text import Text
 from noise_by_hand import normals
 
 import raysmooth
-from common.variant import Architecture
-from actors.models.denoisers import build_denoiser
-from common.errors import Refusal
-from actors.models.weights import save_weights
-from pipeline.pictures import gallery as job
-from pipeline.pictures.gallery import psnr
-from pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
-from pipeline.pictures.gallery_settings import GallerySettings
-from pipeline.runs.settings import checked
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.pictures import gallery as job
+from raysmooth.pipeline.pictures.gallery import psnr
+from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
+from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
+from raysmooth.pipeline.runs.settings import checked
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
 DIGITS = {"dataset": "digits", "images": "4,2", "sigma": "0.25,0.5", "seed": "3"}

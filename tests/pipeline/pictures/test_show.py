@@ -21,20 +21,20 @@ from noise_by_hand import normals
 from small_runs import CPU, certified
 
 import raysmooth
-from common.variant import Architecture
-from actors.models.base_classifier import INVALID
-from actors.models.denoisers import build_denoiser
-from actors.replica.draws import draw
-from actors.noise.streams import Gaussian, Stream
-from common.errors import Refusal
-from actors.models.weights import save_weights
-from actors.replica.work_unit import Role
-from pipeline.pictures.noise_replay import batch_pieces, first_copies
-from pipeline.pictures.image_figure import draw_image
-from pipeline.pictures.stored_run import PastRun
-from pipeline.runs.draw_plan import DrawPlan
-from pipeline.pictures.show import ShowSettings, find_rows, records, show
-from pipeline.pictures.image_replay import Shown, look
+from raysmooth.actors.models.base_classifier import INVALID
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.actors.noise.streams import Gaussian, Stream
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.work_unit import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.pictures.image_figure import draw_image
+from raysmooth.pipeline.pictures.image_replay import Shown, look
+from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
+from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, show
+from raysmooth.pipeline.pictures.stored_run import PastRun
+from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
 DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.1, "skip": 3, "max": 8, "seed": 5}

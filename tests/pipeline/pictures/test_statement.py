@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.pictures.statement import evidence, statement
 
 ROW: dict[str, Any] = {
     "status": "ok",

@@ -2,11 +2,11 @@
 
 import pytest
 
-from common.errors import Refusal
-from actors.replica.work_unit import Cell, Role, WorkUnit
-from pipeline.pool.failures import BLAME, HOPELESS, Blame
-from pipeline.pool.tasks import Errand, Order
-from pipeline.pool.stragglers import PATIENCE, SLOW_SECONDS, UnitTimes
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.failures import BLAME, HOPELESS, Blame
+from raysmooth.pipeline.pool.stragglers import PATIENCE, SLOW_SECONDS, UnitTimes
+from raysmooth.pipeline.pool.tasks import Errand, Order
 
 
 def errand(image_id: int = 1, draws: int = 10, run: int = 0) -> Errand:

@@ -10,14 +10,14 @@ import pytest
 import ray
 from scripted_replica import KILLS, RAISES, STUCK, LateReplica, ScriptedReplica, SlowReplica, StuckReplica
 
-from actors.models.base_classifier import BaseClassifierSpec
-from actors.compute.compute_config import ComputePath
-from actors.noise.streams import Gaussian
-from actors.replica.replica import Sampling
-from actors.replica.work_unit import Cell, Role, WorkUnit
-from pipeline.pool.cluster import ReplicaResources
-from pipeline.pool.tasks import Order, Outcome
-from pipeline.pool.pool import Pool
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.tasks import Order, Outcome
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -61,7 +61,7 @@ def test_units_for_the_sake_of_one_image_see_the_others_blank_and_no_one_else_do
 
 
 def test_blank_images_are_not_kept_in_place_of_large_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.pool.image_transfer.INLINE_BYTES", 10)
+    monkeypatch.setattr("raysmooth.pipeline.pool.image_transfer.INLINE_BYTES", 10)
     images, blank = {1: picture(1), 2: picture(2)}, {1: picture(0), 2: picture(0)}
     orders = [order_of({**blank, only: images[only]}, only=only) for only in (1, 2)]
     outcomes, _ = outcomes_of([*orders, order_of(images, 1), order_of(images, 2)])
@@ -76,9 +76,9 @@ def test_large_images_travel_once_for_all_their_units(monkeypatch: pytest.Monkey
         return stored(image)
 
     stored = ray.put
-    monkeypatch.setattr("pipeline.pool.image_transfer.INLINE_BYTES", 256)
-    monkeypatch.setattr("pipeline.pool.image_transfer.KEPT_IMAGES", 3)
-    monkeypatch.setattr("pipeline.pool.pool.ray.put", counted)
+    monkeypatch.setattr("raysmooth.pipeline.pool.image_transfer.INLINE_BYTES", 256)
+    monkeypatch.setattr("raysmooth.pipeline.pool.image_transfer.KEPT_IMAGES", 3)
+    monkeypatch.setattr("raysmooth.pipeline.pool.pool.ray.put", counted)
     large = {number: picture(number, 65) for number in range(1, 6)}
     small = picture(9, 64)
     orders = [order_of({number: image, 7: small}, block) for number, image in large.items() for block in range(30)]
@@ -134,8 +134,8 @@ def test_what_a_silent_replica_holds_is_drawn_elsewhere(
     replicas: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By another one; where there is none, by the one that takes its place when it is given up."""
-    monkeypatch.setattr("pipeline.pool.stragglers.SLOW_SECONDS", 1.0)
-    monkeypatch.setattr("pipeline.pool.pool.GIVE_UP", 2)
+    monkeypatch.setattr("raysmooth.pipeline.pool.stragglers.SLOW_SECONDS", 1.0)
+    monkeypatch.setattr("raysmooth.pipeline.pool.pool.GIVE_UP", 2)
     pictures = [picture(number % 5) for number in range(40)]
     pictures[20] = picture(STUCK)
     orders, notes = [order_of({number: image}) for number, image in enumerate(pictures)], list[str]()

@@ -13,9 +13,9 @@ import ray
 from conftest import REPOSITORY
 
 import raysmooth
-from pipeline.pool import telemetry
-from pipeline.store.run_store import RunStore
-from pipeline.pool.telemetry import METRICS, exported
+from raysmooth.pipeline.pool import telemetry
+from raysmooth.pipeline.pool.telemetry import METRICS, exported
+from raysmooth.pipeline.store.run_store import RunStore
 
 DASHBOARD = json.loads((REPOSITORY / "clusters" / "grafana-dashboard.json").read_text())
 

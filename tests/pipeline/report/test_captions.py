@@ -2,8 +2,16 @@ import pandas as pd
 import pytest
 from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
-from common.errors import Refusal
-from pipeline.report.captions import LABELLED, UNLABELLED, assured, caption, describe_runs, run_labels, shown_alpha
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.report.captions import (
+    LABELLED,
+    UNLABELLED,
+    assured,
+    caption,
+    describe_runs,
+    run_labels,
+    shown_alpha,
+)
 
 DNCNN = DENOISED["denoiser"]
 

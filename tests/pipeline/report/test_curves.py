@@ -5,10 +5,10 @@ from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, FACTS, A, B, s
 from certificate_rows import run_of as small_run
 from matplotlib.colors import to_hex
 
-from common.errors import Refusal
-from pipeline.report.figures.curves import certification_curve, draw_curves
-from pipeline.analysis.metrics import certified_accuracy, certified_share
-from pipeline.report.captions import LABELLED, UNLABELLED
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
+from raysmooth.pipeline.report.captions import LABELLED, UNLABELLED
+from raysmooth.pipeline.report.figures.curves import certification_curve, draw_curves
 
 SETTINGS = {**FACTS, "index_set": "every 2nd of 400 (200 images)", "sigma": 0.5, "images": 200}
 

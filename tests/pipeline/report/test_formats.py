@@ -2,7 +2,7 @@ import re
 
 import pandas as pd
 
-from pipeline.report.tables.formats import FORMATS, PrintedTable, csv, latex, markdown
+from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable, csv, latex, markdown
 
 CELLS = pd.DataFrame({"name": ["a_b & c", "d|e"], "r=0.5": ["1.0", "-"], "r=0.5 95 %": ["0.1 to 2.0", "-"]})
 VALUES = pd.DataFrame({"name": ["a_b & c", "d|e"], "r=0.5": [0.0101, None]})

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from certificate_rows import DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
-from common.errors import Refusal
-from pipeline.report.figures.curves import certification_curve, draw_panels
-from pipeline.report.figures.histograms import KINDS, draw_histograms, pa_histograms, radius_histograms
-from pipeline.analysis.metrics import certified_accuracy
-from pipeline.report.report_data import Reported
-from pipeline.report.page.svg_paths import Box, bar_paths, curve_path
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import certified_accuracy
+from raysmooth.pipeline.report.figures.curves import certification_curve, draw_panels
+from raysmooth.pipeline.report.figures.histograms import KINDS, draw_histograms, pa_histograms, radius_histograms
+from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path
+from raysmooth.pipeline.report.report_data import Reported
 
 RUN = run_of(A, PLAIN).assign(count_top=5000, n_used=10_000, p_lower=[0.95, 0.9, 0.97, 0.51, 0.999, 0.4, 0.2, None])
 

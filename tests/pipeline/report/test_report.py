@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
 
-from common.errors import Refusal
-from pipeline.report.report import read_certificates, summarize, write_report
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 
 SCHEMA = pa.schema(
     [

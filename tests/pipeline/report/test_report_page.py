@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
 
-from pipeline.report.page.page import render_page
-from pipeline.report.report import write_report
-from pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.page.page import render_page
+from raysmooth.pipeline.report.report import write_report
+from raysmooth.pipeline.report.report_data import Reported
 
 HOSTILE = "</title><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{ 7*7 }}\"'&"
 VOID = {"meta", "link", "img", "br", "path", "circle", "line"}

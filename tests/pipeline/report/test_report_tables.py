@@ -6,12 +6,12 @@ import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 from simulated_runs import interval, rows_of_counts
 
-from common.errors import Refusal
-from pipeline.report.tables.classes import classes_table
-from pipeline.report.tables.comparison import comparison_table
-from pipeline.report.tables.formats import csv, markdown
-from pipeline.report.tables.catalogue import TABLES
-from pipeline.report.report_data import Reported
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.tables.catalogue import TABLES
+from raysmooth.pipeline.report.tables.classes import classes_table
+from raysmooth.pipeline.report.tables.comparison import comparison_table
+from raysmooth.pipeline.report.tables.formats import csv, markdown
 
 N = 10_000
 

@@ -7,12 +7,12 @@ import pytest
 from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 from rich.console import Console
 
-from common.errors import Refusal
-from pipeline.report.tables.formats import FORMATS
-from pipeline.analysis.metrics import certified_accuracy, certified_share
-from pipeline.analysis.summary import summarize
-from pipeline.report.tables.runs import best_of, csv, latex, markdown, runs_table, telling_apart
-from pipeline.report.captions import describe_runs
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
+from raysmooth.pipeline.analysis.summary import summarize
+from raysmooth.pipeline.report.captions import describe_runs
+from raysmooth.pipeline.report.tables.formats import FORMATS
+from raysmooth.pipeline.report.tables.runs import best_of, csv, latex, markdown, runs_table, telling_apart
 
 
 @pytest.fixture

@@ -18,19 +18,19 @@ from PIL import Image
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-from actors.models.base_classifier import load_base_classifier
-from actors.compute.compute_config import ComputePath
-from actors.replica.draws import draw
-from common.errors import Refusal
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.runs.driver import carry_out
-from pipeline.runs.ledger import Ledger
-from pipeline.pool.tasks import Outcome
-from pipeline.store.parts import read_rows
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import prepare, run_id
-from pipeline.runs.settings import SamplingSettings, checked
-from pipeline.store.run_store import RunStore
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.replica.draws import draw
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.tasks import Outcome
+from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import prepare, run_id
+from raysmooth.pipeline.runs.settings import SamplingSettings, checked
+from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.pipeline.store.run_store import RunStore
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -292,7 +292,9 @@ def test_too_little_memory_changes_no_row_and_is_told_once(
     # Some of the work undone: the next session is told by the manifest what fits, and how all is computed.
     for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
         part.unlink()
-    monkeypatch.setattr("pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute"))
+    monkeypatch.setattr(
+        "raysmooth.pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute")
+    )
     again, told = session()
     same(again, rows)
     assert log.read_text() == ""

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from actors.compute.compute_config import ComputePath
-from actors.compute.probe import Asked, Choice
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.runs.compute_choice import Chosen, choose_paths
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import Run, prepare
-from pipeline.runs.settings import checked
-from pipeline.store.run_store import RunStore
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.runs.compute_choice import Chosen, choose_paths
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import Run, prepare
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICA = ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
 FOUND = Choice(

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.replica.work_unit import Cell, Role
-from pipeline.runs.draw_plan import DrawPlan
+from raysmooth.actors.replica.work_unit import Cell, Role
+from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
 
 @settings(deadline=None)

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 from test_certify import DIGITS, run
 
-from pipeline.runs.driver import estimate
-from pipeline.runs.estimate import Estimate
-from commands.estimate_table import print_estimates
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.settings import checked
+from raysmooth.commands.estimate_table import print_estimates
+from raysmooth.pipeline.runs.driver import estimate
+from raysmooth.pipeline.runs.estimate import Estimate
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import checked
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, Loaded
-from actors.models.classifiers import build_classifier
-from actors.models.denoisers import build_denoiser
-from actors.noise.streams import Gaussian
-from actors.models.weights import save_weights
-from pipeline.runs.driver import carry_out
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.settings import checked
-from pipeline.runs.noise_mismatch import describe, find_mismatch
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.weights import save_weights
+from raysmooth.actors.noise.streams import Gaussian
+from raysmooth.common.variant import Architecture
+from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.settings import checked
 
 DENOISER = "dncnn:channels=1,depth=2,width=2"
 PREFIX = "raysmooth: warning: "
@@ -202,7 +201,7 @@ def test_the_command_says_it_on_standard_error(
     flags = settings_of(tmp_path, classifier_weights["gaussian"], sigma=0.5)
     given = [part for flag, value in flags.items() for part in (f"--{flag.replace('_', '-')}", str(value))]
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "raysmooth.py"), "certify", *given],
+        [sys.executable, "-m", "raysmooth", "certify", *given],
         env=ray_cluster,
         capture_output=True,
         text=True,

@@ -12,16 +12,16 @@ import pytest
 from command import command
 from statsmodels.stats.proportion import proportion_confint
 
-from actors.models.base_classifier import BaseClassifierSpec, Loaded
-from actors.compute.compute_config import ComputePath
-from actors.noise.families import GaussianLinf, Uniform
-from common.errors import Refusal
-from actors.replica.replica_identity import ReplicaIdentity
-from pipeline.runs.driver import carry_out
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.runs.run import Run, prepare, run_id
-from pipeline.runs.settings import CertifySettings, PredictSettings, checked
-from pipeline.runs.noise_mismatch import describe, find_mismatch
+from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded
+from raysmooth.actors.noise.families import GaussianLinf, Uniform
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.run import Run, prepare, run_id
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, checked
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 5}
 
@@ -133,7 +133,7 @@ def test_what_is_unclear_is_refused_in_one_line_before_ray_starts(
     changes: dict[str, str],
     expected: str,
 ) -> None:
-    monkeypatch.setattr("pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
+    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
     flags = {**NEEDED, "out": str(tmp_path / "out"), **changes}
     given = [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
     code, out, err = command(capsys, "certify", *given)

@@ -20,17 +20,17 @@ from rich.console import Console
 from small_runs import certified, opened
 from started_runs import rows_on_disk, start, wait_for_rows
 
-from pipeline.store import progress_file as beats
-from pipeline.runs import heartbeat
-from pipeline.store.progress_file import SILENCE, Beat, Stage, Writer
-from pipeline.runs.heartbeat import Heartbeat
-from pipeline.runs.ledger import Ledger
-from pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
-from pipeline.runs.procedures import PROCEDURES
-from pipeline.status.run_files import FOLDERS
-from pipeline.status.run_status import RunStatus, State, StatusReader
-from commands.status_table import records, short, status_table
-from pipeline.pool.telemetry import Telemetry
+from raysmooth.commands.status_table import records, short, status_table
+from raysmooth.pipeline.pool.telemetry import Telemetry
+from raysmooth.pipeline.runs import heartbeat
+from raysmooth.pipeline.runs.heartbeat import Heartbeat
+from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.status.run_files import FOLDERS
+from raysmooth.pipeline.status.run_status import RunStatus, State, StatusReader
+from raysmooth.pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
+from raysmooth.pipeline.store import progress_file as beats
+from raysmooth.pipeline.store.progress_file import SILENCE, Beat, Stage, Writer
 
 # An image is a unit of 50 selection draws and four of 50 estimation draws.
 TEN: dict[str, Any] = {"dataset": "digits", "max": 10, "classifier": "base_classifiers:Linear", "sigma": 0.25}
@@ -241,7 +241,7 @@ def test_errors_are_told_while_their_rows_are_held_back(
 
 def look(out: Path) -> dict[str, Any]:
     """What another process is told."""
-    asked = [sys.executable, str(REPOSITORY / "raysmooth.py"), "status", str(out), "--json"]
+    asked = [sys.executable, "-m", "raysmooth", "status", str(out), "--json"]
     (run,) = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
     return dict(run)
 
@@ -327,7 +327,7 @@ def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_pa
 
 def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session(tmp_path, (1000, UNITS))
-    asked = [sys.executable, str(REPOSITORY / "raysmooth.py"), "status", str(tmp_path), "--json", "--watch", "0.1"]
+    asked = [sys.executable, "-m", "raysmooth", "status", str(tmp_path), "--json", "--watch", "0.1"]
     with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert [json.loads(process.stdout.readline())[0]["done"] for _ in range(2)] == [1, 1]
@@ -357,7 +357,7 @@ def test_a_folder_without_runs_is_refused(
 
 def test_it_starts_fast() -> None:
     slow = "'torch', 'ray', 'scipy.stats', 'matplotlib'"
-    used = "commands.status, commands.status_table, pipeline.status.run_status"
+    used = "raysmooth.commands.status, commands.status_table, raysmooth.pipeline.status.run_status"
     script = f"import sys, {used}; print({{{slow}}} & {{*sys.modules}})"
     told = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert told.stdout == "set()\n"

@@ -13,17 +13,17 @@ import pytest
 from conftest import REPOSITORY
 from object_store import Server
 
-from common.errors import Refusal
-from pipeline.store import run_lock
-from storage.location import Location, located
-from pipeline.store.run_lock import Lease
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.store import run_lock
+from raysmooth.pipeline.store.run_lock import Lease
+from raysmooth.storage.location import Location, located
 
 BEAT = 0.2
 
 HOLDER = f"""
 import sys, time
-from pipeline.store import run_lock
-from storage.location import located
+from raysmooth.pipeline.store import run_lock
+from raysmooth.storage.location import located
 run_lock.BEAT_SECONDS, run_lock.SETTLE_SECONDS = {BEAT}, 0.1
 lease = run_lock.lock_run(located(sys.argv[1]))
 print("held", flush=True)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.noise.streams import Role
-from common.errors import Refusal
-from pipeline.store.parts import read_rows, refuse_foreign_parts
-from pipeline.store.run_store import CountedBlock, RunStore, refuse_unwritable
+from raysmooth.actors.noise.streams import Role
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
+from raysmooth.pipeline.store.run_store import CountedBlock, RunStore, refuse_unwritable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
-from tune.data.augment import AUGMENTATIONS, Augmentation, Moves, PictureAugmentation
+from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation, Moves, PictureAugmentation
 
 SIX_PIXELS = torch.tensor([[[[1, 2, 3], [4, 5, 6]]]], dtype=torch.uint8)
 

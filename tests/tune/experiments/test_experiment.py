@@ -8,14 +8,14 @@ import yaml
 from command import command
 from digits_jobs import no_training, stopped_after
 
-from common.errors import Refusal
-from actors.models.weights import read_weights
-from pipeline.report.report import read_certificates
-from tune.experiments.experiment import Outcome, _decided_by, run_experiment
-from tune.experiments.check import Known, files_of, refuse_impossible
-from tune.experiments.plan import Plan, read_plan
-from tune.experiments.report import report_experiment
-from tune.experiments.stage import Result
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.report.report import read_certificates
+from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible
+from raysmooth.tune.experiments.experiment import Outcome, _decided_by, run_experiment
+from raysmooth.tune.experiments.plan import Plan, read_plan
+from raysmooth.tune.experiments.report import report_experiment
+from raysmooth.tune.experiments.stage import Result
 
 TRAINING = {"sigma": 0.25, "threads": 1, "device": "cpu", "precision": "float32", "epochs": 1, "max": 60}
 DENOISER = {**TRAINING, "denoiser": "dncnn:channels=1,depth=3,width=4"}

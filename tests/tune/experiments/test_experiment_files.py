@@ -15,16 +15,16 @@ from command import command
 from conftest import REPOSITORY
 from ray.tune import Checkpoint
 
-from common.errors import Refusal
-from pipeline.data.datasets import DATASETS
-from tune.sweeps import sweep
-from tune.experiments.check import Known, refuse_impossible
-from tune.experiments.plan import read_plan
-from tune.experiments.report import SMOKE
-from tune.experiments.settings import PaperSettings
-from tune.experiments.smoke import FOLDER, smaller
-from tune.sweeps.settings import SweepSettings, space_of
-from tune.sweeps.trial import run_trial
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.tune.experiments.check import Known, refuse_impossible
+from raysmooth.tune.experiments.plan import read_plan
+from raysmooth.tune.experiments.report import SMOKE
+from raysmooth.tune.experiments.settings import PaperSettings
+from raysmooth.tune.experiments.smoke import FOLDER, smaller
+from raysmooth.tune.sweeps import sweep
+from raysmooth.tune.sweeps.settings import SweepSettings, space_of
+from raysmooth.tune.sweeps.trial import run_trial
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
 TABLES = {

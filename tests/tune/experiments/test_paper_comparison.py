@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from pipeline.runs.settings import checked
-from tune.experiments.settings import NumbersSettings
-from tune.experiments.paper_comparison import side_by_side
+from raysmooth.pipeline.runs.settings import checked
+from raysmooth.tune.experiments.paper_comparison import side_by_side
+from raysmooth.tune.experiments.settings import NumbersSettings
 
 # Of 500 images: 351 certified at 0, 300 at 0.25, 101 at 0.5; and so on.
 SUMMARY = pd.DataFrame(

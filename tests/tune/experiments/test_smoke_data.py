@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import Refusal
-from pipeline.data.datasets import open_dataset
-from tune.experiments.smoke_data import TEST, TRAIN, generated
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.tune.experiments.smoke_data import TEST, TRAIN, generated
 
 
 def test_each_is_read_as_the_real_one(tmp_path: Path) -> None:

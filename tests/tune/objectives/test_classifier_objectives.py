@@ -13,8 +13,8 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy, norm
 from scripted import GaussianNoise, Linear, ScriptedNoise
 
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, radius_hinge
-from tune.objectives.objective import ClassifierObjective, parse_objective
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, radius_hinge
+from raysmooth.tune.objectives.objective import ClassifierObjective, parse_objective
 
 RANDOM = np.random.default_rng(0)
 WEIGHT = RANDOM.normal(size=(3, 4))

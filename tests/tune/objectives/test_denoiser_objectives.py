@@ -7,8 +7,8 @@ import pytest
 import torch
 from scripted import Linear, Scale, ScriptedNoise
 
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.objectives.objective import parse_objective
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.objective import parse_objective
 
 IMAGES = torch.tensor([1.0, -2.0]).view(2, 1, 1, 1)
 LABELS = torch.tensor([1, 0])  # wrong on purpose: STAB must not look at them, CLF must

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from common.errors import Refusal
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, Consistency, Macer, SmoothAdv
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, Stability
-from tune.objectives.objective import describe, parse_objective, with_defaults
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, Consistency, Macer, SmoothAdv
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, Stability
+from raysmooth.tune.objectives.objective import describe, parse_objective, with_defaults
 
 
 def test_reads_name_row_and_options() -> None:

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, norm, uniform
 
-import tune.sweeps.sweep as sweep_module
-from actors.models.base_classifier import DenoisedClassifier
-from actors.noise.families import NOISES, Uniform, noise_family
-from common.errors import Refusal
-from pipeline.runs.settings import CertifySettings, checked
-from tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
-from tune.sweeps.settings import SweepSettings, ValidationSettings
-from tune.sweeps.validation_certificates import ValidationSet, certify_validation
+import raysmooth.tune.sweeps.sweep as sweep_module
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
+from raysmooth.actors.noise.families import NOISES, Uniform, noise_family
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.runs.settings import CertifySettings, checked
+from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.sweeps.settings import SweepSettings, ValidationSettings
+from raysmooth.tune.sweeps.validation_certificates import ValidationSet, certify_validation
 
 torch.set_num_threads(1)
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Refusal
-from tune.recipes.phases import OPTIMIZERS, SCHEDULES, Phase, parse_phases
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES, Phase, parse_phases
 
 torch.set_num_threads(1)
 

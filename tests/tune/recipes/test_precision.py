@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from common.errors import Refusal
-from tune.recipes.precision import PRECISIONS, InPrecision, settled_precision
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.recipes.precision import PRECISIONS, InPrecision, settled_precision
 
 torch.set_num_threads(1)
 

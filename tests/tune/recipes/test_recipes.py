@@ -10,15 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import Refusal
-from pipeline.data.datasets import DATASETS
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.objectives.objective import parse_objective
-from tune.recipes.phases import Phase
-from tune.recipes.recipe_choice import choose_recipe, objective_text
-from tune.recipes.recipes import PUBLISHED_OPTIONS, RECIPES, Recipe, default_recipe, published_options
-from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.objective import parse_objective
+from raysmooth.tune.recipes.phases import Phase
+from raysmooth.tune.recipes.recipe_choice import choose_recipe, objective_text
+from raysmooth.tune.recipes.recipes import PUBLISHED_OPTIONS, RECIPES, Recipe, default_recipe, published_options
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 
 torch.set_num_threads(1)
 

@@ -13,19 +13,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 import yaml
 from digits_jobs import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
-from common.errors import Refusal
-from raysmooth import app
-from tune.sweeps import progress as sweep_progress
-from tune.sweeps import trial_watch
-from tune.sweeps.sweep import SweepResult
-from tune.sweeps.report import command_lines, trial_table, write_sweep_report
-from tune.training.train import train_classifier
-
+from raysmooth.commands import app
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.sweeps import progress as sweep_progress
+from raysmooth.tune.sweeps import trial_watch
+from raysmooth.tune.sweeps.report import command_lines, trial_table, write_sweep_report
+from raysmooth.tune.sweeps.sweep import SweepResult
+from raysmooth.tune.training.train import train_classifier
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +171,7 @@ def test_a_killed_sweep_goes_on(ray_cluster: dict[str, str], tmp_path: Path) -> 
     changes = {"search": search, "settings": {**CLASSIFIER, "epochs": 12}, "concurrent": 2}
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(experiment(out, **changes)))
-    command = [sys.executable, str(REPOSITORY / "raysmooth.py"), "sweep", str(file)]
+    command = [sys.executable, "-m", "raysmooth", "sweep", str(file)]
     process = subprocess.Popen(command, env=ray_cluster, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not _finished(out):
@@ -255,7 +253,7 @@ class TestSurrogates:
         assert same_weights(tmp_path / "best.safetensors", result.winner.weights)
 
     def test_what_is_no_whole_ensemble_is_refused(self, ensemble: Path, tmp_path: Path) -> None:
-        from tune.training.ensemble import members
+        from raysmooth.tune.training.ensemble import members
 
         assert members(str(tmp_path / "w.safetensors")) is None
         assert len(members(str(ensemble)) or []) == 4
@@ -275,7 +273,7 @@ def test_too_few_resources_are_refused_before_ray_starts(tmp_path: Path) -> None
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(experiment(tmp_path / "out", cpus_per_trial=1000, address="local")))
     run = subprocess.run(
-        [sys.executable, str(REPOSITORY / "raysmooth.py"), "sweep", str(file)],
+        [sys.executable, "-m", "raysmooth", "sweep", str(file)],
         env=environment, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert run.returncode == 2

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sweeps import CLASSIFIER, settings_of, swept
 
-from tune.sweeps.report import how_chosen, printed, trial_table
-from tune.sweeps.trials import Trial, winner_of, write_trials
+from raysmooth.tune.sweeps.report import how_chosen, printed, trial_table
+from raysmooth.tune.sweeps.trials import Trial, winner_of, write_trials
 
 
 def test_random_search_tries_what_it_draws_with_every_seed(ray_cluster: dict[str, str], tmp_path: Path) -> None:

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
 import yaml
+from conftest import REPOSITORY
 
-from common.errors import Refusal
-from pipeline.data.datasets import open_dataset
-from pipeline.data.index_set import IndexSet
-from pipeline.runs.settings import CertifySettings, PredictSettings, checked
-from tune.experiments.settings import is_sweep
-from tune.sweeps.search_space import corners, grid_size, parse_domain
-from tune.sweeps.settings import SweepSettings
-from tune.training.training_data import held_out_ids
-from tune.sweeps.trial_check import refuse_impossible_trials
-from tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, checked
+from raysmooth.tune.experiments.settings import is_sweep
+from raysmooth.tune.sweeps.search_space import corners, grid_size, parse_domain
+from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
+from raysmooth.tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
+from raysmooth.tune.training.training_data import held_out_ids
 
 EXPERIMENTS = sorted(filter(is_sweep, (REPOSITORY / "experiments").glob("*.yaml")))
 RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}

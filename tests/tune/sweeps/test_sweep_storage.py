@@ -8,8 +8,8 @@ import pytest
 from object_store import BUCKET, Server
 from sweeps import CLASSIFIER, swept
 
-from common.errors import Refusal
-from tune.sweeps.atomic_storage import WholeFileSystem, storage_files
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.sweeps.atomic_storage import WholeFileSystem, storage_files
 
 
 def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:

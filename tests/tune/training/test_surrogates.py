@@ -8,15 +8,15 @@ import pytest
 import torch
 from digits_jobs import classifier_settings, denoiser_settings, metrics, same_weights, stopped_after
 
-import tune.training.denoiser_job
-import tune.training.surrogates
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
-from actors.models.classifiers import CLASSIFIERS, build_classifier
-from common.errors import Refusal
-from actors.models.weights import fingerprint, read_weights, save_weights
-from tune.training.surrogates import load_surrogates
-from tune.training.train import train_classifier, train_denoiser
+import raysmooth.tune.training.denoiser_job
+import raysmooth.tune.training.surrogates
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
+from raysmooth.actors.models.weights import fingerprint, read_weights, save_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.training.surrogates import load_surrogates
+from raysmooth.tune.training.train import train_classifier, train_denoiser
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, torch.n
         loaded.model.classifier.register_forward_pre_hook(note)
         return loaded
 
-    for module in (tune.training.surrogates, tune.training.denoiser_job):
+    for module in (raysmooth.tune.training.surrogates, raysmooth.tune.training.denoiser_job):
         monkeypatch.setattr(module, "load_base_classifier", spy)
     return made, networks
 
@@ -178,7 +178,7 @@ def test_the_protected_classifier_is_no_surrogate_under_whatever_name(
 ) -> None:
     protected, other, *_ = classifiers
     (tmp_path / "mine_too.py").write_text(
-        "from actors.models.networks.digits import digits_cnn\n\ndef make():\n    return digits_cnn()\n"
+        "from raysmooth.actors.models.networks.digits import digits_cnn\n\ndef make():\n    return digits_cnn()\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     make: dict[str, Callable[[], str]] = {

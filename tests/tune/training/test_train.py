@@ -15,18 +15,18 @@ from digits_jobs import (
     stopped_after,
 )
 
-import tune.training.denoiser_job
-from common.variant import Architecture
-from actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
-from actors.models.classifiers import build_classifier
-from common.errors import Refusal
-from actors.models.weights import fingerprint, read_weights
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.recipes.precision import settled_precision
-from tune.recipes.recipes import RECIPES
-from tune.training.train import train_classifier, train_denoiser
-from tune.training.training_data import HOLD_OUT, read_training_data
+import raysmooth.tune.training.denoiser_job
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.weights import fingerprint, read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.common.variant import Architecture
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.recipes.precision import settled_precision
+from raysmooth.tune.recipes.recipes import RECIPES
+from raysmooth.tune.training.train import train_classifier, train_denoiser
+from raysmooth.tune.training.training_data import HOLD_OUT, read_training_data
 
 CPU = torch.device("cpu")
 
@@ -184,7 +184,7 @@ def test_every_denoiser_objective_trains_the_denoiser_alone(
         seen.append(load_base_classifier(*arguments))
         return seen[0]
 
-    monkeypatch.setattr(tune.training.denoiser_job, "load_base_classifier", remember)
+    monkeypatch.setattr(raysmooth.tune.training.denoiser_job, "load_base_classifier", remember)
     values: dict[str, Any] = {"objective": name, "recipe": "digits-mse", "max": 300, "epochs": 6}
     values |= {"init_weights": str(mse), "learning_rate": 3e-3}
     out = train_denoiser(denoiser_settings(tmp_path / "w.safetensors", classifier, **values), show=False)

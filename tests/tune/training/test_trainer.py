@@ -10,16 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tune.training.trainer
-from common.errors import Refusal
-from tune.data.augment import AUGMENTATIONS, Augmentation
-from tune.data.memory_images import MemoryImages
-from tune.objectives.training_noise import TrainingNoise
-from tune.recipes.phases import Phase
-from tune.recipes.precision import InPrecision
-from tune.training.progress_bar import EpochProgress
-from tune.recipes.recipes import RECIPES, Recipe
-from tune.training.trainer import Loss, Share, Trainer, initialised
+import raysmooth.tune.training.trainer
+from raysmooth.common.errors import Refusal
+from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
+from raysmooth.tune.data.memory_images import MemoryImages
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.phases import Phase
+from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.recipes import RECIPES, Recipe
+from raysmooth.tune.training.progress_bar import EpochProgress
+from raysmooth.tune.training.trainer import Loss, Share, Trainer, initialised
 
 torch.set_num_threads(1)
 
@@ -213,8 +213,8 @@ def test_workers_see_together_what_one_sees(monkeypatch: pytest.MonkeyPatch, wor
 
     alone, moved, _ = trained(Share())
     summed: list[float] = []
-    monkeypatch.setattr(tune.training.trainer, "DistributedDataParallel", lambda module: module)
-    monkeypatch.setattr(tune.training.trainer, "all_reduce", lambda total: summed.append(float(total)))
+    monkeypatch.setattr(raysmooth.tune.training.trainer, "DistributedDataParallel", lambda module: module)
+    monkeypatch.setattr(raysmooth.tune.training.trainer, "all_reduce", lambda total: summed.append(float(total)))
     shares = [trained(Share(rank, workers)) for rank in range(workers)]
 
     for step in range(6):
@@ -482,7 +482,7 @@ def test_a_loss_that_is_not_finite_stops(bad: float, told: str, step: int, epoch
 
 
 def test_losses_that_are_looked_at_late_are_told_as_if_at_once() -> None:
-    looks = tune.training.trainer._LossesSoFar("network", steps_before=30, epoch=4, rate=0.5, patience=4)
+    looks = raysmooth.tune.training.trainer._LossesSoFar("network", steps_before=30, epoch=4, rate=0.5, patience=4)
     for loss, images in ((1.0, 7), (2.0, 7), (3.0, 6)):
         looks.add(torch.tensor(loss), images)
     assert looks.total == 0
@@ -496,8 +496,10 @@ def test_losses_that_are_looked_at_late_are_told_as_if_at_once() -> None:
 
 
 def test_an_epoch_ends_with_a_look_at_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = tune.training.trainer._LossesSoFar
-    monkeypatch.setattr(tune.training.trainer, "_LossesSoFar", lambda *values: looks(*values[:-1], patience=2))
+    looks = raysmooth.tune.training.trainer._LossesSoFar
+    monkeypatch.setattr(
+        raysmooth.tune.training.trainer, "_LossesSoFar", lambda *values: looks(*values[:-1], patience=2)
+    )
     module = Weights()
     trainer = make(module, scripted(module, [1.0, 2.0, 4.0, 1.0, 1.0, float("inf")]), recipe(Phase(2, "sgd", 1e-20)))
     assert trainer.train_epoch(silent(trainer)).loss == pytest.approx((7 + 14 + 24) / 20)

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-import tune.training.training_data
-from common.errors import Refusal
-from pipeline.data.datasets import open_dataset
-from tune.data.loader_images import LoaderImages
-from tune.data.memory_images import MemoryImages
-from tune.recipes.settings import TrainingDataSettings
-from tune.training.training_data import NO_LABEL, Images, Step, TrainingData, read_training_data
-from tune.data.training_images import Source, to_pixels
+import raysmooth.tune.training.training_data
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.tune.data.loader_images import LoaderImages
+from raysmooth.tune.data.memory_images import MemoryImages
+from raysmooth.tune.data.training_images import Source, to_pixels
+from raysmooth.tune.recipes.settings import TrainingDataSettings
+from raysmooth.tune.training.training_data import NO_LABEL, Images, Step, TrainingData, read_training_data
 
 CPU = torch.device("cpu")
 WNIDS = [f"n{number:08d}" for number in range(1000)]
@@ -54,7 +54,7 @@ def in_order(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def never_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune.training.training_data, "IN_MEMORY", 0)
+    monkeypatch.setattr(raysmooth.tune.training.training_data, "IN_MEMORY", 0)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_workers_of_a_step_see_what_one_alone_would(
 @pytest.mark.parametrize("augment", ["none", "shift", "crop-flip"])
 def test_memory_and_loader_give_the_same(pictures: Path, augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = read("folder", augment, data_root=pictures)
-    monkeypatch.setattr(tune.training.training_data, "IN_MEMORY", 30 * 3 * 10 * 12 * 4 - 1)
+    monkeypatch.setattr(raysmooth.tune.training.training_data, "IN_MEMORY", 30 * 3 * 10 * 12 * 4 - 1)
     loaded = read("folder", augment, data_root=pictures)
     assert isinstance(kept.train, MemoryImages)
     assert isinstance(loaded.train, LoaderImages)
@@ -221,7 +221,7 @@ def test_held_out_images_are_no_training_images_and_never_change(pictures: Path)
     [(10, 1, 9), (19, 1, 9), (20, 2, 9), (100_000, 10_000, 9), (100_001, 9091, 10), (1_281_167, 9931, 128)],
 )
 def test_a_tenth_is_held_out_and_ten_thousand_at_most(count: int, held_out: int, first: int) -> None:
-    train, held = tune.training.training_data._places(count)
+    train, held = raysmooth.tune.training.training_data._places(count)
     assert (len(held), int(held[0])) == (held_out, first)
     assert len(set(held.diff().tolist())) <= 1
     assert sorted([*train.tolist(), *held.tolist()]) == list(range(count))
@@ -263,7 +263,7 @@ def test_small_sets_are_known_by_content_large_ones_by_a_listing(
     assert (before[1], after[1]) == ("content", "content")
     assert before[0] != after[0]
 
-    monkeypatch.setattr(tune.training.training_data, "IN_MEMORY", 0)
+    monkeypatch.setattr(raysmooth.tune.training.training_data, "IN_MEMORY", 0)
     listed = told()
     file.write_bytes(content)
     assert listed == told()

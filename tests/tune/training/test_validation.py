@@ -7,11 +7,19 @@ import pytest
 import torch
 from scripted import Scale
 
-from tune.data.augment import AUGMENTATIONS, Augmentation
-from tune.data.memory_images import MemoryImages
-from tune.objectives.training_noise import TrainingNoise
-from tune.training.training_data import NO_LABEL
-from tune.training.validation import BATCH, MOST_DRAWS, NOISY_COPIES, SEED, accuracy, judge_denoiser, noisy_accuracy
+from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
+from raysmooth.tune.data.memory_images import MemoryImages
+from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.training.training_data import NO_LABEL
+from raysmooth.tune.training.validation import (
+    BATCH,
+    MOST_DRAWS,
+    NOISY_COPIES,
+    SEED,
+    accuracy,
+    judge_denoiser,
+    noisy_accuracy,
+)
 
 torch.set_num_threads(1)
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from digits_jobs import classifier_settings, metrics, no_training, tensors
 
-import tune.training.workers
-from common.errors import Refusal
-from actors.models.weights import read_weights
-from pipeline.pool.cluster import Cluster
-from tune.training.train import train_classifier
+import raysmooth.tune.training.workers
+from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.errors import Refusal
+from raysmooth.pipeline.pool.cluster import Cluster
+from raysmooth.tune.training.train import train_classifier
 
 
 def test_two_workers_are_one_even_if_one_dies(
@@ -98,7 +98,7 @@ def test_refused_before_a_worker_starts(
         raise AssertionError("workers were started")
 
     monkeypatch.setattr("ray.train.torch.TorchTrainer", start)
-    monkeypatch.setattr(tune.training.workers, "connected", lambda address, verbose: _machine(*machine))
+    monkeypatch.setattr(raysmooth.tune.training.workers, "connected", lambda address, verbose: _machine(*machine))
     common = {"workers": 2, "device": "auto"}
     with pytest.raises(Refusal, match=message) as refusal:
         train_classifier(classifier_settings(tmp_path / "w.safetensors", **(common | values)), show=False)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from commands.app import app, notes
+from raysmooth.commands.app import app, notes
 
 LISTS = (
     "datasets", "classifiers", "denoisers", "objectives", "recipes", "augmentations", "metrics", "schedulers", "sweep",
@@ -29,7 +29,7 @@ def list_command(
 
     `raysmooth list recipes`
     """
-    from commands.catalogue import CATALOGUE
+    from raysmooth.commands.catalogue import CATALOGUE
 
     rows = CATALOGUE[what]()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -85,8 +85,8 @@ def demo_command(
 def run_and_print(
     experiment: str, only: str | None, smoke: bool, out: str | None, data_root: str | None, address: str | None
 ) -> None:
-    from tune.experiments.report import print_report
-    from tune.experiments.run_and_report import run_and_report
+    from raysmooth.tune.experiments.report import print_report
+    from raysmooth.tune.experiments.run_and_report import run_and_report
 
     began = monotonic()
     report = run_and_report(experiment, only=only, smoke=smoke, out=out, data_root=data_root, address=address)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from common.errors import Refusal
-from commands.app import app, notes
-from commands.outcome import print_errors, print_summary
-from commands.flags import settings_command
+from raysmooth.commands.app import app, notes
+from raysmooth.commands.flags import settings_command
+from raysmooth.commands.outcome import print_errors, print_summary
+from raysmooth.common.errors import Refusal
 
 if TYPE_CHECKING:
-    from pipeline.derived.log_import import ImportSettings
+    from raysmooth.pipeline.derived.log_import import ImportSettings
 
 TABLES = ("runs", "envelope", "sigma", "radii", "pa", "classes", "cost", "sure")
 FORMATS = ("text", "markdown", "latex", "csv")
@@ -63,8 +63,8 @@ def recertify_command(
 
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
     """
-    from pipeline.runs.procedures import PROCEDURES
-    from pipeline.derived.recertify import recertify
+    from raysmooth.pipeline.derived.recertify import recertify
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     rows = recertify(out, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
     print_summary(rows)
@@ -126,10 +126,10 @@ def report_command(
     grid = _numbers(radii) if radii is not None else None
     groups = [name.strip() for name in group_by.split(",")] if group_by is not None else None
     with _in_haste(), ThreadPoolExecutor(1) as reader:
-        from pipeline.analysis.certificates import read_certificates
+        from raysmooth.pipeline.analysis.certificates import read_certificates
 
         rows = reader.submit(read_certificates, out)
-        from pipeline.report.report import print_report  # while these are read
+        from raysmooth.pipeline.report.report import print_report  # while these are read
 
         files = print_report(
             rows.result,
@@ -151,7 +151,7 @@ def report_command(
     notes.print(f"written: {', '.join(str(file) for file in files)}")
 
 
-@settings_command(app, "import", "pipeline.derived.log_import:ImportSettings", panel="Results")
+@settings_command(app, "import", "raysmooth.pipeline.derived.log_import:ImportSettings", panel="Results")
 def import_command(
     settings: "ImportSettings",
     logs: Annotated[
@@ -166,8 +166,8 @@ def import_command(
 
     What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
     """
-    from pipeline.derived.log_import import import_logs as import_job
-    from pipeline.analysis.certificates import read_certificates
+    from raysmooth.pipeline.analysis.certificates import read_certificates
+    from raysmooth.pipeline.derived.log_import import import_logs as import_job
 
     imported = import_job(logs, settings)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]

@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from commands.durations import duration
-from pipeline.analysis.metrics import COMPLEMENT, FIXED
-from pipeline.status.run_status import RunStatus, State
-from pipeline.report.captions import LABELLED, SETTINGS, brief, run_names
+from raysmooth.commands.durations import duration
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
+from raysmooth.pipeline.report.captions import LABELLED, SETTINGS, brief, run_names
+from raysmooth.pipeline.status.run_status import RunStatus, State
 
 _STYLES = {
     State.FINISHED: "green",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from commands.app import notes
+from raysmooth.commands.app import notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def print_summary(rows: "pd.DataFrame") -> None:
     """A table of the runs for each norm that they have: radii of different norms have no columns in common."""
-    from pipeline.report.tables.formats import FORMATS
-    from pipeline.analysis.summary import summarize
-    from pipeline.report.tables.runs import runs_table
+    from raysmooth.pipeline.analysis.summary import summarize
+    from raysmooth.pipeline.report.tables.formats import FORMATS
+    from raysmooth.pipeline.report.tables.runs import runs_table
 
     notes.print()
     for _, own in rows.groupby("norm", sort=False, dropna=False):
@@ -25,7 +25,7 @@ def print_summary(rows: "pd.DataFrame") -> None:
 
 def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
     """Say how many images failed, and where all rows are; end with code 1 if all failed."""
-    from storage.location import located
+    from raysmooth.storage.location import located
 
     failed = rows[rows["status"] == "error"]
     if len(failed):

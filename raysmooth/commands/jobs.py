@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from common.errors import Refusal, nearest
-from commands.app import INTERRUPTED, Told, app, notes
+from raysmooth.commands.app import INTERRUPTED, Told, app, notes
+from raysmooth.common.errors import Refusal, nearest
 
 if TYPE_CHECKING:
-    from commands.cluster_jobs.submitted_job import SubmittedJob
+    from raysmooth.jobs.submitted_job import SubmittedJob
 
 
 @app.command(
@@ -49,9 +49,9 @@ def submit_command(
     """
     _refuse_no_command(context, job)
     _refuse_lost_results(job)
-    from commands.cluster_jobs.dashboard import find_dashboard
-    from commands.cluster_jobs.submitted_job import SubmittedJob
-    from commands.cluster_jobs.working_directory import MIB, checked_working_directory
+    from raysmooth.jobs.dashboard import find_dashboard
+    from raysmooth.jobs.submitted_job import SubmittedJob
+    from raysmooth.jobs.working_directory import MIB, checked_working_directory
 
     dashboard = find_dashboard(address)
     what = checked_working_directory(working_dir)

@@ -1,23 +1,20 @@
-"""raysmooth: provable robustness for image classifiers, at cluster scale. The front door: commands, and Python."""
+"""raysmooth: provable robustness for image classifiers, at cluster scale. This is the Python API."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import Refusal
-from commands.app import INTERRUPTED, Told, app, notes
+from raysmooth.common.errors import Refusal
 
-# Commands and functions import what they need when they are called. torch alone takes seconds, and `report` and
-# `--help` need none of it.
+# Functions import what they need when they are called: torch alone takes seconds.
 if TYPE_CHECKING:
     import pandas as pd
 
-    from storage.location import Location
-    from pipeline.derived.recertify import recertify
-    from pipeline.report.report import read_certificates, summarize
-    from tune.experiments.report import Report
-    from tune.sweeps.sweep import SweepResult
+    from raysmooth.pipeline.derived.recertify import recertify
+    from raysmooth.pipeline.report.report import read_certificates, summarize
+    from raysmooth.storage.location import Location
+    from raysmooth.tune.experiments.report import Report
+    from raysmooth.tune.sweeps.sweep import SweepResult
 
 __all__ = [
     "Refusal",
@@ -25,7 +22,6 @@ __all__ = [
     "estimate",
     "gallery",
     "import_logs",
-    "main",
     "predict",
     "read_certificates",
     "recertify",
@@ -57,9 +53,9 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     """
     import pandas as pd
 
-    from pipeline.runs.driver import estimate as estimate_job
-    from pipeline.runs.procedures import PROCEDURES
-    from pipeline.runs.settings import checked
+    from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.runs.settings import checked
 
     procedure = PROCEDURES["certify"]
     estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
@@ -92,10 +88,10 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     """
     import pandas as pd
 
-    from pipeline.derived.log_import import ImportSettings
-    from pipeline.derived.log_import import import_logs as import_job
-    from pipeline.store.parts import read_rows
-    from pipeline.runs.settings import checked
+    from raysmooth.pipeline.derived.log_import import ImportSettings
+    from raysmooth.pipeline.derived.log_import import import_logs as import_job
+    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.pipeline.store.parts import read_rows
 
     given = checked(ImportSettings, settings, config)
     runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
@@ -106,18 +102,18 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
     """
-    from pipeline.runs.settings import checked
-    from tune.training import train as training
-    from tune.recipes.settings import TrainClassifierSettings
+    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.tune.recipes.settings import TrainClassifierSettings
+    from raysmooth.tune.training import train as training
 
     return training.train_classifier(checked(TrainClassifierSettings, settings, config), progress)
 
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
-    from pipeline.runs.settings import checked
-    from tune.training import train as training
-    from tune.recipes.settings import TrainDenoiserSettings
+    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.tune.recipes.settings import TrainDenoiserSettings
+    from raysmooth.tune.training import train as training
 
     return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
 
@@ -126,9 +122,9 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
-    from pipeline.runs.settings import checked
-    from tune.sweeps.sweep import run_sweep
-    from tune.sweeps.settings import SweepSettings
+    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.tune.sweeps.settings import SweepSettings
+    from raysmooth.tune.sweeps.sweep import run_sweep
 
     return run_sweep(checked(SweepSettings, settings, config), progress)
 
@@ -146,7 +142,7 @@ def run(
     """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
     the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
     """
-    from tune.experiments.run_and_report import run_and_report
+    from raysmooth.tune.experiments.run_and_report import run_and_report
 
     return run_and_report(experiment, only, smoke, out, data_root, address, progress)
 
@@ -155,9 +151,9 @@ def show(out: str, image_id: int, **settings: Any) -> "Path | Location":
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
-    from pipeline.runs.settings import checked
-    from pipeline.pictures.show import ShowSettings
-    from pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.pictures.show import ShowSettings
+    from raysmooth.pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.runs.settings import checked
 
     return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
 
@@ -166,17 +162,17 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
     """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
     `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
     """
-    from pipeline.pictures.gallery import gallery as gallery_job
-    from pipeline.pictures.gallery_settings import GallerySettings
-    from pipeline.runs.settings import checked
+    from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
+    from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
+    from raysmooth.pipeline.runs.settings import checked
 
     return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
-    from pipeline.runs.driver import carry_out
-    from pipeline.runs.procedures import PROCEDURES
-    from pipeline.runs.settings import checked
+    from raysmooth.pipeline.runs.driver import carry_out
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.runs.settings import checked
 
     procedure = PROCEDURES[name]
     return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)
@@ -185,28 +181,11 @@ def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool)
 def __getattr__(name: str) -> Any:
     """`read_certificates`, `summarize` and `recertify`, which come with pandas."""
     if name == "recertify":
-        from pipeline.derived.recertify import recertify
+        from raysmooth.pipeline.derived.recertify import recertify
 
         return recertify
     if name in ("read_certificates", "summarize"):
-        from pipeline.report import report
+        from raysmooth.pipeline.report import report
 
         return getattr(report, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def main() -> None:
-    """The `raysmooth` command. Exit codes: 0 done, 1 all images failed, 2 refused or stopped, 130 interrupted."""
-    try:
-        app()
-    except Refusal as refusal:
-        print(f"raysmooth: {refusal}", file=sys.stderr)
-        sys.exit(2)
-    except SystemExit as end:
-        if end.code == INTERRUPTED and not isinstance(end, Told):
-            notes.print("raysmooth: interrupted; what was finished is on disk, the same command goes on from there")
-        raise
-
-
-if __name__ == "__main__":
-    main()

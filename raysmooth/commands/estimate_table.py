@@ -6,8 +6,8 @@ from rich import box, filesize
 from rich.console import Console
 from rich.table import Table
 
-from commands.durations import duration
-from pipeline.runs.estimate import Estimate
+from raysmooth.commands.durations import duration
+from raysmooth.pipeline.runs.estimate import Estimate
 
 
 def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Console) -> None:

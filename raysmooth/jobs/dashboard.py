@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 """Where `ray dashboard` brings a cluster's dashboard."""

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from commands.app import app
+from raysmooth.commands.app import app
 
 if TYPE_CHECKING:
-    from pipeline.status.run_status import RunStatus
+    from raysmooth.pipeline.status.run_status import RunStatus
 
     Show = Callable[[Sequence[RunStatus]], None]
 
@@ -44,7 +44,7 @@ def status_command(
 
     `raysmooth status results --watch 5`
     """
-    from pipeline.status.run_status import State, StatusReader
+    from raysmooth.pipeline.status.run_status import State, StatusReader
 
     reader = StatusReader(out)
     # Ctrl-C is the way to leave a watch, and no accident.
@@ -61,7 +61,7 @@ def status_command(
 @contextmanager
 def _shown_as(as_json: bool, again: bool) -> "Iterator[Show]":
     """What shows runs: as JSON, or as a table, which a terminal shows in the same place `again` and again."""
-    from commands.status_table import records, status_table
+    from raysmooth.commands.status_table import records, status_table
 
     console = Console()
     if as_json:

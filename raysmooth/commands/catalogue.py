@@ -4,22 +4,22 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from actors.models.classifiers import CLASSIFIERS
-from actors.models.denoisers import DENOISERS
-from common.registry import Table
-from pipeline.data.datasets import DATASETS
-from pipeline.runs.settings import Settings
-from tune.data.augment import AUGMENTATIONS
-from tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
-from tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from tune.experiments.settings import FOLDER, is_sweep, read_experiment
-from tune.objectives.objective import ObjectiveRow
-from tune.recipes.phases import Phase
-from tune.recipes.recipes import RECIPES
-from tune.sweeps.schedulers import SCHEDULERS
-from tune.experiments.stage_kinds import STAGE_KINDS
-from tune.sweeps.metrics import METRICS
-from tune.sweeps.settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
+from raysmooth.actors.models.classifiers import CLASSIFIERS
+from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.common.registry import Table
+from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.runs.settings import Settings
+from raysmooth.tune.data.augment import AUGMENTATIONS
+from raysmooth.tune.experiments.settings import FOLDER, is_sweep, read_experiment
+from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
+from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.objective import ObjectiveRow
+from raysmooth.tune.recipes.phases import Phase
+from raysmooth.tune.recipes.recipes import RECIPES
+from raysmooth.tune.sweeps.metrics import METRICS
+from raysmooth.tune.sweeps.schedulers import SCHEDULERS
+from raysmooth.tune.sweeps.settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
 
 
 def _datasets() -> pd.DataFrame:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import Refusal
+from raysmooth.common.errors import Refusal
 
 LARGEST_NAMED = 5
 """How many files a refusal names."""
@@ -65,10 +65,12 @@ def checked_working_directory(given: str) -> Packed:
     """What will be packed. Raises Refusal for a folder that is none, without raysmooth in it, or too large."""
     folder = Path(given)
     if not folder.is_dir():
-        raise Refusal(f"--working-dir {given} is no folder: name the one with raysmooth.py")
+        raise Refusal(f"--working-dir {given} is no folder: name the one that holds raysmooth/")
     what = packed(folder)
-    if "raysmooth.py" not in what.files:
-        raise Refusal(f"--working-dir {given} has no raysmooth.py, which the job runs: name raysmooth's own folder")
+    if "raysmooth/__main__.py" not in what.files:
+        raise Refusal(
+            f"--working-dir {given} has no raysmooth/__main__.py, which the job runs: name a checkout of raysmooth"
+        )
     refuse_too_large(folder, what)
     return what
 

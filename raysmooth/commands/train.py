@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.app import app, notes, train
-from commands.outcome import print_summary
-from commands.flags import settings_command
+from raysmooth.commands.app import app, notes, train
+from raysmooth.commands.flags import settings_command
+from raysmooth.commands.outcome import print_summary
 
 if TYPE_CHECKING:
-    from tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+    from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 
 
-@settings_command(train, "classifier", "tune.recipes.settings:TrainClassifierSettings")
+@settings_command(train, "classifier", "raysmooth.tune.recipes.settings:TrainClassifierSettings")
 def train_classifier_command(settings: "TrainClassifierSettings") -> None:
     """Train a base classifier.
 
@@ -21,12 +21,12 @@ def train_classifier_command(settings: "TrainClassifierSettings") -> None:
 
     `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
     """
-    from tune.training import train as training
+    from raysmooth.tune.training import train as training
 
     training.train_classifier(settings)
 
 
-@settings_command(train, "denoiser", "tune.recipes.settings:TrainDenoiserSettings")
+@settings_command(train, "denoiser", "raysmooth.tune.recipes.settings:TrainDenoiserSettings")
 def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     """Train a denoiser to stand in front of a classifier that stays as it is.
 
@@ -35,7 +35,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
-    from tune.training import train as training
+    from raysmooth.tune.training import train as training
 
     training.train_denoiser(settings)
 
@@ -59,10 +59,10 @@ def sweep_command(
 
     The same command again continues where it was stopped.
     """
-    from pipeline.runs.settings import checked
-    from tune.sweeps.sweep import run_sweep
-    from tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
-    from tune.sweeps.settings import SweepSettings
+    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
+    from raysmooth.tune.sweeps.settings import SweepSettings
+    from raysmooth.tune.sweeps.sweep import run_sweep
 
     given = {"out": out, "address": address, "hours": hours, "verbose": verbose or None}
     settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)

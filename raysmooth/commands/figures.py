@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.app import app, notes
-from commands.flags import settings_command
+from raysmooth.commands.app import app, notes
+from raysmooth.commands.flags import settings_command
 
 if TYPE_CHECKING:
-    from pipeline.pictures.gallery_settings import GallerySettings
+    from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 
 
 @app.command("show", rich_help_panel="Results")
@@ -32,9 +32,9 @@ def show_command(
 
     `raysmooth show results 20`
     """
-    from pipeline.runs.settings import checked
-    from pipeline.pictures.show import ShowSettings
-    from pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.pictures.show import ShowSettings
+    from raysmooth.pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.runs.settings import checked
 
     given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
     given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
@@ -45,7 +45,7 @@ def show_command(
     notes.print(f"written: {file}")
 
 
-@settings_command(app, "gallery", "pipeline.pictures.gallery_settings:GallerySettings", panel="Results")
+@settings_command(app, "gallery", "raysmooth.pipeline.pictures.gallery_settings:GallerySettings", panel="Results")
 def gallery_command(settings: "GallerySettings") -> None:
     """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
 
@@ -54,6 +54,6 @@ def gallery_command(settings: "GallerySettings") -> None:
     `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
     "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
     """
-    from pipeline.pictures.gallery import gallery as gallery_job
+    from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
 
     notes.print(f"written: {gallery_job(settings)}")

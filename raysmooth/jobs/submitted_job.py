@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from common.errors import Refusal
-from commands.cluster_jobs.dashboard import Dashboard
+from raysmooth.common.errors import Refusal
+from raysmooth.jobs.dashboard import Dashboard
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -50,7 +50,7 @@ class SubmittedJob:
 
             try:
                 client = JobSubmissionClient(dashboard.address, headers=dashboard.headers)
-                entrypoint = shlex.join(["python", "raysmooth.py", *arguments])
+                entrypoint = shlex.join(["python", "-m", "raysmooth", *arguments])
                 job_id = client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
             except (RuntimeError, ValueError, OSError, AuthenticationError) as error:
                 said = " ".join(str(error).split())[:300]

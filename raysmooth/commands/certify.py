@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.app import app, notes
-from commands.outcome import print_errors, print_summary
-from commands.flags import settings_command
+from raysmooth.commands.app import app, notes
+from raysmooth.commands.flags import settings_command
+from raysmooth.commands.outcome import print_errors, print_summary
 
 if TYPE_CHECKING:
-    from pipeline.runs.settings import SamplingSettings
+    from raysmooth.pipeline.runs.settings import SamplingSettings
 
 
-@settings_command(app, "certify", "pipeline.runs.settings:CertifySettings", panel="Certify")
+@settings_command(app, "certify", "raysmooth.pipeline.runs.settings:CertifySettings", panel="Certify")
 def certify_command(
     settings: "SamplingSettings",
     dry_run: Annotated[
@@ -35,10 +35,10 @@ def certify_command(
 
     The same command again continues where it was stopped.
     """
-    from pipeline.runs.driver import carry_out
-    from pipeline.runs.driver import estimate as estimate_job
-    from commands.estimate_table import print_estimates
-    from pipeline.runs.procedures import PROCEDURES
+    from raysmooth.commands.estimate_table import print_estimates
+    from raysmooth.pipeline.runs.driver import carry_out
+    from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     if dry_run:
         print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
@@ -48,7 +48,7 @@ def certify_command(
     print_errors(rows, settings.out, PROCEDURES["certify"].folder)
 
 
-@settings_command(app, "predict", "pipeline.runs.settings:PredictSettings", panel="Certify")
+@settings_command(app, "predict", "raysmooth.pipeline.runs.settings:PredictSettings", panel="Certify")
 def predict_command(settings: "SamplingSettings") -> None:
     """Predict images with the smoothed classifier, or abstain.
 
@@ -56,9 +56,9 @@ def predict_command(settings: "SamplingSettings") -> None:
 
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
     """
-    from pipeline.runs.driver import carry_out
-    from pipeline.analysis.metrics import labelled, percent
-    from pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.analysis.metrics import labelled, percent
+    from raysmooth.pipeline.runs.driver import carry_out
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     rows = carry_out(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):

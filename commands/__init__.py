@@ -1,5 +1,0 @@
-"""The command line. A module's commands are registered when it is imported, and all are imported here."""
-
-from commands import certify, experiments, figures, jobs, rows, status, train
-
-__all__ = ["certify", "experiments", "figures", "jobs", "rows", "status", "train"]

@@ -1,0 +1,25 @@
+"""The command line: `raysmooth`, and `python -m raysmooth`."""
+
+import sys
+
+from raysmooth.commands.app import INTERRUPTED, Told, app, notes
+from raysmooth.common.errors import Refusal
+
+
+def main() -> None:
+    """The `raysmooth` command. Exit codes: 0 done, 1 all images failed, 2 refused or stopped, 130 interrupted."""
+    import raysmooth.commands  # noqa: F401, registers every command
+
+    try:
+        app()
+    except Refusal as refusal:
+        print(f"raysmooth: {refusal}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED and not isinstance(end, Told):
+            notes.print("raysmooth: interrupted; finished work is on disk, rerun the same command to resume")
+        raise
+
+
+if __name__ == "__main__":
+    main()
