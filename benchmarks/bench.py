@@ -28,9 +28,9 @@ from networks import CPU_NETWORKS, GPU_NETWORKS, Subject, subject
 from reference_loop import Bystanders, Peer, ReferenceLoop, Toolbox, at_its_best
 from startup import describe, startup, watch
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.replica.replica import device_kind
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 RESULTS = Path(__file__).parent / "results" / "speed.md"
 CORES = len(os.sched_getaffinity(0))
@@ -139,7 +139,7 @@ def _how(asked: str, chosen: Subject, bystanders: Bystanders) -> list[str]:
     """The flags that say how to compute."""
     if asked != "test-set":
         return ["--compile", asked]
-    path: ComputePath = bystanders.choose(chosen, TEST_SET)
+    path: ComputeConfig = bystanders.choose(chosen, TEST_SET)
     return ["--precision", path.precision, "--compile", "on" if path.compiled else "off",
             "--batch-size", str(path.batch_size)]  # fmt: skip
 
@@ -251,5 +251,5 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Refusal as refusal:
+    except RaysmoothError as refusal:
         sys.exit(f"bench: {refusal}")

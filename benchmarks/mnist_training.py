@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 
 from raysmooth.actors.models.weights import read_weights
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.analysis.metrics import floored, percent
 from raysmooth.pipeline.report.report import summarize
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.training.train import train_classifier, train_denoiser
 

@@ -17,7 +17,7 @@ from raysmooth.actors.models.classifiers import build_classifier, default_prepro
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.variant import Architecture
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import open_dataset
 
 SEED = 0
@@ -153,12 +153,12 @@ class Subject:
 def subject(network: Network, data: Path, folder: Path) -> Subject:
     """`network` with random weights, written below `folder`."""
     data_root = data / network.data[1]
-    architecture = Architecture.parse(network.classifier)
+    architecture = Variant.parse(network.classifier)
     torch.manual_seed(SEED)
     classifier = build_classifier(architecture)
     denoiser = None
     if network.denoiser != "none":
-        denoiser = build_denoiser(Architecture.parse(network.denoiser))
+        denoiser = build_denoiser(Variant.parse(network.denoiser))
         # Untrained it is the identity, its last layer zero: no trained one is.
         last = [layer for layer in denoiser.modules() if isinstance(layer, nn.Conv2d)][-1]
         nn.init.normal_(last.weight, std=0.01)

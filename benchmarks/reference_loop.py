@@ -19,10 +19,10 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 from torch import nn
 
-from raysmooth.actors.compute.compute_config import ComputePath, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import FastNetwork, fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import Asked, choose_path
+from raysmooth.actors.compute.probe import Asked, choose_compute
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 
 ALPHA = 0.001
@@ -157,14 +157,14 @@ class Bystanders:
         self._processes = len(devices)
         self._pool = context.Pool(self._processes, _settle, (places, context.Barrier(self._processes)))
 
-    def limit(self, subject: Subject, path: ComputePath, seconds: float) -> float:
+    def limit(self, subject: Subject, path: ComputeConfig, seconds: float) -> float:
         """Draws a second that no sampler can beat: all processes at once pass ready-made noisy batches through the
         network; no noise is made, nothing counted, nothing sent.
         """
         task = (subject.spec, path, subject.images(READY_MADE), subject.network.sigma, seconds)
         return sum(self._pool.starmap(_passes, [task] * self._processes, chunksize=1))
 
-    def choose(self, subject: Subject, images: int) -> ComputePath:
+    def choose(self, subject: Subject, images: int) -> ComputeConfig:
         """How raysmooth, left to itself, would compute a test set of so many images."""
         work = replace(subject.network.ours, images=images)
         shape = subject.images(1)[0].shape
@@ -181,7 +181,7 @@ PATIENCE = 900.0
 """Seconds that a process waits for another that compiles."""
 
 _here: dict[str, Any] = {}
-_networks: dict[tuple[BaseClassifierSpec, ComputePath], FastNetwork] = {}
+_networks: dict[tuple[BaseClassifierSpec, ComputeConfig], FastNetwork] = {}
 
 
 def _settle(places: Any, barrier: Any) -> None:
@@ -190,13 +190,13 @@ def _settle(places: Any, barrier: Any) -> None:
     _here.update(device=torch.device(places.get()), barrier=barrier)
 
 
-def _choose(spec: BaseClassifierSpec, shape: tuple[int, ...], draws: int) -> ComputePath:
+def _choose(spec: BaseClassifierSpec, shape: tuple[int, ...], draws: int) -> ComputeConfig:
     device = _here["device"]
-    return choose_path(load_base_classifier(spec, device).model, shape, Asked(), draws, device).path
+    return choose_compute(load_base_classifier(spec, device).model, shape, Asked(), draws, device).path
 
 
 def _passes(
-    spec: BaseClassifierSpec, path: ComputePath, images: Sequence[np.ndarray], sigma: float, seconds: float
+    spec: BaseClassifierSpec, path: ComputeConfig, images: Sequence[np.ndarray], sigma: float, seconds: float
 ) -> float:
     device = _here["device"]
     settle_backend(path, device)

@@ -19,8 +19,8 @@ import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import beta
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.work_unit import Role
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
 from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule

@@ -31,9 +31,9 @@ class SleepingReplica:
         wake = time.perf_counter() + self.seconds_a_unit * len(units)
         answers = []
         for unit in units:
-            counts = np.zeros((len(unit.cells), 10), np.int64)
-            counts[:, 3] = [cell.draws for cell in unit.cells]
-            answers.append(UnitCounts(counts, np.zeros(len(unit.cells), np.int64), self.seconds_a_unit, 1000))
+            counts = np.zeros((len(unit.blocks), 10), np.int64)
+            counts[:, 3] = [cell.draws for cell in unit.blocks]
+            answers.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), self.seconds_a_unit, 1000))
         time.sleep(max(0.0, wake - time.perf_counter()))
         return Drawn(answers)
 

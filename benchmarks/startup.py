@@ -16,7 +16,7 @@ from time import perf_counter
 import pandas as pd
 from networks import Subject
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 
 COMMAND = [sys.executable, "-m", "raysmooth", "certify"]
 ALLOWED = 12.0
@@ -35,7 +35,7 @@ import json, sys, time
 import raysmooth
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import prepare
-from raysmooth.pipeline.runs.settings import checked
+from raysmooth.common.settings import checked
 settings = checked(PROCEDURES["certify"].settings, json.loads(sys.argv[1]))
 began = time.perf_counter()
 prepare(PROCEDURES["certify"], settings)
@@ -55,7 +55,7 @@ class Watched:
     ready: list[float]
     said_first: float
     drawing: list[float] | None
-    path: ComputePath
+    path: ComputeConfig
 
     @property
     def draws_per_second(self) -> float:
@@ -91,7 +91,7 @@ def watch(arguments: Sequence[str], until_first: bool = False, cache: Path | Non
         if ready is None or said is None or (code and not until_first) or (drawing is None and not until_first):
             sys.exit(f"raysmooth certify {' '.join(arguments)} ended with code {code}:\n{notes}")
         manifest = json.loads(next(Path(folder).glob("runs/*/manifest.json")).read_text())["identity"]
-        path = ComputePath(**{name: manifest[name] for name in ComputePath.__dataclass_fields__})
+        path = ComputeConfig(**{name: manifest[name] for name in ComputeConfig.__dataclass_fields__})
     return Watched(first, whole, ready, said[0], drawing, path)
 
 
@@ -139,7 +139,7 @@ def _row(name: str, seen: list[Watched], preparing: float) -> dict[str, str]:
     }
 
 
-def describe(path: ComputePath) -> str:
+def describe(path: ComputeConfig) -> str:
     return f"{path.precision}, {'compiled' if path.compiled else 'eager'}, batch {path.batch_size}"
 
 

@@ -13,7 +13,7 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from raysmooth.pipeline.runs.settings import checked
+from raysmooth.common.settings import checked
 from raysmooth.tune.sweeps import progress as sweep_progress
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import run_sweep

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError, nearest
 
 Row = TypeVar("Row")
 
 
-class Table(Mapping[str, Row], Generic[Row]):
+class Registry(Mapping[str, Row], Generic[Row]):
     """Read-only mapping from name to row; an unknown name is refused with the nearest right one.
 
     `what` names the kind of thing in messages ("classifier", "data set", ...).
@@ -22,7 +22,7 @@ class Table(Mapping[str, Row], Generic[Row]):
         try:
             return self._rows[name]
         except KeyError:
-            raise Refusal(f"unknown {self.what} '{name}': {nearest(name, self._rows)}") from None
+            raise RaysmoothError(f"unknown {self.what} '{name}': {nearest(name, self._rows)}") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows

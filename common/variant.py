@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 
 Option: TypeAlias = bool | int | float | str
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Variant:
     """A network without its weights, in a form that can be compared, hashed, and written as one word.
 
     `name` is a row of a table, a torchvision model, or the user's own "module:callable"; `options` are the
@@ -27,27 +27,27 @@ class Architecture:
     options: tuple[tuple[str, Option], ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> "Architecture":
+    def parse(cls, text: str) -> "Variant":
         """Read "lenet", "dncnn:depth=7,width=32", "my.module:make" or "my.module:make:num_classes=10".
 
         What follows the first colon is options if it has an '=' before any further colon, else a callable's
-        name. Raises Refusal for text that is none of these.
+        name. Raises RaysmoothError for text that is none of these.
         """
         name, colon, rest = text.strip().partition(":")
         if colon and "=" not in rest.partition(":")[0]:
             attribute, colon, rest = rest.partition(":")
             if not (_is_dotted_name(name) and _is_dotted_name(attribute)):
-                raise Refusal(f"'{text}' is no importable module:callable: {_HOW}, such as my_models:make")
+                raise RaysmoothError(f"'{text}' is no importable module:callable: {_HOW}, such as my_models:make")
             name = f"{name}:{attribute}"
         if not name or re.search(r"[\s=,]", name) or (colon and not rest):
-            raise Refusal(f"'{text}' names no network: {_HOW}")
+            raise RaysmoothError(f"'{text}' names no network: {_HOW}")
         options: dict[str, Option] = {}
         for pair in rest.split(",") if colon else ():
             key, equals, value = (part.strip() for part in pair.partition("="))
             if not (key.isidentifier() and equals and value):
-                raise Refusal(f"'{pair}' in '{text}' is no option: {_HOW}")
+                raise RaysmoothError(f"'{pair}' in '{text}' is no option: {_HOW}")
             if key in options:
-                raise Refusal(f"option '{key}' stands twice in '{text}': write it once")
+                raise RaysmoothError(f"option '{key}' stands twice in '{text}': write it once")
             options[key] = _value(value)
         return cls(name, tuple(sorted(options.items())))
 
@@ -59,7 +59,7 @@ class Architecture:
     def build(self, factory: Callable[..., Any], what: str) -> Any:
         """`factory` called with the options as keywords.
 
-        `what` names the kind of network in messages ("classifier", "denoiser"). Raises Refusal for an option
+        `what` names the kind of network in messages ("classifier", "denoiser"). Raises RaysmoothError for an option
         that the factory does not take, and for any error inside it.
         """
         options = dict(self.options)
@@ -67,15 +67,15 @@ class Architecture:
         unknown = [key for key in options if parameters is not None and key not in parameters]
         if unknown:
             known = f"options are {', '.join(parameters)}" if parameters else "it takes none"
-            raise Refusal(f"{what} '{self.name}' has no option '{unknown[0]}': {known}")
+            raise RaysmoothError(f"{what} '{self.name}' has no option '{unknown[0]}': {known}")
         try:
             return factory(**options)
-        except Refusal:
+        except RaysmoothError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error, whole=True)
             hint = f" (options: {', '.join(parameters)})" if parameters else ""
-            raise Refusal(f"{what} '{self}' cannot be built: {reason}{hint}") from error
+            raise RaysmoothError(f"{what} '{self}' cannot be built: {reason}{hint}") from error
 
 
 def _is_dotted_name(text: str) -> bool:

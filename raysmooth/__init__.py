@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 # Functions import what they need when they are called: torch alone takes seconds.
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raysmooth.tune.sweeps.sweep import SweepResult
 
 __all__ = [
-    "Refusal",
+    "RaysmoothError",
     "certify",
     "estimate",
     "gallery",
@@ -38,7 +38,7 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
     """Certify images with CERTIFY of Cohen et al. 2019, the classifier behind a denoiser if one is named.
 
     Keyword arguments are those of `CertifySettings`, the flags of `raysmooth certify`; `config` is a YAML file of the
-    same. Returns one row an image: the rows that stand in `<out>/certificates`. Raises Refusal, in one line, for
+    same. Returns one row an image: the rows that stand in `<out>/certificates`. Raises RaysmoothError, in one line, for
     settings that cannot work.
 
     >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
@@ -53,9 +53,9 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     """
     import pandas as pd
 
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.runs.driver import estimate as estimate_job
     from raysmooth.pipeline.runs.procedures import PROCEDURES
-    from raysmooth.pipeline.runs.settings import checked
 
     procedure = PROCEDURES["certify"]
     estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
@@ -84,13 +84,13 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
 
 def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
     """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
-    the flags of `raysmooth import`. Returns their rows. Raises Refusal, and writes nothing, for what is no such log.
+    the flags of `raysmooth import`. Returns their rows. Raises RaysmoothError, and writes nothing, for what is no such log.
     """
     import pandas as pd
 
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.derived.log_import import ImportSettings
     from raysmooth.pipeline.derived.log_import import import_logs as import_job
-    from raysmooth.pipeline.runs.settings import checked
     from raysmooth.pipeline.store.parts import read_rows
 
     given = checked(ImportSettings, settings, config)
@@ -102,7 +102,7 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
     """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
     the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
     """
-    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.common.settings import checked
     from raysmooth.tune.recipes.settings import TrainClassifierSettings
     from raysmooth.tune.training import train as training
 
@@ -111,7 +111,7 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
-    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.common.settings import checked
     from raysmooth.tune.recipes.settings import TrainDenoiserSettings
     from raysmooth.tune.training import train as training
 
@@ -122,7 +122,7 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
     Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
     """
-    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.common.settings import checked
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
@@ -151,9 +151,9 @@ def show(out: str, image_id: int, **settings: Any) -> "Path | Location":
     """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as show_job
-    from raysmooth.pipeline.runs.settings import checked
 
     return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
 
@@ -162,17 +162,17 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
     """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
     `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
     """
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-    from raysmooth.pipeline.runs.settings import checked
 
     return gallery_job(checked(GallerySettings, settings, config))
 
 
 def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.runs.driver import carry_out
     from raysmooth.pipeline.runs.procedures import PROCEDURES
-    from raysmooth.pipeline.runs.settings import checked
 
     procedure = PROCEDURES[name]
     return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)

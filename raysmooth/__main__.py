@@ -2,8 +2,8 @@
 
 import sys
 
-from raysmooth.commands.app import INTERRUPTED, Told, app, notes
-from raysmooth.common.errors import Refusal
+from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
+from raysmooth.common.errors import RaysmoothError
 
 
 def main() -> None:
@@ -12,11 +12,11 @@ def main() -> None:
 
     try:
         app()
-    except Refusal as refusal:
+    except RaysmoothError as refusal:
         print(f"raysmooth: {refusal}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
-        if end.code == INTERRUPTED and not isinstance(end, Told):
+        if end.code == INTERRUPTED and not isinstance(end, AlreadyReported):
             notes.print("raysmooth: interrupted; finished work is on disk, rerun the same command to resume")
         raise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, `.NAME.PID.part`, for the caller to write; it takes `path`'s name at the end,
     and is removed if the caller fails.
     """

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raysmooth.common.errors import Refusal
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import ObjectStore, tell
 from raysmooth.storage.store_urls import bucket_of, is_url
 
@@ -29,16 +29,16 @@ READERS = 16
 def local_copy(path: str | os.PathLike[str]) -> Path:
     """`path` itself, or where on this machine what its URL names is, a file or a folder with all below it.
 
-    Raises Refusal for a URL of nothing, a store that denies access or stays away, and a cache that cannot be written.
+    Raises RaysmoothError for a URL of nothing, a store that denies access or stays away, and a cache that cannot be written.
     """
     if not is_url(path):
         return Path(path)
     url, (store, where) = str(path), bucket_of(str(path))
     found = store.files(where)
     if not found:
-        raise Refusal(f"{url}: there is nothing of that name: write the URL of a file or a folder of files")
+        raise RaysmoothError(f"{url}: there is nothing of that name: write the URL of a file or a folder of files")
     if strange := [name for name, _, _ in found if ".." in name.split("/")]:
-        raise Refusal(f"{url} has an object named {strange[0]}, which would lie elsewhere on a disk: remove it")
+        raise RaysmoothError(f"{url} has an object named {strange[0]}, which would lie elsewhere on a disk: remove it")
     told = "".join(f"\0{name}\0{size}\0{changed}" for name, size, changed in found)
     digest = hashlib.sha256(f"{url}{told}".encode()).hexdigest()[:16]
     target = _cache_folder() / digest / (where.rpartition("/")[2] or "all")
@@ -47,9 +47,11 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
         with _one_at_a_time(target.parent / ".lock"):
             _fetch(store, url, found, where, target)
     except FileNotFoundError:
-        raise Refusal(f"{url} was changed while it was fetched: run the command again when it is whole") from None
+        raise RaysmoothError(
+            f"{url} was changed while it was fetched: run the command again when it is whole"
+        ) from None
     except OSError as error:
-        raise Refusal(
+        raise RaysmoothError(
             f"{url} cannot be kept in {target.parent} ({error.strerror or error}): make room, or set XDG_CACHE_HOME"
         ) from error
     return target
@@ -71,11 +73,11 @@ def _fetch(store: ObjectStore, url: str, found: list[tuple[str, int, Any]], wher
     if store.files(where) != found:
         for _, _, file in missing:
             file.unlink(missing_ok=True)
-        raise Refusal(f"{url} was changed while it was fetched: run the command again when it is whole")
+        raise RaysmoothError(f"{url} was changed while it was fetched: run the command again when it is whole")
 
 
 def _fetch_file(store: ObjectStore, name: str, size: int, file: Path) -> None:
-    with written_whole(file) as unfinished, unfinished.open("wb") as copy:
+    with atomic_file(file) as unfinished, unfinished.open("wb") as copy:
         source = store.patiently(lambda: store.filesystem.open_input_file(name))
         for start in range(0, size, CHUNK):
             copy.write(store.patiently(partial(source.read_at, min(CHUNK, size - start), start)))

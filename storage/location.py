@@ -20,7 +20,7 @@ class Location:
     those of the URL that it was given as.
 
     On this machine methods raise OSError as its system does. What an object store cannot do now is tried again for
-    minutes, as ObjectStore has it; they raise Refusal where it stays away, or denies access. A folder there is what
+    minutes, as ObjectStore has it; they raise RaysmoothError where it stays away, or denies access. A folder there is what
     the names of objects begin with.
     """
 
@@ -116,7 +116,7 @@ class Location:
     def read_text(self) -> str:
         return self.read_bytes().decode()
 
-    def write_whole(self, content: bytes, *, durable: bool = True, patiently: bool = True) -> None:
+    def write_atomic(self, content: bytes, *, durable: bool = True, patiently: bool = True) -> None:
         """Put `content` there, over what was there: all of it at once, or none.
 
         On this machine by way of a temporary name; it is on the disk when this returns if `durable`. In an object store
@@ -179,7 +179,7 @@ Where: TypeAlias = str | os.PathLike[str] | Location
 
 
 def located(where: Where) -> Location:
-    """The location that a user means by a path or a URL. Raises Refusal for a URL that is not an object store's."""
+    """The location that a user means by a path or a URL. Raises RaysmoothError for a URL that is not an object store's."""
     if isinstance(where, Location):
         return where
     if not is_url(where):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileSelector, FileSystem
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 
 Answer = TypeVar("Answer")
 
@@ -61,7 +61,7 @@ class ObjectStore:
         self._last_failure = 0.0
 
     def patiently(self, operation: Callable[[], Answer]) -> Answer:
-        """What `operation` gives, tried until the store answers. Raises Refusal when it has been away for too long, and
+        """What `operation` gives, tried until the store answers. Raises RaysmoothError when it has been away for too long, and
         at once for what will not pass; FileNotFoundError is left.
         """
         while True:
@@ -113,18 +113,18 @@ class ObjectStore:
         if away < limit:
             return Unreachable(min(random.uniform(0.5, 1.5) * min(max(away, SHORTEST), LONGEST), limit - away + 0.1))
         if self._reached:
-            return Refusal(
+            return RaysmoothError(
                 f"stopped: {self.root} could not be reached for {_span(away)} ({reason}); what was finished is there: "
                 "the same command goes on from it"
             )
-        return Refusal(f"{self.root} cannot be reached ({reason}): write another URL, or see to the network")
+        return RaysmoothError(f"{self.root} cannot be reached ({reason}): write another URL, or see to the network")
 
-    def _denied(self, code: str, reason: str) -> Refusal:
+    def _denied(self, code: str, reason: str) -> RaysmoothError:
         if code in _DENIED:
-            return Refusal(f"{self.root}: no access ({reason}): {self._credentials}")
+            return RaysmoothError(f"{self.root}: no access ({reason}): {self._credentials}")
         if code in ("NO_SUCH_BUCKET", "NOT_FOUND"):
             return no_bucket(self.root)
-        return Refusal(f"{self.root}: {reason}")
+        return RaysmoothError(f"{self.root}: {reason}")
 
 
 def tell(text: str) -> None:
@@ -134,7 +134,7 @@ def tell(text: str) -> None:
 
 def told(error: OSError) -> tuple[str, str]:
     """What the store calls an error ("" where it has no name), and its words, in one line."""
-    text = " ".join(str(error).split())
+    text = one_line(error, whole=True, limit=5000)
     if found := _S3_ERROR.search(text):
         code, status, words = found.groups()
         passes = status is not None and (status.startswith("5") or status == "429")
@@ -150,6 +150,6 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
 
 
-def no_bucket(url: str) -> Refusal:
+def no_bucket(url: str) -> RaysmoothError:
     parts = urlsplit(url)
-    return Refusal(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")
+    return RaysmoothError(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, GcsFileSystem, S3FileSystem, resolve_s3_region
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
 from raysmooth.storage.object_store import ObjectStore
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
@@ -35,35 +35,35 @@ def is_url(path: str | os.PathLike[str]) -> bool:
 
 
 def bucket_of(url: str) -> tuple[ObjectStore, str]:
-    """The store of a URL, and what it is in that: "bucket/folder/name". Raises Refusal as `checked_url`."""
+    """The store of a URL, and what it is in that: "bucket/folder/name". Raises RaysmoothError as `checked_url`."""
     scheme, bucket, path, options = checked_url(url)
     return open_store(scheme, bucket, options), f"{bucket}/{path}".rstrip("/")
 
 
 def refuse_url(path: str, flag: str) -> None:
-    """Raises Refusal where what goes to a local folder or file only is to go to a URL."""
+    """Raises RaysmoothError where what goes to a local folder or file only is to go to a URL."""
     if is_url(path):
-        raise Refusal(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
+        raise RaysmoothError(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
 
 
 def checked_url(url: str) -> tuple[str, str, str, str]:
     """Scheme, bucket, path below it and options (as they stand after the question mark) of an object store's URL.
 
-    Raises Refusal for a scheme or an option that is unknown, a URL without a bucket, and one with credentials.
+    Raises RaysmoothError for a scheme or an option that is unknown, a URL without a bucket, and one with credentials.
     """
     parts = urlsplit(url)
     if parts.scheme not in STORES:
-        raise Refusal(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
+        raise RaysmoothError(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
     if "@" in parts.netloc or ":" in parts.netloc:
-        raise Refusal(
+        raise RaysmoothError(
             f"{parts.scheme}://...: credentials in a URL would stand in manifests and on screens: leave them out; "
             f"{STORES[parts.scheme].credentials}"
         )
     if not parts.netloc:
-        raise Refusal(f"{url} names no bucket: write {parts.scheme}://bucket/folder")
+        raise RaysmoothError(f"{url} names no bucket: write {parts.scheme}://bucket/folder")
     for name, _ in parse_qsl(parts.query):
         if name not in (known := STORES[parts.scheme].options):
-            raise Refusal(f"{url}: unknown option '{name}': {nearest(name, known)}")
+            raise RaysmoothError(f"{url}: unknown option '{name}': {nearest(name, known)}")
     return parts.scheme, parts.netloc, parts.path.strip("/"), parts.query
 
 
@@ -119,7 +119,7 @@ _GOOGLE = _Kind(
     "machine's own",
 )
 
-STORES: Table[_Kind] = Table(
+STORES: Registry[_Kind] = Registry(
     "object store",
     {
         "s3": _Kind(

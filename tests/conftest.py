@@ -1,7 +1,9 @@
 """What all tests share: one Ray for the whole session, and image files made to order."""
 
 import io
+import multiprocessing.process
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,13 +47,35 @@ _LONGEST = (
 """Begun first, so that none of them is left for the end, when there is nothing to do beside it."""
 
 
+_START_PROCESSES = {"ray_cluster", "one_pool", "server", "head"}
+"""Fixtures that start Ray or another process; a test that uses one needs no mark of its own."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _START_PROCESSES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
     order = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make check` leaves out what is marked; what is not marked may start neither Ray nor a process."""
+    if request.node.get_closest_marker("processes"):
+        return
+
+    def refused(*given: Any, **_: Any) -> None:
+        raise AssertionError(f"a test that is not marked `processes` starts one: {given}")
+
+    monkeypatch.setattr(ray, "init", refused)
+    monkeypatch.setattr(subprocess.Popen, "__init__", refused)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
 
 
 @pytest.fixture(scope="session")

@@ -1,53 +1,164 @@
-"""The house stays readable: imports point one way, raysmooth.py -> commands -> tune -> pipeline -> actors."""
+"""The house stays readable: imports point one way, from wing to wing, wherever in a module they stand."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 
-ROOMS = ["actors", "pipeline", "tune", "commands", "raysmooth"]
-"""From the ground up: a room may import itself and those before it."""
+ORDER: tuple[tuple[str, ...], ...] = (
+    ("common",),
+    ("storage",),
+    ("actors/models", "actors/noise", "pipeline/data", "raysmooth/jobs"),
+    ("actors/attacks", "actors/compute", "pipeline/certification", "tune/data"),
+    ("actors/replica", "tune/objectives"),
+    ("pipeline/pool", "pipeline/store"),
+    ("pipeline/analysis", "pipeline/runs", "pipeline/status"),
+    ("pipeline/derived", "pipeline/report", "tune/recipes"),
+    ("pipeline/pictures", "tune/training"),
+    ("tune/sweeps",),
+    ("tune/experiments",),
+    ("raysmooth/commands",),
+    ("raysmooth",),
+)
+"""From the ground up: a wing may import itself and the wings of the floors below, never its neighbours on a floor."""
+
+REPORT_NEEDS = {"common", "storage", "pipeline/analysis", "pipeline/report"}
+ROOMS = ("actors", "pipeline", "tune")
+LARGEST_FOLDER = 20
+MAY_BE_LARGER = {"actors/models/networks", "experiments"}
+
+FLOOR = {wing: floor for floor, wings in enumerate(ORDER, 1) for wing in wings}
+
+
+def wing_of(path: str) -> str:
+    """The wing that holds a module, given as its path below the repository or below raysmooth/."""
+    parts = path.split("/")
+    if parts[0] in ("common", "storage"):
+        return parts[0]
+    if parts[0] == "raysmooth":
+        return "/".join(parts[:2]) if len(parts) > 1 and parts[1] in ("commands", "jobs") else "raysmooth"
+    return "/".join(parts[:2])
 
 
 def imports(file: Path) -> set[str]:
-    """The rooms that a file imports, wherever in it and in whatever way."""
-    found = set()
+    """The wings that a file imports, wherever in it and in whatever way."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
-            found.add(node.module or "")
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("import_module", "__import__"):
-            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
-    return {name.partition(".")[0] for name in found} & set(ROOMS)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("raysmooth."):
+            found.add(node.value.partition(":")[0])  # import_module, and the modules that commands name for later
+    return {wing for name in found if (wing := _imported_wing(name)) is not None}
 
 
-def files(room: str) -> list[Path]:
-    return [REPOSITORY / "raysmooth.py"] if room == "raysmooth" else sorted((REPOSITORY / room).rglob("*.py"))
+def _imported_wing(name: str) -> str | None:
+    top, *below = name.split(".")
+    assert top not in (*ROOMS, "common", "storage", "commands"), f"{name}: write raysmooth.{name}"
+    if top != "raysmooth":
+        return None
+    if not below or not (REPOSITORY / "raysmooth" / below[0]).is_dir():
+        return "raysmooth"
+    return wing_of("/".join(["raysmooth", *below] if below[0] in ("commands", "jobs") else below))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_point_one_way(room: str) -> None:
-    allowed = set(ROOMS[: ROOMS.index(room) + 1])
-    assert len(files(room)) >= 1
-    for file in files(room):
-        assert imports(file) <= allowed, f"{file.relative_to(REPOSITORY)} imports {imports(file) - allowed}"
+def modules() -> Iterator[tuple[str, Path]]:
+    """Each module with its wing."""
+    for top in ("common", "storage", *ROOMS, "raysmooth"):
+        for file in sorted((REPOSITORY / top).rglob("*.py")):
+            if (path := file.relative_to(REPOSITORY).as_posix()) not in {f"{room}/__init__.py" for room in ROOMS}:
+                yield wing_of(path), file
 
 
-def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
+def test_the_order_of_wings_is_that_of_the_folders() -> None:
+    for floor, wings in enumerate(ORDER, 1):
+        print(f"{floor:2d}  {'  '.join(wings)}")
+    assert {wing for wing, _ in modules()} == set(FLOOR)
+
+
+@pytest.mark.parametrize("wing", FLOOR)
+def test_imports_point_one_way(wing: str) -> None:
+    files = [file for found, file in modules() if found == wing]
+    assert files
+    for file in files:
+        wrong = {other for other in imports(file) if other != wing and FLOOR[other] >= FLOOR[wing]}
+        assert not wrong, f"{file.relative_to(REPOSITORY)} imports {', '.join(sorted(wrong))}"
+
+
+def test_a_wrong_import_is_seen(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text(
-        "def f():\n    from raysmooth.tune.training.train import train_classifier\n    import raysmooth.pipeline.store.run_store as s\n"
+        "def f():\n"
+        "    from raysmooth.tune.training.train import train_classifier\n"
+        "    import raysmooth.pipeline.store.run_store as s\n"
+        "    from raysmooth.pipeline import pool\n"
+        "    import_module('raysmooth.commands.app')\n"
+        "    import raysmooth\n"
     )
-    assert imports(wrong) == {"tune", "pipeline"}
+    expected = {"tune/training", "pipeline/store", "pipeline/pool", "raysmooth/commands", "raysmooth"}
+    assert imports(wrong) == expected
+    assert all(FLOOR[other] >= FLOOR["actors/replica"] for other in expected)
+
+
+@pytest.mark.parametrize("line", ["import pipeline.pool", "from tune import sweeps", "import common.errors as e"])
+def test_short_names_are_refused(tmp_path: Path, line: str) -> None:
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(line)
+    with pytest.raises(AssertionError, match=r"write raysmooth\."):
+        imports(wrong)
+
+
+def test_tests_and_benchmarks_use_no_short_names() -> None:
+    for folder in ("tests", "benchmarks"):
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            if file.name != "test_rooms.py":
+                imports(file)
+
+
+def test_the_report_needs_nothing_of_a_run() -> None:
+    for wing, file in modules():
+        if wing == "pipeline/report":
+            assert imports(file) <= REPORT_NEEDS, file
+
+
+def test_every_wing_has_a_sign() -> None:
+    for wing in FLOOR:
+        sign = ast.get_docstring(ast.parse((REPOSITORY / wing / "__init__.py").read_text()))
+        assert sign, f"{wing}/__init__.py says nothing"
+
+
+def test_rooms_hold_wings_and_no_loose_modules() -> None:
+    for room in ROOMS:
+        assert [file.name for file in (REPOSITORY / room).glob("*.py")] == ["__init__.py"]
+
+
+def test_no_folder_is_crowded() -> None:
+    for _, file in modules():
+        folder = file.parent
+        if folder.relative_to(REPOSITORY).as_posix() not in MAY_BE_LARGER:
+            held = [one for one in folder.glob("*.py") if one.name != "__init__.py"]
+            assert len(held) <= LARGEST_FOLDER, f"{folder} holds {len(held)} modules"
+
+
+def test_common_holds_only_what_everything_shares() -> None:
+    held = {file.stem for file in (REPOSITORY / "common").glob("*.py")} - {"__init__"}
+    assert held == {"errors", "registry", "variant", "settings", "hashing"}
+
+
+def test_links_lead_to_the_rooms() -> None:
+    for room in ("common", "storage", *ROOMS, "experiments"):
+        link = REPOSITORY / "raysmooth" / room
+        assert link.is_symlink()
+        assert link.resolve() == REPOSITORY / room
 
 
 def test_workers_know_nothing_of_runs_or_files_of_results() -> None:
-    for file in files("actors"):
-        if file.name in ("object_store.py", "store_urls.py"):  # by way of pyarrow.fs replicas fetch weights
-            continue
-        source = file.read_text()
-        for word in ("pyarrow", "pandas", "typer", "import ray"):
-            assert word not in source, f"{file.name} mentions {word}"
+    for wing, file in modules():
+        if wing.startswith("actors/"):
+            source = file.read_text()
+            for word in ("pyarrow", "pandas", "typer", "import ray\n"):
+                assert word not in source, f"{file.name} mentions {word}"

@@ -1,0 +1,1 @@
+"""Training: classifiers, denoisers, sweeps of trainings, and the papers' experiments."""

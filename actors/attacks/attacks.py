@@ -12,9 +12,8 @@ from typing import TypeAlias
 import torch
 from torch.nn.functional import normalize
 
-from raysmooth.actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
-from raysmooth.common.registry import Table
-from raysmooth.tune.objectives.objective import Model
+from raysmooth.actors.attacks.soft_smoothing import Model, logits_of_draws, smoothed_cross_entropy
+from raysmooth.common.registry import Registry
 
 Attack: TypeAlias = Callable[[Model, torch.Tensor, torch.Tensor, torch.Tensor, float, int], torch.Tensor]
 """`attack(classifier, images, labels, noises, epsilon, steps)` is the attacked images, detached."""
@@ -67,7 +66,7 @@ def ddn(
     return (images + _within(best, epsilon)).clamp(0, 1)
 
 
-ATTACKS: Table[Attack] = Table("attack", {"pgd": pgd, "ddn": ddn})
+ATTACKS: Registry[Attack] = Registry("attack", {"pgd": pgd, "ddn": ddn})
 
 
 @contextmanager

@@ -1,10 +1,15 @@
 """The soft smoothed classifier: softmaxes averaged over draws of noise, which has gradients where votes have none."""
 
 from math import log
+from typing import TypeAlias
 
 import torch
 
-from raysmooth.tune.objectives.objective import Model
+Model: TypeAlias = torch.nn.Module
+"""Pixels (B, C, H, W) in [0, 1] units -> a classifier's float32 logits (B, K), or a denoiser's float32 pixels.
+
+A classifier has its normalisation inside, after the noise.
+"""
 
 
 def logits_of_draws(classifier: Model, images: torch.Tensor, noises: torch.Tensor) -> torch.Tensor:

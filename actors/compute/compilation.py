@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 Compute = Callable[[torch.Tensor], torch.Tensor]
 
@@ -23,15 +23,17 @@ def compiler() -> str | None:
 
 
 def require_compiler() -> None:
-    """Raises Refusal where there is none."""
+    """Raises RaysmoothError where there is none."""
     if compiler() is None:
-        raise Refusal("--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off")
+        raise RaysmoothError(
+            "--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off"
+        )
 
 
 def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
     """`compute` compiled for batches like `batch`, called once.
 
-    Raises Refusal where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
+    Raises RaysmoothError where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
     """
     require_compiler()
     fast: Compute = torch.compile(compute, dynamic=False, **_how(batch.device))
@@ -44,7 +46,7 @@ def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
         compute(batch)  # what fails without the compiler is not the compiler's fault
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise Refusal(f"the network does not compile ({reason}): write --compile off") from error
+        raise RaysmoothError(f"the network does not compile ({reason}): write --compile off") from error
     return fast
 
 

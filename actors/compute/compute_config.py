@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Precision:
     tf32: bool = False
 
 
-PRECISIONS: Table[Precision] = Table(
+PRECISIONS: Registry[Precision] = Registry(
     "precision",
     {
         "float32": Precision(torch.float32),
@@ -32,7 +32,7 @@ PRECISIONS: Table[Precision] = Table(
 
 
 @dataclass(frozen=True)
-class ComputePath:
+class ComputeConfig:
     """How every draw of a run is computed: decided once, in the manifest, part of f's identity.
 
     `precision` is a row of `PRECISIONS`; `compiled` says whether torch.compile made the code; `batch_size` is the
@@ -57,15 +57,17 @@ def native_precision(device: torch.device) -> str:
 
 
 def check_precision(precision: str, device: torch.device) -> Precision:
-    """The row; raises Refusal for an unknown name, and for TF32 where there are no tensor cores for it."""
+    """The row; raises RaysmoothError for an unknown name, and for TF32 where there are no tensor cores for it."""
     row = PRECISIONS[precision]
     if row.tf32 and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
-        raise Refusal(f"precision tf32 needs an NVIDIA GPU from Ampere on, not '{device}': write --precision float32")
+        raise RaysmoothError(
+            f"precision tf32 needs an NVIDIA GPU from Ampere on, not '{device}': write --precision float32"
+        )
     return row
 
 
-def settle_backend(path: ComputePath, device: torch.device) -> None:
-    """Set torch's process-wide switches as `path` needs them; raises Refusal as `check_precision` does.
+def settle_backend(path: ComputeConfig, device: torch.device) -> None:
+    """Set torch's process-wide switches as `path` needs them; raises RaysmoothError as `check_precision` does.
 
     cuDNN measures which algorithm is fastest only where float32 is not asked for to the last bit: what it finds may
     differ from one start to the next.

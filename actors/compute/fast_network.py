@@ -8,17 +8,17 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from raysmooth.actors.compute.compilation import compiled
-from raysmooth.actors.compute.compute_config import ComputePath, check_precision
+from raysmooth.actors.compute.compute_config import ComputeConfig, check_precision
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
 from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 
-def fast_network(model: DenoisedClassifier, path: ComputePath, device: torch.device) -> "FastNetwork":
+def fast_network(model: DenoisedClassifier, path: ComputeConfig, device: torch.device) -> "FastNetwork":
     """`model`, in eval mode and on `device`, as `path` has it computed; `model` itself is not touched.
 
-    Raises Refusal where `device` has no such precision, or the user's module cannot be copied.
+    Raises RaysmoothError where `device` has no such precision, or the user's module cannot be copied.
     """
     dtype = check_precision(path.precision, device).dtype
     try:
@@ -50,12 +50,12 @@ class FastNetwork:
 
     Batches of other sizes are computed too, unless `fixed_shape` (the code is compiled for one).
 
-    The first call needs the images' shape for the rest of the preparation. It raises Refusal for answers of a wrong
+    The first call needs the images' shape for the rest of the preparation. It raises RaysmoothError for answers of a wrong
     shape, for a module that does not compute in the precision, and for one that does not compile.
     """
 
     def __init__(
-        self, network: DenoisedClassifier, plain: DenoisedClassifier, path: ComputePath, dtype: torch.dtype
+        self, network: DenoisedClassifier, plain: DenoisedClassifier, path: ComputeConfig, dtype: torch.dtype
     ) -> None:
         self.num_classes = network.num_classes
         self.fixed_shape = path.compiled
@@ -129,13 +129,13 @@ class FastNetwork:
             for hook in hooks:
                 hook.remove()
         if len(answer) != len(few):
-            raise Refusal(
+            raise RaysmoothError(
                 f"the classifier gives {len(answer)} answers for {len(few)} images: it must give one for each"
             )
         if answer.ndim == 2:
             self.num_classes = answer.shape[1]
         elif answer.ndim != 1 or answer.is_floating_point():
-            raise Refusal(
+            raise RaysmoothError(
                 f"the classifier answers with shape {tuple(answer.shape)}: "
                 "it must give logits (images, classes), or one integer label an image"
             )
@@ -171,9 +171,9 @@ def _in_float32(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
     return inputs[0].float()
 
 
-def _unfit(precision: str, error: Exception) -> Refusal:
+def _unfit(precision: str, error: Exception) -> RaysmoothError:
     lines = str(error).strip().splitlines()
-    return Refusal(
+    return RaysmoothError(
         f"the network does not compute in {precision} ({lines[0] if lines else type(error).__name__}): "
         "write --precision float32"
     )

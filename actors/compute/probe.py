@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from raysmooth.actors.compute.compilation import compiler, require_compiler
-from raysmooth.actors.compute.compute_config import ComputePath, native_precision, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeConfig, native_precision, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, open_stream
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 WORTH_PROBING = 20.0
 """Seconds of drawing under which the defaults are taken: small jobs start at once, and always the same way."""
@@ -54,13 +54,13 @@ class Choice:
     and draws a second) for all that was tried.
     """
 
-    path: ComputePath
+    path: ComputeConfig
     draws_per_second: float
     why: str
     tried: list[dict[str, Any]]
 
 
-def choose_path(
+def choose_compute(
     model: DenoisedClassifier, image_shape: Sequence[int], asked: Asked, draws: int, device: torch.device
 ) -> Choice:
     """How one replica best makes `draws` draws of `model`, on `device`, for images (C, H, W).
@@ -69,7 +69,7 @@ def choose_path(
     compute in it or is slower; the smallest batch within 5 % of the fastest; compiled where that saves more than it
     costs, by a margin, and works. Jobs of less than `WORTH_PROBING` seconds get the native precision, a batch of
     moderate size and no compiler; so does the user's own callable that is no torch module, which may bill every call.
-    Raises Refusal for what is asked for and cannot be had.
+    Raises RaysmoothError for what is asked for and cannot be had.
     """
     if asked.compile == "on":
         require_compiler()
@@ -79,7 +79,7 @@ def choose_path(
 
 def measure(
     network: BaseClassifier,
-    path: ComputePath,
+    path: ComputeConfig,
     image_shape: Sequence[int],
     noise: NoiseFamily,
     device: torch.device,
@@ -130,14 +130,14 @@ class _Probe:
         self._draws = max(draws, 1)
         self._device = device
         self._loops: dict[tuple[str, bool], _Loop] = {}
-        self._rates: dict[ComputePath, float] = {}
+        self._rates: dict[ComputeConfig, float] = {}
 
     def choose(self) -> Choice:
         asked = self._asked
         own = not isinstance(self._model.classifier, nn.Module)
         nothing_of_ours = own and isinstance(self._model.denoiser, nn.Identity)
         precision = "float32" if nothing_of_ours else native_precision(self._device)
-        path = ComputePath(
+        path = ComputeConfig(
             precision if asked.precision == "auto" else asked.precision,
             asked.compile == "on",
             asked.batch_size or self._default_batch(),
@@ -146,7 +146,7 @@ class _Probe:
         eager = replace(path, compiled=False)
         try:
             rate = self._quick_rate(eager, 2 if own else 8)
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             if asked.precision != "auto" or path.precision == "float32":
                 raise
             why = f"; {refusal}".removesuffix(": write --precision float32")
@@ -172,7 +172,7 @@ class _Probe:
         most = _DEFAULT_BATCH[kind] * min(1.0, _DEFAULT_PIXELS / (self._shape[1] * self._shape[2]))
         return min(max(batch for batch in _BATCHES[kind] if batch <= max(most, _BATCHES[kind][0])), self._draws)
 
-    def _quick_rate(self, path: ComputePath, few: int) -> float:
+    def _quick_rate(self, path: ComputeConfig, few: int) -> float:
         """Draws a second of a few images, and of a whole batch where that takes no time."""
         few = min(few, path.batch_size)
         loop = self._loop(path)
@@ -183,7 +183,7 @@ class _Probe:
             rate = max(rate, path.batch_size / loop.once(path.batch_size))
         return rate
 
-    def _loop(self, path: ComputePath) -> _Loop:
+    def _loop(self, path: ComputeConfig) -> _Loop:
         settle_backend(path, self._device)
         kind = path.precision, path.compiled
         if kind not in self._loops:
@@ -191,7 +191,7 @@ class _Probe:
             self._loops[kind] = _Loop(network, self._shape, Gaussian(0.25), self._device)
         return self._loops[kind]
 
-    def _rate(self, path: ComputePath, seconds: float) -> float:
+    def _rate(self, path: ComputeConfig, seconds: float) -> float:
         """Draws a second in the fastest batch of about `seconds`, and of all earlier ones: what else the machine does
         only makes batches slower.
         """
@@ -204,7 +204,7 @@ class _Probe:
         self._rates[path] = max(self._rates.get(path, 0.0), path.batch_size / min(times))
         return self._rates[path]
 
-    def _faster_precision(self, path: ComputePath, rate: float) -> ComputePath:
+    def _faster_precision(self, path: ComputeConfig, rate: float) -> ComputeConfig:
         """Tiny networks may be slower in bfloat16: nothing in them outweighs the casts. Others are not even asked."""
         if rate < _TINY:
             return path
@@ -215,12 +215,12 @@ class _Probe:
         native, exact = (self._rates[rival] for rival in rivals)
         return path if native >= exact else replace(path, precision="float32")
 
-    def _best_batch(self, path: ComputePath, rate: float) -> int:
+    def _best_batch(self, path: ComputeConfig, rate: float) -> int:
         """The smallest batch within `_TOLERANCE` of the fastest; larger ones are tried as long as they help, and are
         expected to end in time.
         """
         started = time.perf_counter()
-        tried: list[ComputePath] = []
+        tried: list[ComputeConfig] = []
         for batch in (batch for batch in _BATCHES[self._device.type] if 10 * batch >= path.batch_size):
             left = _SEARCH_SECONDS - (time.perf_counter() - started)
             if batch > self._draws or 2 * batch / rate > left / 2:
@@ -242,10 +242,10 @@ class _Probe:
                 self._rate(candidate, 0.1)
         return next(c.batch_size for c in good if self._rates[c] >= (1 - _TOLERANCE) * self._best(good))
 
-    def _best(self, paths: list[ComputePath]) -> float:
+    def _best(self, paths: list[ComputeConfig]) -> float:
         return max(self._rates[path] for path in paths)
 
-    def _with_compiler(self, path: ComputePath) -> tuple[ComputePath, str]:
+    def _with_compiler(self, path: ComputeConfig) -> tuple[ComputeConfig, str]:
         """`path`, compiled where that pays; why."""
         fast, eager = replace(path, compiled=True), replace(path, compiled=False)
         if path.compiled:
@@ -258,12 +258,12 @@ class _Probe:
             return eager, f"measured; not compiled: that would save {saved:.0f} s and could take {cost:.0f} s"
         try:
             rate = self._rate(fast, 0.5)
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             return eager, f"measured; not compiled: {refusal}".removesuffix(": write --compile off")
         if rate < 1.1 * self._rates[eager]:
             return eager, "measured; not compiled: that is no faster"
         return fast, f"measured; compiled: {rate / self._rates[eager]:.1f} times as fast"
 
-    def _chosen(self, path: ComputePath, rate: float, why: str) -> Choice:
+    def _chosen(self, path: ComputeConfig, rate: float, why: str) -> Choice:
         tried = [{**asdict(path), "draws_per_second": rate} for path, rate in self._rates.items()]
         return Choice(path, rate, why, tried)

@@ -14,8 +14,8 @@ from raysmooth.actors.models.classifiers import build_classifier, default_prepro
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.variant import Variant
 
 INVALID = -1
 """The label of a draw whose logits are not all finite. It is counted apart and never as a class."""
@@ -67,13 +67,13 @@ class DenoisedClassifier(torch.nn.Module):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         answer = self.classifier(self.normalize(self.denoiser(batch)))
         if len(answer) != len(batch):
-            raise Refusal(
+            raise RaysmoothError(
                 f"the classifier gives {len(answer)} answers for {len(batch)} images: it must give one for each"
             )
         if answer.ndim == 1 and not answer.is_floating_point():
             return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
         if answer.ndim != 2:
-            raise Refusal(
+            raise RaysmoothError(
                 f"the classifier answers with shape {tuple(answer.shape)}: "
                 "it must give logits (images, classes), or one integer label an image"
             )
@@ -94,11 +94,11 @@ class Loaded:
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
     """Build the networks, load their weights, and put them on `device` in eval mode, channels last.
 
-    Raises Refusal for an unknown name, a missing or unfitting weights file, or files that hold other weights than
+    Raises RaysmoothError for an unknown name, a missing or unfitting weights file, or files that hold other weights than
     the spec's fingerprints say.
     """
     sys.path.extend(folder for folder in spec.import_path if folder not in sys.path)
-    architecture = Architecture.parse(spec.classifier)
+    architecture = Variant.parse(spec.classifier)
     classifier = build_classifier(architecture)
     weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
     if weights is not None:
@@ -117,14 +117,14 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     for part in ("classifier", "denoiser"):
         wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
         if wanted is not None and wanted != got:
-            raise Refusal(
+            raise RaysmoothError(
                 f"the {part}'s weights on {os.uname().nodename} are not those that this run began with "
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )
     model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier)
     if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{architecture}' or its denoiser has a BatchNorm without running statistics: an image's label "
             "would depend on the others in its batch. Give networks whose BatchNorms track them"
         )
@@ -133,28 +133,28 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:
-    """Classify two copies of one image (C, H, W) and return the number of classes; raises Refusal if the classifier
+    """Classify two copies of one image (C, H, W) and return the number of classes; raises RaysmoothError if the classifier
     rejects them, or cannot tell two classes apart.
     """
     try:
         with torch.inference_mode():
             loaded.model(torch.stack([image, image]).contiguous(memory_format=torch.channels_last))
-    except Refusal:
+    except RaysmoothError:
         raise
     except Exception as error:
         with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Refusal(
+        reason = one_line(error)
+        raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}'{with_denoiser} rejects images of shape {tuple(image.shape)}: "
             f"{reason} -- choose the data set, --resize/--crop or the model that fits"
         ) from error
     if loaded.model.num_classes < 1:
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' answers with labels but does not say how many there are: "
             "give the object an attribute num_classes"
         )
     if loaded.model.num_classes < 2:
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' has one class: smoothing needs two or more logits an image "
             "(of a single logit z make two, 0 and z)"
         )
@@ -168,7 +168,7 @@ def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
     return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
 
 
-def _classifier_weights(architecture: Architecture, classifier: Any, path: str | None) -> Weights | None:
+def _classifier_weights(architecture: Variant, classifier: Any, path: str | None) -> Weights | None:
     """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
     which comes with whatever it carries.
     """
@@ -176,26 +176,26 @@ def _classifier_weights(architecture: Architecture, classifier: Any, path: str |
     if path is None:
         if own:
             return None
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors or torch), "
             "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
         )
     if own and not isinstance(classifier, torch.nn.Module):
-        raise Refusal(f"--classifier-weights {path}: '{architecture}' gives no torch module to load them into")
+        raise RaysmoothError(f"--classifier-weights {path}: '{architecture}' gives no torch module to load them into")
     if not os.path.exists(path) and path.isidentifier():
         from torchvision.models import get_model_weights, list_models
 
         if architecture.name in list_models():
             published = get_model_weights(architecture.name)
             if path not in published.__members__:
-                raise Refusal(
+                raise RaysmoothError(
                     f"--classifier-weights {path}: neither a file nor one of {architecture}'s weight sets "
                     f"({', '.join(published.__members__)})"
                 )
             try:
                 return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
             except OSError as error:
-                raise Refusal(
+                raise RaysmoothError(
                     f"--classifier-weights {path}: cannot be fetched ({error}): give a file instead"
                 ) from None
     return read_weights(path)
@@ -207,29 +207,29 @@ def load_denoiser(
     """The denoiser `name` (NO_DENOISER gives None) with the weights at `path` or below one of `folders`, on the CPU;
     its architecture, with the options of the weights' card where none are given; and that card.
 
-    Raises Refusal for an unknown name, and for weights that are missing, do not fit, or have no denoiser.
+    Raises RaysmoothError for an unknown name, and for weights that are missing, do not fit, or have no denoiser.
     """
     if name == NO_DENOISER:
         if path is not None:
-            raise Refusal(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
+            raise RaysmoothError(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
         return None, NO_DENOISER, {}
-    architecture = Architecture.parse(name)
+    architecture = Variant.parse(name)
     build = partial(build_denoiser, architecture)
     if path is None:
         build()  # an unknown name is the more useful complaint
-        raise Refusal(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
+        raise RaysmoothError(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
     weights = read_weights(_located(path, folders) or "")
     carded = weights.card.get("architecture")
-    if carded and not architecture.options and Architecture.parse(carded).name == architecture.name:
+    if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
         # The card knows the depth, width and channels that were trained; nobody should have to repeat them.
-        architecture = Architecture.parse(carded)
+        architecture = Variant.parse(carded)
         build = partial(build_denoiser, architecture)
     denoiser = build()
     load_weights(denoiser, weights, path)
     return denoiser, str(architecture), weights.card
 
 
-def source_digest(architecture: Architecture, before: str = "") -> str | None:
+def source_digest(architecture: Variant, before: str = "") -> str | None:
     """SHA-256 in hex of `before` and the source file of the user's own callable, which no state dict tells of; None
     for a network that is not the user's own.
     """
@@ -243,7 +243,7 @@ def source_digest(architecture: Architecture, before: str = "") -> str | None:
     return digest.hexdigest()
 
 
-def _identity(architecture: Architecture, classifier: Any) -> str:
+def _identity(architecture: Variant, classifier: Any) -> str:
     """Fingerprint of the tensors and, for the user's own callable, of its source."""
     state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
     return source_digest(architecture, state) or state

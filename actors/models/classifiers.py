@@ -29,13 +29,13 @@ from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.networks.mnist import lenet, mnist_cnn
 from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
 from raysmooth.actors.models.networks.timm_models import build_timm, timm_preprocess
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Variant
 
 
 @dataclass(frozen=True)
-class ClassifierRow:
+class ClassifierEntry:
     """`build` takes the architecture's options as keywords; `preprocess` is a row of `PREPROCESS`.
 
     `published` is what published checkpoints of the network have under "arch".
@@ -47,16 +47,16 @@ class ClassifierRow:
     published: str = ""
 
 
-def _cifar(build: Callable[..., torch.nn.Module], what: str, published: str) -> ClassifierRow:
-    return ClassifierRow(build, "cifar10", f"CIFAR-10, {what}", published)
+def _cifar(build: Callable[..., torch.nn.Module], what: str, published: str) -> ClassifierEntry:
+    return ClassifierEntry(build, "cifar10", f"CIFAR-10, {what}", published)
 
 
-CLASSIFIERS: Table[ClassifierRow] = Table(
+CLASSIFIERS: Registry[ClassifierEntry] = Registry(
     "classifier",
     {
-        "lenet": ClassifierRow(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
-        "mnist_cnn": ClassifierRow(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
-        "digits_cnn": ClassifierRow(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
+        "lenet": ClassifierEntry(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
+        "mnist_cnn": ClassifierEntry(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
+        "digits_cnn": ClassifierEntry(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
         "cifar_resnet20": _cifar(cifar_resnet20, "ResNet-20", "cifar_resnet20"),
         "cifar_resnet110": _cifar(cifar_resnet110, "the papers' ResNet-110", "cifar_resnet110"),
         "cifar_resnet18": _cifar(cifar_resnet18, "ResNet-18", "ResNet18"),
@@ -84,13 +84,13 @@ _TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
 }
 
 
-def build_classifier(architecture: Architecture) -> Any:
+def build_classifier(architecture: Variant) -> Any:
     """The classifier without its weights: a torch module, or whatever the user's own factory gives.
 
     A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is timm's model
     of that name; "module:callable" is imported, and the callable called with the options as keywords: it returns a
     torch module or anything callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it
-    has an attribute `num_classes`. Raises Refusal for an unknown name, an import that fails, or options that do not
+    has an attribute `num_classes`. Raises RaysmoothError for an unknown name, an import that fails, or options that do not
     fit.
     """
     name = architecture.name
@@ -110,13 +110,13 @@ def build_classifier(architecture: Architecture) -> Any:
         return architecture.build(build, "classifier")
     close = get_close_matches(name.lower(), [*CLASSIFIERS, *known], n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    raise Refusal(
+    raise RaysmoothError(
         f"unknown classifier '{name}': {hint}(known: {', '.join(CLASSIFIERS)}, any torchvision model "
         "such as resnet50, timm/NAME, or your own MODULE:CALLABLE)"
     )
 
 
-def default_preprocess(architecture: Architecture) -> str:
+def default_preprocess(architecture: Variant) -> str:
     """The normalisation that the classifier's inputs had in training; "none" for the user's own."""
     if architecture.name in CLASSIFIERS:
         return CLASSIFIERS[architecture.name].preprocess
@@ -132,27 +132,27 @@ def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
 
 
-def _build_own(architecture: Architecture) -> Any:
+def _build_own(architecture: Variant) -> Any:
     module_name, _, attribute = architecture.name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Refusal(
+        reason = one_line(error, whole=True)
+        raise RaysmoothError(
             f"classifier '{architecture.name}': importing '{module_name}' failed "
             f"({type(error).__name__}: {reason}): give a module that Python finds, "
             "such as one on PYTHONPATH"
         ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise Refusal(
+            raise RaysmoothError(
                 f"classifier '{architecture.name}': module '{module_name}' has no '{attribute}': "
                 "give the name of a function in it that returns the classifier"
             )
         found = getattr(found, part)
     classifier = architecture.build(found, "classifier")
     if not callable(classifier):
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{architecture.name}' gives a {type(classifier).__name__}: it must return a torch "
             "module or another callable from pixels (B, C, H, W) to logits or labels"
         )

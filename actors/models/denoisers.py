@@ -8,13 +8,13 @@ import torch
 
 from raysmooth.actors.models.networks.dncnn import DnCNN
 from raysmooth.actors.models.networks.memnet import MemNet
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Variant
 
 
 @dataclass(frozen=True)
-class DenoiserRow:
+class DenoiserEntry:
     """`build` takes the architecture's options as keywords.
 
     `published` is what published checkpoints of the network have under "arch".
@@ -25,12 +25,14 @@ class DenoiserRow:
     published: tuple[str, ...] = ()
 
 
-DENOISERS: Table[DenoiserRow] = Table(
+DENOISERS: Registry[DenoiserEntry] = Registry(
     "denoiser",
     {
-        "dncnn": DenoiserRow(DnCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")),
-        "dncnn_wide": DenoiserRow(partial(DnCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
-        "memnet": DenoiserRow(
+        "dncnn": DenoiserEntry(
+            DnCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")
+        ),
+        "dncnn_wide": DenoiserEntry(partial(DnCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
+        "memnet": DenoiserEntry(
             MemNet,
             "MemNet; options width=64, memory_blocks=3, residual_blocks=6, channels=3",
             ("memnet", "imagenet_memnet"),
@@ -39,13 +41,13 @@ DENOISERS: Table[DenoiserRow] = Table(
 )
 
 
-def build_denoiser(architecture: Architecture) -> torch.nn.Module:
+def build_denoiser(architecture: Variant) -> torch.nn.Module:
     """The denoiser without its weights, noisy pixels (B, C, H, W) -> pixels of the same shape.
 
-    "none" stands for no denoiser and is the caller's to handle. Raises Refusal for an unknown name or options
+    "none" stands for no denoiser and is the caller's to handle. Raises RaysmoothError for an unknown name or options
     that do not fit.
     """
     if architecture.name not in DENOISERS:
         known = [*DENOISERS] if architecture.name == "none" else [*DENOISERS, "none"]
-        raise Refusal(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
+        raise RaysmoothError(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
     return architecture.build(DENOISERS[architecture.name].build, "denoiser")

@@ -5,8 +5,8 @@ from math import isfinite
 
 import torch
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Preprocess:
     std: tuple[float, ...] = ()
 
 
-PREPROCESS: Table[Preprocess] = Table(
+PREPROCESS: Registry[Preprocess] = Registry(
     "preprocess",
     {
         "none": Preprocess(),
@@ -31,7 +31,7 @@ class Normalize(torch.nn.Module):
     """Pixels (B, C, H, W) -> (pixels - mean) / std, channel by channel.
 
     The constants move with the module but are not in its state dict, so weights fit with or without this
-    layer. Raises Refusal for another number of channels, which broadcasting would silently multiply.
+    layer. Raises RaysmoothError for another number of channels, which broadcasting would silently multiply.
     """
 
     mean: torch.Tensor
@@ -44,7 +44,7 @@ class Normalize(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         if batch.shape[1] != self.mean.shape[1]:
-            raise Refusal(
+            raise RaysmoothError(
                 f"preprocess has constants for {self.mean.shape[1]} channels, images have {batch.shape[1]}: "
                 "write --preprocess none, or MEANS/STDS with a number for each channel"
             )
@@ -55,21 +55,21 @@ def parse_preprocess(text: str) -> torch.nn.Module:
     """The layer that `text` means: a row of `PREPROCESS`, or explicit constants in pixel units.
 
     Constants are means, a slash, standard deviations, one for each channel: "0.48,0.45,0.40/0.22,0.22,0.22".
-    Raises Refusal for an unknown name, text that is no numbers, unequal lengths, or a deviation <= 0.
+    Raises RaysmoothError for an unknown name, text that is no numbers, unequal lengths, or a deviation <= 0.
     """
     if text in PREPROCESS:
         row = PREPROCESS[text]
         return Normalize(row.mean, row.std) if row.mean else torch.nn.Identity()
     if "/" not in text:
         how = "or constants such as 0.48,0.45,0.40/0.22,0.22,0.22"
-        raise Refusal(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
+        raise RaysmoothError(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
     how = "write MEANS/STDS, such as 0.48,0.45,0.40/0.22,0.22,0.22"
     try:
         mean, std = (tuple(float(number) for number in half.split(",")) for half in text.split("/"))
     except ValueError:
-        raise Refusal(f"preprocess '{text}' is no two lists of numbers: {how}") from None
+        raise RaysmoothError(f"preprocess '{text}' is no two lists of numbers: {how}") from None
     if len(mean) != len(std):
-        raise Refusal(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
+        raise RaysmoothError(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
     if not all(isfinite(number) for number in mean + std) or min(std) <= 0:
-        raise Refusal(f"preprocess '{text}' needs finite means and standard deviations above 0: {how}")
+        raise RaysmoothError(f"preprocess '{text}' needs finite means and standard deviations above 0: {how}")
     return Normalize(mean, std)

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from raysmooth.common.errors import Refusal
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.store_urls import is_url
 
@@ -42,23 +42,23 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     """Read a safetensors or a torch file, fetched first where it is a URL; no code in it is ever run.
 
     A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises
-    Refusal, naming the path, for a file that is missing, torn, needs code to be read, or holds no tensors.
+    RaysmoothError, naming the path, for a file that is missing, torn, needs code to be read, or holds no tensors.
     """
     if is_url(path):
         try:
             return read_weights(local_copy(path))
-        except Refusal as refusal:
-            raise Refusal(f"weights {path}: {refusal}") from refusal
+        except RaysmoothError as refusal:
+            raise RaysmoothError(f"weights {path}: {refusal}") from refusal
     path = Path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
-        raise Refusal(f"weights file {path} {problem}: give the path of a safetensors or a torch file")
+        raise RaysmoothError(f"weights file {path} {problem}: give the path of a safetensors or a torch file")
     try:
         weights = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
-        raise Refusal(f"weights file {path} cannot be read: {error.strerror or error}") from error
+        raise RaysmoothError(f"weights file {path} cannot be read: {error.strerror or error}") from error
     if not weights.state_dict:
-        raise Refusal(f"weights file {path} holds no tensors: give one written from model.state_dict()")
+        raise RaysmoothError(f"weights file {path} holds no tensors: give one written from model.state_dict()")
     return weights
 
 
@@ -67,7 +67,7 @@ def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
 
     Wrappers' prefixes that all keys of the file and none of the module's have are taken off first. `where` is
     the path for messages. BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 had none, and
-    inference does not use it. Raises Refusal for weights that do not fit.
+    inference does not use it. Raises RaysmoothError for weights that do not fit.
     """
     own = module.state_dict()
     state = dict(weights.state_dict)
@@ -94,11 +94,15 @@ def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
     if faults:
         made_for = weights.card.get("architecture") or weights.card.get("arch")
         remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
-        raise Refusal(f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}")
+        raise RaysmoothError(
+            f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}"
+        )
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise Refusal(f"weights {where} do not fit {type(module).__name__}: {' '.join(str(error).split())}") from error
+        raise RaysmoothError(
+            f"weights {where} do not fit {type(module).__name__}: {one_line(error, whole=True)}"
+        ) from error
 
 
 def fingerprint(module: torch.nn.Module) -> str:
@@ -122,7 +126,7 @@ def fingerprint_of(state_dict: Mapping[str, torch.Tensor]) -> str:
 def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Mapping[str, Any]) -> None:
     """Write the state dict as safetensors, `card` (JSON values) in its metadata; make the folder if need be.
 
-    The file appears whole or not at all. Raises Refusal if it cannot be written.
+    The file appears whole or not at all. Raises RaysmoothError if it cannot be written.
     """
     path = Path(path)
     # A copy of each: safetensors takes neither shared nor strided memory.
@@ -132,10 +136,10 @@ def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Ma
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:
+        with atomic_file(path) as partial:
             save_file(tensors, partial, metadata={"card": json.dumps(dict(card), sort_keys=True)})
     except (OSError, SafetensorError) as error:
-        raise Refusal(f"weights file {path} cannot be written: {error}") from error
+        raise RaysmoothError(f"weights file {path} cannot be written: {error}") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -152,7 +156,7 @@ def _read_safetensors(path: Path) -> Weights:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
     except SafetensorError as error:
-        raise Refusal(f"weights file {path} is torn or no safetensors file ({error}): fetch it again") from error
+        raise RaysmoothError(f"weights file {path} is torn or no safetensors file ({error}): fetch it again") from error
     try:
         card = json.loads(metadata.get("card", "{}"))
     except json.JSONDecodeError:
@@ -170,21 +174,21 @@ def _read_torch(path: Path) -> Weights:
     except Exception as error:  # garbage makes the unpickler raise nearly anything
         if _would_run_code(path, error):
             needs = re.search(r"GLOBAL ([\w.]+)", str(error))
-            raise Refusal(
+            raise RaysmoothError(
                 f"weights file {path} is refused: it would run code{f' ({needs[1]})' if needs else ''}; "
                 "re-save its state_dict with safetensors or torch.save(model.state_dict())"
             ) from error
-        raise Refusal(f"weights file {path} is torn or no weights file: fetch or save it again") from error
+        raise RaysmoothError(f"weights file {path} is torn or no weights file: fetch or save it again") from error
     card: dict[str, Any] = {}
     if isinstance(found, Mapping):
         if isinstance(found.get("arch"), str):
             card["arch"] = found["arch"]
         found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
     if not isinstance(found, Mapping):
-        raise Refusal(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
+        raise RaysmoothError(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
     strange = [key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if strange:
-        raise Refusal(
+        raise RaysmoothError(
             f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are no tensors; "
             "save model.state_dict(), bare or under the key state_dict"
         )

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, Stream
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Uniform:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < inf:
-            raise Refusal(f"sigma must be a positive number, not {self.scale:g}: write --noise uniform:0.5, say")
+            raise RaysmoothError(f"sigma must be a positive number, not {self.scale:g}: write --noise uniform:0.5, say")
 
     @classmethod
     def sigma_of(cls, half_width: float) -> float:
@@ -117,7 +117,7 @@ def _difference(one: float, other: float) -> float:
 
 
 @dataclass(frozen=True)
-class NoiseRow:
+class NoiseEntry:
     """`parameter` is what the family is usually given by, after a colon: `sigma_of` makes sigma of it. `norms` are
     those it gives certificates in, the usual one first: each makes the family, of sigma and the number of an image's
     coordinates.
@@ -128,18 +128,18 @@ class NoiseRow:
     norms: Mapping[str, Callable[[float, int], NoiseFamily]]
 
 
-NOISES: Table[NoiseRow] = Table(
+NOISES: Registry[NoiseEntry] = Registry(
     "noise family",
     {
-        "gaussian": NoiseRow("sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}),
-        "uniform": NoiseRow("lambda", Uniform.sigma_of, {"l1": lambda sigma, pixels: Uniform(sigma)}),
+        "gaussian": NoiseEntry("sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}),
+        "uniform": NoiseEntry("lambda", Uniform.sigma_of, {"l1": lambda sigma, pixels: Uniform(sigma)}),
     },
 )
 
 
 def noise_family(name: str, sigma: float, norm: str | None = None, pixels: int = 1) -> NoiseFamily:
     """The family `name` at level `sigma`, certifying in `norm` (default: the family's usual one) images of `pixels`
-    coordinates. Raises Refusal for an unknown name, a norm the family gives no certificate in, and a level that is
+    coordinates. Raises RaysmoothError for an unknown name, a norm the family gives no certificate in, and a level that is
     none.
     """
     norms = NOISES[name].norms
@@ -148,5 +148,5 @@ def noise_family(name: str, sigma: float, norm: str | None = None, pixels: int =
     if norm not in norms:
         has = " or ".join(norms)
         owners = [f", or --noise {other}" for other, row in NOISES.items() if norm in row.norms]
-        raise Refusal(f"--norm {norm}: {name} noise gives radii in {has}: write --norm {has}{''.join(owners)}")
+        raise RaysmoothError(f"--norm {norm}: {name} noise gives radii in {has}: write --norm {has}{''.join(owners)}")
     return norms[norm](sigma, pixels)

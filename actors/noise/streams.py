@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from scipy.special import ndtr, ndtri
 
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import RaysmoothError
 
 
 class Stream(Protocol):
@@ -154,7 +154,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < inf:
-            raise Refusal(f"sigma must be a positive number, not {self.scale:g}: write --sigma 0.25, say")
+            raise RaysmoothError(f"sigma must be a positive number, not {self.scale:g}: write --sigma 0.25, say")
 
     def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
         stream.normal_(out, self.scale)

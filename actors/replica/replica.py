@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputePath, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import Asked, Choice, choose_path, measure
+from raysmooth.actors.compute.probe import Asked, Choice, choose_compute, measure
 from raysmooth.actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.actors.replica.work_unit import Cell, Drawn, Role, UnitCounts, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, WorkUnit
+from raysmooth.common.errors import RaysmoothError, one_line
 
 ImageKey = tuple[int, int]
 """A run's number and an image id."""
@@ -35,7 +36,7 @@ class Sampling:
     """
 
     base: BaseClassifierSpec
-    path: ComputePath
+    path: ComputeConfig
     noise: NoiseFamily
     seed: int
     micro_batch: int | None = None
@@ -59,14 +60,14 @@ class Replica:
         else:
             keep_memory()
         self._samplings: list[Sampling] = []
-        self._networks: dict[tuple[BaseClassifierSpec, ComputePath], BaseClassifier] = {}
+        self._networks: dict[tuple[BaseClassifierSpec, ComputeConfig], BaseClassifier] = {}
         self._micro_batches: dict[int, int] = {}
 
     def identity(self) -> ReplicaIdentity:
-        """What this replica is; raises Refusal where it was given a GPU that torch cannot use."""
+        """What this replica is; raises RaysmoothError where it was given a GPU that torch cannot use."""
         node = os.uname().nodename
         if self._device.type == "cuda" and not torch.cuda.is_available():
-            raise Refusal(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
+            raise RaysmoothError(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
         return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
     def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
@@ -77,7 +78,7 @@ class Replica:
         tried = asked
         while True:
             try:
-                choice = choose_path(model, image_shape, tried, draws, self._device)
+                choice = choose_compute(model, image_shape, tried, draws, self._device)
             except torch.OutOfMemoryError as error:
                 if tried.batch_size == 1:
                     raise self._no_room(asked.batch_size or 1) from error
@@ -90,13 +91,13 @@ class Replica:
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
         """Load and compile what `samplings` need, for images (C, H, W) of these shapes; the seconds it took. Raises
-        Refusal if the weights here do not fit.
+        RaysmoothError if the weights here do not fit.
         """
         started = time.perf_counter()
         self._samplings = list(samplings)
         for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
             self._micro_batches[number] = sampling.micro_batch or sampling.path.batch_size
-            blank = WorkUnit(number, Role.SELECTION, (Cell(0, 0, 1),))
+            blank = WorkUnit(number, Role.SELECTION, (Block(0, 0, 1),))
             self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
         return time.perf_counter() - started
 
@@ -114,10 +115,10 @@ class Replica:
         for unit in units:
             try:
                 counts.append(self._draw_within_memory(unit, {i: by_key[unit.run, i] for i in unit.image_ids}))
-            except Refusal:
+            except RaysmoothError:
                 raise
             except Exception as error:
-                return Drawn(counts, f"{type(error).__name__}: {first_line(error)}")
+                return Drawn(counts, f"{type(error).__name__}: {one_line(error)}")
         return Drawn(counts)
 
     def _draw_within_memory(self, unit: WorkUnit, images: dict[int, np.ndarray]) -> UnitCounts:
@@ -146,15 +147,15 @@ class Replica:
                 torch.cuda.empty_cache()
 
     @staticmethod
-    def _no_room(batch_size: int) -> Refusal:
+    def _no_room(batch_size: int) -> RaysmoothError:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the device"
-        return Refusal(
+        return RaysmoothError(
             f"the memory of {device} on {os.uname().nodename} is too small for one image in --batch-size "
             f"{batch_size}: write a smaller one (another run: the compute batch belongs to a run), or "
             "--gpus-per-replica 1"
         )
 
-    def _network(self, spec: BaseClassifierSpec, path: ComputePath) -> BaseClassifier:
+    def _network(self, spec: BaseClassifierSpec, path: ComputeConfig) -> BaseClassifier:
         if (spec, path) not in self._networks:
             self._networks[spec, path] = fast_network(
                 load_base_classifier(spec, self._device).model, path, self._device
@@ -174,9 +175,3 @@ def device_kind(device: torch.device) -> str:
         lines = cpuinfo.read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     return f"cpu {model} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

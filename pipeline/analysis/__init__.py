@@ -1,0 +1,1 @@
+"""Statistics over certificate rows: numbers in, numbers out, no formatting."""

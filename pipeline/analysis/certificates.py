@@ -6,9 +6,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.analysis.metrics import samplings
-from raysmooth.pipeline.report.captions import SETTINGS
+from raysmooth.pipeline.analysis.run_facts import SETTINGS
 from raysmooth.pipeline.store.parts import content_of, read_parts
 from raysmooth.storage.location import Location, Where, located
 
@@ -26,14 +26,14 @@ def read_certificates(out: Where) -> pd.DataFrame:
     """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
 
     Rows that are older than the columns `sampling` and `source` get them: they were sampled `FIXED`, by their own run.
-    Files and folders whose names begin with "." or "_" are ignored. Raises Refusal, naming the file, for one
+    Files and folders whose names begin with "." or "_" are ignored. Raises RaysmoothError, naming the file, for one
     that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
     """
     folder = located(out) / "certificates"
     if not folder.is_folder():
         if (located(out) / "predictions").is_folder():
-            raise Refusal(f"{out} holds only predictions: report needs what 'raysmooth certify' writes")
-        raise Refusal(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
+            raise RaysmoothError(f"{out} holds only predictions: report needs what 'raysmooth certify' writes")
+        raise RaysmoothError(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
     run_id = pa.schema([("run_id", pa.string())])
     # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
     # number: so both schemas are given.
@@ -48,11 +48,11 @@ def read_certificates(out: Where) -> pd.DataFrame:
     except (pa.ArrowException, OSError):  # which does not say of which part
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
-        raise Refusal(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
+        raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
     frame = rows.to_pandas()
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        raise Refusal(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
+        raise RaysmoothError(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
@@ -80,19 +80,15 @@ def _widened(schema: pa.Schema, part: _Part) -> pa.Schema:
             raise _foreign(part, "lies outside the run_id=... folders")
         return pa.unify_schemas([schema, own], promote_options="permissive")
     except (pa.ArrowException, OSError) as error:
-        raise _foreign(part, f"is torn or foreign ({_first_line(error)})") from None
+        raise _foreign(part, f"is torn or foreign ({one_line(error)})") from None
 
 
 def _read(part: _Part, schema: pa.Schema) -> pa.Table:
     try:
         return part.rows.to_table(schema=schema)
     except (pa.ArrowException, OSError) as error:
-        raise _foreign(part, f"cannot be read ({_first_line(error)})") from None
+        raise _foreign(part, f"cannot be read ({one_line(error)})") from None
 
 
-def _foreign(part: _Part, what: str) -> Refusal:
-    return Refusal(f"{part.where} {what}: move it out of the certificates, then report again")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _foreign(part: _Part, what: str) -> RaysmoothError:
+    return RaysmoothError(f"{part.where} {what}: move it out of the certificates, then report again")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii, labelled
 from raysmooth.pipeline.analysis.paired_difference import difference_interval
 from raysmooth.pipeline.analysis.run_checks import named, refuse_no_probability, shared
@@ -57,22 +57,24 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
     """Compare the rows of two runs at `radius` (>= 0), on the images that both have.
 
     As in `certified_accuracy`, an image counts where its class is right (without labels: whatever the class) and its
-    radius no smaller. Raises Refusal for a radius or delta that is none; if there are no rows, or of several runs; if
+    radius no smaller. Raises RaysmoothError for a radius or delta that is none; if there are no rows, or of several runs; if
     the two differ in data set, split or norm, in having labels, or in an image's label; if they share no image; and if
     one decides another radius only: what its images are at this one is unknown, be it larger or smaller.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
-        raise Refusal(f"radius {radius} for a comparison: write a finite number >= 0, such as 0.5")
+        raise RaysmoothError(f"radius {radius} for a comparison: write a finite number >= 0, such as 0.5")
     _refuse_unlike(rows_a, rows_b, radius)
     pairs = _reached(rows_a).merge(_reached(rows_b), on="image_id", suffixes=("_a", "_b"), validate="one_to_one")
     if pairs.empty:
-        raise Refusal(
+        raise RaysmoothError(
             f"{named(rows_a)} and {named(rows_b)} have no image in common: certify the same ones (--skip, --max)"
         )
     if (unlike := pairs[(pairs["label_a"] != pairs["label_b"]).fillna(False)]).size:
         image, *labels = unlike[["image_id", "label_a", "label_b"]].iloc[0]
-        raise Refusal(f"image {image} has label {labels[0]} in one run and {labels[1]} in the other: not the same data")
+        raise RaysmoothError(
+            f"image {image} has label {labels[0]} in one run and {labels[1]} in the other: not the same data"
+        )
     a, b = (pairs[f"radius_{run}"].to_numpy(float) >= radius for run in "ab")
     both, only_a, only_b, neither = (int(cell.sum()) for cell in (a & b, a & ~b, ~a & b, ~a & ~b))
     low, high = difference_interval(only_a, only_b, len(pairs), delta)
@@ -100,19 +102,19 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
 def _refuse_unlike(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float) -> None:
     a, b = named(rows_a), named(rows_b)
     if labelled(rows_a) != labelled(rows_b):
-        raise Refusal(f"of {a} and {b} only one has labels: compare two that have, or two that have not")
+        raise RaysmoothError(f"of {a} and {b} only one has labels: compare two that have, or two that have not")
     for column in SAME:
         of_a, of_b = shared(rows_a, column), shared(rows_b, column)
         if of_a != of_b:
-            raise Refusal(f"{a} has {column} {of_a} and {b} {of_b}: compare runs of the same {', '.join(SAME)}")
+            raise RaysmoothError(f"{a} has {column} {of_a} and {b} {of_b}: compare runs of the same {', '.join(SAME)}")
     asked = [asked_radius(rows) for rows in (rows_a, rows_b)]
     if len(set(asked) - {inf}) == 2:
-        raise Refusal(
+        raise RaysmoothError(
             f"{a} decides radius {asked[0]} and {b} radius {asked[1]}: there is none that both know; choose another run"
         )
     for name, own in ((a, asked[0]), (b, asked[1])):
         if own not in (inf, radius):
-            raise Refusal(f"{name} decides radius {own} and is unknown at {radius}: write --radius {own}")
+            raise RaysmoothError(f"{name} decides radius {own} and is unknown at {radius}: write --radius {own}")
 
 
 def _reached(rows: pd.DataFrame) -> pd.DataFrame:

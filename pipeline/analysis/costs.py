@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import draws_made
 
 
@@ -14,10 +14,10 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
     Seconds are those that replicas spent on an image's draws, added up: on ten replicas the run takes a tenth of them.
     `per_image` is a total divided by the images that did not fail, so that a certificate carries what failures cost;
     the draws of these are not recorded, and `draws_per_image` is `mean_draws`. NaN where a run's rows do not say it.
-    Raises Refusal if there are no rows.
+    Raises RaysmoothError if there are no rows.
     """
     if rows.empty:
-        raise Refusal("no certificate rows to count: give the rows of a run that has finished an image")
+        raise RaysmoothError("no certificate rows to count: give the rows of a run that has finished an image")
     failed = rows["status"] == "error"
     spent = pd.DataFrame(
         {

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import decided_at
+from raysmooth.pipeline.analysis.run_facts import FACTS, varies
 from raysmooth.pipeline.analysis.run_selection import shown_value
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
-from raysmooth.pipeline.report.captions import FACTS, varies
 
 ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
 """What the runs of one group must share for the best of them to mean anything: on the same data, the same promise."""
@@ -33,7 +33,7 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
 
     Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
     radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and
-    no winner. Raises Refusal where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020,
+    no winner. Raises RaysmoothError where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020,
     tables 1 and 2.
     """
     by = list(by) if by is not None else default_groups(summary)
@@ -50,7 +50,7 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
         for column in ALIKE:
             if varies(own[column]):
                 several = sorted({shown_value(value) for value in own[column]})
-                raise Refusal(
+                raise RaysmoothError(
                     f"no envelope over runs of more than one {column} ({', '.join(several)}): "
                     f"add {column} to --group-by, or write --where {column}={several[0]}"
                 )

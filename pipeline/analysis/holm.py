@@ -10,7 +10,7 @@ from scipy.special import betainc
 
 from raysmooth.actors.noise.families import NOISES, GaussianLinf, noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.run_checks import (
     are_certified,
     estimation_counts,
@@ -29,7 +29,7 @@ def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
     about the class. p_value is P(Binomial(n_used, p0) >= count_top), where p0 is the probability that the radius takes
     (`NoiseFamily.needed`): of all classes that do not have it, one with p0 itself gets so many draws most easily. It is
     1 for abstentions, errors and images not finished yet, all of which count among the N. Holm 1979 holds the smallest
-    against delta / N, the next against delta / (N - 1), and so on until one is larger. Raises Refusal for a run that
+    against delta / N, the next against delta / (N - 1), and so on until one is larger. Raises RaysmoothError for a run that
     decides one radius (its draws stopped when its own alpha was reached), for rows without counts, and for a norm whose
     radius takes more than the rows say.
     """
@@ -76,10 +76,10 @@ def family_size(rows: pd.DataFrame) -> int:
 def _noise_of(rows: pd.DataFrame) -> NoiseFamily:
     name, norm, scale = (shared(rows, column) for column in ("noise", "norm", "sigma"))
     if norm == GaussianLinf.norm:  # which takes the images' size besides
-        raise Refusal(
+        raise RaysmoothError(
             f"{named(rows)} has the {norm} norm: ask its source run in l2, at the radius times the square root of an "
             "image's coordinates"
         )
     if name not in NOISES or scale is None:
-        raise Refusal(f"{named(rows)} has {name} noise: certify it with raysmooth")
+        raise RaysmoothError(f"{named(rows)} has {name} noise: certify it with raysmooth")
     return noise_family(name, float(scale), norm)

@@ -9,7 +9,7 @@ from math import floor, fsum, inf
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import flags, numbers
 
 FIXED = "fixed"
@@ -27,7 +27,7 @@ def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) 
     `rows` are the certificate rows of one run, N >= 1 of them; `radii` (M,) are >= 0, in the unit of the
     rows' radius. Returns float64 (M,) in [0, 1]. A wrong class, an abstention and an error row count as not
     certified; a radius that equals r counts as certified. NaN where the run is not `labelled`, and beyond its
-    `asked_radius`. Raises Refusal if there are no rows. Source: Cohen et al. 2019, section 4 (approximate
+    `asked_radius`. Raises RaysmoothError if there are no rows. Source: Cohen et al. 2019, section 4 (approximate
     certified test set accuracy).
     """
     if not labelled(rows):
@@ -47,7 +47,7 @@ def certified_radii(rows: pd.DataFrame) -> np.ndarray:
     """Radius up to which each image counts as certified, float64 (N,).
 
     It is the image's own radius where the class is right or, in a run that is not `labelled`, whatever the
-    class; -inf where the image counts at no radius, not even 0. Raises Refusal if there are no rows.
+    class; -inf where the image counts at no radius, not even 0. Raises RaysmoothError if there are no rows.
     """
     right = flags(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
     return np.where(right, _radii(rows), -np.inf)
@@ -57,7 +57,7 @@ def average_certified_radius(rows: pd.DataFrame) -> float:
     """ACR: mean over all images of radius * correct, in the unit of the radius; NaN if not `labelled`.
 
     Abstentions and error rows count as 0. NaN also where only one radius was asked about: how far the images reach
-    beyond it is unknown. Raises Refusal if there are no rows. Source: Zhai et al. 2020.
+    beyond it is unknown. Raises RaysmoothError if there are no rows. Source: Zhai et al. 2020.
     """
     if not labelled(rows) or asked_radius(rows) < inf:
         return float("nan")
@@ -69,7 +69,7 @@ def abstention_rate(rows: pd.DataFrame) -> float:
     """Share of all images for which the smoothed classifier abstains; an error row is no abstention.
 
     NaN where only one radius was asked about: an image that is not certified there may be at a smaller one. Raises
-    Refusal if there are no rows.
+    RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
     if asked_radius(rows) < inf:
@@ -80,7 +80,7 @@ def abstention_rate(rows: pd.DataFrame) -> float:
 def undecided_share(rows: pd.DataFrame) -> float:
     """Share of all images of which n draws could not say whether they are certified at the radius asked about.
 
-    NaN where no single radius was. Raises Refusal if there are no rows.
+    NaN where no single radius was. Raises RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
     return float((rows["decision"] == "undecided").mean()) if asked_radius(rows) < inf else float("nan")
@@ -143,7 +143,7 @@ def error_count(rows: pd.DataFrame) -> int:
 def labelled(rows: pd.DataFrame) -> bool:
     """Whether the run knows its labels: false only if no finished row has `correct` (error rows always do).
 
-    Where just some rows lack it, these count as wrong. Raises Refusal if there are no rows.
+    Where just some rows lack it, these count as wrong. Raises RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
     if rows["correct"].dtype == bool:  # which has no nulls
@@ -187,4 +187,4 @@ def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, kno
 
 def _refuse_empty(rows: pd.DataFrame) -> None:
     if rows.empty:
-        raise Refusal("no certificate rows to measure: give the rows of a run that has finished an image")
+        raise RaysmoothError("no certificate rows to measure: give the rows of a run that has finished an image")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_radii, labelled
 from raysmooth.pipeline.analysis.run_checks import named, shared
 
@@ -14,12 +14,12 @@ def count_per_class(
     rows: pd.DataFrame, radii: Sequence[float] | np.ndarray
 ) -> tuple[pd.api.extensions.ExtensionArray, np.ndarray, np.ndarray]:
     """The labels of one run, Int64 (K,), ascending, null last; how many images each has, int64 (K,), and how many of
-    them are certified at each of `radii`, int64 (K, M). Raises Refusal where no image has a
+    them are certified at each of `radii`, int64 (K, M). Raises RaysmoothError where no image has a
     label, if there are no rows, or those of several runs.
     """
     shared(rows, "run_id")
     if not labelled(rows):
-        raise Refusal(f"{named(rows)} has no labels, hence no classes: certify a data set that has them")
+        raise RaysmoothError(f"{named(rows)} has no labels, hence no classes: certify a data set that has them")
     label: pd.Series = rows["label"].astype("Int64")
     codes, labels = pd.factorize(label.array, sort=True, use_na_sentinel=False)
     values = certified_radii(rows)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import flags, numbers
 from raysmooth.pipeline.analysis.metrics import FIXED, asked_radius, samplings
 
@@ -14,14 +14,14 @@ from raysmooth.pipeline.analysis.metrics import FIXED, asked_radius, samplings
 def shared(rows: pd.DataFrame, column: str) -> Any:
     """The one value of `column` in rows of one run; None where all are null or the column is missing.
 
-    Raises Refusal where there are several.
+    Raises RaysmoothError where there are several.
     """
     if column not in rows:
         return None
     values = rows[column].dropna().unique()
     if len(values) > 1:
         several = " and ".join(str(value) for value in values[:2])
-        raise Refusal(f"the rows have more than one {column} ({several}): give those of one run")
+        raise RaysmoothError(f"the rows have more than one {column} ({several}): give those of one run")
     return values[0] if len(values) else None
 
 
@@ -32,30 +32,32 @@ def named(rows: pd.DataFrame) -> str:
 
 
 def refuse_missing(rows: pd.DataFrame, *columns: str) -> None:
-    """Raises Refusal if a column is missing, or empty where a statement stands upon it: in every finished row."""
+    """Raises RaysmoothError if a column is missing, or empty where a statement stands upon it: in every finished row."""
     finished = (rows["status"] != "error").to_numpy(bool)
     for column in columns:
         if column not in rows or (finished.any() and rows[column].isna().to_numpy()[finished].all()):
-            raise Refusal(f"{named(rows)} has no {column}, as rows of other tools' logs may: certify it with raysmooth")
+            raise RaysmoothError(
+                f"{named(rows)} has no {column}, as rows of other tools' logs may: certify it with raysmooth"
+            )
 
 
 def refuse_no_probability(delta: float) -> None:
-    """Raises Refusal unless `delta`, the probability with which a statement may fail, is one."""
+    """Raises RaysmoothError unless `delta`, the probability with which a statement may fail, is one."""
     if not 0 < delta < 1:
-        raise Refusal(f"delta {delta:g} is the probability of being wrong, above 0 and below 1: write 0.05, say")
+        raise RaysmoothError(f"delta {delta:g} is the probability of being wrong, above 0 and below 1: write 0.05, say")
 
 
 def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """count_top and n_used of the rows of one run, float64 (N,) each, NaN in error rows.
 
-    Raises Refusal where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
+    Raises RaysmoothError where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
     does not hold for them.
     """
     if rows.empty:
-        raise Refusal("no certificate rows: give the rows of a run that has finished an image")
+        raise RaysmoothError("no certificate rows: give the rows of a run that has finished an image")
     shared(rows, "run_id")
     if asked_radius(rows) < inf:
-        raise Refusal(
+        raise RaysmoothError(
             f"{named(rows)} decides one radius: its draws stopped when its own alpha was reached, and say nothing at "
             "another level; certify with --sampling fixed or adaptive"
         )
@@ -65,7 +67,7 @@ def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         n = np.where(np.isnan(n) & (samplings(rows) == FIXED).to_numpy(), numbers(rows["n"]), n)
     count = numbers(rows["count_top"])
     if (are_certified(rows) & (np.isnan(count) | np.isnan(n))).any():
-        raise Refusal(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
+        raise RaysmoothError(f"{named(rows)} has certificates without count_top and n_used: certify it with raysmooth")
     return count, n
 
 

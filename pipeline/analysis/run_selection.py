@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.metrics import bounds
-from raysmooth.pipeline.by_run import by_run
-from raysmooth.pipeline.report.captions import SETTINGS
+from raysmooth.pipeline.analysis.run_facts import SETTINGS
 
 COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
 """The columns that are equal in all rows of a run: what runs can be chosen by."""
@@ -24,14 +24,14 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
 
     Of several about one column any will do. A number is compared as one; `denoiser=dncnn` means one with whatever
-    options, a run id may be cut short. Raises Refusal for a condition that is none, a column that runs have not, and a
+    options, a run id may be cut short. Raises RaysmoothError for a condition that is none, a column that runs have not, and a
     value that none of them has, each with the nearest that there is.
     """
     wanted: dict[str, list[str]] = {}
     for condition in conditions:
         column, sign, value = condition.partition("=")
         if not sign:
-            raise Refusal(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
+            raise RaysmoothError(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
         wanted.setdefault(checked_column(rows, column.strip(), "--where"), []).append(value.strip())
     for column, values in wanted.items():
         runs = of_runs(rows, column)
@@ -39,7 +39,9 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         for value in values:
             if not (met := {run for run, has in runs.items() if _means(value, has, column)}):
                 there = {shown_value(has) for has in runs.values()}
-                raise Refusal(f"--where {column}={value}: no run of these has that {column}: {nearest(value, there)}")
+                raise RaysmoothError(
+                    f"--where {column}={value}: no run of these has that {column}: {nearest(value, there)}"
+                )
             chosen |= met
         if len(chosen) < len(runs):
             rows = rows[rows["run_id"].isin(chosen)]
@@ -47,33 +49,33 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 
 def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
-    """`column`; raises Refusal, naming `flag`, unless it is one that runs have, and in these rows."""
+    """`column`; raises RaysmoothError, naming `flag`, unless it is one that runs have, and in these rows."""
     known = [name for name in COLUMNS if name in rows or name == "bound"]  # which follows from others
     if column not in known:
-        raise Refusal(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
+        raise RaysmoothError(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
     return column
 
 
 def find_run(runs: Iterable[str], name: str, flag: str) -> str:
-    """The one of `runs` that begins with `name`. Raises Refusal, naming `flag`, with the nearest, where none or several
+    """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag`, with the nearest, where none or several
     do.
     """
     runs = list(dict.fromkeys(runs))
     found = [run for run in runs if name and run.startswith(name)]
     if len(found) != 1:
         wrong = f"{len(found)} runs begin so" if found else "there is no such run"
-        raise Refusal(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
+        raise RaysmoothError(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
     return found[0]
 
 
 def refuse_mixed_norms(runs: pd.DataFrame) -> None:
-    """Raises Refusal where radii are of several norms: no table, and no curve, can hold them side by side.
+    """Raises RaysmoothError where radii are of several norms: no table, and no curve, can hold them side by side.
 
     `runs` are those of `describe_runs`, or of `summarize`.
     """
     norms = sorted({shown_value(norm) for norm in runs["norm"]})
     if len(norms) > 1:
-        raise Refusal(
+        raise RaysmoothError(
             f"these runs have radii in different norms ({', '.join(norms)}), which no table and no curve can compare: "
             f"write {', or '.join(f'--where norm={norm}' for norm in norms)}"
         )

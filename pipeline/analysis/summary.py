@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import (
     FIXED,
@@ -20,8 +21,7 @@ from raysmooth.pipeline.analysis.metrics import (
     samplings,
     undecided_share,
 )
-from raysmooth.pipeline.by_run import by_run
-from raysmooth.pipeline.report.captions import LABELLED, describe_runs
+from raysmooth.pipeline.analysis.run_facts import LABELLED, describe_runs
 
 ENDS = ("", " low", " high")
 """What is appended to the name of a column of shares, for the share and the ends of its interval."""
@@ -53,12 +53,12 @@ def summarize(
 
     Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
     if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
-    Refusal if there are no rows, or if a radius is negative or not finite.
+    RaysmoothError if there are no rows, or if a radius is negative or not finite.
     """
     runs = describe_runs(rows) if runs is None else runs
     grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
     if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
-        raise Refusal(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
+        raise RaysmoothError(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
     parts, headings = by_run(rows), [heading(radius) for radius in grid]
     rates, shares = [], []
     for run, measure in runs["measure"].items():

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import betainc, betaincinv
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import (
     ABSTAIN,
     Certificate,
@@ -59,17 +59,19 @@ class Tolerance:
 
     @classmethod
     def parse(cls, text: str) -> "Tolerance":
-        """'2%' or '0.01'. Raises Refusal for anything else, and for what would allow no radius at all."""
+        """'2%' or '0.01'. Raises RaysmoothError for anything else, and for what would allow no radius at all."""
         stripped = str(text).strip()
         relative = stripped.endswith("%")
         try:
             value = float(stripped.removesuffix("%")) / (100 if relative else 1)
         except ValueError:
-            raise Refusal(f"--tolerance {text}: write 2% for a share of the radius, or 0.01 for pixel units") from None
+            raise RaysmoothError(
+                f"--tolerance {text}: write 2% for a share of the radius, or 0.01 for pixel units"
+            ) from None
         if relative and not 0 < value < 1:
-            raise Refusal(f"--tolerance {text}: a share of the radius is above 0% and below 100%, write 2%, say")
+            raise RaysmoothError(f"--tolerance {text}: a share of the radius is above 0% and below 100%, write 2%, say")
         if not 0 < value < inf:
-            raise Refusal(f"--tolerance {text}: pixel units are a positive number, write 0.01, say")
+            raise RaysmoothError(f"--tolerance {text}: pixel units are a positive number, write 0.01, say")
         return cls(value, "relative" if relative else "absolute")
 
     def least(self, radius: float) -> float:
@@ -137,13 +139,13 @@ class Adaptive:
 
 
 def refuse_hopeless_adaptive(n: int, alpha: float, pilot: int) -> None:
-    """Raises Refusal where the draws that the pilot leaves could only abstain, even if all of them agreed."""
+    """Raises RaysmoothError where the draws that the pilot leaves could only abstain, even if all of them agreed."""
     refuse_hopeless_certify(n, alpha)
     left = n - pilot
     if left < 1 or largest_p_lower(left, alpha) <= 0.5:
         enough = next(m for m in count(1) if largest_p_lower(m, alpha) > 0.5)
         shorter = f", or --pilot {default_pilot(n)}" if n - default_pilot(n) >= enough else ""
-        raise Refusal(
+        raise RaysmoothError(
             f"--pilot {pilot} leaves {max(0, left)} of n={n} draws, which at alpha={alpha:g} can only abstain: "
             f"write --n {pilot + enough} or more{shorter}"
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy  # scipy.stats, half a second of imports, comes when it is first used
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 
 if TYPE_CHECKING:  # torch comes with it, and a report of certificates needs none
     from raysmooth.actors.noise.streams import NoiseFamily
@@ -115,7 +115,7 @@ class NoiseBound:
     share: float
 
 
-NOISE_BOUNDS: Table[NoiseBound] = Table(
+NOISE_BOUNDS: Registry[NoiseBound] = Registry(
     "noise bound",
     {
         "complement": NoiseBound("1 - pA, as certify does", certify_counts, 1.0),
@@ -140,14 +140,16 @@ def largest_p_lower(n: int, alpha: float) -> float:
 
 
 def refuse_hopeless_certify(n: int, alpha: float) -> None:
-    """Raises Refusal where even n agreeing draws leave the lower bound at or below 1/2: all images would abstain."""
+    """Raises RaysmoothError where even n agreeing draws leave the lower bound at or below 1/2: all images would abstain."""
     if largest_p_lower(n, alpha) <= 0.5:
         enough = ceil(log(alpha) / log(0.5))
         enough += largest_p_lower(enough, alpha) <= 0.5
-        raise Refusal(f"n={n} draws at alpha={alpha:g} can only abstain: write --n {enough} or more")
+        raise RaysmoothError(f"n={n} draws at alpha={alpha:g} can only abstain: write --n {enough} or more")
 
 
 def refuse_hopeless_predict(n: int, alpha: float) -> None:
-    """Raises Refusal where even n agreeing draws have a p-value, 2^(1-n), above alpha: all images would abstain."""
+    """Raises RaysmoothError where even n agreeing draws have a p-value, 2^(1-n), above alpha: all images would abstain."""
     if 2.0 ** (1 - n) > alpha:
-        raise Refusal(f"n={n} draws at alpha={alpha:g} can only abstain: write --n {ceil(1 - log2(alpha))} or more")
+        raise RaysmoothError(
+            f"n={n} draws at alpha={alpha:g} can only abstain: write --n {ceil(1 - log2(alpha))} or more"
+        )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_certify
 from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule
@@ -14,9 +14,9 @@ from raysmooth.pipeline.certification.sequential_test import Decide, refuse_hope
 
 
 @dataclass(frozen=True)
-class SamplingRow:
+class SamplingEntry:
     """`options` are the settings that only this way of sampling has, each with what makes its default of the settings
-    (None where it must be given). `rule` makes the rule of (settings, these options, noise); `refuse` raises Refusal
+    (None where it must be given). `rule` makes the rule of (settings, these options, noise); `refuse` raises RaysmoothError
     where every image could only abstain. `share` is the part of the most draws that an image needs by experience
     (benchmarks/sampling_savings.py), for estimates before there is anything better.
     """
@@ -33,24 +33,24 @@ def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Sam
     return Adaptive(settings.n0, settings.n, settings.alpha, noise, options["pilot"], tolerance)
 
 
-SAMPLINGS: Table[SamplingRow] = Table(
+SAMPLINGS: Registry[SamplingEntry] = Registry(
     "sampling",
     {
-        "fixed": SamplingRow(
+        "fixed": SamplingEntry(
             summary="n draws for every image, as in the papers",
             options={},
             rule=lambda settings, options, noise: Fixed(settings.n0, settings.n, settings.alpha, noise),
             refuse=lambda settings, options, noise: refuse_hopeless_certify(settings.n, settings.alpha),
             share=1.0,
         ),
-        "adaptive": SamplingRow(
+        "adaptive": SamplingEntry(
             summary="as many as bring the radius within a tolerance of what n would give",
             options={"tolerance": lambda settings: "2%", "pilot": lambda settings: default_pilot(settings.n)},
             rule=_adaptive,
             refuse=_adaptive,  # which refuses by itself
             share=0.4,
         ),
-        "decide": SamplingRow(
+        "decide": SamplingEntry(
             summary="until it is known whether the image is certified at one radius",
             options={"radius": lambda settings: None},
             rule=lambda settings, options, noise: Decide(
@@ -69,18 +69,18 @@ OPTIONS = tuple(dict.fromkeys(option for row in SAMPLINGS.values() for option in
 
 
 def sampling_options(settings: Any) -> dict[str, Any]:
-    """The options of the settings' way of sampling, defaults filled in. Raises Refusal for one that is missing or that
+    """The options of the settings' way of sampling, defaults filled in. Raises RaysmoothError for one that is missing or that
     belongs to another way, and for an unknown way.
     """
     row = SAMPLINGS[settings.sampling]
     for option in OPTIONS:
         if getattr(settings, option) is not None and option not in row.options:
             owner = next(name for name, other in SAMPLINGS.items() if option in other.options)
-            raise Refusal(f"--{option} belongs to --sampling {owner}: write that too, or leave --{option} out")
+            raise RaysmoothError(f"--{option} belongs to --sampling {owner}: write that too, or leave --{option} out")
     given = {option: getattr(settings, option) for option in row.options}
     options = {name: value if value is not None else row.options[name](settings) for name, value in given.items()}
     if missing := [name for name, value in options.items() if value is None]:
-        raise Refusal(f"--sampling {settings.sampling} needs --{missing[0]}: write --{missing[0]} 0.5, say")
+        raise RaysmoothError(f"--sampling {settings.sampling} needs --{missing[0]}: write --{missing[0]} 0.5, say")
     return options
 
 
@@ -97,5 +97,5 @@ def sampling_rule(settings: Any, noise: NoiseFamily) -> SamplingRule:
 
 
 def refuse_hopeless(settings: Any, noise: NoiseFamily) -> None:
-    """Raises Refusal where no image could get a statement: before any work."""
+    """Raises RaysmoothError where no image could get a statement: before any work."""
     SAMPLINGS[settings.sampling].refuse(settings, sampling_options(settings), noise)

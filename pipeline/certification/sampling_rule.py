@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
 from raysmooth.pipeline.certification.certificate import Certificate, Prediction, certify_counts, predict_counts
 
 Counts = Mapping[Role, np.ndarray]

@@ -19,9 +19,9 @@ from math import ceil, floor, inf, log
 import numpy as np
 from scipy.special import betainc, betaincc, betaln
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
 from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
@@ -125,9 +125,9 @@ class Decide:
 
 
 def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: float) -> None:
-    """Raises Refusal for a radius that is none, or that even n agreeing draws leave undecided."""
+    """Raises RaysmoothError for a radius that is none, or that even n agreeing draws leave undecided."""
     if not 0 < radius < inf:
-        raise Refusal(f"--radius {radius:g} is no radius: write --radius 0.5, say")
+        raise RaysmoothError(f"--radius {radius:g} is no radius: write --radius 0.5, say")
     if reachable(n, alpha, noise.needed(radius)):
         return
     low, high = 0.0, radius  # the largest radius that n reaches lies between
@@ -139,7 +139,7 @@ def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: flo
         remedies.insert(0, f"--n {enough} or more")
     if not remedies:
         remedies = ["a larger --n and a smaller --radius"]
-    raise Refusal(
+    raise RaysmoothError(
         f"--radius {radius:g} at sigma {noise.scale:g} is beyond n={n} draws at alpha={alpha:g}, even if all of them "
         f"agree: write {', or '.join(remedies)}"
     )

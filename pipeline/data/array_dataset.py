@@ -7,7 +7,7 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 from PIL import Image
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.images import (
     Cut,
     Example,
@@ -16,8 +16,8 @@ from raysmooth.pipeline.data.images import (
     channels_first,
     identity,
     listed,
-    one_line,
     pixels,
+    reason_of,
 )
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
@@ -34,7 +34,7 @@ class ArrayDataset:
     """Images in one array, with one label each.
 
     `images` is uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) already in pixel units 0..1.
-    Raises Refusal if the images, which are all of one size, are smaller than the crop.
+    Raises RaysmoothError if the images, which are all of one size, are smaller than the crop.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ArrayDataset:
         try:
             self.read(0)
         except UnreadableImage as error:
-            raise Refusal(f"{name}: {error.reason}; write a smaller --crop, or a --resize") from None
+            raise RaysmoothError(f"{name}: {error.reason}; write a smaller --crop, or a --resize") from None
 
     def __len__(self) -> int:
         return len(self._images)
@@ -90,7 +90,7 @@ def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDat
 
 
 def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """MNIST as torchvision reads it: (N, 28, 28), grey. Raises Refusal for missing or torn files."""
+    """MNIST as torchvision reads it: (N, 28, 28), grey. Raises RaysmoothError for missing or torn files."""
     from torchvision.datasets import MNIST  # here, like CIFAR10 below: the import takes two seconds
 
     try:
@@ -101,7 +101,7 @@ def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayData
 
 
 def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """CIFAR-10 as published: (N, 32, 32, 3). Raises Refusal for missing files and for altered ones; generated ones say
+    """CIFAR-10 as published: (N, 32, 32, 3). Raises RaysmoothError for missing files and for altered ones; generated ones say
     that they are.
     """
     if (root / CIFAR10_FOLDER / GENERATED).is_file():
@@ -134,7 +134,7 @@ def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing)
     return ArrayDataset(name, split, 10, np.concatenate(images), labels, framing)
 
 
-def _unread(name: str, root: Path, layout: str, error: Exception) -> Refusal:
+def _unread(name: str, root: Path, layout: str, error: Exception) -> RaysmoothError:
     # torchvision advises to let it download; nothing is fetched here behind the back of who named a folder.
-    reason = one_line(error).removesuffix(" You can use download=True to download it").rstrip(".")
-    return Refusal(f"{name} in {root}: {reason or 'cannot be read'}; --data-root needs {layout}")
+    reason = reason_of(error).removesuffix(" You can use download=True to download it").rstrip(".")
+    return RaysmoothError(f"{name} in {root}: {reason or 'cannot be read'}; --data-root needs {layout}")

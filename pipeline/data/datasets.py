@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
 from raysmooth.pipeline.data.folder_dataset import (
     FOLDER_LAYOUT,
@@ -29,7 +29,7 @@ from raysmooth.storage.download_cache import local_copy
 __all__ = [
     "DATASETS",
     "Dataset",
-    "DatasetRow",
+    "DatasetEntry",
     "Example",
     "UnreadableImage",
     "fingerprint",
@@ -77,7 +77,7 @@ class Dataset(Protocol):
 
 
 @dataclass(frozen=True)
-class DatasetRow:
+class DatasetEntry:
     """One data set: how it is opened and what it needs.
 
     `layout` says what `--data-root` must hold (None: it needs none). `splits` are the known ones, the
@@ -94,20 +94,20 @@ class DatasetRow:
     crop: int | None = None
 
 
-DATASETS: Table[DatasetRow] = Table(
+DATASETS: Registry[DatasetEntry] = Registry(
     "data set",
     {
-        "digits": DatasetRow("scikit-learn's handwritten digits, 1x8x8, 10 classes, no download", open_digits),
-        "mnist": DatasetRow("MNIST, 1x28x28, 10 classes", open_mnist, layout=MNIST_LAYOUT),
-        "cifar10": DatasetRow("CIFAR-10, 3x32x32, 10 classes", open_cifar10, layout=CIFAR10_LAYOUT),
-        "cifar10-jpeg": DatasetRow(
+        "digits": DatasetEntry("scikit-learn's handwritten digits, 1x8x8, 10 classes, no download", open_digits),
+        "mnist": DatasetEntry("MNIST, 1x28x28, 10 classes", open_mnist, layout=MNIST_LAYOUT),
+        "cifar10": DatasetEntry("CIFAR-10, 3x32x32, 10 classes", open_cifar10, layout=CIFAR10_LAYOUT),
+        "cifar10-jpeg": DatasetEntry(
             # Neither its pixels nor its order are CIFAR-10's, so its numbers are not either, and image ids
             # cannot be matched with published ones: it keeps a name of its own.
             "CIFAR-10 stored as JPEG of quality 75 and in another order, 3x32x32, 10 classes",
             open_parquet,
             layout="a folder with train.parquet and test.parquet",
         ),
-        "imagenet": DatasetRow(
+        "imagenet": DatasetEntry(
             "ImageNet, 3x224x224 (resize 256, crop 224), 1000 classes",
             open_imagenet,
             splits=IMAGENET_SPLITS,
@@ -115,14 +115,14 @@ DATASETS: Table[DatasetRow] = Table(
             resize=256,
             crop=224,
         ),
-        "folder": DatasetRow(
+        "folder": DatasetEntry(
             "your own image files, in class folders or unlabelled, as RGB",
             open_folder,
             splits=("all",),
             other_splits=True,
             layout=FOLDER_LAYOUT,
         ),
-        "parquet": DatasetRow(
+        "parquet": DatasetEntry(
             "your own Parquet files, as Hugging Face lays out images",
             open_parquet,
             other_splits=True,
@@ -142,12 +142,12 @@ def open_dataset(
     """Open the data set `name` of `DATASETS`; no image is decoded unless the whole set lives in memory.
 
     `split` None is the row's first. `resize` (shorter edge) and `crop` (central square) are in pixels. Raises
-    Refusal for an unknown name or split, a missing or wrong data root, and sizes that cannot be.
+    RaysmoothError for an unknown name or split, a missing or wrong data root, and sizes that cannot be.
     """
     row = DATASETS[name]
     split = row.splits[0] if split is None else split
     if split not in row.splits and not row.other_splits:
-        raise Refusal(f"{name} has no split '{split}': {nearest(split, row.splits)}")
+        raise RaysmoothError(f"{name} has no split '{split}': {nearest(split, row.splits)}")
     framing = Framing(row.resize if resize is None else resize, row.crop if crop is None else crop)
     return row.open(name, _root(name, row, data_root), split, framing)
 
@@ -177,12 +177,12 @@ def _digest(dataset: Dataset, image_ids: Iterable[int], told: Callable[[int], by
     return digest.hexdigest()
 
 
-def _root(name: str, row: DatasetRow, data_root: str | Path | None) -> Path:
+def _root(name: str, row: DatasetEntry, data_root: str | Path | None) -> Path:
     if row.layout is None:
         return Path()
     if data_root is None:
-        raise Refusal(f"{name} needs --data-root: {row.layout}")
+        raise RaysmoothError(f"{name} needs --data-root: {row.layout}")
     root = local_copy(data_root).expanduser()
     if not root.exists():
-        raise Refusal(f"{name}: --data-root {root} does not exist; it must be {row.layout}")
+        raise RaysmoothError(f"{name}: --data-root {root} does not exist; it must be {row.layout}")
     return root

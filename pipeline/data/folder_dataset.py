@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.images import (
     EXTENSIONS,
     Cut,
@@ -92,18 +92,18 @@ def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDa
 
     Class folders are searched to any depth, and images beside them are ignored (torchvision's ImageFolder
     convention, except that hidden folders are no classes); a flat folder is sorted by file name.
-    `split` is only what reports call it. No image is opened. Raises Refusal where there are no images.
+    `split` is only what reports call it. No image is opened. Raises RaysmoothError where there are no images.
     """
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
     classes = _class_folders(root)
     if classes and SPLIT_FOLDERS.issuperset(classes):
         # Read as classes, every label would be the name of a split.
-        raise Refusal(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
+        raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
     if classes:
         return FolderDataset(name, split, len(classes), root, _labelled(name, root, classes), framing)
     files = sorted(p for p in root.iterdir() if p.suffix.lower() in EXTENSIONS and p.name[0] != ".")
     if not files:
-        raise Refusal(f"{name}: no images in {root}; --data-root needs {FOLDER_LAYOUT}")
+        raise RaysmoothError(f"{name}: no images in {root}; --data-root needs {FOLDER_LAYOUT}")
     return FolderDataset(name, split, None, root, [(path.name, None) for path in files], framing)
 
 
@@ -111,7 +111,7 @@ def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> Folder
     """ImageNet's images of a split in 1000 class folders, whose sorted names are in the official label order.
 
     Not torchvision's `ImageNet`, which also wants the development kit, though all that it adds is the
-    classes' English names. Raises Refusal unless all 1000 folders are there: with one missing, all
+    classes' English names. Raises RaysmoothError unless all 1000 folders are there: with one missing, all
     labels after it would be wrong. Refuses the folder of another split, too.
     """
     _refuse_unless_folder(name, root, IMAGENET_LAYOUT)
@@ -119,10 +119,12 @@ def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> Folder
         root = root / split
     elif root.name in IMAGENET_SPLITS and root.name != split:
         # Validation images that are trained on would never be noticed.
-        raise Refusal(f"{name}: {root} is not of split '{split}': write --split {root.name}, or another --data-root")
+        raise RaysmoothError(
+            f"{name}: {root} is not of split '{split}': write --split {root.name}, or another --data-root"
+        )
     classes = [folder for folder in _class_folders(root) if WNID.fullmatch(folder)]
     if len(classes) != 1000:
-        raise Refusal(
+        raise RaysmoothError(
             f"{name}: {len(classes)} class folders in {root}; --data-root needs {IMAGENET_LAYOUT}; "
             "for images of your own write --dataset folder"
         )
@@ -139,10 +141,10 @@ def _labelled(name: str, root: Path, classes: list[str]) -> list[tuple[str, int 
     labels = {folder: label for label, folder in enumerate(classes)}
     samples = make_dataset(root, labels, EXTENSIONS, allow_empty=True)
     if not samples:
-        raise Refusal(f"{name}: no images in the {len(classes)} folders of {root} ({' '.join(EXTENSIONS)})")
+        raise RaysmoothError(f"{name}: no images in the {len(classes)} folders of {root} ({' '.join(EXTENSIONS)})")
     return [(path.removeprefix(f"{root}{os.sep}"), label) for path, label in samples]
 
 
 def _refuse_unless_folder(name: str, root: Path, layout: str) -> None:
     if not root.is_dir():
-        raise Refusal(f"{name}: {root} is a file, not a folder; --data-root needs {layout}")
+        raise RaysmoothError(f"{name}: {root} is a file, not a folder; --data-root needs {layout}")

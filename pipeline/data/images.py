@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 
 # What Pillow may try on the bytes. Left to itself it tries every format that it knows, some of which start
 # other programs (EPS runs Ghostscript), and image files are of unknown origin.
@@ -52,7 +52,7 @@ class Framing:
     """How an image is cut to size: shorter edge to `resize` pixels, then the central `crop` x `crop` square.
 
     None leaves that step out. Resizing is torchvision's on PIL images: bilinear, antialiased, rounded to
-    8 bits. Raises Refusal for a size below 1, and for a crop that no resized image can hold.
+    8 bits. Raises RaysmoothError for a size below 1, and for a crop that no resized image can hold.
     """
 
     resize: int | None = None
@@ -61,10 +61,12 @@ class Framing:
     def __post_init__(self) -> None:
         for flag, size in (("--resize", self.resize), ("--crop", self.crop)):
             if size is not None and size < 1:
-                raise Refusal(f"{flag} {size}: a size in pixels is 1 or more; leave {flag} out for none")
+                raise RaysmoothError(f"{flag} {size}: a size in pixels is 1 or more; leave {flag} out for none")
         if self.resize is not None and self.crop is not None and self.crop > self.resize:
             # The shorter edge is `resize` exactly, so this would fail for every image.
-            raise Refusal(f"--crop {self.crop} exceeds --resize {self.resize}: write --crop {self.resize} or less")
+            raise RaysmoothError(
+                f"--crop {self.crop} exceeds --resize {self.resize}: write --crop {self.resize} or less"
+            )
 
     def apply(self, index: int, image: Image.Image) -> Image.Image:
         """The framed image; raises UnreadableImage if it is smaller than the crop."""
@@ -102,7 +104,7 @@ def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
         raise UnreadableImage(index, f"not an image of a known format ({what})") from None
     except Exception as error:
         # Decoders meet damaged bytes with OSError, SyntaxError, struct.error and more: no list is complete.
-        raise UnreadableImage(index, one_line(error)) from error
+        raise UnreadableImage(index, reason_of(error)) from error
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:
@@ -129,7 +131,6 @@ def listed(name: str, size: int | None, label: int | None) -> bytes:
     return f"{name};{size};{label};".encode()
 
 
-def one_line(error: Exception) -> str:
-    """The first line of an error's message, or its type; no memory addresses, no folders of quoted files."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"0x[0-9a-fA-F]+", "0x..", re.sub(r"'[^']*/", "'", line))
+def reason_of(error: Exception) -> str:
+    """An error's message on one line, the same in every process: without memory addresses and folders of files."""
+    return re.sub(r"0x[0-9a-fA-F]+", "0x..", re.sub(r"'[^']*/", "'", one_line(error)))

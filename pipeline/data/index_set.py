@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class IndexSet:
 
     This is the papers' convention: skip=20 on the 10,000 test images of CIFAR-10 is 0, 20, ..., 9980, that is
     500 images. (`max` counts images; in Cohen et al.'s script it is the position at which to stop.) Iterating
-    gives image ids, positions in the data set, without ever listing them. Raises Refusal for skip < 1,
+    gives image ids, positions in the data set, without ever listing them. Raises RaysmoothError for skip < 1,
     max < 1, an empty data set, and a start outside it.
     """
 
@@ -23,13 +23,15 @@ class IndexSet:
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise Refusal("the data set has no images: check --data-root and --split")
+            raise RaysmoothError("the data set has no images: check --data-root and --split")
         if self.skip < 1:
-            raise Refusal(f"--skip {self.skip}: write 1 for every image, 20 for every 20th")
+            raise RaysmoothError(f"--skip {self.skip}: write 1 for every image, 20 for every 20th")
         if self.max is not None and self.max < 1:
-            raise Refusal(f"--max {self.max}: write 1 or more, or leave --max out for no limit")
+            raise RaysmoothError(f"--max {self.max}: write 1 or more, or leave --max out for no limit")
         if not 0 <= self.start < self.length:
-            raise Refusal(f"--start {self.start}: the data set has {self.length} images, write 0 to {self.length - 1}")
+            raise RaysmoothError(
+                f"--start {self.start}: the data set has {self.length} images, write 0 to {self.length - 1}"
+            )
 
     @property
     def ids(self) -> range:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.images import (
     Cut,
     Example,
@@ -21,8 +21,8 @@ from raysmooth.pipeline.data.images import (
     decode,
     identity,
     listed,
-    one_line,
     pixels,
+    reason_of,
 )
 
 PARQUET_LAYOUT = (
@@ -127,7 +127,7 @@ class ParquetDataset:
                 rows = _read_group(*self._groups[position])
             except (pa.ArrowException, OSError) as error:
                 shard, group = self._groups[position]
-                reason = one_line(error) if shard.path.exists() else "the file is gone"
+                reason = reason_of(error) if shard.path.exists() else "the file is gone"
                 raise UnreadableImage(index, f"row group {group} of {shard.path.name}: {reason}") from None
             self._held[position] = rows
         self._held.move_to_end(position)
@@ -138,12 +138,12 @@ class ParquetDataset:
 def open_parquet(name: str, root: Path, split: str, framing: Framing) -> ParquetDataset:
     """Open one Parquet file, or those of `split` in a folder, without reading images.
 
-    Raises Refusal, naming the file, where none is of that split, one is not Parquet, is torn, lacks
+    Raises RaysmoothError, naming the file, where none is of that split, one is not Parquet, is torn, lacks
     the columns, or has row groups too large to hold in memory.
     """
     shards = [_open_shard(name, path) for path in _files(name, root, split)]
     if not sum(shard.footer.num_rows for shard in shards):
-        raise Refusal(f"{name}: no rows in {root} for split '{split}'; write another --split or --data-root")
+        raise RaysmoothError(f"{name}: no rows in {root} for split '{split}'; write another --split or --data-root")
     return ParquetDataset(name, split, shards, framing)
 
 
@@ -151,7 +151,7 @@ def _files(name: str, root: Path, split: str) -> list[Path]:
     if not root.is_dir():
         named = re.match(r"(train|test|validation|val)(?![a-z])", root.name)
         if named and named[1] != split:
-            raise Refusal(f"{name}: {root} is not of split '{split}': write --split {named[1]}")
+            raise RaysmoothError(f"{name}: {root} is not of split '{split}': write --split {named[1]}")
         return [root]
     # The split and perhaps a part's number, so that 'test' takes test-00000-of-00002 but not test_matched.
     pattern = re.compile(re.escape(split) + r"([-_.]?\d.*)?\.parquet")
@@ -161,7 +161,9 @@ def _files(name: str, root: Path, split: str) -> list[Path]:
             return found
     there = sorted(str(path.relative_to(root)) for path in [*root.glob("*"), *root.glob("data/*.parquet")])
     listing = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
-    raise Refusal(f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split")
+    raise RaysmoothError(
+        f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split"
+    )
 
 
 def _open_shard(name: str, path: Path) -> _Shard:
@@ -169,18 +171,20 @@ def _open_shard(name: str, path: Path) -> _Shard:
         with pq.ParquetFile(path) as file:
             footer, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise Refusal(f"{name}: {path} is torn or not Parquet ({one_line(error)}): fetch or write it again") from None
+        raise RaysmoothError(
+            f"{name}: {path} is torn or not Parquet ({reason_of(error)}): fetch or write it again"
+        ) from None
     columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
     image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
     if image is None:
-        raise Refusal(f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}")
+        raise RaysmoothError(f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}")
     labelled = "label" in schema.names
     if labelled and not pa.types.is_integer(schema.field("label").type):
-        raise Refusal(f"{name}: the column label of {path} is not of integers; it has {columns}")
+        raise RaysmoothError(f"{name}: the column label of {path} is not of integers; it has {columns}")
     for group in range(footer.num_row_groups):
         size = footer.row_group(group).total_byte_size
         if size > LARGEST_GROUP:
-            raise Refusal(
+            raise RaysmoothError(
                 f"{name}: row group {group} of {path} has {size / 2**30:.1f} GiB, which must fit in memory: "
                 "write the file again with pyarrow's row_group_size=1000"
             )
@@ -244,6 +248,6 @@ def _label_column(shard: _Shard) -> pa.ChunkedArray:
         with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
             return file.read(columns=["label"])["label"]
     except (pa.ArrowException, OSError) as error:
-        raise Refusal(
-            f"the column label of {shard.path} is damaged ({one_line(error)}): fetch or write it again"
+        raise RaysmoothError(
+            f"the column label of {shard.path} is damaged ({reason_of(error)}): fetch or write it again"
         ) from None

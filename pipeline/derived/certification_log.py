@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 
 NEEDED = ("idx", "label", "predict", "radius")
@@ -50,7 +50,7 @@ class LogLine:
 
 
 @dataclass(frozen=True)
-class ToolLog:
+class CertificationLog:
     """What a log says. `lines` are in its order, each image once; `left_out` has the numbers of the lines of which all
     or a part was left out, by what and why; `ignored` its columns that say nothing of a certificate; `sigma` is that of
     its column `sigma`, if it has one; `sha256` that of the file.
@@ -64,11 +64,11 @@ class ToolLog:
     sigma: float | None
 
 
-def read_log(path: str | Path) -> ToolLog:
+def read_log(path: str | Path) -> CertificationLog:
     """Read one log. A line that no line end follows, as a killed run leaves it, is left out if a field is missing or
     the last is one of NEEDED; else its last field is. Of an image that is listed twice the first line counts.
 
-    Raises Refusal, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
+    Raises RaysmoothError, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
     correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second label of
     the same image; another sigma than before.
     """
@@ -83,12 +83,12 @@ def read_log(path: str | Path) -> ToolLog:
         first = found.setdefault(line.image_id, line)
         one = next(iter(found.values()))
         if line.label != first.label:
-            raise Refusal(
+            raise RaysmoothError(
                 f"{path}, line {number}: image {line.image_id} has label {line.label}, but {first.label} on line "
                 f"{first.number}: these are runs on different data, split the file"
             )
         if None not in (line.sigma, one.sigma) and line.sigma != one.sigma:
-            raise Refusal(
+            raise RaysmoothError(
                 f"{path}, line {number}: sigma is {line.sigma}, but {one.sigma} on line {one.number}: images certified "
                 "with a sigma of their own are no run on one smoothed classifier; split the file by sigma"
             )
@@ -97,19 +97,21 @@ def read_log(path: str | Path) -> ToolLog:
         if line.seconds is None and fields.get("time") is not None:
             left_out[NO_TIME].append(number)
     if not found:
-        raise Refusal(f"{path} has no whole line below its header: import it when an image is certified")
+        raise RaysmoothError(f"{path} has no whole line below its header: import it when an image is certified")
     ignored = [column for column in columns if column not in USED]
     sigma = next(iter(found.values())).sigma
-    return ToolLog(path, hashlib.sha256(content).hexdigest(), list(found.values()), dict(left_out), ignored, sigma)
+    return CertificationLog(
+        path, hashlib.sha256(content).hexdigest(), list(found.values()), dict(left_out), ignored, sigma
+    )
 
 
 def _content(path: Path) -> bytes:
     if path.is_dir():
-        raise Refusal(f"{path} is a folder: name the logs in it, such as {path}/*.tsv")
+        raise RaysmoothError(f"{path} is a folder: name the logs in it, such as {path}/*.tsv")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Refusal(f"{path}: {error.strerror or error}: {_WANTED}") from None
+        raise RaysmoothError(f"{path}: {error.strerror or error}: {_WANTED}") from None
 
 
 def _lines(path: Path, content: bytes) -> list[str]:
@@ -117,9 +119,9 @@ def _lines(path: Path, content: bytes) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Refusal(f"{path} is no text: {_WANTED}") from None
+        raise RaysmoothError(f"{path} is no text: {_WANTED}") from None
     if not text.strip():
-        raise Refusal(f"{path} is empty: {_WANTED}")
+        raise RaysmoothError(f"{path} is empty: {_WANTED}")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
@@ -129,12 +131,14 @@ def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
     columns = [name.strip().lower() for name in lines[begin].split("\t")]
     missing = [name for name in NEEDED if name not in columns]
     if missing == ["radius"]:
-        raise Refusal(f"{path} has no column radius: it is a log of predictions, which certify nothing; {_WANTED}")
+        raise RaysmoothError(
+            f"{path} has no column radius: it is a log of predictions, which certify nothing; {_WANTED}"
+        )
     if missing:
-        raise Refusal(f"{path}, line {begin + 1} is no header with {', '.join(missing)}: {_WANTED}")
+        raise RaysmoothError(f"{path}, line {begin + 1} is no header with {', '.join(missing)}: {_WANTED}")
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise Refusal(f"{path}, line {begin + 1} names the column '{twice}' twice: rename one")
+        raise RaysmoothError(f"{path}, line {begin + 1} names the column '{twice}' twice: rename one")
     return begin, columns
 
 
@@ -152,7 +156,7 @@ def _whole_fields(
             if line != header:
                 left_out[TORN].append(number)
         elif len(fields) > len(columns) or (ended and len(fields) < len(columns)):
-            raise Refusal(
+            raise RaysmoothError(
                 f"{path}, line {number}: {len(fields)} fields, but {len(columns)} in the header: delete the line if a "
                 "killed run left it, and import again"
             )
@@ -166,21 +170,23 @@ def _whole_fields(
 
 
 def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:
-    """The line; raises Refusal where a field cannot be read, or fields contradict each other."""
+    """The line; raises RaysmoothError where a field cannot be read, or fields contradict each other."""
     image_id = _whole(place, fields, "idx", least=0)
     label = _whole(place, fields, "label", least=0)
     prediction = _whole(place, fields, "predict", least=ABSTAIN)
     radius = _real(place, fields, "radius")
     if radius < 0:
-        raise Refusal(f"{place}: radius {fields['radius']} is negative: {_MEND}")
+        raise RaysmoothError(f"{place}: radius {fields['radius']} is negative: {_MEND}")
     if prediction == ABSTAIN and radius > 0:
-        raise Refusal(f"{place}: an abstention (predict {ABSTAIN}) with radius {fields['radius']}: {_MEND}")
+        raise RaysmoothError(f"{place}: an abstention (predict {ABSTAIN}) with radius {fields['radius']}: {_MEND}")
     if "correct" in fields:
         correct = _TRUTH.get(fields["correct"].strip().lower())
         if correct is None:
-            raise Refusal(f"{place}: correct is '{fields['correct']}', neither 0 nor 1: {_MEND}")
+            raise RaysmoothError(f"{place}: correct is '{fields['correct']}', neither 0 nor 1: {_MEND}")
         if correct != (prediction == label):
-            raise Refusal(f"{place}: correct is {correct:d}, but label {label} and predict {prediction}: {_MEND}")
+            raise RaysmoothError(
+                f"{place}: correct is {correct:d}, but label {label} and predict {prediction}: {_MEND}"
+            )
     seconds = _seconds(fields["time"].strip()) if "time" in fields else None
     sigma = _real(place, fields, "sigma") if "sigma" in fields else None
     return LogLine(number, image_id, label, prediction, radius, seconds, sigma)
@@ -189,14 +195,14 @@ def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:
 def _whole(place: str, fields: dict[str, str], column: str, least: int) -> int:
     text = fields[column].strip()
     if not _WHOLE.fullmatch(text) or int(text) < least:
-        raise Refusal(f"{place}: {column} is '{text}', not a whole number from {least} on: {_MEND}")
+        raise RaysmoothError(f"{place}: {column} is '{text}', not a whole number from {least} on: {_MEND}")
     return int(text)
 
 
 def _real(place: str, fields: dict[str, str], column: str) -> float:
     text = fields[column].strip()
     if not _NUMBER.fullmatch(text) or not isfinite(float(text)):
-        raise Refusal(f"{place}: {column} is '{text}', not a number: {_MEND}")
+        raise RaysmoothError(f"{place}: {column} is '{text}', not a number: {_MEND}")
     return float(text)
 
 

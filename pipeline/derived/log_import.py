@@ -16,15 +16,15 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.settings import Settings
+from raysmooth.pipeline.analysis.run_facts import IMPORTED
 from raysmooth.pipeline.certification.certificate import ABSTAIN, largest_p_lower
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.derived.certification_log import LogLine, ToolLog, read_log
+from raysmooth.pipeline.derived.certification_log import CertificationLog, LogLine, read_log
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
-from raysmooth.pipeline.runs.settings import Settings
-from raysmooth.pipeline.source import IMPORTED
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
 from raysmooth.storage.location import Location, located
@@ -81,7 +81,7 @@ class ImportSettings(Settings):
         if self.split is not None and self.dataset in DATASETS:
             row = DATASETS[self.dataset]
             if self.split not in row.splits and not row.other_splits:
-                raise Refusal(f"{self.dataset} has no split '{self.split}': {nearest(self.split, row.splits)}")
+                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, row.splits)}")
         return self
 
 
@@ -100,7 +100,7 @@ class ImportedLog:
 class _Job:
     """A log that may be imported: the columns that are equal in all its rows, and the identity that they give it."""
 
-    log: ToolLog
+    log: CertificationLog
     facts: dict[str, Any]
     notes: list[str]
 
@@ -130,17 +130,17 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
     """Write each log's certificates to `<out>/certificates/run_id=<id>`, as `certify` writes its own, and what is known
     of it to `<out>/runs/<id>/manifest.json`. The same log with the same settings is the same run, and left as it is.
 
-    Raises Refusal, before anything is written, as `read_log` does, and for settings that the log contradicts.
+    Raises RaysmoothError, before anything is written, as `read_log` does, and for settings that the log contradicts.
     """
     if not logs:
-        raise Refusal("no log to import: name at least one")
+        raise RaysmoothError("no log to import: name at least one")
     jobs = [_job(read_log(path), settings) for path in logs]
     known = _known(located(settings.out))
     for job in jobs:
         earlier = known.setdefault(job.log.sha256, job.manifest(settings))
         if differing := [name for name, value in job.identity.items() if earlier["identity"].get(name) != value]:
             told = ", ".join(f"{name} {_said(earlier['identity'].get(name))}" for name in differing)
-            raise Refusal(
+            raise RaysmoothError(
                 f"{job.log.path} is run {earlier['run_id']} already, with {told}: remove that run's folders below "
                 f"{settings.out}/runs and {settings.out}/certificates to import the log anew"
             )
@@ -175,8 +175,8 @@ def _row(line: LogLine) -> dict[str, Any]:
     }
 
 
-def _job(log: ToolLog, settings: ImportSettings) -> _Job:
-    """What log and settings say together; raises Refusal where they contradict each other."""
+def _job(log: CertificationLog, settings: ImportSettings) -> _Job:
+    """What log and settings say together; raises RaysmoothError where they contradict each other."""
     notes = [f"{_lines(numbers)}: {what}" for what, numbers in log.left_out.items()]
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
@@ -207,7 +207,7 @@ def _job(log: ToolLog, settings: ImportSettings) -> _Job:
     return _Job(log, facts, notes)
 
 
-def _sigma(log: ToolLog, settings: ImportSettings, notes: list[str]) -> float:
+def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) -> float:
     in_name = {float(found) for found in _IN_NAME.findall(log.path.name)}
     given = settings.sigma if settings.sigma is not None else log.sigma
     if given is None and len(in_name) == 1:
@@ -215,26 +215,28 @@ def _sigma(log: ToolLog, settings: ImportSettings, notes: list[str]) -> float:
         notes.append(f"sigma {given:g}, as its file name has it")
     if given is None:
         why = "names no sigma" if not in_name else "names several"
-        raise Refusal(f"{log.path}: its file name {why}: write --sigma 0.25, say, and logs of other sigmas apart")
+        raise RaysmoothError(
+            f"{log.path}: its file name {why}: write --sigma 0.25, say, and logs of other sigmas apart"
+        )
     if log.sigma not in (None, given):
-        raise Refusal(f"{log.path}: its column sigma says {log.sigma:g}: leave --sigma {given:g} out")
+        raise RaysmoothError(f"{log.path}: its column sigma says {log.sigma:g}: leave --sigma {given:g} out")
     if in_name and given not in in_name:
         notes.append(f"sigma {given:g}, although its file name has {', '.join(f'{s:g}' for s in sorted(in_name))}")
     return given
 
 
-def _refuse_impossible_radii(log: ToolLog, noise: NoiseFamily, settings: ImportSettings) -> None:
-    """Raises Refusal for radii that the noise, or n draws at level alpha, cannot give, however they came out."""
+def _refuse_impossible_radii(log: CertificationLog, noise: NoiseFamily, settings: ImportSettings) -> None:
+    """Raises RaysmoothError for radii that the noise, or n draws at level alpha, cannot give, however they came out."""
     line = max(log.lines, key=lambda line: line.radius)
     if _exceeds(line.radius, largest := noise.radius(1.0)):
-        raise Refusal(
+        raise RaysmoothError(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
             f"sigma={noise.scale:g} can give ({largest:.4f}): write --noise and --sigma of these logs"
         )
     if settings.n is None or settings.alpha is None:
         return
     if _exceeds(line.radius, largest := noise.radius(largest_p_lower(settings.n, settings.alpha))):
-        raise Refusal(
+        raise RaysmoothError(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
             f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three was another; "
             "leave --n and --alpha out if you do not know which"
@@ -246,24 +248,26 @@ def _exceeds(radius: float, largest: float) -> bool:
     return radius > 1.005 * largest + 0.005
 
 
-def _index_set(log: ToolLog, settings: ImportSettings) -> tuple[str | None, int | None]:
+def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | None, int | None]:
     """The index set's words and its size, as far as known."""
     dataset, split, images = settings.dataset, settings.split, settings.images
     if settings.skip is None:
         if images is not None and len(log.lines) > images:
-            raise Refusal(f"{log.path} has {len(log.lines)} images: write --images {len(log.lines)} or more")
+            raise RaysmoothError(f"{log.path} has {len(log.lines)} images: write --images {len(log.lines)} or more")
         return None, images
     size = settings.dataset_size or SIZES.get((dataset, split or ""))
     if size is None:
         splits = [known for name, known in SIZES if name == dataset and split is None]
         remedy = f"--split {splits[0]}" if splits else "--dataset-size"
-        raise Refusal(f"--skip {settings.skip} of how many images of {dataset}? Write {remedy} too")
+        raise RaysmoothError(f"--skip {settings.skip} of how many images of {dataset}? Write {remedy} too")
     index_set = IndexSet(size, skip=settings.skip, max=images)
     if images is not None and len(index_set) < images:
-        raise Refusal(f"--images {images}: '{index_set.describe()}' has no more than {len(index_set)}, write that")
+        raise RaysmoothError(
+            f"--images {images}: '{index_set.describe()}' has no more than {len(index_set)}, write that"
+        )
     for line in log.lines:
         if line.image_id not in index_set:
-            raise Refusal(
+            raise RaysmoothError(
                 f"{log.path}, line {line.number}: image {line.image_id} is not in '{index_set.describe()}': write "
                 "another --skip or --images, or leave them out"
             )

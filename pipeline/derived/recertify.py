@@ -21,17 +21,17 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.actors.noise.families import NOISES, noise_family
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
+from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
 from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
 from raysmooth.pipeline.certification.sampling_rule import Counts
 from raysmooth.pipeline.certification.sequential_test import Decide, reachable
-from raysmooth.pipeline.derived.source_runs import DrawnRun, drawn_runs
+from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import SCHEME, run_id
-from raysmooth.pipeline.source import RECERTIFIED
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.pipeline.store.stored_counts import StoredCounts
@@ -42,7 +42,7 @@ _CERTIFY = PROCEDURES["certify"]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be otherwise; None is as the source run has it. Raises Refusal for what cannot be, or is nothing."""
+    """What is to be otherwise; None is as the source run has it. Raises RaysmoothError for what cannot be, or is nothing."""
 
     alpha: float | None = None
     n: int | None = None
@@ -52,17 +52,17 @@ class Asked:
 
     def __post_init__(self) -> None:
         if all(value is None for value in vars(self).values()):
-            raise Refusal(
+            raise RaysmoothError(
                 "nothing is to be otherwise: write --alpha 0.01, --n 1000, --noise-bound runner-up, "
                 "--familywise 0.05 or --norm linf, say"
             )
         for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
             if share is not None and not 0 < share < 1:
-                raise Refusal(f"--{flag} {share:g}: write a probability between 0 and 1, such as 0.001")
+                raise RaysmoothError(f"--{flag} {share:g}: write a probability between 0 and 1, such as 0.001")
         if self.alpha is not None and self.familywise is not None:
-            raise Refusal("--familywise makes an alpha of its own, DELTA / images: leave --alpha out")
+            raise RaysmoothError("--familywise makes an alpha of its own, DELTA / images: leave --alpha out")
         if self.n is not None and self.n < 1:
-            raise Refusal(f"--n {self.n}: write 1 or more")
+            raise RaysmoothError(f"--n {self.n}: write 1 or more")
         if self.noise_bound is not None:
             NOISE_BOUNDS[self.noise_bound]
 
@@ -78,24 +78,26 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class Recertification:
-    """A source run, and how its images are certified now. Raises Refusal where its draws do not support that, or could
+    """A source run, and how its images are certified now. Raises RaysmoothError where its draws do not support that, or could
     only abstain.
     """
 
-    source: DrawnRun
+    source: SourceRun
     asked: Asked
 
     def __post_init__(self) -> None:
         was, run = self.source.identity, f"run {self.source.run_id}"
         if self.norm not in (norms := NOISES[was["noise"]].norms):
             has = f"{was['noise']} noise, which gives radii in {' or '.join(norms)}"
-            raise Refusal(f"--norm {self.norm}: {run} drew {has}: write --norm {' or '.join(norms)}")
+            raise RaysmoothError(f"--norm {self.norm}: {run} drew {has}: write --norm {' or '.join(norms)}")
         if self.n > was["n"]:
-            raise Refusal(f"--n {self.n}: {run} has n={was['n']} draws an image: write that or less, or draw it anew")
+            raise RaysmoothError(
+                f"--n {self.n}: {run} has n={was['n']} draws an image: write that or less, or draw it anew"
+            )
         now = {"n": (self.n, was["n"]), "norm": (self.norm, was["norm"]), "noise_bound": (self.bound, "complement")}
         for name, (value, before) in now.items():
             if value != before and (reason := _UNSUPPORTED.get((self.source.way, name))) is not None:
-                raise Refusal(
+                raise RaysmoothError(
                     f"--{name.replace('_', '-')} {value}: {run} is sampled {was['sampling']}, and "
                     f"{reason.format(**was)}: draw it anew with 'raysmooth certify', or choose other runs with --run"
                 )
@@ -103,7 +105,9 @@ class Recertification:
         if self.n % size and self.n != was["n"]:
             below, above = self.n // size * size, min(self.n // size * size + size, was["n"])
             near = [f"--n {n}" for n in (below, above) if n]
-            raise Refusal(f"--n {self.n}: {run} has counted its draws in blocks of {size}: write {' or '.join(near)}")
+            raise RaysmoothError(
+                f"--n {self.n}: {run} has counted its draws in blocks of {size}: write {' or '.join(near)}"
+            )
         self._refuse_hopeless()
 
     def _refuse_hopeless(self) -> None:
@@ -114,7 +118,7 @@ class Recertification:
             hopeless = largest_p_lower(self.n, self.alpha * share) <= 0.5
         if hopeless:
             larger = ["--familywise" if self.asked.familywise else "--alpha", *(["--n"] if self.asked.n else [])]
-            raise Refusal(
+            raise RaysmoothError(
                 f"n={self.n} draws at alpha={self.alpha:g} ({self.bound} bound) can only abstain in run "
                 f"{self.source.run_id}: write a larger {' or '.join(larger)}"
             )
@@ -187,7 +191,7 @@ class Recertification:
         return bound.certify(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
-        """Rows of the source's images that are not `done`. An error stays one. Raises Refusal where counts are not
+        """Rows of the source's images that are not `done`. An error stays one. Raises RaysmoothError where counts are not
         those of the rows.
         """
         rows = self.source.rows[~self.source.rows["image_id"].isin(done)]
@@ -208,7 +212,7 @@ class Recertification:
             counts = stored.of(image_id)
             found, expected = (int(counts[role].sum()) for role in Role), self._expected(row)
             if tuple(found) != expected:
-                raise Refusal(
+                raise RaysmoothError(
                     f"{located(out) / 'runs' / self.source.run_id / 'counts'} lacks draws of image {image_id}, "
                     f"which has {' + '.join(map(str, expected))}: bring its parts back, or draw the run anew"
                 )
@@ -241,11 +245,11 @@ def recertify(
     <out>, whose rows name it in `source`; their `seconds` are those of the draws that they rest on. The same again
     writes only rows of images that the source has finished since. Nothing is written if a run refuses.
 
-    Returns one row an image, as `certify` does. Raises Refusal for what the counts do not support.
+    Returns one row an image, as `certify` does. Raises RaysmoothError for what the counts do not support.
     """
     asked = Asked(alpha, n, noise_bound, familywise, norm)
     chosen = [text.strip() for text in runs.split(",")] if isinstance(runs, str) else runs
-    planned = [Recertification(source, asked) for source in drawn_runs(out, chosen)]
+    planned = [Recertification(source, asked) for source in source_runs(out, chosen)]
     begun = {one.run_id: read_rows(out, _CERTIFY.folder, one.run_id) for one in planned}
     new = [one.new_rows(out, set(begun[one.run_id].get("image_id", ()))) for one in planned]
     for one, rows in zip(planned, new, strict=True):

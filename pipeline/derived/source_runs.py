@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -19,7 +19,7 @@ PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 
 
 @dataclass(frozen=True)
-class DrawnRun:
+class SourceRun:
     """A drawn run: its manifest, and the rows of its finished images in the order of images."""
 
     run_id: str
@@ -36,13 +36,13 @@ class DrawnRun:
         return str(self.identity.get("sampling", FIXED)).partition(":")[0]
 
 
-def drawn_runs(out: Where, chosen: Sequence[str] | None = None) -> list[DrawnRun]:
+def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceRun]:
     """The runs of <out> that were drawn there for certificates and have finished an image: those whose ids begin as
-    `chosen`, or all. Raises Refusal where there is none, or a chosen one is no such run.
+    `chosen`, or all. Raises RaysmoothError where there is none, or a chosen one is no such run.
     """
     home = located(out) / "runs"
     if not home.is_folder():
-        raise Refusal(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
+        raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
     manifests = {}
     for folder in home.folders():
         with suppress(FileNotFoundError):
@@ -53,11 +53,15 @@ def drawn_runs(out: Where, chosen: Sequence[str] | None = None) -> list[DrawnRun
     for name in dict.fromkeys(names):
         rows = read_rows(out, FOLDER, name)
         if len(rows):
-            sources.append(DrawnRun(name, manifests[name], rows))
+            sources.append(SourceRun(name, manifests[name], rows))
         elif chosen is not None:
-            raise Refusal(f"run {name} has no finished image yet: let 'raysmooth certify' go on, then recertify it")
+            raise RaysmoothError(
+                f"run {name} has no finished image yet: let 'raysmooth certify' go on, then recertify it"
+            )
     if not sources:
-        raise Refusal(f"{out} holds no certificates that were drawn there: give the --out of 'raysmooth certify'")
+        raise RaysmoothError(
+            f"{out} holds no certificates that were drawn there: give the --out of 'raysmooth certify'"
+        )
     return sources
 
 
@@ -67,9 +71,11 @@ def _the_run(text: str, manifests: Mapping[str, Mapping[str, Any]]) -> str:
     procedure = _procedure(manifests[found])
     if procedure == "recertify":
         source = manifests[found]["source_run"]
-        raise Refusal(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
+        raise RaysmoothError(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
     if procedure != PROCEDURE:
-        raise Refusal(f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run")
+        raise RaysmoothError(
+            f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run"
+        )
     return found
 
 
@@ -84,5 +90,5 @@ def _read_manifest(path: Location) -> Mapping[str, Any]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise Refusal(f"{path} is not a raysmooth manifest: move its folder away") from None
+        raise RaysmoothError(f"{path} is not a raysmooth manifest: move its folder away") from None
     return dict(manifest)

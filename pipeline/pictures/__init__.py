@@ -1,0 +1,1 @@
+"""Pictures of images: as certified (`show`), as denoised (`gallery`)."""

@@ -18,13 +18,12 @@ from raysmooth.actors.models.base_classifier import (
 )
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.weights import read_weights
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.replica import first_line
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
+from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.pictures.noise_replay import first_copies
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
@@ -46,7 +45,7 @@ def gallery(settings: GallerySettings) -> Path | Location:
     """Draw the figure and return its file.
 
     All denoisers see the same noisy copy of an image, and at each sigma the same noise, scaled: the first that certify
-    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises Refusal for images, weights and
+    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises RaysmoothError for images, weights and
     networks that are not there or do not fit each other.
     """
     file = figure_path(settings.out, "--out")
@@ -59,7 +58,7 @@ def gallery(settings: GallerySettings) -> Path | Location:
         spec = BaseClassifierSpec(settings.classifier, settings.classifier_weights, settings.preprocess)
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
-    save_figure(draw_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
+    save_figure(plot_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
     return file.outward
 
 
@@ -74,7 +73,7 @@ def _image_ids(settings: GallerySettings, length: int) -> Sequence[int]:
         return IndexSet(length, settings.skip, settings.max).ids
     for image_id in settings.images:
         if not 0 <= image_id < length:
-            raise Refusal(f"--images {image_id}: the data set has {length} images, write 0 to {length - 1}")
+            raise RaysmoothError(f"--images {image_id}: the data set has {length} images, write 0 to {length - 1}")
     return settings.images
 
 
@@ -98,7 +97,7 @@ def _architecture(file: str) -> str:
     card = read_weights(file).card
     published = next((name for name, row in DENOISERS.items() if card.get("arch") in row.published), None)
     if (told := card.get("architecture") or published) is None:
-        raise Refusal(f"weights file {file} does not say of which denoiser: write --denoiser dncnn, say")
+        raise RaysmoothError(f"weights file {file} does not say of which denoiser: write --denoiser dncnn, say")
     return str(told)
 
 
@@ -134,7 +133,7 @@ def _exhibit(
     try:
         example = dataset.read(image_id)
     except UnreadableImage as error:
-        raise Refusal(f"{error}: leave it out, --images names the others") from None
+        raise RaysmoothError(f"{error}: leave it out, --images names the others") from None
     clean, seed = example.image, settings.seed
     if classifier is not None:
         check_image(classifier, torch.from_numpy(clean))
@@ -155,12 +154,12 @@ def _exhibit(
 
 
 def _denoised(denoiser: _Denoiser, noisy: torch.Tensor) -> torch.Tensor:
-    """The batch, denoised; raises Refusal where it is not of the denoiser's kind."""
+    """The batch, denoised; raises RaysmoothError where it is not of the denoiser's kind."""
     try:
         return denoiser.network(noisy)
     except RuntimeError as error:
-        raise Refusal(
-            f"the denoiser of {denoiser.file} rejects images of shape {tuple(noisy.shape[1:])}: {first_line(error)}"
+        raise RaysmoothError(
+            f"the denoiser of {denoiser.file} rejects images of shape {tuple(noisy.shape[1:])}: {one_line(error)}"
         ) from error
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from raysmooth.pipeline.analysis.metrics import floored
-from raysmooth.pipeline.pictures.picture import LARGE, draw_picture, verdict
+from raysmooth.pipeline.pictures.picture import LARGE, plot_picture, verdict
 from raysmooth.pipeline.report.figures.palette import BLACK
 
 PANEL, LARGE_PANEL, GAP, CAPTION, MARGIN, HEADING, LINE = 1.0, 1.6, 0.08, 0.2, 0.1, 0.2, 0.13
@@ -63,7 +63,7 @@ class _Board:
         return any(max(one.pixels.shape) > LARGE for _, pictures, _ in self.rows for one in pictures if one is not None)
 
 
-def draw_gallery(exhibits: Sequence[Exhibit], note: str = "") -> Figure:
+def plot_gallery(exhibits: Sequence[Exhibit], note: str = "") -> Figure:
     """Several images: a row each, the columns clean and, for each sigma, noisy and denoised by each denoiser. One
     image: the papers' arrangement, a column a sigma, the noisy images in the first row and a row for each denoiser.
     Every exhibit has the same sigmas and denoisers. `note` goes below.
@@ -125,7 +125,7 @@ def _draw(board: _Board, note: str) -> Figure:
         for column, picture in enumerate(pictures):
             if picture is not None:
                 axes = figure.add_axes((lefts[column] / width, bottom, panel / width, panel / height))
-                draw_picture(axes, picture.pixels, *_said(picture, label))
+                plot_picture(axes, picture.pixels, *_said(picture, label))
                 axes.set_ylabel(head if column == board.headed else "", fontsize=8)
     figure.text(MARGIN / width, MARGIN / height, lines, fontsize=7, color="0.4", va="bottom")
     return figure

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 
 
@@ -55,22 +55,22 @@ class GallerySettings(DataSettings):
     @model_validator(mode="after")
     def _refuse_two_choices(self) -> "GallerySettings":
         if self.images is not None and (other := self.model_fields_set & {"skip", "max"}):
-            raise Refusal(f"--images and --{min(other)} both choose the images: leave one out")
+            raise RaysmoothError(f"--images and --{min(other)} both choose the images: leave one out")
         return self
 
     @model_validator(mode="after")
     def _refuse_uneven_lists(self) -> "GallerySettings":
         weights = len(self.denoiser_weights)
         if len(set(self.denoiser_weights)) < weights:
-            raise Refusal(f"--denoiser-weights names a file twice: {','.join(self.denoiser_weights)}")
+            raise RaysmoothError(f"--denoiser-weights names a file twice: {','.join(self.denoiser_weights)}")
         if NO_DENOISER in self.denoiser:
-            raise Refusal(f"--denoiser {NO_DENOISER}: noisy images are shown anyhow, name what denoises them")
+            raise RaysmoothError(f"--denoiser {NO_DENOISER}: noisy images are shown anyhow, name what denoises them")
         if len(self.denoiser) not in (0, 1, weights):
-            raise Refusal(
+            raise RaysmoothError(
                 f"--denoiser names {len(self.denoiser)} denoisers for {weights} weights: name one, or {weights}"
             )
         if self.labels is not None and (len(self.labels) != weights or len(set(self.labels)) != weights):
-            raise Refusal(
+            raise RaysmoothError(
                 f"--labels {','.join(self.labels)}: write {weights} different ones, one for each weights file"
             )
         return self
@@ -80,12 +80,12 @@ class GallerySettings(DataSettings):
         for sigma in self.sigma:
             Gaussian(sigma)
         if len(set(self.sigma)) < len(self.sigma):
-            raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
+            raise RaysmoothError(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
         return self
 
     @model_validator(mode="after")
     def _refuse_weights_of_nothing(self) -> "GallerySettings":
         if self.classifier is None and (self.classifier_weights or self.preprocess):
             flag = "--classifier-weights" if self.classifier_weights else "--preprocess"
-            raise Refusal(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+            raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
         return self

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from raysmooth.actors.replica.work_unit import Role
+from raysmooth.actors.noise.role import Role
 from raysmooth.pipeline.analysis.metrics import floored
-from raysmooth.pipeline.pictures.image_replay import Shown
-from raysmooth.pipeline.pictures.picture import draw_picture, verdict
+from raysmooth.pipeline.analysis.run_facts import describe_runs
+from raysmooth.pipeline.pictures.image_replay import ReplayedImage
+from raysmooth.pipeline.pictures.picture import plot_picture, verdict
 from raysmooth.pipeline.pictures.statement import evidence, statement
-from raysmooth.pipeline.report.captions import describe_runs, run_names
+from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
 
 CLASSES = 5
@@ -26,7 +27,7 @@ heights of a run's words and of the footnote.
 """
 
 
-def draw_image(shown: Sequence[Shown]) -> Figure:
+def plot_image(shown: Sequence[ReplayedImage]) -> Figure:
     """One image, a strip for each run: its pictures, its label counts as shares of the draws (selection and estimation
     apart), and its certificate in words.
     """
@@ -43,7 +44,7 @@ def draw_image(shown: Sequence[Shown]) -> Figure:
     return figure
 
 
-def headings(shown: Sequence[Shown]) -> list[str]:
+def headings(shown: Sequence[ReplayedImage]) -> list[str]:
     """What each is: the image, and its run in words."""
     rows = [one.row for one in shown]
     names = run_names(describe_runs(pd.DataFrame(rows)))
@@ -57,7 +58,7 @@ def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _picture_rows(one: Shown) -> list[tuple[str, np.ndarray, list[int]]]:
+def _picture_rows(one: ReplayedImage) -> list[tuple[str, np.ndarray, list[int]]]:
     """The rows of pictures beside the clean one: title, images (N, C, H, W), and the answer below each."""
     if (copies := one.copies) is None:
         return []
@@ -66,7 +67,7 @@ def _picture_rows(one: Shown) -> list[tuple[str, np.ndarray, list[int]]]:
     return [("noisy", copies.noisy, copies.bare_answers or []), ("denoised", copies.denoised, copies.answers)]
 
 
-def _draw_strip(strip: SubFigure, one: Shown, copies: int) -> None:
+def _draw_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
     rows, label = _picture_rows(one), one.row["label"]
     grid = strip.add_gridspec(max(1, len(rows)), copies + 2, width_ratios=[PANEL] * (copies + 1) + [BARS])
     clean = strip.add_subplot(grid[:, 0])
@@ -74,17 +75,17 @@ def _draw_strip(strip: SubFigure, one: Shown, copies: int) -> None:
         clean.set_axis_off()
     else:
         said, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
-        draw_picture(clean, one.clean, f"clean: {said}" if said else "clean", colour)
+        plot_picture(clean, one.clean, f"clean: {said}" if said else "clean", colour)
     for place, (title, images, answers) in enumerate(rows):
         for number, (image, answer) in enumerate(zip(images, answers, strict=True)):
             axes = strip.add_subplot(grid[place, number + 1])
-            draw_picture(axes, image, *verdict(answer, label))
+            plot_picture(axes, image, *verdict(answer, label))
             axes.set_ylabel(title if number == 0 else "", fontsize=8)
     if one.counts:
         _draw_counts(strip.add_subplot(grid[:, -1]), one)
 
 
-def _draw_counts(axes: Axes, one: Shown) -> None:
+def _draw_counts(axes: Axes, one: ReplayedImage) -> None:
     named = _named_classes(one)
     for role, colour, offset in ((Role.ESTIMATION, BLUE, -0.2), (Role.SELECTION, SKY, 0.2)):
         if (stored := one.counts.get(role)) is None:
@@ -112,11 +113,11 @@ def _draw_counts(axes: Axes, one: Shown) -> None:
     axes.legend(fontsize=7, frameon=False, loc="lower right")
 
 
-def _any_invalid(one: Shown) -> bool:
+def _any_invalid(one: ReplayedImage) -> bool:
     return any(stored.invalid for stored in one.counts.values())
 
 
-def _named_classes(one: Shown) -> list[int]:
+def _named_classes(one: ReplayedImage) -> list[int]:
     """The classes with the most draws, most first, the label's among them."""
     total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
     named = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
@@ -124,7 +125,7 @@ def _named_classes(one: Shown) -> list[int]:
     return named if label is None or label in named or label >= len(total) else [*named, int(label)]
 
 
-def _note(shown: Sequence[Shown]) -> str:
+def _note(shown: Sequence[ReplayedImage]) -> str:
     seen = [one.copies for one in shown if one.copies is not None]
     if not seen:
         return ""

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysmooth.actors.compute.compute_config import PRECISIONS, ComputePath, settle_backend
+from raysmooth.actors.compute.compute_config import PRECISIONS, ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import NO_DENOISER, DenoisedClassifier
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica import device_kind
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
-from raysmooth.pipeline.pictures.stored_run import PastRun, RoleCounts
+from raysmooth.pipeline.pictures.stored_run import RoleCounts, StoredRun
 from raysmooth.pipeline.runs.run import SCHEME
 
 
@@ -37,7 +37,7 @@ class Copies:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReplayedImage:
     """`row` is the certificate row, None where nothing is known. `clean` is float32 (C, H, W), None for an image that
     cannot be read, `clean_answer` the base classifier's label of it without noise. Images that failed before they were
     drawn have no `copies`, no answer and no counts.
@@ -50,33 +50,33 @@ class Shown:
     counts: Mapping[Role, RoleCounts] = field(default_factory=dict)
 
 
-def look(
-    run: PastRun,
+def replay(
+    run: StoredRun,
     row: Mapping[str, Any],
     dataset: Dataset,
     copies: int,
     classifier_weights: str | None = None,
     denoiser_weights: str | None = None,
-) -> Shown:
+) -> ReplayedImage:
     """What `run` drew for the image of `row` (None where it is unknown), the first `copies` draws of it made again: of
     estimation, or of selection where it stopped with that; no more than are in block 0.
 
     They are the run's own where it drew on a CPU, or on this very kind of GPU. Labels are computed in the run's
-    precision where this device has it, but in another batch. `dataset` is the run's. Raises Refusal for weights that
+    precision where this device has it, but in another batch. `dataset` is the run's. Raises RaysmoothError for weights that
     are not, and where the counts are gone.
     """
     image_id, noise = row["image_id"], run.noise
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:
-        return Shown(row, None)
+        return ReplayedImage(row, None)
     counts = run.counts(image_id, _drawn(row))
     if not counts and row["status"] == "ok":
-        raise Refusal(
+        raise RaysmoothError(
             f"the counts of image {image_id} are not in {run.folder / 'counts'}: fetch the results again, whole"
         )
     if not counts:
-        return Shown(row, clean)
+        return ReplayedImage(row, clean)
 
     role = max(counts)
     first, kind = counts[role].first, run.identity["device"]
@@ -98,7 +98,7 @@ def look(
             denoised = model.denoiser(noisy).cpu().numpy()
         bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, path)
     seen = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
-    return Shown(row, clean, clean_answer, seen, counts)
+    return ReplayedImage(row, clean, clean_answer, seen, counts)
 
 
 def _drawn(row: Mapping[str, Any]) -> dict[Role, int] | None:
@@ -108,14 +108,14 @@ def _drawn(row: Mapping[str, Any]) -> dict[Role, int] | None:
     return {Role.ESTIMATION: row["n_used"], Role.SELECTION: row["draws"] - row["n_used"]}
 
 
-def _path(run: PastRun, device: torch.device, batch_size: int) -> ComputePath:
+def _path(run: StoredRun, device: torch.device, batch_size: int) -> ComputeConfig:
     precision = run.identity["precision"]
     if PRECISIONS[precision].tf32 and device.type == "cpu":
         precision = "float32"
-    return ComputePath(precision, False, batch_size)
+    return ComputeConfig(precision, False, batch_size)
 
 
-def _answers(model: DenoisedClassifier, batch: torch.Tensor, path: ComputePath) -> list[int]:
+def _answers(model: DenoisedClassifier, batch: torch.Tensor, path: ComputeConfig) -> list[int]:
     device = next((tensor.device for tensor in model.parameters()), batch.device)
     settle_backend(path, device)
     network = fast_network(model, path, device)

@@ -12,7 +12,7 @@ pixel shall be seen.
 """
 
 
-def draw_picture(axes: Axes, pixels: np.ndarray, below: str = "", colour: str = BLACK) -> None:
+def plot_picture(axes: Axes, pixels: np.ndarray, below: str = "", colour: str = BLACK) -> None:
     """Draw `pixels`, float (C, H, W) with C of 1 or 3, in pixel units and clipped to [0, 1], with a line below it."""
     bare(axes)
     channels, height, width = pixels.shape

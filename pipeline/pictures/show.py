@@ -8,19 +8,18 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import Settings
+from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
-from raysmooth.pipeline.pictures.image_figure import draw_image, headings
-from raysmooth.pipeline.pictures.image_replay import look
+from raysmooth.pipeline.pictures.image_figure import headings, plot_image
+from raysmooth.pipeline.pictures.image_replay import replay
 from raysmooth.pipeline.pictures.statement import statement
-from raysmooth.pipeline.pictures.stored_run import PastRun
-from raysmooth.pipeline.report.captions import describe_runs
+from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import Settings
-from raysmooth.pipeline.source import IMPORTED, RECERTIFIED
 from raysmooth.storage.location import Location, Where, located
 
 MOST_RUNS = 10
@@ -43,7 +42,7 @@ class ShowSettings(Settings):
 def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
     """Draw the image as each run certified it; returns the figure's file and the certificates in words, a line a run.
 
-    Raises Refusal for an image that no run has, for runs that did not draw it themselves, and for data or weights that
+    Raises RaysmoothError for an image that no run has, for runs that did not draw it themselves, and for data or weights that
     are no longer those of the run.
     """
     rows = find_rows(settings.out, settings.image_id, settings.run)
@@ -52,18 +51,18 @@ def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
     datasets: dict[str, Dataset] = {}  # to open one, all its images are read for the fingerprint
     shown = []
     for row in records(rows):
-        run = PastRun.read(settings.out, _drawn_by(row))
+        run = StoredRun.read(settings.out, _drawn_by(row))
         if (told := run.identity["data_fingerprint"]) not in datasets:
             datasets[told] = run.open_dataset(settings.data_root)
-        shown.append(look(run, row, datasets[told], settings.copies, **moved))
-    save_figure(draw_image(shown), file, flag="--to")
+        shown.append(replay(run, row, datasets[told], settings.copies, **moved))
+    save_figure(plot_image(shown), file, flag="--to")
     lines = [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
     return file.outward, lines
 
 
 def find_rows(out: Where, image_id: int, run: str | None = None) -> pd.DataFrame:
     """The certificate rows of the image, one for each run that has counts, in the order of reports; with `run` (an id,
-    or how it begins) that run's alone. Raises Refusal where there are none, or too many for a figure.
+    or how it begins) that run's alone. Raises RaysmoothError where there are none, or too many for a figure.
     """
     rows = read_certificates(out)
     if run is not None:
@@ -72,13 +71,15 @@ def find_rows(out: Where, image_id: int, run: str | None = None) -> pd.DataFrame
     if found.empty:
         near = sorted(sorted(set(rows["image_id"]), key=lambda known: (abs(known - image_id), known))[:3])
         whose = f"no run in {out} has" if run is None else f"run {rows['run_id'].iloc[0]} does not have"
-        raise Refusal(f"{whose} a certificate of image {image_id}: the nearest are {', '.join(map(str, near))}")
+        raise RaysmoothError(f"{whose} a certificate of image {image_id}: the nearest are {', '.join(map(str, near))}")
     own = found[[not _source(row).startswith(IMPORTED) for row in records(found)]]
     if own.empty:
         first = records(found)[0]
-        raise Refusal(f"run {first['run_id']} was {_source(first)}: it has no counts, and nothing to draw noise with")
+        raise RaysmoothError(
+            f"run {first['run_id']} was {_source(first)}: it has no counts, and nothing to draw noise with"
+        )
     if len(own) > MOST_RUNS:
-        raise Refusal(
+        raise RaysmoothError(
             f"{len(own)} runs in {out} have image {image_id}, a figure holds {MOST_RUNS}: choose one, --run "
             f"{own['run_id'].iloc[0]}, say"
         )

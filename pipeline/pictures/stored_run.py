@@ -11,14 +11,14 @@ import torch
 
 from raysmooth.actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store.stored_counts import read_blocks
 from raysmooth.storage.location import Location, Where, located
 
@@ -35,7 +35,7 @@ class RoleCounts:
 
 
 @dataclass(frozen=True)
-class PastRun:
+class StoredRun:
     """`folder` is `<out>/runs/<run id>`; `identity` and `settings` are the manifest's. Nothing is written."""
 
     run_id: str
@@ -46,8 +46,8 @@ class PastRun:
     num_classes: int
 
     @classmethod
-    def read(cls, out: Where, run_id: str) -> "PastRun":
-        """Raises Refusal where the run has left no manifest in `out`."""
+    def read(cls, out: Where, run_id: str) -> "StoredRun":
+        """Raises RaysmoothError where the run has left no manifest in `out`."""
         folder = located(out) / "runs" / run_id
         file = folder / "manifest.json"
         try:
@@ -55,19 +55,19 @@ class PastRun:
             told = (manifest[key] for key in ("identity", "settings", "framing", "num_classes"))
             return cls(run_id, folder, *told)
         except FileNotFoundError:
-            raise Refusal(
+            raise RaysmoothError(
                 f"run {run_id} has no {file}: without it nothing can be drawn again; copy the whole folder of results, "
                 "runs/ too"
             ) from None
         except (OSError, ValueError, KeyError, TypeError):
-            raise Refusal(f"{file} is not a raysmooth manifest: fetch the folder of results again") from None
+            raise RaysmoothError(f"{file} is not a raysmooth manifest: fetch the folder of results again") from None
 
     @property
     def noise(self) -> NoiseFamily:
         return noise_family(self.identity["noise"], self.identity["sigma"])
 
     def open_dataset(self, data_root: str | None = None) -> Dataset:
-        """The run's data set, at `data_root` if it has moved. Raises Refusal where it is not what the run certified: a
+        """The run's data set, at `data_root` if it has moved. Raises RaysmoothError where it is not what the run certified: a
         changed image or label anywhere in the run's index set is noticed by its fingerprint (which one is not).
         """
         identity = self.identity
@@ -77,7 +77,7 @@ class PastRun:
         )
         index_set = self._index_set(len(dataset))
         if fingerprint(dataset, index_set) != identity["data_fingerprint"]:
-            raise Refusal(
+            raise RaysmoothError(
                 f"{dataset.name}{'' if root is None else f' in {root}'} is not what run {self.run_id} certified (an "
                 "image or a label has changed, or it is another data set): write --data-root of the data as they were"
             )
@@ -86,7 +86,7 @@ class PastRun:
     def load(
         self, device: torch.device, classifier_weights: str | None = None, denoiser_weights: str | None = None
     ) -> Loaded:
-        """The run's base classifier, from other paths if its weights have moved. Raises Refusal for weights that are
+        """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights that are
         not the run's.
         """
         identity = self.identity
@@ -108,7 +108,7 @@ class PastRun:
 
     def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
         """What the run counted of the image, of each role that has draws; of whole blocks in their order, until there
-        are `most` draws. Raises Refusal as `read_blocks` does.
+        are `most` draws. Raises RaysmoothError as `read_blocks` does.
         """
         rows = read_blocks(self.folder, [image_id]).sort_by("block").to_pylist()
         found = {}

@@ -13,7 +13,7 @@ import ray
 from ray._private.state import state  # what an autoscaler may start has no public interface
 from ray.exceptions import AuthenticationError
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     """Ray, as a context: the one this process is connected to already (left as it is), else the one at `address`, else
     the one that this machine or job belongs to, else a local one, which ends with the context.
 
-    Raises Refusal where `address` does not answer or does not let us in.
+    Raises RaysmoothError where `address` does not answer or does not let us in.
     """
     if ray.is_initialized():
         yield _cluster(local=False)
@@ -59,7 +59,7 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     named = address or os.environ.get("RAY_ADDRESS")
     found = _this_machines_cluster() if named in (None, "auto") else named
     if named == "auto" and found is None:
-        raise Refusal("--address auto: this machine is in no Ray cluster: write --address local, or HOST:PORT")
+        raise RaysmoothError("--address auto: this machine is in no Ray cluster: write --address local, or HOST:PORT")
     local = found in (None, "local")
     try:
         if local:
@@ -68,12 +68,12 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
             _refuse_silence(str(found))
             join(address=found)
     except (ConnectionError, AuthenticationError) as error:
-        raise Refusal(
+        raise RaysmoothError(
             f"the Ray cluster at {found} does not let us in: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
             "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
         ) from error
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, an address that is none
-        raise Refusal(f"Ray at {found or 'local'}: {' '.join(str(error).split())[:300]}") from error
+        raise RaysmoothError(f"Ray at {found or 'local'}: {one_line(error, whole=True)}") from error
     try:
         yield _cluster(local)
     finally:
@@ -94,20 +94,22 @@ def _this_machines_cluster() -> str | None:
     try:
         found = note.read_text().strip()
         _refuse_silence(found)
-    except (OSError, Refusal):
+    except (OSError, RaysmoothError):
         return None
     return found or None
 
 
 def _refuse_silence(address: str) -> None:
-    """Raises Refusal where nothing listens at host:port: ray.init would go on trying for many minutes."""
+    """Raises RaysmoothError where nothing listens at host:port: ray.init would go on trying for many minutes."""
     host, _, port = address.rpartition(":")
     if "://" in address or not (host and port.isdigit()):
-        raise Refusal(f"--address {address}: write HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or local")
+        raise RaysmoothError(
+            f"--address {address}: write HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or local"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise Refusal(
+        raise RaysmoothError(
             f"no Ray cluster answers at {address} ({error.strerror or error}): check --address and RAY_ADDRESS, "
             "or write --address local"
         ) from error
@@ -119,7 +121,7 @@ def settle_replicas(
     """How many replicas to start, how many there may be once more nodes have joined, and what each reserves; never
     more than there are work units.
 
-    Raises Refusal where a local Ray cannot hold what was asked for: it would wait for ever.
+    Raises RaysmoothError where a local Ray cannot hold what was asked for: it would wait for ever.
     """
     gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
     resources = ReplicaResources(cpus_per_replica, gpus)
@@ -132,7 +134,7 @@ def settle_replicas(
         each = f"--gpus-per-replica {gpus:g} and --cpus-per-replica {cpus_per_replica}"
         no_gpu = gpus > cluster.gpus
         instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if no_gpu else "--cpus-per-replica 1")
-        raise Refusal(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
+        raise RaysmoothError(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
     now = max(1, min(wanted, fit, units))
     return now, now if cluster.local else max(now, min(units, replicas or units)), resources
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from ray.exceptions import RayTaskError
 
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.pool.tasks import Errand, Outcome
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitResult
 
 BLAME = 3
 """Deaths with nothing else in hand after which a unit is given up."""
@@ -25,7 +25,7 @@ which the run stops. Well above BLAME: one image may have units in every replica
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class Blame:
+class FailurePolicy:
     """Remembers failures in a row, and the first of them."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Blame:
         """A unit was finished: something works."""
         self._in_a_row, self._first = 0, None
 
-    def raised(self, errand: Errand, reason: str) -> Outcome | None:
+    def raised(self, errand: UnitAttempt, reason: str) -> UnitResult | None:
         """A unit raised an exception: is it the unit or the replica (a GPU in a bad state fails whatever comes next)?
         Both are taken at their word once: the outcome of a unit that is given up, None where it is to be tried again,
         alone, on another replica.
@@ -44,9 +44,9 @@ class Blame:
         self._count(reason)
         errand.raised += 1
         errand.suspect = True
-        return Outcome(errand.order, None, reason) if errand.raised >= ATTEMPTS else None
+        return UnitResult(errand.order, None, reason) if errand.raised >= ATTEMPTS else None
 
-    def died(self, errands: Sequence[Errand], reason: str) -> list[Outcome]:
+    def died(self, errands: Sequence[UnitAttempt], reason: str) -> list[UnitResult]:
         """A replica died with `errands` in its hand: the outcome of one that is given up. The others are suspects."""
         self._count(reason)
         for errand in errands:
@@ -58,12 +58,12 @@ class Blame:
         if errand.blamed < BLAME:
             return []
         self.clear()
-        return [Outcome(errand.order, None, f"the replica died {BLAME} times drawing this alone: {reason}")]
+        return [UnitResult(errand.order, None, f"the replica died {BLAME} times drawing this alone: {reason}")]
 
     def refuse_hopeless(self, replicas: int) -> None:
-        """Raises Refusal where `replicas` have failed so often that nothing can work."""
+        """Raises RaysmoothError where `replicas` have failed so often that nothing can work."""
         if self._in_a_row >= HOPELESS * replicas:
-            raise Refusal(
+            raise RaysmoothError(
                 f"stopped: replicas died or failed {self._in_a_row} times in a row and no work unit was "
                 f"finished in between; the first: {self._first}"
             )
@@ -74,15 +74,8 @@ class Blame:
 
 
 def reason_of(error: RayTaskError) -> str:
-    """What was raised in a replica, in one line; a Refusal is raised again."""
+    """What was raised in a replica, in one line; a RaysmoothError is raised again."""
     cause = getattr(error, "cause", error)
-    if isinstance(cause, Refusal):
-        raise Refusal(str(cause)) from error
-    return f"{type(cause).__name__}: {telling_line(cause)}"
-
-
-def telling_line(error: BaseException) -> str:
-    """The one line of an error that says most: the first, or of a remote trace the last, which names the exception."""
-    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
-    telling = lines[-1:] if "creation task" in "".join(lines[:1]) else lines[:1]
-    return telling[0][:300] if telling else type(error).__name__
+    if isinstance(cause, RaysmoothError):
+        raise RaysmoothError(str(cause)) from error
+    return f"{type(cause).__name__}: {one_line(cause)}"

@@ -15,7 +15,7 @@ KEPT_IMAGES = 64
 """Large images that are kept in the object store for the calls to come."""
 
 
-class Shipping:
+class ImageTransfer:
     """Remembers what has been sent: an image has many units, and travels once."""
 
     def __init__(self) -> None:

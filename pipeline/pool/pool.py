@@ -18,14 +18,14 @@ from ray.exceptions import RayError, RayTaskError
 from raysmooth.actors.replica.replica import Replica, Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.work_unit import Drawn, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.cluster import ReplicaResources
-from raysmooth.pipeline.pool.failures import Blame, reason_of, telling_line
-from raysmooth.pipeline.pool.image_transfer import Shipping
-from raysmooth.pipeline.pool.replica_group import Staff
-from raysmooth.pipeline.pool.replica_handle import Call, Member
-from raysmooth.pipeline.pool.stragglers import CALL_SECONDS, GIVE_UP, PATIENCE, UnitTimes
-from raysmooth.pipeline.pool.tasks import Errand, Order, Outcome
+from raysmooth.pipeline.pool.failures import FailurePolicy, reason_of
+from raysmooth.pipeline.pool.image_transfer import ImageTransfer
+from raysmooth.pipeline.pool.replica_group import ReplicaGroup
+from raysmooth.pipeline.pool.replica_handle import Call, ReplicaHandle
+from raysmooth.pipeline.pool.stragglers import CALL_SECONDS, GIVE_UP, PATIENCE, UnitDurations
+from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitRequest, UnitResult
 from raysmooth.pipeline.pool.telemetry import Telemetry
 
 WINDOW = 3
@@ -55,9 +55,9 @@ class Pool:
         most: int | None = None,
     ) -> None:
         self._note, self.telemetry = note, Telemetry()
-        self._staff = Staff(size, max(size, most or 0), resources, note, replica)
-        self._again: deque[Errand] = deque()
-        self._times, self._blame, self._shipping = UnitTimes(), Blame(), Shipping()
+        self._staff = ReplicaGroup(size, max(size, most or 0), resources, note, replica)
+        self._again: deque[UnitAttempt] = deque()
+        self._times, self._blame, self._shipping = UnitDurations(), FailurePolicy(), ImageTransfer()
         self._minded = monotonic()
 
     def wait_up(self) -> ReplicaIdentity:
@@ -76,9 +76,9 @@ class Pool:
             try:
                 return ray.get(getattr(member.handle, question).remote(*arguments))
             except RayTaskError as error:
-                raise Refusal(reason_of(error)) from error
+                raise RaysmoothError(reason_of(error)) from error
             except RayError as error:
-                for _ in self._bury(member, telling_line(error)):
+                for _ in self._bury(member, one_line(error)):
                     raise AssertionError("a replica that is asked holds no unit") from error
 
     def ask_all(self, question: str, *arguments: Any) -> list[Any]:
@@ -87,9 +87,9 @@ class Pool:
         try:
             return ray.get([getattr(member.handle, question).remote(*arguments) for member in up])
         except RayTaskError as error:
-            raise Refusal(reason_of(error)) from error
+            raise RaysmoothError(reason_of(error)) from error
         except RayError as error:
-            raise Refusal(f"a replica died ({telling_line(error)}): try again") from error
+            raise RaysmoothError(f"a replica died ({one_line(error)}): try again") from error
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> None:
         """Tell all replicas, those to come too, what will be drawn, for images (C, H, W) of which shapes; they load
@@ -109,16 +109,16 @@ class Pool:
 
     def draw(
         self,
-        next_order: Callable[[], Order | None],
+        next_order: Callable[[], UnitRequest | None],
         wanted: Callable[[WorkUnit], bool],
         units_left: Callable[[], int] | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[UnitResult]:
         """Draw whatever `next_order` gives and yield the outcomes in the order in which they come. It is asked as fast
         as replicas come free; None means that there is nothing now, and nothing any more once all outcomes of what
         it gave are in. A unit that a death has thrown back is dropped if it is not `wanted` any more. There will be no
         more replicas than about `units_left`.
 
-        Raises Refusal where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
+        Raises RaysmoothError where going on is pointless: a replica refuses its weights, the GPU's memory is too small, all
         replicas die.
         """
         self._staff.begin(units_left)
@@ -130,7 +130,7 @@ class Pool:
                 order = None if empty else next_order()
                 if order is None:
                     return
-                self._again.append(Errand(order))
+                self._again.append(UnitAttempt(order))
             waiting = {reference: member for member in self._staff for reference in member.references}
             self._tell()
             ready = _answered(waiting)
@@ -169,7 +169,7 @@ class Pool:
         for _ in self._mind_the_cluster():
             raise AssertionError("nothing has been handed out")
 
-    def _hand_out(self, next_order: Callable[[], Order | None]) -> bool:
+    def _hand_out(self, next_order: Callable[[], UnitRequest | None]) -> bool:
         """Fill the replicas' hands; whether there was too little to fill them with."""
         free = [member for member in self._staff if member.is_free]
         free = [member for member in free if not member.leaving] or free
@@ -190,7 +190,7 @@ class Pool:
                     self._send(member, call)
         return False
 
-    def _next_call(self, next_order: Callable[[], Order | None]) -> Call:
+    def _next_call(self, next_order: Callable[[], UnitRequest | None]) -> Call:
         """As many units as make a call of CALL_SECONDS, by what units have taken so far; one while that is unknown."""
         call: Call = []
         seconds = 0.0
@@ -198,7 +198,7 @@ class Pool:
             errand = self._next_innocent()
             if errand is None:
                 order = next_order()
-                errand = Errand(order) if order is not None else None
+                errand = UnitAttempt(order) if order is not None else None
             if errand is None:
                 break
             if errand.order.only is not None:  # its blank images bear the names of real ones
@@ -211,25 +211,25 @@ class Pool:
             seconds += CALL_SECONDS if expected is None else expected
         return call
 
-    def _next_innocent(self) -> Errand | None:
+    def _next_innocent(self) -> UnitAttempt | None:
         """A unit that only waited behind one that raised, or in the hand of a replica that does not answer."""
         errand = next((errand for errand in self._again if not errand.suspect), None)
         if errand is not None:
             self._again.remove(errand)
         return errand
 
-    def _send(self, member: Member, call: Call) -> None:
+    def _send(self, member: ReplicaHandle, call: Call) -> None:
         images = {(e.unit.run, image_id): image for e in call for image_id, image in e.order.images.items()}
         only = call[0].order.only
         packed = [self._shipping.packed(k, image) if only in (None, k[1]) else image for k, image in images.items()]
         member.send(call, member.handle.draw.remote([errand.unit for errand in call], list(images), *packed))
 
-    def _receive(self, member: Member, reference: Any) -> Iterator[Outcome]:
+    def _receive(self, member: ReplicaHandle, reference: Any) -> Iterator[UnitResult]:
         if reference == member.asked:
             try:
                 self._staff.receive(member)
             except RayError as error:
-                yield from self._bury(member, telling_line(error))
+                yield from self._bury(member, one_line(error))
             return
         if reference not in member.hand:
             return
@@ -239,7 +239,7 @@ class Pool:
             yield from self._doubt(member, member.answered(reference), reason_of(error))
             return
         except RayError as error:  # died, killed for its memory, its node or its answer lost
-            yield from self._bury(member, telling_line(error))
+            yield from self._bury(member, one_line(error))
             return
         call = member.answered(reference)
         for errand, counts in zip(call, drawn.counts, strict=False):
@@ -248,11 +248,11 @@ class Pool:
             if errand.done:
                 self.telemetry.drawn_twice += 1
             else:
-                yield _done(errand, Outcome(errand.order, counts))
+                yield _done(errand, UnitResult(errand.order, counts))
         if drawn.failed is not None:
             yield from self._doubt(member, call[len(drawn.counts) :], drawn.failed)
 
-    def _mind_the_cluster(self) -> Iterator[Outcome]:
+    def _mind_the_cluster(self) -> Iterator[UnitResult]:
         """Once a second: who does not answer, which nodes come and go."""
         if monotonic() - self._minded < MINDED_SECONDS:
             return
@@ -261,7 +261,7 @@ class Pool:
             yield from self._mind_the_slow(member)
         self._staff.mind_the_nodes()
 
-    def _mind_the_slow(self, member: Member) -> Iterator[Outcome]:
+    def _mind_the_slow(self, member: ReplicaHandle) -> Iterator[UnitResult]:
         """What a replica holds that does not answer is drawn elsewhere too, and after much longer it counts as dead."""
         if not member.hand:
             return
@@ -279,7 +279,7 @@ class Pool:
             self.telemetry.drawn_again(len(held))
             self._again.extend(held)
 
-    def _doubt(self, member: Member, call: Call, reason: str) -> Iterator[Outcome]:
+    def _doubt(self, member: ReplicaHandle, call: Call, reason: str) -> Iterator[UnitResult]:
         """The first unit of `call` raised an exception: it is tried again alone, on another replica, or given up; the
         replica is replaced.
         """
@@ -295,7 +295,7 @@ class Pool:
         self._staff.replace(member)
         self._blame.refuse_hopeless(self._staff.size)
 
-    def _bury(self, member: Member, reason: str) -> Iterator[Outcome]:
+    def _bury(self, member: ReplicaHandle, reason: str) -> Iterator[UnitResult]:
         """Replace a dead replica and put its units back, or give the one up that has killed it too often."""
         held = {id(errand) for other in self._staff if other is not member for errand in other.errands}
         held |= {id(errand) for errand in self._again}
@@ -314,12 +314,12 @@ class Pool:
         self._blame.refuse_hopeless(self._staff.size)
 
 
-def _done(errand: Errand, outcome: Outcome) -> Outcome:
+def _done(errand: UnitAttempt, outcome: UnitResult) -> UnitResult:
     errand.done = True
     return outcome
 
 
-def _answered(references: Mapping[Any, Member]) -> list[Any]:
+def _answered(references: Mapping[Any, ReplicaHandle]) -> list[Any]:
     """One that is answered, waited for a second at most; none where there is none to wait for."""
     if not references:
         sleep(0.1)

@@ -9,11 +9,11 @@ from ray.exceptions import RayTaskError
 
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.nodes import Nodes
-from raysmooth.pipeline.pool.replica_handle import Member
+from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import PATIENCE
 
 AHEAD = 32
@@ -27,7 +27,7 @@ TELL = 15.0
 """How often, in seconds, whoever watches hears that there is no replica."""
 
 
-class Staff:
+class ReplicaGroup:
     """`size` replicas, or up to `most` as nodes join that hold them and there is work for them; all of the kind of the
     first that is up. `note` and `replica` are those of Pool.
     """
@@ -52,7 +52,7 @@ class Staff:
         self._alone_since = self._told = monotonic()
         self.members = [self._start() for _ in range(size)]
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[ReplicaHandle]:
         return iter(list(self.members))
 
     @property
@@ -75,13 +75,13 @@ class Staff:
             if member.identity is not None:
                 self._ask_to_prepare(member)
 
-    def receive(self, member: Member) -> None:
+    def receive(self, member: ReplicaHandle) -> None:
         """The answer to what `member` was asked: it is known now, or ready. Raises RayError where it has died."""
         asked, member.asked = member.asked, None
         try:
             answer = ray.get(asked)
         except RayTaskError as error:
-            raise Refusal(reason_of(error)) from error
+            raise RaysmoothError(reason_of(error)) from error
         if member.identity is not None:
             member.ready = True
             if len(self.members) > 1 and self._grows:
@@ -101,7 +101,7 @@ class Staff:
         self._nodes.bar(str(member.node_id))
         self.end(member)
         if not self.members or not self._nodes.fit:
-            raise Refusal(
+            raise RaysmoothError(
                 f"stopped: no replica is left of the run's kind ({', '.join(self.identity.kind)}): "
                 "run the command again where there is one"
             )
@@ -111,7 +111,7 @@ class Staff:
         self.units_left = units_left or self.units_left
         self._grows = True
 
-    def replace(self, member: Member) -> None:
+    def replace(self, member: ReplicaHandle) -> None:
         """End it, and start another: now, or after a pause where it has not even come up."""
         self.end(member)
         if member.identity is None:
@@ -119,7 +119,7 @@ class Staff:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._fill_up()
 
-    def end(self, member: Member) -> None:
+    def end(self, member: ReplicaHandle) -> None:
         self.members.remove(member)
         member.gone = True
         ray.kill(member.handle)  # unreachable is not always dead: two must not hold one GPU
@@ -153,7 +153,7 @@ class Staff:
             return
         needs = f"{self._resources.gpus:g} GPU and " * (self._resources.gpus > 0) + f"{self._resources.cpus} CPU"
         if now - self._alone_since > PATIENCE:
-            raise Refusal(
+            raise RaysmoothError(
                 f"stopped: no replica came up in {PATIENCE:.0f} s; each needs {needs} on one node: "
                 "write other --gpus-per-replica or --cpus-per-replica, or add such a node"
             )
@@ -169,7 +169,7 @@ class Staff:
         while len(self.members) < self.wanted and monotonic() >= self._start_again:
             self.members.append(self._start())
 
-    def _start(self) -> Member:
+    def _start(self) -> ReplicaHandle:
         # Nodes of another kind are left to others.
         barred = self._nodes.barred
         actor = ray.remote(self._replica).options(
@@ -179,11 +179,11 @@ class Staff:
             scheduling_strategy="SPREAD",
             label_selector={"ray.io/node-id": f"!in({','.join(sorted(barred))})"} if barred else None,
         )
-        member = Member(actor.remote(self._resources.device, int(self._resources.cpus)), None)
+        member = ReplicaHandle(actor.remote(self._resources.device, int(self._resources.cpus)), None)
         member.ask_who()
         return member
 
-    def _ask_to_prepare(self, member: Member) -> None:
+    def _ask_to_prepare(self, member: ReplicaHandle) -> None:
         member.asked = member.handle.prepare.remote(self._samplings, self._shapes)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import ray
 
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.pipeline.pool.tasks import Errand
+from raysmooth.pipeline.pool.tasks import UnitAttempt
 
-Call = list[Errand]
+Call = list[UnitAttempt]
 """Work units that travel to a replica together."""
 
 
 @dataclass(eq=False)
-class Member:
+class ReplicaHandle:
     """`asked` is the call that has to be answered before it draws: who it is, or that it is prepared.
 
     `hand` holds its calls, which it carries out in their order; `since` is when it began the first. `overdue`: that
@@ -45,7 +45,7 @@ class Member:
         return [*self.hand, *([self.asked] if self.asked is not None else [])]
 
     @property
-    def errands(self) -> Iterator[Errand]:
+    def errands(self) -> Iterator[UnitAttempt]:
         return (errand for call in self.hand.values() for errand in call)
 
     @property
@@ -71,7 +71,7 @@ class Member:
         self.since, self.overdue = monotonic(), False
         return self.hand.pop(reference)
 
-    def emptied(self) -> list[Errand]:
+    def emptied(self) -> list[UnitAttempt]:
         """What it had in its hand and nobody has done, which it holds no more."""
         held, self.hand = list(self.errands), {}
         return [errand for errand in held if not errand.done]

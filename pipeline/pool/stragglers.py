@@ -23,7 +23,7 @@ may need minutes for a node."""
 _REMEMBERED = 101
 
 
-class UnitTimes:
+class UnitDurations:
     """What units have taken so far on all replicas, run by run."""
 
     def __init__(self) -> None:

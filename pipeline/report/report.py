@@ -8,16 +8,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 from raysmooth.pipeline.analysis.summary import summarize
-from raysmooth.pipeline.report.figures.curves import draw_curves, draw_panels
+from raysmooth.pipeline.report.figures.curves import plot_curves, plot_panels
 from raysmooth.pipeline.report.figures.figure_file import save_figure
-from raysmooth.pipeline.report.figures.histograms import draw_histograms, pa_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.histograms import pa_histograms, plot_histograms, radius_histograms
 from raysmooth.pipeline.report.page.page import render_page
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable
 from raysmooth.storage.location import Location, Where, located
@@ -25,13 +25,13 @@ from raysmooth.storage.output_file import refuse_unwritable, write_output
 
 __all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_report"]
 
-FIGURES: Table[tuple[str, Callable[[Reported], Figure]]] = Table(
+FIGURES: Registry[tuple[str, Callable[[ReportData], Figure]]] = Registry(
     "figure",
     {
-        "runs": ("curves", lambda reported: draw_curves(reported.rows)),
-        "sigma": ("curves-by-sigma", lambda reported: draw_panels(reported.rows)),
-        "radii": ("radii", lambda reported: draw_histograms(reported, radius_histograms(reported))),
-        "pa": ("pa", lambda reported: draw_histograms(reported, pa_histograms(reported))),
+        "runs": ("curves", lambda reported: plot_curves(reported.rows)),
+        "sigma": ("curves-by-sigma", lambda reported: plot_panels(reported.rows)),
+        "radii": ("radii", lambda reported: plot_histograms(reported, radius_histograms(reported))),
+        "pa": ("pa", lambda reported: plot_histograms(reported, pa_histograms(reported))),
     },
 )
 """The figure that goes with a table, by the table's name: what its files are called, and how it is drawn."""
@@ -54,9 +54,9 @@ def write_report(
     They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
     table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which has everything. They go into
     `folder`, by default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of
-    `Reported`. Raises Refusal as these do.
+    `ReportData`. Raises RaysmoothError as these do.
     """
-    reported = Reported.of(read_certificates(out), where, radii=radii, **options)
+    reported = ReportData.of(read_certificates(out), where, radii=radii, **options)
     return _write(reported, located(out), folder, {name: _both(reported, name) for name in tables})
 
 
@@ -86,7 +86,7 @@ def print_report(
     shown, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare) if compare is not None else None
     _refuse_radius(radius, compare is not None, familywise)
-    reported = Reported.of(rows(), where, **options)
+    reported = ReportData.of(rows(), where, **options)
     more = []
     if pair is not None and radius is not None:
         from raysmooth.pipeline.report.tables.comparison import (
@@ -102,7 +102,7 @@ def print_report(
     for name in wanted:
         try:
             made[name] = _both(reported, name)
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             if "all" not in tables:
                 raise
             notes.print(f"no table {name}: {refusal}")
@@ -126,32 +126,34 @@ def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
 def _pair(compare: str) -> tuple[str, str]:
     runs = [name.strip() for name in compare.split(",")]
     if len(runs) != 2 or not all(runs):
-        raise Refusal(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
+        raise RaysmoothError(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
     return runs[0], runs[1]
 
 
 def _refuse_radius(radius: float | None, compare: bool, familywise: float | None) -> None:
-    """Raises Refusal where nothing is asked at a radius, or something at none, and for a delta that is none."""
+    """Raises RaysmoothError where nothing is asked at a radius, or something at none, and for a delta that is none."""
     if familywise is not None:
         refuse_no_probability(familywise)
     if radius is None and compare:
-        raise Refusal("--compare needs the radius to compare at: write --radius 0.5, say")
+        raise RaysmoothError("--compare needs the radius to compare at: write --radius 0.5, say")
     if radius is None and familywise is not None:
-        raise Refusal(
+        raise RaysmoothError(
             "--familywise needs the radius of its answers: write --radius 0.5, say; for all radii at once it is "
             f"'raysmooth recertify --familywise {familywise:g}'"
         )
     if radius is not None and not compare and familywise is None:
-        raise Refusal("--radius is that of --compare RUN,RUN or --familywise DELTA: write --radii for tables' radii")
+        raise RaysmoothError(
+            "--radius is that of --compare RUN,RUN or --familywise DELTA: write --radii for tables' radii"
+        )
 
 
-def _both(reported: Reported, name: str) -> tuple[PrintedTable, PrintedTable]:
+def _both(reported: ReportData, name: str) -> tuple[PrintedTable, PrintedTable]:
     """A table without intervals and with them."""
     return TABLES[name](reported, False), TABLES[name](reported, True)
 
 
 def _write(
-    reported: Reported,
+    reported: ReportData,
     out: Location,
     folder: Where | None,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.columns import by_run
+from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
-from raysmooth.pipeline.by_run import by_run
-from raysmooth.pipeline.report.captions import caption, describe_runs
+from raysmooth.pipeline.report.captions import caption
 from raysmooth.pipeline.report.tables.runs import telling_apart
 
 DELTA = 0.05
@@ -20,7 +21,7 @@ DELTA = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Reported:
+class ReportData:
     """`rows` are certificate rows of runs of one norm, `radii` those of the tables (None: `summarize`'s), `group_by`
     the columns that make the lines of an envelope (None: `default_groups`), `price_per_hour` that of a replica.
     """
@@ -35,13 +36,13 @@ class Reported:
             checked_column(self.rows, column, "--group-by")
         refuse_mixed_norms(self.runs)
         if self.price_per_hour is not None and not (isfinite(self.price_per_hour) and self.price_per_hour >= 0):
-            raise Refusal(
+            raise RaysmoothError(
                 f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5"
             )
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, conditions: Sequence[str] = (), **options: Any) -> "Reported":
-        """Those of the rows whose runs meet the `conditions` of `where`. Raises Refusal as that does."""
+    def of(cls, rows: pd.DataFrame, conditions: Sequence[str] = (), **options: Any) -> "ReportData":
+        """Those of the rows whose runs meet the `conditions` of `where`. Raises RaysmoothError as that does."""
         return cls(where(rows, conditions), **options)
 
     @cached_property

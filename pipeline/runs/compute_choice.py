@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import Asked, Choice
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.storage.location import located
 
-_PATH = tuple(ComputePath.__dataclass_fields__)
+_PATH = tuple(ComputeConfig.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Chosen:
         return {"why": self.choice.why, "draws_per_second": self.choice.draws_per_second, "tried": self.choice.tried}
 
 
-def choose_paths(
+def choose_compute_configs(
     runs: Sequence[Run], replica: ReplicaIdentity, replicas: int, choose: Callable[..., Choice]
 ) -> list[Chosen]:
     """`runs`, each with the path by which all its draws are computed.
@@ -46,7 +46,7 @@ def choose_paths(
     the begun ones, or what `choose` (base, image_shape, asked, draws of one replica) answers for all their draws.
     """
     begun = {number: _begun_path(run, replica) for number, run in enumerate(runs)}
-    shared: dict[Any, tuple[ComputePath, Choice | None]] = {}
+    shared: dict[Any, tuple[ComputeConfig, Choice | None]] = {}
     for number, run in enumerate(runs):
         if (path := begun[number]) is not None:
             shared.setdefault(_kind(run), (path, None))
@@ -71,7 +71,7 @@ def _kind(run: Run) -> Any:
     return run.base.classifier, run.base.denoiser, run.base.preprocess, run.image_shape, _asked(run)
 
 
-def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputePath | None:
+def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None:
     """The path of the run's manifest, of the first begun where several fit what is asked for."""
     wanted = json.loads(json.dumps(run.identity_but_path(replica)))
     found = []
@@ -79,7 +79,7 @@ def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputePath | None:
         try:
             manifest = json.loads((folder / "manifest.json").read_bytes())
             identity = dict(manifest["identity"])
-            path = ComputePath(**{name: identity.pop(name) for name in _PATH})
+            path = ComputeConfig(**{name: identity.pop(name) for name in _PATH})
         except (OSError, ValueError, KeyError, TypeError):
             continue  # whose manifest it is, and whether it is one, is the store's to judge
         if identity == wanted and _fits(path, run):
@@ -87,7 +87,7 @@ def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputePath | None:
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _fits(path: ComputePath, run: Run) -> bool:
+def _fits(path: ComputeConfig, run: Run) -> bool:
     asked: Mapping[str, tuple[Any, Any]] = {
         "precision": (run.settings.precision, path.precision),
         "compile": (run.settings.compile, "on" if path.compiled else "off"),

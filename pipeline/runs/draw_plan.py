@@ -7,7 +7,8 @@ is resumed.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.pipeline.certification.sampling_rule import Need
 
 MOST_BATCHES = 32
@@ -40,26 +41,26 @@ class DrawPlan:
         for start in range(0, len(image_ids), self.shard_size):
             yield image_ids[start : start + self.shard_size]
 
-    def cells(self, image_id: int, draws: int, block: int = 0) -> list[Cell]:
+    def blocks(self, image_id: int, draws: int, block: int = 0) -> list[Block]:
         """`draws` more draws of an image that has `block` blocks of their role already."""
         full, rest = divmod(draws, self.block_size)
         sizes = [self.block_size] * full + [rest] * (rest > 0)
-        return [Cell(image_id, block + place, size) for place, size in enumerate(sizes)]
+        return [Block(image_id, block + place, size) for place, size in enumerate(sizes)]
 
     def first_units(self, run: int, shard: Sequence[int]) -> Iterator[WorkUnit]:
         """The first stage of a shard: first every image's selection, then image by image the estimation, with what
         does not fill a block at the end, together.
         """
         for role in sorted(self.first):
-            cells = [cell for image_id in shard for cell in self.cells(image_id, self.first[role])]
-            cells.sort(key=lambda cell: cell.draws < self.block_size)
-            yield from self.units(run, role, cells)
+            blocks = [cell for image_id in shard for cell in self.blocks(image_id, self.first[role])]
+            blocks.sort(key=lambda cell: cell.draws < self.block_size)
+            yield from self.units(run, role, blocks)
 
-    def units(self, run: int, role: Role, cells: Sequence[Cell]) -> Iterator[WorkUnit]:
-        """`cells` in their order, as many in a unit as it holds."""
-        gathered: list[Cell] = []
+    def units(self, run: int, role: Role, blocks: Sequence[Block]) -> Iterator[WorkUnit]:
+        """`blocks` in their order, as many in a unit as it holds."""
+        gathered: list[Block] = []
         draws = 0
-        for cell in cells:
+        for cell in blocks:
             if gathered and draws + cell.draws > self.capacity:
                 yield WorkUnit(run, role, tuple(gathered))
                 gathered, draws = [], 0

@@ -13,11 +13,10 @@ from rich.progress import TaskID
 
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.report.captions import PLAIN
-from raysmooth.pipeline.runs.compute_choice import Chosen, choose_paths
+from raysmooth.pipeline.runs.compute_choice import Chosen, choose_compute_configs
 from raysmooth.pipeline.runs.estimate import Estimate, estimate_runs
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
@@ -45,7 +44,7 @@ def carry_out(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progr
     not shown, so that a notebook sees it too and can filter it like any other. The runs' manifests keep it.
 
     Returns one row an image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and images.
-    Raises Refusal before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
+    Raises RaysmoothError before Ray starts for whatever can be known by then, and afterwards where going on is pointless; what
     was finished is on disk in either case, also on KeyboardInterrupt.
     """
     ids = run_jobs(procedure, jobs, show_progress)
@@ -81,7 +80,7 @@ def run_jobs(
 
 def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
     """What `carry_out` would cost with these settings, after a few seconds of trying; an estimate for each sigma.
-    Nothing is written. Raises Refusal as `carry_out` does.
+    Nothing is written. Raises RaysmoothError as `carry_out` does.
     """
     with _opened(procedure, [settings], Progress(show_progress), dry=True) as opened:
         runs = [choice.run for choice in opened.chosen]
@@ -163,17 +162,17 @@ def _opened(
             cluster,
             gpus_per_replica=settings.gpus_per_replica,
             cpus_per_replica=settings.cpus_per_replica,
-            units=sum(run.cells for run in runs),
+            units=sum(run.blocks for run in runs),
         )
         try:
             replicas, most, resources = settle(replicas=settings.replicas)
-        except Refusal:
+        except RaysmoothError:
             if not dry:
                 raise
             replicas, most, resources = settle(replicas=None)
         with Pool(replicas, resources, progress.note, most=replicas if dry else most) as pool:
             replica, up = pool.wait_up(), monotonic()
-            chosen = choose_paths(runs, replica, replicas, partial(pool.ask, "choose"))
+            chosen = choose_compute_configs(runs, replica, replicas, partial(pool.ask, "choose"))
             yield _Opened(
                 procedure, pool, replica, replicas, chosen, progress, began, up, [len(own) for own in prepared]
             )
@@ -213,8 +212,7 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
 
 def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     run = ledger.run
-    what = run.base.denoiser if run.objective is None else run.objective
     images = len(run.index_set)
-    label = f"{what if what not in PLAIN else 'no denoiser'}, sigma {run.noise.scale:g}"
+    label = f"{run.objective or run.base.denoiser}, sigma {run.noise.scale:g}"
     expected = ledger.expected_draws()
     return progress.add(label, images, images - ledger.images_left, expected, ledger.draws_per_second)

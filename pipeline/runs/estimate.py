@@ -8,11 +8,11 @@ from time import monotonic
 
 import numpy as np
 
-from raysmooth.actors.replica.work_unit import Role
+from raysmooth.actors.noise.role import Role
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.pool.tasks import Order, Outcome
+from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.store.run_store import FLUSH_SECONDS, FLUSH_SHARE
 
@@ -102,11 +102,11 @@ class _Sample:
         self._index, self._run, self._rate = index, run, rate
         ids, apart = run.index_set.ids, max(1, len(run.index_set) // SAMPLE_IMAGES)
         self._waiting = deque(ids[::apart][:SAMPLE_IMAGES])
-        self._ready: deque[Order] = deque()
+        self._ready: deque[UnitRequest] = deque()
         self._until = monotonic() + SAMPLE_SECONDS
         self._images: dict[int, _Sampled] = {}
 
-    def next_order(self) -> Order | None:
+    def next_order(self) -> UnitRequest | None:
         if monotonic() > self._until:
             return None
         while not self._ready and self._waiting:
@@ -120,7 +120,7 @@ class _Sample:
                 self._ask_for(image_id, self._run.rule.first)
         return self._ready.popleft() if self._ready else None
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: UnitResult) -> None:
         unit = outcome.order.unit
         (image_id,) = unit.image_ids
         sampled = self._images.get(image_id)
@@ -165,9 +165,9 @@ class _Sample:
         for role in sorted(need):
             more = need[role] - before.get(role, 0)
             # Streams of other blocks than the run's would do as well: nothing of this is kept.
-            cells = self._run.plan.cells(image_id, more, -(-before.get(role, 0) // self._run.settings.block_size))
-            for unit in self._run.plan.units(self._index, role, cells):
-                self._ready.append(Order(unit, {image_id: sampled.image}))
+            blocks = self._run.plan.blocks(image_id, more, -(-before.get(role, 0) // self._run.settings.block_size))
+            for unit in self._run.plan.units(self._index, role, blocks):
+                self._ready.append(UnitRequest(unit, {image_id: sampled.image}))
             sampled.awaited += more
 
 

@@ -6,16 +6,16 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
 from raysmooth.pipeline.runs.ledger import Ledger
-from raysmooth.pipeline.store.progress_file import BEAT_SECONDS, Beat, Stage, Writer
+from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord, Writer
 
 _TICK_SECONDS = 1.0
 
 
 class Heartbeat:
-    """A context around the drawing of `ledgers`, all the pool's runs. Every `BEAT_SECONDS` it leaves a sign of life of
+    """A context around the drawing of `ledgers`, all the pool's runs. Every `HEARTBEAT_SECONDS` it leaves a sign of life of
     each run that has something left to do; how it ends says what became of them. Whatever goes wrong with it is no
     reason to stop a run.
     """
@@ -48,7 +48,7 @@ class Heartbeat:
         while not self._over.wait(_TICK_SECONDS):
             with suppress(Exception):
                 self._publisher.publish(self._numbers())
-            if monotonic() - beaten >= BEAT_SECONDS:
+            if monotonic() - beaten >= HEARTBEAT_SECONDS:
                 beaten = monotonic()
                 self._beat()
 
@@ -70,20 +70,20 @@ class Heartbeat:
             with suppress(Exception):
                 run.ledger.store.tell(self._beat_of(run, self._stage(run, over, why is not None), why))
 
-    def _stage(self, run: "_Run", over: bool, failed: bool) -> Stage:
+    def _stage(self, run: "_Run", over: bool, failed: bool) -> Phase:
         drawn = run.ledger.finished >= run.ledger.images_left
         if over:
-            return Stage.DONE if drawn and not failed else Stage.STOPPED
+            return Phase.DONE if drawn and not failed else Phase.STOPPED
         if drawn:
-            return Stage.DRAWN
+            return Phase.DRAWN
         if run.ledger.began is not None:
-            return Stage.DRAWING
-        return Stage.WAITING if any(other.ledger.began is not None for other in self._runs) else Stage.STARTING
+            return Phase.DRAWING
+        return Phase.WAITING if any(other.ledger.began is not None for other in self._runs) else Phase.STARTING
 
-    def _beat_of(self, run: "_Run", stage: Stage, why: str | None) -> Beat:
+    def _beat_of(self, run: "_Run", stage: Phase, why: str | None) -> ProgressRecord:
         ledger = run.ledger
         first = ledger.errors[0] if ledger.errors else None
-        return Beat(
+        return ProgressRecord(
             session=ledger.store.session,
             stage=stage,
             images=ledger.finished,
@@ -104,7 +104,7 @@ class _Run:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        before = ledger.store.last_beat()
+        before = ledger.store.last_record()
         self.seconds_before = before.seconds_before + before.seconds if before is not None else 0.0
         self._ended: float | None = None
 
@@ -121,6 +121,6 @@ def _words(error: BaseException) -> str:
     """Why a command came to its end, in a line."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
-    if isinstance(error, Refusal):
+    if isinstance(error, RaysmoothError):
         return str(error).removeprefix("stopped: ")
     return " ".join([f"{type(error).__name__}:", *str(error).split()])[:300]

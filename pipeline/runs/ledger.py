@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica import Sampling
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
-from raysmooth.pipeline.pool.tasks import Order, Outcome
+from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.tally import Tally, Torn
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
@@ -39,7 +40,7 @@ class Ledger:
         self.errors: list[dict[str, Any]] = []
         self.images_left = len(run.index_set) - len(store.finished)
         self._open: dict[int, Tally] = {}
-        self._ready: deque[Order] = deque()
+        self._ready: deque[UnitRequest] = deque()
         self._first = self._first_orders()
         self._settled = 0
         self._before: dict[int, list[CountedBlock]] = {}
@@ -47,7 +48,7 @@ class Ledger:
         for block in store.unfinished_blocks():
             blocks = self._before.setdefault(block.image_id, [])
             if any((other.role, other.block) == (block.role, block.block) for other in blocks):
-                raise Refusal(
+                raise RaysmoothError(
                     f"the counts of run {store.run_id} hold block {block.block} of image {block.image_id} twice: "
                     f"move the copied part out of {store.counts_folder}"
                 )
@@ -83,7 +84,7 @@ class Ledger:
             return 0
         return max(1, ceil((self.expected_draws() - self.drawn) / self.run.plan.capacity))
 
-    def next_order(self) -> Order | None:
+    def next_order(self) -> UnitRequest | None:
         """A unit to be drawn now, with its images; None if there is none now. There may be one again after `take`."""
         while True:
             while self._ready:
@@ -97,7 +98,7 @@ class Ledger:
             if first is not None or not self._ready:
                 return first
 
-    def take(self, outcome: Outcome) -> str | None:
+    def take(self, outcome: UnitResult) -> str | None:
         """Enter a unit's outcome; write the rows of the images that it completes, or order their next stage. What a
         person watching should know of it, if anything.
         """
@@ -105,7 +106,7 @@ class Ledger:
         if outcome.drawn is None and order.only is None and len(unit.image_ids) > 1:
             self._ready.extend(self._one_by_one(order))
             return None
-        for place, cell in enumerate(unit.cells):
+        for place, cell in enumerate(unit.blocks):
             if order.only not in (None, cell.image_id) or not self._lacks(unit.role, cell):
                 continue
             if outcome.drawn is None:
@@ -132,13 +133,13 @@ class Ledger:
 
     def wants(self, unit: WorkUnit) -> bool:
         """Whether the unit still brings anything: not once all its images have their rows."""
-        return any(self._lacks(unit.role, cell) for cell in unit.cells)
+        return any(self._lacks(unit.role, cell) for cell in unit.blocks)
 
-    def _lacks(self, role: Role, cell: Cell) -> bool:
+    def _lacks(self, role: Role, cell: Block) -> bool:
         tally, key = self._open.get(cell.image_id), (role, cell.block)
         return tally is not None and key in tally.awaited and key not in tally.arrived
 
-    def _first_orders(self) -> Iterator[Order]:
+    def _first_orders(self) -> Iterator[UnitRequest]:
         """The first stage of every image, shard by shard."""
         plan, rule = self.run.plan, self.run.rule
         for shard in plan.shards(self.run.index_set.ids):
@@ -149,15 +150,15 @@ class Ledger:
             pixels = {image_id: self._read(image_id, rule.first) for image_id in shard}
             for unit in plan.first_units(self.index, shard):
                 if self.wants(unit):
-                    yield Order(unit, {image_id: pixels[image_id] for image_id in unit.image_ids})
+                    yield UnitRequest(unit, {image_id: pixels[image_id] for image_id in unit.image_ids})
 
-    def _one_by_one(self, order: Order) -> Iterator[Order]:
+    def _one_by_one(self, order: UnitRequest) -> Iterator[UnitRequest]:
         """A failed unit once more for each of its images, in its place among blank ones: only who fails then is to
         blame.
         """
         for image_id in order.unit.image_ids:
             blank = {other: np.zeros_like(image) for other, image in order.images.items()}
-            yield Order(order.unit, {**blank, image_id: order.images[image_id]}, only=image_id)
+            yield UnitRequest(order.unit, {**blank, image_id: order.images[image_id]}, only=image_id)
 
     def _go_on(self, image_id: int) -> None:
         """The image's stage is complete: its row, or its next stage (of which a resumed run may have all)."""
@@ -166,7 +167,7 @@ class Ledger:
             try:
                 tally.close_stage()
             except Torn as torn:
-                raise Refusal(
+                raise RaysmoothError(
                     f"the stored counts of image {image_id} hold {torn}: "
                     f"move {self._store.counts_folder} away and run the command again"
                 ) from None
@@ -176,18 +177,18 @@ class Ledger:
                 return
             stage = self._await_stage(image_id, need)
         assert tally.image is not None, "an open image has its pixels"
-        for role, cells in stage.items():
-            for unit in plan.units(self.index, role, cells):
+        for role, blocks in stage.items():
+            for unit in plan.units(self.index, role, blocks):
                 if self.wants(unit):
-                    self._ready.append(Order(unit, {image_id: tally.image}))
+                    self._ready.append(UnitRequest(unit, {image_id: tally.image}))
 
-    def _await_stage(self, image_id: int, need: Need) -> dict[Role, list[Cell]]:
+    def _await_stage(self, image_id: int, need: Need) -> dict[Role, list[Block]]:
         """Await what `need` asks for beyond what the image has."""
         tally, stage = self._open[image_id], {}
         for role in sorted(need):
             more = need[role] - tally.draws.get(role, 0)
             if more > 0:
-                stage[role] = self.run.plan.cells(image_id, more, tally.blocks.get(role, 0))
+                stage[role] = self.run.plan.blocks(image_id, more, tally.blocks.get(role, 0))
                 tally.await_(role, stage[role])
         if not stage:
             raise AssertionError(f"image {image_id}: a stage without draws")
@@ -259,7 +260,7 @@ class Ledger:
         limit = self.run.settings.max_errors
         if len(self.errors) > limit:
             first = self.errors[0]
-            raise Refusal(
+            raise RaysmoothError(
                 f"stopped: {len(self.errors)} images failed (--max-errors {limit}); "
                 f"the first, image {first['image_id']}: {first['error']}"
             )

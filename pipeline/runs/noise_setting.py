@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raysmooth.actors.noise.families import NOISES
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 SIGMA = "Noise level in pixel units ([0, 1]), the standard deviation of a pixel"
 NOISE = (
@@ -20,7 +20,7 @@ NOISE = (
 
 def settled_noise(values: Any) -> Any:
     """`values` of settings with `noise` as a family's name: where it says a level, or several with commas between,
-    `sigma` has them. Raises Refusal for an unknown family, for what is no level, and where sigma is given too.
+    `sigma` has them. Raises RaysmoothError for an unknown family, for what is no level, and where sigma is given too.
     """
     text = values.get("noise") if isinstance(values, Mapping) else None
     if not isinstance(text, str):
@@ -30,10 +30,10 @@ def settled_noise(values: Any) -> Any:
     if not colon:
         return values
     if values.get("sigma") is not None:
-        raise Refusal(f"--noise {text} says its level, so does --sigma {values['sigma']}: write one of them")
+        raise RaysmoothError(f"--noise {text} says its level, so does --sigma {values['sigma']}: write one of them")
     try:
         given = [float(level) for level in levels.split(",")]
     except ValueError:
-        raise Refusal(f"--noise {text}: write its {row.parameter} after the colon, as in {name}:0.5") from None
+        raise RaysmoothError(f"--noise {text}: write its {row.parameter} after the colon, as in {name}:0.5") from None
     sigmas = [row.sigma_of(level) for level in given]
     return {**values, "noise": name, "sigma": sigmas if len(sigmas) > 1 else sigmas[0]}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import (
     SAMPLINGS,
@@ -23,7 +23,7 @@ from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, S
 @dataclass(frozen=True)
 class Procedure:
     """`folder` under <out> is where its rows go. Of its settings `rule`, with the noise, makes the sampling rule,
-    `refuse` raises Refusal where no image could get a statement, `sampling` says which way of sampling that is, and
+    `refuse` raises RaysmoothError where no image could get a statement, `sampling` says which way of sampling that is, and
     `share` which part of its most draws an image needs by experience. `decided_by` names the settings that decide its
     statement (they are columns of every row), `concluded` are the columns of the statement besides `prediction`.
     """
@@ -111,7 +111,7 @@ class Procedure:
         }
 
 
-PROCEDURES: Table[Procedure] = Table(
+PROCEDURES: Registry[Procedure] = Registry(
     "procedure",
     {
         "certify": Procedure(

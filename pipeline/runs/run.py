@@ -1,7 +1,5 @@
 """A run: one setting at one noise level on one index set, and the identity that names it."""
 
-import hashlib
-import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -14,13 +12,14 @@ from typing import Any
 
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -53,7 +52,7 @@ class Run:
     image_shape: tuple[int, ...]
     objective: str | None
     mismatch: Mismatch | None
-    path: ComputePath | None = None
+    path: ComputeConfig | None = None
 
     @cached_property
     def rule(self) -> SamplingRule:
@@ -75,7 +74,7 @@ class Run:
         return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * self.most_draws)
 
     @property
-    def cells(self) -> int:
+    def blocks(self) -> int:
         """Blocks of draws that may have to be made."""
         return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.most.values())
 
@@ -88,7 +87,7 @@ class Run:
         return Sampling(self.base, self._path, self.noise, self.settings.seed, micro_batch)
 
     @property
-    def _path(self) -> ComputePath:
+    def _path(self) -> ComputeConfig:
         if self.path is None:
             raise AssertionError("a run is drawn only when it is chosen how")
         return self.path
@@ -164,7 +163,7 @@ class Run:
 
 def run_id(identity: Mapping[str, Any]) -> str:
     """16 hex digits of the SHA-256 of the identity's canonical JSON."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return settings_hash(identity)[:16]
 
 
 def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
@@ -217,7 +216,7 @@ def _first_readable(dataset: Dataset, index_set: IndexSet) -> torch.Tensor:
             return torch.from_numpy(dataset.read(image_id).image)
         except UnreadableImage as error:
             first = first or error
-    raise Refusal(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first is {first}")
+    raise RaysmoothError(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first is {first}")
 
 
 def _version(package: str) -> str | None:

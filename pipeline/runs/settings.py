@@ -2,41 +2,22 @@
 the Python functions are all these fields, and their help texts are these descriptions.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import CommaList, Settings
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
 from raysmooth.storage.store_urls import checked_url, is_url
-
-AnySettings = TypeVar("AnySettings", bound=BaseModel)
-
-
-def _levels(value: Any) -> Any:
-    """'0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int | float) else value
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values do not change. The docstring of the class that defines a
-    field begins with the heading under which the command line's help shows it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Settings):
@@ -101,7 +82,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     """Smoothing"""
 
     noise: str = Field("gaussian", description=NOISE)
-    sigma: Annotated[list[float], BeforeValidator(_levels)] = Field(
+    sigma: Annotated[list[float], CommaList] = Field(
         description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own. Not where --noise has a level.",
         min_length=1,
     )
@@ -128,7 +109,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     @model_validator(mode="after")
     def _refuse_odd_gpus(self) -> "SamplingSettings":
         if (gpus := self.gpus_per_replica or 0) > 1 and gpus != int(gpus):
-            raise Refusal(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
+            raise RaysmoothError(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
         return self
 
     @model_validator(mode="after")
@@ -142,7 +123,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         if self.precision != "auto":
             PRECISIONS[self.precision]
         if self.compile not in ("auto", "on", "off"):
-            raise Refusal(f"--compile {self.compile}: write auto, on or off")
+            raise RaysmoothError(f"--compile {self.compile}: write auto, on or off")
         return self
 
     @model_validator(mode="after")
@@ -150,7 +131,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         for sigma in self.sigma:
             noise_family(self.noise, sigma)
         if len(set(self.sigma)) < len(self.sigma):
-            raise Refusal(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
+            raise RaysmoothError(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
         return self
 
 
@@ -200,41 +181,3 @@ class PredictSettings(SamplingSettings):
     def _refuse_hopeless(self) -> "PredictSettings":
         refuse_hopeless_predict(self.n, self.alpha)
         return self
-
-
-def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
-    """`model` from the YAML file `config`, if any, overridden by `values`; raises Refusal, in one line, for an unknown
-    key (with the nearest right one), a value out of range, or one that is missing.
-    """
-    merged = {**(read_yaml(config) if config is not None else {}), **values}
-    where = f"{config}: " if config is not None else ""
-    for key in merged:
-        if key not in model.model_fields:
-            raise Refusal(f"{where}unknown setting '{key}': {nearest(key, model.model_fields)}")
-    try:
-        return model.model_validate(merged)
-    except ValidationError as error:
-        errors = error.errors()
-        first = next((e for e in errors if e["type"] != "missing"), errors[0])  # a wrong value before a missing one
-        field = str(first["loc"][0]) if first["loc"] else "settings"
-        flag = f"--{field.replace('_', '-')}"
-        if first["type"] == "missing":
-            description = (model.model_fields[field].description or "").rstrip(".")
-            raise Refusal(f"{where}{flag} is missing: {description}") from None
-        reason = first["msg"][0].lower() + first["msg"][1:]
-        raise Refusal(f"{where}{flag} {first['input']}: {reason}") from None
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file; raises Refusal, naming it, for one that is missing or no such thing."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise Refusal(f"--config {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refusal(f"--config {path} is not YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise Refusal(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raysmooth.actors.replica.work_unit import Cell, Role
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.replica.work_unit import Block
 from raysmooth.pipeline.store.run_store import CountedBlock
 
 BlockKey = tuple[Role, int]
@@ -32,8 +33,8 @@ class Tally:
         """Whether the stage is."""
         return all(key in self.arrived for key in self.awaited)
 
-    def await_(self, role: Role, cells: Sequence[Cell]) -> None:
-        self.awaited.update({(role, cell.block): cell.draws for cell in cells})
+    def await_(self, role: Role, blocks: Sequence[Block]) -> None:
+        self.awaited.update({(role, cell.block): cell.draws for cell in blocks})
 
     def close_stage(self) -> None:
         """Add up what was awaited; blocks beyond are left for the next stage."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.parts import read_part
 from raysmooth.storage.location import Location, Where, located
 
@@ -33,10 +33,10 @@ class Part:
 
 
 def drawn_manifests(out: Where) -> Iterator[tuple[Location, Mapping[str, Any]]]:
-    """The folder and the manifest of each run in `out` that draws, or did. Raises Refusal where there are no runs."""
+    """The folder and the manifest of each run in `out` that draws, or did. Raises RaysmoothError where there are no runs."""
     home = located(out) / "runs"
     if not home.is_folder():
-        raise Refusal(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
+        raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
     for folder in home.folders():
         file = folder / "manifest.json"
         if not file.exists():
@@ -45,7 +45,7 @@ def drawn_manifests(out: Where) -> Iterator[tuple[Location, Mapping[str, Any]]]:
             manifest = json.loads(file.read_text())
             procedure = manifest["identity"].get("procedure")
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise Refusal(f"{file} is not a raysmooth manifest: move its folder away") from None
+            raise RaysmoothError(f"{file} is not a raysmooth manifest: move its folder away") from None
         if procedure in FOLDERS:
             yield folder, manifest
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.status.run_files import FOLDERS, Part, PartReader, drawn_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.progress_file import SILENCE, Beat, Stage, last_beat
+from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, last_record
 from raysmooth.storage.location import Location, Where, located
 
 
 class State(StrEnum):
-    """What becomes of a run: as its driver says (`Stage`), or as is found out without it."""
+    """What becomes of a run: as its driver says (`Phase`), or as is found out without it."""
 
-    STARTING = Stage.STARTING.value
-    WAITING = Stage.WAITING.value
-    DRAWING = Stage.DRAWING.value
-    DRAWN = Stage.DRAWN.value
+    STARTING = Phase.STARTING.value
+    WAITING = Phase.WAITING.value
+    DRAWING = Phase.DRAWING.value
+    DRAWN = Phase.DRAWN.value
     STOPPED = "stopped"
     """Nobody draws it, and it is not finished."""
     SILENT = "silent"
@@ -54,7 +54,7 @@ class RunStatus:
     seconds: float
     heard: float | None
     age: float | None
-    beat: Beat | None
+    beat: ProgressRecord | None
 
     @property
     def is_alive(self) -> bool:
@@ -86,17 +86,19 @@ class StatusReader:
         self._out, self._parts = located(out), PartReader()
 
     def read(self, now: float | None = None) -> list[RunStatus]:
-        """Every run that was drawn here, in the order in which they began. Raises Refusal where there are none, and for
+        """Every run that was drawn here, in the order in which they began. Raises RaysmoothError where there are none, and for
         a part that is torn.
         """
         at = time.time() if now is None else now
         runs = [self._status(home, manifest, at) for home, manifest in drawn_manifests(self._out)]
         if not runs:
-            raise Refusal(f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'")
+            raise RaysmoothError(
+                f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'"
+            )
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
 
     def _status(self, home: Location, manifest: Mapping[str, Any], now: float) -> RunStatus:
-        identity, found = manifest["identity"], last_beat(home)
+        identity, found = manifest["identity"], last_record(home)
         # Rows first: their counts were on disk before them.
         rows = self._parts.rows(self._out / FOLDERS[identity["procedure"]] / f"run_id={home.name}")
         counts = self._parts.counts(home / "counts")
@@ -132,14 +134,14 @@ class StatusReader:
         )
 
 
-def _state(beat: Beat | None, heard: float | None, now: float) -> State:
+def _state(beat: ProgressRecord | None, heard: float | None, now: float) -> State:
     """Of a run that is not finished."""
-    if beat is None or heard is None or beat.stage in (Stage.STOPPED, Stage.DONE) or beat.writer.is_gone:
+    if beat is None or heard is None or beat.stage in (Phase.STOPPED, Phase.DONE) or beat.writer.is_gone:
         return State.STOPPED
     return State(beat.stage.value) if now - heard <= SILENCE else State.SILENT
 
 
-def _sessions(counts: Sequence[Part], beat: Beat | None, heard: float | None) -> list[list[Mark]]:
+def _sessions(counts: Sequence[Part], beat: ProgressRecord | None, heard: float | None) -> list[list[Mark]]:
     """How many draws each session had made by when: by its parts and, of the last, by its beat."""
     sessions: dict[str, list[Mark]] = {}
     for part in sorted(counts, key=lambda part: part.time):

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.storage.location import Location, Where, located
 
 Read = TypeVar("Read")
@@ -24,11 +24,11 @@ _ORIGIN = b"raysmooth"
 
 
 def write_part(file: Location, table: pa.Table, origin: dict[str, Any], patiently: bool = True) -> None:
-    """Write `table` to `file`, with checksums: whole and on the disk, or not at all. Raises as `write_whole` does."""
+    """Write `table` to `file`, with checksums: whole and on the disk, or not at all. Raises as `write_atomic` does."""
     metadata = {_ORIGIN: json.dumps(origin).encode()}
     buffer = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
-    file.write_whole(buffer.getvalue().to_pybytes(), patiently=patiently)
+    file.write_atomic(buffer.getvalue().to_pybytes(), patiently=patiently)
 
 
 def sweep_unfinished(folder: Location) -> None:
@@ -41,7 +41,7 @@ def sweep_unfinished(folder: Location) -> None:
 
 
 def read_part(file: Location, columns: list[str] | None = None) -> pa.Table:
-    """The part's rows; raises Refusal, naming the file, where its pages are torn or damaged."""
+    """The part's rows; raises RaysmoothError, naming the file, where its pages are torn or damaged."""
     with _torn_is_refused(file):
         return pq.ParquetFile(content_of(file), page_checksum_verification=True).read(columns=columns)
 
@@ -58,7 +58,7 @@ def read_parts(files: Sequence[Location], read: Callable[[Location], Read]) -> I
 
 
 def own_parts(folder: Location, schema: pa.Schema, origin: dict[str, Any]) -> Iterator[Location]:
-    """The parts in `folder`, in the order of their names; raises Refusal for one of another origin or schema.
+    """The parts in `folder`, in the order of their names; raises RaysmoothError for one of another origin or schema.
 
     Names that begin with "." or "_" are no parts, as for every reader of Parquet folders.
     """
@@ -72,7 +72,7 @@ def own_parts(folder: Location, schema: pa.Schema, origin: dict[str, Any]) -> It
 
 
 def refuse_foreign_parts(out: Where, folder: str) -> None:
-    """Raises Refusal for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the
+    """Raises RaysmoothError for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the
     whole folder would stumble over it after all the work.
     """
     home = located(out)
@@ -98,9 +98,11 @@ def content_of(file: Location) -> Path | pa.BufferReader:
     return file.local if file.is_local else pa.BufferReader(file.read_bytes())
 
 
-def foreign(file: Location, what: str) -> Refusal:
+def foreign(file: Location, what: str) -> RaysmoothError:
     """The refusal of a part that is not what it should be."""
-    return Refusal(f"{file} {what}: move it out of that folder and run the command again (what it held is drawn again)")
+    return RaysmoothError(
+        f"{file} {what}: move it out of that folder and run the command again (what it held is drawn again)"
+    )
 
 
 def _schema_and_origin(file: Location) -> tuple[pa.Schema, dict[str, Any] | None]:
@@ -115,4 +117,4 @@ def _torn_is_refused(file: Location) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise foreign(file, f"is torn or not Parquet ({' '.join(str(error).split())})") from None
+        raise foreign(file, f"is torn or not Parquet ({one_line(error, whole=True)})") from None

@@ -13,16 +13,16 @@ from typing import Any
 
 from raysmooth.storage.location import Location
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 """How often a driver says that it lives."""
 
-SILENCE = 6 * BEAT_SECONDS
+SILENCE = 6 * HEARTBEAT_SECONDS
 """Seconds without a sign after which nobody should count on the driver. Above what clocks of machines differ by."""
 
 FILE = "progress.json"
 
 
-class Stage(StrEnum):
+class Phase(StrEnum):
     """What the driver is doing about the run."""
 
     STARTING = "starting"
@@ -69,7 +69,7 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Beat:
+class ProgressRecord:
     """`session` is the part of its parts' names that tells them from those of other sessions. Of this session:
     `images` finished, `errors` (of them, their rows held back until the end), `draws`, `seconds` since the run's first
     unit was handed out; `seconds_before` are those of earlier sessions. Of the pool: `replicas` that can draw, `deaths`
@@ -77,7 +77,7 @@ class Beat:
     """
 
     session: str
-    stage: Stage
+    stage: Phase
     images: int
     errors: int
     draws: int
@@ -93,23 +93,23 @@ class Beat:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def parse(cls, text: str) -> "Beat | None":
+    def parse(cls, text: str) -> "ProgressRecord | None":
         """None for what another version has left, or nobody."""
         try:
             told: Mapping[str, Any] = json.loads(text)
             known = {field.name: told[field.name] for field in fields(cls)}
-            return cls(**{**known, "stage": Stage(known["stage"]), "writer": Writer(**known["writer"])})
+            return cls(**{**known, "stage": Phase(known["stage"]), "writer": Writer(**known["writer"])})
         except (ValueError, KeyError, TypeError):
             return None
 
 
-def last_beat(home: Location) -> tuple[Beat, float] | None:
+def last_record(home: Location) -> tuple[ProgressRecord, float] | None:
     """The last sign of life of the run whose folder is `home`, and when it was given (seconds since the epoch, by the
     clock that the folder's files have); None if there is none.
     """
     file = home / FILE
     try:
-        beat, when = Beat.parse(file.read_text()), file.modified()
+        beat, when = ProgressRecord.parse(file.read_text()), file.modified()
     except OSError:
         return None
     return (beat, when) if beat is not None else None

@@ -16,14 +16,14 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, tell
 
-BEAT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 3.0
 """How often a lease is rewritten."""
 
-PATIENCE_BEATS = 5
+PATIENCE_HEARTBEATS = 5
 """How many beats a lease that stays as it is is waited for."""
 
 SETTLE_SECONDS = 1.0
@@ -32,7 +32,7 @@ SETTLE_SECONDS = 1.0
 
 class RunLock(Protocol):
     def verify(self, patiently: bool = True) -> None:
-        """Raises Refusal if another process writes the run now; Unreachable where that cannot be told, unless
+        """Raises RaysmoothError if another process writes the run now; Unreachable where that cannot be told, unless
         `patiently`.
         """
 
@@ -41,7 +41,7 @@ class RunLock(Protocol):
 
 
 def lock_run(home: Location) -> RunLock:
-    """The lock of the run whose folder this is. Raises Refusal if another process has it."""
+    """The lock of the run whose folder this is. Raises RaysmoothError if another process has it."""
     return LocalLock(home) if home.is_local else Lease(home)
 
 
@@ -94,27 +94,29 @@ class Lease:
     def verify(self, patiently: bool = True) -> None:
         found = self._read(patiently)
         if found is None:  # removed by hand, or by a writer that had taken it over and is done
-            raise Refusal(f"stopped: {self._file} is gone, another may have written the run: run the command again")
+            raise RaysmoothError(
+                f"stopped: {self._file} is gone, another may have written the run: run the command again"
+            )
         if found["id"] != self._mine["id"]:
             raise _written(self._home, _writer(found))
 
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
-        with suppress(Refusal, Unreachable):  # a lease that nobody rewrites is taken over anyway
+        with suppress(RaysmoothError, Unreachable):  # a lease that nobody rewrites is taken over anyway
             self.verify(patiently=False)
             self._file.unlink(patiently=False)
 
     def _keep(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
+        while not self._ended.wait(HEARTBEAT_SECONDS):
             # Another's is not written over. Who writes, not who keeps the lease, tells the user of all this.
-            with suppress(Refusal, Unreachable):
+            with suppress(RaysmoothError, Unreachable):
                 self.verify(patiently=False)
                 self._beat(patiently=False)
 
     def _beat(self, patiently: bool = True) -> None:
         self._beats += 1
-        self._file.write_whole(json.dumps({**self._mine, "beats": self._beats}).encode(), patiently=patiently)
+        self._file.write_atomic(json.dumps({**self._mine, "beats": self._beats}).encode(), patiently=patiently)
 
     def _read(self, patiently: bool = True) -> dict[str, Any] | None:
         try:
@@ -126,14 +128,14 @@ class Lease:
             return {"id": ""}  # nobody's we know of, who may still be there
 
     def _await_another(self, found: dict[str, Any] | None) -> None:
-        """Until the holder of a lease is known to be gone. Raises Refusal if it is not."""
+        """Until the holder of a lease is known to be gone. Raises RaysmoothError if it is not."""
         if found is None or _dead(found):
             return
-        patience = BEAT_SECONDS * PATIENCE_BEATS
+        patience = HEARTBEAT_SECONDS * PATIENCE_HEARTBEATS
         tell(f"{self._home} was being written by {_writer(found)}: waiting {patience:.0f} s, to see if it still is")
         until = time.monotonic() + patience
         while time.monotonic() < until:
-            time.sleep(min(1.0, BEAT_SECONDS))
+            time.sleep(min(1.0, HEARTBEAT_SECONDS))
             again = self._read()
             if again is None or _dead(again):
                 return
@@ -141,9 +143,9 @@ class Lease:
                 raise _written(self._home, _writer(again))
 
 
-def _written(home: Location, writer: str) -> Refusal:
+def _written(home: Location, writer: str) -> RaysmoothError:
     out = str(home.parent.parent)
-    return Refusal(
+    return RaysmoothError(
         f"run {home.name} in {out} is being written by {writer}: wait for it, stop it, or write another --out"
     )
 

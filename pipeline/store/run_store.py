@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raysmooth.actors.replica.work_unit import Role, UnitCounts, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
-from raysmooth.pipeline.store.progress_file import FILE, Beat, last_beat
+from raysmooth.pipeline.store.progress_file import FILE, ProgressRecord, last_record
 from raysmooth.pipeline.store.run_lock import lock_run
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.object_store import Unreachable
@@ -63,7 +64,7 @@ class CountedBlock:
     @classmethod
     def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
         """The block of the unit's cell number `place`; cells share the unit's seconds by their draws."""
-        cell = unit.cells[place]
+        cell = unit.blocks[place]
         seconds = drawn.seconds * cell.draws / unit.draws
         counts, invalid = drawn.counts[place], int(drawn.invalid[place])
         return cls(cell.image_id, unit.role, cell.block, cell.draws, counts, invalid, seconds)
@@ -80,7 +81,7 @@ class _Batch:
 class RunStore:
     """The files of one run: opens them (creating what is missing), knows what is finished, and appends.
 
-    Raises Refusal if another process writes the run, or if its folders hold a part that is torn or not this run's.
+    Raises RaysmoothError if another process writes the run, or if its folders hold a part that is torn or not this run's.
     """
 
     def __init__(self, out: Where, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
@@ -135,15 +136,15 @@ class RunStore:
         self.manifest |= facts
         self._lock.verify()
         with _full_is_refused(self._home):
-            (self._home / "manifest.json").write_whole((json.dumps(self.manifest, indent=2) + "\n").encode())
+            (self._home / "manifest.json").write_atomic((json.dumps(self.manifest, indent=2) + "\n").encode())
 
-    def tell(self, beat: Beat) -> None:
+    def tell(self, beat: ProgressRecord) -> None:
         """Leave a sign of life, for whoever watches the run from elsewhere."""
-        (self._home / FILE).write_whole(beat.text().encode(), durable=False, patiently=False)
+        (self._home / FILE).write_atomic(beat.text().encode(), durable=False, patiently=False)
 
-    def last_beat(self) -> Beat | None:
+    def last_record(self) -> ProgressRecord | None:
         """The last sign of life, of this session or of one before."""
-        found = last_beat(self._home)
+        found = last_record(self._home)
         return found[0] if found is not None else None
 
     def flush_when_due(self) -> None:
@@ -157,7 +158,7 @@ class RunStore:
                 self._due = monotonic() + lost.pause
 
     def flush(self, patiently: bool = True) -> None:
-        """Write what waits: counts first, so that every row on disk has its counts on disk. Raises Refusal where that
+        """Write what waits: counts first, so that every row on disk has its counts on disk. Raises RaysmoothError where that
         cannot be written, or another process has taken the run over; Unreachable unless `patiently`.
         """
         if any(batch.rows for batch in self._waiting.values()):
@@ -213,9 +214,11 @@ class RunStore:
                 began = json.loads(path.read_bytes())
                 known = began["identity"]
             except (ValueError, KeyError, TypeError):
-                raise Refusal(f"{path} is not a raysmooth manifest: move it away and run the command again") from None
+                raise RaysmoothError(
+                    f"{path} is not a raysmooth manifest: move it away and run the command again"
+                ) from None
             if known != manifest["identity"]:
-                raise Refusal(f"{path} describes another run: move the folder away, or write another --out")
+                raise RaysmoothError(f"{path} describes another run: move the folder away, or write another --out")
             # The same tensors may have come with another card, say: all rows of a run say what it began with.
             self.manifest = began
             return
@@ -230,11 +233,13 @@ def _full_is_refused(where: Location) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
-        raise Refusal(f"stopped: {what}; what was finished is there, and the same command goes on from it") from None
+        raise RaysmoothError(
+            f"stopped: {what}; what was finished is there, and the same command goes on from it"
+        ) from None
 
 
 def refuse_unwritable(out: Where) -> None:
-    """Raises Refusal where <out> cannot be made or written to: a small file is, and removed."""
+    """Raises RaysmoothError where <out> cannot be made or written to: a small file is, and removed."""
     where, content = located(out), b"raysmooth tries whether it can write here\n"
     try:
         if where.is_local:
@@ -243,9 +248,9 @@ def refuse_unwritable(out: Where) -> None:
                 file.write(content)
         else:
             trial = where / f".writable-{uuid.uuid4().hex[:8]}"
-            trial.write_whole(content)
+            trial.write_atomic(content)
             trial.unlink()
     except OSError as error:
-        raise Refusal(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
-    except Refusal as refusal:
-        raise Refusal(f"--out {refusal}") from None
+        raise RaysmoothError(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
+    except RaysmoothError as refusal:
+        raise RaysmoothError(f"--out {refusal}") from None

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.parts import own_parts, read_part, read_parts
 from raysmooth.pipeline.store.run_store import COUNTS_SCHEMA
 from raysmooth.storage.location import Location, Where, located
@@ -20,7 +20,7 @@ def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None =
     """The rows of COUNTS_SCHEMA under <home>/counts of the images `image_ids`, `home` being <out>/runs/<run id>: all of
     selection, and of estimation the blocks before `blocks` (default: all).
 
-    Raises Refusal for a part that is torn or not this run's, and for a block that is there twice.
+    Raises RaysmoothError for a part that is torn or not this run's, and for a block that is there twice.
     """
     folder, run_id = home / "counts", home.name
     wanted = pa.array(sorted(image_ids), pa.int64())
@@ -35,7 +35,7 @@ def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None =
     cells = table.select(["image_id", "role", "block"]).to_pandas()
     if (again := cells.duplicated()).any():
         image_id, block = cells.loc[again, ["image_id", "block"]].iloc[0]
-        raise Refusal(
+        raise RaysmoothError(
             f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
             f"move the copied part out of {folder}"
         )

@@ -1,4 +1,7 @@
-"""The command line. A module's commands are registered when it is imported, and all are imported here."""
+"""The command line: flags in, words and tables out. Importing this package registers every command.
+
+A new command is a function in one of these modules, registered at `app`.
+"""
 
 from raysmooth.commands import certify, experiments, figures, jobs, report, status, train
 

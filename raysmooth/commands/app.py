@@ -20,5 +20,5 @@ train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_i
 app.add_typer(train, name="train", rich_help_panel="Train")
 
 
-class Told(SystemExit):
+class AlreadyReported(SystemExit):
     """An end of which the person who asked has been told already."""

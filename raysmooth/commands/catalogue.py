@@ -6,15 +6,15 @@ import pandas as pd
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
+from raysmooth.common.settings import Settings
 from raysmooth.pipeline.data.datasets import DATASETS
-from raysmooth.pipeline.runs.settings import Settings
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.experiments.settings import FOLDER, is_sweep, read_experiment
 from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from raysmooth.tune.objectives.objective import ObjectiveRow
+from raysmooth.tune.objectives.objective import ObjectiveEntry
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.sweeps.metrics import METRICS
@@ -38,7 +38,7 @@ def _denoisers() -> pd.DataFrame:
 
 def _objectives() -> pd.DataFrame:
     rows = []
-    tables: dict[str, Table[ObjectiveRow]] = {"classifier": CLASSIFIER_OBJECTIVES, "denoiser": DENOISER_OBJECTIVES}
+    tables: dict[str, Registry[ObjectiveEntry]] = {"classifier": CLASSIFIER_OBJECTIVES, "denoiser": DENOISER_OBJECTIVES}
     for of, table in tables.items():
         for name, row in table.items():
             options = ", ".join(f"{name}={'?' if value is None else value}" for name, value in row.defaults.items())
@@ -117,7 +117,7 @@ def _stages() -> pd.DataFrame:
     return pd.DataFrame([{"stage": name, "what": row.summary} for name, row in STAGE_KINDS.items()])
 
 
-CATALOGUE: Table[Callable[[], pd.DataFrame]] = Table(
+CATALOGUE: Registry[Callable[[], pd.DataFrame]] = Registry(
     "list",
     {
         "datasets": _datasets,

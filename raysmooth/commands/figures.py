@@ -32,9 +32,9 @@ def show_command(
 
     `raysmooth show results 20`
     """
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as show_job
-    from raysmooth.pipeline.runs.settings import checked
 
     given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
     given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}

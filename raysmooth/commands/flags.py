@@ -42,7 +42,7 @@ def settings_command(
 
 
 def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[..., None]:
-    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.common.settings import checked
 
     own = list(inspect.signature(command).parameters.values())[1:]
 

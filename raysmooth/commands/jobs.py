@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
-from raysmooth.commands.app import INTERRUPTED, Told, app, notes
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
+from raysmooth.common.errors import RaysmoothError, nearest
 
 if TYPE_CHECKING:
     from raysmooth.jobs.submitted_job import SubmittedJob
@@ -66,7 +66,7 @@ def submit_command(
         code, said = submitted.follow(_write)
     except KeyboardInterrupt:
         _stop_or_detach(submitted)
-        raise Told(INTERRUPTED) from None
+        raise AlreadyReported(INTERRUPTED) from None
     if code:
         notes.print(f"job {submitted.id} failed{f': {said}' if said else f' with exit code {code}'}")
         raise typer.Exit(code)
@@ -78,15 +78,15 @@ def _write(text: str) -> None:
 
 
 def _refuse_no_command(context: typer.Context, job: Sequence[str]) -> None:
-    """Raises Refusal where the job's first word is no command: the cluster would say so a minute later."""
+    """Raises RaysmoothError where the job's first word is no command: the cluster would say so a minute later."""
     group = context.find_root().command
     known = set(group.commands) - {"submit"} if isinstance(group, TyperGroup) else set()
     if job[0] not in known:
-        raise Refusal(f"submit: no command '{job[0]}': {nearest(job[0], known)}")
+        raise RaysmoothError(f"submit: no command '{job[0]}': {nearest(job[0], known)}")
 
 
 def _refuse_lost_results(job: Sequence[str]) -> None:
-    """Raises Refusal where results would go into the job's copy of the working directory, which the cluster throws away
+    """Raises RaysmoothError where results would go into the job's copy of the working directory, which the cluster throws away
     sooner or later.
     """
     given = [after for flag, after in zip(job, [*job[1:], ""], strict=True) if flag == "--out"]
@@ -96,7 +96,7 @@ def _refuse_lost_results(job: Sequence[str]) -> None:
         given = [] if any(word.partition("=")[0] == "--config" for word in job) else ["results"]
     for out in given:
         if "://" not in out and not PurePath(out).is_absolute():
-            raise Refusal(
+            raise RaysmoothError(
                 f"--out {out}: a job's own folder is lost with the cluster: write a URL such as s3://bucket/{out}, "
                 "or the absolute path of a folder that stays"
             )

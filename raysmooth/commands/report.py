@@ -13,7 +13,7 @@ from rich.console import Console
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.derived.log_import import ImportSettings
@@ -184,7 +184,7 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise Refusal(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
+        raise RaysmoothError(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
-from raysmooth.pipeline.report.captions import LABELLED, SETTINGS, brief, run_names
+from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS
+from raysmooth.pipeline.report.captions import brief, run_names
 from raysmooth.pipeline.status.run_status import RunStatus, State
 
 _STYLES = {

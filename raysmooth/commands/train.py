@@ -59,7 +59,7 @@ def sweep_command(
 
     The same command again continues where it was stopped.
     """
-    from raysmooth.pipeline.runs.settings import checked
+    from raysmooth.common.settings import checked
     from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep

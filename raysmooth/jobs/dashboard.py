@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 """Where `ray dashboard` brings a cluster's dashboard."""
@@ -53,7 +53,7 @@ class Dashboard:
 def find_dashboard(address: str | None, environment: Mapping[str, str] = os.environ) -> Dashboard:
     """The dashboard at `address`, or where RAY_API_SERVER_ADDRESS or RAY_ADDRESS says, or at `DEFAULT_ADDRESS`.
 
-    Raises Refusal where nothing answers within seconds, where it is no Ray dashboard, or where the token is missing or
+    Raises RaysmoothError where nothing answers within seconds, where it is no Ray dashboard, or where the token is missing or
     wrong.
     """
     named = [("--address", address)]
@@ -66,7 +66,7 @@ def find_dashboard(address: str | None, environment: Mapping[str, str] = os.envi
 
 def find_token(environment: Mapping[str, str] = os.environ) -> Token | None:
     """The token, where Ray itself looks for it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token; None
-    where there is none, or RAY_AUTH_MODE is disabled. Raises Refusal for a file that is named and cannot be read.
+    where there is none, or RAY_AUTH_MODE is disabled. Raises RaysmoothError for a file that is named and cannot be read.
     """
     if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
         return None
@@ -76,9 +76,11 @@ def find_token(environment: Mapping[str, str] = os.environ) -> Token | None:
         try:
             secret = Path(named).expanduser().read_text().strip()
         except OSError as error:
-            raise Refusal(f"RAY_AUTH_TOKEN_PATH={named}: {error.strerror}: name the file of the token") from error
+            raise RaysmoothError(
+                f"RAY_AUTH_TOKEN_PATH={named}: {error.strerror}: name the file of the token"
+            ) from error
         if not secret:
-            raise Refusal(f"RAY_AUTH_TOKEN_PATH={named}: the file is empty: write the cluster's token into it")
+            raise RaysmoothError(f"RAY_AUTH_TOKEN_PATH={named}: the file is empty: write the cluster's token into it")
         return Token(secret, f"RAY_AUTH_TOKEN_PATH={named}")
     home = Path(environment.get("HOME", str(Path.home()))) / ".ray" / "auth_token"
     try:
@@ -98,33 +100,39 @@ def _url(given: str, source: str) -> str:
     except ValueError:
         scheme, host, port = "", None, None
     if scheme not in ("http", "https") or not host or ("://" not in given and port is None):
-        raise Refusal(f"{where}: write the dashboard's address, such as {DEFAULT_ADDRESS}")
+        raise RaysmoothError(f"{where}: write the dashboard's address, such as {DEFAULT_ADDRESS}")
     if port == _GCS_PORT:
-        raise Refusal(f"{where}: that is where nodes meet; jobs go to the dashboard: write http://{host}:8265, say")
+        raise RaysmoothError(
+            f"{where}: that is where nodes meet; jobs go to the dashboard: write http://{host}:8265, say"
+        )
     return whole.rstrip("/")
 
 
 def _refuse_strangers(dashboard: Dashboard) -> None:
-    """Raises Refusal unless a Ray dashboard answers, and lets us in."""
+    """Raises RaysmoothError unless a Ray dashboard answers, and lets us in."""
     where = dashboard.address
     try:
         with urlopen(Request(f"{where}/api/version", headers=dashboard.headers), timeout=_ANSWER_SECONDS) as response:
             answer: Any = json.load(response)
     except HTTPError as error:
         if error.code == 401:
-            raise Refusal(f"the cluster at {where} wants a token, and none was found: {_HOW_TO_GIVE_A_TOKEN}") from None
+            raise RaysmoothError(
+                f"the cluster at {where} wants a token, and none was found: {_HOW_TO_GIVE_A_TOKEN}"
+            ) from None
         if error.code == 403:
             given = dashboard.token.source if dashboard.token else "a proxy's login"
-            raise Refusal(
+            raise RaysmoothError(
                 f"the cluster at {where} does not take the token of {given}: it is another cluster's, or old: "
                 f"{_HOW_TO_GIVE_A_TOKEN}"
             ) from None
-        raise Refusal(f"{where} is no Ray dashboard (it answers with HTTP {error.code}): check --address") from None
+        raise RaysmoothError(
+            f"{where} is no Ray dashboard (it answers with HTTP {error.code}): check --address"
+        ) from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         said = getattr(reason, "strerror", None) or reason or type(reason).__name__
-        raise Refusal(f"no Ray dashboard answers at {where} ({said}): {_HOW_TO_REACH}") from None
+        raise RaysmoothError(f"no Ray dashboard answers at {where} ({said}): {_HOW_TO_REACH}") from None
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or "ray_version" not in answer:
-        raise Refusal(f"{where} is no Ray dashboard, though it answers: check --address")
+        raise RaysmoothError(f"{where} is no Ray dashboard, though it answers: check --address")

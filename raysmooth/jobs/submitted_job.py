@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.jobs.dashboard import Dashboard
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SubmittedJob:
     ) -> "SubmittedJob":
         """Upload the folder, where the cluster does not have it yet, and start `python raysmooth.py ARGUMENTS` in it.
 
-        `columns` is how wide tables may be. Raises Refusal where the cluster refuses the job.
+        `columns` is how wide tables may be. Raises RaysmoothError where the cluster refuses the job.
         """
         runtime = {
             "working_dir": working_directory,
@@ -53,15 +53,15 @@ class SubmittedJob:
                 entrypoint = shlex.join(["python", "-m", "raysmooth", *arguments])
                 job_id = client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
             except (RuntimeError, ValueError, OSError, AuthenticationError) as error:
-                said = " ".join(str(error).split())[:300]
-                raise Refusal(f"the cluster at {dashboard.address} did not take the job: {said}") from error
+                said = one_line(error, whole=True)
+                raise RaysmoothError(f"the cluster at {dashboard.address} did not take the job: {said}") from error
         return cls(job_id, dashboard, client)
 
     def follow(self, write: Callable[[str], Any]) -> tuple[int, str | None]:
         """Give `write` the log as it comes, until the job has ended, and return its exit code and what Ray says of it
         if the command itself did not end it. Goes on where it was after an interruption.
 
-        Raises Refusal where the dashboard is silent for `PATIENCE`; the job goes on.
+        Raises RaysmoothError where the dashboard is silent for `PATIENCE`; the job goes on.
         """
         with _ray_quiet():
             return self._follow(write)
@@ -80,8 +80,8 @@ class SubmittedJob:
                 heard = monotonic()
             except _silences() as error:
                 if monotonic() - heard > PATIENCE:
-                    raise Refusal(
-                        f"{self.dashboard.address} no longer answers ({' '.join(str(error).split())[:200]}); the job "
+                    raise RaysmoothError(
+                        f"{self.dashboard.address} no longer answers ({one_line(error, whole=True, limit=200)}); the job "
                         f"goes on: {self.how_to_follow}"
                     ) from error
                 sleep(_POLL_SECONDS)
@@ -98,12 +98,12 @@ class SubmittedJob:
                 return details.driver_exit_code, None
 
     def stop(self) -> None:
-        """Ask the cluster to end the job; what it has finished stays. Raises Refusal where nobody answers."""
+        """Ask the cluster to end the job; what it has finished stays. Raises RaysmoothError where nobody answers."""
         try:
             self._client.stop_job(self.id)
         except _silences() as error:
             again = self.dashboard.command("stop", self.id)
-            raise Refusal(f"{self.dashboard.address} does not answer; the job may go on: {again}") from error
+            raise RaysmoothError(f"{self.dashboard.address} does not answer; the job may go on: {again}") from error
 
     @property
     def how_to_follow(self) -> str:

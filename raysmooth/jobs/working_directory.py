@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 LARGEST_NAMED = 5
 """How many files a refusal names."""
@@ -38,7 +38,7 @@ def packed(folder: Path) -> Packed:
         if path.is_file():
             files[str(path.relative_to(root))] = path.stat().st_size
 
-    quiet = logging.getLogger("raysmooth.packing")
+    quiet = logging.getLogger("raysmooth-packing")
     quiet.setLevel(logging.WARNING)
     always = packaging._get_excludes(root, ray_constants.get_runtime_env_default_excludes())
     packaging._dir_travel(root, [always], count, include_gitignore=_gitignore_counts(), logger=quiet)
@@ -47,14 +47,14 @@ def packed(folder: Path) -> Packed:
 
 
 def refuse_too_large(folder: Path, what: Packed) -> None:
-    """Raises Refusal where the dashboard would not take the package; it names the largest files."""
+    """Raises RaysmoothError where the dashboard would not take the package; it names the largest files."""
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 
     if what.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
         return
     largest = sorted(what.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
     named = ", ".join(f"{name} ({size / MIB:,.1f} MiB)" for name, size in largest)
-    raise Refusal(
+    raise RaysmoothError(
         f"--working-dir {folder}: {what.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
         f"{DASHBOARD_CLIENT_MAX_SIZE / MIB:.0f}: name in .rayignore what the job does not need, and keep data and "
         f"large weights where the nodes reach them; the largest: {named}"
@@ -62,13 +62,13 @@ def refuse_too_large(folder: Path, what: Packed) -> None:
 
 
 def checked_working_directory(given: str) -> Packed:
-    """What will be packed. Raises Refusal for a folder that is none, without raysmooth in it, or too large."""
+    """What will be packed. Raises RaysmoothError for a folder that is none, without raysmooth in it, or too large."""
     folder = Path(given)
     if not folder.is_dir():
-        raise Refusal(f"--working-dir {given} is no folder: name the one that holds raysmooth/")
+        raise RaysmoothError(f"--working-dir {given} is no folder: name the one that holds raysmooth/")
     what = packed(folder)
     if "raysmooth/__main__.py" not in what.files:
-        raise Refusal(
+        raise RaysmoothError(
             f"--working-dir {given} has no raysmooth/__main__.py, which the job runs: name a checkout of raysmooth"
         )
     refuse_too_large(folder, what)

@@ -15,7 +15,7 @@ import raysmooth
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.variant import Architecture
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 
 
@@ -25,7 +25,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("weights")
     files = {name: folder / name for name in ("digits.safetensors", "lenet.safetensors", "code.pt", "torn.safetensors")}
     for name in ("digits_cnn", "lenet"):
-        module = build_classifier(Architecture.parse(name))
+        module = build_classifier(Variant.parse(name))
         save_weights(files[f"{name.removesuffix('_cnn')}.safetensors"], module, {"architecture": name})
     files["code.pt"].write_bytes(pickle.dumps(Path()))
     files["torn.safetensors"].write_bytes(files["digits.safetensors"].read_bytes()[:1000])
@@ -221,7 +221,7 @@ def test_the_demo_refuses_before_it_trains(capsys: pytest.CaptureFixture[str], t
 
 
 def test_the_cards_preprocess_is_used_without_being_repeated(weights: dict[str, str], tmp_path: Path) -> None:
-    module = build_classifier(Architecture.parse("digits_cnn"))
+    module = build_classifier(Variant.parse("digits_cnn"))
     path = str(tmp_path / "carded.safetensors")
     save_weights(path, module, {"architecture": "digits_cnn", "preprocess": "0.3/0.3"})
     cpu = torch.device("cpu")

@@ -14,7 +14,7 @@ import torch
 from conftest import REPOSITORY
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
 from raysmooth.tune.training.train import train_classifier
 
@@ -92,7 +92,7 @@ def test_sigkill_then_the_same_command(undisturbed: Path, tmp_path: Path) -> Non
     process = start(tmp_path)
     wait_for_epochs(tmp_path, 3, process)
     os.kill(process.pid, signal.SIGSTOP)  # for as long as it takes to see that nobody else may train there
-    with pytest.raises(Refusal, match=r"another process is training to .*w\.safetensors: write another --out"):
+    with pytest.raises(RaysmoothError, match=r"another process is training to .*w\.safetensors: write another --out"):
         train_classifier(job(tmp_path), show=False)
     process.kill()
     process.communicate()

@@ -11,7 +11,8 @@ import pytest
 from command import command
 from conftest import REPOSITORY
 
-from raysmooth.commands import experiments, report
+from raysmooth.commands import experiments
+from raysmooth.commands import report as report_module
 from raysmooth.commands.catalogue import CATALOGUE
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.formats import FORMATS
@@ -171,8 +172,8 @@ def test_nothing_and_mixtures_are_refused(capsys: pytest.CaptureFixture[str], ou
 
 
 def test_the_help_names_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(TABLES) == report.TABLES
-    assert tuple(FORMATS) == report.FORMATS
+    assert tuple(TABLES) == report_module.TABLES
+    assert tuple(FORMATS) == report_module.FORMATS
     assert tuple(CATALOGUE) == experiments.LISTS
     code, printed, _ = command(capsys, "certify", "--help")
     assert code == 0

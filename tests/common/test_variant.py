@@ -1,7 +1,7 @@
 import pytest
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ from raysmooth.common.variant import Architecture
     ],
 )
 def test_reads_and_writes_back(text: str, name: str, options: tuple, canonical: str | None) -> None:
-    architecture = Architecture.parse(text)
+    architecture = Variant.parse(text)
     assert (architecture.name, architecture.options) == (name, options)
     assert [type(value) for _, value in architecture.options] == [type(value) for _, value in options]
-    assert Architecture.parse(str(architecture)) == architecture
+    assert Variant.parse(str(architecture)) == architecture
     assert canonical is None or str(architecture) == canonical
 
 
@@ -38,18 +38,18 @@ def test_reads_and_writes_back(text: str, name: str, options: tuple, canonical: 
      "a b", "dncnn,depth=7", "my/models.py:make", "my:make:", "my:make:10", "my::depth=3"],
 )  # fmt: skip
 def test_refuses_malformed_text(text: str) -> None:
-    with pytest.raises(Refusal) as refusal:
-        Architecture.parse(text)
+    with pytest.raises(RaysmoothError) as refusal:
+        Variant.parse(text)
     assert "\n" not in str(refusal.value)
     assert "write" in str(refusal.value)
 
 
 def test_equal_whatever_the_order_of_the_options() -> None:
-    assert hash(Architecture.parse("n:b=1,a=2")) == hash(Architecture.parse("n:a=2,b=1"))
+    assert hash(Variant.parse("n:b=1,a=2")) == hash(Variant.parse("n:a=2,b=1"))
 
 
 def test_build_hands_over_the_options() -> None:
-    assert Architecture.parse("n:a=2,b=x").build(lambda a, b="y": (a, b), "thing") == (2, "x")
+    assert Variant.parse("n:a=2,b=x").build(lambda a, b="y": (a, b), "thing") == (2, "x")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_build_refuses_in_one_line(text: str, message: str) -> None:
     def factory(a: int, b: int = 1) -> int:
         return a / b - 1
 
-    with pytest.raises(Refusal) as refusal:
-        Architecture.parse(text).build(factory, "thing")
+    with pytest.raises(RaysmoothError) as refusal:
+        Variant.parse(text).build(factory, "thing")
     assert message in str(refusal.value)

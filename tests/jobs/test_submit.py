@@ -24,8 +24,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.jobs.dashboard import DEFAULT_ADDRESS, find_dashboard, find_token
 from raysmooth.jobs.working_directory import packed, refuse_too_large
 
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in (REPOSITORY / ".gitignore", REPOSITORY / ".rayignore"):
         shutil.copy(file, folder)
     shutil.copy(REPOSITORY / "tests/support/base_classifiers.py", folder)
-    module = build_classifier(Architecture.parse("digits_cnn"))
+    module = build_classifier(Variant.parse("digits_cnn"))
     save_weights(folder / "digits.safetensors", module, {"architecture": "digits_cnn"})
     return folder
 
@@ -339,10 +339,10 @@ def test_tokens_are_found_where_ray_finds_them(tmp_path: Path) -> None:
         assert secret not in repr(token)
     assert find_token({**named, "RAY_AUTH_MODE": "disabled"}) is None
     assert find_token({"HOME": str(tmp_path / "nobody")}) is None
-    with pytest.raises(Refusal, match="No such file or directory: name the file of the token"):
+    with pytest.raises(RaysmoothError, match="No such file or directory: name the file of the token"):
         find_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")})
     (tmp_path / "file").write_text("\n")
-    with pytest.raises(Refusal, match="the file is empty"):
+    with pytest.raises(RaysmoothError, match="the file is empty"):
         find_token(named)
 
 
@@ -477,11 +477,11 @@ def test_addresses(stand_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("ray://head:10001", both, "--address ray://head:10001: write the dashboard's address"),
         (None, {**nobody, "RAY_ADDRESS": "10.0.0.1:6379"}, "RAY_ADDRESS=10.0.0.1:6379: that is where nodes meet"),
     ):
-        with pytest.raises(Refusal, match=expected):
+        with pytest.raises(RaysmoothError, match=expected):
             find_dashboard(given, environment)
     for answer in (b"<html>", b"[]", b"{}"):
         monkeypatch.setattr(StandIn, "answer", answer)
-        with pytest.raises(Refusal, match="is no Ray dashboard, though it answers"):
+        with pytest.raises(RaysmoothError, match="is no Ray dashboard, though it answers"):
             find_dashboard(stand_in, nobody)
 
 
@@ -489,6 +489,6 @@ def test_what_accepts_and_never_answers_is_refused_in_seconds(monkeypatch: pytes
     monkeypatch.setattr("raysmooth.jobs.dashboard._ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
-        with pytest.raises(Refusal, match=r"no Ray dashboard answers at .* \(timed out\)"):
+        with pytest.raises(RaysmoothError, match=r"no Ray dashboard answers at .* \(timed out\)"):
             find_dashboard(f"http://127.0.0.1:{silent.getsockname()[1]}", {"RAY_AUTH_MODE": "disabled"})
         assert time.monotonic() - began < 5

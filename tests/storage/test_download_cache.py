@@ -13,8 +13,8 @@ from object_store import Server
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import read_weights, save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.storage.download_cache import local_copy
 
@@ -89,10 +89,10 @@ def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
 
 
 def test_what_is_not_there_is_refused(server: Server) -> None:
-    with pytest.raises(Refusal, match=r"weights s3://results/none\.pt.*there is nothing of that name"):
+    with pytest.raises(RaysmoothError, match=r"weights s3://results/none\.pt.*there is nothing of that name"):
         read_weights(url(server, "none.pt"))
     server.put("torn.safetensors", b"\x08\0\0\0\0\0\0\0garbage")
-    with pytest.raises(Refusal, match=r"weights s3://results/torn\.safetensors.*is torn"):
+    with pytest.raises(RaysmoothError, match=r"weights s3://results/torn\.safetensors.*is torn"):
         read_weights(url(server, "torn.safetensors"))
 
 
@@ -100,14 +100,14 @@ def test_a_full_or_forbidden_cache_is_refused(server: Server, tmp_path: Path, mo
     server.put("x", b"x")
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(Refusal, match=r"cannot be kept in .* make room, or set XDG_CACHE_HOME"):
+    with pytest.raises(RaysmoothError, match=r"cannot be kept in .* make room, or set XDG_CACHE_HOME"):
         local_copy(url(server, "x"))
 
 
 def test_a_classifier_from_a_url_is_that_of_the_file(server: Server, tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "digits.safetensors"
-    save_weights(file, build_classifier(Architecture.parse("digits_cnn")), {})
+    save_weights(file, build_classifier(Variant.parse("digits_cnn")), {})
     server.put("weights/digits.safetensors", file.read_bytes())
     there = url(server, "weights/digits.safetensors")
     loaded = [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import Server
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.location import Location, located
 
 
@@ -45,7 +45,7 @@ def done(home: Location, sequence: list[tuple[str, str, bytes]]) -> list[object]
         file = at(home, name)
         if what == "write":
             file.parent.make_folder()
-            file.write_whole(content)
+            file.write_atomic(content)
         elif what == "unlink":
             file.unlink()
         else:
@@ -74,7 +74,7 @@ def test_names_of_folders(server: Server, google: str, tmp_path: Path) -> None:
         for name in ("runs/2/manifest.json", "runs/1/manifest.json", "runs/file"):
             file = at(home, name)
             file.parent.make_folder()
-            file.write_whole(b"{}")
+            file.write_atomic(b"{}")
         assert [folder.name for folder in (home / "runs").folders()] == ["1", "2"]
         assert (home / "none").folders() == (home / "none").files() == []
         assert (home / "runs").is_folder()
@@ -84,7 +84,7 @@ def test_names_of_folders(server: Server, google: str, tmp_path: Path) -> None:
 def test_a_url_is_told_as_it_was_written_and_keeps_its_options(server: Server) -> None:
     home = bucket(server, "told")
     assert str(home / "runs" / "1") == f"s3://results/told/runs/1?endpoint_override={server.address}"
-    (home / "runs" / "1").write_whole(b"whole")
+    (home / "runs" / "1").write_atomic(b"whole")
     assert server.contents("told") == {"told/runs/1": b"whole"}
     assert located(str(home / "runs" / "1")).read_text() == "whole"
     assert located(home) is home
@@ -94,21 +94,21 @@ def test_a_url_is_told_as_it_was_written_and_keeps_its_options(server: Server) -
 
 def test_large_objects_come_whole(server: Server) -> None:
     content = os.urandom(25 * 2**20)  # of several uploads
-    (bucket(server, "large") / "x").write_whole(content)
+    (bucket(server, "large") / "x").write_atomic(content)
     assert (bucket(server, "large") / "x").read_bytes() == content
 
 
 def test_a_bucket_that_is_not_there(server: Server, google: str) -> None:
     for url in (f"s3://nowhere/x?endpoint_override={server.address}", f"gs://nowhere/x?{google}"):
-        with pytest.raises(Refusal, match=r"^..://nowhere: there is no such bucket: make it, or write another"):
-            (located(url) / "y").write_whole(b"content")
+        with pytest.raises(RaysmoothError, match=r"^..://nowhere: there is no such bucket: make it, or write another"):
+            (located(url) / "y").write_atomic(b"content")
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     taken = located(tmp_path) / "taken"
     taken.make_folder()
     with pytest.raises(OSError, match="directory"):
-        taken.write_whole(b"content")
+        taken.write_atomic(b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
@@ -125,6 +125,6 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     ],
 )
 def test_urls_that_are_refused(url: str, told: str) -> None:
-    with pytest.raises(Refusal, match=told) as refused:
+    with pytest.raises(RaysmoothError, match=told) as refused:
         located(url)
     assert "hidden" not in str(refused.value)

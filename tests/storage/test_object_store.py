@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from object_store import BUCKET, Line, Server, free_port, served
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage import object_store
 from raysmooth.storage.object_store import ObjectStore, Unreachable, told
 from raysmooth.storage.store_urls import bucket_of
@@ -62,11 +62,13 @@ def test_a_store_that_stays_away_is_a_clear_stop(
     store.once(reader(store))
     line.cut()
     began = time.monotonic()
-    with pytest.raises(Refusal, match=r"^stopped: s3://results could not be reached for \d s \(NETWORK.*: the same"):
+    with pytest.raises(
+        RaysmoothError, match=r"^stopped: s3://results could not be reached for \d s \(NETWORK.*: the same"
+    ):
         store.patiently(reader(store))
     assert 1.0 < time.monotonic() - began < 10.0
     monkeypatch.setattr(object_store.time, "sleep", None)
-    with pytest.raises(Refusal, match="stopped"):  # who tidies up afterwards does not wait once more
+    with pytest.raises(RaysmoothError, match="stopped"):  # who tidies up afterwards does not wait once more
         store.patiently(reader(store))
 
 
@@ -75,7 +77,7 @@ def test_a_store_that_never_answered_is_waited_for_less(
 ) -> None:
     monkeypatch.setattr(object_store, "FIRST_PATIENCE", 0.5)
     store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override=http://127.0.0.1:{free_port()}")
-    with pytest.raises(Refusal, match=r"^s3://results cannot be reached \(.*\): write another URL"):
+    with pytest.raises(RaysmoothError, match=r"^s3://results cannot be reached \(.*\): write another URL"):
         store.patiently(reader(store))
 
 
@@ -92,7 +94,7 @@ def test_pauses_grow_with_the_time_that_it_has_been_away(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(object_store.time, "sleep", pause)
     store.once(lambda: None)
-    with pytest.raises(Refusal, match="stopped"):
+    with pytest.raises(RaysmoothError, match="stopped"):
         store.patiently(away)
     assert 300 < clock[0] < 301
     assert pauses[0] <= 0.75
@@ -120,7 +122,7 @@ def test_only_what_may_pass_is_tried_again(said: str, code: str, passes: bool) -
     def fails() -> None:
         raise OSError(said)
 
-    with pytest.raises(Unreachable if passes else Refusal, match=code if not passes else None):
+    with pytest.raises(Unreachable if passes else RaysmoothError, match=code if not passes else None):
         ObjectStore("s3://b", None, "credentials are").once(fails)
     assert told(OSError(said))[1]
 
@@ -131,6 +133,6 @@ def test_wrong_credentials_are_told_at_once_and_how_they_are_found() -> None:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override={server.address}")
         began = time.monotonic()
-        with pytest.raises(Refusal, match=r"^s3://results: no access \(.*\): credentials are those of AWS_ACC"):
+        with pytest.raises(RaysmoothError, match=r"^s3://results: no access \(.*\): credentials are those of AWS_ACC"):
             store.patiently(reader(store))
         assert time.monotonic() - began < 5

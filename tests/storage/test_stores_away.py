@@ -14,11 +14,11 @@ import pytest
 from object_store import Line, Server, rows_in
 from small_runs import certified
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.report.report import read_certificates, write_report
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store import run_lock
 from raysmooth.pipeline.store import run_store as store
 from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
@@ -33,7 +33,7 @@ DIGITS = {"dataset": "digits", "max": 6, "sigma": 0.25, "n0": 20, "n": 200, "cla
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(run_lock, "SETTLE_SECONDS", 0.1)
 
 
@@ -129,10 +129,10 @@ def test_a_store_that_stays_away_stops_the_run_once(
     line.cut()
     run.add_row({"image_id": 2, "radius": 0.25})
     deadline = time.monotonic() + 60
-    with pytest.raises(Refusal, match="stopped: s3://results could not be reached"):  # noqa: PT012 -- of some attempt
+    with pytest.raises(RaysmoothError, match="stopped: s3://results could not be reached"):  # noqa: PT012 -- of some attempt
         while time.monotonic() < deadline:
             run.flush_when_due()
-    with pytest.raises(Refusal, match="stopped"):
+    with pytest.raises(RaysmoothError, match="stopped"):
         run.close()
     line.connect()
     with opened(by_way_of(line, folder)) as again:
@@ -169,14 +169,14 @@ def test_who_lost_the_run_writes_nothing_more(server: Server, folder: str) -> No
     run.add_row({"image_id": 2, "radius": 0.25})
     before = server.contents(folder)
     for write in (run.flush, lambda: run.amend(micro_batch=8), run.close):
-        with pytest.raises(Refusal, match="is being written by process 7 on elsewhere"):
+        with pytest.raises(RaysmoothError, match="is being written by process 7 on elsewhere"):
             write()
     assert server.contents(folder) == before
 
 
 def test_one_writer_at_a_time(server: Server, folder: str) -> None:
     out = f"s3://results/{folder}?endpoint_override={server.address}"
-    with opened(out), pytest.raises(Refusal, match=r"is being written by process \d+ on"):
+    with opened(out), pytest.raises(RaysmoothError, match=r"is being written by process \d+ on"):
         opened(out)
     opened(out).close()
 
@@ -191,19 +191,19 @@ def test_torn_and_foreign_objects_are_not_believed(server: Server, folder: str, 
     torn, nobodys = whole[: len(whole) // 2], buffer.getvalue()
     for content, told in ((torn, "is torn or not Parquet"), (nobodys, "was not written by")):
         server.put(name, content)
-        with pytest.raises(Refusal, match=rf"s3://results/{name}.* {told}"):
+        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {told}"):
             certified(out, **DIGITS)
         if kind == "certificates":
-            with pytest.raises(Refusal, match=rf"s3://results/{name}.* {told}"):
+            with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {told}"):
                 refuse_foreign_parts(out, "certificates")
     server.put(name, whole[:100])
     if kind == "certificates":
-        with pytest.raises(Refusal, match=rf"s3://results/{name}.* is torn or foreign"):
+        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* is torn or foreign"):
             read_certificates(out)
 
 
 def test_where_nothing_can_be_written_is_told_before(server: Server, folder: str) -> None:
     refuse_unwritable(f"s3://results/{folder}?endpoint_override={server.address}")
     assert server.contents(folder) == {}
-    with pytest.raises(Refusal, match=r"^--out s3://nowhere: there is no such bucket: make it"):
+    with pytest.raises(RaysmoothError, match=r"^--out s3://nowhere: there is no such bucket: make it"):
         refuse_unwritable(f"s3://nowhere/{folder}?endpoint_override={server.address}")

@@ -33,15 +33,15 @@ class ScriptedReplica:
         by_key = dict(zip(keys, images, strict=True))
         drawn: list[UnitCounts] = []
         for unit in units:
-            pixels = [float(by_key[unit.run, cell.image_id].flat[0]) for cell in unit.cells]
+            pixels = [float(by_key[unit.run, cell.image_id].flat[0]) for cell in unit.blocks]
             if KILLS in pixels:
                 os.kill(os.getpid(), signal.SIGKILL)
             if RAISES in pixels:
                 return Drawn(drawn, "ValueError: scripted")
-            counts = np.zeros((len(unit.cells), 10), np.int64)
-            for place, (cell, pixel) in enumerate(zip(unit.cells, pixels, strict=True)):
+            counts = np.zeros((len(unit.blocks), 10), np.int64)
+            for place, (cell, pixel) in enumerate(zip(unit.blocks, pixels, strict=True)):
                 counts[place, int(pixel)] = cell.draws
-            drawn.append(UnitCounts(counts, np.zeros(len(unit.cells), np.int64), 0.001, len(units)))
+            drawn.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), 0.001, len(units)))
         return Drawn(drawn)
 
 

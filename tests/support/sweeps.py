@@ -5,7 +5,7 @@ from typing import Any
 
 from digits_jobs import COMMON
 
-from raysmooth.pipeline.runs.settings import checked
+from raysmooth.common.settings import checked
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import SweepResult, run_sweep
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import pad
 
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class PictureAugmentation:
         return (height - high) // 2, (width - wide) // 2, high, wide
 
 
-AUGMENTATIONS: Table[Augmentation | PictureAugmentation] = Table(
+AUGMENTATIONS: Registry[Augmentation | PictureAugmentation] = Registry(
     "augmentation",
     {
         "none": Augmentation(0, False, "images as they are"),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.data.images import Cut
 from raysmooth.tune.data.augment import Augmentation, PictureAugmentation
 from raysmooth.tune.data.training_images import Source, Step, changed, to_pixels
@@ -99,13 +99,13 @@ class LoaderImages:
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
-                reason = str(error).splitlines()[0].rstrip(". ")
-                raise Refusal(
+                reason = one_line(error).rstrip(". ")
+                raise RaysmoothError(
                     f"{self._source.where}: a process that reads images has died ({reason}): give it more memory, "
                     "or write a smaller --loader-workers (0: read in the training process)"
                 ) from error
             if isinstance(answer, str):
-                raise Refusal(answer)
+                raise RaysmoothError(answer)
             yield answer.to(self._device, non_blocking=True)
 
 
@@ -123,7 +123,7 @@ class _Reader(Dataset):
     def __getitem__(self, request: _Request) -> torch.Tensor | str:
         try:
             return self._source.read_all(request)
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             return str(refusal)
 
 

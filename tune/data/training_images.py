@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.data.images import Cut
 from raysmooth.tune.data.augment import Augmentation
@@ -30,7 +30,7 @@ class Images(Protocol):
     """Images by position, 0..len-1, and their `labels`, int64 (N,) on the CPU, NO_LABEL where there is none.
 
     What it yields is on the device: images float32 (b, C, H, W) in pixel units 0..1, in the channels_last memory
-    format, and labels int64 (b,). An image that cannot be read, or has another shape than the first, is a Refusal.
+    format, and labels int64 (b,). An image that cannot be read, or has another shape than the first, is a RaysmoothError.
     """
 
     labels: torch.Tensor
@@ -53,7 +53,7 @@ class Source:
     """The images of `dataset` as stored, all of one shape; `where` is what messages call it."""
 
     def __init__(self, dataset: Dataset, where: str, first: int) -> None:
-        """`first` is the image whose shape the others must have; it is read. Raises Refusal if it cannot be."""
+        """`first` is the image whose shape the others must have; it is read. Raises RaysmoothError if it cannot be."""
         self.dataset = dataset
         self.where = where
         self.shape: tuple[int, ...] = ()  # of any image, until the first is read
@@ -66,10 +66,10 @@ class Source:
         try:
             values = self.dataset.values(index, cut)
         except UnreadableImage as error:
-            raise Refusal(f"{self.where}: {error}; training needs every image: remove or replace it") from error
+            raise RaysmoothError(f"{self.where}: {error}; training needs every image: remove or replace it") from error
         if self.shape and values.shape != self.shape:
             colours = len(values) != self.shape[0]
-            raise Refusal(
+            raise RaysmoothError(
                 f"{self.where}: image {index} has shape {values.shape}, the ones before {self.shape}: "
                 + ("training needs all of them grey or all in colour" if colours else "write --resize and --crop")
             )

@@ -13,8 +13,8 @@ from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
 from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -37,10 +37,10 @@ class Known:
         """Settings that decide a job's result and are not in its file, by the job's name."""
 
     def refuse_unbuildable(self, kind: str, text: str) -> None:
-        """Raises Refusal for a network that is not there, or has not these options. None of ours is really built."""
+        """Raises RaysmoothError for a network that is not there, or has not these options. None of ours is really built."""
         if (kind, text) in self._networks or (kind, text) == ("denoiser", "none"):
             return
-        architecture = Architecture.parse(text)
+        architecture = Variant.parse(text)
         if ":" in architecture.name and os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # where the user's own module:callable may live
         with torch.device("cpu" if ":" in architecture.name else "meta"):
@@ -49,7 +49,7 @@ class Known:
 
     def data_fingerprint(self, settings: Mapping[str, Any]) -> str:
         """Of all images of a data set: their content where they are in memory, else a listing of their files. Raises
-        Refusal for data that is not there.
+        RaysmoothError for data that is not there.
         """
         key: tuple[Any, ...] = tuple({**settings, "name": settings["dataset"]}.get(name) for name in _DATA)
         if key not in self._data:
@@ -60,7 +60,7 @@ class Known:
 
 
 def refuse_impossible(plan: Plan, known: Known, data: bool = True) -> None:
-    """Raises Refusal, naming the stage, for settings that cannot be, for networks that are not there and, unless told
+    """Raises RaysmoothError, naming the stage, for settings that cannot be, for networks that are not there and, unless told
     not to look, for data. What other stages will give is taken for given.
     """
     by_name, norms = {job.name: job for job in plan.jobs}, set()
@@ -73,10 +73,10 @@ def refuse_impossible(plan: Plan, known: Known, data: bool = True) -> None:
             if job.kind != "report":
                 for training in _trainings(job, by_name, plan.out):
                     _refuse_missing(training, job, known, data)
-        except Refusal as refusal:
-            raise Refusal(f"stage {job.name}: {refusal}") from None
+        except RaysmoothError as refusal:
+            raise RaysmoothError(f"stage {job.name}: {refusal}") from None
     if len(norms) > 1:
-        raise Refusal(
+        raise RaysmoothError(
             f"certify: the stages' radii have several norms ({', '.join(sorted(norms))}), and a report's have one: "
             "write an experiment for each"
         )
@@ -93,9 +93,11 @@ def _as_given(job: Job, by_name: Mapping[str, Job], out: Path) -> dict[str, Any]
         if giver.row.gives == "sweep" and key == "surrogates":
             return str(reference)
         if giver.row.gives == "sweep" and "metric" not in giver.values:
-            raise Refusal(f"{reference}: sweep {giver.name} has no winner: name a metric in it, such as 'metric: acr'")
+            raise RaysmoothError(
+                f"{reference}: sweep {giver.name} has no winner: name a metric in it, such as 'metric: acr'"
+            )
         if reference.first is not None:
-            raise Refusal(f"{reference}: only of a sweep, for surrogates, one takes the first {reference.first}")
+            raise RaysmoothError(f"{reference}: only of a sweep, for surrogates, one takes the first {reference.first}")
         return str(out / "weights" / f"{reference.name}.safetensors")
 
     values = replaced(dict(job.values), stand_in)
@@ -110,7 +112,7 @@ def _architecture(giver: Job, key: str, by_name: Mapping[str, Job]) -> str:
         tried = {name: domain[0] for name, domain in values.get("search", {}).items() if isinstance(domain, list)}
         values = {**values["settings"], **each[0], **tried}
     if key not in values:
-        raise Refusal(f"@{giver.name} is no {key}: name the stage that trains one")
+        raise RaysmoothError(f"@{giver.name} is no {key}: name the stage that trains one")
     text = str(values[key])
     found = Reference.read(text)
     return text if found is None else _architecture(by_name[found.name], key, by_name)
@@ -143,12 +145,14 @@ def _refuse_missing(settings: Mapping[str, Any], job: Job, known: Known, data: b
 
 
 def refuse_missing_files(plan: Plan) -> None:
-    """Raises Refusal for weights that are neither on disk, nor another stage's, nor one of torchvision's sets."""
+    """Raises RaysmoothError for weights that are neither on disk, nor another stage's, nor one of torchvision's sets."""
     for job in plan.jobs:
         for key, path in files_of(job.values):
             named = key == "classifier_weights" and path.isidentifier()
             if not (named or is_url(path) or Path(path).exists()):
-                raise Refusal(f"stage {job.name}: {key} {path} does not exist: give a file, or @STAGE that makes it")
+                raise RaysmoothError(
+                    f"stage {job.name}: {key} {path} does not exist: give a file, or @STAGE that makes it"
+                )
 
 
 def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -10,14 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.pool.cluster import connected
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible, refuse_missing_files
 from raysmooth.tune.experiments.plan import Job, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
-from raysmooth.tune.experiments.stage import Result, Scene, Task, file_hash, hashed, read_note, write_note
+from raysmooth.tune.experiments.stage import Result, Scene, Task, file_hash, read_note, write_note
 from raysmooth.tune.training.ensemble import WEIGHTS
 
 _CIRCUMSTANCES = {
@@ -28,18 +29,20 @@ _CIRCUMSTANCES = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExperimentOutcome:
     """What all jobs of an experiment that are done have given, by their names, and the names of those done now."""
 
     results: Mapping[str, Result]
     done_now: Sequence[str]
 
 
-def run_experiment(plan: Plan, only: str | None = None, address: str | None = None, show: bool = True) -> Outcome:
+def run_experiment(
+    plan: Plan, only: str | None = None, address: str | None = None, show: bool = True
+) -> ExperimentOutcome:
     """Do all of `plan`'s stages that are not done, or of stage `only` alone; reports are the caller's to make.
 
     A job is done where a note says so, made under the hash of all that decides it (its settings, its data, the hashes
-    of what it takes in), and what it gave is still there. Raises Refusal before the first stage begins for whatever can
+    of what it takes in), and what it gave is still there. Raises RaysmoothError before the first stage begins for whatever can
     be known by then; with `only`, for what has to be made before it.
     """
     known, scene = Known(), Scene(plan.out, address, show)
@@ -87,7 +90,7 @@ def run_experiment(plan: Plan, only: str | None = None, address: str | None = No
         if job.kind != "report" and job.name not in results and all(name in results for name in job.needs):
             found = _found(job, _decided_by(job, results, plan, known), plan)
             results |= {} if found is None else {job.name: found}
-    return Outcome(results, done_now)
+    return ExperimentOutcome(results, done_now)
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -103,7 +106,7 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _find_before(plan: Plan, wanted: Sequence[Job], results: dict[str, Result], known: Known) -> None:
-    """Put what `wanted` jobs need of others into `results`; raises Refusal where that is not there, or is of other
+    """Put what `wanted` jobs need of others into `results`; raises RaysmoothError where that is not there, or is of other
     settings.
     """
     by_name = {job.name: job for job in plan.jobs}
@@ -117,7 +120,7 @@ def _find_before(plan: Plan, wanted: Sequence[Job], results: dict[str, Result], 
             find(needed, job)
         found = _found(job, _decided_by(job, results, plan, known), plan)
         if found is None:
-            raise Refusal(
+            raise RaysmoothError(
                 f"stage {asked_by.name} needs {name}, which is not there, or is of other settings: write --only "
                 f"{job.stage} first, or leave --only out"
             )
@@ -133,7 +136,7 @@ def _decided_by(job: Job, results: Mapping[str, Result], plan: Plan, known: Know
     settings: dict[str, Any] = {**job.values, **(job.values.get("settings") or {})}
     split = settings.get("split") or ("train" if job.row.gives else None)
     data = {**settings, "split": split}
-    return hashed(
+    return settings_hash(
         {
             "kind": job.kind,
             "settings": _decisive(job.values),

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.analysis.metrics import floored, percent
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
@@ -45,7 +45,7 @@ class PaperNumbers(Protocol):
     def rows(self) -> Sequence[PaperRow]: ...
 
 
-def side_by_side(
+def compare_with_paper(
     numbers: PaperNumbers,
     summary: pd.DataFrame,
     runs: Mapping[str, Sequence[str]],
@@ -110,7 +110,7 @@ def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]
     return f"{_acr(runs['ACR'].mean(), 4)}{spread}{many}", _single(runs, headings)[1]
 
 
-LAYOUTS: Table[Layout] = Table("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
+LAYOUTS: Registry[Layout] = Registry("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
 
 
 def _percent(run: pd.Series, name: str) -> str:

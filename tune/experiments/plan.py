@@ -7,9 +7,9 @@ from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.settings import read_yaml
 from raysmooth.pipeline.runs.noise_setting import settled_noise
-from raysmooth.pipeline.runs.settings import read_yaml
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
 from raysmooth.tune.experiments.settings import ExperimentSettings, is_sweep, located, read_experiment
@@ -77,16 +77,16 @@ class Plan:
     smoke: bool = False
 
     def named(self, name: str) -> list[Job]:
-        """The jobs of a stage, or some of them; raises Refusal for a name that nothing has."""
+        """The jobs of a stage, or some of them; raises RaysmoothError for a name that nothing has."""
         found = [job for job in self.jobs if name in job.names]
         if not found:
             known = {each for job in self.jobs for each in job.names}
-            raise Refusal(f"unknown stage '{name}': {nearest(name, known)}")
+            raise RaysmoothError(f"unknown stage '{name}': {nearest(name, known)}")
         return found
 
 
 def read_plan(file: Path, out: str | None = None, data_root: str | None = None) -> Plan:
-    """The plan of an experiment's file. Raises Refusal, naming the file, for stages that are none, names that nothing
+    """The plan of an experiment's file. Raises RaysmoothError, naming the file, for stages that are none, names that nothing
     has, and stages that need what comes after them.
     """
     try:
@@ -96,9 +96,9 @@ def read_plan(file: Path, out: str | None = None, data_root: str | None = None) 
         jobs = list(_jobs(file, settings, data_root))
         _refuse_bad_names(jobs)
         _refuse_unknown_rows(settings, jobs)
-    except Refusal as refusal:
+    except RaysmoothError as refusal:
         text = str(refusal)
-        raise Refusal(text if text.startswith(str(file)) else f"{file}: {text}") from None
+        raise RaysmoothError(text if text.startswith(str(file)) else f"{file}: {text}") from None
     refuse_url(settings.out, "out:")
     return Plan(file.stem, settings, Path(settings.out).expanduser(), jobs)
 
@@ -131,19 +131,21 @@ def _stages(file: Path, settings: ExperimentSettings, seen: tuple[Path, ...]) ->
         beside = file.parent / f"{other_name}.yaml"
         other_file = beside if beside.is_file() else located(other_name)
         if other_file.resolve() in seen:
-            raise Refusal(f"use: {other_name} uses this very file: write the stages in one of them")
+            raise RaysmoothError(f"use: {other_name} uses this very file: write the stages in one of them")
         other = read_experiment(other_file)
         mine = read_yaml(file).get("out")
         if (other.data, other.out) != (settings.data, mine):
-            raise Refusal(f"use: {other_name} has other data, or another out: stages are shared where these are equal")
+            raise RaysmoothError(
+                f"use: {other_name} has other data, or another out: stages are shared where these are equal"
+            )
         theirs = _stages(other_file, other, (*seen, other_file.resolve()))
         for name in wanted:
             if name not in theirs:
-                raise Refusal(f"use: {other_name} has no stage '{name}': {nearest(name, theirs)}")
+                raise RaysmoothError(f"use: {other_name} has no stage '{name}': {nearest(name, theirs)}")
             stages[name] = _narrowed(name, theirs[name], wanted[name])
     for name, written in settings.stages.items():
         if name in stages:
-            raise Refusal(f"stages: {name} is used from another file: give this one another name")
+            raise RaysmoothError(f"stages: {name} is used from another file: give this one another name")
         stages[name] = written
     return stages
 
@@ -157,11 +159,11 @@ def _narrowed(stage: str, written: Any, values: Mapping[str, list[Any]] | None) 
         named = {each["name"]: each for each in loop.get(variable, []) if isinstance(each, dict)}
         kinds = [kind for kind in written if kind in STAGE_KINDS and STAGE_KINDS[kind].one_sigma]
         if variable not in loop and not (variable == "sigma" and kinds):
-            raise Refusal(f"use: stage {stage} has no 'for' over '{variable}': {nearest(variable, loop)}")
+            raise RaysmoothError(f"use: stage {stage} has no 'for' over '{variable}': {nearest(variable, loop)}")
         if not isinstance(wanted, list):
-            raise Refusal(f"use: {stage}: {variable}: write its values as a list, such as [0.25]")
+            raise RaysmoothError(f"use: {stage}: {variable}: write its values as a list, such as [0.25]")
         if unknown := [value for value in wanted if named and value not in named]:
-            raise Refusal(f"use: {stage}: {variable}: unknown '{unknown[0]}': {nearest(str(unknown[0]), named)}")
+            raise RaysmoothError(f"use: {stage}: {variable}: unknown '{unknown[0]}': {nearest(str(unknown[0]), named)}")
         loop[variable] = [named.get(value, value) for value in wanted]
     return {**written, "for": loop}
 
@@ -169,20 +171,24 @@ def _narrowed(stage: str, written: Any, values: Mapping[str, list[Any]] | None) 
 def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job]:
     """The jobs of one stage."""
     if not NAME.fullmatch(stage):
-        raise Refusal(f"stage '{stage}': write a name of letters, digits and . + - _")
+        raise RaysmoothError(f"stage '{stage}': write a name of letters, digits and . + - _")
     if not isinstance(written, dict):
-        raise Refusal(f"stage {stage}: expected 'KIND: settings', found {written!r}")
+        raise RaysmoothError(f"stage {stage}: expected 'KIND: settings', found {written!r}")
     kinds = [key for key in written if key != "for"]
     if len(kinds) != 1:
-        raise Refusal(f"stage {stage}: write one kind of {', '.join(STAGE_KINDS)}, found {', '.join(kinds) or 'none'}")
+        raise RaysmoothError(
+            f"stage {stage}: write one kind of {', '.join(STAGE_KINDS)}, found {', '.join(kinds) or 'none'}"
+        )
     (kind,) = kinds
     try:
         row = STAGE_KINDS[kind]
         values = _from_home(row.with_data(data, mapping(written[kind] or {})))
         if own := [key for key in ("out", "overwrite", "address", "verbose") if key in values]:
-            raise Refusal(f"{own[0]}: an experiment decides this itself: leave it out")
+            raise RaysmoothError(f"{own[0]}: an experiment decides this itself: leave it out")
         if kind == "sweep" and "certify" in values:
-            raise Refusal(f"certify: write a stage of its own, as in 'certify: {{denoiser_weights: \"@{stage}\"}}'")
+            raise RaysmoothError(
+                f"certify: write a stage of its own, as in 'certify: {{denoiser_weights: \"@{stage}\"}}'"
+            )
         if row.one_sigma and "{" not in str(values.get("noise")):
             values = settled_noise(values)
         loop = _loop(written.get("for", {}))
@@ -198,8 +204,8 @@ def _expanded(stage: str, written: Any, data: Mapping[str, Any]) -> Iterator[Job
             variables = {name: value for _, each in chosen for name, value in each.items()}
             parts = accumulate([stage, *(part for part, _ in chosen if part)], "{}-{}".format)
             yield Job(tuple(parts), kind, filled(values, variables, keep), variables)
-    except Refusal as refusal:
-        raise Refusal(f"stage {stage}: {refusal}") from None
+    except RaysmoothError as refusal:
+        raise RaysmoothError(f"stage {stage}: {refusal}") from None
 
 
 def _from_home(values: Any, key: str = "") -> Any:
@@ -218,15 +224,19 @@ def _loop(written: Any) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     loop: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for variable, values in mapping(written).items():
         if not (isinstance(values, list) and values):
-            raise Refusal(f"for: {variable}: write its values as a list, such as [0.25, 0.5]")
+            raise RaysmoothError(f"for: {variable}: write its values as a list, such as [0.25, 0.5]")
         loop[variable] = []
         for value in values:
             inner = mapping(value) if isinstance(value, dict) else {}
             if isinstance(value, dict) and "name" not in inner:
-                raise Refusal(f"for: {variable}: a value with settings of its own needs a name: write 'name: mse', say")
+                raise RaysmoothError(
+                    f"for: {variable}: a value with settings of its own needs a name: write 'name: mse', say"
+                )
             part = word(inner.pop("name", value))
             if isinstance(value, bool) or not NAME.fullmatch(part):
-                raise Refusal(f"for: {variable}: '{part}' becomes part of names: write letters, digits and . + - _")
+                raise RaysmoothError(
+                    f"for: {variable}: '{part}' becomes part of names: write letters, digits and . + - _"
+                )
             loop[variable].append((part, {variable: part if isinstance(value, dict) else value, **inner}))
     return loop
 
@@ -237,32 +247,36 @@ def _levels(written: Any) -> list[float]:
     try:
         return [float(part) for part in parts]
     except (TypeError, ValueError):
-        raise Refusal(f"sigma: {written}: write a noise level, or several as [0.12, 0.25]") from None
+        raise RaysmoothError(f"sigma: {written}: write a noise level, or several as [0.12, 0.25]") from None
 
 
 def _refuse_bad_names(jobs: Sequence[Job]) -> None:
-    """Raises Refusal for two jobs of a name, and for references to what is not there before."""
+    """Raises RaysmoothError for two jobs of a name, and for references to what is not there before."""
     all_names = {job.name: job for job in jobs}
     before: dict[str, Job] = {}
     for job in jobs:
         if job.name in before:
-            raise Refusal(f"stage {job.stage}: there are two of the name {job.name}: rename one of them")
+            raise RaysmoothError(f"stage {job.stage}: there are two of the name {job.name}: rename one of them")
         for name in job.needs:
             if name == job.name or (name not in before and name in all_names):
-                raise Refusal(f"stage {job.stage} refers to @{name}, which comes after it: move it below stage {name}")
+                raise RaysmoothError(
+                    f"stage {job.stage} refers to @{name}, which comes after it: move it below stage {name}"
+                )
             if name not in before:
                 given = [each for each, other in before.items() if other.row.gives]
-                raise Refusal(f"stage {job.stage} refers to @{name}, which no stage gives: {nearest(name, given)}")
+                raise RaysmoothError(
+                    f"stage {job.stage} refers to @{name}, which no stage gives: {nearest(name, given)}"
+                )
             if not before[name].row.gives:
-                raise Refusal(f"stage {job.stage} refers to @{name}: a {before[name].kind} gives no weights")
+                raise RaysmoothError(f"stage {job.stage} refers to @{name}: a {before[name].kind} gives no weights")
         before[job.name] = job
 
 
 def _refuse_unknown_rows(settings: ExperimentSettings, jobs: Sequence[Job]) -> None:
-    """Raises Refusal for rows of the paper's table that name no stage."""
+    """Raises RaysmoothError for rows of the paper's table that name no stage."""
     known = {each for job in jobs if job.row.gives_runs for each in job.names}
     numbers = settings.paper.numbers
     for row in numbers.rows if numbers is not None else []:
         for name in row.ours:
             if name not in known:
-                raise Refusal(f"paper: row '{row.row}': no stage '{name}' certifies: {nearest(name, known)}")
+                raise RaysmoothError(f"paper: row '{row.row}': no stage '{name}' certifies: {nearest(name, known)}")

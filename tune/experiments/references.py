@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysmooth.common.errors import Refusal, nearest
+from raysmooth.common.errors import RaysmoothError, nearest
 
 NAME = re.compile(r"[\w.+-]+")
 """What a stage may be called."""
@@ -28,7 +28,7 @@ class Reference:
             return None
         found = _REFERENCE.fullmatch(value)
         if found is None or found[2] == "0":
-            raise Refusal(f"'{value}' refers to no stage: write @NAME, or of a sweep @NAME:2 for its first two")
+            raise RaysmoothError(f"'{value}' refers to no stage: write @NAME, or of a sweep @NAME:2 for its first two")
         return cls(found[1], None if found[2] is None else int(found[2]))
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ def word(value: Any) -> str:
 
 def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> Any:
     """`value`, however deep, with what `{variable}` stands for; a text that is nothing else becomes the variable's own
-    value. Those in `keep` are left. Raises Refusal for an unknown one.
+    value. Those in `keep` are left. Raises RaysmoothError for an unknown one.
     """
     if isinstance(value, dict):
         return {key: filled(inner, variables, keep) for key, inner in value.items()}
@@ -53,7 +53,7 @@ def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = froz
     for name in _VARIABLE.findall(value):
         if name not in variables and name not in keep:
             known = nearest(name, variables) if variables else "write them as 'for: {sigma: [0.25, 0.5]}'"
-            raise Refusal(f"'{value}': unknown variable '{name}': {known}")
+            raise RaysmoothError(f"'{value}': unknown variable '{name}': {known}")
     if (whole := _VARIABLE.fullmatch(value)) and whole[1] in variables:
         return variables[whole[1]]
     return _VARIABLE.sub(lambda found: word(variables[found[1]]) if found[1] in variables else found[0], value)

@@ -12,16 +12,16 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.captions import twins
-from raysmooth.pipeline.report.figures.curves import draw_curves
+from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.pipeline.report.report import read_certificates, summarize
 from raysmooth.pipeline.report.tables.formats import FORMATS
 from raysmooth.pipeline.report.tables.runs import csv, latex, markdown, runs_table
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.output_file import refuse_unwritable, write_output
-from raysmooth.tune.experiments.paper_comparison import side_by_side
+from raysmooth.tune.experiments.paper_comparison import compare_with_paper
 from raysmooth.tune.experiments.plan import Plan
 from raysmooth.tune.experiments.settings import ExperimentSettings
 from raysmooth.tune.experiments.stage import Result
@@ -48,7 +48,7 @@ class Report:
 def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | None:
     """Write the report of `results`, what is done of `plan`, into `<out>/report/<name of its file>`: report.md, the
     table as table.md, .tex and .csv, side-by-side.csv, and the curves. None where the experiment certifies nothing;
-    raises Refusal where nothing that it certifies has been certified yet.
+    raises RaysmoothError where nothing that it certifies has been certified yet.
     """
     settings = plan.settings
     if settings is None or not any(job.row.gives_runs for job in plan.jobs):
@@ -58,7 +58,9 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
     planned = Counter(name for job in plan.jobs if job.kind == "certify" for name in job.names)
-    beside = None if numbers is None else side_by_side(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
+    beside = (
+        None if numbers is None else compare_with_paper(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
+    )
     folder = plan.out / "report" / plan.name
     with refuse_unwritable(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,9 @@ def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, 
             runs.setdefault(name, []).extend(result.runs)
         job_of |= dict.fromkeys(result.runs, job.name)
     if not job_of:
-        raise Refusal(f"nothing is certified in {plan.out} yet: leave --only out, or name a stage that certifies")
+        raise RaysmoothError(
+            f"nothing is certified in {plan.out} yet: leave --only out, or name a stage that certifies"
+        )
     rows = read_certificates(plan.out)
     rows = rows[rows["run_id"].isin(job_of)].reset_index(drop=True)
     alike = twins(summarize(rows, [0.0]).set_index("run_id"))
@@ -110,7 +114,7 @@ def _draw(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path
         parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
         figures = [folder / f"{name}.{suffix}" for suffix in formats]
-        save_figure(draw_curves(part), *figures, flag="--out")
+        save_figure(plot_curves(part), *figures, flag="--out")
         files += figures
     return files
 

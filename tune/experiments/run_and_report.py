@@ -19,7 +19,7 @@ def run_and_report(
     show: bool = True,
 ) -> Report | None:
     """Do what is left of `experiment` (a YAML file, or the name of one that comes along), or of its stage `only`, and
-    report it. None where nothing is certified, or only another stage was asked for. Raises Refusal like
+    report it. None where nothing is certified, or only another stage was asked for. Raises RaysmoothError like
     `run_experiment`.
     """
     plan = read_plan(located(str(experiment)), out, data_root)

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.pipeline.runs.settings import Settings, checked, read_yaml
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.settings import Settings, checked, read_yaml
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.settings import mapping, nested
 
@@ -47,7 +47,9 @@ class NumbersSettings(Settings):
         _ = LAYOUTS[self.layout]
         for row in self.rows:
             if len(row.values) != len(self.radii):
-                raise Refusal(f"numbers: row '{row.row}' has {len(row.values)} values for {len(self.radii)} radii")
+                raise RaysmoothError(
+                    f"numbers: row '{row.row}' has {len(row.values)} values for {len(self.radii)} radii"
+                )
         return self
 
 
@@ -71,22 +73,24 @@ class PaperSettings(Settings):
     @model_validator(mode="after")
     def _refuse_without_numbers(self) -> "PaperSettings":
         if self.table is not None and self.numbers is None:
-            raise Refusal(f"paper: table {self.table} without its numbers: write 'numbers:' with the paper's own")
+            raise RaysmoothError(
+                f"paper: table {self.table} without its numbers: write 'numbers:' with the paper's own"
+            )
         if self.table is None and self.claim is None:
-            raise Refusal("paper: write 'claim:', what its text says of the figure")
+            raise RaysmoothError("paper: write 'claim:', what its text says of the figure")
         return self
 
 
 def _text_keys(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise Refusal(f"stages: expected 'name: stage' lines, found {value!r}")
+        raise RaysmoothError(f"stages: expected 'name: stage' lines, found {value!r}")
     return {str(key): inner for key, inner in value.items()}
 
 
 def _used(value: Any) -> Any:
     """[STAGE, ...] as well as {STAGE: {variable: [values]}}."""
     if not isinstance(value, dict):
-        raise Refusal(f"use: expected 'FILE: [STAGE, ...]' lines, found {value!r}")
+        raise RaysmoothError(f"use: expected 'FILE: [STAGE, ...]' lines, found {value!r}")
     return {
         str(file): dict.fromkeys(map(str, stages)) if isinstance(stages, list) else stages
         for file, stages in value.items()
@@ -120,14 +124,14 @@ class ExperimentSettings(Settings):
     def _refuse_bad_data(self) -> "ExperimentSettings":
         for key in self.data:
             if key not in DATA:
-                raise Refusal(f"data: unknown setting '{key}': {nearest(key, DATA)}")
+                raise RaysmoothError(f"data: unknown setting '{key}': {nearest(key, DATA)}")
         if "dataset" not in self.data:
-            raise Refusal("data: write which, as in 'data: {dataset: cifar10, data_root: data}'")
+            raise RaysmoothError("data: write which, as in 'data: {dataset: cifar10, data_root: data}'")
         return self
 
 
 def located(text: str) -> Path:
-    """The file that a path or the bare name of an experiment that comes with raysmooth means; raises Refusal for
+    """The file that a path or the bare name of an experiment that comes with raysmooth means; raises RaysmoothError for
     neither.
     """
     path = Path(text).expanduser()
@@ -137,7 +141,7 @@ def located(text: str) -> Path:
     if path.parent == Path() and own.is_file():
         return own
     known = [file.stem for file in FOLDER.glob("*.yaml")]
-    raise Refusal(f"there is no experiment {text}: {nearest(path.stem, known)}")
+    raise RaysmoothError(f"there is no experiment {text}: {nearest(path.stem, known)}")
 
 
 def is_sweep(file: Path) -> bool:
@@ -147,5 +151,5 @@ def is_sweep(file: Path) -> bool:
 
 
 def read_experiment(file: Path, **given: Any) -> ExperimentSettings:
-    """The experiment in `file`, `given` instead of what it says; raises Refusal for one that cannot be."""
+    """The experiment in `file`, `given` instead of what it says; raises RaysmoothError for one that cannot be."""
     return checked(ExperimentSettings, given, file)

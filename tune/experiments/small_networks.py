@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from torch import nn
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Variant
 
 IMAGENET = ("resnet18", "resnet34", "resnet50")
 
-CLASSIFIER_STAND_INS: Table[str] = Table(
+CLASSIFIER_STAND_INS: Registry[str] = Registry(
     "stand-in",
     {
         # Each of another width, so that no two surrogates have the same weights.
@@ -26,7 +26,7 @@ CLASSIFIER_STAND_INS: Table[str] = Table(
 )
 """By the names of classifiers; all others are small enough, or the user's own."""
 
-DENOISER_STAND_INS: Table[Mapping[str, int]] = Table(
+DENOISER_STAND_INS: Registry[Mapping[str, int]] = Registry(
     "stand-in",
     {
         "dncnn": {"depth": 3, "width": 4},
@@ -50,7 +50,7 @@ def small_cnn(classes: int = 10, width: int = 4) -> nn.Module:
 
 def small_classifier(text: str) -> str:
     """The stand-in of a classifier, as text; the classifier itself where it has none."""
-    name = Architecture.parse(text).name
+    name = Variant.parse(text).name
     if name not in CLASSIFIER_STAND_INS:
         return text
     return CLASSIFIER_STAND_INS[name]
@@ -58,8 +58,8 @@ def small_classifier(text: str) -> str:
 
 def small_denoiser(text: str) -> str:
     """The stand-in of a denoiser, as text, with as many channels."""
-    found = Architecture.parse(text)
+    found = Variant.parse(text)
     if found.name not in DENOISER_STAND_INS:
         return text
     options = {**dict(found.options), **DENOISER_STAND_INS[found.name]}
-    return str(Architecture(found.name, tuple(sorted(options.items()))))
+    return str(Variant(found.name, tuple(sorted(options.items()))))

@@ -9,8 +9,8 @@ from typing import Any
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Known, refuse_impossible
 from raysmooth.tune.experiments.plan import Job, Plan
@@ -63,7 +63,7 @@ class _Small:
         n = 20 + int(values.get("n", 10_000)) // 1000  # different ones stay different
         small = {**self.networks(values), **_SAMPLED, "n": n}
         if "denoiser" in values:  # whose weights' card knows the rest
-            small["denoiser"] = _each(values["denoiser"], lambda text: Architecture.parse(text).name)
+            small["denoiser"] = _each(values["denoiser"], lambda text: Variant.parse(text).name)
         return small | ({"n0": 10} if "n0" in values else {})
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class _Small:
 
     def weights(self, kind: str, text: str, objective: str, seed: int = 0) -> str:
         """A file of weights that nobody trained."""
-        architecture = Architecture.parse(text)
+        architecture = Variant.parse(text)
         build = build_classifier if kind == "classifier" else build_denoiser
         card = {"architecture": str(architecture)}
         if kind == "denoiser":
@@ -141,7 +141,7 @@ class _Small:
 def smaller(plan: Plan) -> Plan:
     """The smoke test of `plan`: its stages, all in `<out>/smoke`.
 
-    Of the numbers in a `for` the first two are tried, of the names all; what needs others is left out. Raises Refusal
+    Of the numbers in a `for` the first two are tried, of the names all; what needs others is left out. Raises RaysmoothError
     where nothing would be left of a stage, and for what could not be carried out in full even if the data were here.
     """
     folder = plan.out / FOLDER
@@ -149,7 +149,9 @@ def smaller(plan: Plan) -> Plan:
     jobs = _fewer(plan.jobs)
     for stage in dict.fromkeys(job.stage for job in plan.jobs):
         if not any(job.stage == stage for job in jobs):
-            raise Refusal(f"--smoke: nothing is left of stage {stage}: let it take what the first values of 'for' give")
+            raise RaysmoothError(
+                f"--smoke: nothing is left of stage {stage}: let it take what the first values of 'for' give"
+            )
     small = _Small(folder, _data_root(plan, folder))
     return replace(plan, out=folder, jobs=[small.job(job) for job in jobs], smoke=True)
 
@@ -183,7 +185,7 @@ def _data_root(plan: Plan, folder: Path) -> Path | None:
     try:
         for split in DATASETS[name].splits:
             open_dataset(name, root, split)
-    except Refusal:
+    except RaysmoothError:
         return generated(name, folder / "data")
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
 
 TRAIN, TEST = 40, 20
@@ -61,7 +61,7 @@ def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, 
     return (noise + 20 * labels.reshape(-1, *(1 for _ in shape))).astype(np.uint8), labels
 
 
-GENERATORS: Table[Callable[[Path], None]] = Table(
+GENERATORS: Registry[Callable[[Path], None]] = Registry(
     "generator", {"mnist": write_mnist, "cifar10": write_cifar10, "imagenet": write_imagenet}
 )
 """By the names of data sets: each writes all splits below a folder that is not there yet."""

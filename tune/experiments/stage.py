@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from raysmooth.common.errors import Refusal
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.storage.atomic_file import atomic_file
 
 NOTES = "stages"
 """The folder of the notes, below an experiment's own."""
@@ -63,11 +63,6 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashed(values: Any) -> str:
-    """SHA-256 in hex of JSON values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def count_rows(out: Path, folder: str, run_id: str) -> int:
     """How many rows a run has on disk; -1 where one of its parts cannot be read."""
     try:
@@ -92,7 +87,7 @@ def write_note(out: Path, name: str, decided_by: str, values: Mapping[str, Any],
     told = {"hash": decided_by, "settings": dict(values), "result": asdict(result)}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as partial:
+        with atomic_file(file) as partial:
             partial.write_text(json.dumps(told, indent=1))
     except OSError as error:
-        raise Refusal(f"{file} cannot be written: {error.strerror or error}: write another --out") from error
+        raise RaysmoothError(f"{file} cannot be written: {error.strerror or error}: write another --out") from error

@@ -9,15 +9,16 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.hashing import settings_hash
+from raysmooth.common.registry import Registry
+from raysmooth.common.settings import Settings, checked
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pictures.gallery import gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.runs.driver import run_jobs
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
-from raysmooth.pipeline.runs.settings import Settings, checked
-from raysmooth.tune.experiments.stage import Result, Scene, Task, count_rows, file_hash, hashed
+from raysmooth.tune.experiments.stage import Result, Scene, Task, count_rows, file_hash
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
@@ -35,7 +36,7 @@ class ReportSettings(Settings):
 
 @dataclass(frozen=True)
 class StageKind:
-    """`check` makes a job's settings, which lie in `out` at `place(name)`, and raises Refusal for whatever can be known
+    """`check` makes a job's settings, which lie in `out` at `place(name)`, and raises RaysmoothError for whatever can be known
     to be wrong without opening a file. `carry_out` does one job, or several of a kind in a row where they are done
     `together`, and gives a result for each.
 
@@ -92,7 +93,7 @@ def _train(train: Callable[[Any, bool], Path], tasks: Sequence[Task], scene: Sce
 
 def _weights_result(file: Path, out: Path, digest: str | None = None, folder: str | None = None) -> Result:
     relative, found = str(file.resolve().relative_to(out.resolve())), file_hash(file)
-    architecture = str(Architecture.parse(str(read_weights(file).card["architecture"])))
+    architecture = str(Variant.parse(str(read_weights(file).card["architecture"])))
     return Result(digest or found, relative, architecture, folder, files={relative: found})
 
 
@@ -117,12 +118,12 @@ def _sweep(tasks: Sequence[Task], scene: Scene) -> list[Result]:
         last = swept.trials[swept.trials["last"]]
         failed = last[last["status"] == "failed"]
         if len(failed) and (swept.winner is None or len(failed) == len(last)):
-            raise Refusal(
+            raise RaysmoothError(
                 f"{task.name}: {len(failed)} of {len(last)} trials failed; the first: {failed['error'].iloc[0]}; the "
                 "same command tries them again"
             )
         best = None if swept.winner is None else swept.winner.trial_id
-        digest = hashed([best, *map(str, last["weights_fingerprint"])])
+        digest = settings_hash([best, *map(str, last["weights_fingerprint"])])
         relative = str(folder.resolve().relative_to(scene.out.resolve()))
         if swept.winner is not None:
             results.append(_weights_result(swept.winner.weights, scene.out, digest=digest, folder=relative))
@@ -140,7 +141,7 @@ def _sample(procedure: Procedure, tasks: Sequence[Task], scene: Scene) -> list[R
     results = []
     for own in run_jobs(procedure, jobs, scene.show):
         runs = {run_id: count_rows(scene.out, procedure.folder, run_id) for run_id in own}
-        results.append(Result(hashed(runs), rows_in=procedure.folder, runs=runs))
+        results.append(Result(settings_hash(runs), rows_in=procedure.folder, runs=runs))
     return results
 
 
@@ -172,7 +173,7 @@ def _weights(name: str) -> dict[str, str]:
     return {"out": f"weights/{name}.safetensors"}
 
 
-STAGE_KINDS: Table[StageKind] = Table(
+STAGE_KINDS: Registry[StageKind] = Registry(
     "kind of stage",
     {
         "train classifier": StageKind(

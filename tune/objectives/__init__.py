@@ -1,0 +1,5 @@
+"""What a training minimises.
+
+A new objective is a frozen dataclass, its fields the options, and an entry of `CLASSIFIER_OBJECTIVES` or
+`DENOISER_OBJECTIVES`.
+"""

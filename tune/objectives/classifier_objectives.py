@@ -9,14 +9,13 @@ from torch.nn.functional import cross_entropy
 from torch.special import ndtri
 
 from raysmooth.actors.attacks.attacks import ATTACKS
-from raysmooth.actors.attacks.soft_smoothing import log_mean_softmax, logits_of_draws, smoothed_cross_entropy
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.actors.attacks.soft_smoothing import Model, log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.tune.objectives.objective import (
     ClassifierObjective,
-    Model,
     Noise,
-    ObjectiveRow,
+    ObjectiveEntry,
     Options,
     choice,
     number,
@@ -90,7 +89,7 @@ def squared_difference(logits: torch.Tensor) -> torch.Tensor:
     return (one - other).square().sum(dim=1).mean()
 
 
-CONSISTENCY_LOSSES: Table[Callable[[torch.Tensor, float, float], torch.Tensor]] = Table(
+CONSISTENCY_LOSSES: Registry[Callable[[torch.Tensor, float, float], torch.Tensor]] = Registry(
     "consistency loss",
     {
         "cross-entropy": lambda logits, lambda_, eta: lambda_ * divergence(logits) + eta * entropy(logits),
@@ -114,12 +113,12 @@ class Consistency(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.lambda_ is None:
-            raise Refusal(
+            raise RaysmoothError(
                 "it needs a lambda: write consistency:lambda=10 (published, at sigma 0.25, 0.5 and 1: "
                 "10, 5 and 5 on MNIST, 20, 10 and 10 on CIFAR-10)"
             )
         if self.loss == "mse" and self.m != 2:
-            raise Refusal(f"loss=mse compares two draws, not {self.m}: write m=2")
+            raise RaysmoothError(f"loss=mse compares two draws, not {self.m}: write m=2")
 
     @property
     def chunks(self) -> int:
@@ -218,27 +217,27 @@ def _mean_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Ten
 
 _JEONG = "Jeong & Shin 2020, supplement"
 
-CLASSIFIER_OBJECTIVES: Table[ObjectiveRow[ClassifierObjective]] = Table(
+CLASSIFIER_OBJECTIVES: Registry[ObjectiveEntry[ClassifierObjective]] = Registry(
     "classifier objective",
     {
-        "clean": ObjectiveRow(Clean, "cross-entropy", "common practice"),
-        "gaussian": ObjectiveRow(Gaussian, "cross-entropy on noisy images", "Cohen et al. 2019, section 3.3"),
-        "stability": ObjectiveRow(
+        "clean": ObjectiveEntry(Clean, "cross-entropy", "common practice"),
+        "gaussian": ObjectiveEntry(Gaussian, "cross-entropy on noisy images", "Cohen et al. 2019, section 3.3"),
+        "stability": ObjectiveEntry(
             Stability,
             "cross-entropy on clean images, and noisy predictions like the clean ones",
             f"Li et al. 2019; {_JEONG} B",
         ),
-        "consistency": ObjectiveRow(
+        "consistency": ObjectiveEntry(
             Consistency,
             "cross-entropy on m noisy copies, and predictions alike under all of them",
             f"{_JEONG} B and D",
         ),
-        "smoothadv": ObjectiveRow(
+        "smoothadv": ObjectiveEntry(
             SmoothAdv,
             "cross-entropy on m noisy copies of an image that attacks the soft smoothed classifier",
             f"Salman et al. 2019; {_JEONG} B and E.1",
         ),
-        "macer": ObjectiveRow(
+        "macer": ObjectiveEntry(
             Macer,
             "cross-entropy of the soft smoothed classifier, and a certified radius as large as gamma asks",
             f"Zhai et al. 2020; {_JEONG} B and E.2",

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import cross_entropy, mse_loss
 
-from raysmooth.common.registry import Table
-from raysmooth.tune.objectives.objective import DenoiserObjective, Model, Noise, ObjectiveRow, Options
+from raysmooth.actors.attacks.soft_smoothing import Model
+from raysmooth.common.registry import Registry
+from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry, Options
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ class Classification(Options):
 
 _SALMAN = "Salman et al. 2020"
 
-DENOISER_OBJECTIVES: Table[ObjectiveRow[DenoiserObjective]] = Table(
+DENOISER_OBJECTIVES: Registry[ObjectiveEntry[DenoiserObjective]] = Registry(
     "denoiser objective",
     {
-        "mse": ObjectiveRow(Reconstruction, "nearness to the clean image", f"{_SALMAN}, equation 4"),
-        "stab": ObjectiveRow(Stability, "the classifier's prediction stays what it was", f"{_SALMAN}, equation 5"),
-        "stab+mse": ObjectiveRow(Stability, "stab, from mse's weights", f"{_SALMAN}, section 2.3", starts_from="mse"),
-        "clf": ObjectiveRow(Classification, "the classifier's prediction is right", f"{_SALMAN}, equation 6"),
-        "clf+mse": ObjectiveRow(Classification, "clf, from mse's weights", f"{_SALMAN}, appendix E", starts_from="mse"),
+        "mse": ObjectiveEntry(Reconstruction, "nearness to the clean image", f"{_SALMAN}, equation 4"),
+        "stab": ObjectiveEntry(Stability, "the classifier's prediction stays what it was", f"{_SALMAN}, equation 5"),
+        "stab+mse": ObjectiveEntry(Stability, "stab, from mse's weights", f"{_SALMAN}, section 2.3", starts_from="mse"),
+        "clf": ObjectiveEntry(Classification, "the classifier's prediction is right", f"{_SALMAN}, equation 6"),
+        "clf+mse": ObjectiveEntry(
+            Classification, "clf, from mse's weights", f"{_SALMAN}, appendix E", starts_from="mse"
+        ),
     },
 )

@@ -7,19 +7,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from sys import float_info
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture, Option
-
-Model: TypeAlias = torch.nn.Module
-"""Pixels (B, C, H, W) in [0, 1] units -> a classifier's float32 logits (B, K), or a denoiser's float32 pixels.
-
-A classifier has its normalisation inside, after the noise.
-"""
+from raysmooth.actors.attacks.soft_smoothing import Model
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Option, Variant
 
 
 class Noise(Protocol):
@@ -62,7 +57,7 @@ Objective = TypeVar("Objective")
 
 
 @dataclass(frozen=True)
-class ObjectiveRow(Generic[Objective]):
+class ObjectiveEntry(Generic[Objective]):
     """`build` takes the options as keywords; `source` says where the formula and the defaults come from.
 
     `starts_from` names the objective whose weights training begins with; None begins with fresh ones.
@@ -83,7 +78,7 @@ class ObjectiveRow(Generic[Objective]):
 class Options:
     """The base of objectives: fields made by `whole`, `number` and `choice` are read and checked.
 
-    A field named `lambda_` is written "lambda". Raises Refusal for a value that cannot be.
+    A field named `lambda_` is written "lambda". Raises RaysmoothError for a value that cannot be.
     """
 
     def __post_init__(self) -> None:
@@ -91,8 +86,8 @@ class Options:
             value = getattr(self, option.name)
             try:
                 object.__setattr__(self, option.name, option.metadata["read"](value))
-            except Refusal as refusal:
-                raise Refusal(f"option {_shown(option.name)}={value}: {refusal}") from None
+            except RaysmoothError as refusal:
+                raise RaysmoothError(f"option {_shown(option.name)}={value}: {refusal}") from None
 
 
 def whole(default: int, *, least: int) -> Any:
@@ -100,7 +95,7 @@ def whole(default: int, *, least: int) -> Any:
 
     def read(value: Option) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise Refusal(f"write a whole number, at least {least}")
+            raise RaysmoothError(f"write a whole number, at least {least}")
         return value
 
     return field(default=default, metadata={"read": read})
@@ -113,15 +108,15 @@ def number(default: float | None, *, above_zero: bool = False) -> Any:
         if value is None and default is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= float_info.max:
-            raise Refusal("write a number")
+            raise RaysmoothError("write a number")
         if value < 0 or (above_zero and value == 0):
-            raise Refusal(f"write a number {'above 0' if above_zero else 'that is 0 or more'}")
+            raise RaysmoothError(f"write a number {'above 0' if above_zero else 'that is 0 or more'}")
         return float(value)
 
     return field(default=default, metadata={"read": read})
 
 
-def choice(default: str, table: Table[Any]) -> Any:
+def choice(default: str, table: Registry[Any]) -> Any:
     """An option that names a row of a table."""
 
     def read(value: Option) -> str:
@@ -131,10 +126,12 @@ def choice(default: str, table: Table[Any]) -> Any:
     return field(default=default, metadata={"read": read})
 
 
-def parse_objective(text: str, table: Table[ObjectiveRow[Objective]]) -> tuple[str, ObjectiveRow[Objective], Objective]:
+def parse_objective(
+    text: str, table: Registry[ObjectiveEntry[Objective]]
+) -> tuple[str, ObjectiveEntry[Objective], Objective]:
     """Name, row and objective that a text like "consistency:m=4,lambda=10,loss=kl" stands for.
 
-    Raises Refusal for an unknown name or option, with the nearest known one, and for a value that cannot be.
+    Raises RaysmoothError for an unknown name or option, with the nearest known one, and for a value that cannot be.
     """
     written = _read(text)
     row = table[written.name]
@@ -142,11 +139,11 @@ def parse_objective(text: str, table: Table[ObjectiveRow[Objective]]) -> tuple[s
     for key, _ in written.options:
         if key not in keywords:
             known = nearest(key, keywords) if keywords else f"it takes none, write {written.name}"
-            raise Refusal(f"{table.what} '{written.name}' has no option '{key}': {known}")
+            raise RaysmoothError(f"{table.what} '{written.name}' has no option '{key}': {known}")
     try:
         return written.name, row, row.build(**{keywords[key]: value for key, value in written.options})
-    except Refusal as refusal:
-        raise Refusal(f"{table.what} '{written}': {refusal}") from None
+    except RaysmoothError as refusal:
+        raise RaysmoothError(f"{table.what} '{written}': {refusal}") from None
 
 
 def describe(objective: object) -> dict[str, Option]:
@@ -158,15 +155,15 @@ def describe(objective: object) -> dict[str, Option]:
 def with_defaults(text: str, defaults: Mapping[str, Option]) -> str:
     """The canonical text of an objective; `defaults` are the options that the text itself does not give."""
     written = _read(text)
-    return str(Architecture(written.name, tuple(sorted({**defaults, **dict(written.options)}.items()))))
+    return str(Variant(written.name, tuple(sorted({**defaults, **dict(written.options)}.items()))))
 
 
-def _read(text: str) -> Architecture:
+def _read(text: str) -> Variant:
     try:
-        return Architecture.parse(text)
-    except Refusal:
+        return Variant.parse(text)
+    except RaysmoothError:
         how = "write NAME or NAME:option=value,option=value, each option once, such as consistency:m=4,lambda=10"
-        raise Refusal(f"'{text}' is no objective: {how}") from None
+        raise RaysmoothError(f"'{text}' is no objective: {how}") from None
 
 
 def _shown(name: str) -> str:

@@ -5,10 +5,10 @@ from math import sqrt
 
 import torch
 
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 
 # All have mean 0 and, in each coordinate, variance 1.
-NOISE_FAMILIES: Table[Callable[[tuple[int, ...], torch.Generator, torch.device], torch.Tensor]] = Table(
+NOISE_FAMILIES: Registry[Callable[[tuple[int, ...], torch.Generator, torch.device], torch.Tensor]] = Registry(
     "noise family",
     {
         # l2 certificates (Cohen et al. 2019)

@@ -3,10 +3,10 @@
 import torch
 
 from raysmooth.actors.compute import compute_config as compute_path
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 
-PRECISIONS: Table[torch.dtype] = Table(
+PRECISIONS: Registry[torch.dtype] = Registry(
     "precision", {name: compute_path.PRECISIONS[name].dtype for name in ("float32", "bfloat16")}
 )
 """Those in which gradients need no scaling."""
@@ -15,12 +15,12 @@ PRECISIONS: Table[torch.dtype] = Table(
 def settled_precision(asked: str, device: torch.device) -> str:
     """The row of `PRECISIONS` that "auto" means here: bfloat16 where the device multiplies it at full speed.
 
-    Raises Refusal for an unknown name.
+    Raises RaysmoothError for an unknown name.
     """
     if asked == "auto":
         return compute_path.native_precision(device)
     if asked not in PRECISIONS:
-        raise Refusal(f"unknown precision '{asked}': write auto, {' or '.join(PRECISIONS)}")
+        raise RaysmoothError(f"unknown precision '{asked}': write auto, {' or '.join(PRECISIONS)}")
     return asked
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Option
 from raysmooth.pipeline.data.datasets import DATASETS
-from raysmooth.tune.objectives.objective import ObjectiveRow, with_defaults
+from raysmooth.tune.objectives.objective import ObjectiveEntry, with_defaults
 from raysmooth.tune.recipes.phases import Phase, parse_phases
 from raysmooth.tune.recipes.recipes import (
     IN_EPOCHS,
@@ -31,7 +31,7 @@ class NamedRecipe:
 def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
     """The recipe the settings name, else the default for `kind`, an objective.
 
-    Raises Refusal for an unknown one, or data set, and for values that do not say which phase they are for.
+    Raises RaysmoothError for an unknown one, or data set, and for values that do not say which phase they are for.
     """
     _ = DATASETS[settings.dataset]  # an unknown one is refused as such, not for its lack of a recipe
     name = settings.recipe or default_recipe(settings.dataset, kind)
@@ -47,7 +47,7 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
     }
     if own_phase and len(recipe.phases) > 1:
         flag = next(iter(own_phase)).replace("_", "-")
-        raise Refusal(
+        raise RaysmoothError(
             f"--{flag}: recipe {name} has {len(recipe.phases)} phases, one after the other: write them as --phases "
             "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
         )
@@ -62,7 +62,7 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
     return NamedRecipe(name, replace(recipe, **own))
 
 
-def objective_text(written: str, table: Table[ObjectiveRow[Any]], named: NamedRecipe, sigma: float | None) -> str:
+def objective_text(written: str, table: Registry[ObjectiveEntry[Any]], named: NamedRecipe, sigma: float | None) -> str:
     """The objective as written, with what its source trained with at this sigma where nothing is said; where it is
     said neither, with its own warm-up in proportion to the recipe's epochs.
     """
@@ -77,11 +77,13 @@ def objective_text(written: str, table: Table[ObjectiveRow[Any]], named: NamedRe
 
 
 def _refuse_idle(own_phase: dict[str, Any], own: dict[str, Any], recipe: Recipe) -> None:
-    """Raises Refusal for a value that the recipe's optimizers and schedules would not look at."""
+    """Raises RaysmoothError for a value that the recipe's optimizers and schedules would not look at."""
     phases = [replace(phase, **own_phase) for phase in recipe.phases]
     if "momentum" in own and not any(phase.optimizer in ("sgd", "nesterov") for phase in phases):
-        raise Refusal(f"--momentum is SGD's, this training steps with {phases[0].optimizer}: leave it out")
+        raise RaysmoothError(f"--momentum is SGD's, this training steps with {phases[0].optimizer}: leave it out")
     if own_phase.keys() & {"step_size", "gamma"} and phases[0].schedule != "step":
-        raise Refusal(f"--step-size and --gamma are the step schedule's, not {phases[0].schedule}'s: leave them out")
+        raise RaysmoothError(
+            f"--step-size and --gamma are the step schedule's, not {phases[0].schedule}'s: leave them out"
+        )
     if "gamma" in own_phase and phases[0].step_size is None:
-        raise Refusal("--gamma is the factor of a drop, and this recipe has none: write --step-size too")
+        raise RaysmoothError("--gamma is the factor of a drop, and this recipe has none: write --step-size too")

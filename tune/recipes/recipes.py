@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Self
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Option
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.recipes.phases import Phase
@@ -31,13 +31,13 @@ class Recipe:
     def __post_init__(self) -> None:
         _ = AUGMENTATIONS[self.augment]
         if not self.phases:
-            raise Refusal("a recipe has no phases: write one such as adam:epochs=90,learning_rate=1e-3")
+            raise RaysmoothError("a recipe has no phases: write one such as adam:epochs=90,learning_rate=1e-3")
         for name in ("batch_size", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise Refusal(f"{name} of a recipe is {value}: write a number above 0")
+                raise RaysmoothError(f"{name} of a recipe is {value}: write a number above 0")
         if any(phase.optimizer == "nesterov" for phase in self.phases) and not self.momentum > 0:
-            raise Refusal(f"nesterov with momentum {self.momentum} is plain SGD: write --optimizer sgd")
+            raise RaysmoothError(f"nesterov with momentum {self.momentum} is plain SGD: write --optimizer sgd")
 
     @property
     def epochs(self) -> int:
@@ -85,7 +85,7 @@ def _cifar10_stab(start: float, step: int) -> Recipe:
 
 # Table 4 has a row for each of DnCNN, DnCNN-wide and MemNet, with equal values: one recipe serves the three. The
 # classification objectives use those of the stability objective (appendix E).
-RECIPES: Table[Recipe] = Table(
+RECIPES: Registry[Recipe] = Registry(
     "recipe",
     {
         #                                        epochs optimizer rate drop batch decay momentum augment source
@@ -143,7 +143,7 @@ _MADE_FOR: Mapping[str, Mapping[str, str]] = {
 def default_recipe(dataset: str, kind: str) -> str:
     """The name of the recipe made for `kind` (an objective) on this data set.
 
-    Classifier objectives without a recipe of their own have that of "classifier". Raises Refusal if there is none:
+    Classifier objectives without a recipe of their own have that of "classifier". Raises RaysmoothError if there is none:
     mirrored digits, say, would be learnt without a word.
     """
     made = _MADE_FOR.get(dataset, {})
@@ -151,13 +151,13 @@ def default_recipe(dataset: str, kind: str) -> str:
     denoising = like in ("mse", "stab", "stab+mse")
     if name := made.get(like) or (None if denoising else made.get("classifier")):
         return name
-    raise Refusal(f"no recipe is made for {kind} on {dataset}: write --recipe with one of {', '.join(RECIPES)}")
+    raise RaysmoothError(f"no recipe is made for {kind} on {dataset}: write --recipe with one of {', '.join(RECIPES)}")
 
 
 _MNIST_RUN = 90
 PublishedOptions = Mapping[float | None, Mapping[str, Option]]
 
-# What the supplement trains with beyond its recipes: for (recipe, objective) and sigma, None for any other. Table 1
+# What the supplement trains with beyond its recipes: for (recipe, objective) and sigma, None for any other. Registry 1
 # quotes epsilon in units of 1/256, so that 255 is 0.996. `warmup` and `deferral` count the recipe's epochs.
 PUBLISHED_OPTIONS: Mapping[tuple[str, str], PublishedOptions] = MappingProxyType(
     {

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.common.settings import Settings
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
-from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, Settings
+from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES

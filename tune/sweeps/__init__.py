@@ -1,0 +1,1 @@
+"""Many trainings as trials of Ray Tune, judged by certificates of held-out images."""

@@ -15,10 +15,10 @@ def storage_files(storage: str) -> FileSystem | None:
     Ray Tune writes its state over and over in place. A kill while it does would leave half of a file, from which no
     sweep can be continued. Object stores put files whole anyway.
     """
-    return None if "://" in storage else PyFileSystem(FSSpecHandler(WholeFileSystem()))
+    return None if "://" in storage else PyFileSystem(FSSpecHandler(AtomicFileSystem()))
 
 
-class WholeFileSystem(LocalFileSystem):
+class AtomicFileSystem(LocalFileSystem):
     """Local files, that take their name only when they are closed."""
 
     protocol = ("whole",)
@@ -26,10 +26,10 @@ class WholeFileSystem(LocalFileSystem):
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         if mode != "wb":
             return super()._open(path, mode=mode, block_size=block_size, **options)
-        return _WholeFile(self._strip_protocol(path))
+        return _AtomicFile(self._strip_protocol(path))
 
 
-class _WholeFile(io.FileIO):
+class _AtomicFile(io.FileIO):
     def __init__(self, path: str) -> None:
         self._path, self._failed = path, False
         folder, name = os.path.split(path)

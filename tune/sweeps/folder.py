@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
-from raysmooth.common.errors import Refusal
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.training.ensemble import SWEEP
 
@@ -18,7 +18,7 @@ _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
 
 
 def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
-    """Raises Refusal where another sweep is in the folder; leaves a note of which this is."""
+    """Raises RaysmoothError where another sweep is in the folder; leaves a note of which this is."""
     file = out / SWEEP
     told = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
     if file.exists():
@@ -26,14 +26,16 @@ def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
         for key in {**before, **now}:
             if before.get(key) != now.get(key):
                 was = json.dumps(before[key])[:60] if key in before else "left out"
-                raise Refusal(f"{out} holds another sweep, with {key} {was}: write another 'out', or delete the folder")
+                raise RaysmoothError(
+                    f"{out} holds another sweep, with {key} {was}: write another 'out', or delete the folder"
+                )
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as partial:
+        with atomic_file(file) as partial:
             partial.write_text(json.dumps(told, indent=1))
     except OSError as error:
-        raise Refusal(f"out: {out} cannot be written: {error.strerror}: write another folder") from error
+        raise RaysmoothError(f"out: {out} cannot be written: {error.strerror}: write another folder") from error
 
 
 def _flat(told: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _flat(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def storage_of(sweep: SweepSettings, out: Path) -> str:
-    """The folder, or an object store's URL, in which the sweep's checkpoints are. Raises Refusal where it cannot be
+    """The folder, or an object store's URL, in which the sweep's checkpoints are. Raises RaysmoothError where it cannot be
     written.
     """
     storage = sweep.storage or str(out / "tune")
@@ -56,8 +58,8 @@ def storage_of(sweep: SweepSettings, out: Path) -> str:
         files, path = FileSystem.from_uri(storage)
         files.create_dir(path)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise Refusal(
+        reason = one_line(error)
+        raise RaysmoothError(
             f"storage: {storage} cannot be used: {reason}: write a folder or a URL such as s3://bucket/folder"
         ) from error
     return storage

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import inf
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def _both(name: str) -> dict[str, str]:
     return {"classifier": name, "denoiser": name}
 
 
-METRICS: Table[Metric] = Table(
+METRICS: Registry[Metric] = Registry(
     "metric",
     {
         "certified_accuracy": Metric(
@@ -51,15 +51,15 @@ class ChosenMetric:
 
     @classmethod
     def parse(cls, text: str) -> "ChosenMetric":
-        parsed = Architecture.parse(text)
+        parsed = Variant.parse(text)
         row, options = METRICS[parsed.name], dict(parsed.options)
         radius = options.pop("radius", None) if row.at_radius else None
         if options:
-            raise Refusal(f"metric '{text}': {parsed.name} has no option '{next(iter(options))}': leave it out")
+            raise RaysmoothError(f"metric '{text}': {parsed.name} has no option '{next(iter(options))}': leave it out")
         if not row.at_radius:
             return cls(parsed.name, None)
         if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 <= radius < inf:
-            raise Refusal(f"metric '{text}': write the radius, 0 or more, as in {parsed.name}:radius=0.5")
+            raise RaysmoothError(f"metric '{text}': write the radius, 0 or more, as in {parsed.name}:radius=0.5")
         return cls(parsed.name, float(radius))
 
     @property

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysmooth.pipeline.analysis.metrics import floored
-from raysmooth.pipeline.report.figures.curves import draw_curves
+from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
@@ -95,7 +95,7 @@ def _worse(value: float, sweep: SweepSettings) -> str:
     return floored(exact, 4) if metric.row.mode == "max" else floored(-exact, 4).removeprefix("-")
 
 
-def draw_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> Figure | None:
+def plot_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> Figure | None:
     """The metric over the epochs, a line a trial, the winner's above the others; None where no metric was named, or no
     trial was judged.
     """
@@ -220,13 +220,13 @@ def write_sweep_report(
         commands = "\n".join(command_lines(sweep, winner))
         text += f"\n\n{how_chosen(sweep, winner, rows)}; weights: {winner.weights}\n\n```bash\n{commands}\n```"
     files[1].write_text(text + "\n", encoding="utf-8")
-    figure = draw_trials(rows, sweep, winner)
+    figure = plot_trials(rows, sweep, winner)
     if figure is not None:
         files.append(folder / "trials.png")
         save_figure(figure, files[-1], flag="--out")
     if certificates is not None:
         files.append(folder / "curves.png")
-        save_figure(draw_curves(named_after_trials(certificates, rows, sweep)), files[-1], flag="--out")
+        save_figure(plot_curves(named_after_trials(certificates, rows, sweep)), files[-1], flag="--out")
     return files
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
-from raysmooth.common.variant import Architecture, Option
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Option, Variant
 from raysmooth.tune.sweeps.search_space import SearchSpace
 
 PERTURBED = ("learning_rate", "weight_decay", "momentum", "gamma", "batch_size", "clip_norm")
@@ -61,7 +61,7 @@ def _pbt(options: Mapping[str, Any], column: str | None, mode: str | None, epoch
     )
 
 
-SCHEDULERS: Table[Scheduler] = Table(
+SCHEDULERS: Registry[Scheduler] = Registry(
     "scheduler",
     {
         "fifo": Scheduler("every trial to its end", {}, _fifo, needs_metric=False),
@@ -114,20 +114,20 @@ class ChosenScheduler:
         return self.row.needs_metric
 
     def refuse_unfit(self, space: SearchSpace, every: int) -> None:
-        """Raises Refusal where it cannot work with this space, and trials that are judged `every` so many epochs."""
+        """Raises RaysmoothError where it cannot work with this space, and trials that are judged `every` so many epochs."""
         if not self.row.perturbs:
             return
         if not any(key in PERTURBED for key in space):
-            raise Refusal(
+            raise RaysmoothError(
                 f"scheduler: {self.name} changes numbers while training: search one of {', '.join(PERTURBED)}"
             )
         if fixed := [key for key in space if key not in PERTURBED]:
-            raise Refusal(
+            raise RaysmoothError(
                 f"scheduler: {self.name} copies weights from trial to trial, which {fixed[0]} may not fit: search "
                 f"only {', '.join(PERTURBED)}"
             )
         if self.options["every"] % every:
-            raise Refusal(
+            raise RaysmoothError(
                 f"scheduler: {self.name} looks every {self.options['every']} epochs, trials are judged every {every}: "
                 f"write {self.name}:every={every}, say"
             )
@@ -138,13 +138,13 @@ class ChosenScheduler:
 
 
 def parse_scheduler(text: str) -> ChosenScheduler:
-    """Read "fifo", or "asha:grace=2,factor=3"; raises Refusal for an unknown name, option, or an impossible value."""
-    parsed = Architecture.parse(text)
+    """Read "fifo", or "asha:grace=2,factor=3"; raises RaysmoothError for an unknown name, option, or an impossible value."""
+    parsed = Variant.parse(text)
     row = SCHEDULERS[parsed.name]
     for key, value in parsed.options:
         if key not in row.defaults:
-            raise Refusal(f"scheduler '{text}': unknown option '{key}': {nearest(key, row.defaults)}")
+            raise RaysmoothError(f"scheduler '{text}': unknown option '{key}': {nearest(key, row.defaults)}")
         fits, instead = _FITS[key]
         if not fits(value):
-            raise Refusal(f"scheduler '{text}': {key}={value}: write {instead}")
+            raise RaysmoothError(f"scheduler '{text}': {key}={value}: write {instead}")
     return ChosenScheduler(row, parsed.name, {**row.defaults, **dict(parsed.options)})

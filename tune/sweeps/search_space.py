@@ -7,8 +7,8 @@ from math import prod
 from types import ModuleType
 from typing import Any
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Kind:
     of: Callable[[ModuleType, Sequence[Any]], Any]
 
 
-KINDS: Table[Kind] = Table(
+KINDS: Registry[Kind] = Registry(
     "domain",
     {
         "grid": Kind(True, lambda tune, values: tune.grid_search(list(values))),
@@ -58,31 +58,33 @@ SearchSpace = Mapping[str, Domain]
 def parse_domain(key: str, written: Any) -> Domain:
     """Read {"grid": [a, b]}, {"loguniform": [1e-5, 1e-3]} and the like; a bare list is a grid.
 
-    Raises Refusal, naming `key`, for an unknown kind, no values, a value that stands twice, and ends of a range that
+    Raises RaysmoothError, naming `key`, for an unknown kind, no values, a value that stands twice, and ends of a range that
     are none.
     """
     if isinstance(written, list):
         written = {"grid": written}
     if not (isinstance(written, Mapping) and len(written) == 1):
-        raise Refusal(f"search: {key}: write a list, or one of {', '.join(KINDS)} with one, such as {{grid: [1, 2]}}")
+        raise RaysmoothError(
+            f"search: {key}: write a list, or one of {', '.join(KINDS)} with one, such as {{grid: [1, 2]}}"
+        )
     ((kind, values),) = written.items()
     try:
         finite = KINDS[str(kind)].finite
-    except Refusal as refusal:
-        raise Refusal(f"search: {key}: {refusal}") from None
+    except RaysmoothError as refusal:
+        raise RaysmoothError(f"search: {key}: {refusal}") from None
     if not isinstance(values, list) or not values:
-        raise Refusal(f"search: {key}: {kind} has no values: write {key}: {{{kind}: [...]}}, or leave {key} out")
+        raise RaysmoothError(f"search: {key}: {kind} has no values: write {key}: {{{kind}: [...]}}, or leave {key} out")
     if finite:
         if len({repr(value) for value in values}) < len(values):
-            raise Refusal(f"search: {key}: {kind} has a value twice: write each once")
+            raise RaysmoothError(f"search: {key}: {kind} has a value twice: write each once")
         return Domain(str(kind), tuple(values))
     try:
         low, high = (int(value) if kind == "randint" else float(value) for value in values)
     except (TypeError, ValueError):
-        raise Refusal(f"search: {key}: {kind} takes two numbers, [low, high], not {values}") from None
+        raise RaysmoothError(f"search: {key}: {kind} takes two numbers, [low, high], not {values}") from None
     if not low < high or (kind == "loguniform" and low <= 0):
         above = "above 0, " if kind == "loguniform" else ""
-        raise Refusal(f"search: {key}: {kind} [{low:g}, {high:g}]: write [low, high], {above}low below high")
+        raise RaysmoothError(f"search: {key}: {kind} [{low:g}, {high:g}]: write [low, high], {above}low below high")
     return Domain(str(kind), (low, high))
 
 

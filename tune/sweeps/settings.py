@@ -10,17 +10,18 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 
-from raysmooth.common.errors import Refusal, nearest
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.registry import Registry
+from raysmooth.common.settings import Settings, checked
 from raysmooth.pipeline.runs.noise_setting import settled_noise
-from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings, Settings, checked
+from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
 from raysmooth.tune.sweeps.metrics import ChosenMetric
 from raysmooth.tune.sweeps.schedulers import ChosenScheduler, parse_scheduler
 from raysmooth.tune.sweeps.search_space import Domain, SearchSpace, corners, grid_size, is_grid, parse_domain
-from raysmooth.tune.training.classifier_job import classifier_assignment
-from raysmooth.tune.training.denoiser_job import denoiser_assignment
-from raysmooth.tune.training.job import Assignment
+from raysmooth.tune.training.classifier_job import classifier_task
+from raysmooth.tune.training.denoiser_job import denoiser_task
+from raysmooth.tune.training.job import TrainingTask
 
 SEARCHES = ("grid", "random", "optuna")
 
@@ -38,15 +39,15 @@ class Training:
     """
 
     settings: type[TrainingJobSettings]
-    assign: Callable[[Any, torch.device], Assignment]
+    assign: Callable[[Any, torch.device], TrainingTask]
     shown: str
 
 
-TRAININGS: Table[Training] = Table(
+TRAININGS: Registry[Training] = Registry(
     "training",
     {
-        "classifier": Training(TrainClassifierSettings, classifier_assignment, "accuracy"),
-        "denoiser": Training(TrainDenoiserSettings, denoiser_assignment, "psnr"),
+        "classifier": Training(TrainClassifierSettings, classifier_task, "accuracy"),
+        "denoiser": Training(TrainDenoiserSettings, denoiser_task, "psnr"),
     },
 )
 
@@ -96,9 +97,11 @@ def nested(model: type[Settings]) -> BeforeValidator:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """What a file has under a key, as settings by name; raises Refusal for what is no such thing."""
+    """What a file has under a key, as settings by name; raises RaysmoothError for what is no such thing."""
     if not isinstance(value, Mapping):
-        raise Refusal(f"expected 'key: value' lines, found {value!r}: see the experiments that come with raysmooth")
+        raise RaysmoothError(
+            f"expected 'key: value' lines, found {value!r}: see the experiments that come with raysmooth"
+        )
     return {str(key).replace("-", "_"): inner for key, inner in value.items()}
 
 
@@ -217,49 +220,55 @@ class SweepSettings(Settings):
             for key in keys:
                 if key in NOT_SEARCHED:
                     instead = {"seed": "write 'seeds: [0, 1]' beside it", "threads": "write 'cpus_per_trial'"}
-                    raise Refusal(f"{where}: {key}: a sweep decides this itself: {instead.get(key, 'leave it out')}")
+                    raise RaysmoothError(
+                        f"{where}: {key}: a sweep decides this itself: {instead.get(key, 'leave it out')}"
+                    )
                 if key not in fields:
-                    raise Refusal(f"{where}: unknown setting '{key}': {nearest(key, known)}")
+                    raise RaysmoothError(f"{where}: unknown setting '{key}': {nearest(key, known)}")
         for key in self.search:
             if key in self.settings or any(key in row for row in self.each):
-                raise Refusal(f"search: {key} stands elsewhere in the experiment too: write it once")
+                raise RaysmoothError(f"search: {key} stands elsewhere in the experiment too: write it once")
         return self
 
     @model_validator(mode="after")
     def _refuse_bad_search(self) -> "SweepSettings":
         if self.by not in SEARCHES:
-            raise Refusal(f"by: {self.by}: write one of {', '.join(SEARCHES)}")
+            raise RaysmoothError(f"by: {self.by}: write one of {', '.join(SEARCHES)}")
         if self.by == "grid":
             ranges = [key for key, domain in self.search.items() if domain.kind != "grid"]
             if ranges:
-                raise Refusal(f"search: {ranges[0]} is drawn at random: write 'by: random' and 'trials: 20', say")
+                raise RaysmoothError(
+                    f"search: {ranges[0]} is drawn at random: write 'by: random' and 'trials: 20', say"
+                )
             if self.trials is not None:
-                raise Refusal("trials: a grid is tried whole: leave it out, or write 'by: random'")
+                raise RaysmoothError("trials: a grid is tried whole: leave it out, or write 'by: random'")
         elif self.trials is None:
-            raise Refusal(f"by: {self.by}: write how many to draw, such as 'trials: 20'")
+            raise RaysmoothError(f"by: {self.by}: write how many to draw, such as 'trials: 20'")
         elif is_grid(self.search):
-            raise Refusal(f"by: {self.by}: nothing in 'search' is drawn at random: write 'by: grid'")
+            raise RaysmoothError(f"by: {self.by}: nothing in 'search' is drawn at random: write 'by: grid'")
         if self.by == "optuna":
             if find_spec("optuna") is None:
-                raise Refusal("by: optuna needs Optuna: pip install 'raysmooth[optuna]'")
+                raise RaysmoothError("by: optuna needs Optuna: pip install 'raysmooth[optuna]'")
             if grids := [key for key, domain in self.search.items() if domain.kind == "grid"]:
-                raise Refusal(f"search: {grids[0]}: optuna draws from {{choice: [...]}}, not from a list")
+                raise RaysmoothError(f"search: {grids[0]}: optuna draws from {{choice: [...]}}, not from a list")
             if len(self.seeds) > 1:
-                raise Refusal(
+                raise RaysmoothError(
                     "seeds: optuna would choose a seed as it does a rate: write one, and try what it finds with others "
                     "in a grid"
                 )
             if self.metric is None:
-                raise Refusal("by: optuna: write a metric for it to go by, such as 'metric: acr'")
+                raise RaysmoothError("by: optuna: write a metric for it to go by, such as 'metric: acr'")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise Refusal(f"seeds: {self.seeds}: write each once, 0 or more")
+            raise RaysmoothError(f"seeds: {self.seeds}: write each once, 0 or more")
         return self
 
     @model_validator(mode="after")
     def _refuse_bad_trainings(self) -> "SweepSettings":
         many = max(1, len(self.each)) * prod(len(domain.values) for domain in self.search.values())
         if many > MOST_COMBINATIONS:
-            raise Refusal(f"search: {many:,} combinations are more than {MOST_COMBINATIONS:,}: write fewer values")
+            raise RaysmoothError(
+                f"search: {many:,} combinations are more than {MOST_COMBINATIONS:,}: write fewer values"
+            )
         for drawn in self.possible:
             checked(self.training.settings, {**self.values(drawn), "out": "weights.safetensors"})
         return self
@@ -270,30 +279,36 @@ class SweepSettings(Settings):
         metric = self.chosen_metric
         if metric is None:
             if scheduler.needs_metric:
-                raise Refusal(f"scheduler: {self.scheduler} goes by a metric: write 'metric: acr', say")
+                raise RaysmoothError(f"scheduler: {self.scheduler} goes by a metric: write 'metric: acr', say")
             if self.plateau is not None:
-                raise Refusal("plateau: it is the metric's: write 'metric: acr', say")
+                raise RaysmoothError("plateau: it is the metric's: write 'metric: acr', say")
             if self.certify is not None and not self.certify_all:
-                raise Refusal("certify: there is no winner without a metric: write 'metric: acr', say")
+                raise RaysmoothError("certify: there is no winner without a metric: write 'metric: acr', say")
             return self
         scheduler.refuse_unfit(self.search, self.validation.every)
         values = [set(self.settings), *(set(row) for row in self.each)]
         given = set.union(*values) | set(self.search)
         if metric.name != "validation_loss" and "sigma" not in given:
-            raise Refusal(f"metric: {metric} is measured under noise: write 'sigma: 0.5' among the settings, say")
+            raise RaysmoothError(
+                f"metric: {metric} is measured under noise: write 'sigma: 0.5' among the settings, say"
+            )
         if metric.name != "validation_loss" and self.train == "denoiser" and "classifier" not in given:
-            raise Refusal(f"metric: {metric} is that of a classifier behind the denoiser: name the classifier too")
+            raise RaysmoothError(
+                f"metric: {metric} is that of a classifier behind the denoiser: name the classifier too"
+            )
         return self
 
     @model_validator(mode="after")
     def _refuse_bad_certify(self) -> "SweepSettings":
         if self.certify_all and self.certify is None:
-            raise Refusal("certify_all: write how, such as 'certify: {n: 10000}'")
+            raise RaysmoothError("certify_all: write how, such as 'certify: {n: 10000}'")
         for key in self.certify or {}:
             if key not in _CERTIFIED:
-                raise Refusal(f"certify: unknown setting '{key}': {nearest(key, sorted(_CERTIFIED))}")
+                raise RaysmoothError(f"certify: unknown setting '{key}': {nearest(key, sorted(_CERTIFIED))}")
         if self.certify is not None and self.train == "denoiser" and "classifier" not in {*self.settings, *self.search}:
-            raise Refusal("certify: a denoiser is certified in front of a classifier: name it among the settings")
+            raise RaysmoothError(
+                "certify: a denoiser is certified in front of a classifier: name it among the settings"
+            )
         return self
 
     @model_validator(mode="after")
@@ -302,9 +317,9 @@ class SweepSettings(Settings):
             return self
         given = {*self.settings, *self.search, *(key for row in self.each for key in row)}
         if self.train != "denoiser":
-            raise Refusal("warm_start: classifiers begin afresh, or with init_weights: leave it out")
+            raise RaysmoothError("warm_start: classifiers begin afresh, or with init_weights: leave it out")
         if "init_weights" in given:
-            raise Refusal("warm_start: the settings name init_weights too: write one of the two")
+            raise RaysmoothError("warm_start: the settings name init_weights too: write one of the two")
         return self
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.pool.cluster import Cluster, connected, will_be_local
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import CertifySettings, checked
+from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.recipes.settings import TrainingDataSettings
 from raysmooth.tune.sweeps.folder import below, refuse_other_sweep, storage_of
@@ -45,7 +46,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     """Run all trials of `sweep`, or those that are missing, write them down, and certify the winner.
 
     The same sweep again continues: finished trials are kept, unfinished ones go on from their last judged epoch, failed
-    ones are tried again. Raises Refusal, before Ray starts, for what cannot be carried out.
+    ones are tried again. Raises RaysmoothError, before Ray starts, for what cannot be carried out.
     """
     refuse_url(sweep.out, "out:")
     out = Path(sweep.out).expanduser().absolute()
@@ -53,7 +54,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
         _refuse_shared_images(sweep)
     if will_be_local(sweep.address):
         for wanted, has, instead in _lacking(sweep, os.cpu_count() or 1, torch.cuda.device_count()):
-            raise Refusal(f"{wanted} is more than the {has} of this machine: write {instead}")
+            raise RaysmoothError(f"{wanted} is more than the {has} of this machine: write {instead}")
     warm = None if sweep.warm_start is None else warm_sweep(sweep, sweep.warm_start)
     for each in (warm, sweep):
         if each is not None:
@@ -93,7 +94,7 @@ def _certify_settings(sweep: SweepSettings, drawn: Mapping[str, Any], weights: P
 
 
 def _refuse_shared_images(sweep: SweepSettings) -> None:
-    """Raises Refusal for test images that trials see."""
+    """Raises RaysmoothError for test images that trials see."""
     seen = set()
     for drawn in sweep.possible:
         training = training_settings(sweep, {**drawn, "seed": sweep.seeds[0]}, Path("weights.safetensors"))

@@ -16,7 +16,7 @@ from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenois
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
 from raysmooth.tune.sweeps.warm_starts import warm_start_key
-from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.job import TrainingTask, run_training
 from raysmooth.tune.training.trainer import Share
 from raysmooth.tune.training.training_folder import Row, folder_of
 from raysmooth.tune.training.validation import held_out_loss
@@ -53,7 +53,7 @@ def run_trial(drawn: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, 
         reporter = _Reporter(
             sweep.validation.every, assignment.recipe.recipe.epochs, _judge(sweep, settings, assignment, device)
         )
-        carry_out(settings, assignment, Share(), show=False, observer=reporter)
+        run_training(settings, assignment, Share(), show=False, observer=reporter)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ class _Reporter:
         return epoch % self.every == 0 or epoch == self.epochs
 
 
-def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assignment, device: torch.device) -> Judge:
+def _judge(
+    sweep: SweepSettings, settings: TrainingJobSettings, assignment: TrainingTask, device: torch.device
+) -> Judge:
     """What measures the sweep's metric, beyond what every training measures anyway."""
     metric = sweep.chosen_metric
     if metric is not None and metric.name == "validation_loss":
@@ -107,7 +109,7 @@ def _judge(sweep: SweepSettings, settings: TrainingJobSettings, assignment: Assi
     return certify
 
 
-def _as_certified(settings: TrainingJobSettings, assignment: Assignment, device: torch.device) -> DenoisedClassifier:
+def _as_certified(settings: TrainingJobSettings, assignment: TrainingTask, device: torch.device) -> DenoisedClassifier:
     """The base classifier that the network in training makes, with its very parameters."""
     if isinstance(settings, TrainClassifierSettings):
         normalize = parse_preprocess(str(assignment.card["preprocess"])).to(device)

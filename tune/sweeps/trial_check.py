@@ -7,7 +7,7 @@ import torch
 
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.variant import Architecture
+from raysmooth.common.variant import Variant
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.schedulers import PERTURBED
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
@@ -21,7 +21,7 @@ _NEEDS_NO_TRIAL = {*PERTURBED, "seed", "epochs", "out"}
 
 
 def refuse_impossible_trials(sweep: SweepSettings) -> None:
-    """Raises Refusal, as the trial itself would, for networks, weights, surrogates, recipes and data that are not there
+    """Raises RaysmoothError, as the trial itself would, for networks, weights, surrogates, recipes and data that are not there
     or do not fit together. Each is tried on some images, on the CPU; nothing is trained.
     """
     tried = set()
@@ -42,5 +42,5 @@ def refuse_impossible_trials(sweep: SweepSettings) -> None:
 def _stand_in(settings: TrainDenoiserSettings, objective: str, folder: Path) -> str:
     """Weights as the warm start will give them, but untrained."""
     file = folder / "start.safetensors"
-    save_weights(file, build_denoiser(Architecture.parse(settings.denoiser)), {"objective": objective})
+    save_weights(file, build_denoiser(Variant.parse(settings.denoiser)), {"objective": objective})
     return str(file)

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from raysmooth.actors.models.base_classifier import source_digest
 from raysmooth.actors.models.weights import Weights, fingerprint_of, read_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.training.ensemble import TRIALS, WEIGHTS
 
@@ -73,7 +73,7 @@ def _collected(trial: Any, weights: Path) -> Trial:
             table = pd.read_csv(Path(folder) / "metrics.csv")
             epochs = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
             weights.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(weights) as partial:
+            with atomic_file(weights) as partial:
                 shutil.copyfile(Path(folder) / "last.safetensors", partial)
         kept = read_weights(weights)
     return Trial(
@@ -91,7 +91,7 @@ def _collected(trial: Any, weights: Path) -> Trial:
 def _fingerprint(weights: Weights) -> str:
     """As the certificates of a network with these weights have it."""
     tensors = fingerprint_of(weights.state_dict)
-    return source_digest(Architecture.parse(str(weights.card["architecture"])), tensors) or tensors
+    return source_digest(Variant.parse(str(weights.card["architecture"])), tensors) or tensors
 
 
 def _reason(trial: Any) -> str:
@@ -100,7 +100,7 @@ def _reason(trial: Any) -> str:
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     if not lines:
         return type(cause).__name__
-    return lines[-1][:500] if isinstance(cause, Refusal) else f"{type(cause).__name__}: {lines[-1][:500]}"
+    return lines[-1][:500] if isinstance(cause, RaysmoothError) else f"{type(cause).__name__}: {lines[-1][:500]}"
 
 
 def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:
@@ -142,7 +142,7 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
     frame = pd.DataFrame(rows)
     file = out / TRIALS / "part-0.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as partial:
+    with atomic_file(file) as partial:
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), partial)
     return frame
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputePath, native_precision, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeConfig, native_precision, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.draws import draw
-from raysmooth.actors.replica.work_unit import Cell, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import average_certified_radius, certified_accuracy
 from raysmooth.pipeline.certification.sampling_rule import Fixed
 from raysmooth.pipeline.data.datasets import Dataset, open_dataset
@@ -40,14 +40,14 @@ class ValidationSet:
 
 def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
     """`count` of the images that a training with these settings holds out, or all where there are fewer, evenly
-    spaced. Raises Refusal for images without labels.
+    spaced. Raises RaysmoothError for images without labels.
     """
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
     ids = validation_ids(dataset, settings, count)
     read = {image_id: dataset.read(image_id) for image_id in ids}
     for image_id, item in read.items():
         if item.label is None:
-            raise Refusal(
+            raise RaysmoothError(
                 f"image {image_id} of {settings.dataset} {settings.split} has no label: certified accuracy needs one "
                 "for each held-out image; write 'metric: validation_loss', say"
             )
@@ -66,7 +66,7 @@ def validation_ids(dataset: Dataset, settings: TrainingDataSettings, count: int)
 def refuse_shared(
     training: TrainingDataSettings, test: Dataset, test_root: str | None, test_ids: Sequence[int]
 ) -> None:
-    """Raises Refusal where an image that trials train on, or are judged by, is among the test images `test_ids`:
+    """Raises RaysmoothError where an image that trials train on, or are judged by, is among the test images `test_ids`:
     certified accuracy of a winner on the images that made it one would flatter it.
     """
     same_place = _resolved(test_root) == _resolved(training.data_root)
@@ -74,7 +74,7 @@ def refuse_shared(
         return
     shared = set(IndexSet(len(test), training.skip, training.max).ids).intersection(test_ids)
     if shared:
-        raise Refusal(
+        raise RaysmoothError(
             f"certify: {len(shared)} of the test images are images of {test.name} {test.split} that trials train on or "
             "are judged by: write another 'split', such as test"
         )
@@ -95,7 +95,7 @@ def certify_validation(
 
     `model` is in eval mode and is copied, not changed. It computes in the device's native precision, eager.
     """
-    path = ComputePath(native_precision(device), compiled=False, batch_size=BATCH)
+    path = ComputeConfig(native_precision(device), compiled=False, batch_size=BATCH)
     settle_backend(path, device)
     network: BaseClassifier = fast_network(model, path, device)
     rule = Fixed(settings.n0, settings.n, settings.alpha, noise)
@@ -103,12 +103,14 @@ def certify_validation(
     for image_id, image in images.images.items():
         counts = {}
         for role, draws in rule.first.items():
-            unit = WorkUnit(0, role, (Cell(image_id, 0, draws),))
+            unit = WorkUnit(0, role, (Block(image_id, 0, draws),))
             drawn = draw(
                 unit, {image_id: image}, network, rule.noise, seed=SEED, batch_size=min(BATCH, draws), device=device
             )
             if drawn.invalid.any():
-                raise Refusal(f"logits of validation image {image_id} are not finite: write a smaller learning_rate")
+                raise RaysmoothError(
+                    f"logits of validation image {image_id} are not finite: write a smaller learning_rate"
+                )
             counts[role] = drawn.counts[0]
         certificate = rule.conclude(counts)
         rows.append(

@@ -1,13 +1,12 @@
 """Warm starts: the training that all trials of a sweep begin with is done once for each network and noise."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.runs.settings import checked
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.hashing import settings_hash
+from raysmooth.common.settings import checked
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, WarmStartSettings, training_settings
 from raysmooth.tune.sweeps.trials import Trial
@@ -25,7 +24,7 @@ _SAME = ("precision", "compile")
 def warm_start_key(settings: TrainDenoiserSettings) -> str:
     """Which warm start a trial of these settings begins with, in hex."""
     told = {name: getattr(settings, name) for name in _DIFFER_BY}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return settings_hash(told)[:16]
 
 
 def warm_sweep(sweep: SweepSettings, warm: WarmStartSettings) -> SweepSettings:
@@ -50,12 +49,14 @@ def warm_sweep(sweep: SweepSettings, warm: WarmStartSettings) -> SweepSettings:
 
 
 def starts_of(warm: SweepSettings, trials: Sequence[Trial]) -> Mapping[str, bytes]:
-    """The weights files of the warm starts by `warm_start_key`, to be sent to wherever trials run; raises Refusal where
+    """The weights files of the warm starts by `warm_start_key`, to be sent to wherever trials run; raises RaysmoothError where
     one failed.
     """
     starts = {}
     for trial in trials:
         if trial.status != "finished" or trial.weights is None:
-            raise Refusal(f"warm_start: its training {trial.status}: {trial.error}: the same command tries it again")
+            raise RaysmoothError(
+                f"warm_start: its training {trial.status}: {trial.error}: the same command tries it again"
+            )
         starts[warm_start_key(training_settings(warm, trial.drawn, trial.weights))] = trial.weights.read_bytes()
     return starts

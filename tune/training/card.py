@@ -1,6 +1,5 @@
 """The card: what a weights file tells of its training in JSON values, and what of that decides the training."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from raysmooth.common.hashing import settings_hash
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingJobSettings
@@ -61,7 +61,7 @@ def decisive(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def identity(decisive: Mapping[str, Any]) -> str:
     """SHA-256 in hex of what decides a training."""
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return settings_hash(decisive)
 
 
 def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:

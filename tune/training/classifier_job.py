@@ -8,15 +8,15 @@ import torch
 from raysmooth.actors.models.base_classifier import source_digest
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.preprocess import parse_preprocess
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
-from raysmooth.tune.training.job import Assignment
+from raysmooth.tune.training.job import TrainingTask
 from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training
 from raysmooth.tune.training.trainer import initialised
 from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
@@ -25,28 +25,28 @@ from raysmooth.tune.training.validation import accuracy, noisy_accuracy
 
 def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
     """The recipe, the objective as text with all its options, and the objective that the settings ask for; raises
-    Refusal for those that are not there or do not fit together. No file is opened.
+    RaysmoothError for those that are not there or do not fit together. No file is opened.
     """
     named = choose_recipe(settings, settings.objective.partition(":")[0])
     text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
     _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
     _ = NOISE_FAMILIES[settings.noise]
     if settings.sigma is None and objective.needs_noise:
-        raise Refusal(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
+        raise RaysmoothError(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
     if settings.sigma is None and settings.noise != "gaussian":
-        raise Refusal(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
+        raise RaysmoothError(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
     return named, text, objective
 
 
-def classifier_assignment(settings: TrainClassifierSettings, device: torch.device) -> Assignment:
-    """The training that the settings ask for; raises Refusal for what cannot be trained."""
+def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> TrainingTask:
+    """The training that the settings ask for; raises RaysmoothError for what cannot be trained."""
     named, text, objective = chosen_for_classifier(settings)
-    architecture = Architecture.parse(settings.classifier)
+    architecture = Variant.parse(settings.classifier)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where the user's own module:callable may live
     classifier = initialised(lambda: build_classifier(architecture), settings.seed)
     if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
-        raise Refusal(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
+        raise RaysmoothError(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
     start = start_from(classifier, settings)
     carded = None if start is None else start.card.get("preprocess")
     preprocess = settings.preprocess or carded or default_preprocess(architecture)
@@ -84,7 +84,7 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
         "source": source_digest(architecture),
         "parents": {} if start is None else {"init_weights": start.fingerprint},
     }
-    return Assignment(
+    return TrainingTask(
         network=network,
         weights=classifier,
         loss=loss,
@@ -99,13 +99,13 @@ def classifier_assignment(settings: TrainClassifierSettings, device: torch.devic
 
 
 def _check_labels(
-    labels: torch.Tensor, logits: torch.Tensor, settings: TrainClassifierSettings, architecture: Architecture
+    labels: torch.Tensor, logits: torch.Tensor, settings: TrainClassifierSettings, architecture: Variant
 ) -> None:
     where, classes, most = f"{settings.dataset} {settings.split}", logits.shape[-1], int(labels.max())
     if NO_LABEL in labels:
-        raise Refusal(f"{where} has images without a label: a classifier needs one for each")
+        raise RaysmoothError(f"{where} has images without a label: a classifier needs one for each")
     if most >= classes:
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{architecture}' tells {classes} classes apart, {where} has labels up to {most}: "
             f"write --classifier {architecture.name}:num_classes={most + 1}"
         )

@@ -7,15 +7,15 @@ import torch
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveRow, describe, parse_objective
+from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveEntry, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
-from raysmooth.tune.training.job import Assignment
+from raysmooth.tune.training.job import TrainingTask
 from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
 from raysmooth.tune.training.surrogates import load_surrogates
 from raysmooth.tune.training.trainer import initialised
@@ -25,8 +25,8 @@ from raysmooth.tune.training.validation import judge_denoiser, noisy_accuracy
 
 def chosen_for_denoiser(
     settings: TrainDenoiserSettings,
-) -> tuple[NamedRecipe, str, ObjectiveRow[DenoiserObjective], DenoiserObjective]:
-    """The recipe, and the objective's name, row and self, that the settings ask for; raises Refusal for those that are
+) -> tuple[NamedRecipe, str, ObjectiveEntry[DenoiserObjective], DenoiserObjective]:
+    """The recipe, and the objective's name, row and self, that the settings ask for; raises RaysmoothError for those that are
     not there or do not fit together. No file is opened.
     """
     name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
@@ -35,14 +35,14 @@ def chosen_for_denoiser(
     return choose_recipe(settings, name), name, row, objective
 
 
-def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -> Assignment:
-    """The training that the settings ask for; raises Refusal for what cannot be trained.
+def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> TrainingTask:
+    """The training that the settings ask for; raises RaysmoothError for what cannot be trained.
 
     With surrogates the access is black-box: minibatch i is trained through surrogate i modulo their number, and the
     classifier, if it is named, is only measured. Else it is white-box: trained through the classifier itself.
     """
     named, name, row, objective = chosen_for_denoiser(settings)
-    architecture = Architecture.parse(settings.denoiser)
+    architecture = Variant.parse(settings.denoiser)
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
     start = start_from(denoiser, settings, row.starts_from)
     protected = _load_classifier(settings, device)
@@ -53,7 +53,7 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
     for loaded in (*surrogates, *([protected] if protected is not None else [])):
         try_out(loaded.model, cleaned, f"classifier '{loaded.spec.classifier}'")
     if objective.needs_labels and NO_LABEL in data.train.labels:
-        raise Refusal(
+        raise RaysmoothError(
             f"objective '{name}' needs a label for each image of {settings.dataset} {settings.split}: write "
             f"--objective {name.replace('clf', 'stab')}, which needs none"
         )
@@ -103,7 +103,7 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
             "surrogates": [_parent(surrogate) for surrogate in surrogates],
         },
     }
-    return Assignment(
+    return TrainingTask(
         network=network,
         weights=denoiser,
         loss=loss,
@@ -120,17 +120,19 @@ def denoiser_assignment(settings: TrainDenoiserSettings, device: torch.device) -
 
 def _check_wants(settings: TrainDenoiserSettings, name: str, first: str | None, needs_classifier: bool) -> None:
     if needs_classifier and settings.classifier is None and not settings.surrogates:
-        raise Refusal(
+        raise RaysmoothError(
             f"objective '{name}' needs --classifier, and --classifier-weights with it; or --surrogates, where one has "
             "no access to the classifier's gradients"
         )
     if not needs_classifier and settings.surrogates:
-        raise Refusal(f"objective '{name}' needs no classifier: leave --surrogates out, or write --objective stab")
+        raise RaysmoothError(
+            f"objective '{name}' needs no classifier: leave --surrogates out, or write --objective stab"
+        )
     if settings.classifier is None and (settings.classifier_weights or settings.preprocess):
         flag = "--classifier-weights" if settings.classifier_weights else "--preprocess"
-        raise Refusal(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+        raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
     if first is not None and settings.init_weights is None:
-        raise Refusal(
+        raise RaysmoothError(
             f"objective '{name}' starts from {first} weights: train them with --objective {first} "
             f"--out {first}.safetensors, then add --init-weights {first}.safetensors here"
         )
@@ -171,7 +173,7 @@ def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: 
     """The frozen classifier's logits, with gradients with respect to its input; refuse one that has none, and one that
     does not know label `most`.
     """
-    refusal = Refusal(
+    refusal = RaysmoothError(
         f"objective '{objective}' needs gradients through the classifier, '{loaded.spec.classifier}' gives none: "
         "train for a classifier that gives logits from torch operations, with --surrogates in its place, or write "
         "--objective mse"
@@ -186,7 +188,7 @@ def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: 
     if not (logits.ndim == 2 and logits.requires_grad):
         raise refusal
     if most >= logits.shape[1]:
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' tells {logits.shape[1]} classes apart, the images have labels up "
             f"to {most}: train through one for these classes"
         )

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch.distributed import all_gather_object, barrier
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
@@ -21,7 +21,7 @@ from raysmooth.tune.training.training_folder import Row, Saved, TrainingFolder
 
 
 @dataclass(frozen=True)
-class Assignment:
+class TrainingTask:
     """What is trained and how it is judged: all that differs from job to job.
 
     `weights` is the part of `network` that is saved, without normalisation; `card` tells of it in JSON values.
@@ -54,16 +54,16 @@ class Observer(Protocol):
         ...
 
 
-def carry_out(
+def run_training(
     settings: TrainingJobSettings,
-    assignment: Assignment,
+    assignment: TrainingTask,
     share: Share,
     show: bool,
     observer: Observer | None = None,
 ) -> None:
     """Train to `settings.out`, or go on where the same training was stopped, or find it done.
 
-    With `show`, progress goes to stderr. Raises Refusal where another training's
+    With `show`, progress goes to stderr. Raises RaysmoothError where another training's
     weights are, for a loss that is not finite, and for workers that do not see the same training.
     """
     common = common_card(settings, assignment.data, assignment.recipe, assignment.network.precision, assignment.best_by)
@@ -93,7 +93,7 @@ def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | 
     all_gather_object(all_of_them, mine)
     for rank, other in enumerate(all_of_them):
         if other != all_of_them[0]:
-            raise Refusal(
+            raise RaysmoothError(
                 f"worker {rank} does not see what worker 0 sees (data, weights, or the epochs in {folder.path}): give "
                 "every machine the same files by the same absolute paths, and the same kind of device"
             )
@@ -101,7 +101,7 @@ def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | 
 
 def _epochs(
     settings: TrainingJobSettings,
-    assignment: Assignment,
+    assignment: TrainingTask,
     share: Share,
     folder: TrainingFolder,
     told: Mapping[str, Any],

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.tune.recipes.precision import InPrecision, settled_precision
 from raysmooth.tune.recipes.settings import TrainingJobSettings
 
@@ -35,11 +35,11 @@ def start_from(network: torch.nn.Module, settings: TrainingJobSettings, objectiv
     if (path := settings.init_weights) is None:
         return None
     if Path(path).resolve() == Path(settings.out).expanduser().resolve():
-        raise Refusal(f"--init-weights {path} is --out too: write the new weights elsewhere")
+        raise RaysmoothError(f"--init-weights {path} is --out too: write the new weights elsewhere")
     weights = read_weights(path)
     told = weights.card.get("objective")
     if objective is not None and told is not None and str(told).partition(":")[0] != objective:
-        raise Refusal(f"--init-weights {path} were trained with {told}: give weights that {objective} gave")
+        raise RaysmoothError(f"--init-weights {path} were trained with {told}: give weights that {objective} gave")
     load_weights(network, weights, path)
     return Start(fingerprint(network), weights.card)
 
@@ -48,12 +48,12 @@ def try_training(network: torch.nn.Module, pixels: torch.Tensor, what: str) -> N
     """Refuse a network that cannot be trained as it is: a copy of it answers two images in train mode."""
     answer = deepcopy(network).train()(torch.cat([pixels, pixels]))
     if not isinstance(answer, torch.Tensor):
-        raise Refusal(
+        raise RaysmoothError(
             f"{what} answers with a {type(answer).__name__} in training, it must give logits: for googlenet and "
             "inception_v3 of torchvision write the option aux_logits=false"
         )
     if not answer.requires_grad:
-        raise Refusal(f"{what} has no parameters that learn: leave requires_grad on for those that shall")
+        raise RaysmoothError(f"{what} has no parameters that learn: leave requires_grad on for those that shall")
 
 
 @torch.no_grad()
@@ -61,11 +61,11 @@ def try_out(model: torch.nn.Module, pixels: torch.Tensor, what: str) -> torch.Te
     """The answer in eval mode, so that a network that does not fit is refused before training."""
     try:
         return model.eval()(pixels)
-    except Refusal:
+    except RaysmoothError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Refusal(
+        reason = one_line(error)
+        raise RaysmoothError(
             f"{what} rejects images of shape {tuple(pixels.shape[1:])}: {reason} -- choose the data set, "
             "--resize/--crop or the options (such as channels=1) that fit"
         ) from error

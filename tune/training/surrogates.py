@@ -12,8 +12,8 @@ from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.weights import fingerprint, read_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.tune.training.ensemble import members
 
 
@@ -21,7 +21,7 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
     """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, or all of an ensemble, FOLDER; frozen
     and in eval mode.
 
-    Raises Refusal for a file that does not tell its architecture, for two with the same weights, and for the very
+    Raises RaysmoothError for a file that does not tell its architecture, for two with the same weights, and for the very
     classifier that is to be protected, under whatever name: black-box access has no gradients of it.
     """
     loaded: list[Loaded] = []
@@ -31,7 +31,7 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
     for text in chain.from_iterable(members(text) or [text] for text in written):
         architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
         if not architecture and not os.path.exists(path):
-            raise Refusal(
+            raise RaysmoothError(
                 f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "
                 "classifiers"
             )
@@ -39,12 +39,12 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
         surrogate = load_base_classifier(spec, device)
         found = _tensors(surrogate)
         if found in seen and not seen[found]:
-            raise Refusal(
+            raise RaysmoothError(
                 f"--surrogates {path} holds the protected classifier itself: leave it out, or leave --surrogates out "
                 "where its gradients may be used (white-box access)"
             )
         if found in seen:
-            raise Refusal(f"--surrogates {path} holds the same weights as {seen[found]}: write each once")
+            raise RaysmoothError(f"--surrogates {path} holds the same weights as {seen[found]}: write each once")
         seen[found] = path
         loaded.append(surrogate)
     return loaded
@@ -61,11 +61,11 @@ def _told(path: str) -> str:
     """The architecture that a weights file itself names: on its card, or as published checkpoints do."""
     card = read_weights(path).card
     if isinstance(named := card.get("architecture"), str):
-        architecture = Architecture.parse(named)
+        architecture = Variant.parse(named)
         if architecture.name in DENOISERS:
-            raise Refusal(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
+            raise RaysmoothError(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
         return str(architecture)
     for name, row in CLASSIFIERS.items():
         if row.published and row.published == card.get("arch"):
             return name
-    raise Refusal(f"--surrogates {path} does not tell its architecture: write ARCHITECTURE@{path}")
+    raise RaysmoothError(f"--surrogates {path} does not tell its architecture: write ARCHITECTURE@{path}")

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
 from raysmooth.tune.training.card import summary
-from raysmooth.tune.training.classifier_job import classifier_assignment
-from raysmooth.tune.training.denoiser_job import denoiser_assignment
-from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.classifier_job import classifier_task
+from raysmooth.tune.training.denoiser_job import denoiser_task
+from raysmooth.tune.training.job import TrainingTask, run_training
 from raysmooth.tune.training.trainer import Share
 from raysmooth.tune.training.workers import on_workers
 
@@ -25,10 +25,10 @@ def train_classifier(settings: TrainClassifierSettings, show: bool = True) -> Pa
     """Train a classifier and write its weights; returns their path, `settings.out`.
 
     The same settings again go on where a training was stopped, or find it done. With `show`, progress goes to stderr
-    and a summary line to stdout. Raises Refusal for settings that cannot be carried out, before any training, and for
+    and a summary line to stdout. Raises RaysmoothError for settings that cannot be carried out, before any training, and for
     a loss that is not finite.
     """
-    return _train(settings, classifier_assignment, show)
+    return _train(settings, classifier_task, show)
 
 
 def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
@@ -36,19 +36,19 @@ def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
 
     The classifier that it stands in front of, and surrogates, stay as they are.
     """
-    return _train(settings, denoiser_assignment, show)
+    return _train(settings, denoiser_task, show)
 
 
-def _train(settings: Any, assign: Callable[[Any, torch.device], Assignment], show: bool) -> Path:
+def _train(settings: Any, assign: Callable[[Any, torch.device], TrainingTask], show: bool) -> Path:
     out, began = _checked_out(settings.out), monotonic()
     if settings.workers > 1:
         on_workers(settings, assign, show)
     elif settings.address is not None:
-        raise Refusal(f"--address {settings.address} is for --workers: write --workers 2, say, or leave it out")
+        raise RaysmoothError(f"--address {settings.address} is for --workers: write --workers 2, say, or leave it out")
     else:
         device = _checked_device(settings.device)
         with _threads(settings):
-            carry_out(settings, assign(settings, device), Share(), show)
+            run_training(settings, assign(settings, device), Share(), show)
     if show:
         print(summary(read_weights(out).card, monotonic() - began, out))
     return out
@@ -67,27 +67,27 @@ def _threads(settings: TrainingJobSettings) -> Iterator[None]:
 
 
 def _checked_out(text: str) -> Path:
-    """The weights file that a text means; raises Refusal for one that cannot be written."""
+    """The weights file that a text means; raises RaysmoothError for one that cannot be written."""
     refuse_url(text, "--out")
     out = Path(text).expanduser()
     if out.suffix != ".safetensors" or out.is_dir():
-        raise Refusal(f"--out {text}: write the path of a file that ends in .safetensors")
+        raise RaysmoothError(f"--out {text}: write the path of a file that ends in .safetensors")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Refusal(f"--out {text}: folder {out.parent} cannot be made: {error.strerror or error}") from error
+        raise RaysmoothError(f"--out {text}: folder {out.parent} cannot be made: {error.strerror or error}") from error
     if not os.access(out.parent, os.W_OK):
-        raise Refusal(f"--out {text}: folder {out.parent} is not writable: write another path")
+        raise RaysmoothError(f"--out {text}: folder {out.parent} is not writable: write another path")
     return out
 
 
 def _checked_device(text: str) -> torch.device:
-    """The device that a text means; raises Refusal for one that is not there."""
+    """The device that a text means; raises RaysmoothError for one that is not there."""
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = text.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
-        raise Refusal(f"unknown device '{text}': write auto, cpu, cuda or cuda:1")
+        raise RaysmoothError(f"unknown device '{text}': write auto, cpu, cuda or cuda:1")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise Refusal(f"--device {text}: torch sees {torch.cuda.device_count()} GPUs here: write --device auto")
+        raise RaysmoothError(f"--device {text}: torch sees {torch.cuda.device_count()} GPUs here: write --device auto")
     return torch.device(text)

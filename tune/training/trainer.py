@@ -12,7 +12,7 @@ import torch
 from torch.distributed import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.phases import OPTIMIZERS
 from raysmooth.tune.recipes.precision import InPrecision
@@ -106,7 +106,7 @@ class Trainer:
         # statistics (momentum 0.95 in DnCNN) would be theirs.
         self.steps_per_epoch = ceil(len(images) / max(1, recipe.batch_size // chunks))
         if len(images) // self.steps_per_epoch < self._share.workers:
-            raise Refusal(
+            raise RaysmoothError(
                 f"steps of {len(images) // self.steps_per_epoch} images cannot be shared by {self._share.workers} "
                 "workers: write a larger --batch-size or fewer --workers"
             )
@@ -142,7 +142,7 @@ class Trainer:
             group.update(own)  # moments are the state's, weight decay and momentum the recipe's
 
     def train_epoch(self, progress: EpochProgress) -> EpochResult:
-        """Train on every image once. Raises Refusal, naming the step and the learning rate, as soon as the loss is not
+        """Train on every image once. Raises RaysmoothError, naming the step and the learning rate, as soon as the loss is not
         finite (on a GPU, within `UNCHECKED` steps), and for weights that end so.
         """
         epoch = self.epochs_done
@@ -224,7 +224,7 @@ class _LossesSoFar:
             self.look()
 
     def look(self) -> None:
-        """Add up what waits; raises Refusal for a loss that is not finite."""
+        """Add up what waits; raises RaysmoothError for a loss that is not finite."""
         if not self._waiting:
             return
         losses = torch.stack([loss for loss, _ in self._waiting]).double().cpu().numpy()
@@ -245,10 +245,10 @@ def initialised(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Mod
         return build()
 
 
-def diverged(what: str, step: int, epoch: int, rate: float) -> Refusal:
+def diverged(what: str, step: int, epoch: int, rate: float) -> RaysmoothError:
     """What to say of a training that left the finite numbers at `step`, from 1, of `epoch`, from 0."""
     anew = " --overwrite" if epoch else ""  # else the epochs before, at this rate, would be in the way
-    return Refusal(
+    return RaysmoothError(
         f"{what} at step {step} (epoch {epoch + 1}, learning rate {rate:g}): write a smaller rate, "
         f"such as --learning-rate {rate / 10:g}{anew}"
     )

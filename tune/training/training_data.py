@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation, PictureAugmentation
@@ -59,7 +59,7 @@ def read_training_data(
     """The images of `settings` for training on `device`; `augment`, of `AUGMENTATIONS`, changes those of `train`.
 
     `loader_workers` None is the settings' number, which None too means: as many as there are cores, up to eight.
-    Raises Refusal for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
+    Raises RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
     unequal shapes; where the images are read as training goes, `Images` raises the last two.
     """
     augmentation = AUGMENTATIONS[augment]
@@ -68,10 +68,12 @@ def read_training_data(
     )
     where = f"{settings.dataset} {settings.split}"
     if isinstance(augmentation, PictureAugmentation) and dataset.framing.crop is None:
-        raise Refusal(f"augmentation '{augment}' cuts pieces of one size: write --crop with it, or another --augment")
+        raise RaysmoothError(
+            f"augmentation '{augment}' cuts pieces of one size: write --crop with it, or another --augment"
+        )
     ids = IndexSet(len(dataset), settings.skip, settings.max).ids
     if len(ids) < HOLD_OUT:
-        raise Refusal(f"{where} has {len(ids)} images: training needs {HOLD_OUT} or more")
+        raise RaysmoothError(f"{where} has {len(ids)} images: training needs {HOLD_OUT} or more")
     source = Source(dataset, where, ids[0])
     small = len(ids) * prod(source.shape) * torch.float32.itemsize <= IN_MEMORY
     labels = _labels(dataset, ids)

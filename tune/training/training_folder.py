@@ -15,8 +15,8 @@ import torch
 from tensorboardX import SummaryWriter
 
 from raysmooth.actors.models.weights import read_weights, save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.storage.atomic_file import written_whole
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.tune.training.card import identity
 
 Row = dict[str, float]
@@ -60,23 +60,27 @@ class TrainingFolder:
         self._events: SummaryWriter | None = None
 
     def open(self, overwrite: bool) -> None:
-        """Take the folder; raises Refusal where another training is, or was, unless it may be overwritten."""
+        """Take the folder; raises RaysmoothError where another training is, or was, unless it may be overwritten."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
         except OSError as error:
-            raise Refusal(f"folder {self.path} cannot be written: {error.strerror}: write another --out") from error
+            raise RaysmoothError(
+                f"folder {self.path} cannot be written: {error.strerror}: write another --out"
+            ) from error
         try:
             lockf(self._lock, LOCK_EX | LOCK_NB)  # not flock, which forked loader processes would hold on
         except OSError:
             self._lock.close()
-            raise Refusal(f"another process is training to {self.out}: write another --out, or wait for it") from None
+            raise RaysmoothError(
+                f"another process is training to {self.out}: write another --out, or wait for it"
+            ) from None
         for litter in (*self.path.glob(".*.part"), *self.out.parent.glob(f".{self.out.name}.*.part")):
             litter.unlink(missing_ok=True)  # what a kill left half written
         other = self._other()
         if other is not None and not overwrite:
             self.close()
-            raise Refusal(f"{other}: write another --out, or --overwrite")
+            raise RaysmoothError(f"{other}: write another --out, or --overwrite")
         if other is not None:
             for file in self.path.iterdir():
                 if file.name != "lock":
@@ -99,18 +103,18 @@ class TrainingFolder:
         """Whether this very training has already given its weights."""
         try:
             return self.out.exists() and read_weights(self.out).card.get("training") == self.training
-        except Refusal:
+        except RaysmoothError:
             return False  # no weights at all
 
     def saved(self) -> Saved | None:
-        """Where this training stood when it was stopped; None to begin. Raises Refusal for a state that is torn."""
+        """Where this training stood when it was stopped; None to begin. Raises RaysmoothError for a state that is torn."""
         if not self._state.exists():
             return None
         try:
             found = torch.load(self._state, map_location="cpu", weights_only=True)
             return Saved(found["trainer"], found["rows"])
         except Exception as error:
-            raise Refusal(f"{self._state} cannot be read: delete {self.path} to begin again") from error
+            raise RaysmoothError(f"{self._state} cannot be read: delete {self.path} to begin again") from error
 
     def keep(
         self, network: torch.nn.Module, card: Mapping[str, Any], trainer: dict[str, Any], rows: list[Row], best: bool
@@ -185,7 +189,7 @@ def _short(value: Any) -> str:
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     try:
-        with written_whole(path) as partial:
+        with atomic_file(path) as partial:
             write(partial)
     except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror or error}") from error
+        raise RaysmoothError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -14,17 +14,17 @@ from typing import Any, TypeAlias
 import pandas as pd
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.tune.recipes.settings import TrainingJobSettings
 from raysmooth.tune.training.card import readable
-from raysmooth.tune.training.job import Assignment, carry_out
+from raysmooth.tune.training.job import TrainingTask, run_training
 from raysmooth.tune.training.trainer import EpochResult, Share
 from raysmooth.tune.training.training_data import MOST_WORKERS
 from raysmooth.tune.training.training_folder import metrics_of
 
-Assign: TypeAlias = Callable[[Any, torch.device], Assignment]
+Assign: TypeAlias = Callable[[Any, torch.device], TrainingTask]
 
 LOOK_SECONDS = 1.0
 """How often the metrics that the first worker writes are looked at."""
@@ -36,7 +36,7 @@ RESTARTS = 3
 def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> None:
     """Carry out the training with `settings.workers` workers, a GPU each where the cluster has them, else a core each.
 
-    All must reach `settings.out` and the data by the same paths. Raises Refusal for what one process refuses, where
+    All must reach `settings.out` and the data by the same paths. Raises RaysmoothError for what one process refuses, where
     this machine has no room, and for workers that are lost again and again.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -65,14 +65,14 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
                 raise KeyboardInterrupt from None
             except TrainingFailedError as error:
                 failures = getattr(error, "worker_failures", {})
-                reason = next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)).splitlines()[0]
-                raise Refusal(
+                reason = one_line(next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)))
+                raise RaysmoothError(
                     f"training stopped after {RESTARTS} restarts: {reason}; the same command goes on from there"
                 ) from error
         if _refused(out).exists():
             reason = _refused(out).read_text()
             _refused(out).unlink()
-            raise Refusal(reason)
+            raise RaysmoothError(reason)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -94,8 +94,8 @@ def _work(config: dict[str, Any]) -> None:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        carry_out(settings, config["assign"](settings, get_device()), share, show=False)
-    except Refusal as refusal:
+        run_training(settings, config["assign"](settings, get_device()), share, show=False)
+    except RaysmoothError as refusal:
         refused.write_text(str(refusal))
         raise
 
@@ -106,14 +106,14 @@ def _refused(out: Path) -> Path:
 
 
 def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
-    """What each worker takes, "GPU" or "CPU core"; raises Refusal where this machine has not as many."""
+    """What each worker takes, "GPU" or "CPU core"; raises RaysmoothError where this machine has not as many."""
     if settings.device not in ("auto", "cpu", "cuda"):
-        raise Refusal(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
+        raise RaysmoothError(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
     if settings.device == "cuda" and not cluster.gpus:
-        raise Refusal("--device cuda: Ray sees no GPUs: write --device auto")
+        raise RaysmoothError("--device cuda: Ray sees no GPUs: write --device auto")
     kind, has = ("GPU", cluster.gpus) if settings.device != "cpu" and cluster.gpus else ("CPU core", cluster.cpus)
     if cluster.local and settings.workers > has:
-        raise Refusal(
+        raise RaysmoothError(
             f"--workers {settings.workers} do not fit this machine's {has:g} {kind}s: write --workers {has:g}"
         )
     return kind

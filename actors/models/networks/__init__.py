@@ -1,1 +1,1 @@
-"""The networks that come with raysmooth, a family a module; the tables of the rooms above name them."""
+"""The papers' networks, one module each, with the parameter names of their published checkpoints."""

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 
 class DnCNN(nn.Module):
@@ -11,13 +11,13 @@ class DnCNN(nn.Module):
 
     `depth` 3x3 convolutions: conv + ReLU; depth - 2 times conv without bias, BatchNorm, ReLU; conv. Untrained
     it returns its input, as the last convolution starts at zero. Defaults are those of Salman et al. 2020,
-    appendix A: 558,400 parameters. Raises Refusal for a depth under 2 or a width or channels under 1.
+    appendix A: 558,400 parameters. Raises RaysmoothError for a depth under 2 or a width or channels under 1.
     """
 
     def __init__(self, depth: int = 17, width: int = 64, channels: int = 3) -> None:
         super().__init__()
         if depth < 2 or width < 1 or channels < 1:
-            raise Refusal(
+            raise RaysmoothError(
                 f"no DnCNN has depth={depth}, width={width}, channels={channels}: "
                 "write a depth of 2 or more, width and channels of 1 or more"
             )

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from raysmooth.actors.models.networks.layers import Conv, Layers, bn_relu_conv
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 
 class ResidualUnit(nn.Module):
@@ -41,13 +41,13 @@ class MemNet(nn.Module):
     """Noisy pixels (B, channels, H, W) -> denoised pixels of the same shape, not clipped: x + net(x).
 
     Untrained it returns its input, as the last convolution starts at zero. Defaults are those of the weights
-    published with Salman et al. 2020: 1,436,678 parameters. Raises Refusal for an option under 1.
+    published with Salman et al. 2020: 1,436,678 parameters. Raises RaysmoothError for an option under 1.
     """
 
     def __init__(self, width: int = 64, memory_blocks: int = 3, residual_blocks: int = 6, channels: int = 3) -> None:
         super().__init__()
         if min(width, memory_blocks, residual_blocks, channels) < 1:
-            raise Refusal(
+            raise RaysmoothError(
                 f"no MemNet has width={width}, memory_blocks={memory_blocks}, residual_blocks={residual_blocks}, "
                 f"channels={channels}: write 1 or more for each"
             )

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 PREFIX = "timm/"
 
 
-def build_timm(architecture: Architecture) -> torch.nn.Module:
+def build_timm(architecture: Variant) -> torch.nn.Module:
     """The model that "timm/NAME" means, with the options as timm's keywords, without weights.
 
-    Raises Refusal if timm is not installed, for a name that it does not know, or options that do not fit.
+    Raises RaysmoothError if timm is not installed, for a name that it does not know, or options that do not fit.
     """
     timm, name = _look_up(architecture)
 
@@ -26,10 +26,10 @@ def build_timm(architecture: Architecture) -> torch.nn.Module:
     return architecture.build(build, "classifier")
 
 
-def timm_preprocess(architecture: Architecture) -> str:
+def timm_preprocess(architecture: Variant) -> str:
     """Mean and standard deviation that timm's own weights were trained with, as `parse_preprocess` reads them.
 
-    "none" where they are for another number of channels than the model takes. Raises Refusal as `build_timm` does.
+    "none" where they are for another number of channels than the model takes. Raises RaysmoothError as `build_timm` does.
     """
     timm, name = _look_up(architecture)
     constants = timm.get_pretrained_cfg(name)
@@ -38,13 +38,13 @@ def timm_preprocess(architecture: Architecture) -> str:
     return "/".join(",".join(map(str, numbers)) for numbers in (constants.mean, constants.std))
 
 
-def _look_up(architecture: Architecture) -> tuple[Any, str]:
+def _look_up(architecture: Variant) -> tuple[Any, str]:
     """The module timm, and the name that it has for the model."""
     name = architecture.name.removeprefix(PREFIX)
     try:
         timm = importlib.import_module("timm")
     except ImportError as error:
-        raise Refusal(
+        raise RaysmoothError(
             f"classifier '{architecture.name}' needs timm ({error}): pip install 'raysmooth[timm]'"
         ) from error
     try:
@@ -54,5 +54,7 @@ def _look_up(architecture: Architecture) -> tuple[Any, str]:
     if not known:
         close = get_close_matches(name.lower().partition(".")[0], timm.list_models(), n=1, cutoff=0.5)
         hint = f"did you mean '{PREFIX}{close[0]}'? " if close else ""
-        raise Refusal(f"unknown classifier '{architecture.name}': {hint}(timm.list_models() gives all of timm's names)")
+        raise RaysmoothError(
+            f"unknown classifier '{architecture.name}': {hint}(timm.list_models() gives all of timm's names)"
+        )
     return timm, name

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.metrics import (
     asked_radius,
     certified_accuracy,
@@ -22,9 +23,9 @@ from raysmooth.pipeline.analysis.metrics import (
     certified_share,
     labelled,
 )
+from raysmooth.pipeline.analysis.run_facts import describe_runs, varies
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
-from raysmooth.pipeline.by_run import by_run
-from raysmooth.pipeline.report.captions import caption, describe_runs, run_labels, run_names, varies
+from raysmooth.pipeline.report.captions import caption, run_labels, run_names
 from raysmooth.pipeline.report.figures.palette import PALETTE
 
 _DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
@@ -34,13 +35,13 @@ _MOST_LINES = 24
 _MARKERS = ["o", "s", "^", "D", "v"]
 
 
-def draw_curves(rows: pd.DataFrame) -> Figure:
+def plot_curves(rows: pd.DataFrame) -> Figure:
     """Certified accuracy against radius, a line a run, in a figure 1000 pixels wide at 150 dpi.
 
     `rows` are certificate rows of one run or more. Each line is the exact step function of its rows and falls
     to 0 behind the run's largest radius. Colour tells who (denoiser, objective, whatever else differs) and
     dashes tell sigma; where only sigma differs, colour tells sigma. A run that decides one radius is a point there,
-    whose marker tells what dashes tell of lines. Raises Refusal if there are no rows, and for rows in several norms:
+    whose marker tells what dashes tell of lines. Raises RaysmoothError if there are no rows, and for rows in several norms:
     their radii have no axis in common.
     """
     runs = describe_runs(rows)
@@ -61,8 +62,8 @@ def draw_curves(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_panels(rows: pd.DataFrame) -> Figure:
-    """The same, a panel for each sigma, in each of which colour tells who; refused as `draw_curves` is."""
+def plot_panels(rows: pd.DataFrame) -> Figure:
+    """The same, a panel for each sigma, in each of which colour tells who; refused as `plot_curves` is."""
     runs = describe_runs(rows)
     refuse_mixed_norms(runs)
     names, parts = run_names(runs), by_run(rows)

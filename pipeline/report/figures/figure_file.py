@@ -10,7 +10,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.output_file import refuse_unwritable, write_output
 from raysmooth.storage.store_urls import is_url
@@ -25,19 +25,19 @@ _PRINTERS: dict[str, Callable[[Figure, BytesIO], object]] = {
 
 
 def figure_path(path: Where, flag: str) -> Location:
-    """The file that `flag` names, its folder made; raises Refusal for another ending, and where nothing can be written:
+    """The file that `flag` names, its folder made; raises RaysmoothError for another ending, and where nothing can be written:
     before the work that the figure takes.
     """
     file = located(path if isinstance(path, Location) or is_url(path) else Path(path).expanduser())
     if _ending(file) not in _PRINTERS:
-        raise Refusal(f"{flag} {path}: write a name that ends in {' or '.join(_PRINTERS)}")
+        raise RaysmoothError(f"{flag} {path}: write a name that ends in {' or '.join(_PRINTERS)}")
     with refuse_unwritable(file, flag):
         file.parent.make_folder()
     return file
 
 
 def save_figure(figure: Figure, *files: Where, flag: str) -> None:
-    """Write `figure` to each of `files`, whole or not at all; raises Refusal, naming `flag`, where one cannot be
+    """Write `figure` to each of `files`, whole or not at all; raises RaysmoothError, naming `flag`, where one cannot be
     written. Dollar signs are what they are, and begin no formula: names are a user's.
     """
     for text in figure.findobj(Text):

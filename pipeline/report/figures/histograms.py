@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii
 from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
 from raysmooth.pipeline.report.captions import caption, run_labels
 from raysmooth.pipeline.report.figures.palette import BLUE, VERMILION
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 
 BINS = 25
 """Bars of a histogram of radii, at most."""
@@ -36,7 +36,7 @@ class Histograms:
     shares: dict[str, np.ndarray]
 
 
-def radius_histograms(reported: Reported) -> Histograms:
+def radius_histograms(reported: ReportData) -> Histograms:
     """Certified radii, of the right class or whatever class where there are no labels; images that are certified
     nowhere are in no bar. Runs that decide one radius are missing.
     """
@@ -51,7 +51,7 @@ def radius_histograms(reported: Reported) -> Histograms:
     return Histograms(f"{norm} radius", edges, list(ticks), [f"{tick:g}" for tick in ticks], shares)
 
 
-def pa_histograms(reported: Reported) -> Histograms:
+def pa_histograms(reported: ReportData) -> Histograms:
     """pA, the lower bound of the selected class's probability, in the bins of `p_lower_histogram`, which are finer
     towards 1 and drawn equally wide. Runs that say none are missing.
     """
@@ -59,7 +59,7 @@ def pa_histograms(reported: Reported) -> Histograms:
     for run, own in reported.parts.items():
         try:
             table = p_lower_histogram(own)
-        except Refusal:
+        except RaysmoothError:
             continue
         kinds = np.stack([table["right"] + table["unlabelled"], table["wrong"], table["abstained"]])
         shares[run] = kinds / len(own)
@@ -67,14 +67,14 @@ def pa_histograms(reported: Reported) -> Histograms:
     return Histograms("pA", places, list(places), [f"{edge:g}" for edge in EDGES], shares)
 
 
-def draw_histograms(reported: Reported, histograms: Histograms) -> Figure:
+def plot_histograms(reported: ReportData, histograms: Histograms) -> Figure:
     """One above the other, a run each, all to the same scale, 1000 pixels wide at 150 dpi.
 
-    Raises Refusal where no run has any.
+    Raises RaysmoothError where no run has any.
     """
     runs = reported.runs.loc[[run for run in reported.runs.index if run in histograms.shares]]
     if runs.empty:
-        raise Refusal(f"no run says its {histograms.axis}: there is nothing to draw")
+        raise RaysmoothError(f"no run says its {histograms.axis}: there is nothing to draw")
     figure = Figure(figsize=(1000 / 150, 1.3 + 0.45 * len(runs)), layout="constrained")
     axes = figure.add_subplot()
     highest = max(float(shares.sum(axis=0).max()) for shares in histograms.shares.values()) or 1.0

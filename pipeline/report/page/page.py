@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius
-from raysmooth.pipeline.report.captions import brief, caption, run_labels, run_names, varies
+from raysmooth.pipeline.analysis.run_facts import varies
+from raysmooth.pipeline.report.captions import brief, caption, run_labels, run_names
 from raysmooth.pipeline.report.figures.curves import certification_curve, colours_of, looks, measure_of
 from raysmooth.pipeline.report.figures.histograms import KINDS, Histograms, pa_histograms, radius_histograms
 from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path, ticks
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -29,7 +30,7 @@ _MOST_CLASSES = 200
 """Lines of the table of classes."""
 
 
-def render_page(reported: Reported, out: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
+def render_page(reported: ReportData, out: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
     """The page's text. Settings are from the manifests under `out`; a run without one is said to have none. `made` are
     tables with intervals, by their names in TABLES, that need not be made again; `more` stand beside all of these.
     """
@@ -50,7 +51,7 @@ def render_page(reported: Reported, out: Location, made: Mapping[str, PrintedTab
                 tables.append(classes_table(reported, True, _MOST_CLASSES))
             else:
                 tables.append(made[name] if name in made else make(reported, True))
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             refused[name] = str(refusal)
     tables += more
     manifests = {run: _manifest(out, run) for run in reported.runs.index}
@@ -79,7 +80,7 @@ def render_page(reported: Reported, out: Location, made: Mapping[str, PrintedTab
     )
 
 
-def _drawn(reported: Reported) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _drawn(reported: ReportData) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The curves of all runs and, where there are several sigmas and several runs of one, those of each sigma."""
     runs = reported.runs
     names, levels = run_names(runs), runs["sigma"]
@@ -103,7 +104,7 @@ def _drawn(reported: Reported) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _curves(
-    reported: Reported,
+    reported: ReportData,
     lines: dict[str, dict[str, Any]],
     corners: dict[str, tuple[np.ndarray, np.ndarray]],
     width: int,

@@ -5,25 +5,27 @@ from math import isnan
 
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
-from raysmooth.common.registry import Table
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.registry import Registry
 from raysmooth.pipeline.analysis.costs import costs
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, RUNNER_UP, floored
 from raysmooth.pipeline.analysis.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
 from raysmooth.pipeline.analysis.summary import radius_columns
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.envelope import envelope_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import decided_radii, percents, runs_table, sigma_table, words_of
-from raysmooth.pipeline.report.tables.wrong_certificates import sure_table
+from raysmooth.pipeline.report.tables.wrong_certificates import wrong_certificates_table
 
 
-def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+def radii_table(reported: ReportData, intervals: bool = False) -> PrintedTable:
     """How many images reach how far: shares between one radius and the next, and where the rest went."""
     summary = reported.from_zero.set_index("run_id")
     if summary["ACR"].isna().all() and summary["abstain"].isna().all():
-        raise Refusal("all these runs decide one radius, and know nothing of others: there is no distribution of radii")
+        raise RaysmoothError(
+            "all these runs decide one radius, and know nothing of others: there is no distribution of radii"
+        )
     radii = list(radius_columns(summary.columns))
     shares = summary[["rows", "errors"]].copy()
     asked = decided_radii(summary)
@@ -48,20 +50,20 @@ def radii_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     return PrintedTable("radii", "Certified radii", reported.about, note, cells, values, words_of(reported.lines))
 
 
-def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+def p_lower_table(reported: ReportData, intervals: bool = False) -> PrintedTable:
     """Quantiles of pA, and how much of the ACR is of images on which all draws agreed."""
     records = []
     for run in reported.runs.index:
         own = reported.parts[run]
         try:
             quantiles, top = p_lower_quantiles(own), ceiling(own)
-        except Refusal:  # decisions, and rows of other tools' logs
+        except RaysmoothError:  # decisions, and rows of other tools' logs
             records.append(dict.fromkeys([*QUANTILES, "agreed", "acr_share"], float("nan")))
             continue
         records.append({**quantiles.to_dict(), "agreed": top.share, "acr_share": top.acr_share})
     values = pd.DataFrame(records, reported.runs.index)
     if values[list(QUANTILES)].isna().all(axis=None):
-        raise Refusal("no run says its pA: those that decide one radius do not, nor do logs of other tools")
+        raise RaysmoothError("no run says its pA: those that decide one radius do not, nor do logs of other tools")
     values["ACR"] = reported.summary.set_index("run_id")["ACR"]
     cells = reported.lines.copy()
     for quantile in QUANTILES:
@@ -89,7 +91,7 @@ def pa_table(reported: Reported, intervals: bool = False) -> PrintedTable:
     )
 
 
-def cost_table(reported: Reported, intervals: bool = False) -> PrintedTable:
+def cost_table(reported: ReportData, intervals: bool = False) -> PrintedTable:
     """Draws and seconds of each run and, where an hour has a price, what it came to."""
     values = costs(reported.rows).loc[reported.runs.index]
     price = reported.price_per_hour
@@ -123,17 +125,17 @@ def _ceiled(x: float, digits: int = 0) -> str:
     return f"{int(whole):,}" + (f".{rest}" if digits else "")
 
 
-TABLES: Table[Callable[[Reported, bool], PrintedTable]] = Table(
+TABLES: Registry[Callable[[ReportData, bool], PrintedTable]] = Registry(
     "table",
     {
         "runs": lambda reported, intervals: runs_table(reported.summary if intervals else reported.plain_summary),
         "envelope": envelope_table,
         "sigma": lambda reported, intervals: sigma_table(reported.summary if intervals else reported.plain_summary),
         "radii": radii_table,
-        "pa": pa_table,
+        "pa": p_lower_table,
         "classes": classes_table,
         "cost": cost_table,
-        "sure": sure_table,
+        "sure": wrong_certificates_table,
     },
 )
 """What a report can show: of what was read, and whether certified accuracies have their intervals beside them."""

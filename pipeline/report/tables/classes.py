@@ -3,25 +3,25 @@
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.per_class import count_per_class
+from raysmooth.pipeline.analysis.run_facts import LABELLED
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
-from raysmooth.pipeline.report.captions import LABELLED
-from raysmooth.pipeline.report.report_data import DELTA, Reported
+from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import HOW_SURE, intervals_of, percents, words_of
 
 
-def classes_table(reported: Reported, intervals: bool, most: int | None = None) -> PrintedTable:
+def classes_table(reported: ReportData, intervals: bool, most: int | None = None) -> PrintedTable:
     """A line for each class of each run; of more than `most` lines in all only those of the classes that are least
-    certified at the second radius, as many of each run. Raises Refusal where no run has labels.
+    certified at the second radius, as many of each run. Raises RaysmoothError where no run has labels.
     """
     radii = list(radius_columns(reported.summary.columns).values())
     labelled = reported.runs.index[reported.runs["measure"] == LABELLED]
     if labelled.empty:
-        raise Refusal("no run has labels, hence none has classes: certify a data set that has them")
+        raise RaysmoothError("no run has labels, hence none has classes: certify a data set that has them")
     columns, kept, at = [heading(radius) for radius in radii], None, min(1, len(radii) - 1)
     counted = {run: count_per_class(reported.parts[run], radii) for run in labelled}
     note = "Certified accuracy of each class's images, in percent, rounded down."

@@ -6,14 +6,14 @@ from raysmooth.pipeline.analysis.comparison import compare
 from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.report.captions import caption, run_names
-from raysmooth.pipeline.report.report_data import DELTA, Reported
+from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
-def comparison_table(reported: Reported, a: str, b: str, radius: float) -> PrintedTable:
+def comparison_table(reported: ReportData, a: str, b: str, radius: float) -> PrintedTable:
     """How many images both, one and none of two runs certify at `radius`; `a` and `b` are run ids, or how they begin.
 
-    The table's values are the images on which they differ. Raises Refusal for a run that is not among those reported,
+    The table's values are the images on which they differ. Raises RaysmoothError for a run that is not among those reported,
     and as `compare` does.
     """
     ids = [find_run(reported.runs.index, name, "--compare") for name in (a, b)]

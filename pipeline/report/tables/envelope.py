@@ -7,14 +7,15 @@ import pandas as pd
 
 from raysmooth.pipeline.analysis.envelope import envelope
 from raysmooth.pipeline.analysis.metrics import percent
+from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
-from raysmooth.pipeline.report.captions import caption, short_denoisers, varies
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.captions import caption, short_denoisers
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import HOW_SURE, best_of, interval, words_of
 
 
-def envelope_table(reported: Reported, intervals: bool) -> PrintedTable:
+def envelope_table(reported: ReportData, intervals: bool) -> PrintedTable:
     """The papers' layout: in each cell the best share at a radius and, in brackets, what the run that has it makes at
     0, both in percent. r=0 has no column of its own beside others.
     """

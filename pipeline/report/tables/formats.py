@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from raysmooth.common.registry import Table
+from raysmooth.common.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def _written(render: Callable[[PrintedTable], str], ending: str, intervals: bool
     return Format(show, intervals, ending, render)
 
 
-FORMATS: Table[Format] = Table(
+FORMATS: Registry[Format] = Registry(
     "report format",
     {
         "text": Format(text, intervals=False),

@@ -4,12 +4,13 @@ from math import isfinite
 
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.holm import holm
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
+from raysmooth.pipeline.analysis.run_facts import LABELLED
 from raysmooth.pipeline.analysis.summary import heading
-from raysmooth.pipeline.report.captions import LABELLED, assured
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.captions import assured
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import words_of
 
@@ -17,18 +18,18 @@ _WAYS = {"alone": "each alone", "bonferroni": "Bonferroni", "holm": "Holm"}
 """The columns of `holm` that are counted, and their headings."""
 
 
-def holm_table(reported: Reported, delta: float, radius: float) -> PrintedTable:
-    """A line a run; the table's values are its images. A run whose rows do not support it has "-"; raises Refusal where
+def holm_table(reported: ReportData, delta: float, radius: float) -> PrintedTable:
+    """A line a run; the table's values are its images. A run whose rows do not support it has "-"; raises RaysmoothError where
     none does, and for a delta or radius that is none.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
-        raise Refusal(f"--radius {radius}: write a finite number >= 0, such as 0.5")
+        raise RaysmoothError(f"--radius {radius}: write a finite number >= 0, such as 0.5")
     lines, values, reasons = [], [], []
     for run, measure in reported.runs["measure"].items():
         try:
             answers = holm(reported.parts[str(run)], radius, delta)
-        except Refusal as refusal:
+        except RaysmoothError as refusal:
             reasons.append(refusal)
             lines.append(["-"] * (1 + len(_WAYS)))
             continue

@@ -8,26 +8,17 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at, floored, percent
+from raysmooth.pipeline.analysis.run_facts import differing, is_imported, origins, varies
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
-from raysmooth.pipeline.report.captions import (
-    caption,
-    differing,
-    is_imported,
-    origins,
-    short_denoisers,
-    short_samplings,
-    shown_alpha,
-    twins,
-    varies,
-)
+from raysmooth.pipeline.report.captions import caption, short_denoisers, short_samplings, shown_alpha, twins
 from raysmooth.pipeline.report.tables import formats
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
 def runs_table(summary: pd.DataFrame) -> PrintedTable:
     """What `summarize` returned, a row a run, numbers rounded down: "-" is unknown, and "a to b" an interval, rounded
-    outwards. At each radius the best is bold, as `best_of` has it. Raises Refusal for runs of several norms.
+    outwards. At each radius the best is bold, as `best_of` has it. Raises RaysmoothError for runs of several norms.
     """
     refuse_mixed_norms(summary)
     cells = _printed(summary)

@@ -5,21 +5,23 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
 from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.analysis.run_checks import are_certified
 from raysmooth.pipeline.report.captions import FEW_WRONG, assured
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import words_of
 
 
-def sure_table(reported: Reported, intervals: bool = False) -> PrintedTable:
-    """A line a run. Raises Refusal where no run says its alpha."""
+def wrong_certificates_table(reported: ReportData, intervals: bool = False) -> PrintedTable:
+    """A line a run. Raises RaysmoothError where no run says its alpha."""
     runs = reported.runs
     if runs["alpha"].isna().all():
-        raise Refusal("no run says its alpha: import logs with --alpha to tell how many certificates may be wrong")
+        raise RaysmoothError(
+            "no run says its alpha: import logs with --alpha to tell how many certificates may be wrong"
+        )
     alpha, tried = runs["alpha"].astype(float), runs["rows"]
     certificates = [int(are_certified(reported.parts[run]).sum()) for run in runs.index]
     values = pd.DataFrame({"images": tried, "alpha": alpha, "certificates": certificates}, runs.index)

@@ -7,12 +7,12 @@ import torch
 
 from raysmooth.actors.compute.compute_config import (
     PRECISIONS,
-    ComputePath,
+    ComputeConfig,
     check_precision,
     native_precision,
     settle_backend,
 )
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -44,7 +44,7 @@ def ampere(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_only_tf32_allows_tf32(precision: str, device: torch.device, tf32: bool, matmul: str, benchmark: bool) -> None:
-    settle_backend(ComputePath(precision, False, 10), device)
+    settle_backend(ComputeConfig(precision, False, 10), device)
     assert torch.backends.cudnn.allow_tf32 is tf32
     assert torch.get_float32_matmul_precision() == matmul
     assert torch.backends.cudnn.benchmark is benchmark
@@ -55,7 +55,7 @@ def test_the_rows() -> None:
     assert dtypes == {
         "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
     }  # fmt: skip
-    with pytest.raises(Refusal, match="unknown precision 'float23': did you mean 'float32'"):
+    with pytest.raises(RaysmoothError, match="unknown precision 'float23': did you mean 'float32'"):
         check_precision("float23", CPU)
 
 
@@ -63,9 +63,9 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     for device in (CPU, CUDA):
         with pytest.raises(
-            Refusal, match=r"precision tf32 needs an NVIDIA GPU from Ampere on.*write --precision float32"
+            RaysmoothError, match=r"precision tf32 needs an NVIDIA GPU from Ampere on.*write --precision float32"
         ):
-            settle_backend(ComputePath("tf32", False, 10), device)
+            settle_backend(ComputeConfig("tf32", False, 10), device)
 
 
 @pytest.mark.usefixtures("ampere")

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from raysmooth.actors.compute.compilation import cache_folder
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
@@ -23,14 +23,14 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.networks.cifar_preact_resnet import wide_resnet
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.preprocess import Normalize
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 CPU = torch.device("cpu")
 BATCH = 100
 
 
-def path(precision: str = "bfloat16", compiled: bool = False, batch_size: int = BATCH) -> ComputePath:
-    return ComputePath(precision, compiled, batch_size)
+def path(precision: str = "bfloat16", compiled: bool = False, batch_size: int = BATCH) -> ComputeConfig:
+    return ComputeConfig(precision, compiled, batch_size)
 
 
 def alone(classifier: object) -> DenoisedClassifier:
@@ -158,7 +158,7 @@ def noisy(digits: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def fast(trained: DenoisedClassifier, tmp_path_factory: pytest.TempPathFactory) -> dict[ComputePath, Any]:
+def fast(trained: DenoisedClassifier, tmp_path_factory: pytest.TempPathFactory) -> dict[ComputeConfig, Any]:
     """Networks by path; each is made, and compiled, once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
         # An empty folder, which all of this process compiles to from now on.
@@ -176,7 +176,7 @@ KINDS = [("float32", False), ("bfloat16", False), ("float32", True), ("bfloat16"
 
 @pytest.mark.parametrize(("precision", "compiled"), KINDS)
 def test_labels_agree_with_the_float32_eager_network(
-    precision: str, compiled: bool, fast: dict[ComputePath, Any], trained: DenoisedClassifier, noisy: torch.Tensor
+    precision: str, compiled: bool, fast: dict[ComputeConfig, Any], trained: DenoisedClassifier, noisy: torch.Tensor
 ) -> None:
     network = fast[path(precision, compiled)]
     with torch.inference_mode():
@@ -192,7 +192,7 @@ def test_labels_agree_with_the_float32_eager_network(
 
 @pytest.mark.parametrize(("precision", "compiled"), KINDS)
 def test_logits_that_are_not_finite_are_invalid(
-    precision: str, compiled: bool, fast: dict[ComputePath, Any], noisy: torch.Tensor
+    precision: str, compiled: bool, fast: dict[ComputeConfig, Any], noisy: torch.Tensor
 ) -> None:
     batch = noisy[:BATCH].clone(memory_format=torch.preserve_format)
     expected = fast[path(precision, compiled)](batch).clone()
@@ -204,7 +204,7 @@ def test_logits_that_are_not_finite_are_invalid(
 
 
 def test_certificates_of_the_bfloat16_network_hold_for_it(
-    fast: dict[ComputePath, Any], digits: tuple[torch.Tensor, torch.Tensor]
+    fast: dict[ComputeConfig, Any], digits: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     """Clopper and Pearson's lower bounds at alpha = 5 %, each from 100 draws, against the true probability, that of
     20,000 others: too high in no more than 5 % of 600 trials, plus three standard errors.
@@ -283,7 +283,7 @@ class Keeps(base_classifiers.Linear):
 @pytest.mark.parametrize("network", [Halves(), Keeps()])
 def test_a_module_that_does_not_compute_in_bfloat16_is_refused(network: nn.Module) -> None:
     batch = torch.rand(5, 1, 8, 8)
-    with pytest.raises(Refusal, match=r"does not compute in bfloat16 \(.*\): write --precision float32$"):
+    with pytest.raises(RaysmoothError, match=r"does not compute in bfloat16 \(.*\): write --precision float32$"):
         fast_network(alone(network), path("bfloat16", False, 5), CPU)(batch)
     assert torch.equal(fast_network(alone(network), path("float32", False, 5), CPU)(batch), alone(network)(batch))
 
@@ -297,7 +297,7 @@ def test_a_module_that_does_not_compute_in_bfloat16_is_refused(network: nn.Modul
     ],
 )
 def test_answers_of_a_wrong_shape_are_refused(answer: Callable[[torch.Tensor], torch.Tensor], message: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         fast_network(alone(answer), path(), CPU)(torch.rand(BATCH, 1, 8, 8))
     assert message in str(refused.value)
 
@@ -307,7 +307,9 @@ def test_without_a_compiler_compiling_is_refused(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(Refusal, match=r"needs a C\+\+ compiler, and there is none here: .*, or write --compile off"):
+    with pytest.raises(
+        RaysmoothError, match=r"needs a C\+\+ compiler, and there is none here: .*, or write --compile off"
+    ):
         fast_network(trained, path(compiled=True), CPU)(torch.rand(BATCH, 1, 8, 8))
 
 
@@ -345,5 +347,5 @@ def test_a_module_that_folding_would_change_stays_as_it_is() -> None:
     torch.manual_seed(0)
     model = DenoisedClassifier(None, nn.Identity(), UsedTwice().eval())
     batch = torch.randn(64, 1, 8, 8)
-    fast = fast_network(model, ComputePath("float32", False, 64), torch.device("cpu"))
+    fast = fast_network(model, ComputeConfig("float32", False, 64), torch.device("cpu"))
     assert fast(batch).tolist() == model(batch).tolist()

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import raysmooth.actors.compute.probe
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
-from raysmooth.actors.compute.probe import Asked, Choice, choose_path, measure
+from raysmooth.actors.compute.probe import Asked, Choice, choose_compute, measure
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -36,7 +36,7 @@ def alone(classifier: object) -> DenoisedClassifier:
 
 
 def choose(classifier: object, asked: Asked, draws: int = 1000) -> Choice:
-    return choose_path(alone(classifier), SHAPE, asked, draws, CPU)
+    return choose_compute(alone(classifier), SHAPE, asked, draws, CPU)
 
 
 class Takes(nn.Module):
@@ -59,7 +59,7 @@ def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> No
     started = time.perf_counter()
     choice = choose(digits_cnn(), Asked(), draws)
     assert time.perf_counter() - started < 1
-    assert choice.path == ComputePath("bfloat16", False, batch_size)
+    assert choice.path == ComputeConfig("bfloat16", False, batch_size)
     assert choice.why == "less than 20 s of work"
     assert choice.tried == []
     assert choice.draws_per_second > 0
@@ -67,26 +67,26 @@ def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> No
 
 def test_large_images_have_smaller_default_batches() -> None:
     model = alone(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)))
-    assert choose_path(model, (3, 224, 224), Asked(), 1000, CPU).path.batch_size == 10
+    assert choose_compute(model, (3, 224, 224), Asked(), 1000, CPU).path.batch_size == 10
 
 
 @pytest.mark.usefixtures("always_probing")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_asked_for_is_taken(precision: str) -> None:
     choice = choose(digits_cnn(), Asked(precision, "off", 77), 10**9)
-    assert choice.path == ComputePath(precision, False, 77)
+    assert choice.path == ComputeConfig(precision, False, 77)
     assert (choice.why, choice.tried) == ("as asked", [])
     assert choice.draws_per_second > 0
 
 
 def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    with pytest.raises(Refusal, match="write --precision float32"):
+    with pytest.raises(RaysmoothError, match="write --precision float32"):
         choose(base_classifiers.Linear(), Asked("tf32"))
-    with pytest.raises(Refusal, match="unknown precision 'int4'"):
+    with pytest.raises(RaysmoothError, match="unknown precision 'int4'"):
         choose(base_classifiers.Linear(), Asked("int4"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(Refusal, match=r"needs a C\+\+ compiler"):
+    with pytest.raises(RaysmoothError, match=r"needs a C\+\+ compiler"):
         choose(digits_cnn(), Asked(compile="on"))
 
 
@@ -98,9 +98,9 @@ class Only32(nn.Module):
 @pytest.mark.parametrize("draws", [1000, 10**9])
 def test_auto_falls_back_to_float32(draws: int) -> None:
     choice = choose(Only32(), Asked(compile="off", batch_size=50), draws)
-    assert choice.path == ComputePath("float32", False, 50)
+    assert choice.path == ComputeConfig("float32", False, 50)
     assert "the network does not compute in bfloat16" in choice.why
-    with pytest.raises(Refusal, match="does not compute in bfloat16"):
+    with pytest.raises(RaysmoothError, match="does not compute in bfloat16"):
         choose(Only32(), Asked("bfloat16"))
 
 
@@ -150,13 +150,13 @@ class TestCompiling:
     def _stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = 0
 
-        def make(model: DenoisedClassifier, path: ComputePath, device: torch.device) -> Callable[..., torch.Tensor]:
+        def make(model: DenoisedClassifier, path: ComputeConfig, device: torch.device) -> Callable[..., torch.Tensor]:
             if path.compiled:
                 self.calls += 1
                 if self.fails:
-                    raise Refusal("the network does not compile (no luck): write --compile off")
+                    raise RaysmoothError("the network does not compile (no luck): write --compile off")
                 quick = Takes(lambda rows, _: self.compiled * rows)
-                return fast_network(alone(quick), ComputePath("float32", False, path.batch_size), device)
+                return fast_network(alone(quick), ComputeConfig("float32", False, path.batch_size), device)
             return fast_network(model, path, device)
 
         monkeypatch.setattr(raysmooth.actors.compute.probe, "fast_network", make)
@@ -186,7 +186,7 @@ class TestCompiling:
         choice = self.choose(4_000_000)
         assert not choice.path.compiled
         assert choice.why == "measured; not compiled: the network does not compile (no luck)"
-        with pytest.raises(Refusal, match="does not compile"):
+        with pytest.raises(RaysmoothError, match="does not compile"):
             choose(Takes(lambda rows, _: 1e-5 * rows), Asked("float32", "on"), 4_000_000)
 
     def test_it_needs_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,11 +208,11 @@ def test_the_users_own_callable_is_called_twice_with_two_images() -> None:
             return super().__call__(batch)
 
     choice = choose(Billed(), Asked(), 10**9)
-    assert choice.path == ComputePath("float32", False, 250)
+    assert choice.path == ComputeConfig("float32", False, 250)
     assert sum(calls) <= 6
 
 
 def test_measured_draws_a_second() -> None:
-    network = fast_network(alone(Takes(lambda rows, _: 1e-4 * rows)), ComputePath("float32", False, 50), CPU)
-    rate = measure(network, ComputePath("float32", False, 50), SHAPE, Gaussian(0.5), CPU, 0.3)
+    network = fast_network(alone(Takes(lambda rows, _: 1e-4 * rows)), ComputeConfig("float32", False, 50), CPU)
+    rate = measure(network, ComputeConfig("float32", False, 50), SHAPE, Gaussian(0.5), CPU, 0.3)
     assert 4_000 < rate <= 10_000

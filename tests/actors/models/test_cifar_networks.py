@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
-from raysmooth.common.variant import Architecture
+from raysmooth.common.variant import Variant
 
 torch.set_num_threads(1)
 
@@ -23,7 +23,7 @@ CIFAR = [name for name in CLASSIFIERS if name.startswith("cifar_")]
 def outline(name: str) -> torch.nn.Module:
     """The network without its numbers."""
     with torch.device("meta"):
-        return build_classifier(Architecture.parse(name)).eval()
+        return build_classifier(Variant.parse(name)).eval()
 
 
 def part(name: str, path: str, taps: dict[str, float]) -> torch.nn.Module:
@@ -240,7 +240,7 @@ def test_which_convolutions_halve_the_size(name: str) -> None:
 @pytest.mark.parametrize("name", ["cifar_resnext29_2x64d", "cifar_shufflenet_v2", "cifar_efficientnet_b0"])
 def test_channels_last_and_number_of_classes(name: str) -> None:
     torch.manual_seed(0)
-    network = build_classifier(Architecture.parse(f"{name}:num_classes=3")).eval()
+    network = build_classifier(Variant.parse(f"{name}:num_classes=3")).eval()
     x = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         plain = network(x)

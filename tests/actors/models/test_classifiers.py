@@ -10,8 +10,8 @@ from conftest import REPOSITORY
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 torch.set_num_threads(1)
 PUBLISHED = REPOSITORY.parent / "shared/data/published-weights-keys.json"
@@ -46,7 +46,7 @@ def test_every_row_is_tested() -> None:
 
 @pytest.mark.parametrize(("name", "parameters", "shape"), NETWORKS)
 def test_parameter_count_and_output_shape(name: str, parameters: int, shape: tuple[int, ...]) -> None:
-    network = build_classifier(Architecture.parse(name)).eval()
+    network = build_classifier(Variant.parse(name)).eval()
     assert sum(p.numel() for p in network.parameters()) == parameters
     with torch.inference_mode():
         logits = network(torch.rand(1, *shape))
@@ -60,7 +60,7 @@ def test_parameter_count_and_output_shape(name: str, parameters: int, shape: tup
 def test_keys_and_shapes_are_the_published_ones(name: str) -> None:
     published = json.loads(PUBLISHED.read_text())[CLASSIFIERS[name].published]
     with torch.device("meta"):
-        state = build_classifier(Architecture.parse(name)).state_dict()
+        state = build_classifier(Variant.parse(name)).state_dict()
     assert {f"1.{key}": list(tensor.shape) for key, tensor in state.items()} == published
 
 
@@ -72,25 +72,25 @@ def test_every_published_network_is_a_row() -> None:
 
 
 def test_options_reach_the_network() -> None:
-    network = build_classifier(Architecture.parse("digits_cnn:width=4,num_classes=3"))
+    network = build_classifier(Variant.parse("digits_cnn:width=4,num_classes=3"))
     # 1*4*9+4, 4*8*9+8, 8*2*2*3+3
     assert sum(p.numel() for p in network.parameters()) == 40 + 296 + 99
 
 
 def test_torchvision_model_by_bare_name() -> None:
-    network = build_classifier(Architecture.parse("resnet18:num_classes=7"))
+    network = build_classifier(Variant.parse("resnet18:num_classes=7"))
     assert network.fc.out_features == 7
-    assert default_preprocess(Architecture.parse("resnet18")) == "imagenet"
+    assert default_preprocess(Variant.parse("resnet18")) == "imagenet"
 
 
 def test_torchvision_weights_that_expect_another_scale_get_it() -> None:
-    assert build_classifier(Architecture.parse("googlenet:num_classes=2")).transform_input
-    assert not build_classifier(Architecture.parse("googlenet:num_classes=2,transform_input=false")).transform_input
+    assert build_classifier(Variant.parse("googlenet:num_classes=2")).transform_input
+    assert not build_classifier(Variant.parse("googlenet:num_classes=2,transform_input=false")).transform_input
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_default_preprocess_exists(name: str) -> None:
-    assert default_preprocess(Architecture.parse(name)) in PREPROCESS
+    assert default_preprocess(Variant.parse(name)) in PREPROCESS
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_default_preprocess_exists(name: str) -> None:
     ],
 )
 def test_refuses_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(Refusal) as refusal:
-        build_classifier(Architecture.parse(text))
+    with pytest.raises(RaysmoothError) as refusal:
+        build_classifier(Variant.parse(text))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 700
@@ -148,13 +148,13 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_own_module(own_module: str) -> None:
-    network = build_classifier(Architecture.parse(f"{own_module}:make:num_classes=3"))
+    network = build_classifier(Variant.parse(f"{own_module}:make:num_classes=3"))
     assert network(torch.rand(2, 1, 2, 2)).shape == (2, 3)
-    assert default_preprocess(Architecture.parse(f"{own_module}:make")) == "none"
+    assert default_preprocess(Variant.parse(f"{own_module}:make")) == "none"
 
 
 def test_own_callable_that_gives_labels(own_module: str) -> None:
-    classify = build_classifier(Architecture.parse(f"{own_module}:Api.make"))
+    classify = build_classifier(Variant.parse(f"{own_module}:Api.make"))
     assert classify.num_classes == 5
     assert classify(torch.rand(2, 1, 2, 2)).tolist() == [0, 0]
 
@@ -168,20 +168,20 @@ def test_own_callable_that_gives_labels(own_module: str) -> None:
     ],
 )
 def test_own_module_refusals(own_module: str, rest: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
-        build_classifier(Architecture.parse(f"{own_module}:{rest}"))
+    with pytest.raises(RaysmoothError, match=message):
+        build_classifier(Variant.parse(f"{own_module}:{rest}"))
 
 
 def test_own_module_that_does_not_even_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_broken_module.py").write_text("1 +\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(Refusal, match=r"importing 'my_broken_module' failed \(SyntaxError"):
-        build_classifier(Architecture.parse("my_broken_module:make"))
+    with pytest.raises(RaysmoothError, match=r"importing 'my_broken_module' failed \(SyntaxError"):
+        build_classifier(Variant.parse("my_broken_module:make"))
 
 
 def test_torchvision_is_not_imported_for_a_row_of_the_table() -> None:
     code = (
-        "import sys; from raysmooth.common.variant import Architecture; from raysmooth.actors.models.classifiers import *; "
-        "build_classifier(Architecture.parse('digits_cnn')); assert 'torchvision' not in sys.modules"
+        "import sys; from raysmooth.common.variant import Variant; from raysmooth.actors.models.classifiers import *; "
+        "build_classifier(Variant.parse('digits_cnn')); assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)

@@ -5,8 +5,8 @@ import torch
 from conftest import REPOSITORY
 
 from raysmooth.actors.models.denoisers import DENOISERS, build_denoiser
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 torch.set_num_threads(1)
 PUBLISHED = REPOSITORY.parent / "shared/data/published-weights-keys.json"
@@ -29,7 +29,7 @@ PUBLISHED = REPOSITORY.parent / "shared/data/published-weights-keys.json"
     ],
 )
 def test_parameter_count(text: str, parameters: int) -> None:
-    assert sum(p.numel() for p in build_denoiser(Architecture.parse(text)).parameters()) == parameters
+    assert sum(p.numel() for p in build_denoiser(Variant.parse(text)).parameters()) == parameters
 
 
 @pytest.mark.shared_data
@@ -37,14 +37,14 @@ def test_parameter_count(text: str, parameters: int) -> None:
 @pytest.mark.parametrize("name", DENOISERS)
 def test_keys_and_shapes_are_the_published_ones(name: str) -> None:
     with torch.device("meta"):
-        state = build_denoiser(Architecture.parse(name)).state_dict()
+        state = build_denoiser(Variant.parse(name)).state_dict()
     published = json.loads(PUBLISHED.read_text())[DENOISERS[name].published[0]]
     assert {key: list(tensor.shape) for key, tensor in state.items()} == published
 
 
 @pytest.mark.parametrize("text", ["dncnn:depth=4,width=3,channels=2", "memnet:width=3,residual_blocks=2,channels=2"])
 def test_untrained_it_returns_its_input(text: str) -> None:
-    denoiser = build_denoiser(Architecture.parse(text))
+    denoiser = build_denoiser(Variant.parse(text))
     x = torch.randn(2, 2, 5, 5)
     assert torch.equal(denoiser.train()(x), x)
     assert torch.equal(denoiser.eval()(x), x)
@@ -52,7 +52,7 @@ def test_untrained_it_returns_its_input(text: str) -> None:
 
 def test_a_case_worked_by_hand() -> None:
     """One channel, width 1, only centre taps: net(x) = 3 * relu(bn(2 * relu(x - 1)))."""
-    denoiser = build_denoiser(Architecture.parse("dncnn:depth=3,width=1,channels=1")).eval()
+    denoiser = build_denoiser(Variant.parse("dncnn:depth=3,width=1,channels=1")).eval()
     state = {key: torch.zeros_like(tensor) for key, tensor in denoiser.state_dict().items()}
     for key, tap in (("dncnn.0.weight", 1.0), ("dncnn.2.weight", 2.0), ("dncnn.5.weight", 3.0)):
         state[key][0, 0, 1, 1] = tap
@@ -71,7 +71,7 @@ def test_a_case_worked_by_hand() -> None:
 def test_memnet_worked_by_hand() -> None:
     """One channel, width 1, two memory blocks of one residual block each, only centre taps, BatchNorm the identity."""
     text = "memnet:width=1,memory_blocks=2,residual_blocks=1,channels=1"
-    denoiser = build_denoiser(Architecture.parse(text)).eval()
+    denoiser = build_denoiser(Variant.parse(text)).eval()
     state = {key: torch.zeros_like(tensor) for key, tensor in denoiser.state_dict().items()}
     for key, tensor in state.items():
         if key.endswith(("bn.weight", "running_var")):
@@ -118,5 +118,5 @@ def test_memnet_worked_by_hand() -> None:
     ],
 )
 def test_refusals(text: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
-        build_denoiser(Architecture.parse(text))
+    with pytest.raises(RaysmoothError, match=message):
+        build_denoiser(Variant.parse(text))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from raysmooth.actors.models.preprocess import PREPROCESS, Normalize, parse_preprocess
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 
 def test_a_case_worked_by_hand() -> None:
@@ -30,7 +30,7 @@ def test_constants_move_with_the_module() -> None:
 
 
 def test_refuses_to_multiply_channels() -> None:
-    with pytest.raises(Refusal, match="constants for 3 channels, images have 1"):
+    with pytest.raises(RaysmoothError, match="constants for 3 channels, images have 1"):
         parse_preprocess("cifar10")(torch.rand(2, 1, 4, 4))
 
 
@@ -49,5 +49,5 @@ def test_refuses_to_multiply_channels() -> None:
     ],
 )
 def test_refusals(text: str, message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(RaysmoothError, match=message):
         parse_preprocess(text)

@@ -5,8 +5,8 @@ import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.preprocess import Normalize, parse_preprocess
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 torch.set_num_threads(1)
 
@@ -15,7 +15,7 @@ TINY = "timm/test_resnet"
 
 def test_a_model_by_its_name() -> None:
     text = f"{TINY}:num_classes=7"
-    architecture = Architecture.parse(text)
+    architecture = Variant.parse(text)
     assert str(architecture) == text
     network = build_classifier(architecture).eval()
     with torch.inference_mode():
@@ -32,7 +32,7 @@ def test_a_model_by_its_name() -> None:
     ],
 )
 def test_preprocess_is_that_of_the_published_weights(text: str, preprocess: str) -> None:
-    found = default_preprocess(Architecture.parse(text))
+    found = default_preprocess(Variant.parse(text))
     assert found == preprocess
     assert isinstance(parse_preprocess(found), Normalize if "/" in found else torch.nn.Identity)
 
@@ -50,8 +50,8 @@ def test_preprocess_is_that_of_the_published_weights(text: str, preprocess: str)
     ],
 )
 def test_refuses_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(Refusal) as refusal:
-        build_classifier(Architecture.parse(text))
+    with pytest.raises(RaysmoothError) as refusal:
+        build_classifier(Variant.parse(text))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -60,6 +60,6 @@ def test_refuses_in_one_line(text: str, message: str) -> None:
 def test_says_what_to_install(ask: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
-        Refusal, match=r"classifier 'timm/test_resnet' needs timm \(.*\): pip install 'raysmooth\[timm\]'"
+        RaysmoothError, match=r"classifier 'timm/test_resnet' needs timm \(.*\): pip install 'raysmooth\[timm\]'"
     ):
-        ask(Architecture.parse(TINY))
+        ask(Variant.parse(TINY))

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights, save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 
 torch.set_num_threads(1)
 
@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 def resnet20(seed: int = 0) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_classifier(Architecture.parse("cifar_resnet20")).eval()
+        return build_classifier(Variant.parse("cifar_resnet20")).eval()
 
 
 def prefixed(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
@@ -79,7 +79,7 @@ def test_saves_what_safetensors_alone_would_not_take(tmp_path: Path) -> None:
 
 def test_a_failed_save_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.safetensors").mkdir()
-    with pytest.raises(Refusal, match="cannot be written"):
+    with pytest.raises(RaysmoothError, match="cannot be written"):
         save_weights(tmp_path / "taken.safetensors", torch.nn.Linear(1, 1), {})
     assert os.listdir(tmp_path) == ["taken.safetensors"]
 
@@ -101,7 +101,7 @@ def test_a_pickle_that_would_run_code_is_refused(writer: str, protocol: int, tmp
         path.write_bytes(pickle.dumps(saved, protocol=protocol))
     else:
         torch.save(saved, path, pickle_protocol=protocol, _use_new_zipfile_serialization=writer == "zip")
-    with pytest.raises(Refusal, match="it would run code") as refusal:
+    with pytest.raises(RaysmoothError, match="it would run code") as refusal:
         read_weights(path)
     assert not fuse.exists()
     assert str(path) in str(refusal.value)
@@ -111,7 +111,7 @@ def test_a_pickle_that_would_run_code_is_refused(writer: str, protocol: int, tmp
 
 def test_a_whole_pickled_module_is_refused_by_name(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "w.pth")
-    with pytest.raises(Refusal, match=r"it would run code \(torch.nn.modules.linear.Linear\)"):
+    with pytest.raises(RaysmoothError, match=r"it would run code \(torch.nn.modules.linear.Linear\)"):
         read_weights(tmp_path / "w.pth")
 
 
@@ -128,7 +128,7 @@ def test_a_torn_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
     else:
         torch.save(resnet20().state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
     torn(path, keep)
-    with pytest.raises(Refusal, match="is torn or no") as refusal:
+    with pytest.raises(RaysmoothError, match="is torn or no") as refusal:
         read_weights(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -146,14 +146,14 @@ def test_a_torn_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
 )
 def test_a_file_without_weights_is_refused(saved: object, message: str, tmp_path: Path) -> None:
     torch.save(saved, tmp_path / "w.pth")
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(RaysmoothError, match=message):
         read_weights(tmp_path / "w.pth")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"absent\.pth does not exist"):
+    with pytest.raises(RaysmoothError, match=r"absent\.pth does not exist"):
         read_weights(tmp_path / "absent.pth")
-    with pytest.raises(Refusal, match="is a folder"):
+    with pytest.raises(RaysmoothError, match="is a folder"):
         read_weights(tmp_path)
 
 
@@ -163,13 +163,13 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     (tmp_path / "w.pth").write_bytes(b"x" * 20)
     monkeypatch.setattr(torch, "load", deny)
-    with pytest.raises(Refusal, match="cannot be read: Permission denied"):
+    with pytest.raises(RaysmoothError, match="cannot be read: Permission denied"):
         read_weights(tmp_path / "w.pth")
 
 
 def test_mismatched_keys_are_named_with_what_the_file_is_for() -> None:
     state = {"conv.weight": torch.zeros(1), "fc.weight": torch.zeros(10, 3), "fc.bias": torch.zeros(10)}
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(RaysmoothError) as refusal:
         load_weights(resnet20(), Weights(state, {"arch": "VGG16"}), "w.pth")
     message = str(refusal.value)
     assert "weights w.pth do not fit CifarResNet: file misses conv1.weight, bn1.weight, bn1.bias and " in message
@@ -180,7 +180,7 @@ def test_mismatched_keys_are_named_with_what_the_file_is_for() -> None:
 
 def test_only_num_batches_tracked_may_be_missing() -> None:
     state = {k: v for k, v in resnet20().state_dict().items() if not k.endswith("bn1.running_mean")}
-    with pytest.raises(Refusal, match=r"misses bn1\.running_mean, "):
+    with pytest.raises(RaysmoothError, match=r"misses bn1\.running_mean, "):
         load_weights(resnet20(), Weights(state), "w.pth")
 
 
@@ -195,7 +195,7 @@ def test_a_prefix_is_kept_where_the_module_has_it_itself() -> None:
 
 def test_a_prefix_that_not_all_keys_have_is_kept() -> None:
     state = {"1.weight": torch.zeros(2, 2), "bias": torch.zeros(2)}
-    with pytest.raises(Refusal, match=r"misses weight; has unexpected 1\.weight"):
+    with pytest.raises(RaysmoothError, match=r"misses weight; has unexpected 1\.weight"):
         load_weights(torch.nn.Linear(2, 2), Weights(state), "w.pth")
 
 

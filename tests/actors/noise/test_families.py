@@ -14,9 +14,9 @@ from noise_by_hand import uniforms
 from scipy.stats import kstest, norm, uniform
 
 from raysmooth.actors.noise.families import NOISES, GaussianLinf, Uniform, noise_family
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, open_stream
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 
 CPU = torch.device("cpu")
 
@@ -209,6 +209,6 @@ def test_a_family_by_name_and_norm() -> None:
     ],
 )
 def test_what_is_no_family_is_refused(given_: tuple, message: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         noise_family(*given_)
     assert str(refused.value).startswith(message)

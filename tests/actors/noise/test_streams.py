@@ -13,8 +13,8 @@ from noise_by_hand import normals
 from scipy.stats import kstest, norm
 
 import raysmooth.actors.noise.streams
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, open_stream
-from raysmooth.actors.replica.work_unit import Role
 
 CPU = torch.device("cpu")
 

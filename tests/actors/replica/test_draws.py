@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from raysmooth.actors.models.base_classifier import INVALID, BaseClassifier, DenoisedClassifier
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily
 from raysmooth.actors.replica.draws import draw
-from raysmooth.actors.replica.work_unit import Cell, Role, UnitCounts, WorkUnit
+from raysmooth.actors.replica.work_unit import Block, UnitCounts, WorkUnit
 
 CPU = torch.device("cpu")
 
@@ -35,7 +36,7 @@ def drawn_by(
 
 
 def unit_of(*image_ids: int, draws: int, block: int = 0, role: Role = Role.ESTIMATION) -> WorkUnit:
-    return WorkUnit(0, role, tuple(Cell(image_id, block, draws) for image_id in image_ids))
+    return WorkUnit(0, role, tuple(Block(image_id, block, draws) for image_id in image_ids))
 
 
 def normals(key: tuple[int, Role, int, int], count: int) -> np.ndarray:
@@ -74,9 +75,9 @@ def test_counts_are_those_of_an_independent_computation(role: Role, batch_size: 
 
 def test_cells_of_one_image_and_of_unequal_size_share_a_unit() -> None:
     images = pictures(2)
-    unit = WorkUnit(0, Role.ESTIMATION, (Cell(5, 0, 120), Cell(5, 1, 31), Cell(6, 7, 200)))
+    unit = WorkUnit(0, Role.ESTIMATION, (Block(5, 0, 120), Block(5, 1, 31), Block(6, 7, 200)))
     drawn = drawn_by(unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), 64)
-    for place, cell in enumerate(unit.cells):
+    for place, cell in enumerate(unit.blocks):
         expected = by_hand(images[cell.image_id - 5], (0, Role.ESTIMATION, cell.image_id, cell.block), cell.draws, 0.5)
         np.testing.assert_array_equal(drawn.counts[place], expected)
 

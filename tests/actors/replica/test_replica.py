@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import Asked
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.actors.replica.replica import Replica, Sampling
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.common.errors import RaysmoothError
 
 SHAPE = (1, 8, 8)
 GREY, DARK = np.full(SHAPE, 0.5, np.float32), np.full(SHAPE, 0.05, np.float32)
@@ -27,7 +28,7 @@ def torchs_switches() -> Iterator[None]:
 
 
 def replica_of(name: str, batch_size: int = 40, micro_batch: int | None = None, sigma: float = 0.25) -> Replica:
-    path = ComputePath("float32", False, batch_size)
+    path = ComputeConfig("float32", False, batch_size)
     replica = Replica("cpu", 1)
     spec = BaseClassifierSpec(f"base_classifiers:{name}")
     replica.prepare([Sampling(spec, path, Gaussian(sigma), 0, micro_batch)], [SHAPE])
@@ -35,7 +36,7 @@ def replica_of(name: str, batch_size: int = 40, micro_batch: int | None = None, 
 
 
 def unit_of(*image_ids: int, draws: int = 60) -> WorkUnit:
-    return WorkUnit(0, Role.ESTIMATION, tuple(Cell(image_id, 0, draws) for image_id in image_ids))
+    return WorkUnit(0, Role.ESTIMATION, tuple(Block(image_id, 0, draws) for image_id in image_ids))
 
 
 def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_the_call() -> None:
@@ -51,10 +52,10 @@ def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_the_call() -> N
 
 
 def test_images_of_a_call_are_told_apart_by_run_and_number() -> None:
-    spec, path = BaseClassifierSpec("base_classifiers:Labels"), ComputePath("float32", False, 20)
+    spec, path = BaseClassifierSpec("base_classifiers:Labels"), ComputeConfig("float32", False, 20)
     replica = Replica("cpu", 1)
     replica.prepare([Sampling(spec, path, Gaussian(1e-3), 0)] * 2, [SHAPE] * 2)
-    units = [WorkUnit(run, Role.SELECTION, (Cell(7, 0, 5), Cell(8, 0, 4))) for run in (0, 1)]
+    units = [WorkUnit(run, Role.SELECTION, (Block(7, 0, 5), Block(8, 0, 4))) for run in (0, 1)]
     keys = [(1, 8), (0, 7), (1, 7), (0, 8)]
     drawn = replica.draw(units, keys, *(np.full(SHAPE, value, np.float32) for value in (0.15, 0.25, 0.35, 0.45)))
     labels = [{int(row.argmax()): int(row.sum()) for row in counts.counts} for counts in drawn.counts]
@@ -102,7 +103,7 @@ def test_a_resumed_run_begins_with_what_is_known_to_fit() -> None:
 
 
 def test_memory_for_no_image_is_refused() -> None:
-    with pytest.raises(Refusal, match=r"is too small for one image in --batch-size 40: write a smaller one"):
+    with pytest.raises(RaysmoothError, match=r"is too small for one image in --batch-size 40: write a smaller one"):
         replica_of("OutOfMemory:limit=0")
 
 
@@ -112,10 +113,10 @@ def test_what_is_asked_for_is_taken_even_where_only_parts_of_it_fit() -> None:
     assert replica.choose(spec, SHAPE, Asked("float32", "off", 100), 1000).path.batch_size == 100
     # Where nothing is asked for, a batch is taken that fits.
     assert replica.choose(spec, SHAPE, Asked("float32", "off"), 1000).path.batch_size <= 30
-    with pytest.raises(Refusal, match="too small for one image"):
+    with pytest.raises(RaysmoothError, match="too small for one image"):
         replica.choose(BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0"), SHAPE, Asked("float32"), 1000)
 
 
 def test_tensor_cores_are_refused_to_a_processor() -> None:
-    with pytest.raises(Refusal, match="precision tf32 needs an NVIDIA GPU"):
+    with pytest.raises(RaysmoothError, match="precision tf32 needs an NVIDIA GPU"):
         Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, Asked("tf32"), 1000)

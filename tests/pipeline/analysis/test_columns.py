@@ -1,7 +1,7 @@
 import pandas as pd
 from certificate_rows import BETTER, PLAIN, A, B, run_of
 
-from raysmooth.pipeline.by_run import by_run
+from raysmooth.pipeline.analysis.columns import by_run
 
 
 def test_each_run_gets_its_rows_in_their_order_however_they_lie():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, multinomial
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.comparison import compare
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.analysis.paired_difference import difference_interval
@@ -140,10 +140,10 @@ def test_refusals() -> None:
         (plain, run_of(B), float("nan"), "radius nan"),
     ]
     for a, b, radius, message in cases:
-        with pytest.raises(Refusal, match=message) as refused:
+        with pytest.raises(RaysmoothError, match=message) as refused:
             compare(a, b, radius)
         assert "\n" not in str(refused.value)
-    with pytest.raises(Refusal, match="delta 0 "):
+    with pytest.raises(RaysmoothError, match="delta 0 "):
         compare(plain, run_of(B), 0.2, 0)
 
 

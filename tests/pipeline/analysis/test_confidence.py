@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom, norm
 from simulated_runs import SETS, most_failures, needed_count
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import population_interval, wrong_certificates_bound
 
 N, n, ALPHA, DELTA, P0 = 1000, 75, 0.05, 0.1, float(norm.cdf(0.5))  # radius 0.25 at sigma 0.5
@@ -94,5 +94,5 @@ def test_the_bound_is_the_binomials_quantile(images: int, alpha: float, delta: f
 
 def test_no_probability_is_refused() -> None:
     for delta in (0, 1, -0.1, float("nan")):
-        with pytest.raises(Refusal, match="delta"):
+        with pytest.raises(RaysmoothError, match="delta"):
             wrong_certificates_bound(100, 0.001, delta)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from certificate_rows import ADAPTIVE, A, B, run_of, sampled_run
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.costs import costs
 from raysmooth.pipeline.analysis.metrics import mean_draws
 
@@ -34,5 +34,5 @@ def test_what_is_unknown_is_nan_and_no_sum_of_the_rest() -> None:
 
 
 def test_no_rows_are_refused() -> None:
-    with pytest.raises(Refusal, match="no certificate rows"):
+    with pytest.raises(RaysmoothError, match="no certificate rows"):
         costs(run_of(A).head(0))

@@ -4,11 +4,11 @@ import pytest
 from certificate_rows import BETTER, DECIDED, DENOISED, A, B, run_of, sampled_run
 from simulated_runs import interval
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.envelope import default_groups, envelope
 from raysmooth.pipeline.analysis.metrics import certified_radii
 from raysmooth.pipeline.analysis.summary import summarize
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.envelope import envelope_table
 
 C, D = "c" * 16, "d" * 16
@@ -63,7 +63,7 @@ def test_groups_are_what_differs_but_sigma_unless_named():
 @pytest.mark.parametrize(("column", "other"), [("dataset", "mnist"), ("split", "train"), ("norm", "linf")])
 def test_runs_that_cannot_be_compared_have_no_envelope(column, other):
     rows = pd.concat([run_of(A), run_of(B, sigma=0.5, **{column: other})])
-    with pytest.raises(Refusal, match=rf"more than one {column} \(.*{other}.*--where {column}="):
+    with pytest.raises(RaysmoothError, match=rf"more than one {column} \(.*{other}.*--where {column}="):
         envelope(summarize(rows, RADII), ["denoiser"])
     assert len(envelope(summarize(rows, RADII))) == 2 * len(RADII)  # a line each
 
@@ -85,7 +85,7 @@ def test_a_decision_competes_at_its_own_radius_and_is_not_known_at_0():
     assert np.isnan(best["at_zero"].iloc[2])
     alone = envelope(summarize(decided, [0, 0.5]), ["denoiser"])
     assert alone["share"].isna().tolist() == [True, False]
-    assert envelope_table(Reported(rows, [0.25, 0.5], ["denoiser"]), False).cells.to_numpy().tolist() == [
+    assert envelope_table(ReportData(rows, [0.25, 0.5], ["denoiser"]), False).cells.to_numpy().tolist() == [
         ["none", "37.5 (50.0)", "62.5 (?)"]
     ]
 
@@ -101,7 +101,7 @@ def test_intervals_hold_for_all_runs_of_a_group_at_once():
 
 
 def test_the_papers_layout():
-    table = envelope_table(Reported(SWEPT, RADII), False)
+    table = envelope_table(ReportData(SWEPT, RADII), False)
     assert table.cells.to_dict("list") == {
         "denoiser": ["none", "dncnn"],
         "objective": ["none", "stab+mse"],
@@ -119,12 +119,12 @@ def test_the_best_line_is_bold_where_it_is_on_the_same_images_and_finished():
     finished = pd.concat(
         [SWEPT[SWEPT["run_id"] != D], run_of(D, MIDDLE[:8] + MIDDLE[:2], sigma=0.5, images=10, **DENOISED)]
     )
-    table = envelope_table(Reported(finished, RADII), False)
+    table = envelope_table(ReportData(finished, RADII), False)
     assert table.cells["r=0.5"].tolist() == ["40.0 (80.0)", "60.0 (100.0)"]
     assert table.best.to_numpy().tolist() == [[False, False, True], [True, True, False]]
     for column, other in (("dataset", "imagenet"), ("alpha", 0.1)):
         elsewhere = finished.assign(**{column: finished[column].where(finished["run_id"] != D, other)})
-        table = envelope_table(Reported(elsewhere, RADII), False)
+        table = envelope_table(ReportData(elsewhere, RADII), False)
         assert len(table.cells) == 2
         assert not table.best.any(axis=None)
 
@@ -134,20 +134,20 @@ def test_runs_that_promise_otherwise_are_no_line(column, other):
     loose = run_of(B, BETTER, sigma=0.5)
     loose = loose.assign(p_upper=0.1) if column == "bound" else loose.assign(**{column: other})
     rows = pd.concat([run_of(A), loose])
-    with pytest.raises(Refusal, match=rf"more than one {column} \(.*{other}.*: add {column} to --group-by"):
-        envelope_table(Reported(rows, group_by=["classifier"]), False)
-    assert len(envelope_table(Reported(rows, group_by=["classifier", column]), False).cells) == 2
+    with pytest.raises(RaysmoothError, match=rf"more than one {column} \(.*{other}.*: add {column} to --group-by"):
+        envelope_table(ReportData(rows, group_by=["classifier"]), False)
+    assert len(envelope_table(ReportData(rows, group_by=["classifier", column]), False).cells) == 2
 
 
 def test_lines_may_be_of_any_column_that_runs_have():
     rows = pd.concat([run_of(A), run_of(B, sigma=0.5)]).assign(classifier_fingerprint="abc", source=None)
     for column, cells in (("classifier_fingerprint", ["abc"]), ("run_id", [A, B]), ("source", ["unknown"])):
-        table = envelope_table(Reported(rows, [0.25], group_by=[column]), False)
+        table = envelope_table(ReportData(rows, [0.25], group_by=[column]), False)
         assert table.cells[column].tolist() == cells
 
 
 def test_with_intervals_each_radius_has_a_column_more():
-    cells = envelope_table(Reported(SWEPT, [0.25]), True).cells
+    cells = envelope_table(ReportData(SWEPT, [0.25]), True).cells
     assert list(cells) == ["denoiser", "objective", "r=0.25", "r=0.25 95 %"]
     low, high = envelope(summarize(SWEPT, [0, 0.25]))[["low", "high"]].to_numpy()[1]
     below, above = (float(end) for end in cells["r=0.25 95 %"].iloc[0].split(" to "))
@@ -157,11 +157,11 @@ def test_with_intervals_each_radius_has_a_column_more():
 
 def test_shares_are_rounded_down():
     rows = run_of(A, [(1, 0.3)] * 2 + [(-1, 0.0)], images=3)
-    assert envelope_table(Reported(rows, [0.25]), False).cells["r=0.25"].tolist() == ["66.6 (66.6)"]
+    assert envelope_table(ReportData(rows, [0.25]), False).cells["r=0.25"].tolist() == ["66.6 (66.6)"]
 
 
 def test_other_images_in_one_line_are_mentioned():
     rows = pd.concat([run_of(A), run_of(B, sigma=0.5, index_set="all 400 images")])
-    assert envelope_table(Reported(rows), False).cells["index_set"].nunique() == 2  # lines of their own
-    grouped = envelope_table(Reported(rows, group_by=["denoiser"]), False)
+    assert envelope_table(ReportData(rows), False).cells["index_set"].nunique() == 2  # lines of their own
+    grouped = envelope_table(ReportData(rows, group_by=["denoiser"]), False)
     assert "Not all runs of a line are of the same images." in grouped.caption

@@ -10,9 +10,9 @@ from scipy.stats import binom, binomtest, norm
 from simulated_runs import SETS, bounds, most_failures, rows_of_counts
 from statsmodels.stats.multitest import multipletests
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.holm import holm, holm_rejects
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.holm import holm_table
 
 DELTA, P0 = 0.1, float(norm.cdf(0.5))  # radius 0.25 at sigma 0.5
@@ -122,7 +122,7 @@ def test_the_table_by_hand() -> None:
     """As above: at radius 0 and delta 0.055 Bonferroni has two of the three, the third is of a wrong class."""
     rows = rows_of_counts(np.array([8, 10, 9]), 10, 0.2, **WORDS).assign(correct=[True, True, False])
     decided = sampled_run("d" * 16, DECIDE, DECIDED)
-    table = holm_table(Reported(pd.concat([rows, decided])), 0.055, 0.0)
+    table = holm_table(ReportData(pd.concat([rows, decided])), 0.055, 0.0)
     ways = ["images", "each alone", "Bonferroni", "Holm"]
     assert sorted(table.cells[ways].to_numpy().tolist()) == [["-"] * 4, ["3", "2", "1", "2"]]
     assert table.values[["image_id", "alone", "bonferroni", "holm", "correct"]].to_numpy().tolist() == [
@@ -133,11 +133,11 @@ def test_the_table_by_hand() -> None:
     assert "at r=0. Each alone" in table.note
     assert "all answers of a run right at once with probability at least 0.945, at this radius" in table.note
     assert "-: of a run that decides one radius" in table.note
-    with pytest.raises(Refusal, match="decides one radius"):
-        holm_table(Reported(decided), 0.05, 0.3)
+    with pytest.raises(RaysmoothError, match="decides one radius"):
+        holm_table(ReportData(decided), 0.05, 0.3)
     for radius in (-1.0, float("inf")):
-        with pytest.raises(Refusal, match=f"--radius {radius}"):
-            holm_table(Reported(rows), 0.05, radius)
+        with pytest.raises(RaysmoothError, match=f"--radius {radius}"):
+            holm_table(ReportData(rows), 0.05, radius)
 
 
 def test_uniform_noise_takes_another_probability() -> None:
@@ -155,7 +155,7 @@ def test_refusals() -> None:
         (rows_of_counts(np.array([9]), 10, 0.2).head(0), "no certificate rows"),
     ]
     for rows, message in cases:
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(RaysmoothError, match=message):
             holm(rows, 0.1, 0.05)
-    with pytest.raises(Refusal, match=r"delta 1\.5"):
+    with pytest.raises(RaysmoothError, match=r"delta 1\.5"):
         holm(rows_of_counts(np.array([9]), 10, 0.2), 0.1, 1.5)

@@ -8,7 +8,7 @@ from certificate_rows import DECIDE, DECIDED, PLAIN, A, run_of, sampled_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import (
     FIXED,
     abstention_rate,
@@ -108,7 +108,7 @@ def test_a_run_of_nothing_but_errors_has_accuracy_zero():
 
 @pytest.mark.parametrize("metric", [abstention_rate, average_certified_radius, certified_radii])
 def test_no_rows_are_refused(metric):
-    with pytest.raises(Refusal, match="no certificate rows"):
+    with pytest.raises(RaysmoothError, match="no certificate rows"):
         metric(EIGHT.head(0))
 
 

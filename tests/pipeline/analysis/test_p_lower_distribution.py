@@ -4,7 +4,7 @@ import pytest
 from certificate_rows import DECIDE, DECIDED, A, B, run_of, sampled_run
 from simulated_runs import rows_of_counts
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import average_certified_radius
 from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, ceiling, p_lower_histogram, p_lower_quantiles
 
@@ -77,13 +77,13 @@ def test_all_draws_that_an_adaptive_image_got() -> None:
 
 def test_refusals() -> None:
     for ask in (p_lower_histogram, p_lower_quantiles, ceiling):
-        with pytest.raises(Refusal, match="decides one radius"):
+        with pytest.raises(RaysmoothError, match="decides one radius"):
             ask(sampled_run(A, DECIDE, DECIDED))
-        with pytest.raises(Refusal, match="has no count_top"):
+        with pytest.raises(RaysmoothError, match="has no count_top"):
             ask(run_of(A))
-        with pytest.raises(Refusal, match="no certificate rows"):
+        with pytest.raises(RaysmoothError, match="no certificate rows"):
             ask(rows().head(0))
-        with pytest.raises(Refusal, match="more than one run_id"):
+        with pytest.raises(RaysmoothError, match="more than one run_id"):
             ask(pd.concat([rows(), rows().assign(run_id=B)]))
-    with pytest.raises(Refusal, match="has no p_lower"):
+    with pytest.raises(RaysmoothError, match="has no p_lower"):
         p_lower_quantiles(rows().drop(columns="p_lower"))

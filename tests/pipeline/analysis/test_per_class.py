@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from certificate_rows import PLAIN, A, B, run_of
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.per_class import count_per_class
 
 LABELS = [1, 1, 1, 7, 7, 7, 1, None]  # of PLAIN's images, whose predictions are 1 1 1 1 2 -1 -1 and an error
@@ -29,9 +29,9 @@ def test_a_finished_image_without_a_label_counts_as_wrong() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(Refusal, match=f"run {A} has no labels, hence no classes"):
+    with pytest.raises(RaysmoothError, match=f"run {A} has no labels, hence no classes"):
         count_per_class(run_of(A, label=None), [0])
-    with pytest.raises(Refusal, match="more than one run_id"):
+    with pytest.raises(RaysmoothError, match="more than one run_id"):
         count_per_class(pd.concat([run_of(A), run_of(B)]), [0])
-    with pytest.raises(Refusal, match="no certificate rows"):
+    with pytest.raises(RaysmoothError, match="no certificate rows"):
         count_per_class(rows().head(0), [0])

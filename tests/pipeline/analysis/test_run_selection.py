@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 from certificate_rows import DENOISED, A, B, run_of
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.run_selection import checked_column, find_run, refuse_mixed_norms, where
-from raysmooth.pipeline.report.captions import describe_runs
 
 C = "c" * 16
 ROWS = pd.concat(
@@ -49,7 +49,7 @@ def test_conditions_choose_runs(conditions, runs):
     ],
 )
 def test_what_is_unknown_is_refused_with_the_nearest(condition, refusal):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         where(ROWS, [condition])
     assert refusal in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -62,27 +62,29 @@ def test_the_bound_follows_from_other_columns():
 
 
 def test_conditions_that_no_run_meets_together_are_refused():
-    with pytest.raises(Refusal, match="no run of these has that denoiser"):
+    with pytest.raises(RaysmoothError, match="no run of these has that denoiser"):
         where(ROWS, ["sigma=0.5", "denoiser=memnet"])
 
 
 def test_runs_are_found_by_how_their_id_begins():
     assert find_run(ROWS["run_id"], "fe", "--run") == B
-    with pytest.raises(Refusal, match=r"--run e: there is no such run: .*known: 0123456789012345, cccc"):
+    with pytest.raises(RaysmoothError, match=r"--run e: there is no such run: .*known: 0123456789012345, cccc"):
         find_run(ROWS["run_id"], "e", "--run")
-    with pytest.raises(Refusal, match="--run 0123: 2 runs begin so"):
+    with pytest.raises(RaysmoothError, match="--run 0123: 2 runs begin so"):
         find_run([A, A[:4] + B], "0123", "--run")
-    with pytest.raises(Refusal, match="--run : there is no such run"):
+    with pytest.raises(RaysmoothError, match="--run : there is no such run"):
         find_run([A], "", "--run")
 
 
 def test_columns_for_groups():
     assert checked_column(ROWS, "sigma", "--group-by") == "sigma"
-    with pytest.raises(Refusal, match="--group-by objectives: runs have no such column: did you mean 'objective'"):
+    with pytest.raises(
+        RaysmoothError, match="--group-by objectives: runs have no such column: did you mean 'objective'"
+    ):
         checked_column(ROWS, "objectives", "--group-by")
 
 
 def test_norms_do_not_mix():
     refuse_mixed_norms(describe_runs(ROWS))
-    with pytest.raises(Refusal, match=r"different norms \(l2, linf\).*--where norm=l2"):
+    with pytest.raises(RaysmoothError, match=r"different norms \(l2, linf\).*--where norm=l2"):
         refuse_mixed_norms(describe_runs(pd.concat([run_of(A), run_of(B, norm="linf")])))

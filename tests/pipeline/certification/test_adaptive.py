@@ -10,9 +10,9 @@ from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 from statsmodels.stats.proportion import proportion_confint
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.adaptive import (
     DOUBT,
     PRIOR,
@@ -235,20 +235,20 @@ def test_tolerances(text: str, tolerance: Tolerance) -> None:
     "text", ["", "%", "two", "2%%", "0%", "-1%", "100%", "nan", "nan%", "inf", "0", "-0.01", "2 px"]
 )
 def test_refused_tolerances(text: str) -> None:
-    with pytest.raises(Refusal, match=r"--tolerance .*write (2%|0\.01)") as refused:
+    with pytest.raises(RaysmoothError, match=r"--tolerance .*write (2%|0\.01)") as refused:
         Tolerance.parse(text)
     assert "\n" not in str(refused.value)
 
 
 def test_a_pilot_that_leaves_too_little_is_refused_with_what_would_do() -> None:
-    with pytest.raises(Refusal, match=r"--pilot 1000 leaves 0 of n=1000 .* --n 1010 or more, or --pilot 10$"):
+    with pytest.raises(RaysmoothError, match=r"--pilot 1000 leaves 0 of n=1000 .* --n 1010 or more, or --pilot 10$"):
         Adaptive(100, 1000, 0.001, Gaussian(0.25), 1000, TWO_PERCENT)
     refuse_hopeless_adaptive(1010, 0.001, 1000)
     refuse_hopeless_adaptive(1000, 0.001, 10)
-    with pytest.raises(Refusal, match=r"--n 1010 or more"):
+    with pytest.raises(RaysmoothError, match=r"--n 1010 or more"):
         refuse_hopeless_adaptive(1009, 0.001, 1000)
-    with pytest.raises(Refusal, match=r"--n 11 or more$"):
+    with pytest.raises(RaysmoothError, match=r"--n 11 or more$"):
         refuse_hopeless_adaptive(10, 0.001, 1)
-    with pytest.raises(Refusal, match="can only abstain: write --n 10 or more"):
+    with pytest.raises(RaysmoothError, match="can only abstain: write --n 10 or more"):
         refuse_hopeless_adaptive(9, 0.001, 1)
     assert [default_pilot(n) for n in (10, 1000, 10_000, 100_000)] == [1, 10, 100, 1000]

@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.actors.noise.families import Uniform
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import (
     ABSTAIN,
     Certificate,
@@ -169,7 +169,7 @@ def test_hopeless_settings_are_refused_with_the_smallest_n_that_is_not(alpha: fl
     def accepted(check: object, n: int) -> bool:
         try:
             check(n, alpha)  # type: ignore[operator]
-        except Refusal:
+        except RaysmoothError:
             return False
         return True
 
@@ -180,13 +180,13 @@ def test_hopeless_settings_are_refused_with_the_smallest_n_that_is_not(alpha: fl
         smallest = next(n for n in range(1, 100) if possible(n))
         assert [n for n in range(1, 100) if accepted(check, n)] == list(range(smallest, 100))
         if smallest > 1:
-            with pytest.raises(Refusal, match=rf"--n {smallest} or more"):
+            with pytest.raises(RaysmoothError, match=rf"--n {smallest} or more"):
                 check(smallest - 1, alpha)
 
 
 def test_refused_sigma() -> None:
     for sigma in (0.0, -0.25, float("nan"), float("inf")):
-        with pytest.raises(Refusal, match="sigma must be a positive number"):
+        with pytest.raises(RaysmoothError, match="sigma must be a positive number"):
             Gaussian(sigma)
 
 

@@ -8,13 +8,14 @@ from command import command
 
 import raysmooth
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance
 from raysmooth.pipeline.certification.sampling_methods import describe_sampling, sampling_rule
 from raysmooth.pipeline.certification.sampling_rule import Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import CertifySettings, checked
+from raysmooth.pipeline.runs.settings import CertifySettings
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "n": 10_000}
 
@@ -98,7 +99,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_ray_starts(
 
 
 def test_predictions_know_no_other_sampling() -> None:
-    with pytest.raises(Refusal, match="unknown setting 'sampling'"):
+    with pytest.raises(RaysmoothError, match="unknown setting 'sampling'"):
         raysmooth.predict(**NEEDED, sampling="adaptive")
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, lower_bound
 from raysmooth.pipeline.certification.sampling_rule import Counts
 from raysmooth.pipeline.certification.sequential_test import (
@@ -241,16 +241,16 @@ def test_unreachable_radii_are_refused_with_what_would_do(n: int, alpha: float, 
     refuse_hopeless_decide(n, alpha, noise, largest)
     radius = largest + 0.1
     enough = next(m for m in range(n, 10**6) if reachable(m, radius))
-    with pytest.raises(Refusal, match=rf"--n {enough} or more, or --radius {largest:g} or less") as refused:
+    with pytest.raises(RaysmoothError, match=rf"--n {enough} or more, or --radius {largest:g} or less") as refused:
         refuse_hopeless_decide(n, alpha, noise, radius)
     assert "\n" not in str(refused.value)
     refuse_hopeless_decide(enough, alpha, noise, radius)
-    with pytest.raises(Refusal, match=r"write --radius"):
+    with pytest.raises(RaysmoothError, match=r"write --radius"):
         refuse_hopeless_decide(n, alpha, noise, 100.0)
     for nonsense in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(Refusal, match=r"write --radius 0\.5"):
+        with pytest.raises(RaysmoothError, match=r"write --radius 0\.5"):
             refuse_hopeless_decide(n, alpha, noise, nonsense)
-    with pytest.raises(Refusal, match="larger --n"):
+    with pytest.raises(RaysmoothError, match="larger --n"):
         refuse_hopeless_decide(1, 1e-6, noise, 100.0)
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store.parts import read_rows
 
 Result = tuple[pd.DataFrame, pd.DataFrame]

@@ -1,5 +1,5 @@
 """The l1 radius against base classifiers on the line, whose smoothed classifier is known exactly: all that there are on
-a few cells, with exact probabilities; and a threshold, from draws.
+a few blocks, with exact probabilities; and a threshold, from draws.
 """
 
 from fractions import Fraction
@@ -11,19 +11,20 @@ import torch
 from scipy.stats import binom
 
 from raysmooth.actors.noise.families import Uniform
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.draws import draw
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts, certify_runner_up
 
 CELL, REACH = Fraction(1, 4), 2
-"""Width of a cell, and lambda in cells."""
+"""Width of a cell, and lambda in blocks."""
 
 NOISE = Uniform(Uniform.sigma_of(float(CELL * REACH)))
 
 
 def probabilities(labels: tuple[int, ...], classes: int) -> np.ndarray:
-    """Of each class at x = -8, -7.5, -7, ... cells, int (positions, classes), in units of 1 / (4 REACH): the base
-    classifier gives `labels` to the cells [0, 1), [1, 2), ... and 0 to all others; what falls within REACH of x counts.
+    """Of each class at x = -8, -7.5, -7, ... blocks, int (positions, classes), in units of 1 / (4 REACH): the base
+    classifier gives `labels` to the blocks [0, 1), [1, 2), ... and 0 to all others; what falls within REACH of x counts.
     """
     halves = np.zeros(2 * (len(labels) + 32), int)
     halves[32 : 32 + 2 * len(labels)] = np.repeat(labels, 2)
@@ -33,7 +34,7 @@ def probabilities(labels: tuple[int, ...], classes: int) -> np.ndarray:
 
 
 def reach_of(p: np.ndarray, start: int) -> Fraction | float:
-    """How far, in cells, the likeliest class at position `start` stays so: between neighbouring positions all
+    """How far, in blocks, the likeliest class at position `start` stays so: between neighbouring positions all
     probabilities are linear, so a lead that ends there ends where the line says.
     """
     top = int(p[start].argmax())
@@ -54,14 +55,14 @@ def reach_of(p: np.ndarray, start: int) -> Fraction | float:
     return nearest
 
 
-@pytest.mark.parametrize(("classes", "cells"), [(2, 9), (3, 6)])
-def test_certificates_of_every_classifier_on_the_line_are_true_and_some_are_tight(classes: int, cells: int) -> None:
+@pytest.mark.parametrize(("classes", "blocks"), [(2, 9), (3, 6)])
+def test_certificates_of_every_classifier_on_the_line_are_true_and_some_are_tight(classes: int, blocks: int) -> None:
     """With exact probabilities, both bounds: no radius is beyond where the smoothed class changes, and for each
     probability there is a classifier whose class changes right there.
     """
     nearest: dict[tuple[int, int | None], Fraction | float] = {}
     whole = 4 * REACH
-    for labels in product(range(classes), repeat=cells):
+    for labels in product(range(classes), repeat=blocks):
         p = probabilities(labels, classes)
         assert (p.sum(axis=1) == whole).all()
         for place in range(12, len(p) - 12):
@@ -106,7 +107,7 @@ def drawn() -> list[tuple[float, dict[Role, np.ndarray]]]:
         pixels = {number: np.full((1, 1, 1), x, np.float32)}
         counts = {}
         for role, draws in ((Role.SELECTION, 50), (Role.ESTIMATION, 4000)):
-            unit = WorkUnit(0, role, (Cell(number, 0, draws),))
+            unit = WorkUnit(0, role, (Block(number, 0, draws),))
             answer = draw(unit, pixels, Threshold(0.5), NOISE, seed=3, batch_size=500, device=torch.device("cpu"))
             counts[role] = answer.counts[0]
         images.append((x - 0.5, counts))
@@ -138,9 +139,9 @@ def test_drawn_radii_end_before_the_threshold_and_not_long_before(drawn: list, c
 def test_counts_do_not_depend_on_which_cells_are_drawn_together() -> None:
     """Nor on the batch: three blocks of two images in one unit, one by one, and in other batches."""
     pixels = {number: np.full((1, 2, 2), 0.1 + 0.3 * number, np.float32) for number in range(2)}
-    cells = tuple(Cell(image, block, 70) for image in range(2) for block in range(3))
+    blocks = tuple(Block(image, block, 70) for image in range(2) for block in range(3))
 
-    def counted(units: list[tuple[Cell, ...]], batch_size: int) -> np.ndarray:
+    def counted(units: list[tuple[Block, ...]], batch_size: int) -> np.ndarray:
         answers = [
             draw(
                 WorkUnit(0, Role.ESTIMATION, unit),
@@ -155,7 +156,7 @@ def test_counts_do_not_depend_on_which_cells_are_drawn_together() -> None:
         ]
         return np.concatenate([answer.counts for answer in answers])
 
-    together = counted([cells], 64)
+    together = counted([blocks], 64)
     assert len(np.unique(together, axis=0)) > 2
-    np.testing.assert_array_equal(together, counted([(cell,) for cell in cells], 64))
-    np.testing.assert_array_equal(together, counted([cells[:2], cells[2:]], 7))
+    np.testing.assert_array_equal(together, counted([(cell,) for cell in blocks], 64))
+    np.testing.assert_array_equal(together, counted([blocks[:2], blocks[2:]], 7))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS, UnreadableImage, fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 
@@ -60,7 +60,7 @@ def write_parquet(path, contents, labels=None, image="image", rows_a_group=4, na
 
 def refused(*arguments, **options):
     """The one line with which `open_dataset` refuses."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(RaysmoothError) as refusal:
         open_dataset(*arguments, **options)
     assert "\n" not in str(refusal.value)
     return str(refusal.value)

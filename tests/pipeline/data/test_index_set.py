@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.index_set import IndexSet
 
 
@@ -62,7 +62,7 @@ def test_describe(index_set, text):
     ],
 )
 def test_refuses_what_selects_nothing(arguments, flag):
-    with pytest.raises(Refusal, match=flag) as refusal:
+    with pytest.raises(RaysmoothError, match=flag) as refusal:
         IndexSet(**arguments)
     assert "\n" not in str(refusal.value)
 

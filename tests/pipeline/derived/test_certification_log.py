@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.derived.certification_log import AGAIN, HEADER, NO_END, NO_TIME, TORN, LogLine, read_log
 
 HEADING = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
@@ -83,7 +83,7 @@ def read_or_none(path):
     """The log, None where it is refused for having no whole line."""
     try:
         return read_log(path)
-    except Refusal as refusal:
+    except RaysmoothError as refusal:
         if "has no whole line" in str(refusal):
             return None
         raise
@@ -165,7 +165,7 @@ def test_a_header_behind_a_torn_line(log):
 )
 def test_what_contradicts_itself_is_refused_with_its_line(log, line, expected):
     path = log(f"{HEADING}0\t3\t3\t0.5\t1\t1\n{line}\n40\t1\t1\t0.5\t1\t1\n")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         read_log(path)
     assert str(refused.value).startswith(f"{path}, line 3: ")
     assert expected in str(refused.value)
@@ -189,7 +189,7 @@ def test_what_contradicts_itself_is_refused_with_its_line(log, line, expected):
 )
 def test_what_is_no_log_is_refused(log, content, expected):
     path = log(content)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         read_log(path)
     assert str(refused.value).startswith(str(path))
     assert expected in str(refused.value)
@@ -197,9 +197,9 @@ def test_what_is_no_log_is_refused(log, content, expected):
 
 
 def test_folders_and_missing_files_are_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"is a folder: name the logs in it, such as .*/\*\.tsv"):
+    with pytest.raises(RaysmoothError, match=r"is a folder: name the logs in it, such as .*/\*\.tsv"):
         read_log(tmp_path)
-    with pytest.raises(Refusal, match=r"nowhere\.tsv: No such file or directory: write the path"):
+    with pytest.raises(RaysmoothError, match=r"nowhere\.tsv: No such file or directory: write the path"):
         read_log(tmp_path / "nowhere.tsv")
 
 
@@ -207,7 +207,9 @@ def test_a_column_of_one_sigma_is_the_runs_and_of_several_is_refused(log):
     heading = HEADING.replace("\n", "\tsigma\n")
     read = read_log(log(f"{heading}0\t1\t1\t0.5\t1\t1\t0.25\n20\t1\t1\t0.5\t1\t1\t0.250\n40\t1\t1\t0.5\t1\t1\t0.2"))
     assert (read.sigma, len(read.lines), read.left_out) == (0.25, 3, {NO_END: [4]})
-    with pytest.raises(Refusal, match=r"line 3: sigma is 0\.3, but 0\.25 on line 2: images certified with a sigma of"):
+    with pytest.raises(
+        RaysmoothError, match=r"line 3: sigma is 0\.3, but 0\.25 on line 2: images certified with a sigma of"
+    ):
         read_log(log(f"{heading}0\t1\t1\t0.5\t1\t1\t0.25\n20\t1\t1\t0.5\t1\t1\t0.3\n"))
 
 

@@ -11,15 +11,16 @@ from command import command
 from conftest import REPOSITORY
 
 import raysmooth
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.analysis.envelope import envelope
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
+from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.derived.certification_log import NO_TIME, TORN
 from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
-from raysmooth.pipeline.report.captions import caption, describe_runs, run_labels
+from raysmooth.pipeline.report.captions import caption, run_labels
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store.parts import own_parts, refuse_foreign_parts
 from raysmooth.storage.location import located
 
@@ -52,7 +53,7 @@ def imported(logs, out, **settings):
 
 def refusal(logs, out, **settings):
     before = sorted(out.rglob("*"))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         imported(logs, out, **settings)
     assert sorted(out.rglob("*")) == before, "something was written"
     assert "\n" not in str(refused.value)
@@ -396,7 +397,7 @@ def test_the_same_from_python(log, out):
     rows = raysmooth.import_logs([log, log], **KNOWN, out=str(out))
     assert rows["image_id"].tolist() == [0, 20, 40]
     pd.testing.assert_series_equal(rows["radius"], pd.Series([0.0, 0.0734, 0.5], name="radius"))
-    with pytest.raises(Refusal, match="no log to import"):
+    with pytest.raises(RaysmoothError, match="no log to import"):
         raysmooth.import_logs([], **KNOWN, out=str(out))
 
 

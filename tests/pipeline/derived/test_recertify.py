@@ -20,14 +20,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 import raysmooth
 from raysmooth.actors.noise.families import noise_family
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import SCHEME, run_id
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
@@ -355,11 +355,15 @@ def test_counts_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     source = stored_run(tmp_path, [EASY])
     (part,) = tmp_path.glob("runs/*/counts/*.parquet")
     shutil.copy(part, part.with_name("part-copy.parquet"))
-    with pytest.raises(Refusal, match=rf"the counts of run {source} hold block 0 of image 0 twice: move the copied"):
+    with pytest.raises(
+        RaysmoothError, match=rf"the counts of run {source} hold block 0 of image 0 twice: move the copied"
+    ):
         recertify(tmp_path, alpha=0.01)
     for file in part.parent.iterdir():
         file.unlink()
-    with pytest.raises(Refusal, match=r"lacks draws of image 0, which has 20 \+ 160: bring its parts back, or draw"):
+    with pytest.raises(
+        RaysmoothError, match=r"lacks draws of image 0, which has 20 \+ 160: bring its parts back, or draw"
+    ):
         recertify(tmp_path, alpha=0.01)
     assert [path.name for path in tmp_path.glob("runs/*")] == [source]
 

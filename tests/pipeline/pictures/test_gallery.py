@@ -16,13 +16,13 @@ from noise_by_hand import normals
 import raysmooth
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pictures import gallery as job
 from raysmooth.pipeline.pictures.gallery import psnr
-from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, draw_gallery
+from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-from raysmooth.pipeline.runs.settings import checked
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
 DIGITS = {"dataset": "digits", "images": "4,2", "sigma": "0.25,0.5", "seed": "3"}
@@ -31,7 +31,7 @@ DIGITS = {"dataset": "digits", "images": "4,2", "sigma": "0.25,0.5", "seed": "3"
 def save_denoiser(path: Path, seed: int, **card: Any) -> torch.nn.Module:
     """Untrained weights that do something: a new DnCNN returns its input."""
     torch.manual_seed(seed)
-    network = build_denoiser(Architecture.parse(DENOISER))
+    network = build_denoiser(Variant.parse(DENOISER))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
     save_weights(path, network, {"architecture": DENOISER, "noise": "gaussian", **card})
@@ -62,7 +62,7 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
         handed.extend((exhibits, note))
         return Figure()
 
-    monkeypatch.setattr(job, "draw_gallery", keep)
+    monkeypatch.setattr(job, "plot_gallery", keep)
     job.gallery(checked(GallerySettings, {**DIGITS, "out": str(folder / "kept.png"), **settings}))
     return handed[0], handed[1]
 
@@ -164,7 +164,7 @@ def places(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
 
 def test_several_images_are_rows_and_sigmas_are_groups_of_columns() -> None:
     names = ["MSE", "STAB", "STAB+MSE on ResNet-18", "CLF+MSE"]
-    figure = draw_gallery([exhibit(i, [0.25, 0.5], names) for i in range(5)], "note")
+    figure = plot_gallery([exhibit(i, [0.25, 0.5], names) for i in range(5)], "note")
     lefts, bottoms = places(figure)
     assert len(lefts) == 5 * 11
     assert len(set(lefts.round(6))) == 11
@@ -186,7 +186,7 @@ def test_several_images_are_rows_and_sigmas_are_groups_of_columns() -> None:
 
 
 def test_one_image_is_arranged_as_in_the_paper() -> None:
-    figure = draw_gallery([exhibit(20, [0.12, 0.25, 0.5, 1.0], ["MSE", "STAB+MSE"], label=None)])
+    figure = plot_gallery([exhibit(20, [0.12, 0.25, 0.5, 1.0], ["MSE", "STAB+MSE"], label=None)])
     lefts, bottoms = places(figure)
     assert len(lefts) == 1 + 3 * 4
     assert len(set(lefts.round(6))) == 5
@@ -204,7 +204,7 @@ def test_one_image_is_arranged_as_in_the_paper() -> None:
 
 
 def test_every_pixel_of_small_images_is_seen_and_large_images_get_more_room() -> None:
-    small, large = (draw_gallery([exhibit(i, [0.5], ["MSE"], side) for i in range(2)]) for side in (32, 224))
+    small, large = (plot_gallery([exhibit(i, [0.5], ["MSE"], side) for i in range(2)]) for side in (32, 224))
     assert all(axes.images[0].get_interpolation() == "nearest" for axes in pictures(small))
     assert not any(axes.images[0].get_interpolation() == "nearest" for axes in pictures(large))
     assert large.get_size_inches()[0] > 1.4 * small.get_size_inches()[0]
@@ -236,7 +236,7 @@ def test_every_pixel_of_small_images_is_seen_and_large_images_get_more_room() ->
 def test_refused_in_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str | None], expected: str
 ) -> None:
-    save_weights(folder / "bare.safetensors", build_denoiser(Architecture.parse(DENOISER)), {})
+    save_weights(folder / "bare.safetensors", build_denoiser(Variant.parse(DENOISER)), {})
     flags = {**DIGITS, "denoiser-weights": "mse-0.5", "out": str(folder / "refused.png"), **changes}
     files = str(flags["denoiser-weights"]).split(",")
     flags["denoiser-weights"] = ",".join(n if n.startswith("nowhere") else weights(folder, n) for n in files)
@@ -259,9 +259,9 @@ def test_colour_images_and_networks_that_do_not_fit_them(folder: Path, tmp_path:
         "sigma": 0.5,
         "out": str(tmp_path / "out/g.pdf"),
     }
-    with pytest.raises(Refusal, match=r"mse-0.5.safetensors rejects images of shape \(3, 12, 10\): "):
+    with pytest.raises(RaysmoothError, match=r"mse-0.5.safetensors rejects images of shape \(3, 12, 10\): "):
         raysmooth.gallery(**colour, denoiser_weights=weights(folder, "mse-0.5"))
-    save_weights(tmp_path / "rgb.safetensors", build_denoiser(Architecture.parse("dncnn:depth=3,width=4")), {})
+    save_weights(tmp_path / "rgb.safetensors", build_denoiser(Variant.parse("dncnn:depth=3,width=4")), {})
     given = {"denoiser_weights": str(tmp_path / "rgb.safetensors"), "denoiser": "dncnn:depth=3,width=4"}
     assert raysmooth.gallery(**colour, **given) == tmp_path / "out/g.pdf"
     assert (tmp_path / "out/g.pdf").read_bytes().startswith(b"%PDF")

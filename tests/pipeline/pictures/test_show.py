@@ -24,16 +24,16 @@ import raysmooth
 from raysmooth.actors.models.base_classifier import INVALID
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, Stream
 from raysmooth.actors.replica.draws import draw
-from raysmooth.actors.replica.work_unit import Role
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
-from raysmooth.pipeline.pictures.image_figure import draw_image
-from raysmooth.pipeline.pictures.image_replay import Shown, look
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
+from raysmooth.pipeline.pictures.image_figure import plot_image
+from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
 from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, show
-from raysmooth.pipeline.pictures.stored_run import PastRun
+from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
@@ -44,7 +44,7 @@ DIGITS |= {"n0": 40, "n": 300, "block_size": 120}
 def save_denoiser(path: Path, objective: str = "mse") -> torch.nn.Module:
     """Untrained weights that do something: a new DnCNN returns its input."""
     torch.manual_seed(1)
-    network = build_denoiser(Architecture.parse(DENOISER))
+    network = build_denoiser(Variant.parse(DENOISER))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, 0, 0.6)
     save_weights(path, network, {"architecture": DENOISER, "objective": objective, "noise": "gaussian", "sigma": 0.5})
@@ -63,11 +63,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def looks(out: Path, image_id: int, copies: int = 3) -> list[Shown]:
+def looks(out: Path, image_id: int, copies: int = 3) -> list[ReplayedImage]:
     rows = records(find_rows(out, image_id))
-    runs = [PastRun.read(out, row["run_id"]) for row in rows]
+    runs = [StoredRun.read(out, row["run_id"]) for row in rows]
     dataset = runs[0].open_dataset()
-    return [look(run, row, dataset, copies) for run, row in zip(runs, rows, strict=True)]
+    return [replay(run, row, dataset, copies) for run, row in zip(runs, rows, strict=True)]
 
 
 def stored(out: Path, run_id: str, image_id: int, role: str = "estimation") -> pd.DataFrame:
@@ -144,7 +144,7 @@ def test_counts_are_all_that_the_row_rests_on(home: Path) -> None:
 
 def test_the_figure_says_what_is_certified(home: Path) -> None:
     shown = looks(home / "out", 9)
-    figure = draw_image(shown)
+    figure = plot_image(shown)
     text = words(figure)
     assert len(shown) == 4
     for one in shown:
@@ -180,17 +180,17 @@ def test_error_rows_are_shown_as_what_they_are(tmp_path: Path, picture_file: Any
     certified(tmp_path / "out", **data, sigma=0.02, n0=10, n=50)
     dazzled, torn, outside, dark, unlabelled = (looks(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
     assert dazzled.copies.answers == [INVALID] * 3
-    text = words(draw_image([dazzled]))
+    text = words(plot_image([dazzled]))
     assert (
         "No certificate: no valid answer (logits NaN or infinite, or a label outside the classes) in 60 of 60" in text
     )
     assert text.count("no answer") >= 4  # below each copy, and the bar
     for one, reason in ((torn, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
         assert one.copies is None
-        assert reason in words(draw_image([one]))
+        assert reason in words(plot_image([one]))
     assert torn.clean is None
     assert dark.clean is not None
-    assert "there is no label to compare with" in words(draw_image([unlabelled]))
+    assert "there is no label to compare with" in words(plot_image([unlabelled]))
 
 
 def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: Path, tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     assert file.exists()
     assert "image 9" in line
     row = records(find_rows(tmp_path / "out", 9))[0]
-    run = PastRun.read(tmp_path / "out", source.run_id)
-    one = look(run, row, run.open_dataset(), 3)
+    run = StoredRun.read(tmp_path / "out", source.run_id)
+    one = replay(run, row, run.open_dataset(), 3)
     assert (
         one.counts[Role.ESTIMATION].counts.tolist() == dense(stored(home / "out", source.run_id, 9).iloc[:1]).tolist()
     )
@@ -215,7 +215,7 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
 
 
 def refusal(out: Path, image_id: int, **options: Any) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         show(ShowSettings(out=str(out), image_id=image_id, **options))
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -231,7 +231,7 @@ def test_what_is_not_there_is_refused_with_what_is(home: Path) -> None:
     assert f"--run zzz: there is no such run: (known: {', '.join(ids)})" in refusal(out, 9, run="zzz")
     assert "write a name that ends in .png or .pdf" in refusal(out, 9, to="image.txt")
     assert "weights file nowhere.safetensors does not exist" in refusal(out, 9, denoiser_weights="nowhere.safetensors")
-    save_weights(home / "other.safetensors", build_denoiser(Architecture.parse(DENOISER)), {"architecture": DENOISER})
+    save_weights(home / "other.safetensors", build_denoiser(Variant.parse(DENOISER)), {"architecture": DENOISER})
     other = refusal(out, 9, denoiser_weights=str(home / "other.safetensors"))
     assert "the denoiser's weights on " in other
     assert "are not those that this run began with" in other
@@ -277,10 +277,10 @@ def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_pat
     (home_of / "counts").symlink_to(home / "out/runs" / row["run_id"] / "counts")
     for changed, own in (({}, True), ({"scheme": 4}, False), ({"device": "cuda NVIDIA H200"}, False)):
         (home_of / "manifest.json").write_text(json.dumps(manifest | {"identity": manifest["identity"] | changed}))
-        run = PastRun.read(out, row["run_id"])
-        one = look(run, row, run.open_dataset(), 3)
+        run = StoredRun.read(out, row["run_id"])
+        one = replay(run, row, run.open_dataset(), 3)
         assert one.copies.own == own
-        assert ("the noise is not the run's own" in words(draw_image([one]))) == (not own)
+        assert ("the noise is not the run's own" in words(plot_image([one]))) == (not own)
 
 
 class Recorded(Gaussian):
@@ -315,12 +315,12 @@ def test_pieces_are_those_in_which_a_replica_fills_its_batches(
     images = {i: np.zeros((1, 1, 1), np.float32) for i in ids}
     for shard in plan.shards(ids):
         for unit in plan.first_units(0, shard):
-            places = [(cell.image_id, cell.block) for cell in unit.cells]
+            places = [(cell.image_id, cell.block) for cell in unit.blocks]
             if unit.role == role and (image_id, 0) in places:
                 noise, place = Recorded(1.0), places.index((image_id, 0))
                 draw(unit, images, classify, noise, seed=0, batch_size=batch_size, device=CPU)
                 expected = list(noise.pieces.values())[place]  # streams are begun in the order of cells
-                draws = unit.cells[place].draws
+                draws = unit.blocks[place].draws
     assert list(batch_pieces(plan, ids, image_id, role, draws)) == expected
     assert sum(expected) == draws
 

@@ -2,19 +2,20 @@
 
 import pytest
 
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.pool.failures import BLAME, HOPELESS, Blame
-from raysmooth.pipeline.pool.stragglers import PATIENCE, SLOW_SECONDS, UnitTimes
-from raysmooth.pipeline.pool.tasks import Errand, Order
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.pool.failures import BLAME, HOPELESS, FailurePolicy
+from raysmooth.pipeline.pool.stragglers import PATIENCE, SLOW_SECONDS, UnitDurations
+from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitRequest
 
 
-def errand(image_id: int = 1, draws: int = 10, run: int = 0) -> Errand:
-    return Errand(Order(WorkUnit(run, Role.ESTIMATION, (Cell(image_id, 0, draws),)), {}))
+def errand(image_id: int = 1, draws: int = 10, run: int = 0) -> UnitAttempt:
+    return UnitAttempt(UnitRequest(WorkUnit(run, Role.ESTIMATION, (Block(image_id, 0, draws),)), {}))
 
 
 def test_a_unit_is_blamed_for_deaths_with_nothing_else_in_hand() -> None:
-    blame, one, other = Blame(), errand(1), errand(2)
+    blame, one, other = FailurePolicy(), errand(1), errand(2)
     assert blame.died([one, other], "gone") == []
     assert (one.suspect, other.suspect) == (True, True)
     for _ in range(BLAME - 1):
@@ -26,7 +27,7 @@ def test_a_unit_is_blamed_for_deaths_with_nothing_else_in_hand() -> None:
 
 
 def test_a_unit_that_raises_is_tried_on_a_second_replica() -> None:
-    blame, one = Blame(), errand()
+    blame, one = FailurePolicy(), errand()
     assert blame.raised(one, "ValueError: x") is None
     assert one.suspect
     outcome = blame.raised(one, "ValueError: y")
@@ -35,7 +36,7 @@ def test_a_unit_that_raises_is_tried_on_a_second_replica() -> None:
 
 
 def test_a_run_stops_with_the_first_of_many_failures_in_a_row() -> None:
-    blame = Blame()
+    blame = FailurePolicy()
     blame.died([], "forgotten")
     blame.clear()
     blame.died([], "no such library")
@@ -43,12 +44,12 @@ def test_a_run_stops_with_the_first_of_many_failures_in_a_row() -> None:
         blame.died([], "something else")
         blame.refuse_hopeless(2)
     blame.died([], "something else")
-    with pytest.raises(Refusal, match=r"failed 16 times in a row.*; the first: no such library"):
+    with pytest.raises(RaysmoothError, match=r"failed 16 times in a row.*; the first: no such library"):
         blame.refuse_hopeless(2)
 
 
 def test_a_call_may_take_five_times_as_long_as_others_of_its_size() -> None:
-    times, small, large = UnitTimes(), errand(draws=10).unit, errand(draws=1000).unit
+    times, small, large = UnitDurations(), errand(draws=10).unit, errand(draws=1000).unit
     assert times.expected(small) is None
     assert times.limit([small]) == PATIENCE
     for seconds in (0.1, 0.2, 9.0):  # a median of 0.02 a draw

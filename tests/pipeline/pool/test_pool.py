@@ -10,14 +10,15 @@ import pytest
 import ray
 from scripted_replica import KILLS, RAISES, STUCK, LateReplica, ScriptedReplica, SlowReplica, StuckReplica
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.actors.replica.replica import Sampling
-from raysmooth.actors.replica.work_unit import Cell, Role, WorkUnit
+from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.pool.tasks import Order, Outcome
+from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -26,12 +27,12 @@ def picture(value: float, pixels: int = 64) -> np.ndarray:
     return np.full((1, 1, pixels), value, np.float32)
 
 
-def order_of(images: dict[int, np.ndarray], block: int = 0, only: int | None = None) -> Order:
-    unit = WorkUnit(0, Role.ESTIMATION, tuple(Cell(image_id, block, 5) for image_id in images))
-    return Order(unit, images, only)
+def order_of(images: dict[int, np.ndarray], block: int = 0, only: int | None = None) -> UnitRequest:
+    unit = WorkUnit(0, Role.ESTIMATION, tuple(Block(image_id, block, 5) for image_id in images))
+    return UnitRequest(unit, images, only)
 
 
-def outcomes_of(orders: Sequence[Order], replicas: int = 1) -> tuple[list[Outcome], list[str]]:
+def outcomes_of(orders: Sequence[UnitRequest], replicas: int = 1) -> tuple[list[UnitResult], list[str]]:
     """In the order of `orders`, and the notes on the way."""
     notes: list[str] = []
     with Pool(replicas, ReplicaResources(1, 0), notes.append, ScriptedReplica) as pool:
@@ -44,7 +45,7 @@ def outcomes_of(orders: Sequence[Order], replicas: int = 1) -> tuple[list[Outcom
     return [by_order[id(order)] for order in orders], notes
 
 
-def labels(outcome: Outcome) -> list[int]:
+def labels(outcome: UnitResult) -> list[int]:
     assert outcome.drawn is not None, outcome.failure
     return outcome.drawn.counts.argmax(axis=1).tolist()
 
@@ -115,7 +116,7 @@ def test_of_little_work_something_is_left_for_a_replica_that_is_still_loading(tm
         pool.wait_up()
         # The folder goes by the only way there is to a replica: as the name of a classifier.
         base = BaseClassifierSpec(str(tmp_path))
-        pool.prepare([Sampling(base, ComputePath("float32", False, 5), Gaussian(1.0), seed=0)], [])
+        pool.prepare([Sampling(base, ComputeConfig("float32", False, 5), Gaussian(1.0), seed=0)], [])
         pool.wait_prepared()
         outcomes = list(pool.draw(lambda: orders.popleft() if orders else None, lambda unit: True))
     processes = Counter(outcome.drawn.micro_batch for outcome in outcomes if outcome.drawn is not None)
@@ -125,7 +126,7 @@ def test_of_little_work_something_is_left_for_a_replica_that_is_still_loading(tm
 def prepared(pool: Pool, folder: Path, patience: float = 30) -> None:
     """The folder goes by the only way there is to a replica: as the name of a classifier."""
     pool.wait_up()
-    pool.prepare([Sampling(BaseClassifierSpec(str(folder)), ComputePath("float32", False, 5), Gaussian(1.0), 0)], [])
+    pool.prepare([Sampling(BaseClassifierSpec(str(folder)), ComputeConfig("float32", False, 5), Gaussian(1.0), 0)], [])
     pool.wait_prepared(patience)
 
 
@@ -157,7 +158,7 @@ def test_the_pool_grows_while_there_is_room_and_work(most: int, reached: int, tm
     """The cluster of these tests holds four."""
     left, notes = [150], list[str]()
 
-    def next_order() -> Order | None:
+    def next_order() -> UnitRequest | None:
         left[0] -= 1
         return order_of({1: picture(1)}, left[0]) if left[0] >= 0 else None
 

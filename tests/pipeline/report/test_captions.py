@@ -2,16 +2,9 @@ import pandas as pd
 import pytest
 from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.report.captions import (
-    LABELLED,
-    UNLABELLED,
-    assured,
-    caption,
-    describe_runs,
-    run_labels,
-    shown_alpha,
-)
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED, describe_runs
+from raysmooth.pipeline.report.captions import assured, caption, run_labels, shown_alpha
 
 DNCNN = DENOISED["denoiser"]
 
@@ -108,7 +101,7 @@ def test_of_runs_of_several_sizes_the_largest_number_of_wrong_ones_is_said():
 
 
 def test_a_run_with_two_values_of_a_setting_is_refused():
-    with pytest.raises(Refusal, match=r"run a{16} has rows of more than one sigma"):
+    with pytest.raises(RaysmoothError, match=r"run a{16} has rows of more than one sigma"):
         describe_runs(pd.concat([run_of("a" * 16), run_of("a" * 16, sigma=1.0)]))
 
 
@@ -217,7 +210,7 @@ def test_an_unknown_number_makes_no_fraction_of_the_others():
 
 def test_a_run_from_two_sources_is_refused():
     halves = [run_of(A).head(3).assign(source="imported from a log"), run_of(A).tail(5).assign(source="another")]
-    with pytest.raises(Refusal, match="more than one source"):
+    with pytest.raises(RaysmoothError, match="more than one source"):
         describe_runs(pd.concat(halves))
 
 

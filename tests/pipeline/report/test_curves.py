@@ -5,10 +5,10 @@ from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, FACTS, A, B, s
 from certificate_rows import run_of as small_run
 from matplotlib.colors import to_hex
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
-from raysmooth.pipeline.report.captions import LABELLED, UNLABELLED
-from raysmooth.pipeline.report.figures.curves import certification_curve, draw_curves
+from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED
+from raysmooth.pipeline.report.figures.curves import certification_curve, plot_curves
 
 SETTINGS = {**FACTS, "index_set": "every 2nd of 400 (200 images)", "sigma": 0.5, "images": 200}
 
@@ -36,7 +36,7 @@ def run_of(run_id, seed=0, rows=200, labels=True, **facts):
 @pytest.mark.parametrize(("labels", "measure"), [(True, certified_accuracy), (False, certified_share)])
 def test_the_drawn_line_is_the_exact_step_function(labels, measure):
     rows = run_of("a" * 16, labels=labels)
-    (line,) = draw_curves(rows).axes[0].lines
+    (line,) = plot_curves(rows).axes[0].lines
     assert line.get_drawstyle() == "steps-pre"
     corners, heights = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
     assert corners[0] == 0
@@ -57,18 +57,18 @@ def test_a_line_falls_to_zero_right_behind_the_largest_radius():
 def test_a_run_that_only_abstains_is_a_point_at_zero():
     rows = run_of("a" * 16).assign(abstain=True, correct=False, radius=0.0)
     assert [list(values) for values in certification_curve(rows)] == [[0], [0]]
-    draw_curves(rows)
+    plot_curves(rows)
 
 
 def test_the_axis_says_what_is_measured():
     runs = [run_of("a" * 16), run_of("b" * 16, labels=False, dataset="faces")]
-    assert draw_curves(pd.concat(runs)).axes[0].get_ylabel() == "certified"
-    assert draw_curves(runs[0]).axes[0].get_ylabel() == LABELLED
-    assert draw_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED
+    assert plot_curves(pd.concat(runs)).axes[0].get_ylabel() == "certified"
+    assert plot_curves(runs[0]).axes[0].get_ylabel() == LABELLED
+    assert plot_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED
 
 
 def test_the_figure_says_what_it_shows():
-    figure = draw_curves(pd.concat([run_of("a" * 16), run_of("b" * 16, seed=1, sigma=0.25)]))
+    figure = plot_curves(pd.concat([run_of("a" * 16), run_of("b" * 16, seed=1, sigma=0.25)]))
     assert "every 2nd of 400 (200 images)" in " ".join(figure.get_suptitle().split())
     assert figure.axes[0].get_xlabel() == "l2 radius"
     assert figure.axes[0].get_ylabel() == LABELLED
@@ -82,7 +82,7 @@ def test_the_figure_says_what_it_shows():
 @pytest.mark.parametrize("classifier", ["lenet", "a_classifier_with_quite_a_name:" + "x" * 40])
 def test_the_legend_stays_inside_the_figure(classifier):
     runs = [run_of(f"{i}" * 16, classifier=f"{classifier}{i}", sigma=0.25 * i, rows=120) for i in range(1, 8)]
-    figure = draw_curves(pd.concat(runs))
+    figure = plot_curves(pd.concat(runs))
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
@@ -100,14 +100,14 @@ def test_no_two_lines_look_alike():
         for sigma in sigmas
         for objective in objectives
     ]
-    lines = draw_curves(pd.concat(runs)).axes[0].lines
+    lines = plot_curves(pd.concat(runs)).axes[0].lines
     looks = {(to_hex(line.get_color()), str(line.get_linestyle()), str(line._dash_pattern)) for line in lines}
     assert len(looks) == len(sigmas) * len(objectives)
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(Refusal, match="no certificate rows"):
-        draw_curves(run_of("a" * 16).head(0))
+    with pytest.raises(RaysmoothError, match="no certificate rows"):
+        plot_curves(run_of("a" * 16).head(0))
 
 
 def test_a_decision_is_one_point_at_its_radius():
@@ -119,7 +119,7 @@ def test_a_decision_is_one_point_at_its_radius():
 
 def test_decisions_are_drawn_as_points_beside_lines():
     runs = [small_run("f" * 16), sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED)]
-    figure = draw_curves(pd.concat(runs))
+    figure = plot_curves(pd.concat(runs))
     looks = [(line.get_linestyle(), line.get_marker(), len(line.get_xdata())) for line in figure.axes[0].lines]
     assert looks[2] == ("None", "o", 1)
     assert all(style == "-" and marker == "None" and corners > 1 for style, marker, corners in looks[:2])
@@ -130,22 +130,22 @@ def test_decisions_are_drawn_as_points_beside_lines():
 def test_points_of_several_sigmas_have_markers_of_their_own():
     runs = [sampled_run(A, DECIDE, DECIDED), sampled_run(B, DECIDE, DECIDED, sigma=1.0)]
     denoised = [run.assign(run_id=run["run_id"] + "d", **DENOISED) for run in runs]
-    lines = draw_curves(pd.concat([*runs, *denoised])).axes[0].lines
+    lines = plot_curves(pd.concat([*runs, *denoised])).axes[0].lines
     assert len({(to_hex(line.get_color()), line.get_marker()) for line in lines}) == 4
 
 
 def test_norms_do_not_share_a_curve():
     runs = [run_of("a" * 16), run_of("b" * 16, norm="linf"), run_of("c" * 16, noise="uniform", norm="l1")]
-    with pytest.raises(Refusal) as refused:
-        draw_curves(pd.concat(runs))
+    with pytest.raises(RaysmoothError) as refused:
+        plot_curves(pd.concat(runs))
     assert str(refused.value) == (
         "these runs have radii in different norms (l1, l2, linf), which no table and no curve can compare: "
         "write --where norm=l1, or --where norm=l2, or --where norm=linf"
     )
     for rows, norm in zip(runs, ("l2", "linf", "l1"), strict=True):
-        assert draw_curves(rows).axes[0].get_xlabel() == f"{norm} radius"
-    with pytest.raises(Refusal, match=r"\(l2, unknown\)"):
-        draw_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))
+        assert plot_curves(rows).axes[0].get_xlabel() == f"{norm} radius"
+    with pytest.raises(RaysmoothError, match=r"\(l2, unknown\)"):
+        plot_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))
 
 
 def test_a_long_legend_is_shortened_and_still_tells_all_lines_apart():
@@ -154,7 +154,7 @@ def test_a_long_legend_is_shortened_and_still_tells_all_lines_apart():
         for sigma in (0.12, 0.25, 0.5, 1.0)
         for objective in ("mse", "stab", "clf", "stab+mse", "clf+mse", "a", "b")
     ]
-    figure = draw_curves(pd.concat(runs))
+    figure = plot_curves(pd.concat(runs))
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert len(texts) == 7 + 4
@@ -163,5 +163,5 @@ def test_a_long_legend_is_shortened_and_still_tells_all_lines_apart():
     colours = [to_hex(line.get_color()) for line in legend.get_lines()[:7]]
     dashes = [str(line._dash_pattern) for line in legend.get_lines()[7:]]
     assert looks == {(colour, dash) for colour in colours for dash in dashes}
-    unfinished = draw_curves(pd.concat([*runs[1:], runs[0].head(3)]))  # where labels say more all are kept
+    unfinished = plot_curves(pd.concat([*runs[1:], runs[0].head(3)]))  # where labels say more all are kept
     assert len(unfinished.legends[0].get_texts()) == 28

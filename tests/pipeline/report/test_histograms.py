@@ -5,18 +5,18 @@ import pandas as pd
 import pytest
 from certificate_rows import DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
-from raysmooth.pipeline.report.figures.curves import certification_curve, draw_panels
-from raysmooth.pipeline.report.figures.histograms import KINDS, draw_histograms, pa_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.curves import certification_curve, plot_panels
+from raysmooth.pipeline.report.figures.histograms import KINDS, pa_histograms, plot_histograms, radius_histograms
 from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 
 RUN = run_of(A, PLAIN).assign(count_top=5000, n_used=10_000, p_lower=[0.95, 0.9, 0.97, 0.51, 0.999, 0.4, 0.2, None])
 
 
 def test_radii_by_hand():
-    found = radius_histograms(Reported(RUN))
+    found = radius_histograms(ReportData(RUN))
     # Right at 0.1, 0.25, 0.5 and 0.8: bars of 0.05, the last of which ends at 0.8.
     np.testing.assert_allclose(np.diff(found.edges), 0.05)
     assert found.edges[[0, -1]].tolist() == [0, pytest.approx(0.8)]
@@ -27,7 +27,7 @@ def test_radii_by_hand():
 
 
 def test_pa_by_hand():
-    found = pa_histograms(Reported(RUN))
+    found = pa_histograms(ReportData(RUN))
     shares = dict(zip(KINDS, found.shares[A], strict=True))
     bars = {name: place for place, name in enumerate(found.names)}
     assert shares["right"].sum() == 4 / 8
@@ -38,24 +38,24 @@ def test_pa_by_hand():
 
 def test_runs_that_say_nothing_are_left_out_and_nothing_is_not_drawn():
     decided = sampled_run(B, DECIDE, DECIDED)
-    both = Reported(pd.concat([RUN, decided]))
+    both = ReportData(pd.concat([RUN, decided]))
     for make in (radius_histograms, pa_histograms):
         assert set(make(both).shares) == {A}
-        with pytest.raises(Refusal, match="there is nothing to draw"):
-            draw_histograms(Reported(decided), make(Reported(decided)))
+        with pytest.raises(RaysmoothError, match="there is nothing to draw"):
+            plot_histograms(ReportData(decided), make(ReportData(decided)))
 
 
 def test_a_run_that_certifies_nothing_is_drawn_as_such():
-    nothing = Reported(run_of(A, [(-1, 0.0)] * 8))
+    nothing = ReportData(run_of(A, [(-1, 0.0)] * 8))
     found = radius_histograms(nothing)
     assert found.shares[A].sum() == 0
-    draw_histograms(nothing, found).draw_without_rendering()
+    plot_histograms(nothing, found).draw_without_rendering()
 
 
 def test_the_drawn_bars_have_the_shares_as_heights():
-    reported = Reported(pd.concat([RUN, RUN.assign(run_id=B, radius=RUN["radius"] * 2, **DENOISED)]))
+    reported = ReportData(pd.concat([RUN, RUN.assign(run_id=B, radius=RUN["radius"] * 2, **DENOISED)]))
     found = radius_histograms(reported)
-    (axes,) = draw_histograms(reported, found).axes
+    (axes,) = plot_histograms(reported, found).axes
     highest = max(shares.max() for shares in found.shares.values())
     for place, (patch, run) in enumerate(zip(axes.patches, reported.runs.index, strict=True)):
         values, _, base = patch.get_data()
@@ -69,7 +69,7 @@ def test_panels_are_one_a_noise_level():
         run_of(A, sigma=0.5), run_of(B, sigma=0.25), run_of("c" * 16, sigma=0.25, **DENOISED),
         run_of("d" * 16, [(1, 3.0)], sigma=1.0, images=2),
     ]  # fmt: skip
-    figure = draw_panels(pd.concat(runs))
+    figure = plot_panels(pd.concat(runs))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["sigma 0.25", "sigma 0.5", "sigma 1.0 (unfinished)"]
     assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1]

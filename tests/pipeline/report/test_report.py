@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 
 SCHEMA = pa.schema(
@@ -111,7 +111,7 @@ def test_a_heading_never_shows_a_larger_radius_than_was_measured(out):
 
 @pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf")])
 def test_impossible_radii_are_refused(out, radius):
-    with pytest.raises(Refusal, match="write finite numbers"):
+    with pytest.raises(RaysmoothError, match="write finite numbers"):
         summarize(read_certificates(out), [0, radius])
 
 
@@ -138,7 +138,7 @@ def test_a_report_can_go_elsewhere(out, tmp_path):
 
 
 def refusal(out):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         read_certificates(out)
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -271,6 +271,8 @@ def test_default_radii_of_linf_are_as_fine_as_its_radii_are_small(tmp_path):
 def test_norms_are_not_mixed_in_a_report(tmp_path):
     write_run(tmp_path, A, PLAIN)
     write_run(tmp_path, B, PLAIN, norm="linf")
-    with pytest.raises(Refusal, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, or"):
+    with pytest.raises(
+        RaysmoothError, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, or"
+    ):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()

@@ -17,7 +17,7 @@ from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, row
 
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import write_report
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.pipeline.report.report_data import ReportData
 
 HOSTILE = "</title><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{ 7*7 }}\"'&"
 VOID = {"meta", "link", "img", "br", "path", "circle", "line"}
@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 
 def page_of(*runs, out=None, **options):
-    return render_page(Reported(pd.concat(runs, ignore_index=True), **options), out, {})
+    return render_page(ReportData(pd.concat(runs, ignore_index=True), **options), out, {})
 
 
 @pytest.fixture(scope="module")

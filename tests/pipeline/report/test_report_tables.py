@@ -6,8 +6,8 @@ import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 from simulated_runs import interval, rows_of_counts
 
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.report.report_data import Reported
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.comparison import comparison_table
@@ -24,7 +24,7 @@ def drawn(run, counts):
 
 PLAIN_RUN = drawn(run_of(A, PLAIN), [9000, 8000, N, 7000, 9500, 3000, 2000, None])
 BETTER_RUN = drawn(run_of(B, BETTER, sigma=0.5, **DENOISED), [9000, 8000, N, 7000, N, 3000, 6000, 8000])
-BOTH = Reported(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
+BOTH = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
 WHOSE = ["denoiser", "objective", "sigma"]
 
 
@@ -39,7 +39,7 @@ def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, interva
 
 
 def test_a_run_that_goes_on_says_so_in_every_table():
-    unfinished = Reported(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
+    unfinished = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
         told = (
@@ -50,7 +50,7 @@ def test_a_run_that_goes_on_says_so_in_every_table():
 
 def test_noise_levels_are_one_below_the_other_and_the_best_are_those_of_a_level():
     other = drawn(run_of("c" * 16, BETTER, sigma=0.25, **DENOISED), [9000] * 8)
-    table = TABLES["sigma"](Reported(pd.concat([BETTER_RUN, PLAIN_RUN, other]), [0.25]), False)
+    table = TABLES["sigma"](ReportData(pd.concat([BETTER_RUN, PLAIN_RUN, other]), [0.25]), False)
     assert table.cells[["sigma", "denoiser", "r=0.25"]].to_numpy().tolist() == [
         ["0.25", "none", "37.5"],
         ["0.25", "dncnn", "62.5"],
@@ -87,30 +87,32 @@ def test_a_decision_tells_nothing_of_other_radii():
         ([0, 0.25], ["-", "-"]),
         ([0, 0.25, 0.5, 0.75], ["-", "-", "-", "-"]),
     ):
-        table = TABLES["radii"](Reported(pd.concat([PLAIN_RUN, decided]), radii), False)
+        table = TABLES["radii"](ReportData(pd.concat([PLAIN_RUN, decided]), radii), False)
         assert [cell for name, cell in table.cells.iloc[1].items() if name[0].isdigit()] == cells
 
 
 def test_where_it_abstains_depends_on_the_bound():
     assert "probability: at 0.5 and below it abstains." in TABLES["pa"](BOTH, False).note
     own = PLAIN_RUN.assign(p_upper=0.3, run_id="e" * 16)
-    assert "probability: where it is not above the runner-up's it abstains." in TABLES["pa"](Reported(own), False).note
-    both = TABLES["pa"](Reported(pd.concat([PLAIN_RUN, own])), False).note
+    assert (
+        "probability: where it is not above the runner-up's it abstains." in TABLES["pa"](ReportData(own), False).note
+    )
+    both = TABLES["pa"](ReportData(pd.concat([PLAIN_RUN, own])), False).note
     assert "with the 1 - pA bound at 0.5 and below it abstains, with the runner-up bound where" in both
 
 
 def test_pa_of_runs_that_say_none():
     decided = sampled_run("d" * 16, DECIDE, DECIDED)
-    cells = TABLES["pa"](Reported(pd.concat([PLAIN_RUN, decided])), False).cells
+    cells = TABLES["pa"](ReportData(pd.concat([PLAIN_RUN, decided])), False).cells
     assert cells.iloc[1][["5%", "all draws agree"]].tolist() == ["-", "-"]
     for name, words in (("pa", "no run says its pA"), ("radii", "all these runs decide one radius")):
-        with pytest.raises(Refusal, match=words):
-            TABLES[name](Reported(decided), False)
+        with pytest.raises(RaysmoothError, match=words):
+            TABLES[name](ReportData(decided), False)
 
 
 def test_classes_by_hand():
     rows = PLAIN_RUN.assign(label=[3, 3, 3, 7, 7, 7, 3, None])
-    table = TABLES["classes"](Reported(rows, [0, 0.5]), True)
+    table = TABLES["classes"](ReportData(rows, [0, 0.5]), True)
     columns = ["class", "images", "r=0", "r=0.5"]
     # Labels do not touch `correct`: 3 has 0.5, 0.25, 0.8 and an abstention; 7 has 0.1, one wrong, one abstention.
     assert table.cells[columns].to_numpy().tolist() == [
@@ -125,23 +127,23 @@ def test_classes_by_hand():
 
 def test_of_too_many_classes_the_least_certified_are_kept():
     rows = PLAIN_RUN.assign(label=range(8))  # radii 0.5, 0.25, 0.8, 0.1, and four that count nowhere
-    table = classes_table(Reported(rows, [0, 0.3]), False, most=5)
+    table = classes_table(ReportData(rows, [0, 0.3]), False, most=5)
     assert table.cells["class"].tolist() == ["1", "3", "4", "5", "6"]
     assert "Of 8 lines those of each run's 5 classes that are least certified at r=0.3." in table.note
 
 
 def test_classes_know_nothing_beyond_a_decided_radius():
-    cells = TABLES["classes"](Reported(sampled_run(A, DECIDE, DECIDED), [0.3, 0.5]), True).cells
+    cells = TABLES["classes"](ReportData(sampled_run(A, DECIDE, DECIDED), [0.3, 0.5]), True).cells
     assert cells[["r=0.3", "r=0.5", "r=0.5 95 %"]].to_numpy().tolist() == [["37.5", "-", "-"]]
 
 
 def test_without_labels_there_are_no_classes():
-    with pytest.raises(Refusal, match="no run has labels"):
-        TABLES["classes"](Reported(run_of(A, label=None)), False)
+    with pytest.raises(RaysmoothError, match="no run has labels"):
+        TABLES["classes"](ReportData(run_of(A, label=None)), False)
 
 
 def test_costs_by_hand():
-    table = TABLES["cost"](Reported(BOTH.rows, price_per_hour=1700), False)
+    table = TABLES["cost"](ReportData(BOTH.rows, price_per_hour=1700), False)
     first = table.cells.iloc[0]
     # Eight images took 0.1 s each, and seven of them 10,100 draws.
     assert first[["images", "draws", "draws/image", "s/image", "hours"]].tolist() == [
@@ -157,29 +159,31 @@ def test_wrong_certificates_by_hand():
     # 500 images at 0.01: 5 are wrong on average; Poisson(5) nearly, P(<= 12) = 0.998, P(<= 13) = 0.9993.
     run = rows_of_counts(np.full(500, 900), 1000, 0.01, dataset="digits", split="test", index_set="all 500 images",
                          classifier="c", denoiser="none", objective="none", n0=100, error=None)  # fmt: skip
-    table = TABLES["sure"](Reported(run, [0]), False)
+    table = TABLES["sure"](ReportData(run, [0]), False)
     assert table.cells.iloc[0, -5:].tolist() == ["500", "500", "5.00", "13", "0.6"]  # 0.99^500 = 0.00657
     assert table.values["any_wrong"].tolist() == pytest.approx([1 - 0.99**500])
     # Of eight images five are certificates, one of them wrong; 0.999^8 = 0.99203.
-    cells = TABLES["sure"](Reported(pd.concat([PLAIN_RUN, run_of("e" * 16, PLAIN, alpha=None)])), False).cells
+    cells = TABLES["sure"](ReportData(pd.concat([PLAIN_RUN, run_of("e" * 16, PLAIN, alpha=None)])), False).cells
     assert cells.iloc[:, -5:].to_numpy().tolist() == [["8", "5", "0.01", "1", "99.2"], ["8", "5", "-", "-", "-"]]
     # No more than there are, and never sure: (1 - 1e-30)^8.
-    few = TABLES["sure"](Reported(run_of("f" * 16, PLAIN[:1] + [(-1, 0.0)] * 7, alpha=0.5)), False).cells
+    few = TABLES["sure"](ReportData(run_of("f" * 16, PLAIN[:1] + [(-1, 0.0)] * 7, alpha=0.5)), False).cells
     assert few["wrong at most"].tolist() == ["1"]
-    assert TABLES["sure"](Reported(run_of("f" * 16, PLAIN, alpha=1e-30)), False).cells["all right"].tolist() == ["99.9"]
-    with pytest.raises(Refusal, match="no run says its alpha"):
-        TABLES["sure"](Reported(run_of("f" * 16, PLAIN, alpha=None)), False)
+    assert TABLES["sure"](ReportData(run_of("f" * 16, PLAIN, alpha=1e-30)), False).cells["all right"].tolist() == [
+        "99.9"
+    ]
+    with pytest.raises(RaysmoothError, match="no run says its alpha"):
+        TABLES["sure"](ReportData(run_of("f" * 16, PLAIN, alpha=None)), False)
 
 
 def test_a_price_below_nothing_is_refused():
     for price in (-1, float("inf"), float("nan")):
-        with pytest.raises(Refusal, match=f"--price-per-hour {price:g}: write what an hour of a replica costs"):
-            Reported(BOTH.rows, price_per_hour=price)
+        with pytest.raises(RaysmoothError, match=f"--price-per-hour {price:g}: write what an hour of a replica costs"):
+            ReportData(BOTH.rows, price_per_hour=price)
 
 
 def test_norms_are_not_mixed():
-    with pytest.raises(Refusal, match="different norms"):
-        Reported(pd.concat([PLAIN_RUN, BETTER_RUN.assign(norm="linf")]))
+    with pytest.raises(RaysmoothError, match="different norms"):
+        ReportData(pd.concat([PLAIN_RUN, BETTER_RUN.assign(norm="linf")]))
 
 
 def test_a_comparison_by_hand():
@@ -194,7 +198,7 @@ def test_a_comparison_by_hand():
     assert "-37.5 percentage points" in table.note
     tiny = PLAIN_RUN.iloc[:1].assign(images=2000)
     many = pd.concat([tiny.assign(image_id=i, correct=i > 0) for i in range(2000)])
-    ahead = comparison_table(Reported(pd.concat([many.assign(run_id=B, correct=True), many])), B, A, 0.3)
+    ahead = comparison_table(ReportData(pd.concat([many.assign(run_id=B, correct=True), many])), B, A, 0.3)
     assert "A's share less B's: +0.0 percentage points" in ahead.note  # 1 of 2,000 is 0.05
     assert f"A: no denoiser, sigma 0.25 ({A[:8]}). B: STAB+MSE denoiser, sigma 0.5 ({B[:8]})." in table.note
 

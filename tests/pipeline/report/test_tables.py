@@ -7,10 +7,10 @@ import pytest
 from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
 from rich.console import Console
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
+from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.summary import summarize
-from raysmooth.pipeline.report.captions import describe_runs
 from raysmooth.pipeline.report.tables.formats import FORMATS
 from raysmooth.pipeline.report.tables.runs import best_of, csv, latex, markdown, runs_table, telling_apart
 
@@ -134,7 +134,7 @@ def test_other_formats_are_printed_as_they_are(rows, name):
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(Refusal, match="unknown report format 'markdwn': did you mean 'markdown'"):
+    with pytest.raises(RaysmoothError, match="unknown report format 'markdwn': did you mean 'markdown'"):
         FORMATS["markdwn"]
 
 
@@ -220,7 +220,7 @@ def test_a_table_tells_norms_bounds_and_levels_of_uniform_noise_apart():
             run_of("d" * 16, PLAIN).assign(p_upper=[0.1, 0.2, 0.1, 0.3, 0.1, 0.6, 0.6, None]),
         ]
     )
-    with pytest.raises(Refusal, match=r"different norms \(l1, l2, linf\)"):
+    with pytest.raises(RaysmoothError, match=r"different norms \(l1, l2, linf\)"):
         markdown(summarize(rows, [0]))
     found = telling_apart(describe_runs(rows))[["noise", "norm", "bound", "sigma"]]
     assert set(found.itertuples(index=False, name=None)) == {

@@ -18,17 +18,18 @@ from PIL import Image
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.pool.tasks import Outcome
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
+from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import prepare, run_id
-from raysmooth.pipeline.runs.settings import SamplingSettings, checked
+from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 
@@ -134,7 +135,7 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
     procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
     (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
-    planned = dataclasses.replace(planned, path=ComputePath("float32", False, 100))
+    planned = dataclasses.replace(planned, path=ComputeConfig("float32", False, 100))
     model = load_base_classifier(planned.base, cpu).model
     manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
     drawn = 0
@@ -149,8 +150,8 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
                 ordered = hand.pop(order.randrange(len(hand)))
                 seed = planned.settings.seed
                 answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
-                ledger.take(Outcome(ordered, answer))
-                ledger.take(Outcome(ordered, answer))  # an answer that comes twice is entered once
+                ledger.take(UnitResult(ordered, answer))
+                ledger.take(UnitResult(ordered, answer))  # an answer that comes twice is entered once
                 drawn += ordered.unit.draws
                 units_left -= 1
     assert drawn == counts.draws.sum()
@@ -304,7 +305,7 @@ def test_too_little_memory_changes_no_row_and_is_told_once(
 
 def test_memory_that_holds_no_image_stops_the_run_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
-        Refusal, match=r"is too small for one image in --batch-size 100: write a smaller one"
+        RaysmoothError, match=r"is too small for one image in --batch-size 100: write a smaller one"
     ) as refused:
         run(tmp_path, classifier=f"base_classifiers:OutOfMemory:limit=0,spared={os.getpid()}")
     assert "\n" not in str(refused.value)
@@ -315,7 +316,7 @@ def test_too_many_errors_stop_the_run_with_the_first_and_are_tried_again(tmp_pat
     path = picture_file([(0.5, 5), *[(1.0, 9)] * 8])
     data = {"dataset": "parquet", "data_root": path, "classifier": "base_classifiers:Fragile", "sigma": 0.02}
     with pytest.raises(
-        Refusal, match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1: no valid answer"
+        RaysmoothError, match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1: no valid answer"
     ):
         run(tmp_path / "out", **data, max=None, max_errors=3)
     # What was finished is on disk; what failed is not: the cause may be gone the next time.
@@ -339,7 +340,7 @@ def test_images_that_vanish_during_a_run_are_not_lost_for_good(tmp_path: Path) -
 
     thread = threading.Thread(target=take_away)
     thread.start()
-    with pytest.raises(Refusal, match="No such file or directory"):
+    with pytest.raises(RaysmoothError, match="No such file or directory"):
         run(tmp_path / "out", **data)
     thread.join()
     (tmp_path / "away").rename(folder)
@@ -391,7 +392,7 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
 
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
         (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
-        path = ComputePath(planned.settings.precision, False, planned.settings.batch_size or 100)
+        path = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
         return run_id(dataclasses.replace(planned, path=path).identity(on))
 
     deciding: list[dict[str, Any]] = [
@@ -428,7 +429,7 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
 
 
 def test_weights_that_differ_between_processes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"weights on .* are not those that this run began with"):
+    with pytest.raises(RaysmoothError, match=r"weights on .* are not those that this run began with"):
         run(tmp_path, classifier="base_classifiers:Random")
 
 

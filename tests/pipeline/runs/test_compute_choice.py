@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import Asked, Choice
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.pipeline.runs.compute_choice import Chosen, choose_paths
+from raysmooth.common.settings import checked
+from raysmooth.pipeline.runs.compute_choice import Chosen, choose_compute_configs
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import Run, prepare
-from raysmooth.pipeline.runs.settings import checked
 from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICA = ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
 FOUND = Choice(
-    ComputePath("bfloat16", True, 500), 1234.5, "measured; compiled: 2.0 times as fast", [{"batch_size": 500}]
+    ComputeConfig("bfloat16", True, 500), 1234.5, "measured; compiled: 2.0 times as fast", [{"batch_size": 500}]
 )
-OTHER = ComputePath("float32", False, 50)
+OTHER = ComputeConfig("float32", False, 50)
 
 
 def planned(out: Path, **changes: Any) -> list[Run]:
@@ -39,7 +39,7 @@ def planned(out: Path, **changes: Any) -> list[Run]:
 class Probe:
     """What a replica would answer, and what it was asked."""
 
-    def __init__(self, *answers: ComputePath) -> None:
+    def __init__(self, *answers: ComputeConfig) -> None:
         self.answers = list(answers or [FOUND.path])
         self.asked: list[tuple[Any, ...]] = []
 
@@ -59,15 +59,15 @@ def never(*_: Any) -> Choice:
     raise AssertionError("a replica was asked how to compute")
 
 
-def paths(chosen: list[Chosen]) -> list[ComputePath | None]:
+def paths(chosen: list[Chosen]) -> list[ComputeConfig | None]:
     return [choice.run.path for choice in chosen]
 
 
 def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Path) -> None:
     probe = Probe()
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, probe)
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, probe)
     manifest = begin(first)
-    (second,) = choose_paths(planned(tmp_path), REPLICA, 1, never)
+    (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
     assert first.run.path == second.run.path == FOUND.path
     assert begin(second) == manifest
     assert json.loads(manifest.read_text())["compute"] == {
@@ -80,18 +80,18 @@ def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Pa
 def test_the_probe_hears_what_is_asked_for_and_of_all_draws_of_a_replica(tmp_path: Path) -> None:
     probe = Probe()
     runs = planned(tmp_path, sigma="0.25,0.5", precision="float32", compile="off")
-    choose_paths(runs, REPLICA, 4, probe)
+    choose_compute_configs(runs, REPLICA, 4, probe)
     # Two sigmas of 20 images of 540 draws, on four replicas.
     assert probe.asked == [(runs[0].base, (1, 8, 8), Asked("float32", "off", None), 2 * 20 * 540 // 4)]
 
 
 def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
-    chosen = choose_paths(planned(tmp_path, sigma="0.25,0.5,1.0"), REPLICA, 1, Probe(OTHER))
+    chosen = choose_compute_configs(planned(tmp_path, sigma="0.25,0.5,1.0"), REPLICA, 1, Probe(OTHER))
     assert paths(chosen) == [OTHER] * 3
     for choice in chosen:
         begin(choice)
     # A sigma that comes later is computed as those before it were.
-    later = choose_paths(planned(tmp_path, sigma="0.12,0.25"), REPLICA, 1, never)
+    later = choose_compute_configs(planned(tmp_path, sigma="0.12,0.25"), REPLICA, 1, never)
     assert paths(later) == [OTHER] * 2
     assert "begun" in later[0].compute["why"]
 
@@ -99,7 +99,7 @@ def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
 def test_other_networks_are_asked_about_by_themselves(tmp_path: Path) -> None:
     runs = [*planned(tmp_path), *planned(tmp_path, classifier="base_classifiers:Linear:seed=4")]
     probe = Probe(OTHER, FOUND.path)
-    assert paths(choose_paths(runs, REPLICA, 1, probe)) == [OTHER, FOUND.path]
+    assert paths(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.path]
     assert [question[-1] for question in probe.asked] == [20 * 540] * 2
 
 
@@ -109,18 +109,18 @@ def test_other_networks_are_asked_about_by_themselves(tmp_path: Path) -> None:
     ids=lambda flags: next(iter(flags)),
 )
 def test_a_flag_that_does_not_fit_the_begun_run_makes_another(tmp_path: Path, flags: dict[str, Any]) -> None:
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, Probe())
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begun = begin(first)
-    (second,) = choose_paths(planned(tmp_path, **flags), REPLICA, 1, Probe(OTHER))
+    (second,) = choose_compute_configs(planned(tmp_path, **flags), REPLICA, 1, Probe(OTHER))
     assert second.run.path == OTHER
     assert begin(second) != begun
 
 
 @pytest.mark.parametrize("flags", [{"precision": "bfloat16"}, {"compile": "on"}, {"batch_size": 500}])
 def test_a_flag_that_fits_the_begun_run_goes_on_with_it(tmp_path: Path, flags: dict[str, Any]) -> None:
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, Probe())
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begun = begin(first)
-    (second,) = choose_paths(planned(tmp_path, **flags), REPLICA, 1, never)
+    (second,) = choose_compute_configs(planned(tmp_path, **flags), REPLICA, 1, never)
     assert begin(second) == begun
 
 
@@ -129,20 +129,20 @@ def test_the_first_begun_of_several_wins(tmp_path: Path) -> None:
         (run,) = planned(tmp_path)
         number = int(started[-1])
         begin(Chosen(dataclasses.replace(run, path=dataclasses.replace(path, batch_size=number)), FOUND), started)
-    (chosen,) = choose_paths(planned(tmp_path), REPLICA, 1, never)
-    assert chosen.run.path == ComputePath("float32", False, 1)
+    (chosen,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
+    assert chosen.run.path == ComputeConfig("float32", False, 1)
     # Of those that fit what is asked for.
-    (chosen,) = choose_paths(planned(tmp_path, precision="bfloat16"), REPLICA, 1, never)
-    assert chosen.run.path == ComputePath("bfloat16", True, 2)
+    (chosen,) = choose_compute_configs(planned(tmp_path, precision="bfloat16"), REPLICA, 1, never)
+    assert chosen.run.path == ComputeConfig("bfloat16", True, 2)
 
 
 @pytest.mark.parametrize("content", ["", "{ torn", "[]", '{"identity": 3}', '{"identity": {"precision": "float32"}}'])
 def test_torn_manifests_are_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "runs/0000").mkdir(parents=True)
     (tmp_path / "runs/0000/manifest.json").write_text(content)
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, Probe(OTHER))
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe(OTHER))
     begin(first)
-    (second,) = choose_paths(planned(tmp_path), REPLICA, 1, never)
+    (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
     assert paths([first, second]) == [OTHER] * 2
 
 
@@ -150,15 +150,15 @@ def test_torn_manifests_are_passed_over(tmp_path: Path, content: str) -> None:
     "change", [{"n": 501}, {"seed": 1}, {"sampling": "adaptive"}, {"classifier": "base_classifiers:Linear:seed=4"}]
 )
 def test_another_run_in_the_folder_decides_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, Probe())
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begin(first)
-    (second,) = choose_paths(planned(tmp_path, **change), REPLICA, 1, Probe(OTHER))
+    (second,) = choose_compute_configs(planned(tmp_path, **change), REPLICA, 1, Probe(OTHER))
     assert second.run.path == OTHER
 
 
 def test_another_kind_of_device_is_asked_anew(tmp_path: Path) -> None:
-    (first,) = choose_paths(planned(tmp_path), REPLICA, 1, Probe())
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begin(first)
     elsewhere = dataclasses.replace(REPLICA, device="gpu of some kind")
-    (second,) = choose_paths(planned(tmp_path), elsewhere, 1, Probe(OTHER))
+    (second,) = choose_compute_configs(planned(tmp_path), elsewhere, 1, Probe(OTHER))
     assert second.run.path == OTHER

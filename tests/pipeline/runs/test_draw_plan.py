@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.actors.replica.work_unit import Cell, Role
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.replica.work_unit import Block
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
 
@@ -26,7 +27,7 @@ def test_every_draw_is_in_one_unit(n0: int, n: int, block_size: int, batch_size:
     for shard in shards:
         for unit in plan.first_units(0, shard):
             assert unit.draws <= max(block_size, batch_size)
-            for cell in unit.cells:
+            for cell in unit.blocks:
                 assert cell.draws <= block_size
                 assert (unit.role, cell.image_id, cell.block) not in seen
                 seen.add((unit.role, cell.image_id, cell.block))
@@ -40,7 +41,7 @@ def test_selection_of_many_images_shares_a_unit() -> None:
     units = list(plan.first_units(3, shard))
     assert units[0].image_ids == tuple(range(0, 200, 20))
     assert units[0].role is Role.SELECTION
-    assert [unit.cells for unit in units[1:11]] == [(Cell(0, block, 1000),) for block in range(10)]
+    assert [unit.blocks for unit in units[1:11]] == [(Block(0, block, 1000),) for block in range(10)]
     assert len(units) == 1 + 10 * 10
 
 
@@ -54,14 +55,14 @@ def test_a_batch_larger_than_a_block_is_filled_with_several() -> None:
 def test_what_does_not_fill_a_block_is_drawn_together() -> None:
     plan = DrawPlan({Role.SELECTION: 100, Role.ESTIMATION: 10_250}, 1000, 250)
     (shard,) = plan.shards(range(10))
-    rests = [unit for unit in plan.first_units(0, shard) if unit.role is Role.ESTIMATION and len(unit.cells) > 1]
+    rests = [unit for unit in plan.first_units(0, shard) if unit.role is Role.ESTIMATION and len(unit.blocks) > 1]
     assert [unit.image_ids for unit in rests] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
-    assert {(cell.block, cell.draws) for unit in rests for cell in unit.cells} == {(10, 250)}
+    assert {(cell.block, cell.draws) for unit in rests for cell in unit.blocks} == {(10, 250)}
 
 
 def test_later_stages_go_on_where_an_image_stopped() -> None:
     plan = DrawPlan({Role.SELECTION: 100}, 1000, 250)
-    assert plan.cells(7, 2300, block=3) == [Cell(7, 3, 1000), Cell(7, 4, 1000), Cell(7, 5, 300)]
+    assert plan.blocks(7, 2300, block=3) == [Block(7, 3, 1000), Block(7, 4, 1000), Block(7, 5, 300)]
 
 
 def test_little_work_for_a_slow_network_is_shared_by_replicas() -> None:
@@ -69,4 +70,4 @@ def test_little_work_for_a_slow_network_is_shared_by_replicas() -> None:
     plan = DrawPlan({Role.SELECTION: 20, Role.ESTIMATION: 80}, 1000, 2)
     (shard,) = plan.shards([0, 1, 2])
     units = list(plan.first_units(0, shard))
-    assert [[cell.draws for cell in unit.cells] for unit in units] == [[20, 20, 20], [80], [80], [80]]
+    assert [[cell.draws for cell in unit.blocks] for unit in units] == [[20, 20, 20], [80], [80], [80]]

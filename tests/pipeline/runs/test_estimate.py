@@ -10,10 +10,10 @@ from rich.console import Console
 from test_certify import DIGITS, run
 
 from raysmooth.commands.estimate_table import print_estimates
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.runs.driver import estimate
 from raysmooth.pipeline.runs.estimate import Estimate
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -16,11 +16,11 @@ from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.variant import Architecture
+from raysmooth.common.settings import checked
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import checked
 
 DENOISER = "dncnn:channels=1,depth=2,width=2"
 PREFIX = "raysmooth: warning: "
@@ -32,14 +32,14 @@ CARDS: dict[str, dict[str, Any]] = {
 
 def denoiser_weights(path: Path, sigma: float | None) -> str:
     card = {"architecture": DENOISER, "noise": None if sigma is None else "gaussian", "sigma": sigma}
-    save_weights(path, build_denoiser(Architecture.parse(DENOISER)), card)
+    save_weights(path, build_denoiser(Variant.parse(DENOISER)), card)
     return str(path)
 
 
 @pytest.fixture(scope="module")
 def classifier_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One untrained digits_cnn in a file for each of the CARDS."""
-    folder, module = tmp_path_factory.mktemp("classifiers"), build_classifier(Architecture.parse("digits_cnn"))
+    folder, module = tmp_path_factory.mktemp("classifiers"), build_classifier(Variant.parse("digits_cnn"))
     for name, card in CARDS.items():
         save_weights(folder / f"{name}.safetensors", module, {"architecture": "digits_cnn", **card})
     return {name: str(folder / f"{name}.safetensors") for name in CARDS}

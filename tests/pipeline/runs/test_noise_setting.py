@@ -12,16 +12,17 @@ import pytest
 from command import command
 from statsmodels.stats.proportion import proportion_confint
 
-from raysmooth.actors.compute.compute_config import ComputePath
+from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded
 from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.runs.driver import carry_out
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import Run, prepare, run_id
-from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, checked
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 5}
 
@@ -32,7 +33,7 @@ def settings_of(**changes: Any) -> CertifySettings:
 
 def prepared(**changes: Any) -> Run:
     (run,) = prepare(PROCEDURES["certify"], settings_of(**changes))
-    return replace(run, path=ComputePath("float32", False, 100))
+    return replace(run, path=ComputeConfig("float32", False, 100))
 
 
 def identity_of(**changes: Any) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def test_what_is_unclear_is_refused_in_one_line_before_ray_starts(
 
 def test_a_radius_in_linf_that_the_images_allow_is_decided() -> None:
     assert prepared(sigma=0.5, norm="linf", sampling="decide", radius=0.19).rule.first
-    with pytest.raises(Refusal, match=r"write --n \d+ or more, or --radius 0\.197 or less"):
+    with pytest.raises(RaysmoothError, match=r"write --n \d+ or more, or --radius 0\.197 or less"):
         prepared(sigma=0.5, norm="linf", sampling="decide", radius=0.2)
 
 

@@ -30,7 +30,7 @@ from raysmooth.pipeline.status.run_files import FOLDERS
 from raysmooth.pipeline.status.run_status import RunStatus, State, StatusReader
 from raysmooth.pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
 from raysmooth.pipeline.store import progress_file as beats
-from raysmooth.pipeline.store.progress_file import SILENCE, Beat, Stage, Writer
+from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, Writer
 
 # An image is a unit of 50 selection draws and four of 50 estimation draws.
 TEN: dict[str, Any] = {"dataset": "digits", "max": 10, "classifier": "base_classifiers:Linear", "sigma": 0.25}
@@ -59,12 +59,12 @@ def session(out: Path, *flushes: tuple[float, int], **settings: Any) -> None:
                 os.utime(part, (when, when))
 
 
-def sign(out: Path, when: float, **told: Any) -> Beat:
+def sign(out: Path, when: float, **told: Any) -> ProgressRecord:
     """A sign of life of the run in `out`, given by a process that lives, on another machine."""
     (home,) = out.glob("runs/*")
-    known: dict[str, Any] = {"session": "elsewhere", "stage": Stage.DRAWING, "images": 0, "errors": 0, "draws": 0}
+    known: dict[str, Any] = {"session": "elsewhere", "stage": Phase.DRAWING, "images": 0, "errors": 0, "draws": 0}
     known |= {"seconds": 0.0, "seconds_before": 0.0, "replicas": 3, "deaths": 0, "writer": Writer("far", 1, "")}
-    beat = Beat(**{**known, **told})
+    beat = ProgressRecord(**{**known, **told})
     (home / beats.FILE).write_text(beat.text())
     os.utime(home / beats.FILE, (when, when))
     return beat
@@ -144,12 +144,12 @@ def test_a_sign_of_life_tells_what_is_not_on_disk_yet(tmp_path: Path) -> None:
 
 def test_what_its_driver_says_of_a_run(tmp_path: Path) -> None:
     session(tmp_path, (1000, UNITS))
-    for stage in (Stage.STARTING, Stage.WAITING, Stage.DRAWING, Stage.DRAWN):
+    for stage in (Phase.STARTING, Phase.WAITING, Phase.DRAWING, Phase.DRAWN):
         sign(tmp_path, 2000, stage=stage)
         assert status(tmp_path, now=2000 + SILENCE - 1).state == stage.value
         assert status(tmp_path, now=2000 + SILENCE + 1).state == State.SILENT
     assert status(tmp_path, now=1000).state == State.DRAWN  # by a clock that is behind
-    sign(tmp_path, 2000, stage=Stage.STOPPED, why="interrupted")
+    sign(tmp_path, 2000, stage=Phase.STOPPED, why="interrupted")
     assert status(tmp_path, now=2001).state == State.STOPPED
     assert records([status(tmp_path, now=2001)])[0]["why"] == "interrupted"
     (home,) = tmp_path.glob("runs/*")
@@ -175,13 +175,13 @@ def test_a_run_that_waits_goes_at_the_pace_of_the_one_that_is_drawn(tmp_path: Pa
     (first,) = tmp_path.glob("runs/*")
     told = sign(tmp_path, 1011)
     with opened(tmp_path, **{**TEN, "sigma": 0.5}) as (ledger, _):
-        ledger.store.tell(replace(told, stage=Stage.WAITING))
+        ledger.store.tell(replace(told, stage=Phase.WAITING))
         (second,) = set(tmp_path.glob("runs/*")) - {first}
         os.utime(second / beats.FILE, (1011, 1011))
     runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
     assert (runs[0.5].state, runs[0.5].pace, runs[0.5].seconds_left) == (State.WAITING, 25, 10 * DRAWS / 25)
     # Another command's pace says nothing.
-    ledger.store.tell(replace(told, stage=Stage.WAITING, writer=Writer("far", 2, "")))
+    ledger.store.tell(replace(told, stage=Phase.WAITING, writer=Writer("far", 2, "")))
     os.utime(second / beats.FILE, (1011, 1011))
     runs = {run.identity["sigma"]: run for run in StatusReader(tmp_path).read(now=1012)}
     assert runs[0.5].pace is None
@@ -198,7 +198,7 @@ def wait_for(out: Path, what: Any) -> RunStatus:
 def test_errors_are_told_while_their_rows_are_held_back(
     tmp_path: Path, picture_file: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(heartbeat, "_TICK_SECONDS", 0.01)
     pictures = {"dataset": "parquet", "data_root": picture_file([(0.3, 1), (b"no picture", 2), (0.4, 3)])}
     settings = {**TEN, **pictures, "max": 3}
@@ -319,10 +319,10 @@ def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_pa
     silent = shown(1010 + 900, **about)
     assert "silent for 15.0 min no denoiser, sigma 0.25: no sign of life since" in silent
     assert "the same command" not in silent  # which would be refused if the driver lived
-    stopped = shown(1010 + 7200, stage=Stage.STOPPED, why="all replicas died")
+    stopped = shown(1010 + 7200, stage=Phase.STOPPED, why="all replicas died")
     assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped, all replicas died what" in stopped
-    assert "80 s starting drawn by" in shown(1012, stage=Stage.STARTING, replicas=0)
-    assert "80 s starting, 1 replica drawn by" in shown(1012, stage=Stage.STARTING, replicas=1)
+    assert "80 s starting drawn by" in shown(1012, stage=Phase.STARTING, replicas=0)
+    assert "80 s starting, 1 replica drawn by" in shown(1012, stage=Phase.STARTING, replicas=1)
 
 
 def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

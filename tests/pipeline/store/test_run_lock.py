@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY
 from object_store import Server
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store import run_lock
 from raysmooth.pipeline.store.run_lock import Lease
 from raysmooth.storage.location import Location, located
@@ -24,7 +24,7 @@ HOLDER = f"""
 import sys, time
 from raysmooth.pipeline.store import run_lock
 from raysmooth.storage.location import located
-run_lock.BEAT_SECONDS, run_lock.SETTLE_SECONDS = {BEAT}, 0.1
+run_lock.HEARTBEAT_SECONDS, run_lock.SETTLE_SECONDS = {BEAT}, 0.1
 lease = run_lock.lock_run(located(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.readline()
@@ -39,7 +39,7 @@ lease.close()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "BEAT_SECONDS", BEAT)
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", BEAT)
     monkeypatch.setattr(run_lock, "SETTLE_SECONDS", 0.1)
 
 
@@ -73,7 +73,7 @@ def lease_of(home: Location) -> dict[str, object]:
 def stranger(home: Location, **facts: object) -> None:
     """A lease of a process on another machine, that nobody keeps."""
     told = {"id": "f" * 32, "process": 7, "host": "elsewhere", "machine": "another", "beats": 3, **facts}
-    (home / ".lock").write_whole(json.dumps(told).encode())
+    (home / ".lock").write_atomic(json.dumps(told).encode())
 
 
 def test_a_lease_is_rewritten_and_given_back(home: Location) -> None:
@@ -88,7 +88,9 @@ def test_a_lease_is_rewritten_and_given_back(home: Location) -> None:
 
 
 def test_the_lease_of_a_living_process_is_refused(home: Location, holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(Refusal, match=rf"run 0123 in s3://.* is being written by process {holder.pid} on .*: wait for"):
+    with pytest.raises(
+        RaysmoothError, match=rf"run 0123 in s3://.* is being written by process {holder.pid} on .*: wait for"
+    ):
         Lease(home)
     assert answer(holder) == "still mine"
     Lease(home).close()
@@ -100,7 +102,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
     holder.kill()
     holder.wait()
     assert (home / ".lock").exists()
-    monkeypatch.setattr(run_lock, "PATIENCE_BEATS", 10_000)
+    monkeypatch.setattr(run_lock, "PATIENCE_HEARTBEATS", 10_000)
     Lease(home).close()
     assert capsys.readouterr().err == ""
 
@@ -119,7 +121,7 @@ def test_a_lease_of_elsewhere_that_nobody_keeps_is_taken_over_after_some_beats(
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"{torn"])
 def test_a_lease_that_cannot_be_read_is_nobodys(home: Location, content: bytes) -> None:
-    (home / ".lock").write_whole(content)
+    (home / ".lock").write_atomic(content)
     Lease(home).close()
 
 
@@ -138,13 +140,13 @@ def test_who_was_frozen_and_replaced_stops_and_leaves_the_others_lease(
 
 def test_of_two_at_the_same_moment_one_has_it(home: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: stranger(home))  # who came a moment later
-    with pytest.raises(Refusal, match="is being written by process 7 on elsewhere"):
+    with pytest.raises(RaysmoothError, match="is being written by process 7 on elsewhere"):
         Lease(home)
 
 
 def test_a_lease_that_somebody_removed_stops_its_writer(home: Location) -> None:
     lease = Lease(home)
     (home / ".lock").unlink()
-    with pytest.raises(Refusal, match=r"\.lock.* is gone, another may have written"):
+    with pytest.raises(RaysmoothError, match=r"\.lock.* is gone, another may have written"):
         lease.verify()
     lease.close()

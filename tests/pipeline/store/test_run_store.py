@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.actors.noise.streams import Role
-from raysmooth.common.errors import Refusal
+from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore, refuse_unwritable
 
@@ -95,7 +95,7 @@ def test_nothing_flushed_is_lost_or_doubled_whatever_the_order(steps: list[str])
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with open_store(tmp_path), pytest.raises(Refusal, match=r"is being written by process \d+"):
+    with open_store(tmp_path), pytest.raises(RaysmoothError, match=r"is being written by process \d+"):
         open_store(tmp_path)
     open_store(tmp_path).close()
 
@@ -138,7 +138,7 @@ def test_a_copied_part_of_rows_is_refused(tmp_path: Path) -> None:
         store.add_row({"image_id": 8, "radius": 0.25})
     (part,) = (tmp_path / "certificates").glob("*/part-*.parquet")
     part.with_name("part-zz-copy.parquet").write_bytes(part.read_bytes())
-    with pytest.raises(Refusal, match=r"part-zz-copy\.parquet holds images that another part holds too"):
+    with pytest.raises(RaysmoothError, match=r"part-zz-copy\.parquet holds images that another part holds too"):
         open_store(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_a_flipped_byte_is_found_and_named(tmp_path: Path) -> None:
         with open_store(tmp_path) as again:
             try:
                 found = [(b.block, b.counts.tolist()) for b in again.unfinished_blocks()]
-            except Refusal as refusal:
+            except RaysmoothError as refusal:
                 assert f"{part.name} is torn" in str(refusal)  # noqa: PT017 -- some flips, as in `seconds`, do no harm
                 refused += 1
             else:
@@ -174,7 +174,7 @@ def test_a_torn_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str
     (part,) = tmp_path.rglob(f"{kind}/**/part-*.parquet")
     whole = part.read_bytes()
     part.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Refusal, match=f"{part.name} is torn or not Parquet"), open_store(tmp_path) as again:
+    with pytest.raises(RaysmoothError, match=f"{part.name} is torn or not Parquet"), open_store(tmp_path) as again:
         list(again.unfinished_blocks())
     assert part.read_bytes() == whole[: len(whole) // 2]
     assert list(tmp_path.rglob("*.parquet")) != []
@@ -186,7 +186,7 @@ def test_a_foreign_part_is_refused_by_name_and_left_alone(tmp_path: Path) -> Non
     pd.DataFrame({"image_id": [1], "radius": [99.0]}).to_parquet(foreign)
     before = foreign.read_bytes()
     for check in (lambda: open_store(tmp_path), lambda: refuse_foreign_parts(tmp_path, "certificates")):
-        with pytest.raises(Refusal, match=r"part-x\.parquet was not written by"):
+        with pytest.raises(RaysmoothError, match=r"part-x\.parquet was not written by"):
             check()
     assert foreign.read_bytes() == before
     foreign.rename(tmp_path / "elsewhere.parquet")
@@ -200,7 +200,7 @@ def test_another_runs_part_is_not_believed(tmp_path: Path) -> None:
     (part,) = (tmp_path / "certificates" / f"run_id={'f' * 16}").glob("*.parquet")
     open_store(tmp_path).close()
     (tmp_path / "certificates/run_id=0123456789abcdef" / part.name).write_bytes(part.read_bytes())
-    with pytest.raises(Refusal, match="was not written by this run"):
+    with pytest.raises(RaysmoothError, match="was not written by this run"):
         open_store(tmp_path)
 
 
@@ -221,10 +221,10 @@ def test_the_manifest_must_be_this_runs(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     path = tmp_path / "runs/0123456789abcdef/manifest.json"
     assert json.loads(path.read_text())["identity"] == {"sigma": 0.25}
-    with pytest.raises(Refusal, match="describes another run"):
+    with pytest.raises(RaysmoothError, match="describes another run"):
         open_store(tmp_path, identity={"sigma": 0.5})
     path.write_text("{ torn")
-    with pytest.raises(Refusal, match="is not a raysmooth manifest"):
+    with pytest.raises(RaysmoothError, match="is not a raysmooth manifest"):
         open_store(tmp_path)
 
 
@@ -255,12 +255,12 @@ def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(smal
         r"^stopped: no space is left for .*/out/.*: make some; what was finished is there, and the same command goes"
     )
     for write in (store.flush, lambda: store.amend(micro_batch=8), store.close):
-        with pytest.raises(Refusal, match=stopped):
+        with pytest.raises(RaysmoothError, match=stopped):
             write()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     with open_store(out) as again:  # to look at it needs no room
         assert again.finished == {1}
-    with pytest.raises(Refusal, match=r"--out .*: No space left on device"):
+    with pytest.raises(RaysmoothError, match=r"--out .*: No space left on device"):
         refuse_unwritable(out)
     filler.unlink()
     refuse_unwritable(out)
@@ -274,7 +274,7 @@ def test_rows_that_a_full_disk_refused_are_still_there_for_the_next_flush(small_
     store.add_row({"image_id": 1, "radius": 0.25})
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(10**6))
-    with pytest.raises(Refusal, match="no space is left"):
+    with pytest.raises(RaysmoothError, match="no space is left"):
         store.flush()
     filler.unlink()
     store.close()

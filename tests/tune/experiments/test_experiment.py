@@ -9,10 +9,10 @@ from command import command
 from digits_jobs import no_training, stopped_after
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible
-from raysmooth.tune.experiments.experiment import Outcome, _decided_by, run_experiment
+from raysmooth.tune.experiments.experiment import ExperimentOutcome, _decided_by, run_experiment
 from raysmooth.tune.experiments.plan import Plan, read_plan
 from raysmooth.tune.experiments.report import report_experiment
 from raysmooth.tune.experiments.stage import Result
@@ -54,7 +54,7 @@ def plan_of(folder: Path, stages: dict[str, Any] | None = None, **changes: Any) 
     return read_plan(write(folder, content))
 
 
-def run(plan: Plan, only: str | None = None) -> Outcome:
+def run(plan: Plan, only: str | None = None) -> ExperimentOutcome:
     return run_experiment(plan, only, show=False)
 
 
@@ -105,11 +105,11 @@ class TestPlan:
             ({"other": {"mse": {"rate": [1]}}}, "no 'for' over 'rate'"),
             ({"elsewhere": ["mse"]}, "there is no experiment elsewhere"),
         ):
-            with pytest.raises(Refusal, match=message):
+            with pytest.raises(RaysmoothError, match=message):
                 read_plan(write(tmp_path, {**other, "use": wrong, "stages": {"end": {"report": None}}}))
-        with pytest.raises(Refusal, match="other has other data, or another out"):
+        with pytest.raises(RaysmoothError, match="other has other data, or another out"):
             read_plan(write(tmp_path, {**other, "out": "x", "use": {"other": ["mse"]}}))
-        with pytest.raises(Refusal, match="use: test uses this very file"):
+        with pytest.raises(RaysmoothError, match="use: test uses this very file"):
             read_plan(write(tmp_path, {**other, "use": {"test": ["mse"]}}))
 
 
@@ -137,7 +137,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
     ],
 )  # fmt: skip
 def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=message) as refused:
+    with pytest.raises(RaysmoothError, match=message) as refused:
         plan_of(tmp_path, changes)
     assert "test.yaml" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -158,13 +158,13 @@ def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_pat
     ],
 )  # fmt: skip
 def test_wrong_files_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(RaysmoothError, match=message):
         plan_of(tmp_path, **changes)
 
 
 def test_radii_of_one_report_are_of_one_norm(tmp_path: Path) -> None:
     linf = {"certify": {**CERTIFY, "norm": "linf"}}
-    with pytest.raises(Refusal, match=r"several norms \(l2, linf\), and a report's have one"):
+    with pytest.raises(RaysmoothError, match=r"several norms \(l2, linf\), and a report's have one"):
         run(plan_of(tmp_path, {"a": {"certify": CERTIFY}, "b": linf}))
 
 
@@ -202,7 +202,7 @@ def test_defaults_decide(tmp_path: Path) -> None:
 
 def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
     row = {"row": "A", "ours": ["denoized"], "values": [90.0, 40.0], "acr": 0.5}
-    with pytest.raises(Refusal, match="row 'A': no stage 'denoized' certifies: did you mean 'denoised'"):
+    with pytest.raises(RaysmoothError, match="row 'A': no stage 'denoized' certifies: did you mean 'denoised'"):
         plan_of(tmp_path, CERTIFIED, paper={"source": "N", "table": 3, "numbers": {**NUMBERS, "rows": [row]}})
 
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_done_is_refused_before_the_first_stage(
     stage: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     plan = plan_of(tmp_path, {"last": stage})
-    with no_training(), pytest.raises(Refusal, match=message) as refused:
+    with no_training(), pytest.raises(RaysmoothError, match=message) as refused:
         run(plan)
     assert str(refused.value).startswith("stage last")
     assert not (tmp_path / "out").exists()
@@ -273,10 +273,10 @@ def test_a_stage_that_was_stopped_goes_on(tmp_path: Path) -> None:
 def test_one_stage_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_of(tmp_path)
     with pytest.raises(
-        Refusal, match=r"stage stab needs classifier, which is not there.*: write --only classifier first"
+        RaysmoothError, match=r"stage stab needs classifier, which is not there.*: write --only classifier first"
     ):
         run(plan, "stab")
-    with pytest.raises(Refusal, match="unknown stage 'mze': did you mean 'mse'"):
+    with pytest.raises(RaysmoothError, match="unknown stage 'mze': did you mean 'mse'"):
         run(plan, "mze")
     assert run(plan, "mse").done_now == ["mse-0.25", "mse-0.5"]
     assert run(plan, "classifier").done_now == ["classifier"]
@@ -284,7 +284,7 @@ def test_one_stage_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(plan).done_now == []
     # What it needs is of other settings now.
     other = plan_of(tmp_path, {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "seed": 1}}})
-    with pytest.raises(Refusal, match="needs classifier, which is not there, or is of other settings"):
+    with pytest.raises(RaysmoothError, match="needs classifier, which is not there, or is of other settings"):
         run(other, "stab")
     code, _, err = command(capsys, "run", str(tmp_path / "test.yaml"), "--only", "stap")
     assert (code, err.count("\n")) == (2, 1)
@@ -308,7 +308,7 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     # A second stage that asks for the same run.
     again = {"certify": {**CERTIFY, "max_errors": 3}}
     plan = plan_of(tmp_path, {**CERTIFIED, "again": again}, paper=paper)
-    with pytest.raises(Refusal, match=r"nothing is certified in .*out yet"):
+    with pytest.raises(RaysmoothError, match=r"nothing is certified in .*out yet"):
         report_experiment(plan, {})
     first = run(plan)
     assert first.done_now == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "again"]

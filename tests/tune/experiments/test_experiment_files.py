@@ -15,7 +15,7 @@ from command import command
 from conftest import REPOSITORY
 from ray.tune import Checkpoint
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.experiments.check import Known, refuse_impossible
 from raysmooth.tune.experiments.plan import read_plan
@@ -202,10 +202,10 @@ def test_a_smoke_test_is_refused_what_the_whole_would_be(tmp_path: Path) -> None
     wrong = tmp_path / "wrong.yaml"
     text = (REPOSITORY / "experiments" / "jeong2020-table5.yaml").read_text()
     wrong.write_text(text.replace("classifier: lenet,", "classifier: lenett,"))
-    with pytest.raises(Refusal, match=r"stage m-2-0\.25: unknown classifier 'lenett': did you mean 'lenet'"):
+    with pytest.raises(RaysmoothError, match=r"stage m-2-0\.25: unknown classifier 'lenett': did you mean 'lenet'"):
         smaller(read_plan(wrong))
     wrong.write_text(text.replace("@m-{m}-{sigma}", "@m-8-{sigma}"))
-    with pytest.raises(Refusal, match="nothing is left of stage certified-m"):
+    with pytest.raises(RaysmoothError, match="nothing is left of stage certified-m"):
         smaller(read_plan(wrong))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.tune.experiments.smoke_data import TEST, TRAIN, generated
 
@@ -49,11 +49,13 @@ def test_generated_batches_run_no_code_either(inside: bool, tmp_path: Path) -> N
     else:
         batch.write_bytes(pickle.dumps(Code(ran)))
     written = pickle.dumps(Code(ran))
-    with pytest.raises(Refusal, match="Object arrays cannot be loaded" if inside else "test_batch is not of this data"):
+    with pytest.raises(
+        RaysmoothError, match="Object arrays cannot be loaded" if inside else "test_batch is not of this data"
+    ):
         open_dataset("cifar10", root, "test")
     # Only what says that it is generated is read so.
     (root / "cifar-10-batches-py" / "generated.json").unlink()
-    with pytest.raises(Refusal, match="corrupted"):
+    with pytest.raises(RaysmoothError, match="corrupted"):
         open_dataset("cifar10", root, "test")
     assert not ran.exists()
     pickle.loads(written)

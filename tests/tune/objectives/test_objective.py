@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, Consistency, Macer, SmoothAdv
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, Stability
 from raysmooth.tune.objectives.objective import describe, parse_objective, with_defaults
@@ -92,16 +92,16 @@ def test_what_is_written_wins_over_defaults(text: str, defaults: dict, expected:
     ],
 )
 def test_refusals_are_one_line_and_say_what_to_write(text: str, message: str) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(RaysmoothError) as refusal:
         parse_objective(text, CLASSIFIER_OBJECTIVES)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_objectives_built_in_python_are_checked_alike() -> None:
-    with pytest.raises(Refusal, match="option m=0"):
+    with pytest.raises(RaysmoothError, match="option m=0"):
         Macer(m=0)
-    with pytest.raises(Refusal, match="needs a lambda"):
+    with pytest.raises(RaysmoothError, match="needs a lambda"):
         Consistency()
 
 

@@ -14,8 +14,9 @@ from scipy.stats import kstest, norm, uniform
 import raysmooth.tune.sweeps.sweep as sweep_module
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.noise.families import NOISES, Uniform, noise_family
-from raysmooth.common.errors import Refusal
-from raysmooth.pipeline.runs.settings import CertifySettings, checked
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
+from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, ValidationSettings
@@ -34,7 +35,7 @@ def drawn(family: str, sigma: float, images: int, seed: int = 0, calls: int = 1)
 
 def test_the_families_are_two() -> None:
     assert set(NOISE_FAMILIES) == {"gaussian", "uniform"}
-    with pytest.raises(Refusal, match=r"unknown noise family 'gausian': did you mean 'gaussian'\?"):
+    with pytest.raises(RaysmoothError, match=r"unknown noise family 'gausian': did you mean 'gaussian'\?"):
         TrainingNoise("gausian", 0.5, CPU)
 
 
@@ -125,7 +126,7 @@ def test_a_level_means_the_same_in_training_and_in_certifying() -> None:
     assert isinstance(family, Uniform)
     largest = drawn("uniform", certified.sigma[0], 1000)[0].abs().max().item()
     assert 0.999 * family.half_width < largest <= family.half_width * (1 + 1e-6)
-    with pytest.raises(Refusal, match="says its level, so does --sigma"):
+    with pytest.raises(RaysmoothError, match="says its level, so does --sigma"):
         checked(TrainClassifierSettings, {**common, "classifier": "digits_cnn", "sigma": 0.5, "out": "x.safetensors"})
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES, Phase, parse_phases
 
 torch.set_num_threads(1)
@@ -121,7 +121,7 @@ def test_what_is_written_is_read_back(written: list[Phase]) -> None:
     ],
 )
 def test_what_is_no_phase_is_refused(text: str, message: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         parse_phases(text)
     assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)
@@ -131,12 +131,12 @@ def test_what_is_no_phase_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_a_phase_that_cannot_step_is_refused(name: str, value: float) -> None:
     values = {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "step_size": 2, "gamma": 0.1} | {name: value}
-    with pytest.raises(Refusal, match=f"{name} of a recipe is {value}: write a "):
+    with pytest.raises(RaysmoothError, match=f"{name} of a recipe is {value}: write a "):
         Phase(**values)
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
-    with pytest.raises(Refusal, match=r"unknown optimizer 'nestorov': did you mean 'nesterov'\?"):
+    with pytest.raises(RaysmoothError, match=r"unknown optimizer 'nestorov': did you mean 'nesterov'\?"):
         Phase(1, "nestorov", 0.1)
-    with pytest.raises(Refusal, match=r"unknown schedule 'constnt': did you mean 'constant'\?"):
+    with pytest.raises(RaysmoothError, match=r"unknown schedule 'constnt': did you mean 'constant'\?"):
         Phase(1, "sgd", 0.1, schedule="constnt")

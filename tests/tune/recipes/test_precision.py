@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.recipes.precision import PRECISIONS, InPrecision, settled_precision
 
 torch.set_num_threads(1)
@@ -81,7 +81,7 @@ def test_what_is_asked_for_is_taken(device: torch.device) -> None:
     for name in PRECISIONS:
         assert settled_precision(name, device) == name
     for unknown in ("float16", "fp32", ""):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(RaysmoothError) as refused:
             settled_precision(unknown, device)
         assert str(refused.value) == f"unknown precision '{unknown}': write auto, float32 or bfloat16"
 

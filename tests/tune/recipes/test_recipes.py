@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
@@ -269,15 +269,15 @@ def test_stretching_worked_out_by_hand() -> None:
 @pytest.mark.parametrize("name", ["batch_size", "clip_norm"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_recipe_that_cannot_step_is_refused(name: str, value: int) -> None:
-    with pytest.raises(Refusal, match=f"^{name} of a recipe is {value}: write a number above 0$"):
+    with pytest.raises(RaysmoothError, match=f"^{name} of a recipe is {value}: write a number above 0$"):
         replace(RECIPES["digits-mse"], **{name: value})
 
 
 def test_a_recipe_needs_a_phase_and_nesterov_momentum() -> None:
-    with pytest.raises(Refusal, match="a recipe has no phases: write one such as adam:epochs="):
+    with pytest.raises(RaysmoothError, match="a recipe has no phases: write one such as adam:epochs="):
         of()
     for parts in ([Phase(1, "nesterov", 0.3)], [Phase(1, "adam", 0.3), Phase(1, "nesterov", 0.3)]):
-        with pytest.raises(Refusal, match=r"nesterov with momentum 0\.0 is plain SGD: write --optimizer sgd"):
+        with pytest.raises(RaysmoothError, match=r"nesterov with momentum 0\.0 is plain SGD: write --optimizer sgd"):
             replace(of(Phase(1, "sgd", 0.3)), phases=tuple(parts), momentum=0.0)
 
 
@@ -315,7 +315,7 @@ def test_every_value_can_be_overridden() -> None:
     ],
 )
 def test_a_value_that_nothing_would_look_at_is_refused(values: dict[str, object], message: str) -> None:
-    with pytest.raises(Refusal, match=f"^{message}"):
+    with pytest.raises(RaysmoothError, match=f"^{message}"):
         choose_recipe(training(**values), "mse")
 
 
@@ -341,7 +341,7 @@ def test_values_that_only_fit_together_are_taken_together() -> None:
     """Without momentum Nesterov's would be refused, but SGD is what is asked for."""
     recipe = choose_recipe(training(recipe="jeong2020-mnist", optimizer="sgd", momentum=0.0), "mse").recipe
     assert (recipe.momentum, recipe.phases) == (0.0, (Phase(90, "sgd", 0.01, 30),))
-    with pytest.raises(Refusal, match="write --optimizer sgd"):
+    with pytest.raises(RaysmoothError, match="write --optimizer sgd"):
         choose_recipe(training(recipe="jeong2020-mnist", momentum=0.0), "mse")
 
 
@@ -357,13 +357,13 @@ def test_phases_can_be_written() -> None:
     assert choose_recipe(training(phases=written), "mse").recipe == replace(RECIPES["digits-mse"], phases=parts)
     halved = (Phase(5, "adam", 1e-3), Phase(15, "sgd", 1e-2, 4))
     assert choose_recipe(training(phases=written, epochs=20), "mse").recipe.phases == halved
-    with pytest.raises(Refusal, match="'adam 10 epochs' is no phase"):
+    with pytest.raises(RaysmoothError, match="'adam 10 epochs' is no phase"):
         choose_recipe(training(phases="adam 10 epochs"), "mse")
 
 
 @pytest.mark.parametrize("name", sorted(OWN_PHASE))
 def test_a_value_of_one_phase_is_refused_where_there_are_several(name: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         choose_recipe(training(recipe="salman2020-cifar10-stab-1", **{name: OWN_PHASE[name]}), "mse")
     assert str(refused.value) == (
         f"--{name.replace('_', '-')}: recipe salman2020-cifar10-stab-1 has 2 phases, one after the other: write them "
@@ -385,7 +385,7 @@ def test_a_value_of_one_phase_is_refused_where_there_are_several(name: str) -> N
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(own: dict[str, str], message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(RaysmoothError, match=message):
         choose_recipe(training(**own), "mse")
 
 
@@ -429,7 +429,7 @@ def test_default_is_the_one_made_for_the_data_set(dataset: str) -> None:
             assert default_recipe(dataset, objective) == name
             assert name in RECIPES
         else:
-            with pytest.raises(Refusal) as refused:
+            with pytest.raises(RaysmoothError) as refused:
                 default_recipe(dataset, objective)
             assert str(refused.value) == (
                 f"no recipe is made for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"

@@ -18,7 +18,7 @@ from digits_jobs import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from raysmooth.commands import app
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps import progress as sweep_progress
 from raysmooth.tune.sweeps import trial_watch
 from raysmooth.tune.sweeps.report import command_lines, trial_table, write_sweep_report
@@ -79,7 +79,7 @@ class TestGrid:
         assert again.winner == before.winner
 
     def test_another_sweep_there_is_refused(self, grid: tuple[Path, SweepResult]) -> None:
-        with pytest.raises(Refusal, match="holds another sweep, with search"):
+        with pytest.raises(RaysmoothError, match="holds another sweep, with search"):
             swept(grid[0], search={"optimizer": ["adam"], "learning_rate": [1e-2, 1e-3]})
 
     def test_its_report(self, grid: tuple[Path, SweepResult]) -> None:
@@ -257,12 +257,12 @@ class TestSurrogates:
 
         assert members(str(tmp_path / "w.safetensors")) is None
         assert len(members(str(ensemble)) or []) == 4
-        with pytest.raises(Refusal, match=r"the sweep has 4 classifiers: write .*:4"):
+        with pytest.raises(RaysmoothError, match=r"the sweep has 4 classifiers: write .*:4"):
             members(f"{ensemble}:5")
         files = members(f"{ensemble}:2")
         assert files is not None
         hidden = Path(files[1]).rename(tmp_path / "hidden")
-        with pytest.raises(Refusal, match="is missing: run the ensemble's sweep again"):
+        with pytest.raises(RaysmoothError, match="is missing: run the ensemble's sweep again"):
             members(f"{ensemble}:2")
         assert len(members(f"{ensemble}:1") or []) == 1
         hidden.rename(files[1])

@@ -7,10 +7,11 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, checked
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 from raysmooth.tune.experiments.settings import is_sweep
 from raysmooth.tune.sweeps.search_space import corners, grid_size, parse_domain
 from raysmooth.tune.sweeps.settings import SweepSettings
@@ -104,7 +105,7 @@ def test_domains_by_hand() -> None:
     ],
 )
 def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(Refusal, match=message) as refused:
+    with pytest.raises(RaysmoothError, match=message) as refused:
         sweep(**changes)
     assert "\n" not in str(refused.value)
 
@@ -138,13 +139,13 @@ def test_what_a_trial_would_refuse_is_refused_before_any(changes: dict[str, Any]
         **changes,
         "settings": {key: value for key, value in settings.items() if key not in changes.get("search", {})},
     }
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(RaysmoothError, match=message):
         refuse_impossible_trials(sweep(**given))
 
 
 def test_a_metric_under_noise_needs_noise() -> None:
     settings = {"dataset": "digits", "classifier": "digits_cnn"}
-    with pytest.raises(Refusal, match=r"metric: acr is measured under noise: write 'sigma: 0.5'"):
+    with pytest.raises(RaysmoothError, match=r"metric: acr is measured under noise: write 'sigma: 0.5'"):
         sweep(settings=settings)
     assert sweep(settings=settings, metric="validation_loss").planned == 4
 
@@ -172,7 +173,7 @@ def test_validation_images_are_held_out_ones_and_no_test_images(count: int) -> N
 
 def test_the_noise_that_chooses_is_never_that_of_a_certificate() -> None:
     for model in (CertifySettings, PredictSettings):
-        with pytest.raises(Refusal, match="should be less than"):
+        with pytest.raises(RaysmoothError, match="should be less than"):
             checked(model, {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.5, "seed": SEED})
 
 
@@ -182,5 +183,7 @@ def test_test_images_that_trials_see_are_refused() -> None:
     test = open_dataset("digits", None, "test", None, None)
     refuse_shared(training, test, None, range(len(test)))
     refuse_shared(training, train, None, range(1, 100, 2))  # the images between those that were taken
-    with pytest.raises(Refusal, match="certify: 5 of the test images are images of digits train that trials train on"):
+    with pytest.raises(
+        RaysmoothError, match="certify: 5 of the test images are images of digits train that trials train on"
+    ):
         refuse_shared(training, train, None, range(10))

@@ -8,8 +8,8 @@ import pytest
 from object_store import BUCKET, Server
 from sweeps import CLASSIFIER, swept
 
-from raysmooth.common.errors import Refusal
-from raysmooth.tune.sweeps.atomic_storage import WholeFileSystem, storage_files
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.tune.sweeps.atomic_storage import AtomicFileSystem, storage_files
 
 
 def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_written_is_not_there(tmp_path: Path) -> None:
-    full = WholeFileSystem().open(str(tmp_path / "state.json"), "wb")
+    full = AtomicFileSystem().open(str(tmp_path / "state.json"), "wb")
     with pytest.raises(TypeError):
         full.write(object())
     full.close()
@@ -53,6 +53,6 @@ def test_checkpoints_in_an_object_store(ray_cluster: dict[str, str], tmp_path: P
 
 def test_a_store_that_cannot_be_written_is_refused(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(
-        Refusal, match=r"storage: nowhere://x cannot be used: .*: write a folder or a URL such as s3://"
+        RaysmoothError, match=r"storage: nowhere://x cannot be used: .*: write a folder or a URL such as s3://"
     ):
         swept(tmp_path / "out", storage="nowhere://x")

@@ -13,8 +13,8 @@ import raysmooth.tune.training.surrogates
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights, save_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.tune.training.surrogates import load_surrogates
 from raysmooth.tune.training.train import train_classifier, train_denoiser
 
@@ -45,7 +45,7 @@ def settings(out: Path, protected: Path | None, surrogates: list[Path], /, **val
 
 
 def fingerprint_of(path: Path) -> str:
-    network = build_classifier(Architecture.parse(read_weights(path).card["architecture"]))
+    network = build_classifier(Variant.parse(read_weights(path).card["architecture"]))
     network.load_state_dict(read_weights(path).state_dict)
     return fingerprint(network)
 
@@ -163,7 +163,7 @@ def test_a_stopped_black_box_training_goes_on_with_the_surrogate_whose_turn_it_i
 
 
 def resaved(path: Path, copy: Path, card: dict[str, Any] | None = None) -> Path:
-    network = build_classifier(Architecture.parse(read_weights(path).card["architecture"]))
+    network = build_classifier(Variant.parse(read_weights(path).card["architecture"]))
     network.load_state_dict(read_weights(path).state_dict)
     if copy.suffix == ".safetensors":
         save_weights(copy, network, card if card is not None else {})
@@ -191,7 +191,9 @@ def test_the_protected_classifier_is_no_surrogate_under_whatever_name(
     }
     written = make[how]()
     refused = settings(tmp_path / "d.safetensors", protected, [other], surrogates=[str(other), written])
-    with pytest.raises(Refusal, match=r"holds the protected classifier itself: leave it out.*white-box") as refusal:
+    with pytest.raises(
+        RaysmoothError, match=r"holds the protected classifier itself: leave it out.*white-box"
+    ) as refusal:
         train_denoiser(refused, show=False)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "d.safetensors").exists()
@@ -201,13 +203,15 @@ def test_the_protected_classifier_is_no_surrogate_under_whatever_name(
 def test_each_surrogate_once(classifiers: list[Path], tmp_path: Path) -> None:
     _, one, other, _ = classifiers
     copy = resaved(one, tmp_path / "copy.safetensors", {"architecture": "digits_cnn:width=8"})
-    with pytest.raises(Refusal, match=rf"copy\.safetensors holds the same weights as {one}: write each once"):
+    with pytest.raises(RaysmoothError, match=rf"copy\.safetensors holds the same weights as {one}: write each once"):
         load_surrogates([str(one), str(other), str(copy)], None, CPU)
 
 
 def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
     bare = resaved(classifiers[1], tmp_path / "bare.pth")
-    with pytest.raises(Refusal, match=r"bare\.pth does not tell its architecture: write ARCHITECTURE@.*bare\.pth$"):
+    with pytest.raises(
+        RaysmoothError, match=r"bare\.pth does not tell its architecture: write ARCHITECTURE@.*bare\.pth$"
+    ):
         load_surrogates([str(bare)], None, CPU)
     (found,) = load_surrogates([f"digits_cnn:width=8@{bare}"], None, CPU)
     assert found.spec.classifier == "digits_cnn:width=8"
@@ -215,12 +219,12 @@ def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp
 
 
 def test_what_is_written_goes_before_what_a_card_tells(classifiers: list[Path]) -> None:
-    with pytest.raises(Refusal, match=r"do not fit .* made for 'digits_cnn:width=8'"):
+    with pytest.raises(RaysmoothError, match=r"do not fit .* made for 'digits_cnn:width=8'"):
         load_surrogates([f"digits_cnn@{classifiers[1]}"], None, CPU)
 
 
 def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
-    network = build_classifier(Architecture("cifar_resnet20"))
+    network = build_classifier(Variant("cifar_resnet20"))
     state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
     torch.save({"arch": "cifar_resnet20", "epoch": 300, "state_dict": state}, tmp_path / "checkpoint.pth.tar")
     (found,) = load_surrogates([str(tmp_path / "checkpoint.pth.tar")], None, CPU)
@@ -228,7 +232,7 @@ def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
     assert fingerprint(found.model.classifier) == fingerprint(network)
     assert not any(parameter.requires_grad for parameter in found.model.parameters())
     torch.save({"arch": "resnet9000", "state_dict": state}, tmp_path / "unknown.pth")
-    with pytest.raises(Refusal, match=r"unknown\.pth does not tell its architecture"):
+    with pytest.raises(RaysmoothError, match=r"unknown\.pth does not tell its architecture"):
         load_surrogates([str(tmp_path / "unknown.pth")], None, CPU)
 
 
@@ -247,20 +251,20 @@ def test_no_two_architectures_are_published_under_one_name() -> None:
     ],
 )
 def test_refusals(values: dict[str, Any], message: str, classifiers: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(RaysmoothError, match=message) as refusal:
         train_denoiser(settings(tmp_path / "d.safetensors", *classifiers[:1], classifiers[1:], **values), show=False)
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_surrogate_for_other_images_is_refused_by_name(classifiers: list[Path], tmp_path: Path) -> None:
-    save_weights(tmp_path / "l.safetensors", build_classifier(Architecture("lenet")), {"architecture": "lenet"})
-    with pytest.raises(Refusal, match=r"classifier 'lenet' rejects images of shape \(1, 8, 8\)"):
+    save_weights(tmp_path / "l.safetensors", build_classifier(Variant("lenet")), {"architecture": "lenet"})
+    with pytest.raises(RaysmoothError, match=r"classifier 'lenet' rejects images of shape \(1, 8, 8\)"):
         train_denoiser(settings(tmp_path / "d.safetensors", None, [tmp_path / "l.safetensors"]), show=False)
 
 
 def test_a_surrogates_own_normalisation_is_that_on_its_card(tmp_path: Path) -> None:
-    network = build_classifier(Architecture("digits_cnn"))
+    network = build_classifier(Variant("digits_cnn"))
     save_weights(tmp_path / "s.safetensors", network, {"architecture": "digits_cnn", "preprocess": "0.3/0.4"})
     (found,) = load_surrogates([str(tmp_path / "s.safetensors")], None, CPU)
     assert found.spec.preprocess == "0.3/0.4"

@@ -19,8 +19,8 @@ import raysmooth.tune.training.denoiser_job
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
-from raysmooth.common.errors import Refusal
-from raysmooth.common.variant import Architecture
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.recipes.precision import settled_precision
@@ -43,7 +43,7 @@ def mse(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fingerprint_of(path: Path, name: str) -> str:
-    network = build_classifier(Architecture.parse(name))
+    network = build_classifier(Variant.parse(name))
     network.load_state_dict(read_weights(path).state_dict)
     return fingerprint(network)
 
@@ -258,7 +258,7 @@ def test_clean_training_is_measured_under_noise_if_asked(classifier: Path, tmp_p
     assert same_weights(out, classifier)
     assert (card["noise"], card["sigma"], card["best_by"]) == (None, None, "noisy_accuracy")
     assert card["measured_at"] == {"noise": "gaussian", "sigma": 0.25}
-    with no_training(), pytest.raises(Refusal, match=r"holds a training with sigma 0\.25, not 0\.5"):
+    with no_training(), pytest.raises(RaysmoothError, match=r"holds a training with sigma 0\.25, not 0\.5"):
         train_classifier(classifier_settings(tmp_path / "w.safetensors", sigma=0.5), show=False)
 
 
@@ -378,7 +378,7 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
     ],
 )
 def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(RaysmoothError, match=message) as refusal:
         train_classifier(classifier_settings(tmp_path / "w.safetensors", **values), show=False)
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.iterdir())
@@ -414,7 +414,7 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
     ],
 )
 def test_denoiser_refusals(values: dict[str, Any], message: str, classifier: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(RaysmoothError, match=message) as refusal:
         train_denoiser(denoiser_settings(tmp_path / "w.safetensors", classifier, **values), show=False)
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.iterdir())
@@ -426,9 +426,9 @@ def test_stability_needs_a_classifier_with_gradients(tmp_path: Path, monkeypatch
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     own = {"classifier": "labels_only:Labels", "recipe": "digits-mse"}
-    with pytest.raises(Refusal, match="needs gradients through the classifier, 'labels_only:Labels' gives none"):
+    with pytest.raises(RaysmoothError, match="needs gradients through the classifier, 'labels_only:Labels' gives none"):
         train_denoiser(denoiser_settings(tmp_path / "w.safetensors", None, objective="stab", **own), show=False)
-    with pytest.raises(Refusal, match="objective 'stab' needs --classifier"):
+    with pytest.raises(RaysmoothError, match="objective 'stab' needs --classifier"):
         train_denoiser(denoiser_settings(tmp_path / "w.safetensors", None, objective="stab"), show=False)
     train_denoiser(denoiser_settings(tmp_path / "w.safetensors", None, epochs=1, **own), show=False)
 
@@ -437,19 +437,21 @@ def test_weights_of_another_objective_are_no_start(classifier: Path, tmp_path: P
     settings = denoiser_settings(
         tmp_path / "s.safetensors", classifier, objective="stab+mse", init_weights=str(classifier)
     )
-    with pytest.raises(Refusal, match="were trained with clean: give weights that mse gave"):
+    with pytest.raises(RaysmoothError, match="were trained with clean: give weights that mse gave"):
         train_denoiser(settings, show=False)
 
 
 def test_images_without_labels(classifier: Path, tmp_path: Path, picture_file: Any) -> None:
     """They are enough for mse and stab; not for a classifier, nor for clf."""
     pictures = {"dataset": "parquet", "data_root": picture_file([(number / 20, None) for number in range(20)])}
-    with pytest.raises(Refusal, match="has images without a label: a classifier needs one for each"):
+    with pytest.raises(RaysmoothError, match="has images without a label: a classifier needs one for each"):
         train_classifier(
             classifier_settings(tmp_path / "c.safetensors", recipe="digits-classifier", **pictures), show=False
         )
     values = {**pictures, "recipe": "digits-mse", "epochs": 1}
-    with pytest.raises(Refusal, match=r"objective 'clf' needs a label for each image .*: write --objective stab"):
+    with pytest.raises(
+        RaysmoothError, match=r"objective 'clf' needs a label for each image .*: write --objective stab"
+    ):
         train_denoiser(denoiser_settings(tmp_path / "d.safetensors", classifier, objective="clf", **values), show=False)
     out = train_denoiser(
         denoiser_settings(tmp_path / "d.safetensors", classifier, objective="stab", **values), show=False
@@ -460,7 +462,7 @@ def test_images_without_labels(classifier: Path, tmp_path: Path, picture_file: A
 
 def test_weights_are_not_written_over_those_that_they_start_from(classifier: Path) -> None:
     settings = classifier_settings(classifier, init_weights=str(classifier), overwrite=True)
-    with pytest.raises(Refusal, match=r"is --out too: write the new weights elsewhere"):
+    with pytest.raises(RaysmoothError, match=r"is --out too: write the new weights elsewhere"):
         train_classifier(settings, show=False)
     assert classifier.exists()
 
@@ -475,7 +477,7 @@ def test_another_normalisation_of_the_classifier_is_another_training(classifier:
     values = {"objective": "stab", "recipe": "digits-mse", "epochs": 1}
     out = tmp_path / "d.safetensors"
     train_denoiser(denoiser_settings(out, classifier, **values), show=False)
-    with pytest.raises(Refusal, match=r'holds a training with preprocess "none", not "0\.5/0\.25"'):
+    with pytest.raises(RaysmoothError, match=r'holds a training with preprocess "none", not "0\.5/0\.25"'):
         train_denoiser(denoiser_settings(out, classifier, preprocess="0.5/0.25", **values), show=False)
 
 
@@ -491,7 +493,7 @@ def test_an_own_classifier_whose_source_has_changed_is_another_training(
     settings = classifier_settings(tmp_path / "w.safetensors", classifier="changing:make", epochs=1)
     train_classifier(settings, show=False)
     source.write_text(text.format("torch.nn.Tanh()"))
-    with pytest.raises(Refusal, match="holds a training with source "):
+    with pytest.raises(RaysmoothError, match="holds a training with source "):
         train_classifier(settings, show=False)
 
 

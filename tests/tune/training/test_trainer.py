@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import raysmooth.tune.training.trainer
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
 from raysmooth.tune.data.memory_images import MemoryImages
 from raysmooth.tune.objectives.training_noise import TrainingNoise
@@ -242,7 +242,7 @@ def test_parts_are_the_batch_in_equal_pieces(batch: int, workers: int) -> None:
 
 
 def test_too_few_images_for_the_workers_are_refused() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         make(Weights(), Seen(), recipe(Phase(1, "sgd", 0.1), batch_size=2), share=Share(0, 3))
     assert str(refused.value) == (
         "steps of 2 images cannot be shared by 3 workers: write a larger --batch-size or fewer --workers"
@@ -469,7 +469,7 @@ def test_a_loss_that_is_not_finite_stops(bad: float, told: str, step: int, epoch
     """Said with the step counted from the beginning, and before the step is taken."""
     module, untouched = Weights(), Weights()
     how = recipe(Phase(3, "sgd", 0.2, 2), momentum=0.9)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         finish(make(module, scripted(module, [0.5] * (step - 1) + [bad]), how))
     assert str(refused.value) == (
         f"network: the loss is {told} at step {step} (epoch {epoch}, learning rate {rate}): write a smaller rate, "
@@ -491,7 +491,7 @@ def test_losses_that_are_looked_at_late_are_told_as_if_at_once() -> None:
     looks.add(torch.tensor(1.0), 7)
     looks.add(torch.tensor(float("inf")), 7)
     looks.add(torch.tensor(float("nan")), 7)
-    with pytest.raises(Refusal, match=r"^network: the loss is inf at step 36 \(epoch 5, learning rate 0.5\)"):
+    with pytest.raises(RaysmoothError, match=r"^network: the loss is inf at step 36 \(epoch 5, learning rate 0.5\)"):
         looks.look()
 
 
@@ -503,14 +503,14 @@ def test_an_epoch_ends_with_a_look_at_what_is_left(monkeypatch: pytest.MonkeyPat
     module = Weights()
     trainer = make(module, scripted(module, [1.0, 2.0, 4.0, 1.0, 1.0, float("inf")]), recipe(Phase(2, "sgd", 1e-20)))
     assert trainer.train_epoch(silent(trainer)).loss == pytest.approx((7 + 14 + 24) / 20)
-    with pytest.raises(Refusal, match=r"the loss is inf at step 6 \(epoch 2,"):
+    with pytest.raises(RaysmoothError, match=r"the loss is inf at step 6 \(epoch 2,"):
         trainer.train_epoch(silent(trainer))
 
 
 def test_weights_that_end_not_finite_are_refused() -> None:
     module = torch.nn.Linear(1, 1)
     how = recipe(Phase(1, "sgd", 1e30), batch_size=20)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RaysmoothError) as refused:
         finish(make(module, lambda *_: 1e30 * module.weight.sum(), how))
     assert str(refused.value) == (
         "network: weights are not finite at step 1 (epoch 1, learning rate 1e+30): write a smaller rate, "

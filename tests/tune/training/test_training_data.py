@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import raysmooth.tune.training.training_data
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.tune.data.loader_images import LoaderImages
 from raysmooth.tune.data.memory_images import MemoryImages
@@ -201,7 +201,7 @@ def test_imagenets_training_split_in_random_pieces(imagenet: Path) -> None:
 
 def test_imagenets_splits_are_not_confused(imagenet: Path) -> None:
     assert len(open_dataset("imagenet", imagenet / "train", "train")) == 30
-    with pytest.raises(Refusal, match="val is not of split 'train': write --split val"):
+    with pytest.raises(RaysmoothError, match="val is not of split 'train': write --split val"):
         read("imagenet", data_root=imagenet / "val")
 
 
@@ -234,7 +234,7 @@ def test_part_of_the_data(pictures: Path) -> None:
     chosen = [0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 22]  # 18, the tenth, is held out
     positions = [number - number // 10 for number in chosen]
     assert torch.equal(in_order(data.train)[0], every[positions])
-    with pytest.raises(Refusal, match="folder train has 9 images: training needs 10 or more"):
+    with pytest.raises(RaysmoothError, match="folder train has 9 images: training needs 10 or more"):
         read("folder", data_root=pictures, max=9)
 
 
@@ -293,16 +293,16 @@ def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
         "folder train: image 2: not an image of a known format (6 bytes); "
         "training needs every image: remove or replace it"
     )
-    with pytest.raises(Refusal, match=f"^{re.escape(line)}$"):
+    with pytest.raises(RaysmoothError, match=f"^{re.escape(line)}$"):
         batches(data.train)
-    with pytest.raises(Refusal, match=f"^{re.escape(line)}$"):
+    with pytest.raises(RaysmoothError, match=f"^{re.escape(line)}$"):
         in_order(data.train)
     in_order(data.held_out)
 
 
 def test_an_unreadable_file_is_met_before_training_where_images_are_kept(pictures: Path) -> None:
     (pictures / "a/02.png").write_bytes(b"")
-    with pytest.raises(Refusal, match=r"^folder train: image 2: not an image .*; training needs every image"):
+    with pytest.raises(RaysmoothError, match=r"^folder train: image 2: not an image .*; training needs every image"):
         read("folder", data_root=pictures)
 
 
@@ -312,7 +312,7 @@ def test_unequal_shapes(pictures: Path, held: str, request: pytest.FixtureReques
         request.getfixturevalue("never_in_memory")
     Image.new("RGB", (7, 5)).save(pictures / "a/02.png")
     line = r"image 2 has shape \(3, 5, 7\), the ones before \(3, 10, 12\): write --resize and --crop$"
-    with pytest.raises(Refusal, match=line):
+    with pytest.raises(RaysmoothError, match=line):
         batches(read("folder", data_root=pictures).train)
     assert len(read("folder", data_root=pictures, resize=10, crop=8).train) == 27
 
@@ -320,7 +320,9 @@ def test_unequal_shapes(pictures: Path, held: str, request: pytest.FixtureReques
 def test_grey_among_coloured(picture_file: Callable[..., str], tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "colour.png")
     rows = [(0.5, 0)] * 10 + [((tmp_path / "colour.png").read_bytes(), 0)]
-    with pytest.raises(Refusal, match=r"image 10 has shape \(3, 8, 8\).*: training needs all of them grey or all in"):
+    with pytest.raises(
+        RaysmoothError, match=r"image 10 has shape \(3, 8, 8\).*: training needs all of them grey or all in"
+    ):
         read("parquet", data_root=picture_file(rows, "train.parquet"))
 
 
@@ -333,7 +335,7 @@ def test_grey_among_coloured(picture_file: Callable[..., str], tmp_path: Path) -
     ],
 )
 def test_refusals_before_reading(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(RaysmoothError, match=message) as refusal:
         read("digits", **values)
     assert "\n" not in str(refusal.value)
 
@@ -350,6 +352,8 @@ def test_a_process_that_dies_is_one_line(pictures: Path) -> None:
     data = read("folder", data_root=pictures, augment="resized-crop-flip", crop=8).train
     assert isinstance(data, LoaderImages)
     images = LoaderImages(source, data._ids, data.labels, data._augmentation, CPU, 1)
-    with pytest.raises(Refusal, match=r"a process that reads images has died \(.*\): give it more memory") as refusal:
+    with pytest.raises(
+        RaysmoothError, match=r"a process that reads images has died \(.*\): give it more memory"
+    ) as refusal:
         batches(images)
     assert "\n" not in str(refusal.value)

@@ -23,7 +23,7 @@ from digits_jobs import (
 )
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
 from raysmooth.tune.training.train import train_classifier, train_denoiser
 
@@ -217,7 +217,7 @@ def test_stopped_between_any_two_files(
 def test_other_settings_into_the_same_file_are_refused(change: dict[str, Any], told: str, undisturbed: Path) -> None:
     before = undisturbed.read_bytes()
     again = rf"w\.training holds a training with {told}: write another --out, or --overwrite$"
-    with no_training(), pytest.raises(Refusal, match=again) as refusal:
+    with no_training(), pytest.raises(RaysmoothError, match=again) as refusal:
         train(undisturbed.parent, **change)
     assert "\n" not in str(refusal.value)
     assert undisturbed.read_bytes() == before
@@ -229,7 +229,7 @@ def test_other_settings_into_the_same_file_are_refused(change: dict[str, Any], t
 def test_other_settings_do_not_go_on_from_half_a_training(tmp_path: Path) -> None:
     with stopped_after(1):
         train(tmp_path)
-    with no_training(), pytest.raises(Refusal, match="holds a training with seed 0, not 1: write another --out"):
+    with no_training(), pytest.raises(RaysmoothError, match="holds a training with seed 0, not 1: write another --out"):
         train(tmp_path, seed=1)
     anew = train(tmp_path, seed=1, overwrite=True)
     assert same_weights(anew, train(tmp_path / "elsewhere", seed=1))
@@ -248,7 +248,7 @@ def test_overwrite_begins_anew_and_leaves_nothing_of_the_other(tmp_path: Path) -
 
 def test_overwrite_that_is_refused_for_its_settings_overwrites_nothing(tmp_path: Path) -> None:
     before = train(tmp_path, epochs=1).read_bytes()
-    with pytest.raises(Refusal, match="did you mean 'gaussian'"):
+    with pytest.raises(RaysmoothError, match="did you mean 'gaussian'"):
         train(tmp_path, epochs=1, objective="gausian", overwrite=True)
     assert (tmp_path / "w.safetensors").read_bytes() == before
 
@@ -258,7 +258,10 @@ def test_weights_that_came_from_elsewhere_are_not_overwritten(content: str, undi
     out = tmp_path / "w.safetensors"
     out.write_bytes(undisturbed.read_bytes() if content == "weights" else b"no weights at all")
     before = out.read_bytes()
-    with no_training(), pytest.raises(Refusal, match=r"w\.safetensors holds other weights: write another --out") as no:
+    with (
+        no_training(),
+        pytest.raises(RaysmoothError, match=r"w\.safetensors holds other weights: write another --out") as no,
+    ):
         train(tmp_path, seed=1)
     assert "\n" not in str(no.value)
     assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
@@ -275,7 +278,7 @@ def test_a_torn_state_is_refused_in_one_line(tmp_path: Path) -> None:
     for content in (whole[: len(whole) // 2], b"", b"no state"):
         state.write_bytes(content)
         again = r"state\.pt cannot be read: delete .*w\.training to begin again$"
-        with no_training(), pytest.raises(Refusal, match=again) as refusal:
+        with no_training(), pytest.raises(RaysmoothError, match=again) as refusal:
             train(tmp_path)
         assert "\n" not in str(refusal.value)
         assert state.read_bytes() == content
@@ -292,7 +295,7 @@ def test_a_state_is_never_code(tmp_path: Path) -> None:
             return os.mkdir, (str(ran),)
 
     (tmp_path / "w.training/state.pt").write_bytes(pickle.dumps(Code(), protocol=2))
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(RaysmoothError, match="cannot be read"):
         train(tmp_path)
     assert not ran.exists()
 
@@ -311,14 +314,16 @@ def test_files_of_a_killed_writer_are_ignored(undisturbed: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("values", [{"learning_rate": 1e20}, {"batch_size": 1, "learning_rate": 1e30}])
 def test_a_first_epoch_that_diverges_leaves_nothing(values: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"^digits_cnn gaussian: .* at step .*\(epoch 1, learning rate .*write a smaller"):
+    with pytest.raises(
+        RaysmoothError, match=r"^digits_cnn gaussian: .* at step .*\(epoch 1, learning rate .*write a smaller"
+    ):
         train(tmp_path, **values)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_later_epoch_that_diverges_leaves_those_before(tmp_path: Path) -> None:
     phases = "adam:epochs=2,learning_rate=1e-2; sgd:epochs=1,learning_rate=1e20"
-    with pytest.raises(Refusal, match=r"\(epoch 3, learning rate 1e\+20\)"):
+    with pytest.raises(RaysmoothError, match=r"\(epoch 3, learning rate 1e\+20\)"):
         train(tmp_path, epochs=None, phases=phases)
     assert list(metrics(tmp_path / "w.safetensors").epoch) == [1, 2]
     assert not (tmp_path / "w.safetensors").exists()
@@ -328,7 +333,7 @@ def test_a_later_epoch_that_diverges_leaves_those_before(tmp_path: Path) -> None
 def test_a_users_own_folder_of_that_name_is_not_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "w.training").mkdir()
     (tmp_path / "w.training/notes.txt").write_text("mine")
-    with pytest.raises(Refusal, match="write a smaller rate"):
+    with pytest.raises(RaysmoothError, match="write a smaller rate"):
         train(tmp_path, learning_rate=1e20)
     assert [file.name for file in (tmp_path / "w.training").iterdir()] == ["notes.txt"]
 
@@ -343,7 +348,10 @@ def test_one_process_at_a_time(undisturbed: Path, tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         for change in ({}, {"seed": 1, "overwrite": True}):
-            with no_training(), pytest.raises(Refusal, match=r"another process is training to .*w\.safetensors: write"):
+            with (
+                no_training(),
+                pytest.raises(RaysmoothError, match=r"another process is training to .*w\.safetensors: write"),
+            ):
                 train(tmp_path, **change)
             assert {file: file.read_bytes() for file in (tmp_path / "w.training").iterdir()} == before
         other.kill()
@@ -369,7 +377,9 @@ def test_objectives_that_mean_the_same_are_the_same_training(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "w.training").write_text("a file")
-    with pytest.raises(Refusal, match=r"^folder .*w\.training cannot be written: File exists: write another --out$"):
+    with pytest.raises(
+        RaysmoothError, match=r"^folder .*w\.training cannot be written: File exists: write another --out$"
+    ):
         train(tmp_path)
 
 

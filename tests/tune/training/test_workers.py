@@ -13,7 +13,7 @@ from digits_jobs import classifier_settings, metrics, no_training, tensors
 
 import raysmooth.tune.training.workers
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.common.errors import Refusal
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.cluster import Cluster
 from raysmooth.tune.training.train import train_classifier
 
@@ -63,7 +63,7 @@ def test_two_workers_are_one_even_if_one_dies(
 
 def test_what_a_worker_refuses_reaches_the_user_in_one_line(ray_cluster: object, tmp_path: Path) -> None:
     with pytest.raises(
-        Refusal, match=r"^digits_cnn clean: .* at step \d+ \(epoch 1, learning rate 1e\+20\)"
+        RaysmoothError, match=r"^digits_cnn clean: .* at step \d+ \(epoch 1, learning rate 1e\+20\)"
     ) as refusal:
         train_classifier(
             classifier_settings(tmp_path / "w.safetensors", workers=2, learning_rate=1e20, max=100), show=False
@@ -100,7 +100,7 @@ def test_refused_before_a_worker_starts(
     monkeypatch.setattr("ray.train.torch.TorchTrainer", start)
     monkeypatch.setattr(raysmooth.tune.training.workers, "connected", lambda address, verbose: _machine(*machine))
     common = {"workers": 2, "device": "auto"}
-    with pytest.raises(Refusal, match=message) as refusal:
+    with pytest.raises(RaysmoothError, match=message) as refusal:
         train_classifier(classifier_settings(tmp_path / "w.safetensors", **(common | values)), show=False)
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.iterdir())
