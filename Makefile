@@ -1,4 +1,5 @@
 # make demo    certify real images on this machine, from nothing, in a few minutes
+# make check   lint, types, and the tests that start no process: the inner loop
 # make test    the whole test suite                              make test-cluster    whole clusters, which takes root
 # make bench   how fast it is, against others and the limit: make bench DATA=folder with mnist, cifar10-jpeg, imagenet-val-100
 # make lint    ruff and mypy      make format    let ruff rewrite      make hooks    run both before each commit
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install browser demo test test-cluster bench lint format hooks clean
+.PHONY: install browser demo check test test-cluster bench lint format hooks clean
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -25,6 +26,9 @@ browser:
 
 demo: install
 	$(BIN)/raysmooth demo
+
+check: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not processes"
 
 test: install browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -73,8 +73,15 @@ def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     def refused(*given: Any, **_: Any) -> None:
         raise AssertionError(f"a test that is not marked `processes` starts one: {given}")
 
+    start = subprocess.Popen.__init__
+
+    def popen(process: Any, command: Any, *given: Any, **options: Any) -> None:
+        if not (isinstance(command, list) and command[0] == "git"):  # a manifest names the commit
+            refused(command)
+        start(process, command, *given, **options)
+
     monkeypatch.setattr(ray, "init", refused)
-    monkeypatch.setattr(subprocess.Popen, "__init__", refused)
+    monkeypatch.setattr(subprocess.Popen, "__init__", popen)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
 
 

@@ -145,6 +145,7 @@ def test_sigterm_leaves_what_was_finished(tmp_path: Path, ray_cluster: dict[str,
     assert len(result(tmp_path)[1]) > drawn  # what had not been flushed yet was, on the way out
 
 
+@pytest.mark.processes
 def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["BEGOTTEN_BY"] = str(tmp_path)
@@ -159,6 +160,7 @@ def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path)
     assert not begotten_by(tmp_path)
 
 
+@pytest.mark.processes
 def test_more_replicas_than_fit_are_refused_where_nobody_adds_nodes(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     process = start(tmp_path, environment, "--address", "local", "--gpus-per-replica", "1")

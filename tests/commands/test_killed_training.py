@@ -87,6 +87,7 @@ def check(folder: Path, undisturbed: Path) -> None:
     assert not (folder / "w.training/state.pt").exists()
 
 
+@pytest.mark.processes
 def test_sigkill_then_the_same_command(undisturbed: Path, tmp_path: Path) -> None:
     (tmp_path / "dropping.py").write_text(DROPPING)
     process = start(tmp_path)
@@ -132,6 +133,7 @@ test_killed_training.train_classifier(test_killed_training.job(test_killed_train
 """
 
 
+@pytest.mark.processes
 def test_sigkill_with_half_the_state_written(undisturbed: Path, tmp_path: Path) -> None:
     (tmp_path / "dropping.py").write_text(DROPPING)
     killed = subprocess.run(

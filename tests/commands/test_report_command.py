@@ -181,6 +181,7 @@ def test_the_help_names_all_there_is(capsys: pytest.CaptureFixture[str]) -> None
     assert "--dry-run" in printed
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["report", "OUT"]])
 def test_what_needs_no_network_starts_without_torch(out: Path, arguments: list[str]) -> None:
     arguments = [str(out) if argument == "OUT" else argument for argument in arguments]

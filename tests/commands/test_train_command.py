@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_the_epochs_so_far(
         code, out, err = train(capsys, "classifier", flags)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == (
-        "raysmooth: interrupted; what was finished is on disk, the same command goes on from there"
+        "raysmooth: interrupted; finished work is on disk, rerun the same command to resume"
     )
     code, out, err = train(capsys, "classifier", flags)
     assert code == 0

@@ -180,6 +180,7 @@ def test_versions_are_those_of_the_constraints() -> None:
     assert job["spec"]["rayClusterSpec"]["rayVersion"] == pinned()["ray"]
 
 
+@pytest.mark.processes
 def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> None:
     """The script itself, with what it would download replaced: what matters is when it installs."""
     here, tools = tmp_path / ".raysmooth", tmp_path / "tools"

@@ -373,6 +373,7 @@ def stand_in() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.processes
 def test_too_large_a_folder_is_refused_before_any_upload(stand_in: str, tmp_path: Path) -> None:
     sizes = {"a.pt": 40, "b.pt": 60, "data/c.bin": 500, ".venv/d": 500}
     for name, size in sizes.items():
@@ -436,6 +437,7 @@ def test_what_must_not_travel_stays_here(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -452,6 +454,7 @@ def test_jobs_that_cannot_work_are_refused_at_once(tmp_path: Path, given: list[s
     assert expected in errors
 
 
+@pytest.mark.processes
 def test_folders_that_are_none(stand_in: str, tmp_path: Path) -> None:
     for given, expected in ((str(tmp_path), "has no raysmooth/__main__.py"), (f"{tmp_path}/none", "is no folder")):
         words = ["submit", "--address", stand_in, "--working-dir", given, "--", "list", "datasets"]

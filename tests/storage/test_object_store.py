@@ -127,6 +127,7 @@ def test_only_what_may_pass_is_tried_again(said: str, code: str, passes: bool) -
     assert told(OSError(said))[1]
 
 
+@pytest.mark.processes
 def test_wrong_credentials_are_told_at_once_and_how_they_are_found() -> None:
     with served(INITIAL_NO_AUTH_ACTION_COUNT="2") as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "wrong")

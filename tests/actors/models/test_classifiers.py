@@ -179,6 +179,7 @@ def test_own_module_that_does_not_even_import(tmp_path: Path, monkeypatch: pytes
         build_classifier(Variant.parse("my_broken_module:make"))
 
 
+@pytest.mark.processes
 def test_torchvision_is_not_imported_for_a_row_of_the_table() -> None:
     code = (
         "import sys; from raysmooth.common.variant import Variant; from raysmooth.actors.models.classifiers import *; "

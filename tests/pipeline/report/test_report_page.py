@@ -167,6 +167,7 @@ def requested(log):
     }
 
 
+@pytest.mark.processes
 def test_it_opens_with_no_request_and_no_console_error(file, tmp_path):
     log, picture = tmp_path / "net.json", tmp_path / "page.png"
     done = chromium(tmp_path, file, f"--log-net-log={log}", f"--screenshot={picture}", "--window-size=1100,1400")
@@ -176,6 +177,7 @@ def test_it_opens_with_no_request_and_no_console_error(file, tmp_path):
     assert picture.stat().st_size > 20_000
 
 
+@pytest.mark.processes
 def test_the_check_sees_requests_and_console_errors(tmp_path):
     wrong = tmp_path / "wrong.html"
     wrong.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("oh"); nothing()</script>')
@@ -185,6 +187,7 @@ def test_the_check_sees_requests_and_console_errors(tmp_path):
     assert requested(log) == {"http://127.0.0.1:9/x.png"}
 
 
+@pytest.mark.processes
 def test_a_click_on_a_heading_sorts_the_rows(file, tmp_path):
     clicks = """
     const heads = [...document.querySelectorAll('#table-radii th button')];

@@ -157,6 +157,7 @@ def test_what_its_driver_says_of_a_run(tmp_path: Path) -> None:
     assert status(tmp_path, now=2001).state == State.STOPPED
 
 
+@pytest.mark.processes
 def test_a_process_that_ended_on_this_machine_is_known_to_be_gone(tmp_path: Path) -> None:
     session(tmp_path, (1000, UNITS))
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
@@ -325,6 +326,7 @@ def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_pa
     assert "80 s starting, 1 replica drawn by" in shown(1012, stage=Phase.STARTING, replicas=1)
 
 
+@pytest.mark.processes
 def test_who_watches_is_told_again_until_all_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session(tmp_path, (1000, UNITS))
     asked = [sys.executable, "-m", "raysmooth", "status", str(tmp_path), "--json", "--watch", "0.1"]
@@ -355,9 +357,10 @@ def test_a_folder_without_runs_is_refused(
     assert expected in errors
 
 
+@pytest.mark.processes
 def test_it_starts_fast() -> None:
     slow = "'torch', 'ray', 'scipy.stats', 'matplotlib'"
-    used = "raysmooth.commands.status, commands.status_table, raysmooth.pipeline.status.run_status"
+    used = "raysmooth.commands.status, raysmooth.commands.status_table, raysmooth.pipeline.status.run_status"
     script = f"import sys, {used}; print({{{slow}}} & {{*sys.modules}})"
     told = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert told.stdout == "set()\n"

@@ -240,6 +240,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(small_disk: Path) -> None:
     out, filler = small_disk / "out", small_disk / "filler"
     store = open_store(out)
@@ -269,6 +270,7 @@ def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(smal
     assert read_rows(out, "certificates", MANIFEST["run_id"]).image_id.tolist() == [1, 2]
 
 
+@pytest.mark.processes
 def test_rows_that_a_full_disk_refused_are_still_there_for_the_next_flush(small_disk: Path) -> None:
     store, filler = open_store(small_disk / "out"), small_disk / "filler"
     store.add_row({"image_id": 1, "radius": 0.25})

@@ -268,6 +268,7 @@ class TestSurrogates:
         hidden.rename(files[1])
 
 
+@pytest.mark.processes
 def test_too_few_resources_are_refused_before_ray_starts(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     file = tmp_path / "sweep.yaml"

@@ -320,6 +320,7 @@ def test_weights_to_start_from(classifier: Path, tmp_path: Path) -> None:
     assert read_weights(out).card["parents"] == {"init_weights": fingerprint_of(classifier, "digits_cnn")}
 
 
+@pytest.mark.processes
 def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps of equal size an epoch, so that little is compiled; and without a pool of compilers."""
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)

@@ -123,6 +123,7 @@ def test_memory_and_loader_give_the_same(pictures: Path, augment: str, monkeypat
         assert same([in_order(a)], [in_order(b)])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("augment", ["crop-flip", "resized-crop-flip"])
 def test_any_number_of_processes_reads_the_same(pictures: Path, augment: str, never_in_memory: None) -> None:
     alone, shared = (read("folder", augment, workers, data_root=pictures, crop=8).train for workers in (0, 2))
@@ -158,6 +159,7 @@ def test_pixels_are_those_that_are_certified(pictures: Path) -> None:
             assert labels[place] == example.label
 
 
+@pytest.mark.processes
 def test_steps_are_taken_as_they_are_needed(pictures: Path, never_in_memory: None) -> None:
     taken = []
 
@@ -184,6 +186,7 @@ def test_reading_leaves_torchs_generator_alone(pictures: Path, never_in_memory: 
 # ImageNet
 
 
+@pytest.mark.processes
 def test_imagenets_training_split_in_random_pieces(imagenet: Path) -> None:
     data = read("imagenet", "resized-crop-flip", 2, data_root=imagenet, crop=16, resize=18)
     assert isinstance(data.train, LoaderImages)
@@ -283,6 +286,7 @@ def test_the_augmentation_does_not_change_the_fingerprint(pictures: Path) -> Non
 # Refusals
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
     pictures: Path, workers: int, never_in_memory: None
@@ -347,6 +351,7 @@ class _Dies(Source):
         return super().read(index, cut)
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_is_one_line(pictures: Path) -> None:
     source = _Dies(open_dataset("folder", pictures), "folder train", 0)
     data = read("folder", data_root=pictures, augment="resized-crop-flip", crop=8).train

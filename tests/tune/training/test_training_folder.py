@@ -338,6 +338,7 @@ def test_a_users_own_folder_of_that_name_is_not_cleared_away(tmp_path: Path) -> 
     assert [file.name for file in (tmp_path / "w.training").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.processes
 def test_one_process_at_a_time(undisturbed: Path, tmp_path: Path) -> None:
     with stopped_after(1):
         train(tmp_path)
