@@ -32,7 +32,7 @@ class SleepingReplica:
         answers = []
         for unit in units:
             counts = np.zeros((len(unit.blocks), 10), np.int64)
-            counts[:, 3] = [cell.draws for cell in unit.blocks]
+            counts[:, 3] = [block.draws for block in unit.blocks]
             answers.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), self.seconds_a_unit, 1000))
         time.sleep(max(0.0, wake - time.perf_counter()))
         return Drawn(answers)

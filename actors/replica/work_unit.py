@@ -1,4 +1,4 @@
-"""Work units: what is drawn, stored or lost at once, and what comes back of it."""
+"""Work units, the smallest pieces of work to compute, store or lose, and their results."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from raysmooth.actors.noise.role import Role
 
 @dataclass(frozen=True)
 class Block:
-    """One block of draws of one image: what has a noise stream, and a row of counts, of its own."""
+    """Draws of one image with one random stream and one row of counts; `index` numbers an image's blocks of a role."""
 
     image_id: int
-    block: int
+    index: int
     draws: int
 
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """Some blocks of one run and role that are computed together, their draws following one another in the batches.
+    """Blocks of one run and role that are computed together; their draws follow one another in the compute batches.
 
-    Which blocks share a unit is decided by the run's settings and index set, never by scheduling: logits depend (in
-    their last bits) on the batch that a draw is computed in, so the batch must be the same whoever computes it.
+    The run's settings and index set decide which blocks share a unit, never scheduling: the last bits of logits depend
+    on the batch that a draw is computed in, so every replica must form the same batches.
 
-    `run` tells which of the pool's runs it belongs to.
+    `run`: the number of the run in the pool.
     """
 
     run: int
@@ -32,19 +32,19 @@ class WorkUnit:
 
     @property
     def draws(self) -> int:
-        return sum(cell.draws for cell in self.blocks)
+        return sum(block.draws for block in self.blocks)
 
     @property
     def image_ids(self) -> tuple[int, ...]:
-        """The images that are needed to draw it, each once."""
-        return tuple(dict.fromkeys(cell.image_id for cell in self.blocks))
+        """The images of its blocks, each once."""
+        return tuple(dict.fromkeys(block.image_id for block in self.blocks))
 
 
 @dataclass(frozen=True)
 class UnitCounts:
-    """What comes back of a unit: `counts` int64 (blocks, num_classes), how often each label was given; `invalid` int64
-    (blocks,), draws with logits that are not finite; `seconds` of computing; `micro_batch`, how many draws of a compute
-    batch went through the network at once (fewer than all only where the GPU's memory was too small).
+    """The result of a unit. `counts`, int64 (blocks, num_classes): how often each label was returned. `invalid`, int64
+    (blocks,): draws whose logits were not finite. `seconds`: computing time. `micro_batch`: images per forward pass
+    (smaller than the compute batch only if the GPU's memory was too small).
     """
 
     counts: np.ndarray
@@ -55,7 +55,7 @@ class UnitCounts:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of a call: the counts of its units, in order, up to the first that `failed` with that reason."""
+    """The result of a call: the counts of its units, in order, up to the first that `failed`, for that reason."""
 
     counts: list[UnitCounts]
     failed: str | None = None

@@ -52,7 +52,7 @@ def _draws_before(plan: DrawPlan, image_ids: Sequence[int], image_id: int, role:
     """Draws of the unit that come before block 0; 0 in a role of later stages, whose units are one image's alone."""
     shard = next(shard for shard in plan.shards(image_ids) if image_id in shard)
     for unit in plan.first_units(0, shard):
-        places = [(cell.image_id, cell.block) for cell in unit.blocks]
+        places = [(block.image_id, block.index) for block in unit.blocks]
         if unit.role == role and (image_id, 0) in places:
-            return sum(cell.draws for cell in unit.blocks[: places.index((image_id, 0))])
+            return sum(block.draws for block in unit.blocks[: places.index((image_id, 0))])
     return 0

@@ -18,7 +18,7 @@ MOST_BATCHES = 32
 @dataclass(frozen=True)
 class DrawPlan:
     """`first`: the first stage of a run's sampling rule, which is drawn for every image; `block_size`: the most draws
-    of one cell; `batch_size`: the compute batch, which a unit fills where there is enough to fill it with.
+    of one block; `batch_size`: the compute batch, which a unit fills where there is enough to fill it with.
     """
 
     first: Need
@@ -52,19 +52,19 @@ class DrawPlan:
         does not fill a block at the end, together.
         """
         for role in sorted(self.first):
-            blocks = [cell for image_id in shard for cell in self.blocks(image_id, self.first[role])]
-            blocks.sort(key=lambda cell: cell.draws < self.block_size)
+            blocks = [block for image_id in shard for block in self.blocks(image_id, self.first[role])]
+            blocks.sort(key=lambda block: block.draws < self.block_size)
             yield from self.units(run, role, blocks)
 
     def units(self, run: int, role: Role, blocks: Sequence[Block]) -> Iterator[WorkUnit]:
         """`blocks` in their order, as many in a unit as it holds."""
         gathered: list[Block] = []
         draws = 0
-        for cell in blocks:
-            if gathered and draws + cell.draws > self.capacity:
+        for block in blocks:
+            if gathered and draws + block.draws > self.capacity:
                 yield WorkUnit(run, role, tuple(gathered))
                 gathered, draws = [], 0
-            gathered.append(cell)
-            draws += cell.draws
+            gathered.append(block)
+            draws += block.draws
         if gathered:
             yield WorkUnit(run, role, tuple(gathered))

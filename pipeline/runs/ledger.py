@@ -106,19 +106,19 @@ class Ledger:
         if outcome.drawn is None and order.only is None and len(unit.image_ids) > 1:
             self._ready.extend(self._one_by_one(order))
             return None
-        for place, cell in enumerate(unit.blocks):
-            if order.only not in (None, cell.image_id) or not self._lacks(unit.role, cell):
+        for place, block in enumerate(unit.blocks):
+            if order.only not in (None, block.image_id) or not self._lacks(unit.role, block):
                 continue
             if outcome.drawn is None:
-                self._finish_as_error(cell.image_id, outcome.failure or "unknown")
+                self._finish_as_error(block.image_id, outcome.failure or "unknown")
                 continue
-            block = CountedBlock.of(unit, outcome.drawn, place)
-            self._store.add_block(block)
+            counted = CountedBlock.of(unit, outcome.drawn, place)
+            self._store.add_block(counted)
             self.drawn += block.draws
-            tally = self._open[cell.image_id]
-            tally.arrived[block.role, block.block] = block
+            tally = self._open[block.image_id]
+            tally.arrived[unit.role, block.index] = counted
             if tally.is_complete:
-                self._go_on(cell.image_id)
+                self._go_on(block.image_id)
         if self.finished == self.images_left:  # nothing more comes that would make it due
             self._store.flush()
         self._store.flush_when_due()
@@ -133,10 +133,10 @@ class Ledger:
 
     def wants(self, unit: WorkUnit) -> bool:
         """Whether the unit still brings anything: not once all its images have their rows."""
-        return any(self._lacks(unit.role, cell) for cell in unit.blocks)
+        return any(self._lacks(unit.role, block) for block in unit.blocks)
 
-    def _lacks(self, role: Role, cell: Block) -> bool:
-        tally, key = self._open.get(cell.image_id), (role, cell.block)
+    def _lacks(self, role: Role, block: Block) -> bool:
+        tally, key = self._open.get(block.image_id), (role, block.index)
         return tally is not None and key in tally.awaited and key not in tally.arrived
 
     def _first_orders(self) -> Iterator[UnitRequest]:

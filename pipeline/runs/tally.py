@@ -34,7 +34,7 @@ class Tally:
         return all(key in self.arrived for key in self.awaited)
 
     def await_(self, role: Role, blocks: Sequence[Block]) -> None:
-        self.awaited.update({(role, cell.block): cell.draws for cell in blocks})
+        self.awaited.update({(role, block.index): block.draws for block in blocks})
 
     def close_stage(self) -> None:
         """Add up what was awaited; blocks beyond are left for the next stage."""

@@ -63,11 +63,11 @@ class CountedBlock:
 
     @classmethod
     def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
-        """The block of the unit's cell number `place`; cells share the unit's seconds by their draws."""
-        cell = unit.blocks[place]
-        seconds = drawn.seconds * cell.draws / unit.draws
+        """Block number `place` of the unit, with its counts; blocks share the unit's seconds by their draws."""
+        block = unit.blocks[place]
+        seconds = drawn.seconds * block.draws / unit.draws
         counts, invalid = drawn.counts[place], int(drawn.invalid[place])
-        return cls(cell.image_id, unit.role, cell.block, cell.draws, counts, invalid, seconds)
+        return cls(block.image_id, unit.role, block.index, block.draws, counts, invalid, seconds)
 
 
 @dataclass

@@ -33,14 +33,14 @@ class ScriptedReplica:
         by_key = dict(zip(keys, images, strict=True))
         drawn: list[UnitCounts] = []
         for unit in units:
-            pixels = [float(by_key[unit.run, cell.image_id].flat[0]) for cell in unit.blocks]
+            pixels = [float(by_key[unit.run, block.image_id].flat[0]) for block in unit.blocks]
             if KILLS in pixels:
                 os.kill(os.getpid(), signal.SIGKILL)
             if RAISES in pixels:
                 return Drawn(drawn, "ValueError: scripted")
             counts = np.zeros((len(unit.blocks), 10), np.int64)
-            for place, (cell, pixel) in enumerate(zip(unit.blocks, pixels, strict=True)):
-                counts[place, int(pixel)] = cell.draws
+            for place, (block, pixel) in enumerate(zip(unit.blocks, pixels, strict=True)):
+                counts[place, int(pixel)] = block.draws
             drawn.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), 0.001, len(units)))
         return Drawn(drawn)
 

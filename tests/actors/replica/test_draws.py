@@ -73,12 +73,14 @@ def test_counts_are_those_of_an_independent_computation(role: Role, batch_size: 
     assert drawn.seconds > 0
 
 
-def test_cells_of_one_image_and_of_unequal_size_share_a_unit() -> None:
+def test_blocks_of_one_image_and_of_unequal_size_share_a_unit() -> None:
     images = pictures(2)
     unit = WorkUnit(0, Role.ESTIMATION, (Block(5, 0, 120), Block(5, 1, 31), Block(6, 7, 200)))
     drawn = drawn_by(unit, images, denoised(base_classifiers.Linear()), Gaussian(0.5), 64)
-    for place, cell in enumerate(unit.blocks):
-        expected = by_hand(images[cell.image_id - 5], (0, Role.ESTIMATION, cell.image_id, cell.block), cell.draws, 0.5)
+    for place, block in enumerate(unit.blocks):
+        expected = by_hand(
+            images[block.image_id - 5], (0, Role.ESTIMATION, block.image_id, block.index), block.draws, 0.5
+        )
         np.testing.assert_array_equal(drawn.counts[place], expected)
 
 

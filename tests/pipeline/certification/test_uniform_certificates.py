@@ -158,5 +158,5 @@ def test_counts_do_not_depend_on_which_cells_are_drawn_together() -> None:
 
     together = counted([blocks], 64)
     assert len(np.unique(together, axis=0)) > 2
-    np.testing.assert_array_equal(together, counted([(cell,) for cell in blocks], 64))
+    np.testing.assert_array_equal(together, counted([(block,) for block in blocks], 64))
     np.testing.assert_array_equal(together, counted([blocks[:2], blocks[2:]], 7))

@@ -315,11 +315,11 @@ def test_pieces_are_those_in_which_a_replica_fills_its_batches(
     images = {i: np.zeros((1, 1, 1), np.float32) for i in ids}
     for shard in plan.shards(ids):
         for unit in plan.first_units(0, shard):
-            places = [(cell.image_id, cell.block) for cell in unit.blocks]
+            places = [(block.image_id, block.index) for block in unit.blocks]
             if unit.role == role and (image_id, 0) in places:
                 noise, place = Recorded(1.0), places.index((image_id, 0))
                 draw(unit, images, classify, noise, seed=0, batch_size=batch_size, device=CPU)
-                expected = list(noise.pieces.values())[place]  # streams are begun in the order of cells
+                expected = list(noise.pieces.values())[place]  # streams are begun in the order of blocks
                 draws = unit.blocks[place].draws
     assert list(batch_pieces(plan, ids, image_id, role, draws)) == expected
     assert sum(expected) == draws

@@ -27,11 +27,11 @@ def test_every_draw_is_in_one_unit(n0: int, n: int, block_size: int, batch_size:
     for shard in shards:
         for unit in plan.first_units(0, shard):
             assert unit.draws <= max(block_size, batch_size)
-            for cell in unit.blocks:
-                assert cell.draws <= block_size
-                assert (unit.role, cell.image_id, cell.block) not in seen
-                seen.add((unit.role, cell.image_id, cell.block))
-                draws[unit.role, cell.image_id] += cell.draws
+            for block in unit.blocks:
+                assert block.draws <= block_size
+                assert (unit.role, block.image_id, block.index) not in seen
+                seen.add((unit.role, block.image_id, block.index))
+                draws[unit.role, block.image_id] += block.draws
     assert all(draws[Role.SELECTION, image_id] == n0 and draws[Role.ESTIMATION, image_id] == n for image_id in images)
 
 
@@ -57,7 +57,7 @@ def test_what_does_not_fill_a_block_is_drawn_together() -> None:
     (shard,) = plan.shards(range(10))
     rests = [unit for unit in plan.first_units(0, shard) if unit.role is Role.ESTIMATION and len(unit.blocks) > 1]
     assert [unit.image_ids for unit in rests] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
-    assert {(cell.block, cell.draws) for unit in rests for cell in unit.blocks} == {(10, 250)}
+    assert {(block.index, block.draws) for unit in rests for block in unit.blocks} == {(10, 250)}
 
 
 def test_later_stages_go_on_where_an_image_stopped() -> None:
@@ -70,4 +70,4 @@ def test_little_work_for_a_slow_network_is_shared_by_replicas() -> None:
     plan = DrawPlan({Role.SELECTION: 20, Role.ESTIMATION: 80}, 1000, 2)
     (shard,) = plan.shards([0, 1, 2])
     units = list(plan.first_units(0, shard))
-    assert [[cell.draws for cell in unit.blocks] for unit in units] == [[20, 20, 20], [80], [80], [80]]
+    assert [[block.draws for block in unit.blocks] for unit in units] == [[20, 20, 20], [80], [80], [80]]
