@@ -22,7 +22,7 @@ from torch import nn
 from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import FastNetwork, fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import Asked, choose_compute
+from raysmooth.actors.compute.probe import ComputeRequest, choose_compute
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 
 ALPHA = 0.001
@@ -192,7 +192,7 @@ def _settle(places: Any, barrier: Any) -> None:
 
 def _choose(spec: BaseClassifierSpec, shape: tuple[int, ...], draws: int) -> ComputeConfig:
     device = _here["device"]
-    return choose_compute(load_base_classifier(spec, device).model, shape, Asked(), draws, device).path
+    return choose_compute(load_base_classifier(spec, device).model, shape, ComputeRequest(), draws, device).compute
 
 
 def _passes(

@@ -1,4 +1,4 @@
-"""torch.compile for one shape, in a folder of our own, without its chatter."""
+"""torch.compile for one shape, with its cache in a private folder and its messages silenced."""
 
 import logging
 import os
@@ -11,29 +11,27 @@ from typing import Any
 
 import torch
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, one_line
 
 Compute = Callable[[torch.Tensor], torch.Tensor]
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch.compile would call, None where there is none."""
+    """Path of the C++ compiler that torch.compile would call; None without one."""
     candidates = [os.environ.get("CXX"), "g++", "clang++"]
     return next((found for name in candidates if name and (found := shutil.which(name))), None)
 
 
 def require_compiler() -> None:
-    """Raises RaysmoothError where there is none."""
+    """Raises RaysmoothError without a C++ compiler."""
     if compiler() is None:
-        raise RaysmoothError(
-            "--compile on needs a C++ compiler, and there is none here: install g++, or write --compile off"
-        )
+        raise RaysmoothError("--compile on needs a C++ compiler, none was found: install g++, or write --compile off")
 
 
 def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
-    """`compute` compiled for batches like `batch`, called once.
+    """`compute` compiled for batches of the shape of `batch`, and called once.
 
-    Raises RaysmoothError where there is no compiler, or `compute` does not compile; what `compute` raises by itself is left.
+    Raises RaysmoothError without a compiler, or if `compute` does not compile; errors of `compute` itself pass through.
     """
     require_compiler()
     fast: Compute = torch.compile(compute, dynamic=False, **_how(batch.device))
@@ -43,27 +41,25 @@ def compiled(compute: Compute, batch: torch.Tensor) -> Compute:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        compute(batch)  # what fails without the compiler is not the compiler's fault
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise RaysmoothError(f"the network does not compile ({reason}): write --compile off") from error
+        compute(batch)  # raises if the network fails without the compiler too
+        raise RaysmoothError(f"the network does not compile ({one_line(error)}): write --compile off") from error
     return fast
 
 
 def _how(device: torch.device) -> dict[str, Any]:
-    """Keywords of torch.compile, once its folders are ours.
+    """Keywords of torch.compile; sets its cache folders first.
 
-    On a CPU weights may be laid out beforehand as the kernels want them (freezing). That this processor has the vector
-    instructions it names is believed (trying them out takes 10 of 27 seconds), and one process compiles: starting
-    others costs what they save. On a GPU kernels are chosen by timing, and replayed as CUDA graphs.
+    On a CPU, freezing lays out the weights in advance as the kernels want them. The vector instructions that the
+    processor reports are trusted (testing them takes 10 of 27 seconds), and a single process compiles: starting more
+    costs as much as they save. On a GPU, kernels are chosen by timing and replayed as CUDA graphs.
     """
-    # torch fills this in itself as soon as its compiler is imported, with a folder that anybody could have made first.
+    # Importing its compiler makes torch fill this in with a folder that any user could have created first.
     folder = Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder())))
     if device.type == "cuda":
         return {"mode": "max-autotune"}
     from torch._inductor import codecache
 
-    # Compiled headers have a folder of their own; where a release of torch keeps it elsewhere, they are not used.
+    # Precompiled headers have a separate folder; if a release of torch keeps it elsewhere, they are not used.
     ours = hasattr(codecache, "_HEADER_DIR")
     if ours:
         codecache._HEADER_DIR = str(folder / "headers")
@@ -78,8 +74,8 @@ def _how(device: torch.device) -> dict[str, Any]:
 
 
 def cache_folder() -> Path:
-    """Where compiled code is kept between processes: a folder that only this user can write, as what lies in it is
-    run. Without one, a temporary folder of this process.
+    """Folder that keeps compiled code between processes. Its content is executed, so only this user may write to it. If
+    there can be no such folder: a temporary one of this process.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(base, "raysmooth", "compiled")
@@ -95,7 +91,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Remarks of torch's on compiling are not for our users; what matters comes as an exception."""
+    """Silence torch's messages on compiling: problems that matter are raised."""
     logger = logging.getLogger("torch")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""How every draw of a run is computed: precision, compilation, batch. It is part of what a certificate is about."""
+"""How every draw of a run is computed: precision, compilation, batch size. A certificate is valid for this only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from raysmooth.common.registry import Registry
 
 @dataclass(frozen=True)
 class Precision:
-    """`dtype` is what networks compute in; `tf32` allows NVIDIA's tensor cores to multiply float32 with 10 of the 23
-    bits of its fraction.
+    """`dtype`: the networks' data type. `tf32`: whether NVIDIA's tensor cores may multiply float32 with 10 of the 23
+    bits of its mantissa.
     """
 
     dtype: torch.dtype
@@ -33,10 +33,10 @@ PRECISIONS: Registry[Precision] = Registry(
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How every draw of a run is computed: decided once, in the manifest, part of f's identity.
+    """How every draw of a run is computed: chosen once, written to the manifest, part of f's identity.
 
-    `precision` is a row of `PRECISIONS`; `compiled` says whether torch.compile made the code; `batch_size` is the
-    number of rows of every forward pass.
+    `precision`: an entry of `PRECISIONS`. `compiled`: whether torch.compile made the code. `batch_size`: images in
+    every forward pass.
     """
 
     precision: str
@@ -45,35 +45,35 @@ class ComputeConfig:
 
 
 def native_precision(device: torch.device) -> str:
-    """The row of `PRECISIONS` that "auto" means on `device`: bfloat16 where it is multiplied at full speed (NVIDIA
-    from Ampere on, processors with AVX-512 BF16 or AMX), float32 elsewhere.
+    """The entry of `PRECISIONS` that "auto" selects on `device`: bfloat16 where the hardware multiplies it at full
+    speed (NVIDIA since Ampere, processors with AVX-512 BF16 or AMX), float32 elsewhere.
     """
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases have none
+        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older releases
         native = bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return "bfloat16" if native else "float32"
 
 
 def check_precision(precision: str, device: torch.device) -> Precision:
-    """The row; raises RaysmoothError for an unknown name, and for TF32 where there are no tensor cores for it."""
-    row = PRECISIONS[precision]
-    if row.tf32 and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
+    """The entry of this name; raises RaysmoothError for an unknown name, and for TF32 on hardware without it."""
+    entry = PRECISIONS[precision]
+    if entry.tf32 and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
         raise RaysmoothError(
-            f"precision tf32 needs an NVIDIA GPU from Ampere on, not '{device}': write --precision float32"
+            f"precision tf32 needs an NVIDIA GPU, Ampere or newer, not '{device}': write --precision float32"
         )
-    return row
+    return entry
 
 
-def settle_backend(path: ComputeConfig, device: torch.device) -> None:
-    """Set torch's process-wide switches as `path` needs them; raises RaysmoothError as `check_precision` does.
+def settle_backend(compute: ComputeConfig, device: torch.device) -> None:
+    """Set torch's process-wide switches for `compute`; raises RaysmoothError as `check_precision` does.
 
-    cuDNN measures which algorithm is fastest only where float32 is not asked for to the last bit: what it finds may
-    differ from one start to the next.
+    cuDNN may time its algorithms and pick the fastest, except in float32, which promises every bit: the pick may differ
+    between two starts.
     """
-    row = check_precision(path.precision, device)
-    # float32 means float32: TF32, torch's default for convolutions, keeps 10 of its 23 bits.
-    torch.backends.cudnn.allow_tf32 = row.tf32
-    torch.set_float32_matmul_precision("high" if row.tf32 else "highest")
-    torch.backends.cudnn.benchmark = device.type == "cuda" and path.precision != "float32"
+    entry = check_precision(compute.precision, device)
+    # float32 means float32: TF32, torch's default for convolutions, keeps 10 of 23 bits.
+    torch.backends.cudnn.allow_tf32 = entry.tf32
+    torch.set_float32_matmul_precision("high" if entry.tf32 else "highest")
+    torch.backends.cudnn.benchmark = device.type == "cuda" and compute.precision != "float32"

@@ -1,4 +1,4 @@
-"""The fast form of a base classifier: BatchNorm folded, channels last, in the run's precision, compiled if it pays."""
+"""A base classifier made fast: BatchNorm folded, channels last, in the run's precision, compiled if configured."""
 
 import copy
 from typing import Any
@@ -11,57 +11,57 @@ from raysmooth.actors.compute.compilation import compiled
 from raysmooth.actors.compute.compute_config import ComputeConfig, check_precision
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
-from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier, wrong_count, wrong_shape
+from raysmooth.common.errors import RaysmoothError, one_line
 
 
-def fast_network(model: DenoisedClassifier, path: ComputeConfig, device: torch.device) -> "FastNetwork":
-    """`model`, in eval mode and on `device`, as `path` has it computed; `model` itself is not touched.
+def fast_network(model: DenoisedClassifier, compute: ComputeConfig, device: torch.device) -> "FastNetwork":
+    """A fast copy of `model` (in eval mode, on `device`) that computes as `compute` says; `model` is not changed.
 
-    Raises RaysmoothError where `device` has no such precision, or the user's module cannot be copied.
+    Raises RaysmoothError if `device` does not support the precision, or the user's module cannot be copied.
     """
-    dtype = check_precision(path.precision, device).dtype
+    dtype = check_precision(compute.precision, device).dtype
     try:
-        # The user's own callable that is no torch module is not ours to copy: it may be a connexion to a service.
+        # Do not copy the user's own callable if it is not a torch module: it may be a connection to a service.
         shared = {} if isinstance(model.classifier, nn.Module) else {id(model.classifier): model.classifier}
         network = copy.deepcopy(model, shared).eval().requires_grad_(False)
     except Exception as error:
-        if path.precision != "float32":
-            raise _unfit(path.precision, error) from error
-        return FastNetwork(model, model, path, dtype)
+        if compute.precision != "float32":
+            raise _unfit(compute.precision, error) from error
+        return FastNetwork(model, model, compute, dtype)
     for part in (network.denoiser, network.classifier):
         if isinstance(part, nn.Module):
             fold_batch_norms(part)
-            if device.type == "cpu" and not path.compiled:
+            if device.type == "cpu" and not compute.compiled:
                 pool_by_halves(part)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return FastNetwork(network, model, path, dtype)
+    return FastNetwork(network, model, compute, dtype)
 
 
 class FastNetwork:
-    """Float32 batch (path.batch_size, C, H, W) in pixel units, channels last in memory -> int64 labels, as
-    `DenoisedClassifier` gives them.
+    """Float32 batch (compute.batch_size, C, H, W) in pixel units, channels last in memory -> int64 labels, as
+    `DenoisedClassifier` returns them.
 
-    Pixels are cast here, noise and all, so that a compiler makes one pass of cast and first layer. Normalisation and
-    the layer that gives the logits stay in float32: their rounding decides no ties. BatchNorms that are left do too.
-    The user's own callable that is no torch module gets float32 pixels; only the denoiser before it is made fast.
+    Noisy pixels are cast here, so that a compiler fuses the cast with the first layer. Normalisation, the layer that
+    computes the logits and BatchNorms that were not folded stay in float32, so that their rounding decides no ties. The
+    user's own callable, if not a torch module, gets float32 pixels; only the denoiser before it is made fast.
 
-    On a GPU, compiled code writes its answer where the next call writes its own (CUDA graphs): copy it before.
+    On a GPU, compiled code overwrites its output in the next call (CUDA graphs): copy it first.
 
-    Batches of other sizes are computed too, unless `fixed_shape` (the code is compiled for one).
+    Batches of other sizes work too, unless `fixed_shape` (compiled code takes a single size).
 
-    The first call needs the images' shape for the rest of the preparation. It raises RaysmoothError for answers of a wrong
-    shape, for a module that does not compute in the precision, and for one that does not compile.
+    The first call completes the preparation, which needs the images' shape. It raises RaysmoothError for outputs of a
+    wrong shape, a module that does not compute in the precision, and one that does not compile.
     """
 
     def __init__(
-        self, network: DenoisedClassifier, plain: DenoisedClassifier, path: ComputeConfig, dtype: torch.dtype
+        self, network: DenoisedClassifier, plain: DenoisedClassifier, compute: ComputeConfig, dtype: torch.dtype
     ) -> None:
         self.num_classes = network.num_classes
-        self.fixed_shape = path.compiled
+        self.fixed_shape = compute.compiled
         self._network = network
         self._plain: DenoisedClassifier | None = plain
-        self._path = path
+        self._config = compute
         self._dtype = dtype
         self._own = not isinstance(network.classifier, nn.Module)
         self._compute: Any = None
@@ -74,7 +74,7 @@ class FastNetwork:
         return self._labels(self._network.classifier(self._compute(batch))) if self._own else self._compute(batch)
 
     def _prepared(self, batch: torch.Tensor) -> Any:
-        """What maps a batch to labels; where the classifier is the user's own callable, to what that is given."""
+        """The map from a batch to labels; with the user's own callable, to the input of that callable."""
         few = batch[:2].contiguous(memory_format=torch.channels_last)
         plain, self._plain = self._plain, None
         if plain is not None and not self._is_faithful(plain, few):
@@ -87,15 +87,15 @@ class FastNetwork:
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                raise _unfit(self._path.precision, error) from error
+                raise _unfit(self._config.precision, error) from error
         nothing_to_compile = self._own and isinstance(self._network.denoiser, nn.Identity)
-        if not self._path.compiled or nothing_to_compile:
+        if not self._config.compiled or nothing_to_compile:
             return self._eager
         return compiled(self._eager, batch)
 
     def _is_faithful(self, plain: DenoisedClassifier, few: torch.Tensor) -> bool:
-        """Whether what was folded and rearranged still computes the function of `plain`: the code of the user's own
-        module may use its parts in ways that do not show in a trace.
+        """Whether the folded network still computes the function of `plain`: the user's code may use its parts in ways
+        that a trace does not show.
         """
         network = self._network
         pixels = plain.denoiser(few)
@@ -110,11 +110,11 @@ class FastNetwork:
         )
 
     def _check_answer(self, few: torch.Tensor) -> nn.Module | None:
-        """Learn the number of classes from an answer in float32; returns the layer that gives the logits, if it is one
-        whose output is the answer, however reshaped.
+        """Find the number of classes from an output in float32; returns the layer whose output, reshaped or not, is the
+        logits, if there is one.
         """
         network = self._network
-        outputs: list[tuple[nn.Module, torch.Tensor]] = []  # kept, so that no two have one address
+        outputs: list[tuple[nn.Module, torch.Tensor]] = []  # kept alive, so that no two share an address
 
         def note(layer: nn.Module, _: Any, output: Any) -> None:
             outputs.append((layer, output))
@@ -129,16 +129,11 @@ class FastNetwork:
             for hook in hooks:
                 hook.remove()
         if len(answer) != len(few):
-            raise RaysmoothError(
-                f"the classifier gives {len(answer)} answers for {len(few)} images: it must give one for each"
-            )
+            raise wrong_count(answer, few)
         if answer.ndim == 2:
             self.num_classes = answer.shape[1]
         elif answer.ndim != 1 or answer.is_floating_point():
-            raise RaysmoothError(
-                f"the classifier answers with shape {tuple(answer.shape)}: "
-                "it must give logits (images, classes), or one integer label an image"
-            )
+            raise wrong_shape(answer)
         return next((layer for layer, output in outputs if output.data_ptr() == answer.data_ptr()), None)
 
     def _cast(self, last: nn.Module | None) -> None:
@@ -147,7 +142,7 @@ class FastNetwork:
         if not self._own:
             network.classifier.to(self._dtype)
         for module in network.modules():
-            # torch takes BatchNorm's float32 statistics with any precision of its input.
+            # torch combines BatchNorm's float32 statistics with inputs of any precision.
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.float()
         if last is not None:
@@ -172,8 +167,4 @@ def _in_float32(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
 
 
 def _unfit(precision: str, error: Exception) -> RaysmoothError:
-    lines = str(error).strip().splitlines()
-    return RaysmoothError(
-        f"the network does not compute in {precision} ({lines[0] if lines else type(error).__name__}): "
-        "write --precision float32"
-    )
+    return RaysmoothError(f"the network does not compute in {precision} ({one_line(error)}): write --precision float32")

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same function, in fewer passes over memory."""
+"""BatchNorm folded into the preceding convolution: the same function, in fewer passes over memory."""
 
 from collections import Counter
 
@@ -8,14 +8,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Fold, in place, every BatchNorm2d of `network` (in eval mode) that nothing but a convolution feeds into that
-    convolution, and return how many were folded.
+    """Fold, in place, every BatchNorm2d of `network` (in eval mode) whose only input is a convolution into that
+    convolution; returns the number folded.
 
     y = (conv(x) - mean) / sqrt(var + eps) * weight + bias is a convolution too (Jacob et al. 2018, section 3.2); its
-    weights are computed in float64. Which BatchNorm follows which convolution is read from torch.fx's trace; the
-    module's own code goes on running, with an identity for the BatchNorm. Of a module that cannot be traced the parts
-    are tried one by one; what cannot be, or has no BatchNorm, stays as it is, and so do BatchNorms that come before an
-    activation.
+    weights are computed in float64. A torch.fx trace shows which BatchNorm follows which convolution; the module still
+    runs its own code, with an identity in place of the BatchNorm. If a module cannot be traced, its children are tried
+    one by one. Pre-activation BatchNorms stay.
     """
     names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     shared = {module for module, count in names.items() if count > 1}
@@ -23,7 +22,7 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 def _fold(network: nn.Module, shared: set[int]) -> int:
-    # A module without a BatchNorm is not even traced: tracing runs the user's code.
+    # Tracing runs the user's code: do not trace a module without a BatchNorm.
     if not any(type(module) is nn.BatchNorm2d for module in network.modules()):
         return 0
     try:
@@ -38,7 +37,7 @@ def _fold(network: nn.Module, shared: set[int]) -> int:
             continue
         conv, norm = network.get_submodule(str(before.target)), network.get_submodule(str(node.target))
         once = calls[before.target] == calls[node.target] == 1 and not {id(conv), id(norm)} & shared
-        # Exactly these types: a subclass may do more. So may a hook.
+        # Exactly these types, without hooks: a subclass or a hook may do more.
         if once and type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and _plain(conv) and _plain(norm):
             _fold_into(conv, norm)
             network.set_submodule(str(node.target), nn.Identity())
@@ -47,7 +46,7 @@ def _fold(network: nn.Module, shared: set[int]) -> int:
 
 
 def _plain(module: nn.Module) -> bool:
-    """In eval mode, with statistics of its own if it is a BatchNorm, and without hooks."""
+    """In eval mode, without hooks and, for a BatchNorm, with running statistics."""
     hooked = module._forward_hooks or module._forward_pre_hooks
     return not module.training and not hooked and getattr(module, "track_running_stats", True)
 

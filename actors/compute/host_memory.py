@@ -1,14 +1,14 @@
-"""Memory of a process that computes on a CPU: kept, not given back after every layer."""
+"""Memory of a process that computes on a CPU: kept for reuse, not returned to the system after every layer."""
 
 import ctypes
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-"""glibc's names for what mallopt sets (malloc.h)."""
+"""glibc's parameters of mallopt (malloc.h)."""
 
 
 def keep_memory() -> None:
-    """Have glibc keep what the network frees. Left to itself it returns large tensors to the system and is given blank
-    pages for the next layer's: half the time of a forward pass. Where there is another C library nothing is changed.
+    """Make glibc keep the memory that networks free. By default it returns large tensors to the system and gets blank
+    pages for the next layer, which takes half the time of a forward pass. Does nothing with another C library.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

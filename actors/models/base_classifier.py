@@ -67,18 +67,28 @@ class DenoisedClassifier(torch.nn.Module):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         answer = self.classifier(self.normalize(self.denoiser(batch)))
         if len(answer) != len(batch):
-            raise RaysmoothError(
-                f"the classifier gives {len(answer)} answers for {len(batch)} images: it must give one for each"
-            )
+            raise wrong_count(answer, batch)
         if answer.ndim == 1 and not answer.is_floating_point():
             return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
         if answer.ndim != 2:
-            raise RaysmoothError(
-                f"the classifier answers with shape {tuple(answer.shape)}: "
-                "it must give logits (images, classes), or one integer label an image"
-            )
+            raise wrong_shape(answer)
         self.num_classes = answer.shape[1]
         return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+
+
+def wrong_count(answer: torch.Tensor, batch: torch.Tensor) -> RaysmoothError:
+    """The refusal of a classifier whose output does not have one entry per image."""
+    return RaysmoothError(
+        f"the classifier returns {len(answer)} outputs for {len(batch)} images: it must return one for each"
+    )
+
+
+def wrong_shape(answer: torch.Tensor) -> RaysmoothError:
+    """The refusal of a classifier whose output is neither logits nor integer labels."""
+    return RaysmoothError(
+        f"the classifier returns shape {tuple(answer.shape)}: "
+        "it must return logits (images, classes), or one integer label per image"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The replica: a Ray actor that holds base classifiers on one device and draws work units with them."""
+"""The replica: a Ray actor that holds base classifiers on one device and computes work units with them."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ import torch
 from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import Asked, Choice, choose_compute, measure
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest, choose_compute, measure
 from raysmooth.actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -23,39 +23,39 @@ from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, WorkUni
 from raysmooth.common.errors import RaysmoothError, one_line
 
 ImageKey = tuple[int, int]
-"""A run's number and an image id."""
+"""The number of a run, and an image id."""
 
 _LARGEST = 1024
-"""No probe begins with a larger batch of its own accord."""
+"""The largest batch that a probe starts with, unless a larger one is requested."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one run draws: which base classifier, computed in which way, under which noise, from which seed.
-    `micro_batch`: what is known to fit the device's memory, where that is less than the compute batch.
+    """How one run draws: base classifier, compute configuration, noise and seed. `micro_batch`: the images known to fit
+    the device's memory, if fewer than the compute batch.
     """
 
     base: BaseClassifierSpec
-    path: ComputeConfig
+    compute: ComputeConfig
     noise: NoiseFamily
     seed: int
     micro_batch: int | None = None
 
 
 class Replica:
-    """One process beside one GPU (or on CPU cores). Weights are loaded here, from paths: nothing large travels through
-    constructor arguments, which Ray would have to keep for a restart.
+    """One process with one GPU or some CPU cores. It loads weights itself, from paths: constructor arguments must be
+    small, as Ray keeps them for restarts.
     """
 
     def __init__(self, device: str, threads: int) -> None:
-        # The thread count splits reductions, and so belongs to the run like the device.
+        # The number of threads decides how reductions are split: like the device, it is part of the run's identity.
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        if self._device.type == "cuda":  # what torch computes on a CPU is deterministic; asking for it takes a second
-            # cuBLAS reads this when it starts; without it its results may differ from call to call.
+        if self._device.type == "cuda":  # on a CPU torch is deterministic, and asking for it takes a second
+            # cuBLAS reads this when it starts; otherwise its results may differ between calls.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
-            # Every new tensor would be filled before it is written to: a pass over memory that nobody reads.
+            # By default every new tensor would be filled first: a useless pass over memory.
             setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to mypy
         else:
             keep_memory()
@@ -64,52 +64,56 @@ class Replica:
         self._micro_batches: dict[int, int] = {}
 
     def identity(self) -> ReplicaIdentity:
-        """What this replica is; raises RaysmoothError where it was given a GPU that torch cannot use."""
+        """Device and library versions of this replica; raises RaysmoothError if torch cannot use the GPU."""
         node = os.uname().nodename
         if self._device.type == "cuda" and not torch.cuda.is_available():
             raise RaysmoothError(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
         return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
-    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
-        """How `draws` draws of `base`, this replica's share, are best computed here. A batch that does not fit the
-        memory is tried in ever smaller parts, and taken nevertheless where it was asked for.
+    def choose(
+        self, base: BaseClassifierSpec, image_shape: tuple[int, ...], request: ComputeRequest, draws: int
+    ) -> ComputeChoice:
+        """The best way to compute this replica's share of the draws, `draws` draws of `base`. If a batch exceeds the
+        memory, smaller ones are tried; a requested batch size is kept nevertheless.
         """
         model = load_base_classifier(base, self._device).model
-        tried = asked
+        tried = request
         while True:
             try:
                 choice = choose_compute(model, image_shape, tried, draws, self._device)
             except torch.OutOfMemoryError as error:
                 if tried.batch_size == 1:
-                    raise self._no_room(asked.batch_size or 1) from error
+                    raise self._no_room(request.batch_size or 1) from error
                 tried = replace(tried, batch_size=-(-(tried.batch_size or _LARGEST) // 2))
             else:
-                path = replace(choice.path, batch_size=asked.batch_size or choice.path.batch_size)
-                return replace(choice, path=path)
+                compute = replace(choice.compute, batch_size=request.batch_size or choice.compute.batch_size)
+                return replace(choice, compute=compute)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
-        """Load and compile what `samplings` need, for images (C, H, W) of these shapes; the seconds it took. Raises
-        RaysmoothError if the weights here do not fit.
+        """Load and compile the networks of `samplings` for images (C, H, W) of these shapes; returns the seconds taken.
+        Raises RaysmoothError if the weights on this machine do not fit.
         """
         started = time.perf_counter()
         self._samplings = list(samplings)
         for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
-            self._micro_batches[number] = sampling.micro_batch or sampling.path.batch_size
+            self._micro_batches[number] = sampling.micro_batch or sampling.compute.batch_size
             blank = WorkUnit(number, Role.SELECTION, (Block(0, 0, 1),))
             self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
         return time.perf_counter() - started
 
     def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
-        """Draws a second of a run that was prepared, by drawing for about `seconds`."""
+        """Draws per second of a prepared run, measured for about `seconds`."""
         sampling = self._samplings[run]
-        path = replace(sampling.path, batch_size=self._micro_batches[run])
-        settle_backend(path, self._device)
-        return measure(self._network(sampling.base, path), path, image_shape, sampling.noise, self._device, seconds)
+        compute = replace(sampling.compute, batch_size=self._micro_batches[run])
+        settle_backend(compute, self._device)
+        return measure(
+            self._network(sampling.base, compute), compute, image_shape, sampling.noise, self._device, seconds
+        )
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn:
-        """Draw `units`, one after another; `images` has those that they need, `keys` says which is which."""
+        """Compute `units` in order. `images`: the images that they need; `keys`: the key of each."""
         by_key = dict(zip(keys, images, strict=True))
         counts = []
         for unit in units:
@@ -122,25 +126,25 @@ class Replica:
         return Drawn(counts)
 
     def _draw_within_memory(self, unit: WorkUnit, images: dict[int, np.ndarray]) -> UnitCounts:
-        """Draw a unit from its beginning, with the same noise, in ever smaller parts until they fit the memory."""
+        """Compute a unit; if the memory is too small, start it over with the same noise in smaller parts."""
         sampling = self._samplings[unit.run]
         while True:
             micro_batch = self._micro_batches[unit.run]
-            settle_backend(sampling.path, self._device)
+            settle_backend(sampling.compute, self._device)
             try:
                 return draw(
                     unit,
                     images,
-                    self._network(sampling.base, replace(sampling.path, batch_size=micro_batch)),
+                    self._network(sampling.base, replace(sampling.compute, batch_size=micro_batch)),
                     sampling.noise,
                     seed=sampling.seed,
-                    batch_size=sampling.path.batch_size,
+                    batch_size=sampling.compute.batch_size,
                     micro_batch=micro_batch,
                     device=self._device,
                 )
             except torch.OutOfMemoryError as error:
                 if micro_batch == 1:
-                    raise self._no_room(sampling.path.batch_size) from error
+                    raise self._no_room(sampling.compute.batch_size) from error
                 self._micro_batches[unit.run] = -(-micro_batch // 2)
                 self._networks.clear()
             if self._device.type == "cuda":
@@ -151,21 +155,20 @@ class Replica:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the device"
         return RaysmoothError(
             f"the memory of {device} on {os.uname().nodename} is too small for one image in --batch-size "
-            f"{batch_size}: write a smaller one (another run: the compute batch belongs to a run), or "
-            "--gpus-per-replica 1"
+            f"{batch_size}: write a smaller one (this starts a new run), or --gpus-per-replica 1"
         )
 
-    def _network(self, spec: BaseClassifierSpec, path: ComputeConfig) -> BaseClassifier:
-        if (spec, path) not in self._networks:
-            self._networks[spec, path] = fast_network(
-                load_base_classifier(spec, self._device).model, path, self._device
+    def _network(self, spec: BaseClassifierSpec, compute: ComputeConfig) -> BaseClassifier:
+        if (spec, compute) not in self._networks:
+            self._networks[spec, compute] = fast_network(
+                load_base_classifier(spec, self._device).model, compute, self._device
             )
-        return self._networks[spec, path]
+        return self._networks[spec, compute]
 
 
 def device_kind(device: torch.device) -> str:
     """The kind of device, as far as results may depend on it: the GPU's name, or the processor's model and the vector
-    instructions that torch uses of it.
+    instructions that torch uses.
     """
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"

@@ -1,12 +1,12 @@
-"""Where a replica runs, and what of that its results depend on."""
+"""Where a replica runs, and the parts of that which its results depend on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ReplicaIdentity:
-    """Where a replica runs. `device` and `torch` decide the last bits of logits, and `numpy` the noise on a CPU, so
-    they belong to a run; `node` and `pid` are for whoever must find the process.
+    """Where a replica runs. `device` and `torch` decide the last bits of logits, and `numpy` the noise on a CPU: these
+    are part of a run's identity. `node` and `pid` help people find the process.
     """
 
     device: str
@@ -17,5 +17,5 @@ class ReplicaIdentity:
 
     @property
     def kind(self) -> tuple[str, str, str]:
-        """What replicas of one run have in common."""
+        """Equal for all replicas of a run."""
         return self.device, f"torch {self.torch}", f"numpy {self.numpy}"

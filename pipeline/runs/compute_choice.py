@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.storage.location import located
@@ -19,7 +19,7 @@ class Chosen:
     """A run with its path, and how that was found where it was found now."""
 
     run: Run
-    choice: Choice | None
+    choice: ComputeChoice | None
 
     def describe(self) -> str:
         """What a person watching should know."""
@@ -38,7 +38,7 @@ class Chosen:
 
 
 def choose_compute_configs(
-    runs: Sequence[Run], replica: ReplicaIdentity, replicas: int, choose: Callable[..., Choice]
+    runs: Sequence[Run], replica: ReplicaIdentity, replicas: int, choose: Callable[..., ComputeChoice]
 ) -> list[Chosen]:
     """`runs`, each with the path by which all its draws are computed.
 
@@ -46,7 +46,7 @@ def choose_compute_configs(
     the begun ones, or what `choose` (base, image_shape, asked, draws of one replica) answers for all their draws.
     """
     begun = {number: _begun_path(run, replica) for number, run in enumerate(runs)}
-    shared: dict[Any, tuple[ComputeConfig, Choice | None]] = {}
+    shared: dict[Any, tuple[ComputeConfig, ComputeChoice | None]] = {}
     for number, run in enumerate(runs):
         if (path := begun[number]) is not None:
             shared.setdefault(_kind(run), (path, None))
@@ -56,14 +56,14 @@ def choose_compute_configs(
         if kind not in shared:
             draws = sum(len(other.index_set) * other.draws_per_image for other in runs if _kind(other) == kind)
             choice = choose(run.base, run.image_shape, _asked(run), int(draws / replicas))
-            shared[kind] = (choice.path, choice)
+            shared[kind] = (choice.compute, choice)
         path, choice_ = shared[kind]
         chosen.append(Chosen(replace(run, path=begun[number] or path), choice_))
     return chosen
 
 
-def _asked(run: Run) -> Asked:
-    return Asked(run.settings.precision, run.settings.compile, run.settings.batch_size)
+def _asked(run: Run) -> ComputeRequest:
+    return ComputeRequest(run.settings.precision, run.settings.compile, run.settings.batch_size)
 
 
 def _kind(run: Run) -> Any:

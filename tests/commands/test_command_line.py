@@ -83,7 +83,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
             {"classifier": "base_classifiers:ByTheBatch", "classifier-weights": None},
             "has a BatchNorm without running statistics",
         ),
-        ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "gives 1 answers for 2 images"),
+        ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "returns 1 outputs for 2 images"),
         ({"config": "nowhere.yaml"}, "--config nowhere.yaml: No such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),
         (

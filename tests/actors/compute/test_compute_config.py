@@ -1,4 +1,4 @@
-"""Which precisions there are, what "auto" means, and what torch is set to."""
+"""The precisions, what "auto" selects, and how torch is set."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture(autouse=True)
-def _switches_put_back() -> Iterator[None]:
+def _restore_switches() -> Iterator[None]:
     before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     yield
     torch.backends.cudnn.allow_tf32 = before[0]
@@ -50,8 +50,8 @@ def test_only_tf32_allows_tf32(precision: str, device: torch.device, tf32: bool,
     assert torch.backends.cudnn.benchmark is benchmark
 
 
-def test_the_rows() -> None:
-    dtypes = {name: row.dtype for name, row in PRECISIONS.items()}
+def test_the_entries() -> None:
+    dtypes = {name: entry.dtype for name, entry in PRECISIONS.items()}
     assert dtypes == {
         "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
     }  # fmt: skip
@@ -59,11 +59,11 @@ def test_the_rows() -> None:
         check_precision("float23", CPU)
 
 
-def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_is_refused_on_hardware_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     for device in (CPU, CUDA):
         with pytest.raises(
-            RaysmoothError, match=r"precision tf32 needs an NVIDIA GPU from Ampere on.*write --precision float32"
+            RaysmoothError, match=r"precision tf32 needs an NVIDIA GPU, Ampere or newer.*write --precision float32"
         ):
             settle_backend(ComputeConfig("tf32", False, 10), device)
 

@@ -291,9 +291,9 @@ def test_a_module_that_does_not_compute_in_bfloat16_is_refused(network: nn.Modul
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda batch: torch.zeros(1, 10), "gives 1 answers for 2 images"),
-        (lambda batch: torch.zeros(len(batch), 10, 1), "answers with shape (2, 10, 1)"),
-        (lambda batch: torch.zeros(len(batch)), "answers with shape (2,)"),
+        (lambda batch: torch.zeros(1, 10), "returns 1 outputs for 2 images"),
+        (lambda batch: torch.zeros(len(batch), 10, 1), "returns shape (2, 10, 1)"),
+        (lambda batch: torch.zeros(len(batch)), "returns shape (2,)"),
     ],
 )
 def test_answers_of_a_wrong_shape_are_refused(answer: Callable[[torch.Tensor], torch.Tensor], message: str) -> None:
@@ -307,9 +307,7 @@ def test_without_a_compiler_compiling_is_refused(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(
-        RaysmoothError, match=r"needs a C\+\+ compiler, and there is none here: .*, or write --compile off"
-    ):
+    with pytest.raises(RaysmoothError, match=r"needs a C\+\+ compiler, none was found: .*, or write --compile off"):
         fast_network(trained, path(compiled=True), CPU)(torch.rand(BATCH, 1, 8, 8))
 
 

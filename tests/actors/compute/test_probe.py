@@ -11,7 +11,7 @@ from torch import nn
 import raysmooth.actors.compute.probe
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
-from raysmooth.actors.compute.probe import Asked, Choice, choose_compute, measure
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest, choose_compute, measure
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.noise.streams import Gaussian
@@ -35,7 +35,7 @@ def alone(classifier: object) -> DenoisedClassifier:
     return DenoisedClassifier(None, nn.Identity(), classifier).eval()
 
 
-def choose(classifier: object, asked: Asked, draws: int = 1000) -> Choice:
+def choose(classifier: object, asked: ComputeRequest, draws: int = 1000) -> ComputeChoice:
     return choose_compute(alone(classifier), SHAPE, asked, draws, CPU)
 
 
@@ -57,9 +57,9 @@ class Takes(nn.Module):
 @pytest.mark.parametrize(("draws", "batch_size"), [(10**5, 250), (250, 250), (110, 110)])
 def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> None:
     started = time.perf_counter()
-    choice = choose(digits_cnn(), Asked(), draws)
+    choice = choose(digits_cnn(), ComputeRequest(), draws)
     assert time.perf_counter() - started < 1
-    assert choice.path == ComputeConfig("bfloat16", False, batch_size)
+    assert choice.compute == ComputeConfig("bfloat16", False, batch_size)
     assert choice.why == "less than 20 s of work"
     assert choice.tried == []
     assert choice.draws_per_second > 0
@@ -67,27 +67,27 @@ def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> No
 
 def test_large_images_have_smaller_default_batches() -> None:
     model = alone(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)))
-    assert choose_compute(model, (3, 224, 224), Asked(), 1000, CPU).path.batch_size == 10
+    assert choose_compute(model, (3, 224, 224), ComputeRequest(), 1000, CPU).compute.batch_size == 10
 
 
 @pytest.mark.usefixtures("always_probing")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_asked_for_is_taken(precision: str) -> None:
-    choice = choose(digits_cnn(), Asked(precision, "off", 77), 10**9)
-    assert choice.path == ComputeConfig(precision, False, 77)
-    assert (choice.why, choice.tried) == ("as asked", [])
+    choice = choose(digits_cnn(), ComputeRequest(precision, "off", 77), 10**9)
+    assert choice.compute == ComputeConfig(precision, False, 77)
+    assert (choice.why, choice.tried) == ("as requested", [])
     assert choice.draws_per_second > 0
 
 
 def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     with pytest.raises(RaysmoothError, match="write --precision float32"):
-        choose(base_classifiers.Linear(), Asked("tf32"))
+        choose(base_classifiers.Linear(), ComputeRequest("tf32"))
     with pytest.raises(RaysmoothError, match="unknown precision 'int4'"):
-        choose(base_classifiers.Linear(), Asked("int4"))
+        choose(base_classifiers.Linear(), ComputeRequest("int4"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(RaysmoothError, match=r"needs a C\+\+ compiler"):
-        choose(digits_cnn(), Asked(compile="on"))
+        choose(digits_cnn(), ComputeRequest(compile="on"))
 
 
 class Only32(nn.Module):
@@ -97,19 +97,19 @@ class Only32(nn.Module):
 
 @pytest.mark.parametrize("draws", [1000, 10**9])
 def test_auto_falls_back_to_float32(draws: int) -> None:
-    choice = choose(Only32(), Asked(compile="off", batch_size=50), draws)
-    assert choice.path == ComputeConfig("float32", False, 50)
+    choice = choose(Only32(), ComputeRequest(compile="off", batch_size=50), draws)
+    assert choice.compute == ComputeConfig("float32", False, 50)
     assert "the network does not compute in bfloat16" in choice.why
     with pytest.raises(RaysmoothError, match="does not compute in bfloat16"):
-        choose(Only32(), Asked("bfloat16"))
+        choose(Only32(), ComputeRequest("bfloat16"))
 
 
 @pytest.mark.usefixtures("always_probing")
 def test_a_tiny_network_that_is_slower_in_bfloat16_stays_in_float32() -> None:
     slower = Takes(lambda rows, dtype: 4e-5 * rows if dtype == torch.bfloat16 else 1e-5 * rows)
-    assert choose(slower, Asked("auto", "off", 100)).path.precision == "float32"
+    assert choose(slower, ComputeRequest("auto", "off", 100)).compute.precision == "float32"
     faster = Takes(lambda rows, dtype: 1e-5 * rows if dtype == torch.bfloat16 else 4e-5 * rows)
-    assert choose(faster, Asked("auto", "off", 100)).path.precision == "bfloat16"
+    assert choose(faster, ComputeRequest("auto", "off", 100)).compute.precision == "bfloat16"
 
 
 @pytest.mark.usefixtures("always_probing")
@@ -125,8 +125,8 @@ def test_the_smallest_batch_of_nearly_the_best(
     seconds: Callable[[int, torch.dtype], float], batches: tuple[int, ...]
 ) -> None:
     started = time.perf_counter()
-    choice = choose(Takes(seconds), Asked("float32", "off"), 10**6)
-    assert choice.path.batch_size in batches
+    choice = choose(Takes(seconds), ComputeRequest("float32", "off"), 10**6)
+    assert choice.compute.batch_size in batches
     assert time.perf_counter() - started < 10
 
 
@@ -138,8 +138,8 @@ def test_the_search_ends_where_memory_does() -> None:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(batch)
 
-    choice = choose(Big(), Asked("float32", "off"), 10**6)
-    assert choice.path.batch_size <= 250
+    choice = choose(Big(), ComputeRequest("float32", "off"), 10**6)
+    assert choice.compute.batch_size <= 250
     assert max(row["batch_size"] for row in choice.tried) == 250
 
 
@@ -163,39 +163,39 @@ class TestCompiling:
         monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: "g++")
         self.fails, self.compiled = False, 5e-5
 
-    def choose(self, draws: int, compile: str = "auto") -> Choice:
+    def choose(self, draws: int, compile: str = "auto") -> ComputeChoice:
         slow = Takes(lambda rows, _: 1e-4 * rows)
-        return choose(slow, Asked("float32", compile, 50), draws)
+        return choose(slow, ComputeRequest("float32", compile, 50), draws)
 
     def test_it_has_to_save_more_than_it_costs(self) -> None:
-        assert not self.choose(400_000).path.compiled  # 40 s
+        assert not self.choose(400_000).compute.compiled  # 40 s
         assert self.calls == 0
         choice = self.choose(4_000_000)
-        assert choice.path.compiled
+        assert choice.compute.compiled
         assert choice.why.startswith("measured; compiled: ")
         assert choice.draws_per_second > 14_000
 
     def test_it_has_to_be_faster(self) -> None:
         self.compiled = 1e-4
         choice = self.choose(4_000_000)
-        assert not choice.path.compiled
-        assert choice.why == "measured; not compiled: that is no faster"
+        assert not choice.compute.compiled
+        assert choice.why == "measured; not compiled: not faster"
 
     def test_it_has_to_work(self) -> None:
         self.fails = True
         choice = self.choose(4_000_000)
-        assert not choice.path.compiled
+        assert not choice.compute.compiled
         assert choice.why == "measured; not compiled: the network does not compile (no luck)"
         with pytest.raises(RaysmoothError, match="does not compile"):
-            choose(Takes(lambda rows, _: 1e-5 * rows), Asked("float32", "on"), 4_000_000)
+            choose(Takes(lambda rows, _: 1e-5 * rows), ComputeRequest("float32", "on"), 4_000_000)
 
     def test_it_needs_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: None)
-        assert self.choose(4_000_000).why == "measured; not compiled: no C++ compiler here"
+        assert self.choose(4_000_000).why == "measured; not compiled: no C++ compiler found"
         assert self.calls == 0
 
     def test_off_is_off(self) -> None:
-        assert not self.choose(4_000_000, "off").path.compiled
+        assert not self.choose(4_000_000, "off").compute.compiled
         assert self.calls == 0
 
 
@@ -207,8 +207,8 @@ def test_the_users_own_callable_is_called_twice_with_two_images() -> None:
             calls.append(len(batch))
             return super().__call__(batch)
 
-    choice = choose(Billed(), Asked(), 10**9)
-    assert choice.path == ComputeConfig("float32", False, 250)
+    choice = choose(Billed(), ComputeRequest(), 10**9)
+    assert choice.compute == ComputeConfig("float32", False, 250)
     assert sum(calls) <= 6
 
 

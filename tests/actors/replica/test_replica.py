@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import Asked
+from raysmooth.actors.compute.probe import ComputeRequest
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
@@ -110,13 +110,15 @@ def test_memory_for_no_image_is_refused() -> None:
 def test_what_is_asked_for_is_taken_even_where_only_parts_of_it_fit() -> None:
     spec = BaseClassifierSpec("base_classifiers:OutOfMemory:limit=30")
     replica = Replica("cpu", 1)
-    assert replica.choose(spec, SHAPE, Asked("float32", "off", 100), 1000).path.batch_size == 100
+    assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off", 100), 1000).compute.batch_size == 100
     # Where nothing is asked for, a batch is taken that fits.
-    assert replica.choose(spec, SHAPE, Asked("float32", "off"), 1000).path.batch_size <= 30
+    assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off"), 1000).compute.batch_size <= 30
     with pytest.raises(RaysmoothError, match="too small for one image"):
-        replica.choose(BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0"), SHAPE, Asked("float32"), 1000)
+        replica.choose(
+            BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0"), SHAPE, ComputeRequest("float32"), 1000
+        )
 
 
 def test_tensor_cores_are_refused_to_a_processor() -> None:
     with pytest.raises(RaysmoothError, match="precision tf32 needs an NVIDIA GPU"):
-        Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, Asked("tf32"), 1000)
+        Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, ComputeRequest("tf32"), 1000)

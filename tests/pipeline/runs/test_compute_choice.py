@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.runs.compute_choice import Chosen, choose_compute_configs
@@ -17,7 +17,7 @@ from raysmooth.pipeline.runs.run import Run, prepare
 from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICA = ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
-FOUND = Choice(
+FOUND = ComputeChoice(
     ComputeConfig("bfloat16", True, 500), 1234.5, "measured; compiled: 2.0 times as fast", [{"batch_size": 500}]
 )
 OTHER = ComputeConfig("float32", False, 50)
@@ -40,12 +40,12 @@ class Probe:
     """What a replica would answer, and what it was asked."""
 
     def __init__(self, *answers: ComputeConfig) -> None:
-        self.answers = list(answers or [FOUND.path])
+        self.answers = list(answers or [FOUND.compute])
         self.asked: list[tuple[Any, ...]] = []
 
-    def __call__(self, *question: Any) -> Choice:
+    def __call__(self, *question: Any) -> ComputeChoice:
         self.asked.append(question)
-        return dataclasses.replace(FOUND, path=self.answers.pop(0))
+        return dataclasses.replace(FOUND, compute=self.answers.pop(0))
 
 
 def begin(chosen: Chosen, started: str = "2026-01-01T00:00:00+00:00", replica: ReplicaIdentity = REPLICA) -> Path:
@@ -55,7 +55,7 @@ def begin(chosen: Chosen, started: str = "2026-01-01T00:00:00+00:00", replica: R
         return Path(chosen.run.settings.out) / "runs" / store.run_id / "manifest.json"
 
 
-def never(*_: Any) -> Choice:
+def never(*_: Any) -> ComputeChoice:
     raise AssertionError("a replica was asked how to compute")
 
 
@@ -68,7 +68,7 @@ def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Pa
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, probe)
     manifest = begin(first)
     (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
-    assert first.run.path == second.run.path == FOUND.path
+    assert first.run.path == second.run.path == FOUND.compute
     assert begin(second) == manifest
     assert json.loads(manifest.read_text())["compute"] == {
         "why": FOUND.why,
@@ -82,7 +82,7 @@ def test_the_probe_hears_what_is_asked_for_and_of_all_draws_of_a_replica(tmp_pat
     runs = planned(tmp_path, sigma="0.25,0.5", precision="float32", compile="off")
     choose_compute_configs(runs, REPLICA, 4, probe)
     # Two sigmas of 20 images of 540 draws, on four replicas.
-    assert probe.asked == [(runs[0].base, (1, 8, 8), Asked("float32", "off", None), 2 * 20 * 540 // 4)]
+    assert probe.asked == [(runs[0].base, (1, 8, 8), ComputeRequest("float32", "off", None), 2 * 20 * 540 // 4)]
 
 
 def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
 
 def test_other_networks_are_asked_about_by_themselves(tmp_path: Path) -> None:
     runs = [*planned(tmp_path), *planned(tmp_path, classifier="base_classifiers:Linear:seed=4")]
-    probe = Probe(OTHER, FOUND.path)
-    assert paths(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.path]
+    probe = Probe(OTHER, FOUND.compute)
+    assert paths(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.compute]
     assert [question[-1] for question in probe.asked] == [20 * 540] * 2
 
 
@@ -125,7 +125,7 @@ def test_a_flag_that_fits_the_begun_run_goes_on_with_it(tmp_path: Path, flags: d
 
 
 def test_the_first_begun_of_several_wins(tmp_path: Path) -> None:
-    for started, path in (("2026-01-02", FOUND.path), ("2026-01-01", OTHER), ("2026-01-03", FOUND.path)):
+    for started, path in (("2026-01-02", FOUND.compute), ("2026-01-01", OTHER), ("2026-01-03", FOUND.compute)):
         (run,) = planned(tmp_path)
         number = int(started[-1])
         begin(Chosen(dataclasses.replace(run, path=dataclasses.replace(path, batch_size=number)), FOUND), started)
