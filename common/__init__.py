@@ -1,4 +1,4 @@
-"""What every room shares: errors, registries, settings and their hashes; nothing else, ever.
+"""Errors, registries, variants, settings and their hashes: all that every room shares, and nothing else.
 
 Everything may import this package. It imports no other part of raysmooth.
 """

@@ -1,26 +1,26 @@
-"""How raysmooth refuses: one line, for the person who asked, before any expensive work."""
+"""Errors for users: one line, before any expensive work."""
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-"""Colours and control characters, which must not reach a terminal or a results file."""
+"""Colours and control characters: they must not reach a terminal or a results file."""
 
 _REMOTE_TRACE = "creation task"
-"""Ray's error about an actor that died while starting begins with a line that says this."""
+"""Part of the first line of Ray's error for an actor that died while starting."""
 
 
 class RaysmoothError(Exception):
-    """A request that cannot be carried out.
+    """A request that raysmooth refuses.
 
-    The message is one line: what is wrong, where, and what to write instead. The command line prints it
-    without a traceback and exits with code 2; a notebook user sees an ordinary exception.
+    The message is one line: what is wrong, where, and what to write instead. The command line prints it without a
+    traceback and exits with code 2; in a notebook it is an ordinary exception.
     """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown `name`: the nearest known name, if any, then all known names."""
+    """End of a message about an unknown `name`: the nearest known name, if one is close, then all known names."""
     known = sorted(known)
     close = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     hint = next((f"did you mean '{k}'? " for k in known if close and k.lower() == close[0]), "")
@@ -30,8 +30,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def one_line(error: BaseException | str, whole: bool = False, limit: int = 300) -> str:
     """An error's message on one line of at most `limit` characters, without colours or control characters.
 
-    Normally this is the first line; of a remote trace it is the last, which names the exception. `whole` joins all
-    lines, for messages that say the important part later. An empty message gives the name of the error's type.
+    Normally this is the first line; of a remote traceback it is the last, which names the exception. `whole` joins all
+    lines, for messages whose important part comes later. An empty message gives the name of the error's type.
     """
     lines = [" ".join(line.split()) for line in _TERMINAL.sub("", str(error)).splitlines()]
     lines = [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""Hashes of settings: the identity of runs, trainings, trials and stages."""
+"""Hashes of settings, which identify runs, trainings, trials and stages."""
 
 import hashlib
 import json
@@ -7,8 +7,8 @@ from typing import Any
 
 
 def settings_hash(values: Mapping[str, Any] | Sequence[Any]) -> str:
-    """SHA-256, in hex, of `values` as canonical JSON: equal settings have equal hashes, whatever their order.
+    """SHA-256, in hex, of `values` as JSON with sorted keys: the order of keys does not matter.
 
-    Raises TypeError for a value that JSON cannot hold.
+    Raises TypeError for a value that JSON cannot represent.
     """
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The base of all settings, and how they are read from keywords, flags and YAML files."""
+"""The base class of all settings, and reading them from keywords, flags and YAML files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +13,8 @@ AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, values do not change. The docstring of the class that defines a
-    field begins with the heading under which the command line's help shows it.
+    """Base class of all settings: unknown keys are refused, values are frozen. The docstring of the class that defines
+    a field starts with its heading in the command line's help.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -27,12 +27,13 @@ def _split_at_commas(value: Any) -> Any:
 
 
 CommaList = BeforeValidator(_split_at_commas)
-"""Annotation of a list field that takes '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
+"""Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
 
 
 def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
-    """`model` from the YAML file `config`, if any, overridden by `values`; raises RaysmoothError, in one line, for an unknown
-    key (with the nearest right one), a value out of range, or one that is missing.
+    """`model` from the YAML file `config`, if any, overridden by `values`.
+
+    Raises RaysmoothError for an unknown key (with the nearest known one), an invalid value, or a missing one.
     """
     merged = {**(read_yaml(config) if config is not None else {}), **values}
     where = f"{config}: " if config is not None else ""
@@ -43,7 +44,7 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
         return model.model_validate(merged)
     except ValidationError as error:
         errors = error.errors()
-        first = next((e for e in errors if e["type"] != "missing"), errors[0])  # a wrong value before a missing one
+        first = next((e for e in errors if e["type"] != "missing"), errors[0])  # an invalid value before a missing one
         field = str(first["loc"][0]) if first["loc"] else "settings"
         flag = f"--{field.replace('_', '-')}"
         if first["type"] == "missing":
@@ -54,7 +55,7 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file; raises RaysmoothError, naming it, for one that is missing or no such thing."""
+    """The settings in a YAML file; raises RaysmoothError, naming the file, if it is missing or not YAML settings."""
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a network is called in a command, a card and a manifest: a name, and the options it is built with."""
+"""The name of a network in a command, a card or a manifest, with the options it is built with."""
 
 import inspect
 import re
@@ -17,10 +17,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Variant:
-    """A network without its weights, in a form that can be compared, hashed, and written as one word.
+    """A network without its weights, in a form that can be compared, hashed and written as one word.
 
-    `name` is a row of a table, a torchvision model, or the user's own "module:callable"; `options` are the
-    keyword arguments it is built with, sorted by name. `str()` gives the canonical text, which `parse` reads.
+    `name`: a registry's entry, a torchvision or timm model, or the user's own "module:callable". `options`: keyword
+    arguments to build it with, sorted by name. `str()` gives the canonical text, which `parse` reads.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Variant:
     def parse(cls, text: str) -> "Variant":
         """Read "lenet", "dncnn:depth=7,width=32", "my.module:make" or "my.module:make:num_classes=10".
 
-        What follows the first colon is options if it has an '=' before any further colon, else a callable's
-        name. Raises RaysmoothError for text that is none of these.
+        The text after the first colon is options if it has an '=' before any further colon, else a callable's name.
+        Raises RaysmoothError for text of another form.
         """
         name, colon, rest = text.strip().partition(":")
         if colon and "=" not in rest.partition(":")[0]:
             attribute, colon, rest = rest.partition(":")
             if not (_is_dotted_name(name) and _is_dotted_name(attribute)):
-                raise RaysmoothError(f"'{text}' is no importable module:callable: {_HOW}, such as my_models:make")
+                raise RaysmoothError(f"'{text}' is not an importable module:callable: {_HOW}, such as my_models:make")
             name = f"{name}:{attribute}"
         if not name or re.search(r"[\s=,]", name) or (colon and not rest):
             raise RaysmoothError(f"'{text}' names no network: {_HOW}")
@@ -45,9 +45,9 @@ class Variant:
         for pair in rest.split(",") if colon else ():
             key, equals, value = (part.strip() for part in pair.partition("="))
             if not (key.isidentifier() and equals and value):
-                raise RaysmoothError(f"'{pair}' in '{text}' is no option: {_HOW}")
+                raise RaysmoothError(f"'{pair}' in '{text}' is not an option: {_HOW}")
             if key in options:
-                raise RaysmoothError(f"option '{key}' stands twice in '{text}': write it once")
+                raise RaysmoothError(f"option '{key}' occurs twice in '{text}': write it once")
             options[key] = _value(value)
         return cls(name, tuple(sorted(options.items())))
 
@@ -60,7 +60,7 @@ class Variant:
         """`factory` called with the options as keywords.
 
         `what` names the kind of network in messages ("classifier", "denoiser"). Raises RaysmoothError for an option
-        that the factory does not take, and for any error inside it.
+        that the factory does not accept, and for any error inside it.
         """
         options = dict(self.options)
         parameters = _keywords(factory)
@@ -95,7 +95,7 @@ def _text(value: Option) -> str:
 
 
 def _keywords(factory: Callable[..., Any]) -> list[str] | None:
-    """Names that `factory` takes as keywords; None if it takes any, or does not tell."""
+    """The keywords that `factory` accepts; None if it accepts any, or its signature is unknown."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):

@@ -1,3 +1,5 @@
+"""Names of networks with their options."""
+
 import pytest
 
 from raysmooth.common.errors import RaysmoothError

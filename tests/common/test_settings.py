@@ -1,0 +1,90 @@
+"""Settings from keywords and YAML files, and the one line that refuses them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import CommaList, Settings, checked, read_yaml
+
+
+class Radii(Settings):
+    radii: Annotated[list[float], CommaList] = Field([0.5])
+    names: Annotated[list[str], CommaList] = Field([])
+    number_of_draws: int = Field(description="Draws of each image.", gt=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "radii"),
+    [
+        ("0.12,0.25", [0.12, 0.25]),
+        (" 0.12 , 0.25, ", [0.12, 0.25]),
+        (0.25, [0.25]),
+        (1, [1.0]),
+        ([0.12, "0.25"], [0.12, 0.25]),
+        ("", []),
+    ],
+)
+def test_a_list_may_be_text_with_commas_or_one_number(value: object, radii: list[float]) -> None:
+    assert checked(Radii, {"radii": value, "number_of_draws": 1}).radii == radii
+
+
+def test_a_list_of_names() -> None:
+    assert checked(Radii, {"names": "a, b c ,d", "number_of_draws": 1}).names == ["a", "b c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("values", "refusal"),
+    [
+        ({"number_of_draw": 1}, "unknown setting 'number_of_draw': did you mean 'number_of_draws'? "),
+        ({"number_of_draws": 0}, "--number-of-draws 0: input should be greater than 0"),
+        ({}, "--number-of-draws is missing: Draws of each image"),
+        ({"radii": "a,b"}, "--radii a: "),  # before the missing one
+        ({"radii": float("nan"), "number_of_draws": 1}, "--radii nan: input should be a finite number"),
+    ],
+)
+def test_a_refusal_names_the_flag_in_one_line(values: dict[str, object], refusal: str) -> None:
+    with pytest.raises(RaysmoothError) as raised:
+        checked(Radii, values)
+    assert str(raised.value).startswith(refusal)
+    assert "\n" not in str(raised.value)
+
+
+def test_values_override_the_file_and_a_refusal_names_it(tmp_path: Path) -> None:
+    config = tmp_path / "radii.yaml"
+    config.write_text("number-of-draws: 5\nradii: [1, 2]\n")
+    found = checked(Radii, {"radii": "3"}, config)
+    assert (found.number_of_draws, found.radii) == (5, [3.0])
+    with pytest.raises(RaysmoothError, match=rf"^{config}: --number-of-draws -1: "):
+        checked(Radii, {"number_of_draws": -1}, config)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        checked(Radii, {"number_of_draws": 1}).number_of_draws = 2
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert read_yaml(tmp_path / "empty.yaml") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a: [1", " is not YAML: "),
+        (b"\xff\xfe\xff", " is not YAML: "),
+        (b"- 1\n", ": expected 'setting: value' lines, found a list"),
+        (None, ": No such file or directory"),
+    ],
+)
+def test_a_file_without_settings_is_refused_by_its_name(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    file = tmp_path / "x.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(RaysmoothError) as refusal:
+        read_yaml(file)
+    assert str(refusal.value).startswith(f"--config {file}{reason}")
+    assert "\n" not in str(refusal.value)
