@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
+from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.store_urls import bucket_of, is_url
 
@@ -117,26 +118,16 @@ class Location:
         return self.read_bytes().decode()
 
     def write_atomic(self, content: bytes, *, durable: bool = True, patiently: bool = True) -> None:
-        """Put `content` there, over what was there: all of it at once, or none.
+        """Replace the file by `content`: all of it at once, or nothing.
 
-        On this machine by way of a temporary name; it is on the disk when this returns if `durable`. In an object store
-        it is one upload; raises Unreachable unless `patiently`.
+        On this machine through `atomic_file`, with its `durable`. In an object store with a single upload; raises
+        Unreachable unless `patiently`.
         """
         if self.store is not None:
             self._tried(lambda: self._put(content), patiently)
             return
-        path = Path(self.path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            partial.rename(path)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        with atomic_file(Path(self.path), durable=durable) as partial:
+            partial.write_bytes(content)
 
     def unlink(self, patiently: bool = True) -> None:
         """Remove the file, if it is there."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.storage.atomic_file import leftovers
 from raysmooth.storage.location import Location, Where, located
 
 Read = TypeVar("Read")
@@ -32,11 +33,9 @@ def write_part(file: Location, table: pa.Table, origin: dict[str, Any], patientl
 
 
 def sweep_unfinished(folder: Location) -> None:
-    """Remove what a process that was killed while writing has left: files of ours that never became parts. (In an
-    object store nothing is there before it is whole.)
-    """
+    """Remove the temporary files of killed writers. An object store has none: uploads are atomic."""
     if folder.is_local:
-        for leftover in folder.local.glob(".part-*.tmp"):
+        for leftover in leftovers(folder.local, "part-*"):
             leftover.unlink()
 
 

@@ -1,6 +1,7 @@
 """What is on disk after kills, second writers, and files that do not belong there."""
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -100,28 +101,28 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     open_store(tmp_path).close()
 
 
-@pytest.mark.parametrize("step", ["write", "rename", "after"])
+@pytest.mark.parametrize("step", ["write", "replace", "after"])
 def test_an_interrupt_in_the_middle_of_a_flush_neither_loses_nor_doubles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     store = open_store(tmp_path)
     store.add_block(block(3, 1, [100, 0, 0, 0, 0, 0]))
     store.add_row({"image_id": 8, "radius": 0.25})
-    rename, interrupts = Path.rename, iter([True, False, False])
+    replace, interrupts = os.replace, iter([True, False, False])
 
-    def interrupted(path: Path, target: Path) -> Path:
+    def interrupted(path: Path, target: Path) -> None:
         if next(interrupts):
             if step == "after":
-                rename(path, target)
+                replace(path, target)
             raise KeyboardInterrupt
-        return rename(path, target)
+        replace(path, target)
 
     def written(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("pyarrow.parquet.write_table", written) if step == "write" else patch.setattr(
-            Path, "rename", interrupted
+            os, "replace", interrupted
         )
         with pytest.raises(KeyboardInterrupt):
             store.flush()
@@ -207,7 +208,7 @@ def test_another_runs_part_is_not_believed(tmp_path: Path) -> None:
 def test_leftovers_of_a_kill_while_writing_are_swept_and_no_part_is_ever_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "certificates/run_id=0123456789abcdef"
     folder.mkdir(parents=True)
-    (folder / ".part-dead-00000.parquet.tmp").write_bytes(b"half a file")
+    (folder / ".part-dead-00000.parquet.77.part").write_bytes(b"half a file")
     (folder / ".keep").write_text("somebody else's")
     for image in range(3):
         with open_store(tmp_path) as store:
