@@ -1,7 +1,7 @@
-"""The noise families, and the norms that each gives certificates in: what --noise and --norm name.
+"""The noise families (--noise), and the norms of their certificates (--norm).
 
-Their level is sigma, the standard deviation of a coordinate in pixel units: in every family, in training and in
-certifying alike, so that families are compared at noise of the same power (Yang et al. 2020 compare them so).
+The level of every family is sigma, the standard deviation of a coordinate in pixel units, in training and in certifying
+alike: families are compared at the same noise power, as by Yang et al. 2020.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ from raysmooth.common.registry import Registry
 
 @dataclass(frozen=True)
 class GaussianLinf(Gaussian):
-    """N(0, sigma^2 I) on images of `pixels` coordinates (C H W); certifies the linf radius R / sqrt(pixels), R being
-    the l2 radius: no perturbation is longer in l2 than sqrt(pixels) times what it is in linf, and the one to a corner,
-    of equal size everywhere, is as long.
+    """N(0, sigma^2 I) on images of `pixels` coordinates (C H W); certifies the linf radius R / sqrt(pixels), where R is
+    the l2 radius: the l2 norm of a perturbation is at most sqrt(pixels) times its linf norm, with equality at the
+    corners.
     """
 
     pixels: int
@@ -30,7 +30,7 @@ class GaussianLinf(Gaussian):
     norm: ClassVar[str] = "linf"
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
-        """Rounded down from what `Gaussian.radius` gives: radius^2 pixels <= R^2 holds exactly."""
+        """As `Gaussian.radius`, rounded down: radius^2 pixels <= R^2 holds exactly."""
         whole = super().radius(p_top, p_other)
         if isinf(whole):
             return whole
@@ -46,8 +46,8 @@ class GaussianLinf(Gaussian):
 @dataclass(frozen=True)
 class Uniform:
     """Uniform on [-lambda, lambda] in each coordinate, lambda = sqrt(3) sigma; certifies the l1 radius
-    lambda (pA - pB), which is 2 lambda (pA - 1/2) where pB is bounded by 1 - pA (Yang et al. 2020, uniform noise):
-    moved by delta, the cube keeps all but at most |delta|_1 / (2 lambda) of its volume, so no class gains or loses more
+    lambda (pA - pB), which is 2 lambda (pA - 1/2) with the bound pB = 1 - pA (Yang et al. 2020, uniform noise): shifted
+    by delta, the cube keeps all but at most |delta|_1 / (2 lambda) of its volume, so no class gains or loses more
     probability than that.
     """
 
@@ -67,31 +67,34 @@ class Uniform:
 
     @cached_property
     def half_width(self) -> float:
-        """Lambda: sqrt(3) sigma to 15 digits, which gives back what `sigma_of` was given."""
+        """Lambda: sqrt(3) sigma to 15 digits, the inverse of `sigma_of`."""
         return float(f"{sqrt(3) * self.scale:.15g}")
 
     @cached_property
     def drawn_half_width(self) -> float:
-        """The lambda of radii: that of the cube that is really drawn, in float32, where that is the smaller one."""
+        """The lambda of radii: that of the cube actually sampled, in float32, if it is the smaller one."""
         return min(self.half_width, float(torch.tensor(self.half_width, dtype=torch.float32)))
 
-    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+    def fill_(self, stream: Stream, out: torch.Tensor) -> None:
         stream.uniform_(out, self.half_width)
+
+    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+        self.fill_(stream, out)
         out.add_(image)
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
-        """Rounded down: never above `drawn_half_width` (p_top - p_other) of these very floats."""
+        """Rounded down: never above `drawn_half_width` (p_top - p_other), computed exactly."""
         if p_other is None:
             return max(0.0, _product(2 * self.drawn_half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
         return max(0.0, _product(self.drawn_half_width, _difference(p_top, p_other)))
 
     def needed(self, radius: float) -> float:
-        """1.0 also for a radius beyond lambda, which nothing takes."""
+        """1.0 also for a radius beyond lambda, which no probability reaches."""
         return _least(self, min(1.0, 0.5 + radius / (2 * self.drawn_half_width)), radius)
 
 
 def _least(noise: NoiseFamily, p_top: float, radius: float) -> float:
-    """`p_top`, or by rounding alone a step or a few more, that gives `radius`; 1.0 if nothing does."""
+    """The first float from `p_top` up, at most a few steps of rounding, that reaches `radius`; 1.0 if none does."""
     while noise.radius(p_top) < radius and p_top < 1:
         p_top = nextafter(p_top, 1.0)
     return p_top
@@ -104,22 +107,22 @@ def _exceeds(radius: float, whole: float, pixels: int) -> bool:
 
 
 def _product(one: float, other: float) -> float:
-    """The product of the two, rounded down."""
+    """The product, rounded down."""
     product = one * other
     (a, b), (c, d), (p, q) = (number.as_integer_ratio() for number in (one, other, product))
     return nextafter(product, -inf) if p * b * d > a * c * q else product
 
 
 def _difference(one: float, other: float) -> float:
-    """What `one` exceeds `other` by, rounded down."""
+    """`one` minus `other`, rounded down."""
     difference = one - other
     return nextafter(difference, -inf) if Fraction(difference) > Fraction(one) - Fraction(other) else difference
 
 
 @dataclass(frozen=True)
 class NoiseEntry:
-    """`parameter` is what the family is usually given by, after a colon: `sigma_of` makes sigma of it. `norms` are
-    those it gives certificates in, the usual one first: each makes the family, of sigma and the number of an image's
+    """`parameter`: the family's usual parameter, written after a colon; `sigma_of` converts it to sigma. `norms`: the
+    norms of its certificates, the default first; each builds the family from sigma and the number of an image's
     coordinates.
     """
 
@@ -138,15 +141,15 @@ NOISES: Registry[NoiseEntry] = Registry(
 
 
 def noise_family(name: str, sigma: float, norm: str | None = None, pixels: int = 1) -> NoiseFamily:
-    """The family `name` at level `sigma`, certifying in `norm` (default: the family's usual one) images of `pixels`
-    coordinates. Raises RaysmoothError for an unknown name, a norm the family gives no certificate in, and a level that is
-    none.
+    """The family `name` at level `sigma`, for certificates in `norm` (default: the family's first) of images of
+    `pixels` coordinates. Raises RaysmoothError for an unknown name, a norm without certificates in this family, and a
+    level that is not a positive number.
     """
     norms = NOISES[name].norms
     if norm is None:
         norm = next(iter(norms))
     if norm not in norms:
         has = " or ".join(norms)
-        owners = [f", or --noise {other}" for other, row in NOISES.items() if norm in row.norms]
+        owners = [f", or --noise {other}" for other, entry in NOISES.items() if norm in entry.norms]
         raise RaysmoothError(f"--norm {norm}: {name} noise gives radii in {has}: write --norm {has}{''.join(owners)}")
     return norms[norm](sigma, pixels)

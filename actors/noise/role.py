@@ -1,11 +1,11 @@
-"""The roles of draws: each role has random streams of its own."""
+"""The roles of draws. Each role has its own random streams."""
 
 from enum import IntEnum
 
 
 class Role(IntEnum):
-    """What draws are for. The two roles never share a stream: a class chosen by the draws that then estimate
-    its probability would void the certificate (Cohen et al. 2019, section 3.2.2).
+    """The purpose of draws. The roles never share a stream: choosing a class and estimating its probability from the
+    same draws would void the certificate (Cohen et al. 2019, section 3.2.2).
     """
 
     SELECTION = 0

@@ -1,42 +1,39 @@
-"""Noise to train on: fresh at every call, decided by the seed of a step, whoever computes which part of its batch."""
-
-from collections.abc import Callable
-from math import sqrt
+"""Noise to train on: fresh in every call, and decided by the seed of a step, however its batch is divided."""
 
 import torch
 
-from raysmooth.common.registry import Registry
+from raysmooth.actors.noise.families import noise_family
 
-# All have mean 0 and, in each coordinate, variance 1.
-NOISE_FAMILIES: Registry[Callable[[tuple[int, ...], torch.Generator, torch.device], torch.Tensor]] = Registry(
-    "noise family",
-    {
-        # l2 certificates (Cohen et al. 2019)
-        "gaussian": lambda shape, generator, device: torch.randn(shape, generator=generator, device=device),
-        # l1 certificates (Yang et al. 2020): uniform on [-sqrt(3), sqrt(3)]
-        "uniform": lambda shape, generator, device: (
-            torch.rand(shape, generator=generator, device=device).mul_(2).sub_(1).mul_(sqrt(3))
-        ),
-    },
-)
+
+class _GeneratorStream:
+    """The next numbers of a torch generator. They are scaled after drawing, so that sigma changes nothing else."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+        out.normal_(generator=self._generator).mul_(scale)
+
+    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+        out.uniform_(generator=self._generator).mul_(2).sub_(1).mul_(scale)
 
 
 class TrainingNoise:
-    """Noise of a family with standard deviation `sigma` in each coordinate, in pixel units.
+    """Noise of a family (`NOISES`) with standard deviation `sigma` >= 0 in each coordinate, in pixel units.
 
-    So uniform noise is that of [-lambda, lambda] with lambda = sqrt(3) sigma (Yang et al. 2020 compare families in
-    this way). Before each step, `begin` says what decides its noise.
+    Call `begin` before each step to fix its noise. Raises RaysmoothError for an unknown family.
     """
 
     def __init__(self, family: str, sigma: float, device: torch.device) -> None:
         self.sigma = sigma
-        self._draw = NOISE_FAMILIES[family]
+        self._unit_noise = noise_family(family, 1.0)  # scaled by sigma, which may be 0
         self._generator = torch.Generator(device)
+        self._stream = _GeneratorStream(self._generator)
         self._batch = 0
         self._part = slice(0, 0)
 
     def begin(self, seed: int, batch: int, part: slice) -> None:
-        """The next calls are for images `part` of a batch of `batch` images, with the noise that `seed` gives it."""
+        """The next calls are for the images `part` of a batch of `batch` images, whose noise `seed` decides."""
         self._generator.manual_seed(seed)
         self._batch = batch
         self._part = part
@@ -44,9 +41,11 @@ class TrainingNoise:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Fresh noise (b, C, H, W) for the part's images, float32, in their memory format.
 
-        The whole batch's is drawn, so that several workers add to each image what one would.
+        Noise is drawn for the whole batch, so that several workers add the same noise to an image as one would.
         """
-        drawn = self._draw((self._batch, *images.shape[1:]), self._generator, images.device)[self._part]
+        drawn = torch.empty(self._batch, *images.shape[1:], device=images.device)
+        self._unit_noise.fill_(self._stream, drawn)
+        drawn = drawn[self._part]
         if len(drawn) != len(images):
             raise ValueError(f"noise for {len(images)} images, the step began with {len(drawn)}")
         noise = drawn.mul_(self.sigma)

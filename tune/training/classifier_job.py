@@ -8,11 +8,12 @@ import torch
 from raysmooth.actors.models.base_classifier import source_digest
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
-from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
@@ -30,7 +31,7 @@ def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecip
     named = choose_recipe(settings, settings.objective.partition(":")[0])
     text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
     _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
-    _ = NOISE_FAMILIES[settings.noise]
+    _ = NOISES[settings.noise]
     if settings.sigma is None and objective.needs_noise:
         raise RaysmoothError(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
     if settings.sigma is None and settings.noise != "gaussian":

@@ -7,11 +7,12 @@ import torch
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveEntry, describe, parse_objective
-from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoise
+from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
@@ -31,7 +32,7 @@ def chosen_for_denoiser(
     """
     name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
     _check_wants(settings, name, row.starts_from, objective.needs_classifier)
-    _ = NOISE_FAMILIES[settings.noise]
+    _ = NOISES[settings.noise]
     return choose_recipe(settings, name), name, row, objective
 
 

@@ -193,8 +193,8 @@ def test_a_family_by_name_and_norm() -> None:
     assert noise_family("gaussian", 0.5) == noise_family("gaussian", 0.5, "l2") == Gaussian(0.5)
     assert noise_family("gaussian", 0.5, "linf", 64) == GaussianLinf(0.5, 64)
     assert noise_family("uniform", 0.5) == noise_family("uniform", 0.5, "l1") == Uniform(0.5)
-    for name, row in NOISES.items():
-        for norm_, make in row.norms.items():
+    for name, entry in NOISES.items():
+        for norm_, make in entry.norms.items():
             assert (make(0.5, 4).name, make(0.5, 4).norm, make(0.5, 4).scale) == (name, norm_, 0.5)
 
 

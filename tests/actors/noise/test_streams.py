@@ -121,7 +121,7 @@ def test_streams_are_independent() -> None:
 def test_another_layout_of_the_generators_state_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raysmooth.actors.noise.streams, "_TWISTER", slice(4, 628))
     raysmooth.actors.noise.streams._blank_state.cache_clear()
-    with pytest.raises(RuntimeError, match="keeps its generator's state in another order"):
+    with pytest.raises(RuntimeError, match="stores its generator's state in another layout"):
         open_stream(CPU, 0, Role.SELECTION, 0, 0)
 
 
