@@ -1,9 +1,6 @@
 """The base classifier: denoiser, normalisation and classifier as one map from noisy images to labels."""
 
-import hashlib
-import importlib.util
 import os
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -12,6 +9,7 @@ import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line
@@ -107,7 +105,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     Raises RaysmoothError for an unknown name, a missing or unfitting weights file, or files that hold other weights than
     the spec's fingerprints say.
     """
-    sys.path.extend(folder for folder in spec.import_path if folder not in sys.path)
+    make_importable(spec.import_path)
     architecture = Variant.parse(spec.classifier)
     classifier = build_classifier(architecture)
     weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
@@ -237,20 +235,6 @@ def load_denoiser(
     denoiser = build()
     load_weights(denoiser, weights, path)
     return denoiser, str(architecture), weights.card
-
-
-def source_digest(architecture: Variant, before: str = "") -> str | None:
-    """SHA-256 in hex of `before` and the source file of the user's own callable, which no state dict tells of; None
-    for a network that is not the user's own.
-    """
-    if ":" not in architecture.name:
-        return None
-    found = importlib.util.find_spec(architecture.name.partition(":")[0])
-    digest = hashlib.sha256(before.encode())
-    if found is not None and found.origin is not None and os.path.isfile(found.origin):
-        with open(found.origin, "rb") as source:
-            digest.update(source.read())
-    return digest.hexdigest()
 
 
 def _identity(architecture: Variant, classifier: Any) -> str:

@@ -1,6 +1,5 @@
 """The classifiers that a name can mean: rows of a table, torchvision's models, timm's, the user's own."""
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -29,7 +28,8 @@ from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.networks.mnist import lenet, mnist_cnn
 from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
 from raysmooth.actors.models.networks.timm_models import build_timm, timm_preprocess
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.actors.models.own_callable import build_own
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
 
@@ -99,7 +99,7 @@ def build_classifier(architecture: Variant) -> Any:
     if name.startswith(TIMM):
         return build_timm(architecture)
     if ":" in name:
-        return _build_own(architecture)
+        return build_own(architecture)
     known = _torchvision_names()
     if name in known:
         from torchvision.models import get_model
@@ -130,30 +130,3 @@ def _torchvision_names() -> list[str]:
     import torchvision
 
     return torchvision.models.list_models(module=torchvision.models)
-
-
-def _build_own(architecture: Variant) -> Any:
-    module_name, _, attribute = architecture.name.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        reason = one_line(error, whole=True)
-        raise RaysmoothError(
-            f"classifier '{architecture.name}': importing '{module_name}' failed "
-            f"({type(error).__name__}: {reason}): give a module that Python finds, "
-            "such as one on PYTHONPATH"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise RaysmoothError(
-                f"classifier '{architecture.name}': module '{module_name}' has no '{attribute}': "
-                "give the name of a function in it that returns the classifier"
-            )
-        found = getattr(found, part)
-    classifier = architecture.build(found, "classifier")
-    if not callable(classifier):
-        raise RaysmoothError(
-            f"classifier '{architecture.name}' gives a {type(classifier).__name__}: it must return a torch "
-            "module or another callable from pixels (B, C, H, W) to logits or labels"
-        )
-    return classifier

@@ -1,7 +1,5 @@
 """Whatever can be known to fail in an experiment, known before its first stage begins."""
 
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.own_callable import make_importable
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.streams import Gaussian
@@ -41,8 +40,8 @@ class Known:
         if (kind, text) in self._networks or (kind, text) == ("denoiser", "none"):
             return
         architecture = Variant.parse(text)
-        if ":" in architecture.name and os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # where the user's own module:callable may live
+        if ":" in architecture.name:
+            make_importable()
         with torch.device("cpu" if ":" in architecture.name else "meta"):
             _NETWORKS[kind](architecture)
         self._networks.add((kind, text))

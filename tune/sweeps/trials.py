@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysmooth.actors.models.base_classifier import source_digest
+from raysmooth.actors.models.own_callable import source_digest
 from raysmooth.actors.models.weights import Weights, fingerprint_of, read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

@@ -1,12 +1,9 @@
 """Training a base classifier: what it minimises, and how it is judged."""
 
-import os
-import sys
-
 import torch
 
-from raysmooth.actors.models.base_classifier import source_digest
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
@@ -43,8 +40,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     """The training that the settings ask for; raises RaysmoothError for what cannot be trained."""
     named, text, objective = chosen_for_classifier(settings)
     architecture = Variant.parse(settings.classifier)
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # where the user's own module:callable may live
+    make_importable()
     classifier = initialised(lambda: build_classifier(architecture), settings.seed)
     if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
         raise RaysmoothError(f"classifier '{architecture}' has no parameters to train: give a torch module that has")

@@ -1,0 +1,42 @@
+"""Modules of the user's own, found where they lie. (tests/actors/models/test_classifiers.py builds them.)"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from raysmooth.actors.models.own_callable import build_own, make_importable, source_digest
+from raysmooth.common.variant import Variant
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(sys, "path", ["first", *sys.path])
+    return sys.path
+
+
+def test_folders_come_last_and_once(own_path: list[str]) -> None:
+    before = list(own_path)
+    make_importable(["one", "first", "two"])
+    make_importable(("two",))
+    assert own_path == [*before, "one", "two"]
+    make_importable(())
+    assert own_path == [*before, "one", "two"]
+
+
+def test_without_folders_it_is_the_working_directory(
+    own_path: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_networks_9f.py").write_text("def make(k=2):\n    return lambda batch: batch[:, :k]\n")
+    monkeypatch.chdir(tmp_path)
+    make_importable()
+    make_importable()
+    assert own_path.count(str(tmp_path)) == 1
+    assert own_path[-1] == str(tmp_path)
+    architecture = Variant.parse("own_networks_9f:make:k=3")
+    assert build_own(architecture).__closure__[0].cell_contents == 3
+    source = (tmp_path / "own_networks_9f.py").read_bytes()
+    assert source_digest(architecture) == hashlib.sha256(source).hexdigest()
+    assert source_digest(architecture, "tensors") == hashlib.sha256(b"tensors" + source).hexdigest()
+    assert source_digest(Variant.parse("lenet")) is None
