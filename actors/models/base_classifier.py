@@ -1,4 +1,4 @@
-"""The base classifier: denoiser, normalisation and classifier as one map from noisy images to labels."""
+"""The base classifier: denoiser, normalisation and classifier as a single map from noisy images to labels."""
 
 import os
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.common.variant import Variant
 
 INVALID = -1
-"""The label of a draw whose logits are not all finite. It is counted apart and never as a class."""
+"""The label of a draw with logits that are not finite. It is counted separately, never as a class."""
 
 NO_DENOISER = "none"
 
 
 class BaseClassifier(Protocol):
-    """f o D of denoised smoothing (Salman et al. 2020, equation 3): what is sampled, and what a certificate is about.
+    """f o D of denoised smoothing (Salman et al. 2020, equation 3): the function that is sampled and certified.
 
-    Anything that maps images to labels fits: a torch module, a vision API.
+    Any map from images to labels will do: a torch module, a vision API.
     """
 
     num_classes: int
@@ -35,11 +35,10 @@ class BaseClassifier(Protocol):
 
 @dataclass(frozen=True)
 class BaseClassifierSpec:
-    """All that a worker needs to build a base classifier: names and paths, never tensors.
+    """Names and paths from which a worker builds a base classifier; no tensors.
 
-    `import_path` holds folders where the user's own `module:callable`, and weights given by relative paths, may live
-    if they are not where the worker runs. The two fingerprints, once known, are what the files on another machine
-    must turn out to hold.
+    `import_path`: further folders to search for the user's own `module:callable` and for weights with relative paths.
+    The fingerprints, once known, must match the files on every machine.
     """
 
     classifier: str
@@ -53,7 +52,7 @@ class BaseClassifierSpec:
 
 
 class DenoisedClassifier(torch.nn.Module):
-    """classifier(normalize(denoiser(x))), hard labels. Noise is in x already, so it is added before normalisation."""
+    """classifier(normalize(denoiser(x))), hard labels. x has its noise already: noise comes before normalisation."""
 
     def __init__(self, denoiser: torch.nn.Module | None, normalize: torch.nn.Module, classifier: Any) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ def wrong_shape(answer: torch.Tensor) -> RaysmoothError:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A base classifier in memory and what is known of it: spec with every default filled in, fingerprints, cards."""
+    """A base classifier in memory, its spec with all defaults and fingerprints filled in, and the weights' cards."""
 
     model: DenoisedClassifier
     spec: BaseClassifierSpec
@@ -102,8 +101,8 @@ class Loaded:
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
     """Build the networks, load their weights, and put them on `device` in eval mode, channels last.
 
-    Raises RaysmoothError for an unknown name, a missing or unfitting weights file, or files that hold other weights than
-    the spec's fingerprints say.
+    Raises RaysmoothError for an unknown name, a weights file that is missing or does not fit, and weights whose
+    fingerprint differs from the spec's.
     """
     make_importable(spec.import_path)
     architecture = Variant.parse(spec.classifier)
@@ -126,7 +125,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
         if wanted is not None and wanted != got:
             raise RaysmoothError(
-                f"the {part}'s weights on {os.uname().nodename} are not those that this run began with "
+                f"the {part}'s weights on {os.uname().nodename} are not those that this run started with "
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )
@@ -141,8 +140,8 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:
-    """Classify two copies of one image (C, H, W) and return the number of classes; raises RaysmoothError if the classifier
-    rejects them, or cannot tell two classes apart.
+    """Classify two copies of one image (C, H, W) and return the number of classes; raises RaysmoothError if the
+    classifier rejects them, or has fewer than two classes.
     """
     try:
         with torch.inference_mode():
@@ -158,27 +157,27 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
         ) from error
     if loaded.model.num_classes < 1:
         raise RaysmoothError(
-            f"classifier '{loaded.spec.classifier}' answers with labels but does not say how many there are: "
+            f"classifier '{loaded.spec.classifier}' returns labels but not how many there are: "
             "give the object an attribute num_classes"
         )
     if loaded.model.num_classes < 2:
         raise RaysmoothError(
-            f"classifier '{loaded.spec.classifier}' has one class: smoothing needs two or more logits an image "
-            "(of a single logit z make two, 0 and z)"
+            f"classifier '{loaded.spec.classifier}' has one class: smoothing needs two or more logits per image "
+            "(turn a single logit z into two, 0 and z)"
         )
     return loaded.model.num_classes
 
 
 def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
-    """`path` as it is where that exists (a job's working directory is another on every node), else below a folder."""
+    """`path` if it exists (working directories differ between nodes), else below the first folder that has it."""
     if path is None or os.path.exists(path):
         return path
     return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
 
 
 def _classifier_weights(architecture: Variant, classifier: Any, path: str | None) -> Weights | None:
-    """The classifier's weights: a file, one of torchvision's own sets by name, or None for a user's own callable,
-    which comes with whatever it carries.
+    """The classifier's weights: from a file, or one of torchvision's sets by name. None for the user's own callable,
+    which has its weights already.
     """
     own = ":" in architecture.name
     if path is None:
@@ -189,7 +188,7 @@ def _classifier_weights(architecture: Variant, classifier: Any, path: str | None
             "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
         )
     if own and not isinstance(classifier, torch.nn.Module):
-        raise RaysmoothError(f"--classifier-weights {path}: '{architecture}' gives no torch module to load them into")
+        raise RaysmoothError(f"--classifier-weights {path}: '{architecture}' returns no torch module to load them into")
     if not os.path.exists(path) and path.isidentifier():
         from torchvision.models import get_model_weights, list_models
 
@@ -212,10 +211,10 @@ def _classifier_weights(architecture: Variant, classifier: Any, path: str | None
 def load_denoiser(
     name: str, path: str | None, folders: tuple[str, ...] = ()
 ) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
-    """The denoiser `name` (NO_DENOISER gives None) with the weights at `path` or below one of `folders`, on the CPU;
-    its architecture, with the options of the weights' card where none are given; and that card.
+    """The denoiser `name` (None for NO_DENOISER), on the CPU, with the weights at `path` or below one of `folders`; its
+    architecture, by default with the options in the weights' card; and that card.
 
-    Raises RaysmoothError for an unknown name, and for weights that are missing, do not fit, or have no denoiser.
+    Raises RaysmoothError for an unknown name, weights that are missing or do not fit, and weights without a denoiser.
     """
     if name == NO_DENOISER:
         if path is not None:
@@ -224,12 +223,12 @@ def load_denoiser(
     architecture = Variant.parse(name)
     build = partial(build_denoiser, architecture)
     if path is None:
-        build()  # an unknown name is the more useful complaint
+        build()  # an unknown name is the more useful message
         raise RaysmoothError(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
     weights = read_weights(_located(path, folders) or "")
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
-        # The card knows the depth, width and channels that were trained; nobody should have to repeat them.
+        # The card has the depth, width and channels of the training: users need not repeat them.
         architecture = Variant.parse(carded)
         build = partial(build_denoiser, architecture)
     denoiser = build()
@@ -238,6 +237,6 @@ def load_denoiser(
 
 
 def _identity(architecture: Variant, classifier: Any) -> str:
-    """Fingerprint of the tensors and, for the user's own callable, of its source."""
+    """Fingerprint of the tensors, and of the source of the user's own callable."""
     state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
     return source_digest(architecture, state) or state

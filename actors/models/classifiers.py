@@ -1,4 +1,4 @@
-"""The classifiers that a name can mean: rows of a table, torchvision's models, timm's, the user's own."""
+"""Classifiers by name: entries of a registry, torchvision's models, timm's, and the user's own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ from raysmooth.common.variant import Variant
 
 @dataclass(frozen=True)
 class ClassifierEntry:
-    """`build` takes the architecture's options as keywords; `preprocess` is a row of `PREPROCESS`.
+    """`build` takes the architecture's options as keywords; `preprocess` is an entry of `PREPROCESS`.
 
-    `published` is what published checkpoints of the network have under "arch".
+    `published`: the value of "arch" in the network's published checkpoints.
     """
 
     build: Callable[..., torch.nn.Module]
@@ -76,8 +76,8 @@ CLASSIFIERS: Registry[ClassifierEntry] = Registry(
     },
 )
 
-# torchvision sets transform_input only with its own weights, which were trained with it; without it they
-# load all the same and answer wrongly. The slow initialisation is of no use to weights that get replaced.
+# torchvision sets transform_input only with its own weights, which need it: without it they load, but give wrong
+# answers. init_weights is slow, and these weights are replaced anyway.
 _TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
     "googlenet": {"transform_input": True, "init_weights": False},
     "inception_v3": {"transform_input": True, "init_weights": False},
@@ -85,13 +85,12 @@ _TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
 
 
 def build_classifier(architecture: Variant) -> Any:
-    """The classifier without its weights: a torch module, or whatever the user's own factory gives.
+    """The classifier without its weights: a torch module, or the result of the user's own callable.
 
-    A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is timm's model
-    of that name; "module:callable" is imported, and the callable called with the options as keywords: it returns a
-    torch module or anything callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it
-    has an attribute `num_classes`. Raises RaysmoothError for an unknown name, an import that fails, or options that do not
-    fit.
+    A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is a model of
+    timm; "module:callable" is imported and called with the options as keywords: it returns a torch module or another
+    callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it has an attribute
+    `num_classes`. Raises RaysmoothError for an unknown name, an import that fails, or options that do not fit.
     """
     name = architecture.name
     if name in CLASSIFIERS:
@@ -117,7 +116,7 @@ def build_classifier(architecture: Variant) -> Any:
 
 
 def default_preprocess(architecture: Variant) -> str:
-    """The normalisation that the classifier's inputs had in training; "none" for the user's own."""
+    """The normalisation that the classifier was trained with; "none" for the user's own."""
     if architecture.name in CLASSIFIERS:
         return CLASSIFIERS[architecture.name].preprocess
     if architecture.name.startswith(TIMM):
@@ -126,7 +125,7 @@ def default_preprocess(architecture: Variant) -> str:
 
 
 def _torchvision_names() -> list[str]:
-    # Imported here only: it costs seconds, which a digits or CIFAR run need not wait for.
+    # Imported only if needed: it takes seconds, and runs on digits or CIFAR do without.
     import torchvision
 
     return torchvision.models.list_models(module=torchvision.models)

@@ -1,4 +1,4 @@
-"""The denoisers that a name can mean: a new one is a row."""
+"""Denoisers by name: a new one is an entry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from raysmooth.common.variant import Variant
 class DenoiserEntry:
     """`build` takes the architecture's options as keywords.
 
-    `published` is what published checkpoints of the network have under "arch".
+    `published`: the values of "arch" in the network's published checkpoints.
     """
 
     build: Callable[..., torch.nn.Module]
@@ -44,8 +44,7 @@ DENOISERS: Registry[DenoiserEntry] = Registry(
 def build_denoiser(architecture: Variant) -> torch.nn.Module:
     """The denoiser without its weights, noisy pixels (B, C, H, W) -> pixels of the same shape.
 
-    "none" stands for no denoiser and is the caller's to handle. Raises RaysmoothError for an unknown name or options
-    that do not fit.
+    The caller handles "none" (no denoiser). Raises RaysmoothError for an unknown name or options that do not fit.
     """
     if architecture.name not in DENOISERS:
         known = [*DENOISERS] if architecture.name == "none" else [*DENOISERS, "none"]

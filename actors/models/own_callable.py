@@ -13,7 +13,7 @@ from raysmooth.common.variant import Variant
 
 
 def make_importable(folders: Iterable[str] | None = None) -> None:
-    """Append `folders` (default: the working directory) to sys.path, each once, so that the user's modules are found."""
+    """Append `folders` (default: the working directory) to sys.path, each once: the user's modules may be there."""
     for folder in [os.getcwd()] if folders is None else folders:
         if folder not in sys.path:
             sys.path.append(folder)
@@ -45,7 +45,7 @@ def build_own(architecture: Variant) -> Any:
     classifier = architecture.build(found, "classifier")
     if not callable(classifier):
         raise RaysmoothError(
-            f"classifier '{architecture.name}' gives a {type(classifier).__name__}: it must return a torch "
+            f"classifier '{architecture.name}' returns a {type(classifier).__name__}: it must return a torch "
             "module or another callable from pixels (B, C, H, W) to logits or labels"
         )
     return classifier

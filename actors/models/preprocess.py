@@ -1,4 +1,4 @@
-"""Normalisation, the first layer of a classifier: noise and denoiser come before it, in pixel units."""
+"""Normalisation, the first layer of a classifier. Noise and denoiser come before it, in pixel units."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -11,7 +11,7 @@ from raysmooth.common.registry import Registry
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Mean and standard deviation of each channel, in pixel units; both empty for no normalisation."""
+    """Mean and standard deviation of each channel, in pixel units; both empty: no normalisation."""
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -30,8 +30,8 @@ PREPROCESS: Registry[Preprocess] = Registry(
 class Normalize(torch.nn.Module):
     """Pixels (B, C, H, W) -> (pixels - mean) / std, channel by channel.
 
-    The constants move with the module but are not in its state dict, so weights fit with or without this
-    layer. Raises RaysmoothError for another number of channels, which broadcasting would silently multiply.
+    The constants move with the module but are not in its state dict, so weights fit with or without this layer.
+    Raises RaysmoothError for another number of channels, which broadcasting would hide.
     """
 
     mean: torch.Tensor
@@ -46,20 +46,20 @@ class Normalize(torch.nn.Module):
         if batch.shape[1] != self.mean.shape[1]:
             raise RaysmoothError(
                 f"preprocess has constants for {self.mean.shape[1]} channels, images have {batch.shape[1]}: "
-                "write --preprocess none, or MEANS/STDS with a number for each channel"
+                "write --preprocess none, or MEANS/STDS with one number per channel"
             )
         return (batch - self.mean) / self.std
 
 
 def parse_preprocess(text: str) -> torch.nn.Module:
-    """The layer that `text` means: a row of `PREPROCESS`, or explicit constants in pixel units.
+    """The layer named by `text`: an entry of `PREPROCESS`, or explicit constants in pixel units.
 
-    Constants are means, a slash, standard deviations, one for each channel: "0.48,0.45,0.40/0.22,0.22,0.22".
-    Raises RaysmoothError for an unknown name, text that is no numbers, unequal lengths, or a deviation <= 0.
+    Constants are means, a slash, and standard deviations, one per channel: "0.48,0.45,0.40/0.22,0.22,0.22". Raises
+    RaysmoothError for an unknown name, text without numbers, unequal lengths, or a deviation <= 0.
     """
     if text in PREPROCESS:
-        row = PREPROCESS[text]
-        return Normalize(row.mean, row.std) if row.mean else torch.nn.Identity()
+        entry = PREPROCESS[text]
+        return Normalize(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
     if "/" not in text:
         how = "or constants such as 0.48,0.45,0.40/0.22,0.22,0.22"
         raise RaysmoothError(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
@@ -67,7 +67,7 @@ def parse_preprocess(text: str) -> torch.nn.Module:
     try:
         mean, std = (tuple(float(number) for number in half.split(",")) for half in text.split("/"))
     except ValueError:
-        raise RaysmoothError(f"preprocess '{text}' is no two lists of numbers: {how}") from None
+        raise RaysmoothError(f"preprocess '{text}' is not two lists of numbers: {how}") from None
     if len(mean) != len(std):
         raise RaysmoothError(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
     if not all(isfinite(number) for number in mean + std) or min(std) <= 0:

@@ -1,4 +1,4 @@
-"""Weights on disk: read without running code, fitted to a module, fingerprinted, written with their card."""
+"""Weights files: read without running code, loaded into a module, fingerprinted, written with their card."""
 
 import hashlib
 import json
@@ -21,17 +21,17 @@ from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.store_urls import is_url
 
 _INSIDE = ("state_dict", "model_state_dict", "model")
-"""Where training scripts put the state dict in what they save."""
+"""Keys under which training scripts save the state dict."""
 
 _WRAPPERS = ("module.", "1.")
-"""Key prefixes of published weights: DataParallel's, and that of Sequential(normalize, model)."""
+"""Key prefixes of published weights: those of DataParallel and of Sequential(normalize, model)."""
 
 
 @dataclass(frozen=True)
 class Weights:
     """Tensors by key, on the CPU, and the file's card.
 
-    The card is what `save_weights` was given, {"arch": ...} of a published checkpoint, or {}.
+    The card is that of `save_weights`, {"arch": ...} of a published checkpoint, or {}.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -39,10 +39,10 @@ class Weights:
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
-    """Read a safetensors or a torch file, fetched first where it is a URL; no code in it is ever run.
+    """Read a safetensors or a torch file, or download it from a URL first; no code in it is ever run.
 
-    A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises
-    RaysmoothError, naming the path, for a file that is missing, torn, needs code to be read, or holds no tensors.
+    A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises RaysmoothError,
+    naming the path, for a file that is missing, corrupt, needs code to be read, or holds no tensors.
     """
     if is_url(path):
         try:
@@ -63,11 +63,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
 
 def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
-    """Load `weights` into `module`, every key of either in the other, shapes equal.
+    """Load `weights` into `module`; keys and shapes must be equal.
 
-    Wrappers' prefixes that all keys of the file and none of the module's have are taken off first. `where` is
-    the path for messages. BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 had none, and
-    inference does not use it. Raises RaysmoothError for weights that do not fit.
+    A wrapper's prefix that all keys of the file and none of the module's have is removed first. `where`: the path, for
+    messages. BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 had none, and inference does not use
+    it. Raises RaysmoothError for weights that do not fit.
     """
     own = module.state_dict()
     state = dict(weights.state_dict)
@@ -108,7 +108,7 @@ def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
 def fingerprint(module: torch.nn.Module) -> str:
     """SHA-256 in hex over key, dtype, shape and bytes of every tensor of the state dict, sorted by key.
 
-    The same weights have the same fingerprint on any device, in any memory format, from any kind of file.
+    It does not depend on the device, the memory format or the kind of file.
     """
     return fingerprint_of(module.state_dict())
 
@@ -118,18 +118,18 @@ def fingerprint_of(state_dict: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for key, tensor in sorted(state_dict.items()):
         digest.update(f"{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        # Bytes by way of a view: numpy has no bfloat16.
+        # Bytes through a view: numpy has no bfloat16.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Mapping[str, Any]) -> None:
-    """Write the state dict as safetensors, `card` (JSON values) in its metadata; make the folder if need be.
+    """Write the state dict as safetensors with `card` (JSON values) in its metadata; create the folder if needed.
 
-    The file appears whole or not at all. Raises RaysmoothError if it cannot be written.
+    The write is atomic. Raises RaysmoothError if the file cannot be written.
     """
     path = Path(path)
-    # A copy of each: safetensors takes neither shared nor strided memory.
+    # Copies: safetensors accepts neither shared nor strided memory.
     tensors = {
         key: tensor.detach().cpu().contiguous().clone(memory_format=torch.contiguous_format)
         for key, tensor in module.state_dict().items()
@@ -143,7 +143,7 @@ def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Ma
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By its name, else by its beginning: eight bytes of length, then a JSON object, as no torch file."""
+    """By its name, or by its first bytes: eight of length, then a JSON object. No torch file starts so."""
     if path.suffix == ".safetensors":
         return True
     with path.open("rb") as file:
@@ -154,31 +154,33 @@ def _read_safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except SafetensorError as error:
-        raise RaysmoothError(f"weights file {path} is torn or no safetensors file ({error}): fetch it again") from error
+        raise RaysmoothError(
+            f"weights file {path} is corrupt or not a safetensors file ({error}): fetch it again"
+        ) from error
     try:
         card = json.loads(metadata.get("card", "{}"))
     except json.JSONDecodeError:
-        card = {}  # somebody else's "card"
+        card = {}  # metadata of another tool
     return Weights(tensors, card if isinstance(card, dict) else {})
 
 
 def _read_torch(path: Path) -> Weights:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that it may not know: it then raises
+            warnings.simplefilter("ignore", UserWarning)  # about an unknown pickle protocol; it then raises
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # garbage makes the unpickler raise nearly anything
+    except Exception as error:  # on garbage the unpickler raises nearly anything
         if _would_run_code(path, error):
             needs = re.search(r"GLOBAL ([\w.]+)", str(error))
             raise RaysmoothError(
                 f"weights file {path} is refused: it would run code{f' ({needs[1]})' if needs else ''}; "
                 "re-save its state_dict with safetensors or torch.save(model.state_dict())"
             ) from error
-        raise RaysmoothError(f"weights file {path} is torn or no weights file: fetch or save it again") from error
+        raise RaysmoothError(f"weights file {path} is corrupt or not a weights file: fetch or save it again") from error
     card: dict[str, Any] = {}
     if isinstance(found, Mapping):
         if isinstance(found.get("arch"), str):
@@ -189,14 +191,14 @@ def _read_torch(path: Path) -> Weights:
     strange = [key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if strange:
         raise RaysmoothError(
-            f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are no tensors; "
+            f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are not tensors; "
             "save model.state_dict(), bare or under the key state_dict"
         )
     return Weights({key: tensor.detach() for key, tensor in found.items()}, card)
 
 
 def _would_run_code(path: Path, error: Exception) -> bool:
-    """Whether torch balked at what a whole pickle or TorchScript archive asks for, and not at garbage."""
+    """Whether torch refused the content of an intact pickle or TorchScript archive, not garbage."""
     if isinstance(error, pickle.UnpicklingError):
         with path.open("rb") as file:
             return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -91,9 +91,9 @@ def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
 def test_what_is_not_there_is_refused(server: Server) -> None:
     with pytest.raises(RaysmoothError, match=r"weights s3://results/none\.pt.*there is nothing of that name"):
         read_weights(url(server, "none.pt"))
-    server.put("torn.safetensors", b"\x08\0\0\0\0\0\0\0garbage")
-    with pytest.raises(RaysmoothError, match=r"weights s3://results/torn\.safetensors.*is torn"):
-        read_weights(url(server, "torn.safetensors"))
+    server.put("corrupt.safetensors", b"\x08\0\0\0\0\0\0\0garbage")
+    with pytest.raises(RaysmoothError, match=r"weights s3://results/corrupt\.safetensors.*is corrupt"):
+        read_weights(url(server, "corrupt.safetensors"))
 
 
 def test_a_full_or_forbidden_cache_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

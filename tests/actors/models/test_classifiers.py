@@ -163,7 +163,7 @@ def test_own_callable_that_gives_labels(own_module: str) -> None:
     ("rest", "message"),
     [
         ("make:depth=3", "has no option 'depth': options are num_classes"),
-        ("number", "gives a int: it must return a torch module"),
+        ("number", "returns a int: it must return a torch module"),
         ("absent", "has no 'absent'"),
     ],
 )

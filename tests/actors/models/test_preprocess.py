@@ -39,9 +39,9 @@ def test_refuses_to_multiply_channels() -> None:
     [
         ("cifar", r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, imagenet, none\)"),
         ("0.5", "unknown preprocess '0.5'"),
-        ("0.5,a/1,1", "is no two lists of numbers"),
-        ("0.5/1/2", "is no two lists of numbers"),
-        ("/", "is no two lists of numbers"),
+        ("0.5,a/1,1", "is not two lists of numbers"),
+        ("0.5/1/2", "is not two lists of numbers"),
+        ("/", "is not two lists of numbers"),
         ("0.5,0.5/1", "2 means but 1 standard deviations"),
         ("0.5/0", "needs finite means and standard deviations above 0"),
         ("0.5,0.5/1,-1", "above 0"),

@@ -128,7 +128,7 @@ def test_a_torn_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
     else:
         torch.save(resnet20().state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
     torn(path, keep)
-    with pytest.raises(RaysmoothError, match="is torn or no") as refusal:
+    with pytest.raises(RaysmoothError, match="is corrupt or not a") as refusal:
         read_weights(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -138,10 +138,10 @@ def test_a_torn_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
     ("saved", "message"),
     [
         ({}, "holds no tensors"),
-        ({"arch": "cifar_resnet20"}, "holds no state dict: arch are no tensors"),
+        ({"arch": "cifar_resnet20"}, "holds no state dict: arch are not tensors"),
         ([torch.zeros(1)], "holds a list"),
         (torch.zeros(1), "holds a Tensor"),
-        ({"state_dict": OrderedDict(a=1, b=2)}, "holds no state dict: a, b are no tensors"),
+        ({"state_dict": OrderedDict(a=1, b=2)}, "holds no state dict: a, b are not tensors"),
     ],
 )
 def test_a_file_without_weights_is_refused(saved: object, message: str, tmp_path: Path) -> None:
