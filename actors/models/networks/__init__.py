@@ -1,1 +1,1 @@
-"""The papers' networks, one module each, with the parameter names of their published checkpoints."""
+"""The papers' networks, a module per family, with the parameter names of their published checkpoints."""

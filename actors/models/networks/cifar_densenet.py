@@ -1,4 +1,4 @@
-"""DenseNet for 32x32 images (Huang et al. 2017), laid out as the published weights are."""
+"""DenseNet for 32x32 images (Huang et al. 2017), in the layout of the published weights."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from raysmooth.actors.models.networks.layers import Block, Conv, Layers, bn_conv
 
 
 class DenseLayer(Block):
-    """x (B, C, H, W) -> (B, `growth` + C, H, W): new channels, made by way of 4 x `growth`, before the old ones."""
+    """x (B, C, H, W) -> (B, `growth` + C, H, W): new channels, computed through 4 x `growth`, before the old ones."""
 
     def __init__(self, channels_in: int, growth: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class DenseLayer(Block):
 class CifarDenseNet(Layers):
     """Normalised pixels (B, 3, 32, 32) -> logits (B, num_classes).
 
-    `counts` layers a stage; a transition between stages halves channels and size.
+    `counts`: layers per stage; a transition between stages halves channels and size.
     """
 
     def __init__(self, counts: tuple[int, ...], growth: int, num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""GoogLeNet for 32x32 images (Szegedy et al. 2015), with BatchNorm, laid out as the published weights are."""
+"""GoogLeNet for 32x32 images (Szegedy et al. 2015), with BatchNorm, in the layout of the published weights."""
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ _INCEPTIONS = {
 
 
 class Inception(nn.Module):
-    """Four branches side by side, their channels one after the other: 1x1, 3x3, 5x5 as two 3x3, 1x1 of a max pool."""
+    """Four parallel branches, their channels concatenated: 1x1, 3x3, 5x5 as two 3x3, 1x1 after a max pool."""
 
     def __init__(self, channels_in: int, b1: int, b2_in: int, b2: int, b3_in: int, b3: int, b4: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Pre-activation residual networks for 32x32 images: plain, gated and wide, laid out as the published weights are."""
+"""Pre-activation residual networks for 32x32 images: plain, gated and wide, in the layout of the published weights."""
 
 import torch
 from torch import nn
@@ -17,9 +17,9 @@ from raysmooth.actors.models.networks.layers import (
 
 
 class PreActivation(Block):
-    """x + branch, the branch being BatchNorm, ReLU, convolution, twice (He et al. 2016, "Identity Mappings").
+    """x + branch; the branch is twice BatchNorm, ReLU, convolution (He et al. 2016, "Identity Mappings").
 
-    Where channels or size change, a 1x1 convolution of the branch's first ReLU, not of x, stands for x.
+    Where channels or size change, a 1x1 convolution of the branch's first ReLU, not of x, replaces x.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
@@ -42,7 +42,7 @@ class PreActivation(Block):
 
 
 class GatedPreActivation(PreActivation):
-    """The branch's channels are weighed by squeeze and excitation before x is added."""
+    """Squeeze and excitation weights the branch's channels before x is added."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__(channels_in, channels, stride)
@@ -54,7 +54,7 @@ class GatedPreActivation(PreActivation):
 
 
 class WidePreActivation(PreActivation):
-    """The same block, by the key that wide residual networks have for the 1x1 convolution."""
+    """The same block with the key of wide residual networks for the 1x1 convolution."""
 
     @staticmethod
     def projection(channels_in: int, conv: Conv) -> dict[str, nn.Module]:
@@ -69,20 +69,20 @@ class CifarWideResNet(Layers):
     """Normalised pixels (B, 3, 32, 32) -> logits (B, num_classes)."""
 
 
-_ROWS = [(64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)]
+_STAGES = [(64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)]
 
 
 def cifar_preactresnet18(num_classes: int = 10) -> nn.Module:
-    """Pre-activation ResNet-18, as published without the last BatchNorm and ReLU; 11,171,146 parameters."""
+    """Pre-activation ResNet-18, as published, without the last BatchNorm and ReLU; 11,171,146 parameters."""
     return CifarPreActResNet(
-        conv1=Conv(64, 3).layer(3), **stages(PreActivation, 64, _ROWS), **head(512, num_classes)
+        conv1=Conv(64, 3).layer(3), **stages(PreActivation, 64, _STAGES), **head(512, num_classes)
     )  # fmt: skip
 
 
 def cifar_senet18(num_classes: int = 10) -> nn.Module:
     """The same with squeeze and excitation, and BatchNorm and ReLU after the stem; 11,260,354 parameters."""
     return CifarPreActResNet(
-        **conv_bn(3, Conv(64, 3)), **stages(GatedPreActivation, 64, _ROWS), **head(512, num_classes)
+        **conv_bn(3, Conv(64, 3)), **stages(GatedPreActivation, 64, _STAGES), **head(512, num_classes)
     )  # fmt: skip
 
 
@@ -97,10 +97,10 @@ def cifar_wrn40_10(num_classes: int = 10) -> nn.Module:
 
 
 def wide_resnet(depth: int, width: int, num_classes: int) -> nn.Module:
-    """Zagoruyko and Komodakis 2016, without dropout; `depth` is 6n + 4, n blocks a stage of 16, 32, 64 x `width`."""
+    """Zagoruyko and Komodakis 2016, without dropout; `depth` = 6n + 4: n blocks per stage of 16, 32, 64 x `width`."""
     blocks = (depth - 4) // 6
-    rows = [(16 * width, blocks, 1), (32 * width, blocks, 2), (64 * width, blocks, 2)]
-    groups = stages(WidePreActivation, 16, rows).values()
+    widths = [(16 * width, blocks, 1), (32 * width, blocks, 2), (64 * width, blocks, 2)]
+    groups = stages(WidePreActivation, 16, widths).values()
     network = CifarWideResNet(
         conv1=Conv(16, 3).layer(3),
         **{f"block{number}": Layers(layer=group) for number, group in enumerate(groups, 1)},

@@ -1,4 +1,4 @@
-"""Residual networks for 32x32 images (He et al. 2016, Xie et al. 2017), laid out as the published weights are."""
+"""Residual networks for 32x32 images (He et al. 2016, Xie et al. 2017), in the layout of the published weights."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from raysmooth.actors.models.networks.layers import Block, Conv, Layers, conv_bn
 
 
 class Residual(Block):
-    """relu(branch(x) + shortcut(x)); the branch, `convs`, ends without a ReLU. `shortcut` is the name in the keys."""
+    """relu(branch(x) + shortcut(x)); the branch, `convs`, ends without a ReLU. `shortcut`: its name in the keys."""
 
     def __init__(self, channels_in: int, stride: int, *convs: Conv, shortcut: str) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def _bottleneck(channels_in: int, channels: int, stride: int, groups: int) -> nn
 
 
 def _narrow(depth: int, num_classes: int) -> nn.Module:
-    """He et al. 2016, section 4.2; `depth` is 6n + 2, n blocks a stage."""
+    """He et al. 2016, section 4.2; `depth` is 6n + 2, with n blocks per stage."""
     blocks = (depth - 2) // 6
     network = CifarResNet(
         **conv_bn(3, Conv(16, 3)),
@@ -59,7 +59,7 @@ def cifar_resnet110(num_classes: int = 10) -> nn.Module:
 
 
 def cifar_resnet18(num_classes: int = 10) -> nn.Module:
-    """ImageNet's ResNet-18 with a 3x3 convolution for its stem; 11,173,962 parameters."""
+    """ImageNet's ResNet-18 with a 3x3 convolution as its stem; 11,173,962 parameters."""
     return CifarResNet(
         **conv_bn(3, Conv(64, 3)),
         **stages(partial(_basic, shortcut="shortcut"), 64, [(64, 2, 1), (128, 2, 2), (256, 2, 2), (512, 2, 2)]),

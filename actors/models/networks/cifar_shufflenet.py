@@ -1,4 +1,4 @@
-"""ShuffleNetV2 for 32x32 images (Ma et al. 2018), laid out as the published weights are."""
+"""ShuffleNetV2 for 32x32 images (Ma et al. 2018), in the layout of the published weights."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from raysmooth.actors.models.networks.layers import Block, Conv, Layers, conv_bn
 
 
 class Unit(Block):
-    """x (B, C, H, W) -> the same shape: half of the channels goes through a chain, the other half stays."""
+    """x (B, C, H, W) -> the same shape: half of the channels pass through a chain, the other half stay."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Unit(Block):
 
 
 class DownUnit(Block):
-    """x (B, channels_in, H, W) -> (B, channels, H/2, W/2): all of x goes through each of two chains."""
+    """x (B, channels_in, H, W) -> (B, channels, H/2, W/2): x passes through each of two chains."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class DownUnit(Block):
 
 
 def _interleave(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Channels in the order left, right, left, right, ...: the shuffle of two groups."""
+    """Channels in the order left, right, left, right, ...: a shuffle of two groups."""
     return torch.stack((left, right), dim=2).flatten(1, 2)
 
 

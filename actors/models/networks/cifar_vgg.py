@@ -1,4 +1,4 @@
-"""VGG with BatchNorm for 32x32 images (Simonyan and Zisserman 2015), laid out as the published weights are."""
+"""VGG with BatchNorm for 32x32 images (Simonyan and Zisserman 2015), in the layout of the published weights."""
 
 from torch import nn
 
@@ -8,7 +8,8 @@ from raysmooth.actors.models.networks.layers import Conv, Layers, conv_bn, head
 class CifarVGG(Layers):
     """Normalised pixels (B, 3, 32, 32) -> logits (B, num_classes).
 
-    `counts` 3x3 convolutions of 64, 128, 256, 512, 512 channels, a 2x2 max pool after each five; one linear layer.
+    Five groups of `counts` 3x3 convolutions (64, 128, 256, 512, 512 channels), each followed by a 2x2 max pool; one
+    linear layer.
     """
 
     def __init__(self, counts: tuple[int, int, int, int, int], num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""A classifier of scikit-learn's 8x8 digits, small enough to train in seconds on one core."""
+"""A classifier for scikit-learn's 8x8 digits, small enough to train in seconds on one core."""
 
 from torch import nn
 

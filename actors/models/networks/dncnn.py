@@ -9,9 +9,9 @@ from raysmooth.common.errors import RaysmoothError
 class DnCNN(nn.Module):
     """Noisy pixels (B, channels, H, W) -> denoised pixels of the same shape, not clipped: x - net(x).
 
-    `depth` 3x3 convolutions: conv + ReLU; depth - 2 times conv without bias, BatchNorm, ReLU; conv. Untrained
-    it returns its input, as the last convolution starts at zero. Defaults are those of Salman et al. 2020,
-    appendix A: 558,400 parameters. Raises RaysmoothError for a depth under 2 or a width or channels under 1.
+    `depth` 3x3 convolutions: conv + ReLU; depth - 2 times conv without bias, BatchNorm, ReLU; conv. Before training it
+    returns its input, as the last convolution starts at zero. Defaults are those of Salman et al. 2020, appendix A:
+    558,400 parameters. Raises RaysmoothError for a depth below 2 or a width or channels below 1.
     """
 
     def __init__(self, depth: int = 17, width: int = 64, channels: int = 3) -> None:

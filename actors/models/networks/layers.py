@@ -1,4 +1,4 @@
-"""What the CIFAR networks are put together from: chains of layers, under the names that published weights have."""
+"""Building blocks of the CIFAR networks: chains of layers with the names of the published weights."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -10,8 +10,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Conv:
-    """One convolution of a chain, padded so that stride 1 keeps the size; `relu` says whether a ReLU follows its
-    BatchNorm (in a chain that has the convolution first).
+    """One convolution of a chain, padded so that stride 1 keeps the size. `relu`: whether a ReLU follows its BatchNorm
+    (in chains that start with the convolution).
     """
 
     channels: int
@@ -28,7 +28,7 @@ class Conv:
 
 
 def conv_bn(channels_in: int, *convs: Conv, first: int = 1) -> dict[str, nn.Module]:
-    """Convolution, BatchNorm, ReLU, each time: conv1, bn1, relu1, conv2, ..., numbered from `first`."""
+    """Convolution, BatchNorm, ReLU for each of `convs`: conv1, bn1, relu1, conv2, ..., numbered from `first`."""
     layers: dict[str, nn.Module] = {}
     for number, conv in enumerate(convs, first):
         layers |= {f"conv{number}": conv.layer(channels_in), f"bn{number}": nn.BatchNorm2d(conv.channels)}
@@ -39,7 +39,7 @@ def conv_bn(channels_in: int, *convs: Conv, first: int = 1) -> dict[str, nn.Modu
 
 
 def bn_conv(channels_in: int, *convs: Conv) -> dict[str, nn.Module]:
-    """Pre-activation, that is BatchNorm, ReLU, convolution, each time: bn1, relu1, conv1, bn2, ..."""
+    """Pre-activation (BatchNorm, ReLU, convolution) for each of `convs`: bn1, relu1, conv1, bn2, ..."""
     layers: dict[str, nn.Module] = {}
     for number, conv in enumerate(convs, 1):
         layers |= {f"{name}{number}": layer for name, layer in bn_relu_conv(channels_in, conv).items()}
@@ -53,7 +53,7 @@ def bn_relu_conv(channels_in: int, conv: Conv) -> dict[str, nn.Module]:
 
 
 def squeeze_excitation(channels: int, reduction: int = 16) -> dict[str, nn.Module]:
-    """Features (B, C, H, W) -> a factor in (0, 1) for each channel, (B, C, 1, 1) (Hu et al. 2018)."""
+    """Features (B, C, H, W) -> a weight in (0, 1) per channel, (B, C, 1, 1) (Hu et al. 2018)."""
     return {
         "squeeze": nn.AdaptiveAvgPool2d(1),
         "fc1": nn.Conv2d(channels, channels // reduction, 1),
@@ -64,17 +64,17 @@ def squeeze_excitation(channels: int, reduction: int = 16) -> dict[str, nn.Modul
 
 
 class Layers(nn.Sequential):
-    """Layers in a row, by name."""
+    """Named layers in sequence."""
 
     def __init__(self, **layers: nn.Module) -> None:
         super().__init__(OrderedDict(layers))
 
 
 class Block(nn.Module):
-    """A module that runs its layers in chains of its own choosing; all are its direct children, as the keys want it."""
+    """A module that runs its layers in several chains; all are its direct children, as the keys require."""
 
     def add(self, **layers: nn.Module) -> tuple[str, ...]:
-        """Take `layers` in, and give the chain that `run` applies."""
+        """Add `layers` as children; returns the chain for `run`."""
         for name, layer in layers.items():
             self.add_module(name, layer)
         return tuple(layers)
@@ -86,44 +86,44 @@ class Block(nn.Module):
 
 
 class GlobalMean(nn.Module):
-    """Features (B, C, H, W) -> (B, C). The pooling windows of the published networks all cover the whole map."""
+    """Features (B, C, H, W) -> (B, C). The published networks' last pooling windows all cover the whole map."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean(dim=(2, 3))
 
 
 def projection(channels_in: int, channels: int, stride: int) -> nn.Sequential:
-    """A shortcut: a 1x1 convolution and BatchNorm where the shape changes, else the identity."""
+    """A shortcut: a 1x1 convolution and BatchNorm if the shape changes, else the identity."""
     if stride == 1 and channels_in == channels:
         return nn.Sequential()
     return nn.Sequential(*conv_bn(channels_in, Conv(channels, stride=stride, relu=False)).values())
 
 
 def initialise(network: nn.Module) -> None:
-    """Convolutions as in He et al. 2015, by what they give to; the networks that do not ask for it have torch's own."""
+    """Initialise convolutions as in He et al. 2015, fan-out mode; by default networks keep torch's initialisation."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 MakeBlock = Callable[[int, int, int], nn.Module]
-"""From channels in, channels out and stride."""
+"""(channels in, channels out, stride) -> a block."""
 
 
 def stage(make: MakeBlock, channels_in: int, channels: int, count: int, stride: int) -> nn.Sequential:
-    """`count` blocks in a row; the first changes channels and size."""
+    """`count` blocks in sequence; the first changes channels and size."""
     return nn.Sequential(make(channels_in, channels, stride), *(make(channels, channels, 1) for _ in range(count - 1)))
 
 
-def stages(make: MakeBlock, channels_in: int, rows: Iterable[tuple[int, int, int]]) -> dict[str, nn.Module]:
-    """Stages layer1, layer2, ...; a row is channels, count, stride."""
+def stages(make: MakeBlock, channels_in: int, sizes: Iterable[tuple[int, int, int]]) -> dict[str, nn.Module]:
+    """Stages layer1, layer2, ...; `sizes`: channels, count and stride of each."""
     layers: dict[str, nn.Module] = {}
-    for number, (channels, count, stride) in enumerate(rows, 1):
+    for number, (channels, count, stride) in enumerate(sizes, 1):
         layers[f"layer{number}"] = stage(make, channels_in, channels, count, stride)
         channels_in = channels
     return layers
 
 
 def head(channels: int, num_classes: int, name: str = "linear") -> dict[str, nn.Module]:
-    """The end: features (B, channels, H, W) -> logits (B, num_classes); `name` is the linear layer's."""
+    """The end: features (B, channels, H, W) -> logits (B, num_classes); `name`: that of the linear layer."""
     return {"pool": GlobalMean(), name: nn.Linear(channels, num_classes)}

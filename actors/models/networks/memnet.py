@@ -1,4 +1,4 @@
-"""MemNet (Tai et al. 2017): a denoiser whose gates choose from all that earlier blocks came to."""
+"""MemNet (Tai et al. 2017): a denoiser with gates over the outputs of all earlier blocks."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from raysmooth.common.errors import RaysmoothError
 
 
 class ResidualUnit(nn.Module):
-    """x (B, `width`, H, W) + two times BatchNorm, ReLU, 3x3 convolution of it."""
+    """x + f(x), x (B, `width`, H, W); f is twice BatchNorm, ReLU, 3x3 convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class ResidualUnit(nn.Module):
 
 
 class MemoryBlock(nn.Module):
-    """`residual_blocks` units in a row, then a 1x1 gate over what each of them gave and `memories` earlier maps."""
+    """`residual_blocks` units in sequence, then a 1x1 gate over their outputs and `memories` earlier maps."""
 
     def __init__(self, width: int, residual_blocks: int, memories: int) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class MemoryBlock(nn.Module):
 class MemNet(nn.Module):
     """Noisy pixels (B, channels, H, W) -> denoised pixels of the same shape, not clipped: x + net(x).
 
-    Untrained it returns its input, as the last convolution starts at zero. Defaults are those of the weights
-    published with Salman et al. 2020: 1,436,678 parameters. Raises RaysmoothError for an option under 1.
+    Before training it returns its input, as the last convolution starts at zero. Defaults are those of the weights
+    published with Salman et al. 2020: 1,436,678 parameters. Raises RaysmoothError for an option below 1.
     """
 
     def __init__(self, width: int = 64, memory_blocks: int = 3, residual_blocks: int = 6, channels: int = 3) -> None:
@@ -52,7 +52,7 @@ class MemNet(nn.Module):
                 f"channels={channels}: write 1 or more for each"
             )
         self.feature_extractor = _unit(channels, width)
-        # One earlier map, the features', for the first block; one more for each that follows.
+        # The first block has one earlier map, the features; each following block has one more.
         self.dense_memory = nn.ModuleList(
             MemoryBlock(width, residual_blocks, memories) for memories in range(1, memory_blocks + 1)
         )

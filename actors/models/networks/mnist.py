@@ -1,6 +1,6 @@
-"""Two classifiers of 28x28 grey images.
+"""Two classifiers for 28x28 grey images.
 
-The largest of a pool is taken before the ReLU, which gives the same numbers for a quarter of the work.
+Max pooling comes before the ReLU: the same numbers for a quarter of the work.
 """
 
 import torch
@@ -20,7 +20,7 @@ class _Stack(nn.Module):
 
 
 def lenet(num_classes: int = 10) -> nn.Module:
-    """The LeNet of the consistency supplement's and of MACER's MNIST tables; 431,080 parameters.
+    """The LeNet of the MNIST tables of MACER and of the consistency supplement; 431,080 parameters.
 
     Two 5x5 convolutions without padding (20 and 50 channels), each followed by a 2x2 max pool; 500 hidden.
     """
@@ -34,7 +34,7 @@ def lenet(num_classes: int = 10) -> nn.Module:
 
 
 def mnist_cnn(num_classes: int = 10) -> nn.Module:
-    """A heavier network for speed work; 734,602 parameters.
+    """A heavier network for benchmarks; 734,602 parameters.
 
     3x3 padded convolutions of 32, 32, pool, 64, 64 channels, pool; 200 and 200 hidden units.
     """

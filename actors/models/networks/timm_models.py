@@ -1,4 +1,4 @@
-"""The models of timm, by name; timm is an extra that need not be installed."""
+"""timm's models by name; timm is an optional extra."""
 
 import importlib
 from difflib import get_close_matches
@@ -13,23 +13,23 @@ PREFIX = "timm/"
 
 
 def build_timm(architecture: Variant) -> torch.nn.Module:
-    """The model that "timm/NAME" means, with the options as timm's keywords, without weights.
+    """The model "timm/NAME", without weights; the options are timm's keywords.
 
-    Raises RaysmoothError if timm is not installed, for a name that it does not know, or options that do not fit.
+    Raises RaysmoothError if timm is not installed, for a name unknown to it, or options that do not fit.
     """
     timm, name = _look_up(architecture)
 
     def build(**options: Any) -> torch.nn.Module:
-        # Weights come by way of --classifier-weights only: these two among the options are refused as given twice.
+        # Weights come from --classifier-weights only: as options, these two are refused as duplicates.
         return timm.create_model(name, pretrained=False, checkpoint_path="", **options)
 
     return architecture.build(build, "classifier")
 
 
 def timm_preprocess(architecture: Variant) -> str:
-    """Mean and standard deviation that timm's own weights were trained with, as `parse_preprocess` reads them.
+    """Mean and standard deviation of the training of timm's own weights, in the form that `parse_preprocess` reads.
 
-    "none" where they are for another number of channels than the model takes. Raises RaysmoothError as `build_timm` does.
+    "none" if they are for another number of channels than the model's. Raises RaysmoothError as `build_timm` does.
     """
     timm, name = _look_up(architecture)
     constants = timm.get_pretrained_cfg(name)
@@ -39,7 +39,7 @@ def timm_preprocess(architecture: Variant) -> str:
 
 
 def _look_up(architecture: Variant) -> tuple[Any, str]:
-    """The module timm, and the name that it has for the model."""
+    """The module timm, and its name for the model."""
     name = architecture.name.removeprefix(PREFIX)
     try:
         timm = importlib.import_module("timm")
@@ -49,7 +49,7 @@ def _look_up(architecture: Variant) -> tuple[Any, str]:
         ) from error
     try:
         known = timm.is_model(name) and timm.get_pretrained_cfg(name) is not None
-    except RuntimeError:  # a tag of a known model, NAME.TAG, that it has no weights of
+    except RuntimeError:  # NAME.TAG: a known model, but no weights of this tag
         known = False
     if not known:
         close = get_close_matches(name.lower().partition(".")[0], timm.list_models(), n=1, cutoff=0.5)
