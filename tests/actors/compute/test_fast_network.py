@@ -1,7 +1,8 @@
-"""The fast network is the slow one: in float32 but for rounding, in bfloat16 but for few labels."""
+"""The fast network computes the same function: up to rounding in float32, up to a few labels in bfloat16."""
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ CPU = torch.device("cpu")
 BATCH = 100
 
 
-def path(precision: str = "bfloat16", compiled: bool = False, batch_size: int = BATCH) -> ComputeConfig:
+def config(precision: str = "bfloat16", compiled: bool = False, batch_size: int = BATCH) -> ComputeConfig:
     return ComputeConfig(precision, compiled, batch_size)
 
 
@@ -42,8 +43,8 @@ def channels_last(*shape: int, seed: int = 0) -> torch.Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
-    """`network` in eval mode with BatchNorms as training could leave them, and no layer of zeros."""
+def perturbed(network: nn.Module, seed: int = 0) -> nn.Module:
+    """`network` in eval mode with BatchNorms as after training, and no layer of zeros."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -58,11 +59,11 @@ def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-# BatchNorms that stay: those that come before an activation and convolution, so that none feeds them.
+# BatchNorms that stay: pre-activation ones, which no convolution feeds.
 LEFT = {"cifar_preactresnet18": 8, "cifar_senet18": 8, "cifar_densenet121": 62, "memnet": 22}
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    **{name: row.build for name, row in CLASSIFIERS.items() if "wrn" not in name},
-    **{name: row.build for name, row in DENOISERS.items()},
+    **{name: entry.build for name, entry in CLASSIFIERS.items() if "wrn" not in name},
+    **{name: entry.build for name, entry in DENOISERS.items()},
 }
 SHAPES = {"lenet": (1, 28, 28), "mnist_cnn": (1, 28, 28), "digits_cnn": (1, 8, 8)}
 
@@ -70,7 +71,7 @@ SHAPES = {"lenet": (1, 28, 28), "mnist_cnn": (1, 28, 28), "digits_cnn": (1, 8, 8
 @torch.inference_mode()
 @pytest.mark.parametrize("name", NETWORKS)
 def test_folded_networks_are_the_unfolded_ones(name: str) -> None:
-    network = shaken(NETWORKS[name]())
+    network = perturbed(NETWORKS[name]())
     pixels = channels_last(2, *SHAPES.get(name, (3, 32, 32)))
     expected = network(pixels)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -80,14 +81,14 @@ def test_folded_networks_are_the_unfolded_ones(name: str) -> None:
 
 @torch.inference_mode()
 def test_the_wide_residual_networks_are_folded_too() -> None:
-    network, pixels = shaken(wide_resnet(10, 1, 10)), channels_last(2, 3, 32, 32)
+    network, pixels = perturbed(wide_resnet(10, 1, 10)), channels_last(2, 3, 32, 32)
     expected = network(pixels)
     assert fold_batch_norms(network) == 3
     torch.testing.assert_close(network(pixels), expected, rtol=1e-4, atol=1e-4)
 
 
 class Untraceable(nn.Module):
-    """Asks its input a question, so that only its parts can be traced; one part is used twice."""
+    """Branches on its input, so that only its parts can be traced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,11 +117,11 @@ class Shared(nn.Module):
 @torch.inference_mode()
 @pytest.mark.parametrize(("network", "folded"), [(Untraceable(), 1), (Shared(), 0)])
 def test_networks_of_the_users_own(network: nn.Module, folded: int) -> None:
-    network, pixels = shaken(network), channels_last(4, 1, 8, 8)
+    network, pixels = perturbed(network), channels_last(4, 1, 8, 8)
     expected = network(pixels)
-    assert torch.equal(fast_network(alone(network), path("float32"), CPU)(pixels), expected.argmax(dim=1))
-    assert fast_network(alone(network), path("bfloat16"), CPU)(pixels).shape == (4,)
-    assert torch.equal(network(pixels), expected), "the original was touched"
+    assert torch.equal(fast_network(alone(network), config("float32"), CPU)(pixels), expected.argmax(dim=1))
+    assert fast_network(alone(network), config("bfloat16"), CPU)(pixels).shape == (4,)
+    assert torch.equal(network(pixels), expected), "the original was changed"
     assert fold_batch_norms(network) == folded
     torch.testing.assert_close(network(pixels), expected)
 
@@ -133,7 +134,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def trained(digits: tuple[torch.Tensor, torch.Tensor]) -> DenoisedClassifier:
-    """digits_cnn behind a denoiser and normalisation, both trained on noisy digits for a moment."""
+    """digits_cnn after a denoiser and normalisation, both trained briefly on noisy digits."""
     pixels, labels = digits
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -158,27 +159,40 @@ def noisy(digits: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def fast(trained: DenoisedClassifier, tmp_path_factory: pytest.TempPathFactory) -> dict[ComputeConfig, Any]:
-    """Networks by path; each is made, and compiled, once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        # An empty folder, which all of this process compiles to from now on.
-        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        paths = [path(precision, compiled) for precision, compiled in KINDS]
-        networks = {kind: fast_network(trained, kind, CPU) for kind in paths}
-        for network in networks.values():
-            network(torch.zeros(BATCH, 1, 8, 8))
-    return networks
+def fast(trained: DenoisedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Any]:
+    """The network for a precision, compiled or not; each is made, and compiled, once for all tests."""
+    # An empty folder: all of this process's compiling goes there from now on.
+    cache = str(tmp_path_factory.mktemp("cache"))
+
+    @lru_cache
+    def network(precision: str, compiled: bool) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            patch.setenv("XDG_CACHE_HOME", cache)
+            made = fast_network(trained, config(precision, compiled), CPU)
+            made(torch.zeros(BATCH, 1, 8, 8))
+        return made
+
+    return network
 
 
-KINDS = [("float32", False), ("bfloat16", False), ("float32", True), ("bfloat16", True)]
+KINDS = [
+    ("float32", False),
+    ("bfloat16", False),
+    pytest.param("float32", True, marks=pytest.mark.processes),  # the C++ compiler's
+    pytest.param("bfloat16", True, marks=pytest.mark.processes),
+]
 
 
 @pytest.mark.parametrize(("precision", "compiled"), KINDS)
 def test_labels_agree_with_the_float32_eager_network(
-    precision: str, compiled: bool, fast: dict[ComputeConfig, Any], trained: DenoisedClassifier, noisy: torch.Tensor
+    precision: str,
+    compiled: bool,
+    fast: Callable[[str, bool], Any],
+    trained: DenoisedClassifier,
+    noisy: torch.Tensor,
 ) -> None:
-    network = fast[path(precision, compiled)]
+    network = fast(precision, compiled)
     with torch.inference_mode():
         expected = trained(noisy)
     labels = torch.cat([network(batch).clone() for batch in noisy.split(BATCH)])
@@ -192,24 +206,25 @@ def test_labels_agree_with_the_float32_eager_network(
 
 @pytest.mark.parametrize(("precision", "compiled"), KINDS)
 def test_logits_that_are_not_finite_are_invalid(
-    precision: str, compiled: bool, fast: dict[ComputeConfig, Any], noisy: torch.Tensor
+    precision: str, compiled: bool, fast: Callable[[str, bool], Any], noisy: torch.Tensor
 ) -> None:
     batch = noisy[:BATCH].clone(memory_format=torch.preserve_format)
-    expected = fast[path(precision, compiled)](batch).clone()
+    expected = fast(precision, compiled)(batch).clone()
     batch[3, 0, 2, 2], batch[7, 0, 0, 0], batch[9] = float("nan"), float("inf"), float("-inf")
-    labels = fast[path(precision, compiled)](batch)
+    labels = fast(precision, compiled)(batch)
     assert labels[[3, 7, 9]].tolist() == [INVALID] * 3
     others = [row for row in range(BATCH) if row not in (3, 7, 9)]
     assert torch.equal(labels[others], expected[others])
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.processes)])
 def test_certificates_of_the_bfloat16_network_hold_for_it(
-    fast: dict[ComputeConfig, Any], digits: tuple[torch.Tensor, torch.Tensor]
+    compiled: bool, fast: Callable[[str, bool], Any], digits: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    """Clopper and Pearson's lower bounds at alpha = 5 %, each from 100 draws, against the true probability, that of
-    20,000 others: too high in no more than 5 % of 600 trials, plus three standard errors.
+    """Clopper-Pearson lower bounds at alpha = 5 %, each from 100 draws, exceed the true probability (from 20,000 other
+    draws) in at most 5 % of 600 trials, plus three standard errors.
     """
-    network, generator = fast[path("bfloat16", True)], torch.Generator().manual_seed(2)
+    network, generator = fast("bfloat16", compiled), torch.Generator().manual_seed(2)
 
     def answers(image: torch.Tensor, batches: int) -> np.ndarray:
         noise = (torch.randn(BATCH, 1, 8, 8, generator=generator) for _ in range(batches))
@@ -228,7 +243,7 @@ def test_certificates_of_the_bfloat16_network_hold_for_it(
 
 
 def test_only_the_layer_that_gives_the_logits_stays_in_float32(trained: DenoisedClassifier) -> None:
-    network = fast_network(trained, path(), CPU)
+    network = fast_network(trained, config(), CPU)
     seen: dict[str, set[torch.dtype]] = {}
     for name, module in network._network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -257,17 +272,17 @@ def test_the_users_callable_gets_float32_pixels_and_is_left_alone(compiled: bool
 
     watching = Watching()
     batch = torch.stack([torch.full((1, 8, 8), value) for value in (0.05, 0.55, 1.0)])
-    network = fast_network(alone(watching), path("bfloat16", compiled, 3), CPU)
+    network = fast_network(alone(watching), config("bfloat16", compiled, 3), CPU)
     assert network(batch).tolist() == [0, 5, INVALID]
     assert set(seen) == {(torch.float32, False)}
-    denoiser = shaken(DENOISERS["dncnn"].build(depth=3, width=4, channels=1))
+    denoiser = perturbed(DENOISERS["dncnn"].build(depth=3, width=4, channels=1))
     behind = DenoisedClassifier(denoiser, nn.Identity(), watching)
-    assert fast_network(behind, path("bfloat16", False, 3), CPU)(batch).shape == (3,)
+    assert fast_network(behind, config("bfloat16", False, 3), CPU)(batch).shape == (3,)
     assert set(seen) == {(torch.float32, False)}
 
 
 class Halves(nn.Module):
-    """Multiplies with a float32 constant that no cast reaches."""
+    """Multiplies by a float32 constant that no cast reaches."""
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.flatten(1) @ torch.ones(64, 10)
@@ -277,15 +292,15 @@ class Keeps(base_classifiers.Linear):
     """Cannot be copied."""
 
     def __deepcopy__(self, memo: object) -> "Keeps":
-        raise TypeError("cannot pickle a connexion")
+        raise TypeError("cannot pickle a connection")
 
 
 @pytest.mark.parametrize("network", [Halves(), Keeps()])
 def test_a_module_that_does_not_compute_in_bfloat16_is_refused(network: nn.Module) -> None:
     batch = torch.rand(5, 1, 8, 8)
     with pytest.raises(RaysmoothError, match=r"does not compute in bfloat16 \(.*\): write --precision float32$"):
-        fast_network(alone(network), path("bfloat16", False, 5), CPU)(batch)
-    assert torch.equal(fast_network(alone(network), path("float32", False, 5), CPU)(batch), alone(network)(batch))
+        fast_network(alone(network), config("bfloat16", False, 5), CPU)(batch)
+    assert torch.equal(fast_network(alone(network), config("float32", False, 5), CPU)(batch), alone(network)(batch))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +313,7 @@ def test_a_module_that_does_not_compute_in_bfloat16_is_refused(network: nn.Modul
 )
 def test_answers_of_a_wrong_shape_are_refused(answer: Callable[[torch.Tensor], torch.Tensor], message: str) -> None:
     with pytest.raises(RaysmoothError) as refused:
-        fast_network(alone(answer), path(), CPU)(torch.rand(BATCH, 1, 8, 8))
+        fast_network(alone(answer), config(), CPU)(torch.rand(BATCH, 1, 8, 8))
     assert message in str(refused.value)
 
 
@@ -308,16 +323,16 @@ def test_without_a_compiler_compiling_is_refused(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(RaysmoothError, match=r"needs a C\+\+ compiler, none was found: .*, or write --compile off"):
-        fast_network(trained, path(compiled=True), CPU)(torch.rand(BATCH, 1, 8, 8))
+        fast_network(trained, config(compiled=True), CPU)(torch.rand(BATCH, 1, 8, 8))
 
 
-def test_the_original_is_not_touched(trained: DenoisedClassifier) -> None:
+def test_the_original_is_not_changed(trained: DenoisedClassifier) -> None:
     before = copy.deepcopy(trained.state_dict())
-    fast_network(trained, path(), CPU)(torch.rand(BATCH, 1, 8, 8))
+    fast_network(trained, config(), CPU)(torch.rand(BATCH, 1, 8, 8))
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
 
 
-def test_compiled_code_lies_in_a_folder_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "raysmooth" / "compiled").mkdir(parents=True, mode=0o777)
     assert cache_folder() == tmp_path / "raysmooth" / "compiled"
@@ -328,7 +343,7 @@ def test_compiled_code_lies_in_a_folder_of_the_users_own(monkeypatch: pytest.Mon
 
 
 class UsedTwice(nn.Module):
-    """Its convolution's weights are used once more, behind the back of a trace that looks at modules alone."""
+    """Uses its convolution's weights a second time, which a trace of modules does not show."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,10 @@
-"""How the compute path is chosen: what is asked for is taken, small jobs take the defaults, large ones what pays."""
+"""How a compute configuration is chosen: as requested, by default for short runs, as measured for long ones.
 
-import time
+Time is simulated: networks say how long they take, so that load on the machine changes no choice.
+"""
+
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import base_classifiers
 import pytest
@@ -21,9 +24,23 @@ CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
 
 
+class Clock:
+    """Seconds that pass only when a network takes them, and 1e-6 for each look at the clock."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+
+clock = Clock()
+
+
 @pytest.fixture(autouse=True)
-def _native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+def _native_bfloat16_and_simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raysmooth.actors.compute.probe, "native_precision", lambda device: "bfloat16")
+    monkeypatch.setattr(raysmooth.actors.compute.probe, "time", SimpleNamespace(perf_counter=clock.perf_counter))
 
 
 @pytest.fixture
@@ -40,25 +57,28 @@ def choose(classifier: object, asked: ComputeRequest, draws: int = 1000) -> Comp
 
 
 class Takes(nn.Module):
-    """Logits after `seconds(rows, dtype)`, whatever they are of."""
+    """A linear map that takes `seconds(images, dtype)`; `images` counts those that it was given."""
 
     def __init__(self, seconds: Callable[[int, torch.dtype], float]) -> None:
         super().__init__()
-        self.linear, self.seconds = nn.Linear(64, 10), seconds
+        self.linear, self.seconds, self.images = nn.Linear(64, 10), seconds, [0]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Takes":
+        made = Takes(self.seconds)
+        made.images = self.images
+        return made
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        started = time.perf_counter()
-        logits = self.linear(batch.flatten(1))
-        while time.perf_counter() - started < self.seconds(len(batch), batch.dtype):
-            pass
-        return logits
+        clock.now += self.seconds(len(batch), batch.dtype)
+        self.images[0] += len(batch)
+        return self.linear(batch.flatten(1))
 
 
 @pytest.mark.parametrize(("draws", "batch_size"), [(10**5, 250), (250, 250), (110, 110)])
-def test_small_jobs_take_the_defaults_at_once(draws: int, batch_size: int) -> None:
-    started = time.perf_counter()
-    choice = choose(digits_cnn(), ComputeRequest(), draws)
-    assert time.perf_counter() - started < 1
+def test_short_runs_take_the_defaults_at_once(draws: int, batch_size: int) -> None:
+    network = Takes(lambda images, _: 1e-4 * images)
+    choice = choose(network, ComputeRequest(), draws)
+    assert network.images[0] <= 1000
     assert choice.compute == ComputeConfig("bfloat16", False, batch_size)
     assert choice.why == "less than 20 s of work"
     assert choice.tried == []
@@ -72,14 +92,14 @@ def test_large_images_have_smaller_default_batches() -> None:
 
 @pytest.mark.usefixtures("always_probing")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_is_asked_for_is_taken(precision: str) -> None:
+def test_requests_are_met(precision: str) -> None:
     choice = choose(digits_cnn(), ComputeRequest(precision, "off", 77), 10**9)
     assert choice.compute == ComputeConfig(precision, False, 77)
     assert (choice.why, choice.tried) == ("as requested", [])
     assert choice.draws_per_second > 0
 
 
-def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_requests_that_cannot_be_met_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     with pytest.raises(RaysmoothError, match="write --precision float32"):
         choose(base_classifiers.Linear(), ComputeRequest("tf32"))
     with pytest.raises(RaysmoothError, match="unknown precision 'int4'"):
@@ -92,6 +112,7 @@ def test_what_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 class Only32(nn.Module):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        clock.now += 1e-4 * len(batch)
         return batch.flatten(1) @ torch.ones(64, 10)
 
 
@@ -106,48 +127,50 @@ def test_auto_falls_back_to_float32(draws: int) -> None:
 
 @pytest.mark.usefixtures("always_probing")
 def test_a_tiny_network_that_is_slower_in_bfloat16_stays_in_float32() -> None:
-    slower = Takes(lambda rows, dtype: 4e-5 * rows if dtype == torch.bfloat16 else 1e-5 * rows)
+    slower = Takes(lambda images, dtype: (4e-5 if dtype == torch.bfloat16 else 1e-5) * images)
     assert choose(slower, ComputeRequest("auto", "off", 100)).compute.precision == "float32"
-    faster = Takes(lambda rows, dtype: 1e-5 * rows if dtype == torch.bfloat16 else 4e-5 * rows)
+    faster = Takes(lambda images, dtype: (1e-5 if dtype == torch.bfloat16 else 4e-5) * images)
     assert choose(faster, ComputeRequest("auto", "off", 100)).compute.precision == "bfloat16"
 
 
 @pytest.mark.usefixtures("always_probing")
 @pytest.mark.parametrize(
-    ("seconds", "batches"),
+    ("seconds", "batch"),
     [
-        (lambda rows, _: 2e-3 + 1e-6 * rows, (1000,)),  # a call costs, an image does not: the largest
-        (lambda rows, _: 1e-4 * rows, (25, 50)),  # the other way round: the smallest
-        (lambda rows, _: 1e-4 * rows + 1e-3 + (0.1 if rows > 250 else 0), (125, 250)),  # 4 % apart
+        (lambda images, _: 2e-3 + 1e-6 * images, 1000),  # a call costs, an image does not: the largest
+        (lambda images, _: 1e-4 * images, 25),  # the other way round: the smallest that is tried
+        (lambda images, _: 1e-4 * images + 1e-3 + (0.1 if images > 250 else 0), 125),  # 4 % slower than 250
+        (lambda images, _: 1e-4 * images + 2e-3 + (0.1 if images > 250 else 0), 250),  # 125 is 7 % slower
     ],
 )
-def test_the_smallest_batch_of_nearly_the_best(
-    seconds: Callable[[int, torch.dtype], float], batches: tuple[int, ...]
-) -> None:
-    started = time.perf_counter()
+def test_the_smallest_batch_of_nearly_the_best(seconds: Callable[[int, torch.dtype], float], batch: int) -> None:
+    started = clock.now
     choice = choose(Takes(seconds), ComputeRequest("float32", "off"), 10**6)
-    assert choice.compute.batch_size in batches
-    assert time.perf_counter() - started < 10
+    assert choice.compute.batch_size == batch
+    assert clock.now - started < 10
 
 
 @pytest.mark.usefixtures("always_probing")
 def test_the_search_ends_where_memory_does() -> None:
-    class Big(base_classifiers.Linear):
+    class Big(Takes):
+        def __deepcopy__(self, memo: dict[int, object]) -> "Big":
+            return Big(self.seconds)
+
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             if len(batch) > 300:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().forward(batch)
 
-    choice = choose(Big(), ComputeRequest("float32", "off"), 10**6)
+    choice = choose(Big(lambda images, _: 1e-3 + 1e-6 * images), ComputeRequest("float32", "off"), 10**6)
     assert choice.compute.batch_size <= 250
     assert max(row["batch_size"] for row in choice.tried) == 250
 
 
 class TestCompiling:
-    """With a stand-in for the compiler: the choice alone."""
+    """The choice alone, with a substitute for the compiler."""
 
     @pytest.fixture(autouse=True)
-    def _stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _substitute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = 0
 
         def make(model: DenoisedClassifier, path: ComputeConfig, device: torch.device) -> Callable[..., torch.Tensor]:
@@ -155,7 +178,7 @@ class TestCompiling:
                 self.calls += 1
                 if self.fails:
                     raise RaysmoothError("the network does not compile (no luck): write --compile off")
-                quick = Takes(lambda rows, _: self.compiled * rows)
+                quick = Takes(lambda images, _: self.compiled * images)
                 return fast_network(alone(quick), ComputeConfig("float32", False, path.batch_size), device)
             return fast_network(model, path, device)
 
@@ -164,7 +187,7 @@ class TestCompiling:
         self.fails, self.compiled = False, 5e-5
 
     def choose(self, draws: int, compile: str = "auto") -> ComputeChoice:
-        slow = Takes(lambda rows, _: 1e-4 * rows)
+        slow = Takes(lambda images, _: 1e-4 * images)
         return choose(slow, ComputeRequest("float32", compile, 50), draws)
 
     def test_it_has_to_save_more_than_it_costs(self) -> None:
@@ -187,7 +210,7 @@ class TestCompiling:
         assert not choice.compute.compiled
         assert choice.why == "measured; not compiled: the network does not compile (no luck)"
         with pytest.raises(RaysmoothError, match="does not compile"):
-            choose(Takes(lambda rows, _: 1e-5 * rows), ComputeRequest("float32", "on"), 4_000_000)
+            choose(Takes(lambda images, _: 1e-4 * images), ComputeRequest("float32", "on"), 4_000_000)
 
     def test_it_needs_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: None)
@@ -213,6 +236,6 @@ def test_the_users_own_callable_is_called_twice_with_two_images() -> None:
 
 
 def test_measured_draws_a_second() -> None:
-    network = fast_network(alone(Takes(lambda rows, _: 1e-4 * rows)), ComputeConfig("float32", False, 50), CPU)
+    network = fast_network(alone(Takes(lambda images, _: 1e-4 * images)), ComputeConfig("float32", False, 50), CPU)
     rate = measure(network, ComputeConfig("float32", False, 50), SHAPE, Gaussian(0.5), CPU, 0.3)
     assert 4_000 < rate <= 10_000
