@@ -1,4 +1,4 @@
-"""Where results are: a folder or file on this machine, or in an object store, used alike."""
+"""Locations of results: a file or folder on this machine or in an object store, with one interface."""
 
 import os
 from collections.abc import Callable
@@ -17,12 +17,10 @@ from raysmooth.storage.store_urls import bucket_of, is_url
 
 @dataclass(frozen=True, order=True)
 class Location:
-    """`path` is what its file system knows it by: a local path as it was given, or "bucket/folder/file". `options` are
-    those of the URL that it was given as.
+    """`path`: the path in its file system, a local path as given, or "bucket/folder/file". `options`: those of the URL.
 
-    On this machine methods raise OSError as its system does. What an object store cannot do now is tried again for
-    minutes, as ObjectStore has it; they raise RaysmoothError where it stays away, or denies access. A folder there is what
-    the names of objects begin with.
+    On this machine methods raise OSError. In an object store they retry for minutes (see ObjectStore) and raise
+    RaysmoothError if it stays unreachable or denies access. There a folder is a common prefix of object names.
     """
 
     path: str
@@ -54,34 +52,34 @@ class Location:
 
     @property
     def filesystem(self) -> FileSystem:
-        """pyarrow's, which knows `path`."""
+        """The pyarrow file system of `path`."""
         return LocalFileSystem() if self.store is None else self.store.filesystem
 
     @property
     def local(self) -> Path:
-        """The path of what is on this machine."""
+        """The local path; only for locations on this machine."""
         if self.store is not None:
             raise AssertionError(f"{self} is not on this machine")
         return Path(self.path)
 
     @property
     def outward(self) -> "Path | Location":
-        """What a caller from Python gets: a path, of what is on this machine."""
+        """The value to return from the Python API: a path if it is on this machine."""
         return Path(self.path) if self.store is None else self
 
     def below(self, folder: "Location") -> tuple[str, ...]:
-        """The names on the way from `folder`, in which it lies."""
+        """The path relative to `folder`, as its parts."""
         return Path(self.path).relative_to(folder.path).parts
 
     def exists(self) -> bool:
-        """Whether there is a file or a folder."""
+        """Whether it is an existing file or folder."""
         return self._type() != FileType.NotFound
 
     def is_folder(self) -> bool:
         return self._type() == FileType.Directory
 
     def files(self, recursive: bool = False) -> list["Location"]:
-        """The files in this folder, or all below it, in the order of their names; none where there is no folder."""
+        """The files in this folder, or all below it, sorted by name; empty if there is no folder."""
         if self.store is None:
             paths = Path(self.path).rglob("*") if recursive else Path(self.path).glob("*")
             return [Location(str(path)) for path in sorted(paths) if path.is_file()]
@@ -90,21 +88,21 @@ class Location:
         return sorted(Location(info.path, self.store, self.options) for info in found if info.is_file)
 
     def folders(self) -> list["Location"]:
-        """The folders in this folder, in the order of their names; none where there is no folder."""
+        """The folders in this folder, sorted by name; empty if there is no folder."""
         if self.store is None:
             return [Location(str(path)) for path in sorted(Path(self.path).glob("*")) if path.is_dir()]
-        # Google's store lists no folders: they are told by what lies in them.
+        # Google's store lists no folders: derive them from their files.
         deeper = (file for file in self.files(recursive=True) if len(file.below(self)) > 1)
         return sorted({self / file.below(self)[0] for file in deeper})
 
     def read_bytes(self, patiently: bool = True) -> bytes:
-        """The file's content; raises FileNotFoundError, and in an object store Unreachable unless `patiently`."""
+        """The file's content. Raises FileNotFoundError, and for an object store Unreachable unless `patiently`."""
         if self.store is None:
             return Path(self.path).read_bytes()
         return self._tried(self._get, patiently)
 
     def modified(self) -> float:
-        """When the file was written, in seconds since the epoch, by the clock of whoever keeps it; raises
+        """Time of the last write, in seconds since the epoch, by the clock of the file system or store. Raises
         FileNotFoundError.
         """
         if self.store is None:
@@ -130,7 +128,7 @@ class Location:
             partial.write_bytes(content)
 
     def unlink(self, patiently: bool = True) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file, if it exists."""
         with suppress(FileNotFoundError):
             if self.store is None:
                 Path(self.path).unlink()
@@ -138,7 +136,7 @@ class Location:
                 self._tried(lambda: self.filesystem.delete_file(self.path), patiently)
 
     def make_folder(self) -> None:
-        """Make the folder and those above it; object stores need none."""
+        """Create the folder and its parents; object stores need none."""
         if self.store is None:
             Path(self.path).mkdir(parents=True, exist_ok=True)
 
@@ -156,21 +154,21 @@ class Location:
         try:
             stream = self.filesystem.open_output_stream(self.path)
             stream.write(content)
-            stream.close()  # not if writing failed: what is closed is published
-        except FileNotFoundError:  # as Google's store has it
+            stream.close()  # not if writing failed: closing publishes the object
+        except FileNotFoundError:  # from Google's store
             raise no_bucket(str(self)) from None
 
     def _tried(self, operation: Callable[[], Answer], patiently: bool = True) -> Answer:
-        assert self.store is not None, "of object stores"
+        assert self.store is not None, "only for object stores"
         return self.store.patiently(operation) if patiently else self.store.once(operation)
 
 
 Where: TypeAlias = str | os.PathLike[str] | Location
-"""How a user, or one of us, says where results are."""
+"""Anything that names the location of results."""
 
 
 def located(where: Where) -> Location:
-    """The location that a user means by a path or a URL. Raises RaysmoothError for a URL that is not an object store's."""
+    """The location of a path or a URL. Raises RaysmoothError for a URL that is not an object store's."""
     if isinstance(where, Location):
         return where
     if not is_url(where):

@@ -1,4 +1,4 @@
-"""Patience with an object store: what may pass is waited for, what will not is refused in one line."""
+"""Retries for object stores: temporary errors are retried, permanent ones refused in one line."""
 
 import random
 import re
@@ -16,13 +16,13 @@ from raysmooth.common.errors import RaysmoothError, one_line
 Answer = TypeVar("Answer")
 
 PATIENCE = 300.0
-"""Seconds for which a store that was reached before may be away."""
+"""Seconds for which a store that answered before may be unreachable."""
 
 FIRST_PATIENCE = 20.0
-"""Seconds for a store that never answered: more likely than not its URL is wrong."""
+"""The same for a store that never answered: its URL is probably wrong."""
 
 SHORTEST, LONGEST = 0.5, 30.0
-"""Seconds between two attempts: as many as the store has been away already, within these bounds, give or take half."""
+"""Bounds of the seconds between attempts: as long as the store has been unreachable so far, plus or minus half."""
 
 _S3_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
 _GS_ERROR = re.compile(r"Status\((\w+): (.*)", re.DOTALL)
@@ -31,7 +31,7 @@ _PASSING = {
     *("NETWORK_CONNECTION", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "SLOW_DOWN", "THROTTLING", "REQUEST_TIMEOUT"),
     *("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED"),
 }
-"""What S3 and Google's store call errors that may be over at the next attempt."""
+"""Error codes of S3 and Google's store for temporary problems."""
 
 _DENIED = {
     *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "INVALID_SIGNATURE", "UNRECOGNIZED_CLIENT"),
@@ -41,7 +41,7 @@ _DENIED = {
 
 
 class Unreachable(Exception):
-    """A store did not answer, and may answer the next attempt, `pause` seconds from now."""
+    """A store did not answer; it may answer another attempt, `pause` seconds from now."""
 
     def __init__(self, pause: float) -> None:
         super().__init__(f"try again in {pause:.1f} s")
@@ -49,8 +49,8 @@ class Unreachable(Exception):
 
 
 class ObjectStore:
-    """A bucket, `root` its URL. Everything is done through `once` or `patiently`, which know for how long the store has
-    been away, whoever noticed; safe for several threads.
+    """A bucket; `root` is its URL. All operations go through `once` or `patiently`, which share the time since when the
+    store is unreachable. Thread-safe.
     """
 
     def __init__(self, root: str, filesystem: FileSystem, credentials: str) -> None:
@@ -61,8 +61,8 @@ class ObjectStore:
         self._last_failure = 0.0
 
     def patiently(self, operation: Callable[[], Answer]) -> Answer:
-        """What `operation` gives, tried until the store answers. Raises RaysmoothError when it has been away for too long, and
-        at once for what will not pass; FileNotFoundError is left.
+        """The result of `operation`, retried until the store answers. Raises RaysmoothError if the store is unreachable
+        for too long, and at once for permanent errors; FileNotFoundError passes through.
         """
         while True:
             try:
@@ -71,7 +71,7 @@ class ObjectStore:
                 time.sleep(lost.pause)
 
     def once(self, operation: Callable[[], Answer]) -> Answer:
-        """As `patiently`, but raises Unreachable where it would wait."""
+        """As `patiently`, but raises Unreachable instead of waiting."""
         began = time.monotonic()
         try:
             answer = operation()
@@ -79,7 +79,7 @@ class ObjectStore:
             self._found()
             raise
         except OSError as error:
-            code, reason = told(error)
+            code, reason = describe(error)
             if code in _PASSING:
                 raise self._lost(reason, began) from error
             raise self._denied(code, reason) from None
@@ -87,7 +87,7 @@ class ObjectStore:
         return answer
 
     def files(self, path: str) -> list[tuple[str, int, Any]]:
-        """Name, bytes and time of change of the object `path`, or of all below it; in the order of their names."""
+        """Name, size in bytes and modification time of the object `path` or of all objects below it, sorted by name."""
         info = self.patiently(lambda: self.filesystem.get_file_info(path))
         selector = FileSelector(path, recursive=True, allow_not_found=True)
         below = [info] if info.is_file else self.patiently(lambda: self.filesystem.get_file_info(selector))
@@ -97,27 +97,27 @@ class ObjectStore:
         with self._lock:
             self._reached = True
             if self._lost_since is not None:
-                tell(f"{self.root} answers again after {time.monotonic() - self._lost_since:.0f} s")
+                notify(f"{self.root} answers again after {time.monotonic() - self._lost_since:.0f} s")
                 self._lost_since = None
 
     def _lost(self, reason: str, began: float) -> Exception:
-        """What comes of an attempt, made at `began`, that the store did not answer."""
+        """The exception for an attempt, made at `began`, that the store did not answer."""
         limit = PATIENCE if self._reached else FIRST_PATIENCE
         with self._lock:
             now = time.monotonic()
-            # Who gave up long ago, in a notebook say, begins anew.
+            # A caller that gave up long ago, in a notebook for example, gets the full time again.
             if self._lost_since is None or began - self._last_failure > PATIENCE:
                 self._lost_since = now
-                tell(f"cannot reach {self.root} ({reason}): trying again for {_span(limit)}")
+                notify(f"cannot reach {self.root} ({reason}): trying again for {_span(limit)}")
             self._last_failure, away = now, now - self._lost_since
         if away < limit:
             return Unreachable(min(random.uniform(0.5, 1.5) * min(max(away, SHORTEST), LONGEST), limit - away + 0.1))
         if self._reached:
             return RaysmoothError(
-                f"stopped: {self.root} could not be reached for {_span(away)} ({reason}); what was finished is there: "
-                "the same command goes on from it"
+                f"stopped: {self.root} could not be reached for {_span(away)} ({reason}); finished work is kept: "
+                "rerun the same command to resume"
             )
-        return RaysmoothError(f"{self.root} cannot be reached ({reason}): write another URL, or see to the network")
+        return RaysmoothError(f"{self.root} cannot be reached ({reason}): write another URL, or check the network")
 
     def _denied(self, code: str, reason: str) -> RaysmoothError:
         if code in _DENIED:
@@ -127,13 +127,13 @@ class ObjectStore:
         return RaysmoothError(f"{self.root}: {reason}")
 
 
-def tell(text: str) -> None:
-    """Something a person watching should know: a line on standard error, which progress bars let through."""
+def notify(text: str) -> None:
+    """Print a line for the user on standard error, where progress bars let it through."""
     print(f"raysmooth: {text}", file=sys.stderr, flush=True)
 
 
-def told(error: OSError) -> tuple[str, str]:
-    """What the store calls an error ("" where it has no name), and its words, in one line."""
+def describe(error: OSError) -> tuple[str, str]:
+    """The store's code for an error ("" if it has none), and its message in one line."""
     text = one_line(error, whole=True, limit=5000)
     if found := _S3_ERROR.search(text):
         code, status, words = found.groups()
@@ -152,4 +152,4 @@ def _span(seconds: float) -> str:
 
 def no_bucket(url: str) -> RaysmoothError:
     parts = urlsplit(url)
-    return RaysmoothError(f"{parts.scheme}://{parts.netloc}: there is no such bucket: make it, or write another")
+    return RaysmoothError(f"{parts.scheme}://{parts.netloc}: there is no such bucket: create it, or write another")

@@ -1,6 +1,6 @@
-"""URLs of object stores (s3://bucket/folder, gs://bucket/folder), and how pyarrow is connected with what they name.
+"""URLs of object stores (s3://bucket/folder, gs://bucket/folder), and pyarrow's connection to them.
 
-Credentials are found as the ecosystem finds them, never in a URL, which stands in manifests and on screens.
+Credentials come from the usual places of each cloud, never from the URL, which appears in manifests and on screens.
 """
 
 import os
@@ -17,12 +17,12 @@ from raysmooth.common.registry import Registry
 from raysmooth.storage.object_store import ObjectStore
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
-"""An attempt fails when no connection is made, or nothing is heard, for so long."""
+"""An attempt fails after this time without a connection, or without data."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """`connect` makes pyarrow's file system for a bucket and the options that a URL may have, named in `options`."""
+    """`connect` makes pyarrow's file system from a bucket and the URL's options; `options` are their possible names."""
 
     connect: Callable[[str, dict[str, str]], FileSystem]
     options: tuple[str, ...]
@@ -30,33 +30,33 @@ class _Kind:
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
-    """Whether this is the URL of something, not a path."""
+    """Whether `path` is a URL."""
     return "://" in str(path)
 
 
 def bucket_of(url: str) -> tuple[ObjectStore, str]:
-    """The store of a URL, and what it is in that: "bucket/folder/name". Raises RaysmoothError as `checked_url`."""
+    """The store of a URL, and the path in it, "bucket/folder/name". Raises RaysmoothError as `checked_url` does."""
     scheme, bucket, path, options = checked_url(url)
     return open_store(scheme, bucket, options), f"{bucket}/{path}".rstrip("/")
 
 
 def refuse_url(path: str, flag: str) -> None:
-    """Raises RaysmoothError where what goes to a local folder or file only is to go to a URL."""
+    """Raises RaysmoothError for a URL where only a local path is supported."""
     if is_url(path):
-        raise RaysmoothError(f"{flag} {path}: this goes to a local folder: write one, and copy it from there")
+        raise RaysmoothError(f"{flag} {path}: only local paths are supported: write one, and copy the result")
 
 
 def checked_url(url: str) -> tuple[str, str, str, str]:
-    """Scheme, bucket, path below it and options (as they stand after the question mark) of an object store's URL.
+    """Scheme, bucket, path in it, and options (the text after the question mark) of an object store's URL.
 
-    Raises RaysmoothError for a scheme or an option that is unknown, a URL without a bucket, and one with credentials.
+    Raises RaysmoothError for an unknown scheme or option, a URL without a bucket, and one with credentials.
     """
     parts = urlsplit(url)
     if parts.scheme not in STORES:
         raise RaysmoothError(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
     if "@" in parts.netloc or ":" in parts.netloc:
         raise RaysmoothError(
-            f"{parts.scheme}://...: credentials in a URL would stand in manifests and on screens: leave them out; "
+            f"{parts.scheme}://...: credentials in a URL would appear in manifests and on screens: leave them out; "
             f"{STORES[parts.scheme].credentials}"
         )
     if not parts.netloc:
@@ -69,13 +69,13 @@ def checked_url(url: str) -> tuple[str, str, str, str]:
 
 @lru_cache
 def open_store(scheme: str, bucket: str, options: str = "") -> ObjectStore:
-    """The store, the same for all who ask: what one learns of its being away, the others know."""
+    """The store. All callers share one object, and with it the knowledge of whether the store can be reached."""
     kind = STORES[scheme]
     return ObjectStore(f"{scheme}://{bucket}", kind.connect(bucket, dict(parse_qsl(options))), kind.credentials)
 
 
 def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
-    """The endpoint and the bucket's region are told: left to itself pyarrow looks for neither where all others do."""
+    """Endpoint and region are passed explicitly: pyarrow does not look for them where other tools do."""
     environment = os.environ
     endpoint = (
         options.get("endpoint_override")
@@ -87,7 +87,7 @@ def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
         try:
             region = resolve_s3_region(bucket)
         except OSError:
-            region = None  # the first thing that is done with the bucket will say what is wrong
+            region = None  # the first operation on the bucket will report the problem
     return S3FileSystem(
         region=region or ("us-east-1" if endpoint else None),
         endpoint_override=endpoint,
@@ -95,9 +95,9 @@ def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
         anonymous=options.get("anonymous") == "true",
         connect_timeout=CONNECT_SECONDS,
         request_timeout=SILENCE_SECONDS,
-        # One more attempt in silence. After that whoever waits is told, by ObjectStore.
+        # One silent retry. After that ObjectStore notifies the user.
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
-        # A small object is one request, and nothing of it is there before.
+        # A small object is a single, atomic request.
         allow_delayed_open=True,
     )
 
@@ -115,8 +115,8 @@ def _gs(bucket: str, options: dict[str, str]) -> FileSystem:
 _GOOGLE = _Kind(
     _gs,
     ("anonymous", "endpoint_override", "project_id", "scheme"),
-    "credentials are those of GOOGLE_APPLICATION_CREDENTIALS, of gcloud auth application-default login, or the "
-    "machine's own",
+    "credentials are those of GOOGLE_APPLICATION_CREDENTIALS, of gcloud auth application-default login, or of the "
+    "machine",
 )
 
 STORES: Registry[_Kind] = Registry(
@@ -132,4 +132,4 @@ STORES: Registry[_Kind] = Registry(
         "gcs": _GOOGLE,
     },
 )
-"""By the schemes of their URLs."""
+"""By URL scheme."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.location import Location
-from raysmooth.storage.object_store import Unreachable, tell
+from raysmooth.storage.object_store import Unreachable, notify
 
 HEARTBEAT_SECONDS = 3.0
 """How often a lease is rewritten."""
@@ -132,7 +132,7 @@ class Lease:
         if found is None or _dead(found):
             return
         patience = HEARTBEAT_SECONDS * PATIENCE_HEARTBEATS
-        tell(f"{self._home} was being written by {_writer(found)}: waiting {patience:.0f} s, to see if it still is")
+        notify(f"{self._home} was being written by {_writer(found)}: waiting {patience:.0f} s, to see if it still is")
         until = time.monotonic() + patience
         while time.monotonic() < until:
             time.sleep(min(1.0, HEARTBEAT_SECONDS))

@@ -1,4 +1,4 @@
-"""Weights and data by their URLs."""
+"""Weights and data given as URLs."""
 
 import os
 import subprocess
@@ -39,13 +39,13 @@ def test_paths_are_left_as_they_are() -> None:
     assert local_copy("some/where") == Path("some/where")
 
 
-def test_a_file_is_fetched_once_and_anew_when_it_has_changed(
+def test_a_file_is_downloaded_once_and_again_when_it_changes(
     server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.put("w/x.bin", b"first")
     first = local_copy(url(server, "w/x.bin"))
     assert (first.name, first.read_bytes()) == ("x.bin", b"first")
-    assert "fetching s3://results/w/x.bin" in capsys.readouterr().err
+    assert "downloading s3://results/w/x.bin" in capsys.readouterr().err
     assert local_copy(url(server, "w/x.bin")) == first
     assert capsys.readouterr().err == ""
     server.put("w/x.bin", b"second")
@@ -55,7 +55,7 @@ def test_a_file_is_fetched_once_and_anew_when_it_has_changed(
     assert len(files(cache)) == 2
 
 
-def test_a_folder_is_fetched_with_all_below_it_and_goes_on_where_it_was_killed(
+def test_a_folder_is_downloaded_whole_and_resumes_where_it_was_killed(
     server: Server, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.txt", "b/c.txt", "b/d/e.txt"):
@@ -67,11 +67,11 @@ def test_a_folder_is_fetched_with_all_below_it_and_goes_on_where_it_was_killed(
     (folder / "b/c.txt").unlink()
     capsys.readouterr()
     assert local_copy(url(server, "tree")) == folder
-    assert "fetching" in capsys.readouterr().err
+    assert "downloading" in capsys.readouterr().err
     assert files(folder) == ["a.txt", "b/c.txt", "b/d/e.txt"]
 
 
-def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
+def test_many_processes_download_a_file_once(server: Server, cache: Path) -> None:
     server.put("shared", os.urandom(3 * 2**20))
     program = "import sys; from raysmooth.storage.download_cache import local_copy; print(local_copy(sys.argv[1]))"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -84,12 +84,12 @@ def test_many_processes_fetch_a_file_once(server: Server, cache: Path) -> None:
     ]  # fmt: skip
     said = [process.communicate() for process in processes]
     assert len({out for out, _ in said}) == 1
-    assert sum("fetching" in errors for _, errors in said) == 1
+    assert sum("downloading" in errors for _, errors in said) == 1
     assert files(cache)[0].endswith("/shared")
 
 
-def test_what_is_not_there_is_refused(server: Server) -> None:
-    with pytest.raises(RaysmoothError, match=r"weights s3://results/none\.pt.*there is nothing of that name"):
+def test_missing_and_corrupt_files_are_refused(server: Server) -> None:
+    with pytest.raises(RaysmoothError, match=r"weights s3://results/none\.pt.*there is no file of this name"):
         read_weights(url(server, "none.pt"))
     server.put("corrupt.safetensors", b"\x08\0\0\0\0\0\0\0garbage")
     with pytest.raises(RaysmoothError, match=r"weights s3://results/corrupt\.safetensors.*is corrupt"):
@@ -100,7 +100,7 @@ def test_a_full_or_forbidden_cache_is_refused(server: Server, tmp_path: Path, mo
     server.put("x", b"x")
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(RaysmoothError, match=r"cannot be kept in .* make room, or set XDG_CACHE_HOME"):
+    with pytest.raises(RaysmoothError, match=r"cannot be cached in .* free space, or set XDG_CACHE_HOME"):
         local_copy(url(server, "x"))
 
 

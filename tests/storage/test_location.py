@@ -1,4 +1,4 @@
-"""Results are read and written alike wherever they are."""
+"""Results are read and written in the same way on disks and in object stores."""
 
 import os
 import tempfile
@@ -39,7 +39,7 @@ def at(home: Location, name: str) -> Location:
 
 
 def done(home: Location, sequence: list[tuple[str, str, bytes]]) -> list[object]:
-    """All that can be seen of a folder while it is written to."""
+    """Everything that can be observed in a folder while it is written to."""
     seen: list[object] = []
     for what, name, content in sequence:
         file = at(home, name)
@@ -81,11 +81,11 @@ def test_names_of_folders(server: Server, google: str, tmp_path: Path) -> None:
         assert not (home / "none").exists()
 
 
-def test_a_url_is_told_as_it_was_written_and_keeps_its_options(server: Server) -> None:
-    home = bucket(server, "told")
-    assert str(home / "runs" / "1") == f"s3://results/told/runs/1?endpoint_override={server.address}"
+def test_a_url_is_printed_as_written_and_keeps_its_options(server: Server) -> None:
+    home = bucket(server, "printed")
+    assert str(home / "runs" / "1") == f"s3://results/printed/runs/1?endpoint_override={server.address}"
     (home / "runs" / "1").write_atomic(b"whole")
-    assert server.contents("told") == {"told/runs/1": b"whole"}
+    assert server.contents("printed") == {"printed/runs/1": b"whole"}
     assert located(str(home / "runs" / "1")).read_text() == "whole"
     assert located(home) is home
     assert str(located("results") / "runs") == "results/runs"
@@ -93,14 +93,16 @@ def test_a_url_is_told_as_it_was_written_and_keeps_its_options(server: Server) -
 
 
 def test_large_objects_come_whole(server: Server) -> None:
-    content = os.urandom(25 * 2**20)  # of several uploads
+    content = os.urandom(25 * 2**20)  # a multipart upload
     (bucket(server, "large") / "x").write_atomic(content)
     assert (bucket(server, "large") / "x").read_bytes() == content
 
 
 def test_a_bucket_that_is_not_there(server: Server, google: str) -> None:
     for url in (f"s3://nowhere/x?endpoint_override={server.address}", f"gs://nowhere/x?{google}"):
-        with pytest.raises(RaysmoothError, match=r"^..://nowhere: there is no such bucket: make it, or write another"):
+        with pytest.raises(
+            RaysmoothError, match=r"^..://nowhere: there is no such bucket: create it, or write another"
+        ):
             (located(url) / "y").write_atomic(b"content")
 
 
@@ -113,18 +115,18 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "refusal"),
     [
         ("s4://bucket/x", r"s4://bucket/x: write a folder, or a URL such as s3://bucket/folder"),
         ("s3:///x", r"s3:///x names no bucket: write s3://bucket/folder"),
         (
             "s3://KEY:hidden@bucket/x",
-            r"^s3://\.\.\.: credentials in a URL would stand in manifests",
+            r"^s3://\.\.\.: credentials in a URL would appear in manifests",
         ),
         ("s3://bucket/x?endpont_override=h", r"unknown option 'endpont_override': did you mean 'endpoint_override'"),
     ],
 )
-def test_urls_that_are_refused(url: str, told: str) -> None:
-    with pytest.raises(RaysmoothError, match=told) as refused:
+def test_urls_that_are_refused(url: str, refusal: str) -> None:
+    with pytest.raises(RaysmoothError, match=refusal) as refused:
         located(url)
     assert "hidden" not in str(refused.value)

@@ -1,7 +1,5 @@
-"""Patience with object stores: what may pass is waited for, what will not is told at once."""
+"""Retries for object stores: temporary errors are waited out, permanent ones refused at once."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,7 +7,7 @@ from object_store import BUCKET, Line, Server, free_port, served
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage import object_store
-from raysmooth.storage.object_store import ObjectStore, Unreachable, told
+from raysmooth.storage.object_store import ObjectStore, Unreachable, describe
 from raysmooth.storage.store_urls import bucket_of
 
 
@@ -25,17 +23,23 @@ def reader(store: ObjectStore) -> Callable[[], bytes]:
     return lambda: store.filesystem.open_input_stream(f"{BUCKET}/x").read()
 
 
-def test_a_lost_connection_is_waited_for_and_told_once(
+def test_a_lost_connection_is_waited_for_and_reported_once(
     server: Server, line: Line, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.put("x", b"content")
     store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override=http://127.0.0.1:{line.port}")
     assert store.patiently(reader(store)) == b"content"
     line.cut()
-    threading.Timer(1.5, line.connect).start()
-    began = time.monotonic()
-    assert store.patiently(reader(store)) == b"content"
-    assert time.monotonic() - began > 1.4
+    attempts = []
+
+    def attempt() -> bytes:
+        attempts.append(len(attempts))
+        if len(attempts) == 3:
+            line.connect()
+        return reader(store)()
+
+    assert store.patiently(attempt) == b"content"
+    assert len(attempts) >= 3
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert said[0].startswith(f"raysmooth: cannot reach s3://{BUCKET} (NETWORK_CONNECTION: ")
@@ -43,17 +47,17 @@ def test_a_lost_connection_is_waited_for_and_told_once(
     assert said[1].startswith(f"raysmooth: s3://{BUCKET} answers again after ")
 
 
-def test_whoever_would_not_wait_is_told_when_to_try_again(server: Server, line: Line) -> None:
+def test_a_caller_that_does_not_wait_learns_when_to_try_again(server: Server, line: Line) -> None:
     server.put("x", b"content")
     store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override=http://127.0.0.1:{line.port}")
     store.once(reader(store))
     line.cut()
     with pytest.raises(Unreachable) as lost:
         store.once(reader(store))
-    assert 0.2 < lost.value.pause < 0.8
+    assert 0.25 <= lost.value.pause <= 0.75  # half a second, plus or minus half
 
 
-def test_a_store_that_stays_away_is_a_clear_stop(
+def test_a_store_that_stays_unreachable_is_a_clear_stop(
     server: Server, line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(object_store, "PATIENCE", 1.0)
@@ -61,14 +65,12 @@ def test_a_store_that_stays_away_is_a_clear_stop(
     store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override=http://127.0.0.1:{line.port}")
     store.once(reader(store))
     line.cut()
-    began = time.monotonic()
     with pytest.raises(
-        RaysmoothError, match=r"^stopped: s3://results could not be reached for \d s \(NETWORK.*: the same"
+        RaysmoothError, match=r"^stopped: s3://results could not be reached for \d+ s \(NETWORK.*: rerun the same"
     ):
         store.patiently(reader(store))
-    assert 1.0 < time.monotonic() - began < 10.0
     monkeypatch.setattr(object_store.time, "sleep", None)
-    with pytest.raises(RaysmoothError, match="stopped"):  # who tidies up afterwards does not wait once more
+    with pytest.raises(RaysmoothError, match="stopped"):  # cleaning up afterwards does not wait again
         store.patiently(reader(store))
 
 
@@ -81,7 +83,7 @@ def test_a_store_that_never_answered_is_waited_for_less(
         store.patiently(reader(store))
 
 
-def test_pauses_grow_with_the_time_that_it_has_been_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_grow_with_the_time_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     store, clock, pauses = ObjectStore("s3://b", None, ""), [0.0], []
     monkeypatch.setattr(object_store.time, "monotonic", lambda: clock[0])
 
@@ -100,7 +102,7 @@ def test_pauses_grow_with_the_time_that_it_has_been_away(monkeypatch: pytest.Mon
     assert pauses[0] <= 0.75
     assert max(pauses) <= 45
     assert 10 < len(pauses) < 60
-    assert len(set(pauses)) == len(pauses)  # nobody keeps step with others
+    assert len(set(pauses)) == len(pauses)  # random: processes do not retry in step
 
 
 @pytest.mark.parametrize(
@@ -118,22 +120,21 @@ def test_pauses_grow_with_the_time_that_it_has_been_away(monkeypatch: pytest.Mon
         ("something else", "something else", False),
     ],
 )
-def test_only_what_may_pass_is_tried_again(said: str, code: str, passes: bool) -> None:
+def test_only_temporary_errors_are_retried(said: str, code: str, passes: bool) -> None:
     def fails() -> None:
         raise OSError(said)
 
     with pytest.raises(Unreachable if passes else RaysmoothError, match=code if not passes else None):
         ObjectStore("s3://b", None, "credentials are").once(fails)
-    assert told(OSError(said))[1]
+    assert describe(OSError(said))[1]
 
 
 @pytest.mark.processes
-def test_wrong_credentials_are_told_at_once_and_how_they_are_found() -> None:
+def test_wrong_credentials_are_refused_at_once_with_their_sources() -> None:
     with served(INITIAL_NO_AUTH_ACTION_COUNT="2") as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "wrong")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         store, _ = bucket_of(f"s3://{BUCKET}?endpoint_override={server.address}")
-        began = time.monotonic()
+        patch.setattr(object_store.time, "sleep", None)  # it does not wait
         with pytest.raises(RaysmoothError, match=r"^s3://results: no access \(.*\): credentials are those of AWS_ACC"):
             store.patiently(reader(store))
-        assert time.monotonic() - began < 5

@@ -1,4 +1,4 @@
-"""A run whose results are in an object store: what a lost connection, another writer and torn objects do to it."""
+"""A run with results in an object store: a lost connection, another writer, corrupt objects."""
 
 import io
 import json
@@ -62,7 +62,7 @@ def parts(server: Server, folder: str) -> list[str]:
     return [name for name in server.contents(folder) if name.endswith(".parquet")]
 
 
-def test_a_run_in_a_bucket_is_that_in_a_folder(server: Server, folder: str, tmp_path: Path) -> None:
+def test_a_run_in_a_bucket_equals_that_in_a_folder(server: Server, folder: str, tmp_path: Path) -> None:
     there = f"s3://results/{folder}?endpoint_override={server.address}"
     run = certified(str(tmp_path), **DIGITS)
     assert certified(there, **DIGITS) == run
@@ -73,8 +73,8 @@ def test_a_run_in_a_bucket_is_that_in_a_folder(server: Server, folder: str, tmp_
     pd.testing.assert_frame_equal(
         read_certificates(there).drop(columns="seconds"), read_certificates(tmp_path).drop(columns="seconds")
     )
-    anew = [recertify(out, alpha=0.01).drop(columns="seconds") for out in (there, tmp_path)]
-    pd.testing.assert_frame_equal(*anew)
+    recertified = [recertify(out, alpha=0.01).drop(columns="seconds") for out in (there, tmp_path)]
+    pd.testing.assert_frame_equal(*recertified)
     files = [str(file) for file in write_report(there)]
     assert f"s3://results/{folder}/report/report.html?endpoint_override={server.address}" in files
     reported = server.contents(f"{folder}/report")
@@ -98,7 +98,7 @@ def test_a_log_is_imported_into_a_bucket(server: Server, folder: str, tmp_path: 
     assert read_certificates(out).radius.tolist() == [0.75, 0.0]
 
 
-def test_while_the_store_is_away_rows_wait_and_none_is_lost_or_doubled(
+def test_rows_wait_for_an_unreachable_store_and_none_is_lost_or_doubled(
     server: Server, line: Line, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "FLUSH_SECONDS", 0.0)
@@ -109,7 +109,7 @@ def test_while_the_store_is_away_rows_wait_and_none_is_lost_or_doubled(
     line.cut()
     for image in (2, 3):
         run.add_row({"image_id": image, "radius": 0.5})
-        run.flush_when_due()  # which does not wait
+        run.flush_when_due()  # does not wait
     assert rows_in(server, folder).image_id.tolist() == [1]
     line.connect()
     run.close()
@@ -117,7 +117,7 @@ def test_while_the_store_is_away_rows_wait_and_none_is_lost_or_doubled(
     assert len(parts(server, folder)) == 2
 
 
-def test_a_store_that_stays_away_stops_the_run_once(
+def test_a_store_that_stays_unreachable_stops_the_run_once(
     server: Server, line: Line, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(by_way_of(line, folder))
@@ -129,7 +129,7 @@ def test_a_store_that_stays_away_stops_the_run_once(
     line.cut()
     run.add_row({"image_id": 2, "radius": 0.25})
     deadline = time.monotonic() + 60
-    with pytest.raises(RaysmoothError, match="stopped: s3://results could not be reached"):  # noqa: PT012 -- of some attempt
+    with pytest.raises(RaysmoothError, match="stopped: s3://results could not be reached"):  # noqa: PT012 -- in some attempt
         while time.monotonic() < deadline:
             run.flush_when_due()
     with pytest.raises(RaysmoothError, match="stopped"):
@@ -147,7 +147,7 @@ def test_a_part_written_twice_has_one_name(server: Server, folder: str, monkeypa
     put = location._put
 
     def put_unheard(self: object, content: bytes) -> None:
-        """The object was put, but the store's answer was lost."""
+        """Put the object, then lose the store's answer."""
         put(self, content)
         monkeypatch.undo()
         raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation: lost")
@@ -159,7 +159,7 @@ def test_a_part_written_twice_has_one_name(server: Server, folder: str, monkeypa
     assert rows_in(server, folder).image_id.tolist() == [1]
 
 
-def test_who_lost_the_run_writes_nothing_more(server: Server, folder: str) -> None:
+def test_a_writer_that_lost_the_run_writes_nothing_more(server: Server, folder: str) -> None:
     out = f"s3://results/{folder}?endpoint_override={server.address}"
     run = opened(out)
     run.add_row({"image_id": 1, "radius": 0.25})
@@ -182,28 +182,28 @@ def test_one_writer_at_a_time(server: Server, folder: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["counts", "certificates"])
-def test_torn_and_foreign_objects_are_not_believed(server: Server, folder: str, kind: str) -> None:
+def test_corrupt_and_foreign_objects_are_refused(server: Server, folder: str, kind: str) -> None:
     out = f"s3://results/{folder}?endpoint_override={server.address}"
     certified(out, **DIGITS)
     name, whole = next((n, c) for n, c in server.contents(folder).items() if kind in n and n.endswith(".parquet"))
     buffer = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(whole)).replace_schema_metadata(), buffer)
-    torn, nobodys = whole[: len(whole) // 2], buffer.getvalue()
-    for content, told in ((torn, "is torn or not Parquet"), (nobodys, "was not written by")):
+    half, foreign = whole[: len(whole) // 2], buffer.getvalue()
+    for content, refusal in ((half, r"is \w+ or not (a )?Parquet"), (foreign, "was not written by")):
         server.put(name, content)
-        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {told}"):
+        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {refusal}"):
             certified(out, **DIGITS)
         if kind == "certificates":
-            with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {told}"):
+            with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* {refusal}"):
                 refuse_foreign_parts(out, "certificates")
     server.put(name, whole[:100])
     if kind == "certificates":
-        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* is torn or foreign"):
+        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* is \w+ or foreign"):
             read_certificates(out)
 
 
-def test_where_nothing_can_be_written_is_told_before(server: Server, folder: str) -> None:
+def test_a_place_that_is_not_writable_is_refused_first(server: Server, folder: str) -> None:
     refuse_unwritable(f"s3://results/{folder}?endpoint_override={server.address}")
     assert server.contents(folder) == {}
-    with pytest.raises(RaysmoothError, match=r"^--out s3://nowhere: there is no such bucket: make it"):
+    with pytest.raises(RaysmoothError, match=r"^--out s3://nowhere: there is no such bucket: create it"):
         refuse_unwritable(f"s3://nowhere/{folder}?endpoint_override={server.address}")

@@ -1,6 +1,6 @@
-"""Base classifiers for tests, named as `base_classifiers:NAME` the way a user names their own.
+"""Base classifiers for tests, written `base_classifiers:NAME` like a user's own.
 
-Images tell them how to behave: some fail on bright images.
+Images decide their behaviour: some fail on bright images.
 """
 
 import os
@@ -43,7 +43,7 @@ class Fragile(Linear):
     """NaN logits for a bright image, infinite ones for a very bright one, an exception for a dark one."""
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        if ((brightness(batch) < 0.1) & (brightness(batch) > 0.01)).any():  # padding is black and must not count
+        if ((brightness(batch) < 0.1) & (brightness(batch) > 0.01)).any():  # padding is black: ignore it
             raise ValueError("too dark\nsecond line")
         logits = super().forward(batch)
         logits[brightness(batch) > 0.85, 2] = float("nan")
@@ -70,8 +70,8 @@ class Kills(Linear):
 
 
 class OutOfMemory(Linear):
-    """Memory for batches of `limit` images, and no more; the process `spared` has enough. What did not fit is a line
-    of the file `log`.
+    """Has memory for batches of `limit` images; the process `spared` has enough for all. Larger batches are logged to
+    the file `log`.
     """
 
     def __init__(self, limit: int, spared: int = 0, log: str = "/dev/null") -> None:
@@ -89,7 +89,7 @@ class OutOfMemory(Linear):
 
 
 class Sick(Linear):
-    """Once the file `flag` exists, the process that removes it raises from then on: a GPU in a bad state."""
+    """A GPU in a bad state: when the file `flag` exists, the process that removes it raises from then on."""
 
     def __init__(self, flag: str) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class OneLogit(Linear):
 
 
 class KillsOnce(Slow):
-    """Kills its process, once in all, as soon as the file `flag` exists; it then removes the file."""
+    """Removes the file `flag` once it exists, and kills its process: a single time in all."""
 
     def __init__(self, flag: str, seconds: float = 0.01) -> None:
         super().__init__(seconds=seconds)
@@ -135,7 +135,7 @@ class KillsOnce(Slow):
 
 
 class Labels:
-    """No logits, no torch module: brightness in tenths as the label, as an API would answer."""
+    """Not a torch module: returns labels, the brightness in tenths, as an API would."""
 
     num_classes = 10
 
@@ -144,13 +144,13 @@ class Labels:
 
 
 class NoMore(Labels):
-    """Labels without saying how many there are."""
+    """Labels without their number."""
 
     num_classes = 0
 
 
 class Random(torch.nn.Module):
-    """Other weights in every process: nothing that a certificate could be about."""
+    """Different weights in every process: it cannot be certified."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Random(torch.nn.Module):
 
 
 class AnswersPairs(Linear):
-    """Logits, and in training something beside them."""
+    """Logits; in training a pair of them."""
 
     def forward(self, batch: torch.Tensor) -> object:
         logits = super().forward(batch)
@@ -189,8 +189,8 @@ class ByTheBatch(torch.nn.Module):
 
 
 def digits_cnn_that_dies(once: str) -> torch.nn.Module:
-    """digits_cnn, which kills its process in its 25th training step and leaves the file `once`; not if that is there,
-    or "never".
+    """digits_cnn that kills its process in the 25th training step and creates the file `once`; not if that exists, or
+    is "never".
     """
     from raysmooth.actors.models.networks.digits import digits_cnn
 

@@ -1,4 +1,4 @@
-"""As much of Google's object store as pyarrow speaks to: its JSON API, with objects in memory, in this process."""
+"""The part of Google's object store that pyarrow uses: its JSON API, in this process, with objects in memory."""
 
 import base64
 import hashlib
@@ -35,14 +35,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif _LIST.fullmatch(url.path):
             names = sorted(name for name in self.objects if name.startswith(asked.get("prefix", "")))
             deeper = [asked.get("delimiter", "\0") in name[len(asked.get("prefix", "")) :] for name in names]
-            here = [self._told(name) for name, deep in zip(names, deeper, strict=True) if not deep]
+            here = [self._described(name) for name, deep in zip(names, deeper, strict=True) if not deep]
             self._answer(200, {"kind": "storage#objects", "items": here})
         elif (found := _OBJECT.fullmatch(url.path)) and (name := unquote(found[1])) in self.objects:
             if self.command == "DELETE":
                 del self.objects[name]
                 self._answer(204)
             elif url.path.startswith("/storage") and asked.get("alt") != "media":
-                self._answer(200, self._told(name))
+                self._answer(200, self._described(name))
             else:
                 self._send(self.objects[name])
         else:
@@ -62,8 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Range", "").endswith("/*"):
             self._answer(308, Range=f"bytes=0-{len(before + content) - 1}")
             return
-        self.objects[name] = before + content  # only now it is there
-        self._answer(200, self._told(name))
+        self.objects[name] = before + content  # only now it is visible
+        self._answer(200, self._described(name))
 
     def _send(self, content: bytes) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -73,12 +73,18 @@ class _Handler(BaseHTTPRequestHandler):
         first, end = int(asked[1]), min(int(asked[2] or len(content)) + 1, len(content))
         self._answer(206, content[first:end], **{"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"})
 
-    def _told(self, name: str) -> dict[str, str]:
+    def _described(self, name: str) -> dict[str, str]:
         content = self.objects[name]
         digest = base64.b64encode(hashlib.md5(content).digest()).decode()
         when = {"updated": "2026-01-01T00:00:00Z", "timeCreated": "2026-01-01T00:00:00Z"}
-        told = {"kind": "storage#object", "name": name, "bucket": BUCKET, "size": str(len(content)), "generation": "1"}
-        return {**told, **when, "metageneration": "1", "md5Hash": digest}
+        description = {
+            "kind": "storage#object",
+            "name": name,
+            "bucket": BUCKET,
+            "size": str(len(content)),
+            "generation": "1",
+        }
+        return {**description, **when, "metageneration": "1", "md5Hash": digest}
 
     def _answer(self, status: int, content: bytes | dict[str, Any] = b"", **headers: str) -> None:
         body = json.dumps(content).encode() if isinstance(content, dict) else content
@@ -91,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def google_served() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The options of a URL that finds it, and its objects by their names in BUCKET."""
+    """The URL options that lead to it, and its objects by name in BUCKET."""
     objects: dict[str, bytes] = {}
     handler = type("Handler", (_Handler,), {"objects": objects, "uploads": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -1,14 +1,14 @@
-"""The numbers of a host stream, from numpy alone."""
+"""The numbers of a host stream, computed with numpy alone."""
 
 import numpy as np
 
 
 def normals(seed: int, role: int, image_id: int, block: int, count: int) -> np.ndarray:
-    """The first `count` standard normals, float64: 24 bits of each word of numpy's Mersenne Twister, in sixteens, the
-    first eight of which become radii, the others angles (Box and Muller 1958).
+    """The first `count` standard normals, float64: 24 bits of each word of numpy's Mersenne Twister, in groups of
+    sixteen: eight become radii, eight angles (Box and Muller 1958).
     """
     twister = np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(role, image_id, block)))
-    twister.random_raw(1)  # numpy gives the last word of the key before it twists, torch does not
+    twister.random_raw(1)  # numpy first returns the last word of the key; torch twists first
     sixteens = -(-count // 16)
     uniform = (twister.random_raw(16 * sixteens) % 2**24 / 2**24).reshape(sixteens, 2, 8)
     radius, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), 2 * np.pi * uniform[:, 1]

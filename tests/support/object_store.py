@@ -1,4 +1,4 @@
-"""S3's protocol, spoken by a server of moto's in a process of its own on this machine, which can be frozen."""
+"""A server of S3's protocol (moto) in a local process of its own, which can be frozen."""
 
 import io
 import os
@@ -19,7 +19,7 @@ BUCKET = "results"
 
 @dataclass(frozen=True)
 class Server:
-    """`environment` is what a command needs to find it; it keeps one bucket, BUCKET."""
+    """`environment` makes commands find it; it has one bucket, BUCKET."""
 
     process: subprocess.Popen[bytes]
     address: str
@@ -35,13 +35,13 @@ class Server:
 
     @property
     def files(self) -> S3FileSystem:
-        """The bucket as somebody else sees it, not by way of our own code."""
+        """The bucket as seen by another client, without our own code."""
         return S3FileSystem(
             access_key="tests", secret_key="tests", endpoint_override=self.address, allow_bucket_creation=True
         )
 
     def contents(self, folder: str = "") -> dict[str, bytes]:
-        """The objects below a folder of the bucket, by their names in the bucket."""
+        """The objects below a folder of the bucket, by name."""
         below = f"{BUCKET}/{folder}".rstrip("/")
         found = self.files.get_file_info(FileSelector(below, recursive=True, allow_not_found=True))
         names = [info.path for info in found if info.type == FileType.File]
@@ -76,7 +76,7 @@ def served(**environment: str) -> Iterator[Server]:
 
 
 class Line:
-    """A line to the server that can be cut: connections through it are closed, and none is made."""
+    """A proxy to the server that can be cut: its connections are closed, and new ones refused."""
 
     def __init__(self, server: Server) -> None:
         self._to = int(server.address.rpartition(":")[2])
@@ -113,7 +113,7 @@ class Line:
 
 
 def rows_in(server: "Server", folder: str) -> pd.DataFrame:
-    """The certificates below a folder of the bucket, in the order of images."""
+    """The certificates below a folder of the bucket, by image."""
     parts = [content for name, content in server.contents(f"{folder}/certificates").items() if name.endswith("parquet")]
     rows = pd.concat([pd.read_parquet(io.BytesIO(part)) for part in parts]) if parts else pd.DataFrame()
     return rows.sort_values("image_id", ignore_index=True) if parts else rows
