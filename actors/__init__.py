@@ -1,1 +1,1 @@
-"""What runs on a worker beside a GPU. Nothing here knows of runs, results or a command line."""
+"""Code that runs on workers, next to a GPU: models, noise, attacks, replicas. It knows no runs, results or commands."""

@@ -1,7 +1,7 @@
-"""Perturbations within an l2 ball that make a soft smoothed classifier fail: one row an attack.
+"""Attacks: perturbations within an l2 ball that make a soft smoothed classifier fail. One entry per attack.
 
-Each attack sees fixed draws of noise (m, B, C, H, W) and gives images (B, C, H, W) in [0, 1], at most epsilon away
-from those it was given. The classifier is in eval mode meanwhile, and its parameters get no gradients.
+An attack uses fixed draws of noise (m, B, C, H, W) and returns images (B, C, H, W) in [0, 1], at l2 distance at most
+epsilon from its inputs. It runs the classifier in eval mode and adds no gradients to its parameters.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,18 +16,18 @@ from raysmooth.actors.attacks.soft_smoothing import Model, logits_of_draws, smoo
 from raysmooth.common.registry import Registry
 
 Attack: TypeAlias = Callable[[Model, torch.Tensor, torch.Tensor, torch.Tensor, float, int], torch.Tensor]
-"""`attack(classifier, images, labels, noises, epsilon, steps)` is the attacked images, detached."""
+"""`attack(classifier, images, labels, noises, epsilon, steps)` returns the attacked images, detached."""
 
 DDN_GAMMA = 0.05
-"""By how much DDN changes the norm in a step."""
+"""Relative change of the norm in a step of DDN."""
 
 
 def pgd(
     classifier: Model, images: torch.Tensor, labels: torch.Tensor, noises: torch.Tensor, epsilon: float, steps: int
 ) -> torch.Tensor:
-    """Projected gradient ascent from the images themselves, in steps of length 2 epsilon / steps.
+    """Projected gradient ascent, starting at the images, in steps of length 2 epsilon / steps.
 
-    An image without a gradient stays where it is.
+    An image with gradient zero does not move.
     """
     attacked = images.detach()
     with _evaluating(classifier):
@@ -43,9 +43,9 @@ def ddn(
 ) -> torch.Tensor:
     """Decoupled direction and norm (Rony et al. 2019): the smallest perturbation found that fools most draws.
 
-    The norm starts at epsilon, shrinks by 5 % after a step that fools and grows by 5 % after one that does not; what
-    is found is cut to the ball at the end. Images that are misclassified from the start, and images for which
-    nothing is found, stay as they are, as in the published code.
+    The norm starts at epsilon, shrinks by 5 % after a successful step and grows by 5 % after an unsuccessful one; the
+    result is projected onto the ball. Images misclassified from the start, or without a successful perturbation, do not
+    change, as in the published code.
     """
     images = images.detach()
     farthest = torch.maximum(images, 1 - images).flatten(1).norm(dim=1)
@@ -71,7 +71,7 @@ ATTACKS: Registry[Attack] = Registry("attack", {"pgd": pgd, "ddn": ddn})
 
 @contextmanager
 def _evaluating(classifier: Model) -> Iterator[None]:
-    """Eval mode inside, and every module's own mode again afterwards."""
+    """Eval mode in the block; afterwards every module has its previous mode."""
     modes = [(module, module.training) for module in classifier.modules()]
     classifier.eval()
     try:
@@ -84,7 +84,7 @@ def _evaluating(classifier: Model) -> Iterator[None]:
 def _ascent(
     classifier: Model, images: torch.Tensor, labels: torch.Tensor, noises: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The draws' logits at `images`, and the gradient there of the loss that attacks raise, image by image."""
+    """The draws' logits at `images`, and for each image the gradient of the loss that attacks increase."""
     with torch.enable_grad():
         point = images.detach().requires_grad_()
         logits = logits_of_draws(classifier, point, noises)
@@ -93,17 +93,17 @@ def _ascent(
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    """Each image scaled to l2 norm 1; zero stays zero."""
+    """Each image scaled to l2 norm 1; zeros stay zero."""
     return normalize(vectors.flatten(1), dim=1).view_as(vectors)
 
 
 def _within(vectors: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Each image scaled down, where need be, to l2 norm epsilon."""
+    """Each image scaled down to l2 norm epsilon if it is larger."""
     return vectors.renorm(p=2, dim=0, maxnorm=epsilon)
 
 
 def _column(values: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """One value an image, in a shape that multiplies images."""
+    """One value per image, in a shape that broadcasts over images."""
     return values.view(-1, *[1] * (images.dim() - 1))
 
 

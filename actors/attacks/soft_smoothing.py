@@ -1,4 +1,4 @@
-"""The soft smoothed classifier: softmaxes averaged over draws of noise, which has gradients where votes have none."""
+"""The soft smoothed classifier: the mean softmax over draws of noise. Unlike votes, it has gradients."""
 
 from math import log
 from typing import TypeAlias
@@ -8,7 +8,7 @@ import torch
 Model: TypeAlias = torch.nn.Module
 """Pixels (B, C, H, W) in [0, 1] units -> a classifier's float32 logits (B, K), or a denoiser's float32 pixels.
 
-A classifier has its normalisation inside, after the noise.
+A classifier contains its normalisation: the noise comes before it.
 """
 
 
@@ -18,7 +18,7 @@ def logits_of_draws(classifier: Model, images: torch.Tensor, noises: torch.Tenso
 
 
 def log_mean_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """(m, B, K) -> log of the mean over the m draws of the softmax (B, K)."""
+    """(m, B, K) -> log of the softmax averaged over the m draws (B, K)."""
     return logits.log_softmax(dim=2).logsumexp(dim=0) - log(len(logits))
 
 

@@ -1,4 +1,4 @@
-"""Attacks on linear classifiers, whose steps can be followed by hand, and what holds of attacks on any network."""
+"""Attacks on linear classifiers, with steps computed by hand, and properties of attacks on any network."""
 
 from math import sqrt
 
@@ -12,8 +12,8 @@ from scripted import Linear
 from raysmooth.actors.attacks.attacks import ATTACKS
 from raysmooth.actors.attacks.soft_smoothing import logits_of_draws, smoothed_cross_entropy
 
-# Logits (x0 - x1, x1 - x0): class 0 where the first pixel is larger. From an image of class 0, every loss rises along
-# TOWARDS, and the prediction turns (x0 - x1) / sqrt(2) away.
+# Logits (x0 - x1, x1 - x0): class 0 if the first pixel is larger. From an image of class 0, every loss increases along
+# TOWARDS, and the prediction changes at distance (x0 - x1) / sqrt(2).
 DIFFERENCE = np.array([[1.0, -1.0], [-1.0, 1.0]])
 TOWARDS = np.array([-1.0, 1.0]) / sqrt(2)
 
@@ -23,7 +23,7 @@ def pair(first: float, second: float) -> torch.Tensor:
 
 
 def attack_pair(name: str, image: torch.Tensor, epsilon: float, steps: int, label: int = 0, m: int = 1) -> np.ndarray:
-    noises = torch.arange(float(m)).view(m, 1, 1, 1, 1).expand(m, *image.shape)  # the classifier sees differences only
+    noises = torch.arange(float(m)).view(m, 1, 1, 1, 1).expand(m, *image.shape)  # the classifier only uses differences
     attacked = ATTACKS[name](Linear(DIFFERENCE), image, torch.tensor([label]), noises, epsilon, steps)
     return attacked.flatten().numpy()
 
@@ -31,16 +31,16 @@ def attack_pair(name: str, image: torch.Tensor, epsilon: float, steps: int, labe
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize(
     ("epsilon", "steps", "length"),
-    # Steps are 2 epsilon / steps long: a single one leaves the ball and is brought back.
+    # Steps have length 2 epsilon / steps: a single one leaves the ball and is projected back.
     [(0.1, 1, 0.1), (0.1, 2, 0.1), (0.1, 10, 0.1), (0.3, 10, 0.3)],
 )
-def test_pgd_walks_straight_to_the_edge_of_the_ball(epsilon: float, steps: int, length: float, m: int) -> None:
+def test_pgd_goes_straight_to_the_edge_of_the_ball(epsilon: float, steps: int, length: float, m: int) -> None:
     attacked = attack_pair("pgd", pair(0.6, 0.4), epsilon, steps, m=m)
     np.testing.assert_allclose(attacked, [0.6, 0.4] + length * TOWARDS, rtol=1e-5)
 
 
 def test_pgd_step_length() -> None:
-    """Steps of 0.08 from 0.5 go over the top of the loss at 0.55, back, over it again."""
+    """Steps of 0.08 from 0.5 pass the maximum of the loss at 0.55, return, and pass it again."""
 
     class Tent(torch.nn.Module):
         """Log-odds 4 |x - 0.55| for class 0 against class 1: class 0's loss is largest at 0.55."""
@@ -55,7 +55,7 @@ def test_pgd_step_length() -> None:
         assert attacked.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_pgd_stops_at_the_walls_of_the_box() -> None:
+def test_pgd_stops_at_the_bounds_of_pixels() -> None:
     np.testing.assert_allclose(attack_pair("pgd", pair(0.05, 0.4), 0.2, 10)[0], 0.0, atol=1e-7)
     np.testing.assert_allclose(attack_pair("pgd", pair(0.0, 1.0), 0.2, 10), [0.0, 1.0], atol=1e-7)
 
@@ -63,14 +63,14 @@ def test_pgd_stops_at_the_walls_of_the_box() -> None:
 @pytest.mark.parametrize(
     ("epsilon", "steps", "length"),
     [
-        # The prediction turns at 0.1414. The first step is 1.05 epsilon long, and a step is seen by the one after it.
+        # The prediction changes at 0.1414. The first step has length 1.05 epsilon; the next step evaluates it.
         (0.2, 1, 0.0),
-        (0.2, 2, 0.2),  # 0.21 is found, and cut to the ball
+        (0.2, 2, 0.2),  # 0.21 is found, and projected onto the ball
         (0.2, 4, 0.21 * 0.95**2),
         (0.2, 9, 0.21 * 0.95**7),  # 0.1466
         (0.2, 10, 0.21 * 0.95**7),  # 0.21 * 0.95^8 = 0.1393 does not fool
         (0.1, 8, 0.0),  # 0.1 * 1.05^7 = 0.1407 does not fool
-        (0.1, 9, 0.1),  # 0.1 * 1.05^8 = 0.1477 does, and is cut
+        (0.1, 9, 0.1),  # 0.1 * 1.05^8 = 0.1477 does, and is projected
     ],
 )
 @pytest.mark.parametrize("m", [1, 3])
@@ -92,7 +92,7 @@ class Ellipse(torch.nn.Module):
 @pytest.mark.parametrize("start", [[0.33, 0.68], [0.28, 0.9], [0.36, 0.55]])
 @pytest.mark.parametrize("steps", [2, 3, 6, 12])
 def test_ddn_on_a_curved_boundary(start: list[float], steps: int) -> None:
-    """Its path as the paper's algorithm has it: the way out of an ellipse bends towards the steeper axis."""
+    """The steps of the paper's algorithm: the way out of an ellipse bends towards the steeper axis."""
     epsilon, norm, best = 0.3, 0.3, np.zeros(2)
     shift, nearest = np.zeros(2), np.linalg.norm(np.maximum(start, 1 - np.array(start)))
     farthest = nearest
@@ -113,11 +113,11 @@ def test_ddn_on_a_curved_boundary(start: list[float], steps: int) -> None:
     np.testing.assert_allclose(attacked.flatten(), start + best, atol=1e-6)
 
 
-def test_ddn_leaves_what_is_already_misclassified() -> None:
+def test_ddn_does_not_change_misclassified_images() -> None:
     np.testing.assert_array_equal(attack_pair("ddn", pair(0.6, 0.4), 0.5, 10, label=1), np.float32([0.6, 0.4]))
 
 
-def test_ddn_goes_by_the_majority_of_draws() -> None:
+def test_ddn_uses_the_majority_of_draws() -> None:
     """Two draws of three say class 1 from the start, though the mean softmax says class 0: nothing to do."""
     noises = torch.tensor([[-0.15, 0.15], [-0.15, 0.15], [3.0, -3.0]]).view(3, 1, 2, 1, 1)
     attacked = ATTACKS["ddn"](Linear(DIFFERENCE), pair(0.6, 0.4), torch.tensor([0]), noises, 0.3, 5)
@@ -128,7 +128,7 @@ def test_ddn_goes_by_the_majority_of_draws() -> None:
 
 def images_and_draws(seed: int, m: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    images = (1.4 * torch.rand(6, 1, 3, 3, generator=generator) - 0.2).clamp(0, 1)  # some pixels at the walls
+    images = (1.4 * torch.rand(6, 1, 3, 3, generator=generator) - 0.2).clamp(0, 1)  # some pixels at the bounds
     return images, torch.randint(2, (6,), generator=generator), 0.3 * torch.randn(m, *images.shape, generator=generator)
 
 
@@ -170,10 +170,10 @@ def network() -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_raise_the_loss_they_attack(name: str) -> None:
+def test_attacks_increase_their_loss(name: str) -> None:
     classifier = network().eval()
     images, _, noises = images_and_draws(1, 4)
-    labels = logits_of_draws(classifier, images, noises).argmax(dim=2).mode(dim=0).values  # right, so far
+    labels = logits_of_draws(classifier, images, noises).argmax(dim=2).mode(dim=0).values  # correct before the attack
     attacked = ATTACKS[name](classifier, images, labels, noises, 1.0, 10)
     before, after = (smoothed_cross_entropy(logits_of_draws(classifier, x, noises), labels) for x in (images, attacked))
     assert after.mean() > before.mean() + 0.05
@@ -182,9 +182,9 @@ def test_attacks_raise_the_loss_they_attack(name: str) -> None:
 
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("training", [True, False])
-def test_attacks_leave_the_classifier_as_it_was(name: str, training: bool) -> None:
+def test_attacks_do_not_change_the_classifier(name: str, training: bool) -> None:
     classifier = network().train(training)
-    classifier[3].train(not training)  # a module with a mode of its own
+    classifier[3].train(not training)  # a module in another mode
     modes = [module.training for module in classifier.modules()]
     state = {key: value.clone() for key, value in classifier.state_dict().items()}
     seen = []
@@ -199,7 +199,7 @@ def test_attacks_leave_the_classifier_as_it_was(name: str, training: bool) -> No
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-def test_modes_come_back_after_an_error_too() -> None:
+def test_modes_are_restored_after_an_error_too() -> None:
     classifier = network().train()
     with pytest.raises(RuntimeError):
         ATTACKS["pgd"](classifier, torch.zeros(1, 3, 3, 3), torch.tensor([0]), torch.zeros(1, 1, 3, 3, 3), 0.5, 3)
@@ -207,7 +207,7 @@ def test_modes_come_back_after_an_error_too() -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_work_where_gradients_are_off_and_where_there_are_none(name: str) -> None:
+def test_attacks_work_with_gradients_disabled_and_with_zero_gradients(name: str) -> None:
     images, labels, noises = images_and_draws(3, 2)
     with torch.no_grad():
         assert not torch.equal(ATTACKS[name](network(), images, torch.zeros_like(labels), noises, 1.0, 8), images)

@@ -13,7 +13,7 @@ LOGITS = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 3), st.i
 
 
 @given(logits=LOGITS)
-def test_log_of_the_mean_softmax_also_where_the_softmax_underflows(logits: np.ndarray) -> None:
+def test_log_of_the_mean_softmax_also_if_the_softmax_underflows(logits: np.ndarray) -> None:
     exact = logits.astype(np.float64)
     log_softmax = exact - logsumexp(exact, axis=2, keepdims=True)
     expected = logsumexp(log_softmax, axis=0) - np.log(len(exact))

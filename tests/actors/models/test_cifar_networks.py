@@ -121,7 +121,7 @@ def test_densenet_pools_after_the_convolution_of_a_transition() -> None:
     torch.testing.assert_close(out[0, 0, 0, 0], torch.tensor(1.5))
 
 
-def test_shufflenet_interleaves_what_stays_and_what_is_made() -> None:
+def test_shufflenet_interleaves_old_and_new_channels() -> None:
     taps = {"conv1.weight": 2.0, "bn1.bias": -1.0, "conv2.weight": -1.0, "conv3.weight": -3.0}
     x = torch.arange(1.0, 117.0).reshape(1, 116, 1, 1)
     out = part("cifar_shufflenet_v2", "layer1.1", taps)(x).flatten()
@@ -130,7 +130,7 @@ def test_shufflenet_interleaves_what_stays_and_what_is_made() -> None:
     assert out[1::2].tolist() == [351.0, *[0.0] * 57]
 
 
-def test_shufflenet_interleaves_the_two_chains_of_a_smaller_size() -> None:
+def test_shufflenet_interleaves_both_chains_when_it_halves_the_size() -> None:
     left = {"conv1.weight": -1.0, "conv2.weight": -2.0, "bn2.bias": 1.0}
     right = {"conv3.weight": 2.0, "bn3.bias": -1.0, "conv4.weight": -1.0, "conv5.weight": -3.0}
     out = part("cifar_shufflenet_v2", "layer1.0", left | right)(first_channel([[3], [-3]], 24))
@@ -138,7 +138,7 @@ def test_shufflenet_interleaves_the_two_chains_of_a_smaller_size() -> None:
     torch.testing.assert_close(out[:, :3, 0, 0], torch.tensor([[7.0, 15.0, 0.0], [0.0, 0.0, 0.0]]))
 
 
-def test_googlenet_puts_four_branches_one_after_the_other() -> None:
+def test_googlenet_concatenates_four_branches() -> None:
     out = part("cifar_googlenet", "a3", {})(torch.zeros(1, 192, 1, 1))
     assert out.shape == (1, 64 + 128 + 32 + 32, 1, 1)
     block = outline("cifar_googlenet").get_submodule("a3")
@@ -150,7 +150,7 @@ def test_googlenet_puts_four_branches_one_after_the_other() -> None:
         assert out.nonzero().flatten().tolist() == [start]
 
 
-def test_googlenet_pools_without_leaving_anything_out() -> None:
+def test_googlenet_pools_with_a_border() -> None:
     branch = part("cifar_googlenet", "a3.b4", {"1.weight": 1.0})
     x = first_channel([[5, 0, 0, 0, 1]], 192)
     assert branch(x)[0, 0, 0].tolist() == [5, 5, 0, 1, 1]

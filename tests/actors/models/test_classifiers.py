@@ -40,7 +40,7 @@ NETWORKS = [
 ]
 
 
-def test_every_row_is_tested() -> None:
+def test_every_entry_is_tested() -> None:
     assert [name for name, _, _ in NETWORKS] == list(CLASSIFIERS)
 
 
@@ -56,7 +56,7 @@ def test_parameter_count_and_output_shape(name: str, parameters: int, shape: tup
 
 @pytest.mark.shared_data
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no {PUBLISHED}")
-@pytest.mark.parametrize("name", [name for name, row in CLASSIFIERS.items() if row.published])
+@pytest.mark.parametrize("name", [name for name, entry in CLASSIFIERS.items() if entry.published])
 def test_keys_and_shapes_are_the_published_ones(name: str) -> None:
     published = json.loads(PUBLISHED.read_text())[CLASSIFIERS[name].published]
     with torch.device("meta"):
@@ -66,8 +66,9 @@ def test_keys_and_shapes_are_the_published_ones(name: str) -> None:
 
 @pytest.mark.shared_data
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no {PUBLISHED}")
-def test_every_published_network_is_a_row() -> None:
-    known = {row.published for row in CLASSIFIERS.values()} | {a for row in DENOISERS.values() for a in row.published}
+def test_every_published_network_is_an_entry() -> None:
+    known = {entry.published for entry in CLASSIFIERS.values()}
+    known |= {name for entry in DENOISERS.values() for name in entry.published}
     assert set(json.loads(PUBLISHED.read_text())) <= known
 
 
@@ -153,7 +154,7 @@ def test_own_module(own_module: str) -> None:
     assert default_preprocess(Variant.parse(f"{own_module}:make")) == "none"
 
 
-def test_own_callable_that_gives_labels(own_module: str) -> None:
+def test_own_callable_that_returns_labels(own_module: str) -> None:
     classify = build_classifier(Variant.parse(f"{own_module}:Api.make"))
     assert classify.num_classes == 5
     assert classify(torch.rand(2, 1, 2, 2)).tolist() == [0, 0]
@@ -172,7 +173,7 @@ def test_own_module_refusals(own_module: str, rest: str, message: str) -> None:
         build_classifier(Variant.parse(f"{own_module}:{rest}"))
 
 
-def test_own_module_that_does_not_even_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_module_whose_import_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_broken_module.py").write_text("1 +\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RaysmoothError, match=r"importing 'my_broken_module' failed \(SyntaxError"):
@@ -180,7 +181,7 @@ def test_own_module_that_does_not_even_import(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.processes
-def test_torchvision_is_not_imported_for_a_row_of_the_table() -> None:
+def test_torchvision_is_not_imported_for_an_entry_of_the_registry() -> None:
     code = (
         "import sys; from raysmooth.common.variant import Variant; from raysmooth.actors.models.classifiers import *; "
         "build_classifier(Variant.parse('digits_cnn')); assert 'torchvision' not in sys.modules"

@@ -29,7 +29,7 @@ def test_constants_move_with_the_module() -> None:
     assert Normalize((0.5,), (0.5,)).to(torch.float64)(torch.ones(1, 1, 1, 1).double()).dtype == torch.float64
 
 
-def test_refuses_to_multiply_channels() -> None:
+def test_another_number_of_channels_is_refused() -> None:
     with pytest.raises(RaysmoothError, match="constants for 3 channels, images have 1"):
         parse_preprocess("cifar10")(torch.rand(2, 1, 4, 4))
 

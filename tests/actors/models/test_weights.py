@@ -60,7 +60,7 @@ def test_safetensors_with_and_without_card(tmp_path: Path) -> None:
     card = {"architecture": "cifar_resnet20", "metrics": {"accuracy": 0.5}, "seed": 3}
     save_weights(tmp_path / "new" / "a.safetensors", trained, card)
     save_file(trained.state_dict(), tmp_path / "b.safetensors")
-    save_file(trained.state_dict(), tmp_path / "no_suffix", metadata={"card": "somebody else's"})
+    save_file(trained.state_dict(), tmp_path / "no_suffix", metadata={"card": "of another tool"})
     for name, expected in (("new/a.safetensors", card), ("b.safetensors", {}), ("no_suffix", {})):
         weights, fresh = read_weights(tmp_path / name), resnet20(2)
         load_weights(fresh, weights, name)
@@ -69,7 +69,7 @@ def test_safetensors_with_and_without_card(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "new") == ["a.safetensors"]
 
 
-def test_saves_what_safetensors_alone_would_not_take(tmp_path: Path) -> None:
+def test_saves_tensors_that_safetensors_alone_would_refuse(tmp_path: Path) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
     module[1].weight = module[0].weight  # shared
     module.register_buffer("strided", torch.arange(4.0).view(2, 2).T)
@@ -109,25 +109,25 @@ def test_a_pickle_that_would_run_code_is_refused(writer: str, protocol: int, tmp
     assert "\n" not in str(refusal.value)
 
 
-def test_a_whole_pickled_module_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_pickled_module_is_refused_by_name(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "w.pth")
     with pytest.raises(RaysmoothError, match=r"it would run code \(torch.nn.modules.linear.Linear\)"):
         read_weights(tmp_path / "w.pth")
 
 
-def torn(path: Path, keep: float) -> None:
+def truncate(path: Path, keep: float) -> None:
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.99])
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_a_torn_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(kind: str, keep: float, tmp_path: Path) -> None:
     path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
     if kind == "safetensors":
         save_weights(path, resnet20(), {})
     else:
         torch.save(resnet20().state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
-    torn(path, keep)
+    truncate(path, keep)
     with pytest.raises(RaysmoothError, match="is corrupt or not a") as refusal:
         read_weights(path)
     assert str(path) in str(refusal.value)
@@ -167,7 +167,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         read_weights(tmp_path / "w.pth")
 
 
-def test_mismatched_keys_are_named_with_what_the_file_is_for() -> None:
+def test_mismatched_keys_are_named_with_the_architecture_of_the_file() -> None:
     state = {"conv.weight": torch.zeros(1), "fc.weight": torch.zeros(10, 3), "fc.bias": torch.zeros(10)}
     with pytest.raises(RaysmoothError) as refusal:
         load_weights(resnet20(), Weights(state, {"arch": "VGG16"}), "w.pth")
@@ -184,7 +184,7 @@ def test_only_num_batches_tracked_may_be_missing() -> None:
         load_weights(resnet20(), Weights(state), "w.pth")
 
 
-def test_a_prefix_is_kept_where_the_module_has_it_itself() -> None:
+def test_a_prefix_that_the_module_has_itself_is_kept() -> None:
     def network() -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2))
 

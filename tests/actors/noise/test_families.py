@@ -29,7 +29,7 @@ def cube(half_width: float) -> Uniform:
 
 
 def test_l1_radius_by_hand() -> None:
-    # lambda = 0.5: 2 * 0.5 * (pA - 0.5) = pA - 0.5; with pB of its own 0.5 (pA - pB).
+    # lambda = 0.5: 2 * 0.5 * (pA - 0.5) = pA - 0.5; with a separate pB 0.5 (pA - pB).
     assert cube(0.5).radius(0.75) == 0.25
     assert cube(0.5).radius(1.0) == 0.5
     assert cube(0.5).radius(0.5) == 0.0
@@ -41,13 +41,13 @@ def test_l1_radius_by_hand() -> None:
     assert Uniform(1.0).radius(0.75) == pytest.approx(0.8660254, abs=5e-8)
 
 
-def test_no_l1_radius_is_that_of_a_larger_cube_than_was_drawn() -> None:
+def test_the_l1_radius_is_not_that_of_a_larger_cube_than_was_sampled() -> None:
     # sqrt(3)/2 is 0.866025403784..., in float32 0.866025388...; 0.3 is in float32 0.300000011...
     noise = Uniform(0.5)
     assert noise.radius(1.0) == float(np.float32(3**0.5 / 2)) < noise.half_width
     assert noise.radius(0.75, 0.25) == pytest.approx(float(np.float32(3**0.5 / 2)) / 2, rel=1e-15)
     assert cube(0.3).radius(1.0) == 0.3 < float(np.float32(0.3))
-    # As torch has it: of 2^24 numbers that a float32 in [0, 1) may be, the lowest is the cube's own end.
+    # torch draws one of 2^24 float32 numbers in [0, 1); the lowest gives the end of the cube.
     out = torch.empty(1 << 22)
     open_stream(CPU, 5, Role.ESTIMATION, 17, 3).uniform_(out, noise.half_width)
     assert float(out.double().abs().max()) <= noise.drawn_half_width < noise.half_width
@@ -68,7 +68,7 @@ def test_linf_radius_by_hand() -> None:
 def test_an_l1_radius_is_never_rounded_up(half_width: float, p_top: float, p_other: float) -> None:
     noise = cube(half_width)
     width, top, other = (Fraction(x) for x in (noise.drawn_half_width, p_top, p_other))
-    single = np.float32(noise.half_width)  # which is what torch draws from
+    single = np.float32(noise.half_width)  # torch's bound of the draws
     assert np.nextafter(single, np.float32(0)) <= noise.drawn_half_width <= min(noise.half_width, float(single))
     for radius, exact in (
         (noise.radius(p_top), 2 * width * (top - Fraction(1, 2))),
@@ -92,7 +92,7 @@ def test_the_needed_bound_gives_the_radius_and_none_much_smaller_does(
     needed = noise.needed(radius)
     assert 0.5 <= needed <= 1.0
     if isinstance(noise, Uniform) and radius > noise.drawn_half_width:
-        assert needed == 1.0  # beyond what certainty gives
+        assert needed == 1.0  # no probability reaches it
         return
     assert noise.radius(needed) >= radius
     assert radius == 0 or noise.radius(needed - 1e-14 - 1e-9 * (1 - needed)) < radius
@@ -120,7 +120,7 @@ def test_the_corner_is_where_a_linf_radius_ends(dimensions: int) -> None:
     assert p_one(image - radius * (1 - 1e-9)) > 0.5 > p_one(image - radius * (1 + 1e-9))
     for _ in range(200):
         assert p_one(image + rng.uniform(-1, 1, dimensions) * radius * (1 - 1e-9)) > 0.5
-    # The l2 radius would not do in linf: in the cube of that size the class changes (but on a line both are one).
+    # The l2 radius is wrong in linf: the class changes within that cube (on a line the two are equal).
     longer = Gaussian(sigma).radius(p_one(image))
     assert dimensions == 1 or p_one(image - longer * (1 - 1e-9)) < 0.5
 
@@ -140,7 +140,7 @@ def test_uniform_numbers_are_those_of_an_independent_computation() -> None:
 
 
 @given(st.lists(st.integers(0, 70), min_size=1, max_size=12))
-def test_how_a_stream_is_cut_does_not_matter(sizes: list[int]) -> None:
+def test_numbers_do_not_depend_on_how_a_stream_is_divided(sizes: list[int]) -> None:
     whole = numbers((1, Role.SELECTION, 2, 3), sum(sizes))
     stream = open_stream(CPU, 1, Role.SELECTION, 2, 3)
     for expected in whole.split(sizes):
@@ -149,7 +149,7 @@ def test_how_a_stream_is_cut_does_not_matter(sizes: list[int]) -> None:
         assert torch.equal(part, expected)
 
 
-def test_noisy_copies_do_not_depend_on_the_batches_they_are_made_in() -> None:
+def test_noisy_copies_do_not_depend_on_their_batches() -> None:
     image = torch.rand((3, 8, 8), generator=torch.Generator().manual_seed(0))
     copies = []
     for batch in (7, 1, 3):
@@ -162,7 +162,7 @@ def test_noisy_copies_do_not_depend_on_the_batches_they_are_made_in() -> None:
 
 
 def test_noise_is_uniform_within_its_bounds() -> None:
-    """Bounds, mean, variance sigma^2 and fourth moment within 4.5 standard errors, of a million numbers."""
+    """Bounds, mean, variance sigma^2 and fourth moment within 4.5 standard errors, for a million numbers."""
     noise, image = cube(0.5), torch.full((1, 50, 50), 0.5)
     noisy = torch.empty(400, 1, 50, 50)
     noise.add_(open_stream(CPU, 0, Role.ESTIMATION, 3, 1), noisy, image)
@@ -208,7 +208,7 @@ def test_a_family_by_name_and_norm() -> None:
         (("gaussian", -1.0, "linf", 4), "sigma must be a positive number, not -1"),
     ],
 )
-def test_what_is_no_family_is_refused(given_: tuple, message: str) -> None:
+def test_invalid_families_are_refused(given_: tuple, message: str) -> None:
     with pytest.raises(RaysmoothError) as refused:
         noise_family(*given_)
     assert str(refused.value).startswith(message)

@@ -1,4 +1,4 @@
-"""Counts of a work unit against a computation that shares no code with ours."""
+"""Counts of a work unit, compared with a computation that shares no code with ours."""
 
 import base_classifiers
 import numpy as np
@@ -40,10 +40,10 @@ def unit_of(*image_ids: int, draws: int, block: int = 0, role: Role = Role.ESTIM
 
 
 def normals(key: tuple[int, Role, int, int], count: int) -> np.ndarray:
-    """Box and Muller's normals from numpy's Mersenne Twister, by sixteens: eight radii, eight angles."""
+    """Box-Muller normals from numpy's Mersenne Twister, in groups of sixteen: eight radii, eight angles."""
     seed, role, image_id, block = key
     twister = np.random.MT19937(np.random.SeedSequence(seed, spawn_key=(role, image_id, block)))
-    twister.random_raw(1)  # numpy gives the last word of its first key before it twists
+    twister.random_raw(1)  # numpy first returns the last word of its key
     uniform = (twister.random_raw(count) & 0xFFFFFF).reshape(-1, 2, 8) / 2.0**24
     length, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), 2 * np.pi * uniform[:, 1]
     return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1).reshape(-1)
@@ -105,7 +105,7 @@ def test_forward_passes_have_few_shapes_and_padding_is_not_counted() -> None:
 
 @pytest.mark.parametrize("micro_batch", [1, 7, 25, 49, 50])
 def test_parts_of_a_batch_have_the_noise_of_the_whole(micro_batch: int) -> None:
-    """What a device with too little memory computes: the same noisy images, in smaller forward passes."""
+    """With too little memory: the same noisy images, in smaller forward passes."""
     seen: list[torch.Tensor] = []
 
     class Watching(base_classifiers.Linear):
@@ -120,20 +120,20 @@ def test_parts_of_a_batch_have_the_noise_of_the_whole(micro_batch: int) -> None:
     parted = drawn_by(unit, images, denoised(Watching()), Gaussian(1.0), 50, micro_batch=micro_batch)
     assert {len(part) for part in seen} == {micro_batch, min(micro_batch, 13)}
     assert (whole.micro_batch, parted.micro_batch) == (50, micro_batch)
-    per_batch = -(-50 // micro_batch)  # the last part of a batch is filled up with blank images
+    per_batch = -(-50 // micro_batch)  # the last part of a batch is padded with blank images
     batches = [torch.cat(seen[start : start + per_batch])[:50] for start in (0, per_batch, 2 * per_batch)]
     torch.testing.assert_close(torch.cat(batches)[:111], in_one, rtol=0, atol=0)
     np.testing.assert_array_equal(parted.counts, whole.counts)
 
 
-def test_logits_that_are_not_finite_are_counted_apart() -> None:
+def test_logits_that_are_not_finite_are_counted_separately() -> None:
     images = [np.full((1, 8, 8), value, np.float32) for value in (0.5, 1.0, 0.9)]
     drawn = drawn_by(unit_of(0, 1, 2, draws=40), images, denoised(base_classifiers.Fragile()), Gaussian(1e-3), 16)
     assert drawn.invalid.tolist() == [0, 40, 40]
     assert drawn.counts.sum(axis=1).tolist() == [40, 0, 0]
 
 
-def test_a_colour_image_gets_its_own_noise_in_every_pixel() -> None:
+def test_every_value_of_a_colour_image_gets_its_own_noise() -> None:
     seen = []
 
     class Watching(base_classifiers.Linear):

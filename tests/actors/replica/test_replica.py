@@ -22,16 +22,16 @@ GREY, DARK = np.full(SHAPE, 0.5, np.float32), np.full(SHAPE, 0.05, np.float32)
 
 @pytest.fixture(autouse=True)
 def torchs_switches() -> Iterator[None]:
-    """As they were: a replica sets them for its whole process."""
+    """Restore them: a replica sets them for its whole process."""
     yield
     torch.use_deterministic_algorithms(False)
 
 
 def replica_of(name: str, batch_size: int = 40, micro_batch: int | None = None, sigma: float = 0.25) -> Replica:
-    path = ComputeConfig("float32", False, batch_size)
+    compute = ComputeConfig("float32", False, batch_size)
     replica = Replica("cpu", 1)
     spec = BaseClassifierSpec(f"base_classifiers:{name}")
-    replica.prepare([Sampling(spec, path, Gaussian(sigma), 0, micro_batch)], [SHAPE])
+    replica.prepare([Sampling(spec, compute, Gaussian(sigma), 0, micro_batch)], [SHAPE])
     return replica
 
 
@@ -39,7 +39,7 @@ def unit_of(*image_ids: int, draws: int = 60) -> WorkUnit:
     return WorkUnit(0, Role.ESTIMATION, tuple(Block(image_id, 0, draws) for image_id in image_ids))
 
 
-def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_the_call() -> None:
+def test_a_failed_unit_leaves_earlier_units_of_its_call_unaffected() -> None:
     replica = replica_of("Fragile", sigma=0.02)
     units, keys = [unit_of(1), unit_of(2), unit_of(1, 3), unit_of(4)], [(0, number) for number in range(1, 5)]
     drawn = replica.draw(units, keys, GREY, GREY, DARK, GREY)
@@ -51,10 +51,10 @@ def test_a_unit_that_fails_takes_nothing_from_those_before_it_in_the_call() -> N
         assert alone.counts.sum() == 60
 
 
-def test_images_of_a_call_are_told_apart_by_run_and_number() -> None:
-    spec, path = BaseClassifierSpec("base_classifiers:Labels"), ComputeConfig("float32", False, 20)
+def test_images_of_a_call_are_distinguished_by_run_and_number() -> None:
+    spec, compute = BaseClassifierSpec("base_classifiers:Labels"), ComputeConfig("float32", False, 20)
     replica = Replica("cpu", 1)
-    replica.prepare([Sampling(spec, path, Gaussian(1e-3), 0)] * 2, [SHAPE] * 2)
+    replica.prepare([Sampling(spec, compute, Gaussian(1e-3), 0)] * 2, [SHAPE] * 2)
     units = [WorkUnit(run, Role.SELECTION, (Block(7, 0, 5), Block(8, 0, 4))) for run in (0, 1)]
     keys = [(1, 8), (0, 7), (1, 7), (0, 8)]
     drawn = replica.draw(units, keys, *(np.full(SHAPE, value, np.float32) for value in (0.15, 0.25, 0.35, 0.45)))
@@ -73,7 +73,7 @@ def test_batches_are_halved_until_they_fit(limit: int, micro_batch: int) -> None
     assert small.counts.sum(axis=1).tolist() == [60, 60]
 
 
-def test_memory_that_becomes_scarce_in_the_middle_of_a_unit_loses_and_doubles_no_draw(
+def test_memory_running_out_in_the_middle_of_a_unit_loses_and_doubles_no_draw(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replica, forward, passes = replica_of("Linear"), base_classifiers.Linear.forward, []
@@ -91,27 +91,27 @@ def test_memory_that_becomes_scarce_in_the_middle_of_a_unit_loses_and_doubles_no
     assert passes[:2] == [40, 40]
     assert drawn.micro_batch == 10
     np.testing.assert_array_equal(drawn.counts, whole.counts)
-    # What was learnt is kept: no larger batch is tried again.
+    # The size found is kept: no larger batch is tried again.
     passes[:] = [0, 0]
     assert replica.draw(*call).counts[0].micro_batch == 10
     assert set(passes[2:]) == {10}
 
 
-def test_a_resumed_run_begins_with_what_is_known_to_fit() -> None:
+def test_a_resumed_run_starts_with_a_batch_known_to_fit() -> None:
     (drawn,) = replica_of("Linear", micro_batch=10).draw([unit_of(1)], [(0, 1)], GREY).counts
     assert drawn.micro_batch == 10
 
 
-def test_memory_for_no_image_is_refused() -> None:
+def test_too_little_memory_for_one_image_is_refused() -> None:
     with pytest.raises(RaysmoothError, match=r"is too small for one image in --batch-size 40: write a smaller one"):
         replica_of("OutOfMemory:limit=0")
 
 
-def test_what_is_asked_for_is_taken_even_where_only_parts_of_it_fit() -> None:
+def test_a_requested_batch_is_kept_even_if_only_parts_of_it_fit() -> None:
     spec = BaseClassifierSpec("base_classifiers:OutOfMemory:limit=30")
     replica = Replica("cpu", 1)
     assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off", 100), 1000).compute.batch_size == 100
-    # Where nothing is asked for, a batch is taken that fits.
+    # Without a request, the batch fits.
     assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off"), 1000).compute.batch_size <= 30
     with pytest.raises(RaysmoothError, match="too small for one image"):
         replica.choose(
@@ -119,6 +119,6 @@ def test_what_is_asked_for_is_taken_even_where_only_parts_of_it_fit() -> None:
         )
 
 
-def test_tensor_cores_are_refused_to_a_processor() -> None:
+def test_tf32_on_a_processor_is_refused() -> None:
     with pytest.raises(RaysmoothError, match="precision tf32 needs an NVIDIA GPU"):
         Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, ComputeRequest("tf32"), 1000)
