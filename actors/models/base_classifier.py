@@ -125,7 +125,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
         if wanted is not None and wanted != got:
             raise RaysmoothError(
-                f"the {part}'s weights on {os.uname().nodename} are not those that this run started with "
+                f"the {part}'s weights on {os.uname().nodename} are not those that this run began with "
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )

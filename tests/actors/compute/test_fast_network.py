@@ -217,14 +217,14 @@ def test_logits_that_are_not_finite_are_invalid(
     assert torch.equal(labels[others], expected[others])
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.processes)])
+@pytest.mark.processes
 def test_certificates_of_the_bfloat16_network_hold_for_it(
-    compiled: bool, fast: Callable[[str, bool], Any], digits: tuple[torch.Tensor, torch.Tensor]
+    fast: Callable[[str, bool], Any], digits: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     """Clopper-Pearson lower bounds at alpha = 5 %, each from 100 draws, exceed the true probability (from 20,000 other
     draws) in at most 5 % of 600 trials, plus three standard errors.
     """
-    network, generator = fast("bfloat16", compiled), torch.Generator().manual_seed(2)
+    network, generator = fast("bfloat16", True), torch.Generator().manual_seed(2)
 
     def answers(image: torch.Tensor, batches: int) -> np.ndarray:
         noise = (torch.randn(BATCH, 1, 8, 8, generator=generator) for _ in range(batches))
