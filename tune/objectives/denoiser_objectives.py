@@ -3,15 +3,16 @@
 Every model maps pixels; the classifier is frozen, and gradients flow through it to the denoiser alone.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy, mse_loss
 
 from raysmooth.actors.attacks.soft_smoothing import Model
 from raysmooth.common.registry import Registry
-from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry, Options
+from raysmooth.common.settings import Options
+from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry
 
 
 @dataclass(frozen=True)

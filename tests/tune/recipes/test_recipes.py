@@ -357,7 +357,7 @@ def test_phases_can_be_written() -> None:
     assert choose_recipe(training(phases=written), "mse").recipe == replace(RECIPES["digits-mse"], phases=parts)
     halved = (Phase(5, "adam", 1e-3), Phase(15, "sgd", 1e-2, 4))
     assert choose_recipe(training(phases=written, epochs=20), "mse").recipe.phases == halved
-    with pytest.raises(RaysmoothError, match="'adam 10 epochs' is no phase"):
+    with pytest.raises(RaysmoothError, match="'adam 10 epochs' is not a valid phase"):
         choose_recipe(training(phases="adam 10 epochs"), "mse")
 
 
