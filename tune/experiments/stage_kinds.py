@@ -23,8 +23,8 @@ from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenois
 from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import run_sweep
-from raysmooth.tune.training.classifier_job import chosen_for_classifier
-from raysmooth.tune.training.denoiser_job import chosen_for_denoiser
+from raysmooth.tune.training.classifier_task import chosen_for_classifier
+from raysmooth.tune.training.denoiser_task import chosen_for_denoiser
 from raysmooth.tune.training.train import train_classifier, train_denoiser
 
 

@@ -17,7 +17,7 @@ from raysmooth.tune.recipes.recipes import (
     published_options,
     stretched_option,
 )
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class NamedRecipe:
     recipe: Recipe
 
 
-def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
+def choose_recipe(settings: TrainingSettings, kind: str) -> NamedRecipe:
     """The recipe the settings name, else the default for `kind`, an objective.
 
     Raises RaysmoothError for an unknown one, or data set, and for values that do not say which phase they are for.

@@ -75,7 +75,7 @@ class NoiseSettings(Settings):
     _settle_noise = model_validator(mode="before")(settled_noise)
 
 
-class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
+class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     """Job"""
 
     seed: int = Field(0, description="Seed of initial weights, order, augmentation and noise.", ge=0, lt=2**63)
@@ -104,7 +104,7 @@ class TrainingJobSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     )
 
 
-class TrainClassifierSettings(TrainingJobSettings):
+class TrainClassifierSettings(TrainingSettings):
     """Classifier"""
 
     classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
@@ -120,7 +120,7 @@ class TrainClassifierSettings(TrainingJobSettings):
     )
 
 
-class TrainDenoiserSettings(TrainingJobSettings):
+class TrainDenoiserSettings(TrainingSettings):
     """Denoiser"""
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")

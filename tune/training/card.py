@@ -11,14 +11,14 @@ import torch
 from raysmooth.common.hashing import settings_hash
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.training_data import TrainingData
 
 CARD_FORMAT = 2
 
 
 def common_card(
-    settings: TrainingJobSettings, data: TrainingData, recipe: NamedRecipe, precision: str, best_by: str
+    settings: TrainingSettings, data: TrainingData, recipe: NamedRecipe, precision: str, best_by: str
 ) -> dict[str, Any]:
     """What a training of any kind tells of itself before it begins."""
     return {

@@ -11,10 +11,10 @@ import torch
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.tune.recipes.precision import InPrecision, settled_precision
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 
 
-def as_trained(network: torch.nn.Module, settings: TrainingJobSettings, device: torch.device) -> InPrecision:
+def as_trained(network: torch.nn.Module, settings: TrainingSettings, device: torch.device) -> InPrecision:
     """`network` on the device, channels last, in the settings' precision, compiled if they say so."""
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.compile:
@@ -30,7 +30,7 @@ class Start:
     card: Mapping[str, Any]
 
 
-def start_from(network: torch.nn.Module, settings: TrainingJobSettings, objective: str | None = None) -> Start | None:
+def start_from(network: torch.nn.Module, settings: TrainingSettings, objective: str | None = None) -> Start | None:
     """Load the weights that the settings name to start from, if any; refuse those that tell of another objective."""
     if (path := settings.init_weights) is None:
         return None

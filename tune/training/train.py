@@ -12,12 +12,12 @@ import torch
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.store_urls import refuse_url
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.training.card import summary
-from raysmooth.tune.training.classifier_job import classifier_task
-from raysmooth.tune.training.denoiser_job import denoiser_task
-from raysmooth.tune.training.job import TrainingTask, run_training
-from raysmooth.tune.training.trainer import Share
+from raysmooth.tune.training.classifier_task import classifier_task
+from raysmooth.tune.training.denoiser_task import denoiser_task
+from raysmooth.tune.training.task import TrainingTask, run_training
+from raysmooth.tune.training.trainer import WorkerRank
 from raysmooth.tune.training.workers import on_workers
 
 
@@ -48,14 +48,14 @@ def _train(settings: Any, assign: Callable[[Any, torch.device], TrainingTask], s
     else:
         device = _checked_device(settings.device)
         with _threads(settings):
-            run_training(settings, assign(settings, device), Share(), show)
+            run_training(settings, assign(settings, device), WorkerRank(), show)
     if show:
         print(summary(read_weights(out).card, monotonic() - began, out))
     return out
 
 
 @contextmanager
-def _threads(settings: TrainingJobSettings) -> Iterator[None]:
+def _threads(settings: TrainingSettings) -> Iterator[None]:
     """The settings' number of torch's threads, meanwhile."""
     before = torch.get_num_threads()
     if settings.threads is not None:

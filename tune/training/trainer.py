@@ -28,7 +28,7 @@ UNCHECKED = 20
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerRank:
     """Which of `workers` equal workers this process is, `rank` from 0."""
 
     rank: int = 0
@@ -89,7 +89,7 @@ class Trainer:
         seed: int,
         label: str,
         chunks: int = 1,
-        share: Share | None = None,
+        share: WorkerRank | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
@@ -99,7 +99,7 @@ class Trainer:
         self._noise = noise
         self._seed = seed
         self._label = label
-        self._share = share or Share()
+        self._share = share or WorkerRank()
         self._device = next(network.parameters()).device
         self._optimizer: torch.optim.Optimizer | None = None
         # Batches of equal size: the remainder of a plain split may be a few images, and BatchNorm's running

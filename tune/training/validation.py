@@ -24,13 +24,13 @@ SEED = 0
 
 @torch.no_grad()
 def accuracy(classify: Classify, images: Images) -> float:
-    """Share of right labels."""
+    """Fraction of right labels."""
     return sum(int((classify(batch) == labels).sum()) for batch, labels in images.in_order(BATCH)) / len(images)
 
 
 @torch.no_grad()
 def noisy_accuracy(classify: Classify, images: Images, noise: TrainingNoise) -> float:
-    """Share of right labels under noise, of the base classifier, not smoothed; the noise is the same at every call."""
+    """Fraction of right labels under noise, of the base classifier, not smoothed; the noise is the same at every call."""
     hits = judged = 0
     for _, noisy, labels in _noisy(images, noise):
         hits += int((classify(noisy) == labels).sum())

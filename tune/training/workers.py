@@ -17,10 +17,10 @@ import torch
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.runs.progress_bars import Display
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.card import readable
-from raysmooth.tune.training.job import TrainingTask, run_training
-from raysmooth.tune.training.trainer import EpochResult, Share
+from raysmooth.tune.training.task import TrainingTask, run_training
+from raysmooth.tune.training.trainer import EpochResult, WorkerRank
 from raysmooth.tune.training.training_data import MOST_WORKERS
 from raysmooth.tune.training.training_folder import metrics_of
 
@@ -33,7 +33,7 @@ RESTARTS = 3
 """A training whose workers are lost goes on from its last epoch so many times."""
 
 
-def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> None:
+def on_workers(settings: TrainingSettings, assign: Assign, show: bool) -> None:
     """Carry out the training with `settings.workers` workers, a GPU each where the cluster has them, else a core each.
 
     All must reach `settings.out` and the data by the same paths. Raises RaysmoothError for what one process refuses, where
@@ -87,7 +87,7 @@ def _work(config: dict[str, Any]) -> None:
     if refused.exists():
         return
     context = train.get_context()
-    share = Share(context.get_world_rank(), context.get_world_size())
+    share = WorkerRank(context.get_world_rank(), context.get_world_size())
     if settings.loader_workers is None:  # the machine's cores are for all workers on it
         cores = max(1, (os.cpu_count() or 1) // context.get_local_world_size())
         settings = settings.model_copy(update={"loader_workers": min(MOST_WORKERS, cores)})
@@ -105,7 +105,7 @@ def _refused(out: Path) -> Path:
     return out.with_name(f".{out.stem}.refused")
 
 
-def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
+def _kind_of_worker(settings: TrainingSettings, cluster: Cluster) -> str:
     """What each worker takes, "GPU" or "CPU core"; raises RaysmoothError where this machine has not as many."""
     if settings.device not in ("auto", "cpu", "cuda"):
         raise RaysmoothError(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")

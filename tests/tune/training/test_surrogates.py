@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from digits_jobs import classifier_settings, denoiser_settings, metrics, same_weights, stopped_after
+from digits_trainings import classifier_settings, denoiser_settings, metrics, same_weights, stopped_after
 
-import raysmooth.tune.training.denoiser_job
+import raysmooth.tune.training.denoiser_task
 import raysmooth.tune.training.surrogates
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, torch.n
         loaded.model.classifier.register_forward_pre_hook(note)
         return loaded
 
-    for module in (raysmooth.tune.training.surrogates, raysmooth.tune.training.denoiser_job):
+    for module in (raysmooth.tune.training.surrogates, raysmooth.tune.training.denoiser_task):
         monkeypatch.setattr(module, "load_base_classifier", spy)
     return made, networks
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from digits_jobs import (
+from digits_trainings import (
     DENOISER,
     classifier_settings,
     denoiser_settings,
@@ -15,7 +15,7 @@ from digits_jobs import (
     stopped_after,
 )
 
-import raysmooth.tune.training.denoiser_job
+import raysmooth.tune.training.denoiser_task
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
@@ -184,7 +184,7 @@ def test_every_denoiser_objective_trains_the_denoiser_alone(
         seen.append(load_base_classifier(*arguments))
         return seen[0]
 
-    monkeypatch.setattr(raysmooth.tune.training.denoiser_job, "load_base_classifier", remember)
+    monkeypatch.setattr(raysmooth.tune.training.denoiser_task, "load_base_classifier", remember)
     values: dict[str, Any] = {"objective": name, "recipe": "digits-mse", "max": 300, "epochs": 6}
     values |= {"init_weights": str(mse), "learning_rate": 3e-3}
     out = train_denoiser(denoiser_settings(tmp_path / "w.safetensors", classifier, **values), show=False)

@@ -19,7 +19,7 @@ from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipes import RECIPES, Recipe
 from raysmooth.tune.training.progress_bar import EpochProgress
-from raysmooth.tune.training.trainer import Loss, Share, Trainer, initialised
+from raysmooth.tune.training.trainer import Loss, WorkerRank, Trainer, initialised
 
 torch.set_num_threads(1)
 
@@ -47,7 +47,7 @@ def make(
     seed: int = 0,
     noise: TrainingNoise | None = None,
     chunks: int = 1,
-    share: Share | None = None,
+    share: WorkerRank | None = None,
 ) -> Trainer:
     network = InPrecision(module, CPU, "float32")
     noise = noise or TrainingNoise("gaussian", 0.1, CPU)
@@ -205,17 +205,17 @@ def test_workers_see_together_what_one_sees(monkeypatch: pytest.MonkeyPatch, wor
     how = recipe(Phase(2, "sgd", 1.0))
     images = some_images(augment="crop-flip", side=6)
 
-    def trained(share: Share) -> tuple[Seen, list[float], list[float]]:
+    def trained(share: WorkerRank) -> tuple[Seen, list[float], list[float]]:
         seen, module = Seen(), Weights()
         trainer = make(module, seen, how, images, noise=TrainingNoise("uniform", 0.3, CPU), share=share)
         losses = [loss for _, loss, *_ in finish(trainer)]
         return seen, module.weight.tolist(), losses
 
-    alone, moved, _ = trained(Share())
+    alone, moved, _ = trained(WorkerRank())
     summed: list[float] = []
     monkeypatch.setattr(raysmooth.tune.training.trainer, "DistributedDataParallel", lambda module: module)
     monkeypatch.setattr(raysmooth.tune.training.trainer, "all_reduce", lambda total: summed.append(float(total)))
-    shares = [trained(Share(rank, workers)) for rank in range(workers)]
+    shares = [trained(WorkerRank(rank, workers)) for rank in range(workers)]
 
     for step in range(6):
         parts = [seen for seen, _, _ in shares]
@@ -235,15 +235,15 @@ def test_workers_see_together_what_one_sees(monkeypatch: pytest.MonkeyPatch, wor
 @given(st.integers(1, 100), st.integers(1, 20))
 @settings(deadline=None)
 def test_parts_are_the_batch_in_equal_pieces(batch: int, workers: int) -> None:
-    parts = [range(batch)[Share(rank, workers).part(batch)] for rank in range(workers)]
+    parts = [range(batch)[WorkerRank(rank, workers).part(batch)] for rank in range(workers)]
     assert [place for part in parts for place in part] == list(range(batch))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert [Share(rank, workers).first for rank in range(workers)] == [True] + [False] * (workers - 1)
+    assert [WorkerRank(rank, workers).first for rank in range(workers)] == [True] + [False] * (workers - 1)
 
 
 def test_too_few_images_for_the_workers_are_refused() -> None:
     with pytest.raises(RaysmoothError) as refused:
-        make(Weights(), Seen(), recipe(Phase(1, "sgd", 0.1), batch_size=2), share=Share(0, 3))
+        make(Weights(), Seen(), recipe(Phase(1, "sgd", 0.1), batch_size=2), share=WorkerRank(0, 3))
     assert str(refused.value) == (
         "steps of 2 images cannot be shared by 3 workers: write a larger --batch-size or fewer --workers"
     )

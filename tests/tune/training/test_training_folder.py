@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from digits_jobs import (
+from digits_trainings import (
     Stopped,
     classifier_settings,
     denoiser_settings,
@@ -94,7 +94,7 @@ def test_the_folder_may_be_tidied_away(tmp_path: Path) -> None:
 
 def test_the_best_epochs_weights_or_the_last_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: Iterator[float] = iter([0.5, 0.9, 0.7, 0.9])
-    monkeypatch.setattr("raysmooth.tune.training.classifier_job.noisy_accuracy", lambda *_: next(judged))
+    monkeypatch.setattr("raysmooth.tune.training.classifier_task.noisy_accuracy", lambda *_: next(judged))
     out = train(tmp_path, epochs=4)
     kept = {name: out.with_suffix(".training") / f"{name}.safetensors" for name in ("last", "best")}
     assert [read_weights(kept[name]).card["epochs_done"] for name in ("last", "best")] == [4, 2]
@@ -110,7 +110,7 @@ def test_the_best_epochs_weights_or_the_last_ones(tmp_path: Path, monkeypatch: p
 
 def test_the_best_so_far_is_known_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: Iterator[float] = iter([0.9, 0.5, 0.7])
-    monkeypatch.setattr("raysmooth.tune.training.classifier_job.noisy_accuracy", lambda *_: next(judged))
+    monkeypatch.setattr("raysmooth.tune.training.classifier_task.noisy_accuracy", lambda *_: next(judged))
     with stopped_after(2):
         train(tmp_path, keep="best")
     card = read_weights(train(tmp_path, keep="best")).card

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from digits_jobs import classifier_settings, metrics, no_training, tensors
+from digits_trainings import classifier_settings, metrics, no_training, tensors
 
 import raysmooth.tune.training.workers
 from raysmooth.actors.models.weights import read_weights

@@ -16,7 +16,7 @@ from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoi
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
-from raysmooth.tune.training.job import TrainingTask
+from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training
 from raysmooth.tune.training.trainer import initialised
 from raysmooth.tune.training.training_data import NO_LABEL, read_training_data

@@ -12,10 +12,10 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.card import circumstances, common_card, decisive
 from raysmooth.tune.training.progress_bar import EpochProgress
-from raysmooth.tune.training.trainer import Loss, Share, Trainer
+from raysmooth.tune.training.trainer import Loss, WorkerRank, Trainer
 from raysmooth.tune.training.training_data import TrainingData
 from raysmooth.tune.training.training_folder import Row, Saved, TrainingFolder
 
@@ -55,9 +55,9 @@ class Observer(Protocol):
 
 
 def run_training(
-    settings: TrainingJobSettings,
+    settings: TrainingSettings,
     assignment: TrainingTask,
-    share: Share,
+    share: WorkerRank,
     show: bool,
     observer: Observer | None = None,
 ) -> None:
@@ -86,7 +86,7 @@ def run_training(
             folder.close()
 
 
-def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | None, share: Share) -> None:
+def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | None, share: WorkerRank) -> None:
     """Workers that train different things would average gradients that have nothing to do with each other."""
     mine = (folder.training, finished, 0 if saved is None else len(saved.rows))
     all_of_them: list[Any] = [None] * share.workers
@@ -100,9 +100,9 @@ def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | 
 
 
 def _epochs(
-    settings: TrainingJobSettings,
+    settings: TrainingSettings,
     assignment: TrainingTask,
-    share: Share,
+    share: WorkerRank,
     folder: TrainingFolder,
     told: Mapping[str, Any],
     saved: Saved | None,

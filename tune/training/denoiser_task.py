@@ -15,7 +15,7 @@ from raysmooth.tune.objectives.training_noise import NOISE_FAMILIES, TrainingNoi
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
-from raysmooth.tune.training.job import TrainingTask
+from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
 from raysmooth.tune.training.surrogates import load_surrogates
 from raysmooth.tune.training.trainer import initialised
