@@ -1,14 +1,17 @@
-"""Training jobs on the digits, made to be stopped, and what they leave."""
+"""Trainings on the digits that can be stopped, and what they leave."""
 
+import os
+import signal
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from base_classifiers import Linear
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from raysmooth.actors.models.weights import read_weights
@@ -20,7 +23,7 @@ COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "floa
 
 
 class Stopped(BaseException):
-    """Like Ctrl-C, but nobody else's."""
+    """Like Ctrl-C, but raised by these tests alone."""
 
 
 def classifier_settings(path: Path, /, **values: Any) -> TrainClassifierSettings:
@@ -34,6 +37,22 @@ def denoiser_settings(path: Path, behind: Path | None, /, **values: Any) -> Trai
     if behind is not None:
         common |= {"classifier": "digits_cnn", "classifier_weights": str(behind)}
     return TrainDenoiserSettings.model_validate(common | values)
+
+
+class DiesOnce(Linear):
+    """Kills its process, once in all, if the file `flag` exists and the training to `out` has finished an epoch."""
+
+    def __init__(self, out: str, flag: str) -> None:
+        super().__init__()
+        self.state = Path(out).with_suffix(".training") / "state.pt"
+        self.flag = Path(flag)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.state.exists():
+            with suppress(FileNotFoundError):
+                self.flag.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(batch)
 
 
 @contextmanager

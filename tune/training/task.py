@@ -1,4 +1,4 @@
-"""What every training job does around its loss: folder, epochs, validation, and what is written down of each."""
+"""What every training does around its loss: folder, epochs, validation, and the record of each epoch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,20 +13,20 @@ from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings
-from raysmooth.tune.training.card import circumstances, common_card, decisive
+from raysmooth.tune.training.card import common_card, environment, identity_of
 from raysmooth.tune.training.progress_bar import EpochProgress
-from raysmooth.tune.training.trainer import Loss, WorkerRank, Trainer
+from raysmooth.tune.training.trainer import Loss, Trainer, WorkerRank
 from raysmooth.tune.training.training_data import TrainingData
 from raysmooth.tune.training.training_folder import Row, Saved, TrainingFolder
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is trained and how it is judged: all that differs from job to job.
+    """The network to train and how it is judged: all that differs between trainings.
 
-    `weights` is the part of `network` that is saved, without normalisation; `card` tells of it in JSON values.
-    `measure` judges the network on held-out images, larger is better for the metric named `best_by`; it is called
-    after each epoch, by one worker, with the network in eval mode. `warnings` are for the person who asked.
+    `weights` is the part of `network` that is saved, without normalisation; `card` describes it in JSON values.
+    `measure` judges the network on held-out images; the metric `best_by` is better when larger. The first worker
+    calls it after each epoch, with the network in eval mode. `warnings` are printed when training starts.
     """
 
     network: InPrecision
@@ -43,53 +43,52 @@ class TrainingTask:
 
 
 class Observer(Protocol):
-    """Somebody who looks at each epoch of a training; the first worker asks it, with the network in eval mode."""
+    """Follows a training epoch by epoch. The first worker calls it, with the network in eval mode."""
 
     def measure(self, epoch: int) -> dict[str, float]:
         """More metrics of the epoch, from 1."""
         ...
 
     def written(self, row: Row, folder: Path) -> None:
-        """The epoch's metrics are written down, and `folder` is what training can go on from."""
+        """Called when the epoch's metrics are on disk; training can resume from `folder`."""
         ...
 
 
 def run_training(
     settings: TrainingSettings,
-    assignment: TrainingTask,
-    share: WorkerRank,
+    task: TrainingTask,
+    worker: WorkerRank,
     show: bool,
     observer: Observer | None = None,
 ) -> None:
-    """Train to `settings.out`, or go on where the same training was stopped, or find it done.
+    """Train to `settings.out`; resume the same training if it was stopped, return at once if it is finished.
 
-    With `show`, progress goes to stderr. Raises RaysmoothError where another training's
-    weights are, for a loss that is not finite, and for workers that do not see the same training.
+    With `show`, progress goes to stderr. Raises RaysmoothError where `settings.out` holds another training, for a loss
+    that is not finite, and for workers that do not see the same data, weights and epochs.
     """
-    common = common_card(settings, assignment.data, assignment.recipe, assignment.network.precision, assignment.best_by)
-    card = {**common, **assignment.card}
-    folder = TrainingFolder(Path(settings.out).expanduser(), decisive(card))
-    if share.first:
+    card = {**common_card(settings, task.data, task.recipe, task.network, task.best_by), **task.card}
+    folder = TrainingFolder(Path(settings.out).expanduser(), identity_of(card))
+    if worker.first:
         folder.open(settings.overwrite)
     try:
-        if share.workers > 1:
-            barrier()  # nobody reads what the first may be clearing away
+        if worker.world_size > 1:
+            barrier()  # the others read only after the first has cleared the folder
         finished, saved = folder.finished(), folder.saved()
-        if share.workers > 1:
-            _refuse_disagreement(folder, finished, saved, share)
+        if worker.world_size > 1:
+            _refuse_disagreement(folder, finished, saved, worker)
         if not finished:
-            _epochs(settings, assignment, share, folder, card, saved, show, observer)
-        if share.first:
+            _epochs(settings, task, worker, folder, card, saved, show, observer)
+        if worker.first:
             folder.finish(settings.keep)
     finally:
-        if share.first:
+        if worker.first:
             folder.close()
 
 
-def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | None, share: WorkerRank) -> None:
-    """Workers that train different things would average gradients that have nothing to do with each other."""
+def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | None, worker: WorkerRank) -> None:
+    """Workers with different trainings would average unrelated gradients."""
     mine = (folder.training, finished, 0 if saved is None else len(saved.rows))
-    all_of_them: list[Any] = [None] * share.workers
+    all_of_them: list[Any] = [None] * worker.world_size
     all_gather_object(all_of_them, mine)
     for rank, other in enumerate(all_of_them):
         if other != all_of_them[0]:
@@ -101,41 +100,44 @@ def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | 
 
 def _epochs(
     settings: TrainingSettings,
-    assignment: TrainingTask,
-    share: WorkerRank,
+    task: TrainingTask,
+    worker: WorkerRank,
     folder: TrainingFolder,
-    told: Mapping[str, Any],
+    card: Mapping[str, Any],
     saved: Saved | None,
     show: bool,
     observer: Observer | None,
 ) -> None:
-    """Train what is left; the first worker writes it down."""
-    recipe, network = assignment.recipe.recipe, assignment.network
-    label = f"{told['architecture']} {told['objective']}"
+    """Train the remaining epochs; the first worker records them."""
+    recipe, network = task.recipe.recipe, task.network
+    label = f"{card['architecture']} {card['objective']}"
     trainer = Trainer(
-        network, assignment.loss, assignment.data.train, assignment.noise, recipe, settings.seed, label,
-        assignment.chunks, share,
-    )  # fmt: skip
+        network, task.loss, task.data.train, task.noise, recipe, settings.seed, label, task.chunks, worker
+    )
     rows: list[Row] = []
     if saved is not None:
         trainer.load(saved.trainer)
         rows = saved.rows
-    images = len(assignment.data.train)
-    with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and share.first) as progress:
-        for warning in assignment.warnings:
+    images = len(task.data.train)
+    with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and worker.first) as progress:
+        for warning in task.warnings:
             progress.note(f"raysmooth: warning: {warning}")
         if rows:
-            progress.note(f"{label}: goes on after epoch {trainer.epochs_done} of {recipe.epochs}")
+            progress.note(f"{label}: resumes after epoch {trainer.epochs_done} of {recipe.epochs}")
         while not trainer.finished:
             result = trainer.train_epoch(progress)
-            if share.first:
+            if worker.first:
                 network.eval()
-                metrics = assignment.measure() | (observer.measure(result.epoch) if observer is not None else {})
-                best = all(metrics[assignment.best_by] > row[assignment.best_by] for row in rows)
+                metrics = task.measure() | (observer.measure(result.epoch) if observer is not None else {})
+                best = all(metrics[task.best_by] > row[task.best_by] for row in rows)
                 rows.append({**asdict(result), **metrics})
-                run = circumstances(network, share.workers)
-                card = {**told, "epochs_done": result.epoch, "metrics": metrics, "run": run}
-                folder.keep(assignment.weights, card, trainer.state(), rows, best)
+                epoch_card = {
+                    **card,
+                    "epochs_done": result.epoch,
+                    "metrics": metrics,
+                    "run": environment(network, worker.world_size),
+                }
+                folder.keep(task.weights, epoch_card, trainer.state(), rows, best)
                 if observer is not None:
                     observer.written(rows[-1], folder.path)
     network.eval()

@@ -1,4 +1,4 @@
-"""Black-box training: denoisers that learn through other classifiers than the one that they will protect."""
+"""Black-box training: denoisers trained through other classifiers than the protected one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +92,8 @@ def test_surrogates_are_taken_in_turn_and_the_protected_classifier_never(
 
     card = read_weights(out).card
     assert card["access"] == "black-box"
-    told = [parent["architecture"] for parent in card["parents"]["surrogates"]]
-    assert told == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
+    architectures = [parent["architecture"] for parent in card["parents"]["surrogates"]]
+    assert architectures == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
     assert card["parents"]["init_weights"] is None
     assert card["parents"]["classifier"]["fingerprint"] == fingerprint_of(protected)
     assert [parent["fingerprint"] for parent in card["parents"]["surrogates"]] == [
@@ -210,7 +210,7 @@ def test_each_surrogate_once(classifiers: list[Path], tmp_path: Path) -> None:
 def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
     bare = resaved(classifiers[1], tmp_path / "bare.pth")
     with pytest.raises(
-        RaysmoothError, match=r"bare\.pth does not tell its architecture: write ARCHITECTURE@.*bare\.pth$"
+        RaysmoothError, match=r"bare\.pth does not name its architecture: write ARCHITECTURE@.*bare\.pth$"
     ):
         load_surrogates([str(bare)], None, CPU)
     (found,) = load_surrogates([f"digits_cnn:width=8@{bare}"], None, CPU)
@@ -218,7 +218,7 @@ def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp
     assert fingerprint(found.model.classifier) == fingerprint_of(classifiers[1])
 
 
-def test_what_is_written_goes_before_what_a_card_tells(classifiers: list[Path]) -> None:
+def test_what_is_written_goes_before_the_card(classifiers: list[Path]) -> None:
     with pytest.raises(RaysmoothError, match=r"do not fit .* made for 'digits_cnn:width=8'"):
         load_surrogates([f"digits_cnn@{classifiers[1]}"], None, CPU)
 
@@ -232,7 +232,7 @@ def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
     assert fingerprint(found.model.classifier) == fingerprint(network)
     assert not any(parameter.requires_grad for parameter in found.model.parameters())
     torch.save({"arch": "resnet9000", "state_dict": state}, tmp_path / "unknown.pth")
-    with pytest.raises(RaysmoothError, match=r"unknown\.pth does not tell its architecture"):
+    with pytest.raises(RaysmoothError, match=r"unknown\.pth does not name its architecture"):
         load_surrogates([str(tmp_path / "unknown.pth")], None, CPU)
 
 
@@ -246,8 +246,14 @@ def test_no_two_architectures_are_published_under_one_name() -> None:
     [
         ({"surrogates": ["absent.safetensors"]}, r"absent\.safetensors does not exist"),
         ({"surrogates": ["digits_cn@absent.safetensors"]}, "did you mean 'digits_cnn'"),
-        ({"objective": "mse"}, "objective 'mse' needs no classifier: leave --surrogates out, or write --objective"),
-        ({"surrogates": [], "classifier": None, "classifier_weights": None}, "needs --classifier, .* or --surrogates"),
+        (
+            {"objective": "mse"},
+            "objective 'mse' does not use a classifier: leave --surrogates out, or write",
+        ),
+        (
+            {"surrogates": [], "classifier": None, "classifier_weights": None},
+            "needs --classifier and .*, or --surrogates",
+        ),
     ],
 )
 def test_refusals(values: dict[str, Any], message: str, classifiers: list[Path], tmp_path: Path) -> None:
