@@ -93,13 +93,17 @@ def test_black_box_from_the_command_line_then_certified(
         ("classifier", {"objective": "consistancy"}, "unknown classifier objective 'consistancy': did you mean 'cons"),
         ("classifier", {"objective": "gaussian:m=2", "sigma": "0.1"}, "has no option 'm': it takes none"),
         ("classifier", {"recipe": "jeong2020-minst"}, "unknown recipe 'jeong2020-minst': did you mean 'jeong2020-mn"),
-        ("classifier", {"out": None}, "--out is missing: File of the weights"),
+        ("classifier", {"out": None}, "--out is missing: Weights file to write"),
         ("classifier", {"keep": "first"}, "--keep first: input should be 'last' or 'best'"),
         ("classifier", {"workers": "0"}, "--workers 0: input should be greater than or equal to 1"),
         ("classifier", {"learning-rate": "1e20"}, "the loss is nan at step 2 (epoch 1, learning rate 1e+20): write a"),
         ("denoiser", {"objective": "stabb"}, "unknown denoiser objective 'stabb': did you mean 'stab'?"),
-        ("denoiser", {"objective": "stab", "recipe": "digits-mse"}, "--surrogates, where one has no access"),
-        ("denoiser", {"surrogates": "nowhere.pth"}, "objective 'mse' needs no classifier: leave --surrogates out"),
+        ("denoiser", {"objective": "stab", "recipe": "digits-mse"}, "or --surrogates without access"),
+        (
+            "denoiser",
+            {"surrogates": "nowhere.pth"},
+            "objective 'mse' does not use a classifier: leave --surrogates out",
+        ),
         ("denoiser", {"sigma": None}, "--sigma is missing: Noise level"),
         ("denoiser", {"sigma": "0"}, "--sigma 0.0: input should be greater than 0"),
     ],
@@ -136,7 +140,7 @@ def test_ctrl_c_leaves_the_epochs_so_far(
     )
     code, out, err = train(capsys, "classifier", flags)
     assert code == 0
-    assert "digits_cnn clean: goes on after epoch 2 of 3" in err.splitlines()
+    assert "digits_cnn clean: resumes after epoch 2 of 3" in err.splitlines()
     assert "epoch 2/3" not in err
 
 

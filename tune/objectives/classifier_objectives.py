@@ -1,4 +1,4 @@
-"""What training a classifier minimises: one row an objective. F is the classifier's softmax, delta the noise."""
+"""Losses of classifiers. F is the classifier's softmax, delta the noise."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar
@@ -19,7 +19,7 @@ from raysmooth.tune.objectives.objective import ClassifierObjective, Noise, Obje
 
 @dataclass(frozen=True)
 class WholeBatch(Options):
-    """The base of objectives whose optimizer steps take a recipe's batch as it is."""
+    """Base of the objectives that do not split a recipe's batch into several optimizer steps."""
 
     @property
     def chunks(self) -> int:
@@ -99,7 +99,7 @@ _PUBLISHED = "published, at sigma 0.25, 0.5 and 1: 10, 5 and 5 on MNIST, 20, 10 
 
 @dataclass(frozen=True)
 class Consistency(Options):
-    """Mean over m draws of CE(F(x + delta_i), y), and a term that makes the draws agree."""
+    """Mean over m draws of CE(F(x + delta_i), y), and a term for agreement between the draws."""
 
     lambda_: Annotated[NonNegativeFloat, Field(description=_PUBLISHED)]
     m: PositiveInt = 2
@@ -160,7 +160,7 @@ class Macer(WholeBatch):
     """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))).
 
     p1 and p2 are the two largest of the mean softmax of beta times the logits, and only images whose p1 is the
-    label's have the second term. It is left out in the first `deferral` epochs.
+    label's have the second term. It is zero in the first `deferral` epochs.
     """
 
     m: PositiveInt = 16
@@ -184,14 +184,14 @@ class Macer(WholeBatch):
 def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
     """max(0, gamma - (PhiInv(p1) - PhiInv(p2))) of each image whose largest probability is its label's, else 0 (B,).
 
-    `probabilities` are (B, K). A gap that is not finite counts as wide enough.
+    `probabilities` are (B, K). A gap that is not finite gives 0.
     """
     largest, classes = probabilities.topk(2, dim=1)
     first, second = largest.unbind(dim=1)
     with torch.no_grad():
         active = (classes[:, 0] == labels) & (ndtri(first) - ndtri(second) < gamma)
         active &= second >= torch.finfo(second.dtype).tiny  # below, PhiInv's slope overflows
-    # What is left out must not reach ndtri either: its infinite slope there times 0 would be a NaN gradient.
+    # Inactive probabilities must not reach ndtri: its infinite slope there times 0 would be a NaN gradient.
     first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
     return torch.where(active, gamma - (ndtri(first) - ndtri(second)), 0.0)
 
@@ -215,22 +215,22 @@ CLASSIFIER_OBJECTIVES: Registry[ObjectiveEntry[ClassifierObjective]] = Registry(
         "gaussian": ObjectiveEntry(Gaussian, "cross-entropy on noisy images", "Cohen et al. 2019, section 3.3"),
         "stability": ObjectiveEntry(
             Stability,
-            "cross-entropy on clean images, and noisy predictions like the clean ones",
+            "cross-entropy on clean images, and noisy predictions close to the clean ones",
             f"Li et al. 2019; {_JEONG} B",
         ),
         "consistency": ObjectiveEntry(
             Consistency,
-            "cross-entropy on m noisy copies, and predictions alike under all of them",
+            "cross-entropy on m noisy copies, and agreement between their predictions",
             f"{_JEONG} B and D",
         ),
         "smoothadv": ObjectiveEntry(
             SmoothAdv,
-            "cross-entropy on m noisy copies of an image that attacks the soft smoothed classifier",
+            "cross-entropy on m noisy copies of an adversarial image for the soft smoothed classifier",
             f"Salman et al. 2019; {_JEONG} B and E.1",
         ),
         "macer": ObjectiveEntry(
             Macer,
-            "cross-entropy of the soft smoothed classifier, and a certified radius as large as gamma asks",
+            "cross-entropy of the soft smoothed classifier, and a hinge loss for a certified radius up to gamma",
             f"Zhai et al. 2020; {_JEONG} B and E.2",
         ),
     },

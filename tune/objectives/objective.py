@@ -1,4 +1,4 @@
-"""What a training objective is, and how one is written: "gaussian", "consistency:m=4,lambda=10".
+"""Training objectives, and how they are written: "gaussian", "consistency:m=4,lambda=10".
 
 An objective is a frozen pydantic dataclass whose fields are its options; a registry's entry names it.
 """
@@ -30,7 +30,7 @@ class ClassifierObjective(Protocol):
 
     @property
     def chunks(self) -> int:
-        """Into how many optimizer steps a recipe's batch is split."""
+        """Optimizer steps per batch of a recipe."""
         ...
 
     def __call__(

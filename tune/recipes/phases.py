@@ -1,4 +1,4 @@
-"""What a training does for some epochs: an optimizer and how its learning rate falls. Both are registries."""
+"""A phase of a training: some epochs with one optimizer and one schedule of its learning rate."""
 
 from collections.abc import Callable, Iterable
 from math import cos, floor, pi
@@ -29,11 +29,11 @@ OPTIMIZERS: Registry[Callable[[Parameters, float, float, float], torch.optim.Opt
         "adamw": lambda parameters, rate, decay, momentum: torch.optim.AdamW(parameters, rate, weight_decay=decay),
     },
 )
-"""(parameters, learning rate, weight decay, momentum) -> a fresh optimizer; momentum is SGD's, for others unused."""
+"""(parameters, learning rate, weight decay, momentum) -> a fresh optimizer; momentum is for SGD."""
 
 
 def _step(epoch: int, phase: "Phase") -> float:
-    # A stretched recipe's drops fall between epochs; the epsilon keeps 3 / (30 * 0.1) from being less than 1.
+    # Drops of a stretched recipe may fall between epochs; the epsilon corrects quotients such as 3 / (30 * 0.1) < 1.
     return 1.0 if phase.step_size is None else phase.gamma ** floor(epoch / phase.step_size + 1e-9)
 
 
@@ -45,7 +45,7 @@ SCHEDULES: Registry[Callable[[int, "Phase"], float]] = Registry(
         "constant": lambda epoch, phase: 1.0,
     },
 )
-"""(epoch of the phase, from 0; the phase) -> what its learning rate is multiplied by."""
+"""(epoch of the phase, from 0; the phase) -> factor of its learning rate."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Phase(Options):
 def parse_phases(text: str) -> tuple[Phase, ...]:
     """Read "adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100".
 
-    Raises RaysmoothError for anything else, naming what a phase has.
+    Raises RaysmoothError for text of another form, unknown names, and values out of range.
     """
     return tuple(_parse_phase(part.strip()) for part in text.split(";"))
 
