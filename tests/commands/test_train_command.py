@@ -49,11 +49,11 @@ def test_objective_options_and_recipe_in_flags(capsys: pytest.CaptureFixture[str
 
 
 def test_yaml_and_flags_over_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    job: dict[str, Any] = {"dataset": "digits", "classifier": "digits_cnn", "max": 100, "epochs": 1, "threads": 1}
-    job |= {"phases": "adam:epochs=1,learning_rate=1e-3; sgd:epochs=1,learning_rate=1e-3", "precision": "float32"}
-    job |= {"out": str(tmp_path / "w.safetensors")}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    code, _, err = train(capsys, "classifier", {"config": str(tmp_path / "job.yaml"), "seed": "3", "epochs": "2"})
+    values: dict[str, Any] = {"dataset": "digits", "classifier": "digits_cnn", "max": 100, "epochs": 1, "threads": 1}
+    values |= {"phases": "adam:epochs=1,learning_rate=1e-3; sgd:epochs=1,learning_rate=1e-3", "precision": "float32"}
+    values |= {"out": str(tmp_path / "w.safetensors")}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
+    code, _, err = train(capsys, "classifier", {"config": str(tmp_path / "training.yaml"), "seed": "3", "epochs": "2"})
     assert code == 0, err
     card = read_weights(tmp_path / "w.safetensors").card
     assert (card["seed"], card["epochs_done"]) == (3, 2)

@@ -57,7 +57,7 @@ class DiesOnce(Linear):
 
 @contextmanager
 def stopped_after(epochs: int) -> Iterator[None]:
-    """Whatever is trained within is stopped once `epochs` are done."""
+    """Stops a training within once `epochs` epochs are done."""
     train_epoch = Trainer.train_epoch
 
     def stop(self: Trainer, *arguments: Any) -> Any:
@@ -77,7 +77,7 @@ def stopped_after(epochs: int) -> Iterator[None]:
 
 @contextmanager
 def no_training() -> Iterator[None]:
-    """Nothing may be trained within."""
+    """A training within is an error."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError("an epoch was trained")
@@ -98,15 +98,15 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def metrics(out: Path) -> pd.DataFrame:
-    """metrics.csv beside a weights file, but for the speed."""
+    """metrics.csv beside a weights file, without the speed."""
     rows = pd.read_csv(out.with_suffix(".training") / "metrics.csv")
     return rows.drop(columns="images_per_second")
 
 
 def events(out: Path) -> dict[tuple[str, int], float]:
-    """What TensorBoard shows of the scalars beside a weights file, by (name, step).
+    """The scalars that TensorBoard shows of the training beside a weights file, by (name, step).
 
-    Read as TensorBoard does: files by name, and the beginning of a session hides all that had its step or a later one.
+    Read as TensorBoard does: files by name; the start of a session hides everything from its step on.
     """
     shown: dict[tuple[str, int], float] = {}
     for file in sorted(out.with_suffix(".training").glob("events.*")):

@@ -92,7 +92,7 @@ def describe(objective: object) -> dict[str, Option]:
 
 
 def with_defaults(text: str, defaults: Mapping[str, Option]) -> str:
-    """The canonical text of an objective; `defaults` are the options that the text itself does not give."""
+    """The canonical text of an objective; `defaults` are the options that the text leaves out."""
     written = _read(text)
     return str(Variant(written.name, tuple(sorted({**defaults, **dict(written.options)}.items()))))
 

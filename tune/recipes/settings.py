@@ -84,7 +84,7 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     threads: int | None = Field(
         None, description="CPU threads of torch in each training process. Default: torch's own choice.", ge=1
     )
-    device: str = Field("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1.")
+    device: str = Field("auto", description="auto (a GPU if available), cpu, cuda or cuda:1.")
     workers: int = Field(
         1,
         description="Training processes that share each batch (Ray Train, DistributedDataParallel): one per GPU, or, "

@@ -64,7 +64,7 @@ def _architecture_in(path: str) -> str:
         if architecture.name in DENOISERS:
             raise RaysmoothError(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
         return str(architecture)
-    for name, row in CLASSIFIERS.items():
-        if row.published and row.published == card.get("arch"):
+    for name, entry in CLASSIFIERS.items():
+        if entry.published and entry.published == card.get("arch"):
             return name
     raise RaysmoothError(f"--surrogates {path} does not name its architecture: write ARCHITECTURE@{path}")

@@ -1,4 +1,4 @@
-"""Random changes to training images: hand-checked pieces, their distribution, and what a part of a batch gets."""
+"""Random changes to training images: hand-checked pieces, their distribution, and their part in a batch."""
 
 import numpy as np
 import pytest

@@ -8,15 +8,15 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, S
 from raysmooth.tune.objectives.objective import describe, parse_objective, with_defaults
 
 
-def test_reads_name_row_and_options() -> None:
-    name, row, objective = parse_objective("consistency:m=4,lambda=10,loss=kl", CLASSIFIER_OBJECTIVES)
-    assert (name, row) == ("consistency", CLASSIFIER_OBJECTIVES["consistency"])
+def test_reads_name_entry_and_options() -> None:
+    name, entry, objective = parse_objective("consistency:m=4,lambda=10,loss=kl", CLASSIFIER_OBJECTIVES)
+    assert (name, entry) == ("consistency", CLASSIFIER_OBJECTIVES["consistency"])
     assert objective == Consistency(lambda_=10.0, m=4, eta=0.5, loss="kl")
 
 
-def test_rows_without_options() -> None:
-    name, row, objective = parse_objective("stab+mse", DENOISER_OBJECTIVES)
-    assert (name, row.starts_from, objective) == ("stab+mse", "mse", Stability())
+def test_entries_without_options() -> None:
+    name, entry, objective = parse_objective("stab+mse", DENOISER_OBJECTIVES)
+    assert (name, entry.starts_from, objective) == ("stab+mse", "mse", Stability())
 
 
 def test_the_defaults_of_the_supplement() -> None:
@@ -105,9 +105,9 @@ def test_objectives_built_in_python_are_checked_alike() -> None:
         Consistency()
 
 
-@pytest.mark.parametrize("table", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES])
-def test_rows_say_what_they_are_and_start_from_rows_of_their_own_table(table) -> None:
-    for row in table.values():
-        assert row.summary
-        assert row.source
-        assert row.starts_from is None or row.starts_from in table
+@pytest.mark.parametrize("registry", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES])
+def test_entries_have_a_summary_and_start_from_entries_of_their_own_registry(registry) -> None:
+    for entry in registry.values():
+        assert entry.summary
+        assert entry.source
+        assert entry.starts_from is None or entry.starts_from in registry

@@ -52,7 +52,7 @@ def test_float32_changes_nothing(pixels: torch.Tensor) -> None:
     expected = probe.linear(pixels)
     network = InPrecision(probe, CPU, "float32")
     assert torch.equal(network(pixels), expected)
-    with torch.autocast("cpu", torch.bfloat16):  # whatever is in force around it
+    with torch.autocast("cpu", torch.bfloat16):  # any outer autocast
         assert torch.equal(network(pixels), expected)
     assert probe.types == [(torch.float32, torch.float32)] * 2
 

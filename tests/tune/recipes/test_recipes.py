@@ -344,7 +344,7 @@ def test_another_recipe_can_be_named() -> None:
 
 
 def test_values_that_only_fit_together_are_taken_together() -> None:
-    """Without momentum Nesterov's would be refused, but SGD is what is asked for."""
+    """Nesterov without momentum would be refused, but the optimizer is SGD."""
     recipe = choose_recipe(training(recipe="jeong2020-mnist", optimizer="sgd", momentum=0.0), "mse").recipe
     assert (recipe.momentum, recipe.phases) == (0.0, (Phase(90, "sgd", 0.01, 30),))
     with pytest.raises(RaysmoothError, match="write --optimizer sgd"):

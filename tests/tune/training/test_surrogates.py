@@ -121,7 +121,7 @@ def test_the_protected_classifier_has_no_say(classifiers: list[Path], tmp_path: 
 
 
 def test_the_measures_are_those_of_the_denoiser_before_each_classifier(classifiers: list[Path], tmp_path: Path) -> None:
-    """The protected accuracy, of a training through another classifier, is what a training for it would measure."""
+    """The protected accuracy of a training through another classifier equals that of a training through itself."""
     protected, other, *_ = classifiers
     shallow = {"denoiser": "dncnn:channels=1,depth=2,width=4", "max": 200, "epochs": 1}  # without BatchNorm
     mse = train_denoiser(denoiser_settings(tmp_path / "mse.safetensors", protected, **shallow), show=False)
@@ -157,7 +157,7 @@ def test_a_stopped_black_box_training_goes_on_with_the_surrogate_whose_turn_it_i
     _, one, other, _ = classifiers
     whole = train_denoiser(settings(tmp_path / "a.safetensors", None, [one, other], epochs=3), show=False)
     again = settings(tmp_path / "b.safetensors", None, [one, other], epochs=3)
-    with stopped_after(1):  # 7 steps: the other surrogate begins the second epoch
+    with stopped_after(1):  # 7 steps: the other surrogate starts the second epoch
         train_denoiser(again, show=False)
     assert same_weights(train_denoiser(again, show=False), whole)
 
@@ -173,7 +173,7 @@ def resaved(path: Path, copy: Path, card: dict[str, Any] | None = None) -> Path:
 
 
 @pytest.mark.parametrize("how", ["itself", "renamed", "a torch file", "built by the user"])
-def test_the_protected_classifier_is_no_surrogate_under_whatever_name(
+def test_the_protected_classifier_is_refused_as_a_surrogate_under_any_name(
     how: str, classifiers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protected, other, *_ = classifiers
@@ -207,7 +207,7 @@ def test_each_surrogate_once(classifiers: list[Path], tmp_path: Path) -> None:
         load_surrogates([str(one), str(other), str(copy)], None, CPU)
 
 
-def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_does_not_name_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
     bare = resaved(classifiers[1], tmp_path / "bare.pth")
     with pytest.raises(
         RaysmoothError, match=r"bare\.pth does not name its architecture: write ARCHITECTURE@.*bare\.pth$"
@@ -223,7 +223,7 @@ def test_what_is_written_goes_before_the_card(classifiers: list[Path]) -> None:
         load_surrogates([f"digits_cnn@{classifiers[1]}"], None, CPU)
 
 
-def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
+def test_published_checkpoints_name_their_architecture(tmp_path: Path) -> None:
     network = build_classifier(Variant("cifar_resnet20"))
     state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
     torch.save({"arch": "cifar_resnet20", "epoch": 300, "state_dict": state}, tmp_path / "checkpoint.pth.tar")

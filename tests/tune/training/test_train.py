@@ -1,4 +1,4 @@
-"""Whole training jobs on the digits: what they teach, what their cards tell, what they refuse."""
+"""Whole trainings on the digits: their results, their cards, and their refusals."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def test_the_card_describes_the_training(classifier: Path) -> None:
 
 
 def test_what_the_supplement_trains_with_is_on_the_card(tmp_path: Path) -> None:
-    """Consistency's lambda at this sigma, warm-ups in proportion; what a user writes goes before."""
+    """Consistency's lambda at this sigma, warm-ups in proportion; the user's options take precedence."""
     mnist = {"recipe": "jeong2020-mnist", "epochs": 9, "max": 60, "learning_rate": 1e-3}
     for objective, sigma, text, options in (
         ("consistency", 0.5, "consistency:lambda=5", {"lambda": 5, "m": 2, "eta": 0.5, "loss": "cross-entropy"}),

@@ -1,4 +1,4 @@
-"""The training loop: steps worked out by hand, and trainings that are continued, shared or stopped."""
+"""The training loop: steps worked out by hand, and trainings that are resumed, shared or stopped."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +69,7 @@ def finish(trainer: Trainer) -> list[tuple[int, float, float, int]]:
 
 
 class Weights(torch.nn.Module):
-    """So many numbers, zero at first."""
+    """`count` numbers, zero at first."""
 
     def __init__(self, count: int = 1) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Weights(torch.nn.Module):
 
 
 def gradients(*values: Sequence[float]) -> Loss:
-    """A loss of `Weights` whose gradient in epoch e is values[e], whatever the weights and the images."""
+    """A loss of `Weights` whose gradient in epoch e is values[e], for any weights and images."""
 
     def loss(
         network: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int
@@ -122,7 +122,7 @@ def flat(batches: Iterable[list[int]]) -> list[int]:
 
 
 class Seen:
-    """A loss that writes down what it is given, and asks for noise twice; the gradient is the images' mean."""
+    """A loss that records its arguments, and adds noise twice; the gradient is the images' mean."""
 
     def __init__(self) -> None:
         self.images: list[torch.Tensor] = []
@@ -365,7 +365,7 @@ def test_learning_rate_drops_as_the_phase_says() -> None:
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_adam_then_sgd_switches(resumed: bool) -> None:
-    """Adam moves by its rate whatever a constant gradient; SGD by rate x (5, 9.5, 13.55), its momentum from nothing,
+    """Adam moves by its rate under any constant gradient; SGD by rate x (5, 9.5, 13.55), its momentum from nothing,
     the schedule from its own first epoch.
     """
     how = recipe(Phase(2, "adam", 1e-3), Phase(3, "sgd", 1e-2, 2), batch_size=20, momentum=0.9)
@@ -468,7 +468,7 @@ def scripted(module: Weights, losses: Sequence[float]) -> Loss:
 def test_a_loss_that_is_not_finite_stops(
     bad: float, printed: str, step: int, epoch: int, rate: str, smaller: str
 ) -> None:
-    """Said with the step counted from the beginning, and before the step is taken."""
+    """The message counts steps from the start of training; the step is not taken."""
     module, untouched = Weights(), Weights()
     how = recipe(Phase(3, "sgd", 0.2, 2), momentum=0.9)
     with pytest.raises(RaysmoothError) as refused:

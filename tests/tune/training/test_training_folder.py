@@ -54,7 +54,7 @@ def test_both_weights_metrics_and_events_stay_beside(undisturbed: Path) -> None:
     assert sorted(file.name for file in undisturbed.parent.iterdir()) == ["w.safetensors", "w.training"]
 
 
-def test_csv_events_and_card_tell_the_same_of_each_epoch(undisturbed: Path) -> None:
+def test_csv_events_and_card_agree_on_each_epoch(undisturbed: Path) -> None:
     rows = pd.read_csv(undisturbed.with_suffix(".training") / "metrics.csv")
     assert list(rows.epoch) == [1, 2, 3]
     assert {"loss", "learning_rate", "steps", "images_per_second", "accuracy", "noisy_accuracy"} == {*rows} - {"epoch"}
@@ -75,7 +75,7 @@ def test_the_same_command_again_trains_nothing(undisturbed: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [{"threads": 2}, {"overwrite": True}, {"device": "auto"}])
-def test_what_does_not_decide_a_training_begins_no_other(undisturbed: Path, how: dict[str, Any]) -> None:
+def test_settings_outside_the_identity_start_no_other_training(undisturbed: Path, how: dict[str, Any]) -> None:
     with no_training():
         train(undisturbed.parent, **how)
 
