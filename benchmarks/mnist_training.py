@@ -4,8 +4,9 @@
     python benchmarks/mnist_training.py denoisers --data-root DATA --out mnist
 
 `classifiers`: `lenet` trained with four objectives, 10 epochs each, on every 20th test image with n = 10,000, beside
-table 2 of Jeong & Shin 2020, supplement. `denoisers`: white-box denoised smoothing of a clean `lenet`, on the same 500 images with
-n = 1,000. The table is printed and written to benchmarks/results. Finished trainings and runs in the folder are reused.
+table 2 of Jeong & Shin 2020, supplement. `denoisers`: white-box denoised smoothing of a clean `lenet`, on the same 500
+images with n = 1,000. The table is printed and written to benchmarks/results. Finished trainings and runs in the folder
+are reused.
 """
 
 import argparse
