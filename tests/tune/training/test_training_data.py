@@ -357,8 +357,6 @@ def test_a_process_that_dies_is_one_line(pictures: Path) -> None:
     data = read("folder", data_root=pictures, augment="resized-crop-flip", crop=8).train
     assert isinstance(data, LoaderImages)
     images = LoaderImages(source, data._ids, data.labels, data._augmentation, CPU, 1)
-    with pytest.raises(
-        RaysmoothError, match=r"a loader worker died \(.*\): give it more memory"
-    ) as refusal:
+    with pytest.raises(RaysmoothError, match=r"a loader worker died \(.*\): give it more memory") as refusal:
         batches(images)
     assert "\n" not in str(refusal.value)
