@@ -1,11 +1,12 @@
-"""What training for robustness buys on the real MNIST, as two studies at sigma 0.5:
+"""What robust training gains on MNIST, in two studies at sigma 0.5:
 
     python benchmarks/mnist_training.py classifiers --data-root DATA --out mnist
     python benchmarks/mnist_training.py denoisers --data-root DATA --out mnist
 
-`classifiers`: `lenet` trained in four ways, 10 epochs each, on every 20th test image with n = 10,000, beside table 2 of
-Jeong & Shin 2020, supplement. `denoisers`: white-box denoised smoothing of a clean `lenet`, on the same 500 images with
-n = 1,000. The table is printed, and written to benchmarks/results. What is finished in the folder is not done again.
+`classifiers`: `lenet` trained with four objectives, 10 epochs each, on every 20th test image with n = 10,000, beside
+table 2 of Jeong & Shin 2020, supplement. `denoisers`: white-box denoised smoothing of a clean `lenet`, on the same 500
+images with n = 1,000. The table is printed and written to benchmarks/results. Finished trainings and runs in the folder
+are reused.
 """
 
 import argparse
@@ -26,14 +27,14 @@ from raysmooth.tune.training.train import train_classifier, train_denoiser
 
 NOTES = {
     "classifiers": """\
-`lenet` on MNIST at sigma 0.5, alpha = 0.001. Ours: 54,000 of the 60,000 training images (the others validate), 10
+`lenet` on MNIST at sigma 0.5, alpha = 0.001. Ours: 54,000 of the 60,000 training images (the others are held out), 10
 epochs, every 20th test image, n = 10,000. The supplement (table 2): all training images, 90 epochs, n = 100,000. With
-n = 10,000 no radius exceeds 1.60 (n = 100,000: 1.90), so ours are 0 at r = 1.75 whatever the network, and the ACR of
+n = 10,000 no radius exceeds 1.60 (n = 100,000: 1.90), so ours are 0 at r = 1.75 for any network, and the ACR of
 the best loses most. On 500 images the standard error of an accuracy is up to 2.2 points. Rounded down.
 
-Options as in the supplement, what counts epochs in proportion: consistency lambda = 5, m = 2; MACER m = 16,
+Options as in the supplement, those in epochs in proportion: consistency lambda = 5, m = 2; MACER m = 16,
 lambda = 16, gamma = 8, beta = 16, without its radius term in the first 4 epochs; SmoothAdv PGD, 10 steps,
-epsilon = 1.0, m = 4. As in the published codes, consistency and SmoothAdv take m steps a batch, Gaussian and MACER
+epsilon = 1.0, m = 4. As in the published codes, consistency and SmoothAdv take m steps per batch, Gaussian and MACER
 one.""",
     "denoisers": """\
 White-box denoised smoothing of a clean `lenet` (10 epochs) on MNIST at sigma 0.5: DnCNN with depth 7 and width 32. MSE:
@@ -45,7 +46,7 @@ SIGMA = 0.5
 RADII = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
 RESULTS = Path(__file__).parent / "results"
 
-# Name: objective, what the supplement's table 2 reports at sigma 0.5 (ACR; certified accuracy in % at RADII).
+# Name: objective, and table 2 of the supplement at sigma 0.5 (ACR; certified accuracy in % at RADII).
 CLASSIFIERS = {
     "gaussian": ("gaussian", (1.553, 99.2, 98.3, 96.8, 94.3, 89.7, 81.9, 67.3, 43.6)),
     "consistency": ("consistency", (1.657, 99.2, 98.6, 97.6, 95.9, 93.0, 87.8, 78.5, 60.5)),
@@ -55,7 +56,7 @@ CLASSIFIERS = {
 
 _MSE = "salman2020-cifar10-mse"
 _TUNED = "salman2020-cifar10-stab+mse-adam-1e-4"
-# Name: objective, recipe (its augmentation, meant for photographs, left out), epochs, phases in place of the recipe's.
+# Name: objective, recipe (without its augmentation, which is for photographs), epochs, phases in place of the recipe's.
 DENOISERS: dict[str, tuple[str, str, int | None, str | None]] = {
     "mse": ("mse", _MSE, 6, None),
     "stab+mse": ("stab+mse", _TUNED, 4, None),
@@ -99,8 +100,8 @@ def train_and_certify_denoisers(given: argparse.Namespace) -> pd.DataFrame:
         train_denoiser(checked(TrainDenoiserSettings, {**_common(given), **behind, **settings, **_to(given, name)}))
     if given.only:
         raise SystemExit
-    jobs = [behind, *({**behind, "denoiser": "dncnn", "denoiser_weights": _to(given, n)["out"]} for n in DENOISERS)]
-    rows = certify(given, jobs, n=1000)
+    runs = [behind, *({**behind, "denoiser": "dncnn", "denoiser_weights": _to(given, n)["out"]} for n in DENOISERS)]
+    rows = certify(given, runs, n=1000)
     table = summarize(rows, RADII[:5])
     lines = []
     for name in ("none", *DENOISERS):
@@ -114,12 +115,12 @@ def train_and_certify_denoisers(given: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(lines).drop(columns="by")
 
 
-def certify(given: argparse.Namespace, jobs: list[dict[str, Any]], n: int) -> pd.DataFrame:
-    """Every 20th test image at SIGMA, with replicas of a core each."""
+def certify(given: argparse.Namespace, runs: list[dict[str, Any]], n: int) -> pd.DataFrame:
+    """Certify every 20th test image at SIGMA, with one-core replicas."""
     common = {"dataset": "mnist", "data_root": given.data_root, "classifier": "lenet", "sigma": SIGMA, "skip": 20,
               "n": n, "out": str(Path(given.out) / f"certified-n{n}"), "replicas": given.replicas}  # fmt: skip
     procedure = PROCEDURES["certify"]
-    return carry_out(procedure, [checked(procedure.settings, {**common, **job}) for job in jobs])
+    return carry_out(procedure, [checked(procedure.settings, {**common, **run}) for run in runs])
 
 
 def _common(given: argparse.Namespace) -> dict[str, Any]:
@@ -141,9 +142,9 @@ def main() -> None:
     parser.add_argument("study", choices=["classifiers", "denoisers"])
     parser.add_argument("--data-root", required=True, help="folder with MNIST/raw")
     parser.add_argument("--out", default="mnist", help="folder of weights and certificates")
-    parser.add_argument("--threads", type=int, help="CPU threads of a training")
-    parser.add_argument("--replicas", type=int, help="replicas that certify")
-    parser.add_argument("--only", help="train this one, and certify nothing")
+    parser.add_argument("--threads", type=int, help="CPU threads of each training")
+    parser.add_argument("--replicas", type=int, help="replicas of the certification")
+    parser.add_argument("--only", help="train this one only, and do not certify")
     given = parser.parse_args()
     began = monotonic()
     study = train_and_certify_classifiers if given.study == "classifiers" else train_and_certify_denoisers
@@ -153,7 +154,7 @@ def main() -> None:
     text = f"{NOTES[given.study]}\n\n```bash\n{command}\n```\n\n{table}\n"
     (RESULTS / f"mnist-{given.study}.md").write_text(text)
     print(text)
-    print(f"in all {monotonic() - began:.0f} s")
+    print(f"{monotonic() - began:.0f} s in total")
 
 
 if __name__ == "__main__":

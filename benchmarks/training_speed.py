@@ -3,8 +3,8 @@
     python benchmarks/training_speed.py --data-root DATA --rounds 3
 
 DnCNN (17 layers) with the MSE objective at sigma 0.25 on CIFAR-10 at 32x32, batch 256, Adam, on the data set
-`cifar10-jpeg`. The plain loop is what one would write by hand: float32, contiguous images, eager; crop, flip and noise
-as ours. All run in this process on the same images, alternating; medians are printed and written to benchmarks/results.
+`cifar10-jpeg`. The plain loop is hand-written: float32, contiguous images, eager, the same crop, flip and noise. All
+run in this process on the same images, alternating; medians are printed and written to benchmarks/results.
 """
 
 import argparse
@@ -33,7 +33,7 @@ BATCH = 256
 
 
 def plain_loop(images: Images, device: torch.device) -> float:
-    """Seconds of an epoch of the loop one would write by hand."""
+    """Seconds of an epoch of a hand-written loop."""
     torch.manual_seed(0)
     denoiser = DnCNN().to(device)
     optimizer = torch.optim.Adam(denoiser.parameters(), 1e-3, weight_decay=1e-4)
@@ -53,13 +53,11 @@ def plain_loop(images: Images, device: torch.device) -> float:
 
 
 def our_loop(images: Images, device: torch.device, precision: str, compiled: bool) -> float:
-    """Seconds of an epoch of raysmooth's own, after one that is not counted where it compiles."""
+    """Seconds of an epoch of raysmooth's loop; with `compiled`, of the second epoch."""
     denoiser = initialised(DnCNN, 0).to(device, memory_format=torch.channels_last)
-    if compiled:
-        denoiser.compile(dynamic=False)
     _, _, objective = parse_objective("mse", DENOISER_OBJECTIVES)
     trainer = Trainer(
-        InPrecision(denoiser, device, precision),
+        InPrecision(denoiser, device, precision, compiled),
         lambda network, clean, labels, noise, epoch, step: objective(network, network, clean, labels, noise),
         images, TrainingNoise("gaussian", SIGMA, device), RECIPES["salman2020-cifar10-mse"], 0, "dncnn mse",
     )  # fmt: skip
@@ -72,7 +70,7 @@ def our_loop(images: Images, device: torch.device, precision: str, compiled: boo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", required=True, help="folder of the data set cifar10-jpeg")
-    parser.add_argument("--images", type=int, default=1137, help="images, of which nine tenths are an epoch")
+    parser.add_argument("--images", type=int, default=1137, help="images; nine tenths of them are an epoch")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     given = parser.parse_args()
@@ -86,12 +84,12 @@ def main() -> None:
     )  # fmt: skip
     images = read_training_data(settings, "crop-flip", device).train
     if len(images) % BATCH:
-        raise SystemExit(f"{len(images)} images are no whole batches of {BATCH}: write --images 568 or 1137")
+        raise SystemExit(f"{len(images)} images are not a multiple of the batch, {BATCH}: write --images 568 or 1137")
     loops: dict[str, Callable[[], float]] = {
         "plain float32 loop": lambda: plain_loop(images, device),
         "raysmooth, float32": lambda: our_loop(images, device, "float32", False),
         f"raysmooth, auto ({best})": lambda: our_loop(images, device, best, False),
-        f"raysmooth, {best}, --compile": lambda: our_loop(images, device, best, True),
+        f"raysmooth, {best}, --compile on": lambda: our_loop(images, device, best, True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(given.rounds):
@@ -106,10 +104,10 @@ def main() -> None:
         }
         for name, took in seconds.items()
     ]
-    circumstances = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     text = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
     caption = (
-        f"DnCNN, MSE, 32x32, batch {BATCH}, an epoch of {len(images)} images on {circumstances} with "
+        f"DnCNN, MSE, 32x32, batch {BATCH}, an epoch of {len(images)} images on {machine} with "
         f"{torch.get_num_threads()} threads: medians of {given.rounds} alternating rounds.\n\n```bash\n"
         f"python benchmarks/training_speed.py --data-root DATA --images {given.images} --rounds {given.rounds}\n```"
     )

@@ -1,8 +1,8 @@
-"""What a trial of a sweep costs beside its training: seconds from the end of one to the first step of the next.
+"""The overhead of a trial in a sweep: seconds from the end of one to the first step of the next.
 
     python benchmarks/trial_overhead.py [--trials 6]
 
-Classifiers of the digits, one after the other, on a Ray of this machine. The first trial begins when Ray Tune does.
+Classifiers of the digits, one after the other, on a local Ray cluster. The first trial starts with Ray Tune.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from raysmooth.tune.sweeps.sweep import run_sweep
 
 
 class Clock:
-    """When trials ended, and when the first steps of them were: a report's time less that of its one epoch."""
+    """The end of each trial, and the time of its first step: a report's time less that of its one epoch."""
 
     def __init__(self) -> None:
         self.first_steps: list[float] = []
@@ -54,7 +54,7 @@ def main() -> None:
         }
         began = monotonic()
         run_sweep(checked(SweepSettings, settings), show=False)
-    print(f"first trial: {clock.first_steps[0] - began:.1f} s from the call, Ray's start among them")
+    print(f"first trial: {clock.first_steps[0] - began:.1f} s from the call, including Ray's start")
     gaps = [step - end for step, end in zip(clock.first_steps[1:], clock.ends, strict=False)]
     print(f"others: {median(gaps):.2f} s (median of {len(gaps)}; {min(gaps):.2f} to {max(gaps):.2f})")
 

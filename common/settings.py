@@ -1,15 +1,26 @@
-"""The base class of all settings, and reading them from keywords, flags and YAML files."""
+"""Settings read from keywords, flags and YAML files, and the options of NAME:option=value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from raysmooth.common.errors import RaysmoothError, nearest, one_line
+from raysmooth.common.registry import Registry
+from raysmooth.common.variant import Variant
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
+AnyOptions = TypeVar("AnyOptions", bound="Options")
 
 
 class Settings(BaseModel):
@@ -29,11 +40,25 @@ def _split_at_commas(value: Any) -> Any:
 CommaList = BeforeValidator(_split_at_commas)
 """Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
 
+OnOff = BeforeValidator(lambda value: ("off", "on")[value] if isinstance(value, bool) else value)
+"""Annotation of a field that takes "on" and "off": YAML reads these words, unquoted, as booleans."""
+
+
+def name_in(registry: Registry[Any]) -> BeforeValidator:
+    """Annotation of a text field that names one of the registry's entries; an unknown name raises RaysmoothError."""
+
+    def check(value: Any) -> str:
+        _ = registry[str(value)]
+        return str(value)
+
+    return BeforeValidator(check)
+
 
 def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
     """`model` from the YAML file `config`, if any, overridden by `values`.
 
-    Raises RaysmoothError for an unknown key (with the nearest known one), an invalid value, or a missing one.
+    Raises RaysmoothError, in one line, for an unknown key (with the nearest known one), a value out of range, or one
+    that is missing.
     """
     merged = {**(read_yaml(config) if config is not None else {}), **values}
     where = f"{config}: " if config is not None else ""
@@ -67,3 +92,82 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RaysmoothError(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+class Options:
+    """Base of the options of a variant: a frozen pydantic dataclass with one field per option.
+
+    Values are not converted, except whole numbers where a number is asked for. A field `lambda_` is written "lambda".
+    Raises RaysmoothError, in one line, for a value that does not fit its field, and for one that is missing.
+    """
+
+    __pydantic_config__ = ConfigDict(
+        strict=True, allow_inf_nan=False, populate_by_name=True, alias_generator=lambda name: name.rstrip("_")
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            errors = error.errors()
+        first = next((e for e in errors if e["type"] != "missing"), errors[0])
+        known, place = option_fields(cls), first["loc"][0]
+        name = list(known)[place] if isinstance(place, int) else place.rstrip("_")
+        allowed = f"write {_allowed(known[name])}"
+        if first["type"] == "missing":
+            description = known[name].description
+            raise RaysmoothError(f"option {name} is missing: {allowed}{f' ({description})' if description else ''}")
+        raise RaysmoothError(f"option {name}={first['input']}: {allowed}")
+
+
+def option_fields(model: type[Options]) -> dict[str, FieldInfo]:
+    """The fields of `model` by the names that users write."""
+    fields: dict[str, FieldInfo] = getattr(model, "__pydantic_fields__", {})
+    return {name.rstrip("_"): field for name, field in fields.items()}
+
+
+def read_options(model: type[AnyOptions], written: Variant, what: str, **fixed: Any) -> AnyOptions:
+    """The options of `written` as a `model`; `fixed` are fields that cannot be written as options.
+
+    `what` names the kind of variant in messages ("scheduler"). Raises RaysmoothError for an unknown option, with the
+    nearest known one, and for a value that `model` refuses.
+    """
+    known = [name for name in option_fields(model) if name not in fixed]
+    for key, _ in written.options:
+        if key not in known:
+            instead = nearest(key, known) if known else f"it takes none, write {written.name}"
+            raise RaysmoothError(f"{what} '{written.name}' has no option '{key}': {instead}")
+    try:
+        return model(**dict(written.options), **fixed)
+    except RaysmoothError as refusal:
+        raise RaysmoothError(f"{what} '{written}': {refusal}") from None
+
+
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+_BOUNDS = {"gt": " above {:g}", "ge": ", {:g} or more", "lt": " below {:g}", "le": ", at most {:g}"}
+
+
+def _allowed(field: FieldInfo) -> str:
+    """What a value of the field may be, such as "a whole number, 1 or more"."""
+    parts = [*_parts(field.annotation), *field.metadata]
+    kind = next((words for kind, words in _KINDS.items() if kind in parts), "another value")
+    bounds = (
+        words.format(bound)
+        for name, words in _BOUNDS.items()
+        for constraint in parts
+        if (bound := getattr(constraint, name, None)) is not None
+    )
+    return kind + "".join(bounds)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types and constraints that an annotation is made of."""
+    if isinstance(annotation, FieldInfo):
+        yield from annotation.metadata
+    elif arguments := get_args(annotation):
+        for argument in arguments:
+            yield from _parts(argument)
+    else:
+        yield annotation

@@ -51,6 +51,15 @@ class Variant:
             options[key] = _value(value)
         return cls(name, tuple(sorted(options.items())))
 
+    @classmethod
+    def parse_entry(cls, text: str, what: str, example: str) -> "Variant":
+        """`parse` for an entry of a registry; a refusal names the kind of entry, `what`, and shows the `example`."""
+        try:
+            return cls.parse(text)
+        except RaysmoothError:
+            how = f"write NAME or NAME:option=value,option=value, each option once, such as {example}"
+            raise RaysmoothError(f"'{text}' is not a valid {what}: {how}") from None
+
     def __str__(self) -> str:
         if not self.options:
             return self.name

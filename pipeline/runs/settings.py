@@ -12,7 +12,7 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import CommaList, Settings
+from raysmooth.common.settings import CommaList, OnOff, Settings
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -97,7 +97,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         description=f"What the network computes in: auto, {', '.join(PRECISIONS)}. auto is bfloat16 where the device "
         "is made for it; belongs to the run.",
     )
-    compile: str = Field(
+    compile: Annotated[str, OnOff] = Field(
         "auto", description="Compile the network: on, off, or auto, where it pays for itself; belongs to the run."
     )
     batch_size: int | None = Field(

@@ -49,11 +49,11 @@ def test_objective_options_and_recipe_in_flags(capsys: pytest.CaptureFixture[str
 
 
 def test_yaml_and_flags_over_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    job: dict[str, Any] = {"dataset": "digits", "classifier": "digits_cnn", "max": 100, "epochs": 1, "threads": 1}
-    job |= {"phases": "adam:epochs=1,learning_rate=1e-3; sgd:epochs=1,learning_rate=1e-3", "precision": "float32"}
-    job |= {"out": str(tmp_path / "w.safetensors")}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    code, _, err = train(capsys, "classifier", {"config": str(tmp_path / "job.yaml"), "seed": "3", "epochs": "2"})
+    values: dict[str, Any] = {"dataset": "digits", "classifier": "digits_cnn", "max": 100, "epochs": 1, "threads": 1}
+    values |= {"phases": "adam:epochs=1,learning_rate=1e-3; sgd:epochs=1,learning_rate=1e-3", "precision": "float32"}
+    values |= {"out": str(tmp_path / "w.safetensors")}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values))
+    code, _, err = train(capsys, "classifier", {"config": str(tmp_path / "training.yaml"), "seed": "3", "epochs": "2"})
     assert code == 0, err
     card = read_weights(tmp_path / "w.safetensors").card
     assert (card["seed"], card["epochs_done"]) == (3, 2)
@@ -93,13 +93,17 @@ def test_black_box_from_the_command_line_then_certified(
         ("classifier", {"objective": "consistancy"}, "unknown classifier objective 'consistancy': did you mean 'cons"),
         ("classifier", {"objective": "gaussian:m=2", "sigma": "0.1"}, "has no option 'm': it takes none"),
         ("classifier", {"recipe": "jeong2020-minst"}, "unknown recipe 'jeong2020-minst': did you mean 'jeong2020-mn"),
-        ("classifier", {"out": None}, "--out is missing: File of the weights"),
+        ("classifier", {"out": None}, "--out is missing: Weights file to write"),
         ("classifier", {"keep": "first"}, "--keep first: input should be 'last' or 'best'"),
         ("classifier", {"workers": "0"}, "--workers 0: input should be greater than or equal to 1"),
         ("classifier", {"learning-rate": "1e20"}, "the loss is nan at step 2 (epoch 1, learning rate 1e+20): write a"),
         ("denoiser", {"objective": "stabb"}, "unknown denoiser objective 'stabb': did you mean 'stab'?"),
-        ("denoiser", {"objective": "stab", "recipe": "digits-mse"}, "--surrogates, where one has no access"),
-        ("denoiser", {"surrogates": "nowhere.pth"}, "objective 'mse' needs no classifier: leave --surrogates out"),
+        ("denoiser", {"objective": "stab", "recipe": "digits-mse"}, "or --surrogates without access"),
+        (
+            "denoiser",
+            {"surrogates": "nowhere.pth"},
+            "objective 'mse' does not use a classifier: leave --surrogates out",
+        ),
         ("denoiser", {"sigma": None}, "--sigma is missing: Noise level"),
         ("denoiser", {"sigma": "0"}, "--sigma 0.0: input should be greater than 0"),
     ],
@@ -136,7 +140,7 @@ def test_ctrl_c_leaves_the_epochs_so_far(
     )
     code, out, err = train(capsys, "classifier", flags)
     assert code == 0
-    assert "digits_cnn clean: goes on after epoch 2 of 3" in err.splitlines()
+    assert "digits_cnn clean: resumes after epoch 2 of 3" in err.splitlines()
     assert "epoch 2/3" not in err
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from digits_jobs import COMMON
+from digits_trainings import COMMON
 
 from raysmooth.common.settings import checked
 from raysmooth.tune.sweeps.settings import SweepSettings

@@ -1,7 +1,7 @@
-"""Random changes to training images that keep their label: one row a kind.
+"""Random changes to training images that keep their label.
 
-An `Augmentation` moves the pixels of a batch, on the device where it is. A `PictureAugmentation` cuts one picture of
-any size, before it is a tensor, where it is decoded.
+An `Augmentation` moves the pixels of a batch, on its device. A `PictureAugmentation` cuts a piece out of one picture of
+any size, in the process that decodes it.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,20 @@ from raysmooth.common.registry import Registry
 
 @dataclass(frozen=True)
 class Moves:
-    """What an `Augmentation` does to each image of a batch: int64 offsets (B,) into the padded image, bool (B,)."""
+    """The random moves of a batch: int64 offsets (B,) into the padded images, and bool (B,) for mirrored ones."""
 
     rows: torch.Tensor
     columns: torch.Tensor
     mirrored: torch.Tensor
 
-    def __getitem__(self, part: slice) -> "Moves":
-        return Moves(self.rows[part], self.columns[part], self.mirrored[part])
+    def __getitem__(self, images: slice) -> "Moves":
+        return Moves(self.rows[images], self.columns[images], self.mirrored[images])
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A crop of an image's own size out of it with `padding` black pixels around, half of them mirrored if `flip`.
-
-    Each image of a batch has its own crop and its own coin.
+    """A random crop, of the image's own size, from the image padded with `padding` black pixels; half of the images
+    are mirrored if `flip`. Each image of a batch has its own crop and coin.
     """
 
     padding: int
@@ -40,16 +39,16 @@ class Augmentation:
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """`images` (B, C, H, W) of any type, on any device -> the same shape; `generator` lives on the CPU."""
-        return self.apply(images, self.draw(len(images), generator))
+        return self.apply(images, self.sample(len(images), generator))
 
-    def draw(self, count: int, generator: torch.Generator) -> Moves:
-        """The moves of `count` images, on the CPU."""
+    def sample(self, count: int, generator: torch.Generator) -> Moves:
+        """Random moves for `count` images, on the CPU."""
         rows, columns = (torch.randint(2 * self.padding + 1, (count,), generator=generator) for _ in range(2))
         coins = torch.randint(2, (count,), generator=generator).bool()
         return Moves(rows, columns, coins & self.flip)
 
     def apply(self, images: torch.Tensor, moves: Moves) -> torch.Tensor:
-        """`images` (B, C, H, W) of any type, on any device -> the same shape, moved as drawn."""
+        """`images` (B, C, H, W) of any type, on any device -> the same shape, moved."""
         if not (self.padding or self.flip):
             return images
         count, channels, height, width = images.shape
@@ -64,10 +63,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class PictureAugmentation:
-    """A random piece of the picture, resized to a square and mirrored at half of the times.
+    """A random piece of the picture, resized to a square, mirrored with probability 1/2.
 
-    Its area is uniform between `smallest` and 1 of the picture's, the logarithm of its width over its height between
-    those of 1 / `stretch` and `stretch`: torchvision's RandomResizedCrop, whose way of drawing and resizing this is.
+    Its area is uniform between `smallest` and 1 of the picture's; the logarithm of its aspect ratio is uniform between
+    those of 1 / `stretch` and `stretch`. Sampled and resized as by torchvision's RandomResizedCrop.
     """
 
     smallest: float
@@ -90,7 +89,7 @@ class PictureAugmentation:
             wide, high = round(sqrt(area * aspect)), round(sqrt(area / aspect))
             if 0 < wide <= width and 0 < high <= height:
                 return int(random.integers(height - high + 1)), int(random.integers(width - wide + 1)), high, wide
-        # The largest piece in the middle that is not stretched further than allowed.
+        # The largest central piece within the allowed aspect ratios.
         wide, high = min(width, round(height * self.stretch)), min(height, round(width * self.stretch))
         return (height - high) // 2, (width - wide) // 2, high, wide
 
@@ -98,7 +97,7 @@ class PictureAugmentation:
 AUGMENTATIONS: Registry[Augmentation | PictureAugmentation] = Registry(
     "augmentation",
     {
-        "none": Augmentation(0, False, "images as they are"),
+        "none": Augmentation(0, False, "images unchanged"),
         "shift": Augmentation(1, False, "moved by up to a pixel"),
         "crop-flip": Augmentation(4, True, "moved by up to four pixels, and mirrored: CIFAR-10's usual"),
         "resized-crop-flip": PictureAugmentation(

@@ -1,4 +1,4 @@
-"""Training images that are read as training goes, by processes that decode ahead of it."""
+"""Training images that are read during training, by processes that decode ahead."""
 
 import signal
 from collections import deque
@@ -14,16 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.data.images import Cut
 from raysmooth.tune.data.augment import Augmentation, PictureAugmentation
-from raysmooth.tune.data.training_images import Source, Step, changed, to_pixels
+from raysmooth.tune.data.training_images import Source, Step, augmented, to_pixels
 
 AHEAD = 2
-"""Batches that each process decodes before they are asked for."""
+"""Batches that each process decodes ahead."""
 
 
 class LoaderImages:
-    """Some images `ids`, int64 (N,), of a source, read by as many processes as `workers`, 0 for this one.
+    """The images `ids`, int64 (N,), of a source, read by `workers` processes, or by this one for 0.
 
-    `labels` int64 (N,) are on the CPU. `Images` says what the methods give.
+    `labels` int64 (N,) are on the CPU. The methods are those of `Images`.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class LoaderImages:
         return len(self._ids)
 
     def batches(self, steps: Iterable[Step]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        asked: deque[Step] = deque()  # the loader takes steps ahead of the batches that it gives, in their order
+        pending: deque[Step] = deque()  # the loader consumes steps ahead of their batches, in order
 
         def requests() -> Iterator[_Request]:
             for step in steps:
-                asked.append(step)
-                yield self._cut_at_random(step)
+                pending.append(step)
+                yield self._request(step)
 
         for values in self._read(requests()):
-            step = asked.popleft()
+            step = pending.popleft()
             if isinstance(self._augmentation, Augmentation):
-                values = changed(values, self._augmentation, step)
-            yield to_pixels(values), self.labels[step.positions[step.part]].to(self._device)
+                values = augmented(values, self._augmentation, step)
+            yield to_pixels(values), self.labels[step.positions[step.local]].to(self._device)
 
     def in_order(self, batch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         batches = self._read([(index, None) for index in ids.tolist()] for ids in self._ids.split(batch))
@@ -67,28 +67,28 @@ class LoaderImages:
     def first(self) -> torch.Tensor:
         return to_pixels(self._source.read_all([(int(self._ids[0]), None)]).to(self._device))
 
-    def _cut_at_random(self, step: Step) -> "_Request":
-        ids = self._ids[step.positions[step.part]].tolist()
+    def _request(self, step: Step) -> "_Request":
+        ids = self._ids[step.positions[step.local]].tolist()
         if isinstance(self._augmentation, Augmentation):
             return [(index, None) for index in ids]
-        size, places = self._source.shape[-1], range(len(step.positions))[step.part]
+        size, places = self._source.shape[-1], range(len(step.positions))[step.local]
         return [
             (index, _RandomCut(self._augmentation, size, (step.seed, place)))
             for index, place in zip(ids, places, strict=True)
         ]
 
     def _read(self, requests: Iterable["_Request"]) -> Iterator[torch.Tensor]:
-        """The images of each request, as stored, on the device."""
+        """The images of each request, as stored, on the device; raises RaysmoothError for an unreadable one."""
         loader = DataLoader(
             _Reader(self._source),
             batch_size=None,  # a request is already a batch
             sampler=requests,
-            collate_fn=_as_it_is,
+            collate_fn=_uncollated,
             num_workers=self._workers,
             prefetch_factor=AHEAD if self._workers else None,
             worker_init_fn=_leave_interrupts_to_the_parent,
             pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # else each loader takes a number from torch's own, which dropout draws from
+            generator=torch.Generator(),  # else the loader advances torch's own generator, which dropout uses
         )
         answers = iter(loader)
         while True:
@@ -101,7 +101,7 @@ class LoaderImages:
                     raise
                 reason = one_line(error).rstrip(". ")
                 raise RaysmoothError(
-                    f"{self._source.where}: a process that reads images has died ({reason}): give it more memory, "
+                    f"{self._source.where}: a loader worker died ({reason}): give it more memory, "
                     "or write a smaller --loader-workers (0: read in the training process)"
                 ) from error
             if isinstance(answer, str):
@@ -113,8 +113,8 @@ _Request = list[tuple[int, Cut | None]]
 
 
 class _Reader(Dataset):
-    """Runs in a loader's process. An image that cannot be read is answered with the line that says so: as an
-    exception, the loader would wrap it in a trace.
+    """Runs in a loader's process. For an unreadable image it returns the error message: the loader would wrap an
+    exception in a trace.
     """
 
     def __init__(self, source: Source) -> None:
@@ -139,9 +139,9 @@ class _RandomCut:
         return self.augmentation.apply(image, self.size, np.random.default_rng(self.seed))
 
 
-def _as_it_is(answer: Any) -> Any:
+def _uncollated(answer: Any) -> Any:
     return answer
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal, each with its trace
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would make each process print a trace

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from raysmooth.tune.data.augment import Augmentation
-from raysmooth.tune.data.training_images import Step, changed, to_pixels
+from raysmooth.tune.data.training_images import Step, augmented, to_pixels
 
 
 class MemoryImages:
-    """Some `places`, int64 (N,), of the images `values` (M, C, H, W), uint8 or float32 in 0..1, on the device.
+    """The images at `places`, int64 (N,), of `values` (M, C, H, W), uint8 or float32 in 0..1, on the device.
 
-    `labels` int64 (N,) are on the CPU. `Images` says what the methods give.
+    `labels` int64 (N,) are on the CPU. The methods are those of `Images`.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class MemoryImages:
 
     def batches(self, steps: Iterable[Step]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for step in steps:
-            positions = step.positions[step.part].to(self._values.device)
-            values = changed(self._values[self._places[positions]], self._augmentation, step)
+            positions = step.positions[step.local].to(self._values.device)
+            values = augmented(self._values[self._places[positions]], self._augmentation, step)
             yield to_pixels(values), self._labels[positions]
 
     def in_order(self, batch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

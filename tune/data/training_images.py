@@ -1,4 +1,4 @@
-"""What training asks of its images, and how one of them is read."""
+"""The interface of training images, and how one image is read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class Step:
-    """The images of one optimizer step: `positions` int64 (B,) of the whole batch among the training images, `part`
-    the slice of it that this worker computes, `seed` >= 0 of its random changes.
+    """The images of one optimizer step: `positions` int64 (B,) of the whole batch among the training images, `local`
+    the slice of it that this worker computes, `seed` >= 0 of its augmentation.
     """
 
     positions: torch.Tensor
-    part: slice
+    local: slice
     seed: int
 
 
 class Images(Protocol):
-    """Images by position, 0..len-1, and their `labels`, int64 (N,) on the CPU, NO_LABEL where there is none.
+    """Images by position, 0..len-1, and their `labels`, int64 (N,) on the CPU, NO_LABEL for an image without one.
 
-    What it yields is on the device: images float32 (b, C, H, W) in pixel units 0..1, in the channels_last memory
-    format, and labels int64 (b,). An image that cannot be read, or has another shape than the first, is a RaysmoothError.
+    Batches are on the device: images float32 (b, C, H, W) in pixel units 0..1, in the channels_last memory format,
+    and labels int64 (b,). An unreadable image, and one whose shape differs from the first's, raises RaysmoothError.
     """
 
     labels: torch.Tensor
@@ -38,31 +38,32 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, steps: Iterable[Step]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The part of each step, changed at random: an image's change is decided by the step's seed and the image's
-        place in the whole batch. Steps may be asked for ahead of the batches they give.
+        """The local images of each step, augmented as the step's seed and the image's place in the whole batch decide.
+
+        Steps may be consumed ahead of the batches they yield.
         """
 
     def in_order(self, batch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All images once, `batch` at a time, as they are."""
+        """All images once, `batch` at a time, without augmentation."""
 
     def first(self) -> torch.Tensor:
-        """The first image, (1, C, H, W), as it is."""
+        """The first image, (1, C, H, W), without augmentation."""
 
 
 class Source:
-    """The images of `dataset` as stored, all of one shape; `where` is what messages call it."""
+    """The images of `dataset` as stored, all of one shape; `where` names it in messages."""
 
     def __init__(self, dataset: Dataset, where: str, first: int) -> None:
-        """`first` is the image whose shape the others must have; it is read. Raises RaysmoothError if it cannot be."""
+        """Reads the image `first`, whose shape all others must have; raises RaysmoothError if it is unreadable."""
         self.dataset = dataset
         self.where = where
-        self.shape: tuple[int, ...] = ()  # of any image, until the first is read
+        self.shape: tuple[int, ...] = ()  # any shape, until the first image is read
         values = self.read(first)
         self.shape = values.shape
         self.dtype = torch.uint8 if values.dtype == np.uint8 else torch.float32
 
     def read(self, index: int, cut: Cut | None = None) -> np.ndarray:
-        """`Dataset.values`, but an unreadable image and one of another shape are Refusals."""
+        """As `Dataset.values`; raises RaysmoothError for an unreadable image and for one of another shape."""
         try:
             values = self.dataset.values(index, cut)
         except UnreadableImage as error:
@@ -70,31 +71,31 @@ class Source:
         if self.shape and values.shape != self.shape:
             colours = len(values) != self.shape[0]
             raise RaysmoothError(
-                f"{self.where}: image {index} has shape {values.shape}, the ones before {self.shape}: "
-                + ("training needs all of them grey or all in colour" if colours else "write --resize and --crop")
+                f"{self.where}: image {index} has shape {values.shape}, earlier ones {self.shape}: "
+                + ("training needs either grey or colour images, not both" if colours else "write --resize and --crop")
             )
         return values
 
-    def read_all(self, wanted: Sequence[tuple[int, Cut | None]]) -> torch.Tensor:
+    def read_all(self, requests: Sequence[tuple[int, Cut | None]]) -> torch.Tensor:
         """Images, each with its cut, as one tensor (N, C, H, W), uint8 or float32, channels_last as pictures are."""
-        tensor = torch.empty((len(wanted), *self.shape), dtype=self.dtype, memory_format=torch.channels_last)
+        tensor = torch.empty((len(requests), *self.shape), dtype=self.dtype, memory_format=torch.channels_last)
         values = tensor.numpy()
-        for place, (index, cut) in enumerate(wanted):
+        for place, (index, cut) in enumerate(requests):
             values[place] = self.read(index, cut)
         return tensor
 
 
-def changed(values: torch.Tensor, augmentation: Augmentation, step: Step) -> torch.Tensor:
-    """The images (b, C, H, W) of the step's part, as its seed decides for the whole batch."""
-    moves = augmentation.draw(len(step.positions), torch.Generator().manual_seed(step.seed))
-    return augmentation.apply(values, moves[step.part])
+def augmented(values: torch.Tensor, augmentation: Augmentation, step: Step) -> torch.Tensor:
+    """The step's local images (b, C, H, W), augmented as its seed decides for the whole batch."""
+    moves = augmentation.sample(len(step.positions), torch.Generator().manual_seed(step.seed))
+    return augmentation.apply(values, moves[step.local])
 
 
 def to_pixels(values: torch.Tensor) -> torch.Tensor:
     """Images as stored, uint8 or float32 (B, C, H, W), to float32 in 0..1, channels_last, on the same device."""
     images = values.to(torch.float32)
     if values.dtype == torch.uint8:
-        # A divisor on the device: by a plain number, CUDA multiplies with the reciprocal, which rounds otherwise
-        # than the pixels that are certified.
+        # A divisor on the device: for a plain number CUDA multiplies by the reciprocal, whose rounding differs from
+        # that of the certified pixels.
         images = images / torch.full((), 255.0, device=values.device)
     return images.contiguous(memory_format=torch.channels_last)

@@ -23,8 +23,8 @@ from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenois
 from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import run_sweep
-from raysmooth.tune.training.classifier_job import chosen_for_classifier
-from raysmooth.tune.training.denoiser_job import chosen_for_denoiser
+from raysmooth.tune.training.classifier_task import choose_for_classifier
+from raysmooth.tune.training.denoiser_task import choose_for_denoiser
 from raysmooth.tune.training.train import train_classifier, train_denoiser
 
 
@@ -71,13 +71,13 @@ class StageKind:
 
 def _checked_classifier(values: Mapping[str, Any]) -> TrainClassifierSettings:
     settings = checked(TrainClassifierSettings, values)
-    chosen_for_classifier(settings)
+    choose_for_classifier(settings)
     return settings
 
 
 def _checked_denoiser(values: Mapping[str, Any]) -> TrainDenoiserSettings:
     settings = checked(TrainDenoiserSettings, values)
-    chosen_for_denoiser(settings)
+    choose_for_denoiser(settings)
     return settings
 
 
@@ -99,7 +99,7 @@ def _weights_result(file: Path, out: Path, digest: str | None = None, folder: st
 
 def _checked_sweep(values: Mapping[str, Any]) -> SweepSettings:
     sweep = checked(SweepSettings, values)
-    choose: Callable[[Any], Any] = chosen_for_classifier if sweep.train == "classifier" else chosen_for_denoiser
+    choose: Callable[[Any], Any] = choose_for_classifier if sweep.train == "classifier" else choose_for_denoiser
     start = {} if sweep.warm_start is None else {"init_weights": "warm-start.safetensors"}
     for drawn in sweep.possible:
         choose(checked(sweep.training.settings, {**sweep.values(drawn), **start, "out": "weights.safetensors"}))

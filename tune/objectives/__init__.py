@@ -1,5 +1,5 @@
-"""What a training minimises.
+"""The losses of trainings.
 
-A new objective is a frozen dataclass, its fields the options, and an entry of `CLASSIFIER_OBJECTIVES` or
+A new objective is a frozen pydantic dataclass, its fields the options, and an entry of `CLASSIFIER_OBJECTIVES` or
 `DENOISER_OBJECTIVES`.
 """

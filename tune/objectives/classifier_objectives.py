@@ -1,10 +1,11 @@
-"""What training a classifier minimises: one row an objective. F is the classifier's softmax, delta the noise."""
+"""Losses of classifiers. F is the classifier's softmax, delta the noise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 from torch.special import ndtri
 
@@ -12,20 +13,13 @@ from raysmooth.actors.attacks.attacks import ATTACKS
 from raysmooth.actors.attacks.soft_smoothing import Model, log_mean_softmax, logits_of_draws, smoothed_cross_entropy
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
-from raysmooth.tune.objectives.objective import (
-    ClassifierObjective,
-    Noise,
-    ObjectiveEntry,
-    Options,
-    choice,
-    number,
-    whole,
-)
+from raysmooth.common.settings import Options, name_in
+from raysmooth.tune.objectives.objective import ClassifierObjective, Noise, ObjectiveEntry
 
 
 @dataclass(frozen=True)
 class WholeBatch(Options):
-    """The base of objectives whose optimizer steps take a recipe's batch as it is."""
+    """Base of the objectives that do not split a recipe's batch into several optimizer steps."""
 
     @property
     def chunks(self) -> int:
@@ -60,7 +54,7 @@ class Gaussian(WholeBatch):
 class Stability(WholeBatch):
     """CE(F(x), y) + lambda CE(F(x + delta), F(x)); gradients flow into the target F(x) as well."""
 
-    lambda_: float = number(2.0)
+    lambda_: NonNegativeFloat = 2.0
     needs_noise: ClassVar[bool] = True
 
     def __call__(
@@ -100,23 +94,20 @@ CONSISTENCY_LOSSES: Registry[Callable[[torch.Tensor, float, float], torch.Tensor
 """`loss(logits, lambda, eta)` is added to the cross-entropy; logits are those of all draws (m, B, K)."""
 
 
+_PUBLISHED = "published, at sigma 0.25, 0.5 and 1: 10, 5 and 5 on MNIST, 20, 10 and 10 on CIFAR-10"
+
+
 @dataclass(frozen=True)
 class Consistency(Options):
-    """Mean over m draws of CE(F(x + delta_i), y), and a term that makes the draws agree."""
+    """Mean over m draws of CE(F(x + delta_i), y), and a term for agreement between the draws."""
 
-    lambda_: float = number(None)
-    m: int = whole(2, least=1)
-    eta: float = number(0.5)
-    loss: str = choice("cross-entropy", CONSISTENCY_LOSSES)
+    lambda_: Annotated[NonNegativeFloat, Field(description=_PUBLISHED)]
+    m: PositiveInt = 2
+    eta: NonNegativeFloat = 0.5
+    loss: Annotated[str, name_in(CONSISTENCY_LOSSES)] = "cross-entropy"
     needs_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.lambda_ is None:
-            raise RaysmoothError(
-                "it needs a lambda: write consistency:lambda=10 (published, at sigma 0.25, 0.5 and 1: "
-                "10, 5 and 5 on MNIST, 20, 10 and 10 on CIFAR-10)"
-            )
         if self.loss == "mse" and self.m != 2:
             raise RaysmoothError(f"loss=mse compares two draws, not {self.m}: write m=2")
 
@@ -138,13 +129,13 @@ class SmoothAdv(Options):
     A lambda above 0 adds the consistency term. The ball's radius grows to `epsilon` in `warmup` epochs.
     """
 
-    attack: str = choice("pgd", ATTACKS)
-    steps: int = whole(10, least=1)
-    epsilon: float = number(1.0, above_zero=True)
-    m: int = whole(4, least=1)
-    warmup: float = number(10.0)
-    lambda_: float = number(0.0)
-    eta: float = number(0.5)
+    attack: Annotated[str, name_in(ATTACKS)] = "pgd"
+    steps: PositiveInt = 10
+    epsilon: PositiveFloat = 1.0
+    m: PositiveInt = 4
+    warmup: NonNegativeFloat = 10.0
+    lambda_: NonNegativeFloat = 0.0
+    eta: NonNegativeFloat = 0.5
     needs_noise: ClassVar[bool] = True
 
     @property
@@ -169,14 +160,14 @@ class Macer(WholeBatch):
     """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))).
 
     p1 and p2 are the two largest of the mean softmax of beta times the logits, and only images whose p1 is the
-    label's have the second term. It is left out in the first `deferral` epochs.
+    label's have the second term. It is zero in the first `deferral` epochs.
     """
 
-    m: int = whole(16, least=1)
-    lambda_: float = number(16.0)
-    gamma: float = number(8.0, above_zero=True)
-    beta: float = number(16.0, above_zero=True)
-    deferral: float = number(0.0)
+    m: PositiveInt = 16
+    lambda_: NonNegativeFloat = 16.0
+    gamma: PositiveFloat = 8.0
+    beta: PositiveFloat = 16.0
+    deferral: NonNegativeFloat = 0.0
     needs_noise: ClassVar[bool] = True
 
     def __call__(
@@ -193,14 +184,14 @@ class Macer(WholeBatch):
 def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
     """max(0, gamma - (PhiInv(p1) - PhiInv(p2))) of each image whose largest probability is its label's, else 0 (B,).
 
-    `probabilities` are (B, K). A gap that is not finite counts as wide enough.
+    `probabilities` are (B, K). A gap that is not finite gives 0.
     """
     largest, classes = probabilities.topk(2, dim=1)
     first, second = largest.unbind(dim=1)
     with torch.no_grad():
         active = (classes[:, 0] == labels) & (ndtri(first) - ndtri(second) < gamma)
         active &= second >= torch.finfo(second.dtype).tiny  # below, PhiInv's slope overflows
-    # What is left out must not reach ndtri either: its infinite slope there times 0 would be a NaN gradient.
+    # Inactive probabilities must not reach ndtri: its infinite slope there times 0 would be a NaN gradient.
     first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
     return torch.where(active, gamma - (ndtri(first) - ndtri(second)), 0.0)
 
@@ -224,22 +215,22 @@ CLASSIFIER_OBJECTIVES: Registry[ObjectiveEntry[ClassifierObjective]] = Registry(
         "gaussian": ObjectiveEntry(Gaussian, "cross-entropy on noisy images", "Cohen et al. 2019, section 3.3"),
         "stability": ObjectiveEntry(
             Stability,
-            "cross-entropy on clean images, and noisy predictions like the clean ones",
+            "cross-entropy on clean images, and noisy predictions close to the clean ones",
             f"Li et al. 2019; {_JEONG} B",
         ),
         "consistency": ObjectiveEntry(
             Consistency,
-            "cross-entropy on m noisy copies, and predictions alike under all of them",
+            "cross-entropy on m noisy copies, and agreement between their predictions",
             f"{_JEONG} B and D",
         ),
         "smoothadv": ObjectiveEntry(
             SmoothAdv,
-            "cross-entropy on m noisy copies of an image that attacks the soft smoothed classifier",
+            "cross-entropy on m noisy copies of an adversarial image for the soft smoothed classifier",
             f"Salman et al. 2019; {_JEONG} B and E.1",
         ),
         "macer": ObjectiveEntry(
             Macer,
-            "cross-entropy of the soft smoothed classifier, and a certified radius as large as gamma asks",
+            "cross-entropy of the soft smoothed classifier, and a hinge loss for a certified radius up to gamma",
             f"Zhai et al. 2020; {_JEONG} B and E.2",
         ),
     },

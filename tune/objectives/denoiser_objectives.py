@@ -1,17 +1,18 @@
-"""What training a denoiser minimises: one row an objective.
+"""Losses of denoisers.
 
 Every model maps pixels; the classifier is frozen, and gradients flow through it to the denoiser alone.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch.nn.functional import cross_entropy, mse_loss
 
 from raysmooth.actors.attacks.soft_smoothing import Model
 from raysmooth.common.registry import Registry
-from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry, Options
+from raysmooth.common.settings import Options
+from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ _SALMAN = "Salman et al. 2020"
 DENOISER_OBJECTIVES: Registry[ObjectiveEntry[DenoiserObjective]] = Registry(
     "denoiser objective",
     {
-        "mse": ObjectiveEntry(Reconstruction, "nearness to the clean image", f"{_SALMAN}, equation 4"),
-        "stab": ObjectiveEntry(Stability, "the classifier's prediction stays what it was", f"{_SALMAN}, equation 5"),
+        "mse": ObjectiveEntry(Reconstruction, "distance to the clean image", f"{_SALMAN}, equation 4"),
+        "stab": ObjectiveEntry(
+            Stability, "the classifier's prediction on the clean image is kept", f"{_SALMAN}, equation 5"
+        ),
         "stab+mse": ObjectiveEntry(Stability, "stab, from mse's weights", f"{_SALMAN}, section 2.3", starts_from="mse"),
-        "clf": ObjectiveEntry(Classification, "the classifier's prediction is right", f"{_SALMAN}, equation 6"),
+        "clf": ObjectiveEntry(Classification, "the classifier's prediction is correct", f"{_SALMAN}, equation 6"),
         "clf+mse": ObjectiveEntry(
             Classification, "clf, from mse's weights", f"{_SALMAN}, appendix E", starts_from="mse"
         ),

@@ -1,4 +1,4 @@
-"""Which recipe and which options a training takes: what the settings say, else what its source has."""
+"""The recipe and the options of a training: from the settings, else from the published source."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,24 +17,24 @@ from raysmooth.tune.recipes.recipes import (
     published_options,
     stretched_option,
 )
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A row of `RECIPES` with the settings' own values in it."""
+    """An entry of `RECIPES`, with the values of the settings in place of its own."""
 
     name: str
     recipe: Recipe
 
 
-def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
-    """The recipe the settings name, else the default for `kind`, an objective.
+def choose_recipe(settings: TrainingSettings, objective: str) -> NamedRecipe:
+    """The recipe that the settings name, else the default for the objective of this name.
 
-    Raises RaysmoothError for an unknown one, or data set, and for values that do not say which phase they are for.
+    Raises RaysmoothError for an unknown recipe or data set, and for values of one phase if the recipe has several.
     """
-    _ = DATASETS[settings.dataset]  # an unknown one is refused as such, not for its lack of a recipe
-    name = settings.recipe or default_recipe(settings.dataset, kind)
+    _ = DATASETS[settings.dataset]  # an unknown one is refused as unknown, not as without a recipe
+    name = settings.recipe or default_recipe(settings.dataset, objective)
     recipe = RECIPES[name]
     if settings.phases is not None:
         recipe = replace(recipe, phases=parse_phases(settings.phases))
@@ -48,7 +48,7 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
     if own_phase and len(recipe.phases) > 1:
         flag = next(iter(own_phase)).replace("_", "-")
         raise RaysmoothError(
-            f"--{flag}: recipe {name} has {len(recipe.phases)} phases, one after the other: write them as --phases "
+            f"--{flag}: recipe {name} has {len(recipe.phases)} phases: write them as --phases "
             "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
         )
     own = {
@@ -57,33 +57,35 @@ def choose_recipe(settings: TrainingJobSettings, kind: str) -> NamedRecipe:
         if field.name != "phases" and (value := getattr(settings, field.name, None)) is not None
     }
     _refuse_idle(own_phase, own, recipe)
-    # At once: what one value alone would not fit, such as no momentum for nesterov, another may make right.
+    # All at once: a recipe with only some of the values, such as nesterov without momentum, might be refused.
     own["phases"] = tuple(replace(phase, **own_phase) for phase in recipe.phases)
     return NamedRecipe(name, replace(recipe, **own))
 
 
-def objective_text(written: str, table: Registry[ObjectiveEntry[Any]], named: NamedRecipe, sigma: float | None) -> str:
-    """The objective as written, with what its source trained with at this sigma where nothing is said; where it is
-    said neither, with its own warm-up in proportion to the recipe's epochs.
+def objective_text(
+    written: str, registry: Registry[ObjectiveEntry[Any]], named: NamedRecipe, sigma: float | None
+) -> str:
+    """The canonical text of the objective `written`. Options that it leaves out are the published ones at this sigma;
+    failing those, warm-ups are the defaults in proportion to the recipe's epochs.
     """
     name = written.partition(":")[0].strip()
-    row, epochs = table[name], named.recipe.epochs
+    entry, epochs = registry[name], named.recipe.epochs
     known: dict[str, Option] = published_options(named.name, name, sigma, epochs)
     for option in IN_EPOCHS:
-        default = row.defaults.get(option)
+        default = entry.defaults.get(option)
         if default is not None and option not in known and epochs != RECIPES[named.name].epochs:
             known[option] = stretched_option(named.name, float(default), epochs)
     return with_defaults(written, known)
 
 
 def _refuse_idle(own_phase: dict[str, Any], own: dict[str, Any], recipe: Recipe) -> None:
-    """Raises RaysmoothError for a value that the recipe's optimizers and schedules would not look at."""
+    """Raises RaysmoothError for a value that the recipe's optimizers and schedules do not use."""
     phases = [replace(phase, **own_phase) for phase in recipe.phases]
     if "momentum" in own and not any(phase.optimizer in ("sgd", "nesterov") for phase in phases):
-        raise RaysmoothError(f"--momentum is SGD's, this training steps with {phases[0].optimizer}: leave it out")
+        raise RaysmoothError(f"--momentum is for SGD, this recipe uses {phases[0].optimizer}: leave it out")
     if own_phase.keys() & {"step_size", "gamma"} and phases[0].schedule != "step":
         raise RaysmoothError(
-            f"--step-size and --gamma are the step schedule's, not {phases[0].schedule}'s: leave them out"
+            f"--step-size and --gamma are for the step schedule, this recipe uses {phases[0].schedule}: leave them out"
         )
     if "gamma" in own_phase and phases[0].step_size is None:
-        raise RaysmoothError("--gamma is the factor of a drop, and this recipe has none: write --step-size too")
+        raise RaysmoothError("--gamma is the factor of a drop, and this recipe has no drops: write --step-size too")

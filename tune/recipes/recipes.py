@@ -1,5 +1,5 @@
-"""How training steps: phases of an optimizer and a schedule, batch, augmentation. One row a recipe, named after where
-its values come from; every value can be overridden.
+"""How training steps: phases of an optimizer and a schedule, batch size, augmentation. Recipes are named after the
+source of their values; every value can be overridden.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from raysmooth.tune.recipes.phases import Phase
 
 @dataclass(frozen=True)
 class Recipe:
-    """`momentum` is SGD's, for others unused; gradients longer than `clip_norm` in l2, over all parameters, are cut to
-    it. `source` says where the values come from.
+    """`momentum` is for SGD; gradients are clipped to the l2 norm `clip_norm` over all parameters. `source` says where
+    the values come from.
     """
 
     phases: tuple[Phase, ...]
@@ -44,7 +44,7 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
     def phase_of(self, epoch: int) -> tuple[int, int]:
-        """The number of the phase that the recipe's epoch `epoch` is in, and the epoch within it; all from 0."""
+        """The number of the phase of the recipe's epoch `epoch`, and the epoch within that phase; all from 0."""
         for number, phase in enumerate(self.phases):
             if epoch < phase.epochs:
                 return number, epoch
@@ -52,9 +52,9 @@ class Recipe:
         raise IndexError(f"the recipe ends {epoch + 1} epochs before")
 
     def stretched(self, epochs: int) -> Self:
-        """The recipe in `epochs` epochs: switches and drops of the learning rate keep their places in proportion.
+        """The recipe in `epochs` epochs: phases and drops of the learning rate scale in proportion.
 
-        A phase keeps an epoch at least, if there are as many.
+        Each phase keeps at least one epoch, if `epochs` allows.
         """
         factor = epochs / self.epochs
         ends: list[int] = []
@@ -83,8 +83,8 @@ def _cifar10_stab(start: float, step: int) -> Recipe:
     return Recipe(phases, 256, 1e-4, 0.9, "crop-flip", f"{_DENOISED}, table 4 and list below it")
 
 
-# Table 4 has a row for each of DnCNN, DnCNN-wide and MemNet, with equal values: one recipe serves the three. The
-# classification objectives use those of the stability objective (appendix E).
+# Table 4 lists equal values for DnCNN, DnCNN-wide and MemNet: one recipe serves the three. The classification
+# objectives use those of the stability objective (appendix E).
 RECIPES: Registry[Recipe] = Registry(
     "recipe",
     {
@@ -123,7 +123,7 @@ _CIFAR10 = {
     "clean": "salman2020-cifar10-classifier",
     "classifier": "jeong2020-cifar10",
     "mse": "salman2020-cifar10-mse",
-    # One corner of the paper's sweep over {Adam, SGD} x {1e-4, 1e-5}; the first of its six.
+    # One of the paper's four: {Adam, SGD} x {1e-4, 1e-5}. For stab, the first of its six.
     "stab+mse": "salman2020-cifar10-stab+mse-adam-1e-4",
     "stab": "salman2020-cifar10-stab-1",
 }
@@ -140,25 +140,27 @@ _MADE_FOR: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def default_recipe(dataset: str, kind: str) -> str:
-    """The name of the recipe made for `kind` (an objective) on this data set.
+def default_recipe(dataset: str, objective: str) -> str:
+    """The name of the recipe for this objective on this data set.
 
-    Classifier objectives without a recipe of their own have that of "classifier". Raises RaysmoothError if there is none:
-    mirrored digits, say, would be learnt without a word.
+    Classifier objectives without a recipe of their own use that of "classifier". Raises RaysmoothError if there is
+    none: one for other images might, say, mirror digits.
     """
     made = _MADE_FOR.get(dataset, {})
-    like = {"clf": "stab", "clf+mse": "stab+mse"}.get(kind, kind)
+    like = {"clf": "stab", "clf+mse": "stab+mse"}.get(objective, objective)
     denoising = like in ("mse", "stab", "stab+mse")
     if name := made.get(like) or (None if denoising else made.get("classifier")):
         return name
-    raise RaysmoothError(f"no recipe is made for {kind} on {dataset}: write --recipe with one of {', '.join(RECIPES)}")
+    raise RaysmoothError(
+        f"no default recipe for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
+    )
 
 
 _MNIST_RUN = 90
 PublishedOptions = Mapping[float | None, Mapping[str, Option]]
 
-# What the supplement trains with beyond its recipes: for (recipe, objective) and sigma, None for any other. Registry 1
-# quotes epsilon in units of 1/256, so that 255 is 0.996. `warmup` and `deferral` count the recipe's epochs.
+# Options of the supplement beyond its recipes: by (recipe, objective) and sigma, None for any other. Table 1 quotes
+# epsilon in units of 1/256, so that 255 is 0.996. `warmup` and `deferral` count the recipe's epochs.
 PUBLISHED_OPTIONS: Mapping[tuple[str, str], PublishedOptions] = MappingProxyType(
     {
         ("jeong2020-mnist", "consistency"): {0.25: {"lambda": 10}, 0.5: {"lambda": 5}, 1.0: {"lambda": 5}},
@@ -182,11 +184,11 @@ PUBLISHED_OPTIONS: Mapping[tuple[str, str], PublishedOptions] = MappingProxyType
     }
 )
 IN_EPOCHS = ("warmup", "deferral")
-"""Options that count epochs, and so are stretched with the recipe."""
+"""Options in epochs, which scale with the recipe."""
 
 
 def published_options(recipe: str, objective: str, sigma: float | None, epochs: int) -> dict[str, Option]:
-    """Options of `objective` that belong to the recipe at this sigma, in a training of `epochs` epochs; {} for none."""
+    """Published options of `objective` with the recipe at this sigma, scaled to `epochs` epochs; {} for none."""
     known = PUBLISHED_OPTIONS.get((recipe, objective), {})
     options = known.get(sigma, known.get(None, {}))
     return {
@@ -196,5 +198,5 @@ def published_options(recipe: str, objective: str, sigma: float | None, epochs: 
 
 
 def stretched_option(recipe: str, value: float, epochs: int) -> float:
-    """An option of `IN_EPOCHS` in a training that takes `epochs` epochs instead of the recipe's."""
+    """An option of `IN_EPOCHS`, scaled from the recipe's epochs to `epochs`."""
     return round(value * epochs / RECIPES[recipe].epochs, 4)

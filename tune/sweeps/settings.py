@@ -15,13 +15,13 @@ from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, checked
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.metrics import ChosenMetric
 from raysmooth.tune.sweeps.schedulers import ChosenScheduler, parse_scheduler
 from raysmooth.tune.sweeps.search_space import Domain, SearchSpace, corners, grid_size, is_grid, parse_domain
-from raysmooth.tune.training.classifier_job import classifier_task
-from raysmooth.tune.training.denoiser_job import denoiser_task
-from raysmooth.tune.training.job import TrainingTask
+from raysmooth.tune.training.classifier_task import classifier_task
+from raysmooth.tune.training.denoiser_task import denoiser_task
+from raysmooth.tune.training.task import TrainingTask
 
 SEARCHES = ("grid", "random", "optuna")
 
@@ -38,7 +38,7 @@ class Training:
     where the sweep has none.
     """
 
-    settings: type[TrainingJobSettings]
+    settings: type[TrainingSettings]
     assign: Callable[[Any, torch.device], TrainingTask]
     shown: str
 

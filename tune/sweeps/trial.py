@@ -12,12 +12,12 @@ import torch
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import noise_family
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
 from raysmooth.tune.sweeps.warm_starts import warm_start_key
-from raysmooth.tune.training.job import TrainingTask, run_training
-from raysmooth.tune.training.trainer import Share
+from raysmooth.tune.training.task import TrainingTask, run_training
+from raysmooth.tune.training.trainer import WorkerRank
 from raysmooth.tune.training.training_folder import Row, folder_of
 from raysmooth.tune.training.validation import held_out_loss
 
@@ -53,7 +53,7 @@ def run_trial(drawn: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, 
         reporter = _Reporter(
             sweep.validation.every, assignment.recipe.recipe.epochs, _judge(sweep, settings, assignment, device)
         )
-        run_training(settings, assignment, Share(), show=False, observer=reporter)
+        run_training(settings, assignment, WorkerRank(), show=False, observer=reporter)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Reporter:
 
 
 def _judge(
-    sweep: SweepSettings, settings: TrainingJobSettings, assignment: TrainingTask, device: torch.device
+    sweep: SweepSettings, settings: TrainingSettings, assignment: TrainingTask, device: torch.device
 ) -> Judge:
     """What measures the sweep's metric, beyond what every training measures anyway."""
     metric = sweep.chosen_metric
@@ -109,7 +109,7 @@ def _judge(
     return certify
 
 
-def _as_certified(settings: TrainingJobSettings, assignment: TrainingTask, device: torch.device) -> DenoisedClassifier:
+def _as_certified(settings: TrainingSettings, assignment: TrainingTask, device: torch.device) -> DenoisedClassifier:
     """The base classifier that the network in training makes, with its very parameters."""
     if isinstance(settings, TrainClassifierSettings):
         normalize = parse_preprocess(str(assignment.card["preprocess"])).to(device)

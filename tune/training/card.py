@@ -1,4 +1,4 @@
-"""The card: what a weights file tells of its training in JSON values, and what of that decides the training."""
+"""The card of a weights file: its training in JSON values, and which of them are the training's identity."""
 
 import json
 from collections.abc import Mapping
@@ -8,19 +8,18 @@ from typing import Any
 
 import torch
 
-from raysmooth.common.hashing import settings_hash
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.training_data import TrainingData
 
 CARD_FORMAT = 2
 
 
 def common_card(
-    settings: TrainingJobSettings, data: TrainingData, recipe: NamedRecipe, precision: str, best_by: str
+    settings: TrainingSettings, data: TrainingData, recipe: NamedRecipe, network: InPrecision, best_by: str
 ) -> dict[str, Any]:
-    """What a training of any kind tells of itself before it begins."""
+    """The part of the card that all kinds of training have, known before the first epoch."""
     return {
         "raysmooth_format": CARD_FORMAT,
         "dataset": settings.dataset,
@@ -35,23 +34,23 @@ def common_card(
         },
         "recipe": {"name": recipe.name, **asdict(recipe.recipe), "epochs": recipe.recipe.epochs},
         "seed": settings.seed,
-        "precision": precision,
-        "compile": settings.compile,
+        "precision": network.precision,
+        "compile": network.compiled,
         "best_by": best_by,
     }
 
 
-def circumstances(network: InPrecision, workers: int) -> dict[str, Any]:
-    """What decides no more of a training than the order of its sums."""
+def environment(network: InPrecision, world_size: int) -> dict[str, Any]:
+    """Where a training ran. It is not part of its identity: it changes the order of sums, nothing else."""
     device = next(network.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": name, "workers": workers, "torch": torch.__version__}
+    return {"device": name, "workers": world_size, "torch": torch.__version__}
 
 
-def decisive(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a card's values that decide its training, in one form: objectives that mean the same are equal.
+def identity_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a card that decide the training, in one form for all objectives that mean the same.
 
-    Left out are nulls and prose; numbers are floats, and an objective is its name, since its options stand beside it.
+    Nulls and prose are left out; numbers are floats; an objective is its name, as the card lists its options too.
     """
     plain = json.loads(json.dumps(card))
     plain["objective"] = str(plain["objective"]).partition(":")[0]
@@ -59,13 +58,8 @@ def decisive(card: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_canonical(plain))
 
 
-def identity(decisive: Mapping[str, Any]) -> str:
-    """SHA-256 in hex of what decides a training."""
-    return settings_hash(decisive)
-
-
 def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:
-    """One line: what was trained, what it measures, where it is."""
+    """One line: the network and its objective, its metrics, its file."""
     noise = "" if card["sigma"] is None else f" at sigma {card['sigma']:g}"
     if card["noise"] not in (None, "gaussian"):
         noise = f" with {card['noise']} noise{noise}"
@@ -74,14 +68,14 @@ def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:
 
 
 def readable(metrics: Mapping[str, float]) -> str:
-    """Accuracies in percent, PSNR in dB, whatever else as a number."""
+    """Accuracies in percent, PSNR in dB, all other metrics as plain numbers."""
 
-    def shown(name: str, value: float) -> str:
+    def text(name: str, value: float) -> str:
         if name.endswith("accuracy"):
             return f"{value:.1%}"
         return f"{value:.2f} dB" if name == "psnr" else f"{value:.4g}"
 
-    return ", ".join(f"{name.replace('_', ' ')} {shown(name, value)}" for name, value in metrics.items())
+    return ", ".join(f"{name.replace('_', ' ')} {text(name, value)}" for name, value in metrics.items())
 
 
 def _canonical(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Surrogate ensembles: the classifiers that one sweep trained, taken by the sweep's name."""
+"""Surrogate ensembles: the classifiers trained by one sweep, given as the sweep's folder."""
 
 from pathlib import Path
 
@@ -7,28 +7,28 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 
 SWEEP, TRIALS, WEIGHTS = "sweep.json", "trials", "weights"
-"""What a sweep leaves in its folder: which it is, the rows of its trials, and what they gave."""
+"""Names in a sweep's folder: its settings, the table of its trials, and their weights."""
 
 
 def members(written: str) -> list[str] | None:
-    """The weights of the ensemble that `written` names, FOLDER of a sweep or FOLDER:K for its first K trials, in the
-    order of the trials; None where it names none.
+    """The weights files of an ensemble, FOLDER of a sweep or FOLDER:K for its first K trials, in the order of the
+    trials; None if `written` is not a sweep's folder.
 
-    Raises RaysmoothError for a sweep that has not ended or trained something else, for a trial of it that failed, weights that
-    are gone, and fewer members than are asked for.
+    Raises RaysmoothError for an unfinished sweep and one of denoisers, a failed trial, missing weights, and fewer
+    trials than K.
     """
     folder, count = _split(written)
     if not (folder / SWEEP).is_file():
         return None
     if not (folder / TRIALS).is_dir():
         raise RaysmoothError(
-            f"--surrogates {written}: the sweep in {folder} has not ended: run 'raysmooth sweep' again first"
+            f"--surrogates {written}: the sweep in {folder} is not finished: rerun 'raysmooth sweep' to finish it"
         )
     trials = pd.read_parquet(folder / TRIALS, columns=["trial_id", "train", "status", "last"])
     trials = trials[trials["last"]]
     if (trials["train"] != "classifier").any():
         raise RaysmoothError(
-            f"--surrogates {written}: the sweep in {folder} trained denoisers: give one of classifiers"
+            f"--surrogates {written}: the sweep in {folder} trained denoisers: give a sweep of classifiers"
         )
     if count is not None and count > len(trials):
         raise RaysmoothError(
@@ -39,11 +39,11 @@ def members(written: str) -> list[str] | None:
         file = folder / WEIGHTS / f"{trial_id}.safetensors"
         if status != "finished":
             raise RaysmoothError(
-                f"--surrogates {written}: trial {trial_id} of the ensemble has {status}: run its sweep again, or write "
-                f"the files one by one"
+                f"--surrogates {written}: trial {trial_id} of the ensemble is {status}: rerun its sweep, or list the "
+                "weights files"
             )
         if not file.is_file():
-            raise RaysmoothError(f"--surrogates {written}: {file} is missing: run the ensemble's sweep again")
+            raise RaysmoothError(f"--surrogates {written}: {file} is missing: rerun the ensemble's sweep")
         files.append(str(file))
     return files
 

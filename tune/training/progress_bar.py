@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, some ten lines in a log."""
+"""Progress of a training: a bar on a terminal, about ten lines in a log."""
 
 from rich.progress import ProgressColumn, Task, TextColumn
 from rich.text import Text
@@ -6,7 +6,7 @@ from rich.text import Text
 from raysmooth.pipeline.runs.progress_bars import Display
 
 LOG_LINES = 10
-"""How many lines a training leaves where there is no terminal."""
+"""Lines printed by a training without a terminal."""
 
 
 class _ImagesPerSecond(ProgressColumn):
@@ -30,7 +30,7 @@ class EpochProgress(Display):
         )
 
     def step(self, epoch: int, images: int, loss: float) -> None:
-        """One batch of `images` is done, in `epoch` (from 1)."""
+        """A batch of `images` images of `epoch` (from 1) is done."""
         self._bars.update(self._bar, advance=images, epoch=epoch, loss=loss)
 
     def epoch_ends(self, epoch: int, mean_loss: float, images_per_second: float) -> None:

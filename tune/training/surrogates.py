@@ -1,5 +1,5 @@
-"""Surrogates: classifiers that a black-box denoiser is trained through, in place of the one that it will protect
-(Salman et al. 2020, section 2.3).
+"""Surrogates: classifiers that a black-box denoiser is trained through, in place of the protected one (Salman et al.
+2020, section 2.3).
 """
 
 import os
@@ -18,11 +18,10 @@ from raysmooth.tune.training.ensemble import members
 
 
 def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
-    """The classifiers that `--surrogates` names, each FILE or ARCHITECTURE@FILE, or all of an ensemble, FOLDER; frozen
-    and in eval mode.
+    """The classifiers of `--surrogates`: FILE, ARCHITECTURE@FILE, or the FOLDER of an ensemble; frozen, in eval mode.
 
-    Raises RaysmoothError for a file that does not tell its architecture, for two with the same weights, and for the very
-    classifier that is to be protected, under whatever name: black-box access has no gradients of it.
+    Raises RaysmoothError for a file of unknown architecture, for two files with the same weights, and for the protected
+    classifier itself under any name: black-box access has no gradients of it.
     """
     loaded: list[Loaded] = []
     seen: dict[str, str] = {}
@@ -35,13 +34,13 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
                 f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "
                 "classifiers"
             )
-        spec = BaseClassifierSpec(architecture or _told(path), path, import_path=(os.getcwd(),))
+        spec = BaseClassifierSpec(architecture or _architecture_in(path), path, import_path=(os.getcwd(),))
         surrogate = load_base_classifier(spec, device)
         found = _tensors(surrogate)
         if found in seen and not seen[found]:
             raise RaysmoothError(
-                f"--surrogates {path} holds the protected classifier itself: leave it out, or leave --surrogates out "
-                "where its gradients may be used (white-box access)"
+                f"--surrogates {path} holds the protected classifier itself: leave it out, or, for white-box "
+                "access to its gradients, leave --surrogates out"
             )
         if found in seen:
             raise RaysmoothError(f"--surrogates {path} holds the same weights as {seen[found]}: write each once")
@@ -51,21 +50,21 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
 
 
 def _tensors(loaded: Loaded) -> str:
-    """Fingerprint of the weights alone, whoever built the network around them."""
+    """Fingerprint of the weights alone, whatever network holds them."""
     classifier = loaded.model.classifier
     known = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else loaded.spec.classifier_fingerprint
     return str(known)
 
 
-def _told(path: str) -> str:
-    """The architecture that a weights file itself names: on its card, or as published checkpoints do."""
+def _architecture_in(path: str) -> str:
+    """The architecture named in a weights file: on its card, or as in published checkpoints."""
     card = read_weights(path).card
     if isinstance(named := card.get("architecture"), str):
         architecture = Variant.parse(named)
         if architecture.name in DENOISERS:
             raise RaysmoothError(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
         return str(architecture)
-    for name, row in CLASSIFIERS.items():
-        if row.published and row.published == card.get("arch"):
+    for name, entry in CLASSIFIERS.items():
+        if entry.published and entry.published == card.get("arch"):
             return name
-    raise RaysmoothError(f"--surrogates {path} does not tell its architecture: write ARCHITECTURE@{path}")
+    raise RaysmoothError(f"--surrogates {path} does not name its architecture: write ARCHITECTURE@{path}")

@@ -1,7 +1,7 @@
-"""Training jobs: a base classifier, or a denoiser for one; by this process, or by several that share each batch."""
+"""Train a base classifier, or a denoiser for one, in this process or in several that share each batch."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -12,51 +12,50 @@ import torch
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.store_urls import refuse_url
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.training.card import summary
-from raysmooth.tune.training.classifier_job import classifier_task
-from raysmooth.tune.training.denoiser_job import denoiser_task
-from raysmooth.tune.training.job import TrainingTask, run_training
-from raysmooth.tune.training.trainer import Share
+from raysmooth.tune.training.task import run_training
+from raysmooth.tune.training.trainer import WorkerRank
+from raysmooth.tune.training.trainings import TRAININGS, Training
 from raysmooth.tune.training.workers import on_workers
 
 
 def train_classifier(settings: TrainClassifierSettings, show: bool = True) -> Path:
     """Train a classifier and write its weights; returns their path, `settings.out`.
 
-    The same settings again go on where a training was stopped, or find it done. With `show`, progress goes to stderr
-    and a summary line to stdout. Raises RaysmoothError for settings that cannot be carried out, before any training, and for
-    a loss that is not finite.
+    The same settings resume a training that was stopped, and return at once for a finished one. With `show`, progress
+    goes to stderr and a summary line to stdout. Raises RaysmoothError before any training for settings that are
+    impossible, and during it for a loss that is not finite.
     """
-    return _train(settings, classifier_task, show)
+    return _train(settings, TRAININGS["classifier"], show)
 
 
 def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
     """Train a denoiser and write its weights, otherwise like `train_classifier`.
 
-    The classifier that it stands in front of, and surrogates, stay as they are.
+    The classifier behind it and the surrogates are frozen.
     """
-    return _train(settings, denoiser_task, show)
+    return _train(settings, TRAININGS["denoiser"], show)
 
 
-def _train(settings: Any, assign: Callable[[Any, torch.device], TrainingTask], show: bool) -> Path:
+def _train(settings: Any, training: Training, show: bool) -> Path:
     out, began = _checked_out(settings.out), monotonic()
     if settings.workers > 1:
-        on_workers(settings, assign, show)
+        on_workers(settings, training.task, show)
     elif settings.address is not None:
         raise RaysmoothError(f"--address {settings.address} is for --workers: write --workers 2, say, or leave it out")
     else:
         device = _checked_device(settings.device)
         with _threads(settings):
-            run_training(settings, assign(settings, device), Share(), show)
+            run_training(settings, training.task(settings, device), WorkerRank(), show)
     if show:
         print(summary(read_weights(out).card, monotonic() - began, out))
     return out
 
 
 @contextmanager
-def _threads(settings: TrainingJobSettings) -> Iterator[None]:
-    """The settings' number of torch's threads, meanwhile."""
+def _threads(settings: TrainingSettings) -> Iterator[None]:
+    """Sets torch's number of CPU threads, and restores it afterwards."""
     before = torch.get_num_threads()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -67,22 +66,24 @@ def _threads(settings: TrainingJobSettings) -> Iterator[None]:
 
 
 def _checked_out(text: str) -> Path:
-    """The weights file that a text means; raises RaysmoothError for one that cannot be written."""
+    """The path of the weights file; raises RaysmoothError for one that cannot be written."""
     refuse_url(text, "--out")
     out = Path(text).expanduser()
     if out.suffix != ".safetensors" or out.is_dir():
-        raise RaysmoothError(f"--out {text}: write the path of a file that ends in .safetensors")
+        raise RaysmoothError(f"--out {text}: write the path of a file ending in .safetensors")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RaysmoothError(f"--out {text}: folder {out.parent} cannot be made: {error.strerror or error}") from error
+        raise RaysmoothError(
+            f"--out {text}: folder {out.parent} cannot be created: {error.strerror or error}"
+        ) from error
     if not os.access(out.parent, os.W_OK):
         raise RaysmoothError(f"--out {text}: folder {out.parent} is not writable: write another path")
     return out
 
 
 def _checked_device(text: str) -> torch.device:
-    """The device that a text means; raises RaysmoothError for one that is not there."""
+    """The device of this name; raises RaysmoothError for one that does not exist here."""
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = text.partition(":")

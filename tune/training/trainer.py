@@ -1,4 +1,4 @@
-"""The training loop, one for classifiers and denoisers: what differs is the loss they hand in."""
+"""The training loop of classifiers and denoisers, which differ only in their loss."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,28 +24,28 @@ Loss: TypeAlias = Callable[[InPrecision, torch.Tensor, torch.Tensor, TrainingNoi
 """(network in its precision, images, labels, noise, epochs done, steps done) -> a scalar, the mean over the images."""
 
 UNCHECKED = 20
-"""Most steps on a GPU whose losses are not yet looked at: each look waits for all that was sent there."""
+"""Steps on a GPU between checks of the losses: each check waits for all queued work."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which of `workers` equal workers this process is, `rank` from 0."""
+class WorkerRank:
+    """The place of this process, from 0, among the `world_size` workers that share each batch."""
 
     rank: int = 0
-    workers: int = 1
+    world_size: int = 1
 
     @property
     def first(self) -> bool:
         return self.rank == 0
 
-    def part(self, batch: int) -> slice:
-        """Which images of a batch of so many are this worker's; parts differ by an image at most."""
-        return slice(batch * self.rank // self.workers, batch * (self.rank + 1) // self.workers)
+    def local(self, batch: int) -> slice:
+        """The images of this worker in a batch of `batch` images; the workers' numbers differ by one at most."""
+        return slice(batch * self.rank // self.world_size, batch * (self.rank + 1) // self.world_size)
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """`epoch` from 1, mean loss, the learning rate it had, optimizer steps in it, images trained on a second."""
+    """`epoch` from 1, its mean loss, learning rate, optimizer steps, and training speed."""
 
     epoch: int
     loss: float
@@ -55,8 +55,8 @@ class EpochResult:
 
 
 class _LossModule(torch.nn.Module):
-    """The loss as a module, so that an epoch's step is one forward pass to DistributedDataParallel, however often an
-    objective asks the network.
+    """The loss as a module: one forward pass per step for DistributedDataParallel, however often the objective calls
+    the network.
     """
 
     def __init__(self, network: InPrecision, loss: Loss) -> None:
@@ -71,12 +71,12 @@ class _LossModule(torch.nn.Module):
 
 
 class Trainer:
-    """Minimises a loss over the parameters of a network, in place, an epoch a call.
+    """Minimises a loss over the parameters of a network, in place, one epoch per call.
 
-    The order of the images, their augmentation and their noise depend on `seed` and the epoch alone: a training that
-    is continued from `state` is the undisturbed one, and several workers train on what one would (BatchNorm's
-    statistics are each worker's own part's). A batch of the recipe is split into `chunks` steps. `label` is what
-    progress and messages call the training.
+    The order of the images, their augmentation and their noise depend on `seed` and the epoch alone: a training
+    resumed from `state` equals an uninterrupted one, and several workers train on the same images and noise as one
+    (BatchNorm's statistics are those of each worker's local images). A batch of the recipe is split into `chunks`
+    steps. `label` names the training in progress lines and messages.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Trainer:
         seed: int,
         label: str,
         chunks: int = 1,
-        share: Share | None = None,
+        worker: WorkerRank | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
@@ -99,20 +99,20 @@ class Trainer:
         self._noise = noise
         self._seed = seed
         self._label = label
-        self._share = share or Share()
+        self._worker = worker or WorkerRank()
         self._device = next(network.parameters()).device
         self._optimizer: torch.optim.Optimizer | None = None
-        # Batches of equal size: the remainder of a plain split may be a few images, and BatchNorm's running
-        # statistics (momentum 0.95 in DnCNN) would be theirs.
+        # Batches of equal size: a remainder of a few images would dominate BatchNorm's running statistics (momentum
+        # 0.95 in DnCNN).
         self.steps_per_epoch = ceil(len(images) / max(1, recipe.batch_size // chunks))
-        if len(images) // self.steps_per_epoch < self._share.workers:
+        if len(images) // self.steps_per_epoch < self._worker.world_size:
             raise RaysmoothError(
-                f"steps of {len(images) // self.steps_per_epoch} images cannot be shared by {self._share.workers} "
+                f"steps of {len(images) // self.steps_per_epoch} images cannot be shared by {self._worker.world_size} "
                 "workers: write a larger --batch-size or fewer --workers"
             )
         module = _LossModule(network, loss)
         self._loss: torch.nn.Module = module
-        if self._share.workers > 1:
+        if self._worker.world_size > 1:
             self._loss = DistributedDataParallel(module)
 
     @property
@@ -120,7 +120,7 @@ class Trainer:
         return self.epochs_done >= self.recipe.epochs
 
     def state(self) -> dict[str, Any]:
-        """All that the next epochs depend on; tensors are the training's own, not copies."""
+        """All that the next epochs depend on; tensors are shared with the training, not copied."""
         assert self._optimizer is not None
         return {
             "epochs_done": self.epochs_done,
@@ -130,20 +130,22 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned in a training with the same recipe, or one whose numbers differ."""
+        """Resume from a `state` of a training with the same recipe, or with one whose numbers differ."""
         self.epochs_done = state["epochs_done"]
         self.steps_done = state["steps_done"]
         self.network.network.load_state_dict(state["network"])
         number, _ = self.recipe.phase_of(self.epochs_done - 1)
         self._optimizer = self._fresh_optimizer(number)
-        told = [{key: value for key, value in g.items() if key != "params"} for g in self._optimizer.param_groups]
+        groups = [{key: value for key, value in g.items() if key != "params"} for g in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self._optimizer.param_groups, told, strict=True):
-            group.update(own)  # moments are the state's, weight decay and momentum the recipe's
+        for group, own in zip(self._optimizer.param_groups, groups, strict=True):
+            group.update(own)  # moments come from the state, weight decay and momentum from the recipe
 
     def train_epoch(self, progress: EpochProgress) -> EpochResult:
-        """Train on every image once. Raises RaysmoothError, naming the step and the learning rate, as soon as the loss is not
-        finite (on a GPU, within `UNCHECKED` steps), and for weights that end so.
+        """Train on every image once.
+
+        Raises RaysmoothError, naming the step and the learning rate, for a loss that is not finite (on a GPU, within
+        `UNCHECKED` steps) and for weights that are not finite after the epoch.
         """
         epoch = self.epochs_done
         number, within = self.recipe.phase_of(epoch)
@@ -155,33 +157,33 @@ class Trainer:
             group["lr"] = rate
         order_seed, layer_seed, *seeds = _seeds(self._seed, epoch, 2 + 2 * self.steps_per_epoch)
         steps = self._steps(order_seed, seeds[::2])
-        looks = _LossesSoFar(self._label, self.steps_done, epoch, rate, 1 if self._device.type == "cpu" else UNCHECKED)
+        losses = _EpochLosses(self._label, self.steps_done, epoch, rate, 1 if self._device.type == "cpu" else UNCHECKED)
         began = monotonic()
         self._loss.train()
         with ExitStack() as stack:
             on_gpu = self._device.type == "cuda"
             stack.enter_context(torch.random.fork_rng([self._device] if on_gpu else []))
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-            torch.manual_seed(layer_seed + self._share.rank)  # for layers that draw, such as dropout
+            torch.manual_seed(layer_seed + self._worker.rank)  # for random layers such as dropout
             batches = self._images.batches(steps)
             for step, noise_seed, (images, labels) in zip(steps, seeds[1::2], batches, strict=True):
                 batch = len(step.positions)
-                self._noise.begin(noise_seed, batch, step.part)
+                self._noise.begin(noise_seed, batch, step.local)
                 self._optimizer.zero_grad()
                 loss = self._loss(images, labels, self._noise, epoch, self.steps_done)
-                looks.add(loss.detach(), len(images))
-                # Gradients are averaged over the workers, whose parts may differ by an image.
-                (loss * (len(images) * self._share.workers / batch)).backward()
+                losses.add(loss.detach(), len(images))
+                # Gradients are averaged over the workers, whose numbers of images may differ by one.
+                (loss * (len(images) * self._worker.world_size / batch)).backward()
                 if self.recipe.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
                 self._optimizer.step()
                 self.steps_done += 1
-                progress.step(epoch + 1, batch, looks.latest)
-        looks.look()
+                progress.step(epoch + 1, batch, losses.latest)
+        losses.check()
         self.epochs_done += 1
         if not all(bool(tensor.isfinite().all()) for tensor in self.network.state_dict().values()):
             raise diverged(f"{self._label}: weights are not finite", self.steps_done, epoch, rate)
-        mean = self._mean(looks.total)
+        mean = self._mean(losses.total)
         speed = len(self._images) / (monotonic() - began)
         progress.epoch_ends(epoch + 1, mean, speed)
         return EpochResult(epoch + 1, mean, rate, self.steps_per_epoch, speed)
@@ -195,66 +197,66 @@ class Trainer:
     def _steps(self, order_seed: int, seeds: list[int]) -> list[Step]:
         order = torch.randperm(len(self._images), generator=torch.Generator().manual_seed(order_seed))
         return [
-            Step(positions, self._share.part(len(positions)), seed)
+            Step(positions, self._worker.local(len(positions)), seed)
             for positions, seed in zip(order.tensor_split(self.steps_per_epoch), seeds, strict=True)
         ]
 
     def _mean(self, total: float) -> float:
-        """Mean loss over the epoch's images, of which this worker's add up to `total`."""
-        if self._share.workers == 1:
+        """Mean loss over the epoch's images; `total` is the sum over this worker's."""
+        if self._worker.world_size == 1:
             return total / len(self._images)
         summed = torch.tensor(total, device=self._device, dtype=torch.float64)
         all_reduce(summed)
         return float(summed) / len(self._images)
 
 
-class _LossesSoFar:
-    """An epoch's losses, looked at every `patience` steps."""
+class _EpochLosses:
+    """An epoch's losses, checked every `patience` steps."""
 
     def __init__(self, label: str, steps_before: int, epoch: int, rate: float, patience: int) -> None:
         self.total = 0.0
         self.latest = float("nan")
-        self._label, self._looked, self._epoch, self._rate = label, steps_before, epoch, rate
+        self._label, self._checked, self._epoch, self._rate = label, steps_before, epoch, rate
         self._patience = patience
-        self._waiting: list[tuple[torch.Tensor, int]] = []
+        self._unchecked: list[tuple[torch.Tensor, int]] = []
 
     def add(self, loss: torch.Tensor, images: int) -> None:
-        self._waiting.append((loss, images))
-        if len(self._waiting) >= self._patience:
-            self.look()
+        self._unchecked.append((loss, images))
+        if len(self._unchecked) >= self._patience:
+            self.check()
 
-    def look(self) -> None:
-        """Add up what waits; raises RaysmoothError for a loss that is not finite."""
-        if not self._waiting:
+    def check(self) -> None:
+        """Add up the losses not yet checked; raises RaysmoothError for one that is not finite."""
+        if not self._unchecked:
             return
-        losses = torch.stack([loss for loss, _ in self._waiting]).double().cpu().numpy()
+        losses = torch.stack([loss for loss, _ in self._unchecked]).double().cpu().numpy()
         if not np.isfinite(losses).all():
             first = int(np.argmin(np.isfinite(losses)))
-            step = self._looked + first + 1
+            step = self._checked + first + 1
             raise diverged(f"{self._label}: the loss is {losses[first]}", step, self._epoch, self._rate)
-        self.total += float(losses @ np.array([images for _, images in self._waiting]))
+        self.total += float(losses @ np.array([images for _, images in self._unchecked]))
         self.latest = float(losses[-1])
-        self._looked += len(losses)
-        self._waiting.clear()
+        self._checked += len(losses)
+        self._unchecked.clear()
 
 
 def initialised(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
-    """What `build` returns, its random weights decided by `seed`; torch's own generator is left as it was."""
+    """The result of `build`, with random weights decided by `seed`; torch's own generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return build()
 
 
 def diverged(what: str, step: int, epoch: int, rate: float) -> RaysmoothError:
-    """What to say of a training that left the finite numbers at `step`, from 1, of `epoch`, from 0."""
-    anew = " --overwrite" if epoch else ""  # else the epochs before, at this rate, would be in the way
+    """The error for a training that diverged at `step`, from 1, of `epoch`, from 0."""
+    overwrite = " --overwrite" if epoch else ""  # the folder holds epochs trained at this rate
     return RaysmoothError(
         f"{what} at step {step} (epoch {epoch + 1}, learning rate {rate:g}): write a smaller rate, "
-        f"such as --learning-rate {rate / 10:g}{anew}"
+        f"such as --learning-rate {rate / 10:g}{overwrite}"
     )
 
 
 def _seeds(seed: int, epoch: int, count: int) -> list[int]:
-    """`count` seeds of 63 bits that belong to this epoch alone."""
+    """`count` seeds of 63 bits for this epoch alone."""
     state = np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(count, np.uint64)
     return [int(word >> np.uint64(1)) for word in state]

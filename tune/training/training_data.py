@@ -1,4 +1,4 @@
-"""The images that training sees, and those it is measured on."""
+"""The images to train on and the held-out images."""
 
 import os
 from collections.abc import Sequence
@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 HOLD_OUT = 10
-"""Every tenth image of the training split is held out. By position, so that a classifier and the denoisers in
-front of it hold out the same ones, whatever their seeds."""
+"""Every tenth image of the training split is held out: by position, so that a classifier and its denoisers hold out the
+same images for any seeds."""
 
 MOST_HELD_OUT = 10_000
-"""Of a larger split images are held out further apart, so that they are no more than this."""
+"""Most held-out images: those of a larger split are further apart."""
 
 IN_MEMORY = 4 * 2**30
-"""Bytes: images that are no larger as float32 are read once and kept (with 8 bits a value, in a quarter of it)."""
+"""Bytes as float32 up to which images are read once and kept in memory (8-bit images take a quarter of it)."""
 
 MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`train` and `held_out` share no image. `fingerprint` is of both, in hex: of their content where they are few
-    enough to be kept in memory, else of a listing of their paths and sizes, which `fingerprint_of` tells.
+    """`train` and `held_out` share no image. `fingerprint` is of both, in hex; `fingerprint_of` says of what: the
+    content of images that fit in memory, else a listing of paths and sizes.
     """
 
     train: Images
@@ -56,11 +56,11 @@ class TrainingData:
 def read_training_data(
     settings: TrainingDataSettings, augment: str, device: torch.device, loader_workers: int | None = None
 ) -> TrainingData:
-    """The images of `settings` for training on `device`; `augment`, of `AUGMENTATIONS`, changes those of `train`.
+    """The images of `settings` for training on `device`; those of `train` are augmented by `AUGMENTATIONS[augment]`.
 
-    `loader_workers` None is the settings' number, which None too means: as many as there are cores, up to eight.
-    Raises RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
-    unequal shapes; where the images are read as training goes, `Images` raises the last two.
+    `loader_workers` overrides the settings' number; None in both means one per core, at most `MOST_WORKERS`. Raises
+    RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
+    unequal shapes; for images that are read during training, `Images` raises the last two.
     """
     augmentation = AUGMENTATIONS[augment]
     dataset = open_dataset(
@@ -104,7 +104,7 @@ def read_training_data(
 
 
 def _places(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of `count` images are to train on, and which are held out."""
+    """The places, among `count` images, of those to train on and of those held out."""
     apart = max(HOLD_OUT, -(-count // MOST_HELD_OUT))
     places = torch.arange(count)
     held_out = places % apart == apart - 1
@@ -112,7 +112,7 @@ def _places(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def held_out_ids(ids: Sequence[int]) -> Sequence[int]:
-    """Those of a training's image ids that it holds out."""
+    """The held-out ids among the image ids of a training."""
     _, held_out = _places(len(ids))
     return [ids[int(place)] for place in held_out]
 

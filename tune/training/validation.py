@@ -1,4 +1,4 @@
-"""How good a trained model is on held-out images, as they are and under noise."""
+"""The quality of a trained model on held-out images, clean and noisy."""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, log10
@@ -15,7 +15,7 @@ Classify: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 """Pixels (B, C, H, W) -> int64 labels (B,)."""
 
 NOISY_COPIES = 2000
-"""At least so many noisy images are judged: several draws of each where few are held out, at most MOST_DRAWS."""
+"""Fewest noisy images to judge: several draws per image where few are held out, at most `MOST_DRAWS`."""
 
 MOST_DRAWS = 10
 BATCH = 250
@@ -24,13 +24,13 @@ SEED = 0
 
 @torch.no_grad()
 def accuracy(classify: Classify, images: Images) -> float:
-    """Share of right labels."""
+    """Fraction of correct labels."""
     return sum(int((classify(batch) == labels).sum()) for batch, labels in images.in_order(BATCH)) / len(images)
 
 
 @torch.no_grad()
 def noisy_accuracy(classify: Classify, images: Images, noise: TrainingNoise) -> float:
-    """Share of right labels under noise, of the base classifier, not smoothed; the noise is the same at every call."""
+    """Fraction of correct labels of the base classifier (not smoothed) under noise, the same at every call."""
     hits = judged = 0
     for _, noisy, labels in _noisy(images, noise):
         hits += int((classify(noisy) == labels).sum())
@@ -43,9 +43,9 @@ def judge_denoiser(
     denoiser: torch.nn.Module, classifiers: Sequence[Classify], images: Images, noise: TrainingNoise
 ) -> dict[str, float]:
     """`psnr`, 10 log10(1 / mean squared error) of denoised against clean pixels, in dB; with classifiers and labels,
-    `denoised_accuracy`, the share of noisy images that are rightly classified once denoised.
+    `denoised_accuracy`, the fraction of noisy images classified correctly after denoising.
 
-    Several classifiers judge a batch each in turn. The noise is the same at every call.
+    Several classifiers take turns, a batch each. The noise is the same at every call.
     """
     error = numbers = 0.0
     hits = judged = 0
@@ -62,10 +62,11 @@ def judge_denoiser(
 
 
 def held_out_loss(network: InPrecision, loss: Loss, images: Images, noise: TrainingNoise, epochs: int) -> float:
-    """The mean of a training's loss over held-out images, once each, in eval mode; the noise is the same at every call,
-    and whatever grows with the `epochs` of the training is full-grown, so that epochs can be compared.
+    """Mean loss over held-out images, once each, in eval mode.
 
-    Gradients flow where the loss needs them itself, as adversarial ones do; the network's parameters get none.
+    The noise is the same at every call, and options with a warm-up have their final values (those after `epochs`
+    epochs), so that epochs can be compared. Gradients flow only where the loss itself needs them, as adversarial ones
+    do; the network's parameters get none.
     """
     total = 0.0
     network.eval()
@@ -76,7 +77,7 @@ def held_out_loss(network: InPrecision, loss: Loss, images: Images, noise: Train
 
 
 def _noisy(images: Images, noise: TrainingNoise) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Batches of clean images, noisy ones and labels, until enough are judged."""
+    """Batches of clean images, noisy images and labels."""
     draws = min(MOST_DRAWS, ceil(NOISY_COPIES / len(images)))
     for draw in range(draws):
         for number, (batch, labels) in enumerate(images.in_order(BATCH)):

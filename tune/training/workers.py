@@ -1,4 +1,4 @@
-"""Several processes that train one network, each on its part of every batch: Ray Train starts them, torch's
+"""Several processes train one network, each on its local images of every batch: Ray Train starts them, torch's
 DistributedDataParallel averages their gradients.
 """
 
@@ -17,27 +17,27 @@ import torch
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.runs.progress_bars import Display
-from raysmooth.tune.recipes.settings import TrainingJobSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.card import readable
-from raysmooth.tune.training.job import TrainingTask, run_training
-from raysmooth.tune.training.trainer import EpochResult, Share
+from raysmooth.tune.training.task import TrainingTask, run_training
+from raysmooth.tune.training.trainer import EpochResult, WorkerRank
 from raysmooth.tune.training.training_data import MOST_WORKERS
 from raysmooth.tune.training.training_folder import metrics_of
 
-Assign: TypeAlias = Callable[[Any, torch.device], TrainingTask]
+MakeTask: TypeAlias = Callable[[Any, torch.device], TrainingTask]
 
 LOOK_SECONDS = 1.0
-"""How often the metrics that the first worker writes are looked at."""
+"""How often to read the metrics that the first worker writes."""
 
 RESTARTS = 3
-"""A training whose workers are lost goes on from its last epoch so many times."""
+"""How often a training whose workers are lost resumes from its last epoch."""
 
 
-def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> None:
-    """Carry out the training with `settings.workers` workers, a GPU each where the cluster has them, else a core each.
+def on_workers(settings: TrainingSettings, make_task: MakeTask, show: bool) -> None:
+    """Train with `settings.workers` workers, one GPU each where the cluster has GPUs, else one core each.
 
-    All must reach `settings.out` and the data by the same paths. Raises RaysmoothError for what one process refuses, where
-    this machine has no room, and for workers that are lost again and again.
+    All must reach `settings.out` and the data by the same paths. Raises RaysmoothError as training in one process does,
+    for a machine with too few cores or GPUs, and for workers that are still lost after `RESTARTS` restarts.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
@@ -45,29 +45,28 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
     out = Path(settings.out).expanduser().absolute()
     settings = settings.model_copy(update={"out": str(out)})
     with connected(settings.address, verbose=False) as cluster, TemporaryDirectory() as scratch:
-        kind = _kind_of_worker(settings, cluster)
-        # What one process refuses is refused here, before any is started.
-        assign(settings.model_copy(update={"compile": False}), torch.device("cpu"))
+        resource = _resource(settings, cluster)
+        make_task(settings.model_copy(update={"compile": "off"}), torch.device("cpu"))  # refuse before workers start
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"settings": settings, "assign": assign, "folder": os.getcwd()},
-            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=kind == "GPU"),
+            train_loop_config={"settings": settings, "make_task": make_task, "folder": os.getcwd()},
+            scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=resource == "GPU"),
             run_config=RunConfig(
                 name="training", storage_path=scratch, failure_config=FailureConfig(max_failures=RESTARTS)
             ),
         )
         _refused(out).unlink(missing_ok=True)
         with _watching(out, show) as display:
-            display.note(f"{settings.workers} workers start, a {kind} each")
+            display.note(f"starting {settings.workers} workers, one {resource} each")
             try:
                 trainer.fit()
-            except SystemExit:  # what Ray Train makes of Ctrl-C
+            except SystemExit:  # Ray Train turns Ctrl-C into this
                 raise KeyboardInterrupt from None
             except TrainingFailedError as error:
                 failures = getattr(error, "worker_failures", {})
                 reason = one_line(next((f"{type(e).__name__}: {e}" for e in failures.values()), str(error)))
                 raise RaysmoothError(
-                    f"training stopped after {RESTARTS} restarts: {reason}; the same command goes on from there"
+                    f"training stopped after {RESTARTS} restarts: {reason}; rerun the same command to resume"
                 ) from error
         if _refused(out).exists():
             reason = _refused(out).read_text()
@@ -76,7 +75,7 @@ def on_workers(settings: TrainingJobSettings, assign: Assign, show: bool) -> Non
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker runs; a refusal would only come again, so it ends the training instead of restarting it."""
+    """Runs in each worker. A refusal would recur, so it ends the training instead of restarting it."""
     from ray import train
     from ray.train.torch import get_device
 
@@ -87,46 +86,49 @@ def _work(config: dict[str, Any]) -> None:
     if refused.exists():
         return
     context = train.get_context()
-    share = Share(context.get_world_rank(), context.get_world_size())
-    if settings.loader_workers is None:  # the machine's cores are for all workers on it
+    worker = WorkerRank(context.get_world_rank(), context.get_world_size())
+    if settings.loader_workers is None:  # the machine's workers share its cores
         cores = max(1, (os.cpu_count() or 1) // context.get_local_world_size())
         settings = settings.model_copy(update={"loader_workers": min(MOST_WORKERS, cores)})
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     try:
-        run_training(settings, config["assign"](settings, get_device()), share, show=False)
+        run_training(settings, config["make_task"](settings, get_device()), worker, show=False)
     except RaysmoothError as refusal:
         refused.write_text(str(refusal))
         raise
 
 
 def _refused(out: Path) -> Path:
-    """Where a worker leaves what it refused for."""
+    """The file in which a worker leaves the message of its refusal."""
     return out.with_name(f".{out.stem}.refused")
 
 
-def _kind_of_worker(settings: TrainingJobSettings, cluster: Cluster) -> str:
-    """What each worker takes, "GPU" or "CPU core"; raises RaysmoothError where this machine has not as many."""
+def _resource(settings: TrainingSettings, cluster: Cluster) -> str:
+    """What each worker occupies, "GPU" or "CPU core"; raises RaysmoothError where this machine has too few."""
     if settings.device not in ("auto", "cpu", "cuda"):
         raise RaysmoothError(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
     if settings.device == "cuda" and not cluster.gpus:
         raise RaysmoothError("--device cuda: Ray sees no GPUs: write --device auto")
-    kind, has = ("GPU", cluster.gpus) if settings.device != "cpu" and cluster.gpus else ("CPU core", cluster.cpus)
-    if cluster.local and settings.workers > has:
+    resource, available = (
+        ("GPU", cluster.gpus) if settings.device != "cpu" and cluster.gpus else ("CPU core", cluster.cpus)
+    )
+    if cluster.local and settings.workers > available:
         raise RaysmoothError(
-            f"--workers {settings.workers} do not fit this machine's {has:g} {kind}s: write --workers {has:g}"
+            f"--workers {settings.workers} do not fit this machine's {available:g} {resource}s: write "
+            f"--workers {available:g}"
         )
-    return kind
+    return resource
 
 
 @contextmanager
 def _watching(out: Path, show: bool) -> Iterator[Display]:
-    """A line for each epoch that the first worker writes down, since its own progress is out of sight."""
+    """Prints a line for each epoch that the first worker records: its own progress bar is not visible here."""
     done = Event()
     metrics = metrics_of(out)
     with Display(show) as display:
 
-        def look(seen: int) -> None:
+        def follow(seen: int) -> None:
             ended = False
             while not ended:
                 ended = done.wait(LOOK_SECONDS)
@@ -135,7 +137,7 @@ def _watching(out: Path, show: bool) -> Iterator[Display]:
                     display.note(_line(row))
                 seen = len(rows)
 
-        watcher = Thread(target=look, args=(len(_read(metrics)),), daemon=True)
+        watcher = Thread(target=follow, args=(len(_read(metrics)),), daemon=True)
         watcher.start()
         try:
             yield display

@@ -1,4 +1,4 @@
-"""Random changes to training images: hand-checked pieces, their distribution, and what a part of a batch gets."""
+"""Random changes to training images: hand-checked pieces, their distribution, and their part in a batch."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_a_part_of_the_moves_moves_a_part_of_the_batch(name: str) -> None:
     assert isinstance(augmentation, Augmentation)
     batch = torch.rand(12, 3, 9, 7, generator=torch.Generator().manual_seed(1))
     whole = augmentation(batch, torch.Generator().manual_seed(2))
-    moves = augmentation.draw(12, torch.Generator().manual_seed(2))
+    moves = augmentation.sample(12, torch.Generator().manual_seed(2))
     for part in (slice(0, 5), slice(5, 12), slice(3, 4), slice(0, 0)):
         assert torch.equal(augmentation.apply(batch[part], moves[part]), whole[part])
     assert torch.equal(whole, batch) == (name == "none")

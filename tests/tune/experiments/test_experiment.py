@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from command import command
-from digits_jobs import no_training, stopped_after
+from digits_trainings import no_training, stopped_after
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError

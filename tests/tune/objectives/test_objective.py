@@ -8,15 +8,15 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, S
 from raysmooth.tune.objectives.objective import describe, parse_objective, with_defaults
 
 
-def test_reads_name_row_and_options() -> None:
-    name, row, objective = parse_objective("consistency:m=4,lambda=10,loss=kl", CLASSIFIER_OBJECTIVES)
-    assert (name, row) == ("consistency", CLASSIFIER_OBJECTIVES["consistency"])
+def test_reads_name_entry_and_options() -> None:
+    name, entry, objective = parse_objective("consistency:m=4,lambda=10,loss=kl", CLASSIFIER_OBJECTIVES)
+    assert (name, entry) == ("consistency", CLASSIFIER_OBJECTIVES["consistency"])
     assert objective == Consistency(lambda_=10.0, m=4, eta=0.5, loss="kl")
 
 
-def test_rows_without_options() -> None:
-    name, row, objective = parse_objective("stab+mse", DENOISER_OBJECTIVES)
-    assert (name, row.starts_from, objective) == ("stab+mse", "mse", Stability())
+def test_entries_without_options() -> None:
+    name, entry, objective = parse_objective("stab+mse", DENOISER_OBJECTIVES)
+    assert (name, entry.starts_from, objective) == ("stab+mse", "mse", Stability())
 
 
 def test_the_defaults_of_the_supplement() -> None:
@@ -66,21 +66,21 @@ def test_what_is_written_wins_over_defaults(text: str, defaults: dict, expected:
     [
         ("consistancy:lambda=3", "unknown classifier objective 'consistancy': did you mean 'consistency'?"),
         ("my_models:make", "unknown classifier objective 'my_models:make'"),
-        ("consistency", "it needs a lambda: write consistency:lambda=10"),
+        ("consistency", "'consistency': option lambda is missing: write a number, 0 or more (published, at sigma 0.25"),
         ("consistency:lambda=3,ita=1", "'consistency' has no option 'ita': did you mean 'eta'?"),
         ("macer:lambda_=3", "has no option 'lambda_': did you mean 'lambda'?"),
         ("clean:m=2", "'clean' has no option 'm': it takes none, write clean"),
-        ("consistency:lambda=3,m=0", "option m=0: write a whole number, at least 1"),
+        ("consistency:lambda=3,m=0", "option m=0: write a whole number above 0"),
         ("macer:m=2.5", "option m=2.5: write a whole number"),
         ("smoothadv:steps=true", "option steps=True: write a whole number"),
         ("smoothadv:steps=0", "option steps=0: write a whole number"),
-        ("stability:lambda=-1", "option lambda=-1: write a number that is 0 or more"),
+        ("stability:lambda=-1", "option lambda=-1: write a number, 0 or more"),
         ("stability:lambda=much", "option lambda=much: write a number"),
         ("stability:lambda=nan", "option lambda=nan: write a number"),
         ("stability:lambda=1e999", "option lambda=inf: write a number"),
         ("stability:lambda=1" + 400 * "0", "write a number"),
         ("smoothadv:epsilon=0", "option epsilon=0: write a number above 0"),
-        ("smoothadv:warmup=-1", "option warmup=-1: write a number that is 0 or more"),
+        ("smoothadv:warmup=-1", "option warmup=-1: write a number, 0 or more"),
         ("macer:beta=0", "option beta=0: write a number above 0"),
         ("smoothadv:attack=pdg", "unknown attack 'pdg': did you mean 'pgd'?"),
         ("smoothadv:attack=3", "unknown attack '3'"),
@@ -101,13 +101,13 @@ def test_refusals_are_one_line_and_say_what_to_write(text: str, message: str) ->
 def test_objectives_built_in_python_are_checked_alike() -> None:
     with pytest.raises(RaysmoothError, match="option m=0"):
         Macer(m=0)
-    with pytest.raises(RaysmoothError, match="needs a lambda"):
+    with pytest.raises(RaysmoothError, match="option lambda is missing"):
         Consistency()
 
 
-@pytest.mark.parametrize("table", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES])
-def test_rows_say_what_they_are_and_start_from_rows_of_their_own_table(table) -> None:
-    for row in table.values():
-        assert row.summary
-        assert row.source
-        assert row.starts_from is None or row.starts_from in table
+@pytest.mark.parametrize("registry", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES])
+def test_entries_have_a_summary_and_start_from_entries_of_their_own_registry(registry) -> None:
+    for entry in registry.values():
+        assert entry.summary
+        assert entry.source
+        assert entry.starts_from is None or entry.starts_from in registry

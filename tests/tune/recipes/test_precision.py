@@ -1,10 +1,10 @@
-"""What training computes with: which precision is meant, and that it is the one used."""
+"""The precision of training: which one is chosen, and that it is used."""
 
 import pytest
 import torch
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.tune.recipes.precision import PRECISIONS, InPrecision, settled_precision
+from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS, InPrecision, settled_precision
 
 torch.set_num_threads(1)
 
@@ -52,7 +52,7 @@ def test_float32_changes_nothing(pixels: torch.Tensor) -> None:
     expected = probe.linear(pixels)
     network = InPrecision(probe, CPU, "float32")
     assert torch.equal(network(pixels), expected)
-    with torch.autocast("cpu", torch.bfloat16):  # whatever is in force around it
+    with torch.autocast("cpu", torch.bfloat16):  # any outer autocast
         assert torch.equal(network(pixels), expected)
     assert probe.types == [(torch.float32, torch.float32)] * 2
 
@@ -77,8 +77,8 @@ def test_parameters_are_the_networks_own() -> None:
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_what_is_asked_for_is_taken(device: torch.device) -> None:
-    assert dict(PRECISIONS) == {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    for name in PRECISIONS:
+    assert dict(TRAINING_PRECISIONS) == {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    for name in TRAINING_PRECISIONS:
         assert settled_precision(name, device) == name
     for unknown in ("float16", "fp32", ""):
         with pytest.raises(RaysmoothError) as refused:

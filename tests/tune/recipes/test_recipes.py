@@ -305,16 +305,22 @@ def test_every_value_can_be_overridden() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"momentum": 0.5}, "--momentum is SGD's, this training steps with adam: leave it out"),
-        ({"schedule": "cosine", "gamma": 0.5}, "--step-size and --gamma are the step schedule's, not cosine's"),
-        ({"schedule": "constant", "step_size": 2}, "--step-size and --gamma are the step schedule's, not constant's"),
+        ({"momentum": 0.5}, "--momentum is for SGD, this recipe uses adam: leave it out"),
+        (
+            {"schedule": "cosine", "gamma": 0.5},
+            "--step-size and --gamma are for the step schedule, this recipe uses cos",
+        ),
+        (
+            {"schedule": "constant", "step_size": 2},
+            "--step-size and --gamma are for the step schedule, this recipe uses const",
+        ),
         (
             {"recipe": "salman2020-imagenet-mse", "gamma": 0.5},
-            "--gamma is the factor of a drop, and this recipe has none: write --step-size too",
+            "--gamma is the factor of a drop, and this recipe has no drops: write --step-size too",
         ),
     ],
 )
-def test_a_value_that_nothing_would_look_at_is_refused(values: dict[str, object], message: str) -> None:
+def test_a_value_that_the_recipe_does_not_use_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(RaysmoothError, match=f"^{message}"):
         choose_recipe(training(**values), "mse")
 
@@ -338,7 +344,7 @@ def test_another_recipe_can_be_named() -> None:
 
 
 def test_values_that_only_fit_together_are_taken_together() -> None:
-    """Without momentum Nesterov's would be refused, but SGD is what is asked for."""
+    """Nesterov without momentum would be refused, but the optimizer is SGD."""
     recipe = choose_recipe(training(recipe="jeong2020-mnist", optimizer="sgd", momentum=0.0), "mse").recipe
     assert (recipe.momentum, recipe.phases) == (0.0, (Phase(90, "sgd", 0.01, 30),))
     with pytest.raises(RaysmoothError, match="write --optimizer sgd"):
@@ -357,7 +363,7 @@ def test_phases_can_be_written() -> None:
     assert choose_recipe(training(phases=written), "mse").recipe == replace(RECIPES["digits-mse"], phases=parts)
     halved = (Phase(5, "adam", 1e-3), Phase(15, "sgd", 1e-2, 4))
     assert choose_recipe(training(phases=written, epochs=20), "mse").recipe.phases == halved
-    with pytest.raises(RaysmoothError, match="'adam 10 epochs' is no phase"):
+    with pytest.raises(RaysmoothError, match="'adam 10 epochs' is not a valid phase"):
         choose_recipe(training(phases="adam 10 epochs"), "mse")
 
 
@@ -366,7 +372,7 @@ def test_a_value_of_one_phase_is_refused_where_there_are_several(name: str) -> N
     with pytest.raises(RaysmoothError) as refused:
         choose_recipe(training(recipe="salman2020-cifar10-stab-1", **{name: OWN_PHASE[name]}), "mse")
     assert str(refused.value) == (
-        f"--{name.replace('_', '-')}: recipe salman2020-cifar10-stab-1 has 2 phases, one after the other: write them "
+        f"--{name.replace('_', '-')}: recipe salman2020-cifar10-stab-1 has 2 phases: write them "
         "as --phases 'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100', say"
     )
     recipe = choose_recipe(training(recipe="salman2020-cifar10-stab-1", **OWN), "mse").recipe
@@ -432,5 +438,5 @@ def test_default_is_the_one_made_for_the_data_set(dataset: str) -> None:
             with pytest.raises(RaysmoothError) as refused:
                 default_recipe(dataset, objective)
             assert str(refused.value) == (
-                f"no recipe is made for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
+                f"no default recipe for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
             )

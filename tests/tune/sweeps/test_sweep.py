@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from digits_jobs import DENOISER, classifier_settings, same_weights
+from digits_trainings import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from raysmooth.commands import app

@@ -1,4 +1,4 @@
-"""Black-box training: denoisers that learn through other classifiers than the one that they will protect."""
+"""Black-box training: denoisers trained through other classifiers than the protected one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from digits_jobs import classifier_settings, denoiser_settings, metrics, same_weights, stopped_after
+from digits_trainings import classifier_settings, denoiser_settings, metrics, same_weights, stopped_after
 
-import raysmooth.tune.training.denoiser_job
+import raysmooth.tune.training.denoiser_task
 import raysmooth.tune.training.surrogates
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, torch.n
         loaded.model.classifier.register_forward_pre_hook(note)
         return loaded
 
-    for module in (raysmooth.tune.training.surrogates, raysmooth.tune.training.denoiser_job):
+    for module in (raysmooth.tune.training.surrogates, raysmooth.tune.training.denoiser_task):
         monkeypatch.setattr(module, "load_base_classifier", spy)
     return made, networks
 
@@ -92,8 +92,8 @@ def test_surrogates_are_taken_in_turn_and_the_protected_classifier_never(
 
     card = read_weights(out).card
     assert card["access"] == "black-box"
-    told = [parent["architecture"] for parent in card["parents"]["surrogates"]]
-    assert told == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
+    architectures = [parent["architecture"] for parent in card["parents"]["surrogates"]]
+    assert architectures == ["digits_cnn:width=8", "digits_cnn:width=12", "digits_cnn:width=16"]
     assert card["parents"]["init_weights"] is None
     assert card["parents"]["classifier"]["fingerprint"] == fingerprint_of(protected)
     assert [parent["fingerprint"] for parent in card["parents"]["surrogates"]] == [
@@ -121,7 +121,7 @@ def test_the_protected_classifier_has_no_say(classifiers: list[Path], tmp_path: 
 
 
 def test_the_measures_are_those_of_the_denoiser_before_each_classifier(classifiers: list[Path], tmp_path: Path) -> None:
-    """The protected accuracy, of a training through another classifier, is what a training for it would measure."""
+    """The protected accuracy of a training through another classifier equals that of a training through itself."""
     protected, other, *_ = classifiers
     shallow = {"denoiser": "dncnn:channels=1,depth=2,width=4", "max": 200, "epochs": 1}  # without BatchNorm
     mse = train_denoiser(denoiser_settings(tmp_path / "mse.safetensors", protected, **shallow), show=False)
@@ -157,7 +157,7 @@ def test_a_stopped_black_box_training_goes_on_with_the_surrogate_whose_turn_it_i
     _, one, other, _ = classifiers
     whole = train_denoiser(settings(tmp_path / "a.safetensors", None, [one, other], epochs=3), show=False)
     again = settings(tmp_path / "b.safetensors", None, [one, other], epochs=3)
-    with stopped_after(1):  # 7 steps: the other surrogate begins the second epoch
+    with stopped_after(1):  # 7 steps: the other surrogate starts the second epoch
         train_denoiser(again, show=False)
     assert same_weights(train_denoiser(again, show=False), whole)
 
@@ -173,7 +173,7 @@ def resaved(path: Path, copy: Path, card: dict[str, Any] | None = None) -> Path:
 
 
 @pytest.mark.parametrize("how", ["itself", "renamed", "a torch file", "built by the user"])
-def test_the_protected_classifier_is_no_surrogate_under_whatever_name(
+def test_the_protected_classifier_is_refused_as_a_surrogate_under_any_name(
     how: str, classifiers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protected, other, *_ = classifiers
@@ -207,10 +207,10 @@ def test_each_surrogate_once(classifiers: list[Path], tmp_path: Path) -> None:
         load_surrogates([str(one), str(other), str(copy)], None, CPU)
 
 
-def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_does_not_name_its_architecture(classifiers: list[Path], tmp_path: Path) -> None:
     bare = resaved(classifiers[1], tmp_path / "bare.pth")
     with pytest.raises(
-        RaysmoothError, match=r"bare\.pth does not tell its architecture: write ARCHITECTURE@.*bare\.pth$"
+        RaysmoothError, match=r"bare\.pth does not name its architecture: write ARCHITECTURE@.*bare\.pth$"
     ):
         load_surrogates([str(bare)], None, CPU)
     (found,) = load_surrogates([f"digits_cnn:width=8@{bare}"], None, CPU)
@@ -218,12 +218,12 @@ def test_a_file_that_does_not_tell_its_architecture(classifiers: list[Path], tmp
     assert fingerprint(found.model.classifier) == fingerprint_of(classifiers[1])
 
 
-def test_what_is_written_goes_before_what_a_card_tells(classifiers: list[Path]) -> None:
+def test_what_is_written_goes_before_the_card(classifiers: list[Path]) -> None:
     with pytest.raises(RaysmoothError, match=r"do not fit .* made for 'digits_cnn:width=8'"):
         load_surrogates([f"digits_cnn@{classifiers[1]}"], None, CPU)
 
 
-def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
+def test_published_checkpoints_name_their_architecture(tmp_path: Path) -> None:
     network = build_classifier(Variant("cifar_resnet20"))
     state = {f"module.{key}": tensor for key, tensor in network.state_dict().items()}
     torch.save({"arch": "cifar_resnet20", "epoch": 300, "state_dict": state}, tmp_path / "checkpoint.pth.tar")
@@ -232,7 +232,7 @@ def test_published_checkpoints_tell_their_architecture(tmp_path: Path) -> None:
     assert fingerprint(found.model.classifier) == fingerprint(network)
     assert not any(parameter.requires_grad for parameter in found.model.parameters())
     torch.save({"arch": "resnet9000", "state_dict": state}, tmp_path / "unknown.pth")
-    with pytest.raises(RaysmoothError, match=r"unknown\.pth does not tell its architecture"):
+    with pytest.raises(RaysmoothError, match=r"unknown\.pth does not name its architecture"):
         load_surrogates([str(tmp_path / "unknown.pth")], None, CPU)
 
 
@@ -246,8 +246,14 @@ def test_no_two_architectures_are_published_under_one_name() -> None:
     [
         ({"surrogates": ["absent.safetensors"]}, r"absent\.safetensors does not exist"),
         ({"surrogates": ["digits_cn@absent.safetensors"]}, "did you mean 'digits_cnn'"),
-        ({"objective": "mse"}, "objective 'mse' needs no classifier: leave --surrogates out, or write --objective"),
-        ({"surrogates": [], "classifier": None, "classifier_weights": None}, "needs --classifier, .* or --surrogates"),
+        (
+            {"objective": "mse"},
+            "objective 'mse' does not use a classifier: leave --surrogates out, or write",
+        ),
+        (
+            {"surrogates": [], "classifier": None, "classifier_weights": None},
+            "needs --classifier and .*, or --surrogates",
+        ),
     ],
 )
 def test_refusals(values: dict[str, Any], message: str, classifiers: list[Path], tmp_path: Path) -> None:

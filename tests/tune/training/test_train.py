@@ -1,11 +1,11 @@
-"""Whole training jobs on the digits: what they teach, what their cards tell, what they refuse."""
+"""Whole trainings on the digits: their results, their cards, and their refusals."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from digits_jobs import (
+from digits_trainings import (
     DENOISER,
     classifier_settings,
     denoiser_settings,
@@ -15,7 +15,7 @@ from digits_jobs import (
     stopped_after,
 )
 
-import raysmooth.tune.training.denoiser_job
+import raysmooth.tune.training.denoiser_task
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
@@ -58,7 +58,7 @@ def test_a_few_epochs_teach_the_digits(classifier: Path) -> None:
     assert right == pytest.approx(weights.card["metrics"]["accuracy"], abs=1e-9)
 
 
-def test_the_card_tells_everything(classifier: Path) -> None:
+def test_the_card_describes_the_training(classifier: Path) -> None:
     card = read_weights(classifier).card
     data = read_training_data(classifier_settings(classifier), "none", CPU)
     assert card.pop("metrics") == {"accuracy": metrics(classifier).accuracy.iloc[-1]}
@@ -80,7 +80,7 @@ def test_the_card_tells_everything(classifier: Path) -> None:
 
 
 def test_what_the_supplement_trains_with_is_on_the_card(tmp_path: Path) -> None:
-    """Consistency's lambda at this sigma, warm-ups in proportion; what a user writes goes before."""
+    """Consistency's lambda at this sigma, warm-ups in proportion; the user's options take precedence."""
     mnist = {"recipe": "jeong2020-mnist", "epochs": 9, "max": 60, "learning_rate": 1e-3}
     for objective, sigma, text, options in (
         ("consistency", 0.5, "consistency:lambda=5", {"lambda": 5, "m": 2, "eta": 0.5, "loss": "cross-entropy"}),
@@ -184,7 +184,7 @@ def test_every_denoiser_objective_trains_the_denoiser_alone(
         seen.append(load_base_classifier(*arguments))
         return seen[0]
 
-    monkeypatch.setattr(raysmooth.tune.training.denoiser_job, "load_base_classifier", remember)
+    monkeypatch.setattr(raysmooth.tune.training.denoiser_task, "load_base_classifier", remember)
     values: dict[str, Any] = {"objective": name, "recipe": "digits-mse", "max": 300, "epochs": 6}
     values |= {"init_weights": str(mse), "learning_rate": 3e-3}
     out = train_denoiser(denoiser_settings(tmp_path / "w.safetensors", classifier, **values), show=False)
@@ -252,7 +252,7 @@ def test_mse_needs_no_classifier(tmp_path: Path) -> None:
 
 
 def test_clean_training_is_measured_under_noise_if_asked(classifier: Path, tmp_path: Path) -> None:
-    """Its weights are those of any clean training; the level it was measured at is told, and another is another job."""
+    """Its weights are those of any clean training; the card has the level, and another level is another training."""
     out = train_classifier(classifier_settings(tmp_path / "w.safetensors", sigma=0.25), show=False)
     card = read_weights(out).card
     assert same_weights(out, classifier)
@@ -327,7 +327,7 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
     tiny = "dncnn:channels=1,depth=2,width=2"
     values = {"denoiser": tiny, "max": 80, "batch_size": 36, "epochs": 2, "learning_rate": 1e-3}
     plain = train_denoiser(denoiser_settings(tmp_path / "plain.safetensors", None, **values), show=False)
-    again = denoiser_settings(tmp_path / "compiled.safetensors", None, compile=True, **values)
+    again = denoiser_settings(tmp_path / "compiled.safetensors", None, compile="on", **values)
     with stopped_after(1):
         train_denoiser(again, show=False)
     compiled = train_denoiser(again, show=False)
@@ -346,9 +346,9 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
         ({"classifier": "digits_cn"}, "did you mean 'digits_cnn'"),
         ({"dataset": "digit"}, "did you mean 'digits'"),
         ({"objective": "gausian", "sigma": 0.1}, "did you mean 'gaussian'"),
-        ({"objective": "consistency", "sigma": 0.1}, "needs a lambda: write consistency:lambda=10"),
+        ({"objective": "consistency", "sigma": 0.1}, "option lambda is missing: write a number, 0 or more"),
         ({"objective": "stability:lamda=1", "sigma": 0.1}, "has no option 'lamda': did you mean 'lambda'"),
-        ({"objective": "macer:m=0", "sigma": 0.1}, "option m=0: write a whole number, at least 1"),
+        ({"objective": "macer:m=0", "sigma": 0.1}, "option m=0: write a whole number above 0"),
         ({"objective": "gaussian"}, "trains on noisy images: write --sigma 0.25"),
         ({"noise": "unifrom", "sigma": 0.1}, "did you mean 'uniform'"),
         ({"recipe": "digits-classifer"}, "did you mean 'digits-classifier'"),
@@ -356,11 +356,11 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
         ({"optimizer": "admw"}, "did you mean 'adamw'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"augment": "shft"}, "did you mean 'shift'"),
-        ({"phases": "adam:epoch=3,learning_rate=1e-3"}, "phase 'adam' has no option 'epoch': options are epochs, "),
+        ({"phases": "adam:epoch=3,learning_rate=1e-3"}, "phase 'adam' has no option 'epoch': did you mean 'epochs'"),
         ({"phases": "adm:epochs=3,learning_rate=1e-3"}, "did you mean 'adam'"),
         ({"precision": "float16"}, "unknown precision 'float16': write auto, float32 or bfloat16"),
         ({"classifier": "lenet"}, r"classifier 'lenet' rejects images of shape \(1, 8, 8\)"),
-        ({"classifier": "digits_cnn:num_classes=5"}, r"tells 5 classes apart, .* labels up to 9: .*num_classes=10"),
+        ({"classifier": "digits_cnn:num_classes=5"}, r"has 5 classes, .* labels up to 9: .*num_classes=10"),
         ({"classifier": "operator:length_hint"}, "cannot be built|parameters to train"),
         ({"preprocess": "cifar10"}, "constants for 3 channels, images have 1"),
         ({"learning_rate": 1e20}, "the loss is .* at step"),
@@ -370,11 +370,11 @@ def test_compiled_networks_have_the_same_weights_and_go_on(tmp_path: Path, monke
         ({"address": "127.0.0.1:1"}, "--address 127.0.0.1:1 is for --workers"),
         ({"noise": "uniform"}, "--noise uniform without --sigma"),
         ({"classifier": "base_classifiers:AnswersPairs"}, "answers with a tuple in training, .* aux_logits=false"),
-        ({"classifier": "base_classifiers:frozen"}, "has no parameters that learn"),
+        ({"classifier": "base_classifiers:frozen"}, "has no parameters to train: leave requires_grad on"),
         ({"split": "tset"}, "digits has no split 'tset'"),
         ({"max": 9}, "has 9 images: training needs 10 or more"),
-        ({"out": "w.pth"}, r"ends in \.safetensors"),
-        ({"out": "/dev/null/w.safetensors"}, "cannot be made"),
+        ({"out": "w.pth"}, r"ending in \.safetensors"),
+        ({"out": "/dev/null/w.safetensors"}, "cannot be created"),
         ({"init_weights": "absent.safetensors"}, r"absent\.safetensors does not exist"),
     ],
 )
@@ -394,7 +394,7 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
         ),
         ({"objective": "clf+mse"}, "objective 'clf[+]mse' starts from mse weights"),
         ({"objective": "stab+mse", "init_weights": "absent.pth"}, r"absent\.pth does not exist"),
-        ({"objective": "stab"}, "no recipe is made for stab on digits"),
+        ({"objective": "stab"}, "no default recipe for stab on digits"),
         ({"objective": "mes"}, "did you mean 'mse'"),
         ({"objective": "mse:weight=1"}, "has no option 'weight': it takes none, write mse"),
         ({"denoiser": "dncnn"}, r"denoiser 'dncnn' rejects images of shape \(1, 8, 8\): .*channels=1"),
@@ -408,7 +408,7 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
                 "classifier": "base_classifiers:FiveClasses",
                 "classifier_weights": None,
             },
-            "tells 5 classes apart, the images have labels up to 9",
+            "has 5 classes, the images have labels up to 9",
         ),
         ({"classifier_weights": "absent.pth"}, r"absent\.pth does not exist"),
         ({"classifier_weights": None}, "has no weights: give --classifier-weights"),
@@ -427,7 +427,7 @@ def test_stability_needs_a_classifier_with_gradients(tmp_path: Path, monkeypatch
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     own = {"classifier": "labels_only:Labels", "recipe": "digits-mse"}
-    with pytest.raises(RaysmoothError, match="needs gradients through the classifier, 'labels_only:Labels' gives none"):
+    with pytest.raises(RaysmoothError, match="needs gradients through the classifier, 'labels_only:Labels' has none"):
         train_denoiser(denoiser_settings(tmp_path / "w.safetensors", None, objective="stab", **own), show=False)
     with pytest.raises(RaysmoothError, match="objective 'stab' needs --classifier"):
         train_denoiser(denoiser_settings(tmp_path / "w.safetensors", None, objective="stab"), show=False)
@@ -438,7 +438,7 @@ def test_weights_of_another_objective_are_no_start(classifier: Path, tmp_path: P
     settings = denoiser_settings(
         tmp_path / "s.safetensors", classifier, objective="stab+mse", init_weights=str(classifier)
     )
-    with pytest.raises(RaysmoothError, match="were trained with clean: give weights that mse gave"):
+    with pytest.raises(RaysmoothError, match="were trained with clean: give weights trained with mse"):
         train_denoiser(settings, show=False)
 
 
@@ -498,14 +498,12 @@ def test_an_own_classifier_whose_source_has_changed_is_another_training(
         train_classifier(settings, show=False)
 
 
-def test_weights_of_other_noise_to_start_from_are_told_of(
+def test_weights_of_other_noise_to_start_from_give_a_warning(
     classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mse = train_denoiser(denoiser_settings(tmp_path / "mse.safetensors", None, epochs=1, sigma=0.2), show=False)
     values = {"objective": "stab+mse", "init_weights": str(mse), "epochs": 1}
-    for sigma, told in ((0.2, False), (0.4, True)):
+    for sigma, warned in ((0.2, False), (0.4, True)):
         train_denoiser(denoiser_settings(tmp_path / f"{sigma}.safetensors", classifier, sigma=sigma, **values))
-        line = (
-            f"--init-weights {mse} were trained for gaussian noise of sigma 0.2, this training draws gaussian noise of"
-        )
-        assert (f"raysmooth: warning: {line} sigma 0.4" in capsys.readouterr().err) == told
+        line = f"--init-weights {mse} were trained on gaussian noise of sigma 0.2, this training uses gaussian noise of"
+        assert (f"raysmooth: warning: {line} sigma 0.4" in capsys.readouterr().err) == warned

@@ -1,4 +1,4 @@
-"""The training loop: steps worked out by hand, and trainings that are continued, shared or stopped."""
+"""The training loop: steps worked out by hand, and trainings that are resumed, shared or stopped."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipes import RECIPES, Recipe
 from raysmooth.tune.training.progress_bar import EpochProgress
-from raysmooth.tune.training.trainer import Loss, Share, Trainer, initialised
+from raysmooth.tune.training.trainer import Loss, Trainer, WorkerRank, initialised
 
 torch.set_num_threads(1)
 
@@ -47,11 +47,11 @@ def make(
     seed: int = 0,
     noise: TrainingNoise | None = None,
     chunks: int = 1,
-    share: Share | None = None,
+    worker: WorkerRank | None = None,
 ) -> Trainer:
     network = InPrecision(module, CPU, "float32")
     noise = noise or TrainingNoise("gaussian", 0.1, CPU)
-    return Trainer(network, loss, images or some_images(), noise, how, seed, "network", chunks, share)
+    return Trainer(network, loss, images or some_images(), noise, how, seed, "network", chunks, worker)
 
 
 def silent(trainer: Trainer) -> EpochProgress:
@@ -69,7 +69,7 @@ def finish(trainer: Trainer) -> list[tuple[int, float, float, int]]:
 
 
 class Weights(torch.nn.Module):
-    """So many numbers, zero at first."""
+    """`count` numbers, zero at first."""
 
     def __init__(self, count: int = 1) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Weights(torch.nn.Module):
 
 
 def gradients(*values: Sequence[float]) -> Loss:
-    """A loss of `Weights` whose gradient in epoch e is values[e], whatever the weights and the images."""
+    """A loss of `Weights` whose gradient in epoch e is values[e], for any weights and images."""
 
     def loss(
         network: InPrecision, images: torch.Tensor, labels: torch.Tensor, noise: TrainingNoise, epoch: int, step: int
@@ -122,7 +122,7 @@ def flat(batches: Iterable[list[int]]) -> list[int]:
 
 
 class Seen:
-    """A loss that writes down what it is given, and asks for noise twice; the gradient is the images' mean."""
+    """A loss that records its arguments, and adds noise twice; the gradient is the images' mean."""
 
     def __init__(self) -> None:
         self.images: list[torch.Tensor] = []
@@ -205,20 +205,20 @@ def test_workers_see_together_what_one_sees(monkeypatch: pytest.MonkeyPatch, wor
     how = recipe(Phase(2, "sgd", 1.0))
     images = some_images(augment="crop-flip", side=6)
 
-    def trained(share: Share) -> tuple[Seen, list[float], list[float]]:
+    def trained(worker: WorkerRank) -> tuple[Seen, list[float], list[float]]:
         seen, module = Seen(), Weights()
-        trainer = make(module, seen, how, images, noise=TrainingNoise("uniform", 0.3, CPU), share=share)
+        trainer = make(module, seen, how, images, noise=TrainingNoise("uniform", 0.3, CPU), worker=worker)
         losses = [loss for _, loss, *_ in finish(trainer)]
         return seen, module.weight.tolist(), losses
 
-    alone, moved, _ = trained(Share())
+    alone, moved, _ = trained(WorkerRank())
     summed: list[float] = []
     monkeypatch.setattr(raysmooth.tune.training.trainer, "DistributedDataParallel", lambda module: module)
     monkeypatch.setattr(raysmooth.tune.training.trainer, "all_reduce", lambda total: summed.append(float(total)))
-    shares = [trained(Share(rank, workers)) for rank in range(workers)]
+    workers_runs = [trained(WorkerRank(rank, workers)) for rank in range(workers)]
 
     for step in range(6):
-        parts = [seen for seen, _, _ in shares]
+        parts = [seen for seen, _, _ in workers_runs]
         assert flat(part.labels[step] for part in parts) == alone.labels[step]
         assert torch.equal(torch.cat([part.images[step] for part in parts]), alone.images[step])
         assert torch.equal(torch.cat([part.noise[step] for part in parts]), alone.noise[step])
@@ -226,24 +226,24 @@ def test_workers_see_together_what_one_sees(monkeypatch: pytest.MonkeyPatch, wor
         assert len({part.layers[step] for part in parts}) == workers  # dropout must not repeat between parts
         assert all(part.counts[step] == alone.counts[step] for part in parts)
     # The weight moves by minus the gradient, which does not depend on the weight.
-    together = sum(moves[0] for _, moves, _ in shares) / workers
+    together = sum(moves[0] for _, moves, _ in workers_runs) / workers
     assert together == pytest.approx(moved[0], rel=1e-6)
     assert len(summed) == 2 * workers
-    assert [loss for *_, losses in shares for loss in losses] == [total / 20 for total in summed]
+    assert [loss for *_, losses in workers_runs for loss in losses] == [total / 20 for total in summed]
 
 
 @given(st.integers(1, 100), st.integers(1, 20))
 @settings(deadline=None)
-def test_parts_are_the_batch_in_equal_pieces(batch: int, workers: int) -> None:
-    parts = [range(batch)[Share(rank, workers).part(batch)] for rank in range(workers)]
+def test_local_images_are_the_batch_in_equal_pieces(batch: int, workers: int) -> None:
+    parts = [range(batch)[WorkerRank(rank, workers).local(batch)] for rank in range(workers)]
     assert [place for part in parts for place in part] == list(range(batch))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert [Share(rank, workers).first for rank in range(workers)] == [True] + [False] * (workers - 1)
+    assert [WorkerRank(rank, workers).first for rank in range(workers)] == [True] + [False] * (workers - 1)
 
 
 def test_too_few_images_for_the_workers_are_refused() -> None:
     with pytest.raises(RaysmoothError) as refused:
-        make(Weights(), Seen(), recipe(Phase(1, "sgd", 0.1), batch_size=2), share=Share(0, 3))
+        make(Weights(), Seen(), recipe(Phase(1, "sgd", 0.1), batch_size=2), worker=WorkerRank(0, 3))
     assert str(refused.value) == (
         "steps of 2 images cannot be shared by 3 workers: write a larger --batch-size or fewer --workers"
     )
@@ -327,7 +327,7 @@ def undisturbed() -> tuple[list[dict[str, Any]], list[tuple[int, float, float, i
     while not trainer.finished:
         result = trainer.train_epoch(silent(trainer))
         results.append((result.epoch, result.loss, result.learning_rate, result.steps))
-        trainer.network.eval()  # as whoever measures it does
+        trainer.network.eval()  # as a measurement does
         states.append(through_a_file(trainer.state()))
     return states, results, weights(trainer)
 
@@ -365,7 +365,7 @@ def test_learning_rate_drops_as_the_phase_says() -> None:
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_adam_then_sgd_switches(resumed: bool) -> None:
-    """Adam moves by its rate whatever a constant gradient; SGD by rate x (5, 9.5, 13.55), its momentum from nothing,
+    """Adam moves by its rate under any constant gradient; SGD by rate x (5, 9.5, 13.55), its momentum from nothing,
     the schedule from its own first epoch.
     """
     how = recipe(Phase(2, "adam", 1e-3), Phase(3, "sgd", 1e-2, 2), batch_size=20, momentum=0.9)
@@ -458,21 +458,23 @@ def scripted(module: Weights, losses: Sequence[float]) -> Loss:
 
 
 @pytest.mark.parametrize(
-    ("bad", "told", "step", "epoch", "rate", "smaller"),
+    ("bad", "printed", "step", "epoch", "rate", "smaller"),
     [
         (float("nan"), "nan", 1, 1, "0.2", "0.02"),
         (float("inf"), "inf", 5, 2, "0.2", "0.02"),
         (float("nan"), "nan", 9, 3, "0.02", "0.002"),
     ],
 )
-def test_a_loss_that_is_not_finite_stops(bad: float, told: str, step: int, epoch: int, rate: str, smaller: str) -> None:
-    """Said with the step counted from the beginning, and before the step is taken."""
+def test_a_loss_that_is_not_finite_stops(
+    bad: float, printed: str, step: int, epoch: int, rate: str, smaller: str
+) -> None:
+    """The message counts steps from the start of training; the step is not taken."""
     module, untouched = Weights(), Weights()
     how = recipe(Phase(3, "sgd", 0.2, 2), momentum=0.9)
     with pytest.raises(RaysmoothError) as refused:
         finish(make(module, scripted(module, [0.5] * (step - 1) + [bad]), how))
     assert str(refused.value) == (
-        f"network: the loss is {told} at step {step} (epoch {epoch}, learning rate {rate}): write a smaller rate, "
+        f"network: the loss is {printed} at step {step} (epoch {epoch}, learning rate {rate}): write a smaller rate, "
         f"such as --learning-rate {smaller}{' --overwrite' if epoch > 1 else ''}"
     )
     with pytest.raises(StopIteration):
@@ -481,24 +483,24 @@ def test_a_loss_that_is_not_finite_stops(bad: float, told: str, step: int, epoch
     assert module.weight.isfinite().all()
 
 
-def test_losses_that_are_looked_at_late_are_told_as_if_at_once() -> None:
-    looks = raysmooth.tune.training.trainer._LossesSoFar("network", steps_before=30, epoch=4, rate=0.5, patience=4)
+def test_a_late_check_names_the_first_bad_step() -> None:
+    losses = raysmooth.tune.training.trainer._EpochLosses("network", steps_before=30, epoch=4, rate=0.5, patience=4)
     for loss, images in ((1.0, 7), (2.0, 7), (3.0, 6)):
-        looks.add(torch.tensor(loss), images)
-    assert looks.total == 0
-    looks.add(torch.tensor(4.0), 5)
-    assert (looks.total, looks.latest) == (7 + 14 + 18 + 20, 4.0)
-    looks.add(torch.tensor(1.0), 7)
-    looks.add(torch.tensor(float("inf")), 7)
-    looks.add(torch.tensor(float("nan")), 7)
+        losses.add(torch.tensor(loss), images)
+    assert losses.total == 0
+    losses.add(torch.tensor(4.0), 5)
+    assert (losses.total, losses.latest) == (7 + 14 + 18 + 20, 4.0)
+    losses.add(torch.tensor(1.0), 7)
+    losses.add(torch.tensor(float("inf")), 7)
+    losses.add(torch.tensor(float("nan")), 7)
     with pytest.raises(RaysmoothError, match=r"^network: the loss is inf at step 36 \(epoch 5, learning rate 0.5\)"):
-        looks.look()
+        losses.check()
 
 
-def test_an_epoch_ends_with_a_look_at_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = raysmooth.tune.training.trainer._LossesSoFar
+def test_an_epoch_ends_with_a_check_of_the_remaining_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = raysmooth.tune.training.trainer._EpochLosses
     monkeypatch.setattr(
-        raysmooth.tune.training.trainer, "_LossesSoFar", lambda *values: looks(*values[:-1], patience=2)
+        raysmooth.tune.training.trainer, "_EpochLosses", lambda *values: losses(*values[:-1], patience=2)
     )
     module = Weights()
     trainer = make(module, scripted(module, [1.0, 2.0, 4.0, 1.0, 1.0, float("inf")]), recipe(Phase(2, "sgd", 1e-20)))
@@ -518,11 +520,11 @@ def test_weights_that_end_not_finite_are_refused() -> None:
     )
 
 
-# --- what is told ------------------------------------------------------------------------------------------------
+# --- progress ----------------------------------------------------------------------------------------------------
 
 
-class Told(EpochProgress):
-    """Writes down what a trainer says of itself."""
+class Recorded(EpochProgress):
+    """Records the progress that a trainer reports."""
 
     def __init__(self) -> None:
         super().__init__("network", 2, 20, show=False)
@@ -536,13 +538,13 @@ class Told(EpochProgress):
         self.ends.append((epoch, mean_loss))
 
 
-def test_progress_is_told_of_every_step_and_epoch() -> None:
-    module, told = Weights(), Told()
+def test_every_step_and_epoch_is_reported() -> None:
+    module, progress = Weights(), Recorded()
     trainer = make(module, scripted(module, [1.0, 2.0, 4.0] * 2), recipe(Phase(2, "sgd", 1e-20)))
-    trainer.train_epoch(told)
-    trainer.train_epoch(told)
-    assert told.steps == [(epoch, *step) for epoch in (1, 2) for step in ((7, 1.0), (7, 2.0), (6, 4.0))]
-    assert told.ends == [(1, pytest.approx(2.25)), (2, pytest.approx(2.25))]
+    trainer.train_epoch(progress)
+    trainer.train_epoch(progress)
+    assert progress.steps == [(epoch, *step) for epoch in (1, 2) for step in ((7, 1.0), (7, 2.0), (6, 4.0))]
+    assert progress.ends == [(1, pytest.approx(2.25)), (2, pytest.approx(2.25))]
 
 
 @pytest.mark.parametrize(("show", "lines"), [(True, 10), (False, 0)])

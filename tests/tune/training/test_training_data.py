@@ -253,29 +253,29 @@ def test_images_without_labels(pictures: Path) -> None:
 def test_small_sets_are_known_by_content_large_ones_by_a_listing(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told() -> tuple[str, str]:
+    def found() -> tuple[str, str]:
         data = read("folder", data_root=pictures)
         return data.fingerprint, data.fingerprint_of
 
     file, content = pictures / "a/03.png", (pictures / "a/03.png").read_bytes()
     other = bytearray(content)
     other[-1] ^= 1  # the end marker's checksum: the picture stays readable
-    before = told()
+    before = found()
     file.write_bytes(other)
-    after = told()
+    after = found()
     assert (before[1], after[1]) == ("content", "content")
     assert before[0] != after[0]
 
     monkeypatch.setattr(raysmooth.tune.training.training_data, "IN_MEMORY", 0)
-    listed = told()
+    listed = found()
     file.write_bytes(content)
-    assert listed == told()
+    assert listed == found()
     assert listed[1] == "listing"
     assert listed[0] not in (before[0], after[0])
     file.write_bytes(content + b"longer")
-    assert told() != listed
+    assert found() != listed
     file.rename(pictures / "b/03.png")
-    assert told()[0] != listed[0]
+    assert found()[0] != listed[0]
 
 
 def test_the_augmentation_does_not_change_the_fingerprint(pictures: Path) -> None:
@@ -315,7 +315,7 @@ def test_unequal_shapes(pictures: Path, held: str, request: pytest.FixtureReques
     if held == "loader":
         request.getfixturevalue("never_in_memory")
     Image.new("RGB", (7, 5)).save(pictures / "a/02.png")
-    line = r"image 2 has shape \(3, 5, 7\), the ones before \(3, 10, 12\): write --resize and --crop$"
+    line = r"image 2 has shape \(3, 5, 7\), earlier ones \(3, 10, 12\): write --resize and --crop$"
     with pytest.raises(RaysmoothError, match=line):
         batches(read("folder", data_root=pictures).train)
     assert len(read("folder", data_root=pictures, resize=10, crop=8).train) == 27
@@ -325,7 +325,7 @@ def test_grey_among_coloured(picture_file: Callable[..., str], tmp_path: Path) -
     Image.new("RGB", (8, 8)).save(tmp_path / "colour.png")
     rows = [(0.5, 0)] * 10 + [((tmp_path / "colour.png").read_bytes(), 0)]
     with pytest.raises(
-        RaysmoothError, match=r"image 10 has shape \(3, 8, 8\).*: training needs all of them grey or all in"
+        RaysmoothError, match=r"image 10 has shape \(3, 8, 8\).*: training needs either grey or colour images"
     ):
         read("parquet", data_root=picture_file(rows, "train.parquet"))
 
@@ -357,8 +357,6 @@ def test_a_process_that_dies_is_one_line(pictures: Path) -> None:
     data = read("folder", data_root=pictures, augment="resized-crop-flip", crop=8).train
     assert isinstance(data, LoaderImages)
     images = LoaderImages(source, data._ids, data.labels, data._augmentation, CPU, 1)
-    with pytest.raises(
-        RaysmoothError, match=r"a process that reads images has died \(.*\): give it more memory"
-    ) as refusal:
+    with pytest.raises(RaysmoothError, match=r"a loader worker died \(.*\): give it more memory") as refusal:
         batches(images)
     assert "\n" not in str(refusal.value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from digits_jobs import (
+from digits_trainings import (
     Stopped,
     classifier_settings,
     denoiser_settings,
@@ -54,7 +54,7 @@ def test_both_weights_metrics_and_events_stay_beside(undisturbed: Path) -> None:
     assert sorted(file.name for file in undisturbed.parent.iterdir()) == ["w.safetensors", "w.training"]
 
 
-def test_csv_events_and_card_tell_the_same_of_each_epoch(undisturbed: Path) -> None:
+def test_csv_events_and_card_agree_on_each_epoch(undisturbed: Path) -> None:
     rows = pd.read_csv(undisturbed.with_suffix(".training") / "metrics.csv")
     assert list(rows.epoch) == [1, 2, 3]
     assert {"loss", "learning_rate", "steps", "images_per_second", "accuracy", "noisy_accuracy"} == {*rows} - {"epoch"}
@@ -75,7 +75,7 @@ def test_the_same_command_again_trains_nothing(undisturbed: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [{"threads": 2}, {"overwrite": True}, {"device": "auto"}])
-def test_what_does_not_decide_a_training_begins_no_other(undisturbed: Path, how: dict[str, Any]) -> None:
+def test_settings_outside_the_identity_start_no_other_training(undisturbed: Path, how: dict[str, Any]) -> None:
     with no_training():
         train(undisturbed.parent, **how)
 
@@ -94,7 +94,7 @@ def test_the_folder_may_be_tidied_away(tmp_path: Path) -> None:
 
 def test_the_best_epochs_weights_or_the_last_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: Iterator[float] = iter([0.5, 0.9, 0.7, 0.9])
-    monkeypatch.setattr("raysmooth.tune.training.classifier_job.noisy_accuracy", lambda *_: next(judged))
+    monkeypatch.setattr("raysmooth.tune.training.classifier_task.noisy_accuracy", lambda *_: next(judged))
     out = train(tmp_path, epochs=4)
     kept = {name: out.with_suffix(".training") / f"{name}.safetensors" for name in ("last", "best")}
     assert [read_weights(kept[name]).card["epochs_done"] for name in ("last", "best")] == [4, 2]
@@ -110,7 +110,7 @@ def test_the_best_epochs_weights_or_the_last_ones(tmp_path: Path, monkeypatch: p
 
 def test_the_best_so_far_is_known_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: Iterator[float] = iter([0.9, 0.5, 0.7])
-    monkeypatch.setattr("raysmooth.tune.training.classifier_job.noisy_accuracy", lambda *_: next(judged))
+    monkeypatch.setattr("raysmooth.tune.training.classifier_task.noisy_accuracy", lambda *_: next(judged))
     with stopped_after(2):
         train(tmp_path, keep="best")
     card = read_weights(train(tmp_path, keep="best")).card
@@ -132,7 +132,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_numbers(
     assert not out.exists()
     assert "state.pt" in names(out)
     train_classifier(settings(tmp_path / "stopped", epochs=None, phases=PHASES))
-    assert f"digits_cnn gaussian: goes on after epoch {epochs} of 5" in capsys.readouterr().err.splitlines()
+    assert f"digits_cnn gaussian: resumes after epoch {epochs} of 5" in capsys.readouterr().err.splitlines()
     assert same_weights(out, whole)
     pd.testing.assert_frame_equal(metrics(out), metrics(whole), check_exact=True)
     assert read_weights(out).card == read_weights(whole).card
@@ -172,7 +172,7 @@ def tear(monkeypatch: pytest.MonkeyPatch, name: str, time: int) -> Callable[[], 
 def test_stopped_between_any_two_files(
     name: str, time: int, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An epoch that was half written down is trained again, to the same numbers, and told of once."""
+    """An epoch that was half written down is trained again, to the same numbers, and reported once."""
     mend = tear(monkeypatch, name, time)
     with pytest.raises(Stopped):
         train(tmp_path)
@@ -184,13 +184,13 @@ def test_stopped_between_any_two_files(
     )
     pd.testing.assert_frame_equal(metrics(out), metrics(undisturbed), check_exact=True)
     speeds = ("images_per_second",)
-    told, expected = ({k: v for k, v in events(path).items() if k[0] not in speeds} for path in (out, undisturbed))
-    assert told == expected
+    found, expected = ({k: v for k, v in events(path).items() if k[0] not in speeds} for path in (out, undisturbed))
+    assert found == expected
     assert names(out) == LEFT
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "difference"),
     [
         ({"seed": 1}, "seed 0, not 1"),
         ({"sigma": 0.3}, "sigma 0.2, not 0.3"),
@@ -214,9 +214,11 @@ def test_stopped_between_any_two_files(
         ({"precision": "bfloat16"}, 'precision "float32", not "bfloat16"'),
     ],
 )
-def test_other_settings_into_the_same_file_are_refused(change: dict[str, Any], told: str, undisturbed: Path) -> None:
+def test_other_settings_into_the_same_file_are_refused(
+    change: dict[str, Any], difference: str, undisturbed: Path
+) -> None:
     before = undisturbed.read_bytes()
-    again = rf"w\.training holds a training with {told}: write another --out, or --overwrite$"
+    again = rf"w\.training holds a training with {difference}: write another --out, or --overwrite$"
     with no_training(), pytest.raises(RaysmoothError, match=again) as refusal:
         train(undisturbed.parent, **change)
     assert "\n" not in str(refusal.value)
@@ -231,19 +233,19 @@ def test_other_settings_do_not_go_on_from_half_a_training(tmp_path: Path) -> Non
         train(tmp_path)
     with no_training(), pytest.raises(RaysmoothError, match="holds a training with seed 0, not 1: write another --out"):
         train(tmp_path, seed=1)
-    anew = train(tmp_path, seed=1, overwrite=True)
-    assert same_weights(anew, train(tmp_path / "elsewhere", seed=1))
-    assert list(metrics(anew).epoch) == [1, 2, 3]
+    again = train(tmp_path, seed=1, overwrite=True)
+    assert same_weights(again, train(tmp_path / "elsewhere", seed=1))
+    assert list(metrics(again).epoch) == [1, 2, 3]
 
 
-def test_overwrite_begins_anew_and_leaves_nothing_of_the_other(tmp_path: Path) -> None:
+def test_overwrite_starts_again_and_leaves_nothing_of_the_other(tmp_path: Path) -> None:
     train(tmp_path, epochs=5)
-    anew = train(tmp_path, seed=1, overwrite=True)
+    again = train(tmp_path, seed=1, overwrite=True)
     alone = train(tmp_path / "elsewhere", seed=1)
-    assert same_weights(anew, alone)
-    pd.testing.assert_frame_equal(metrics(anew), metrics(alone), check_exact=True)
-    assert events(anew).keys() == events(alone).keys()
-    assert names(anew) == LEFT
+    assert same_weights(again, alone)
+    pd.testing.assert_frame_equal(metrics(again), metrics(alone), check_exact=True)
+    assert events(again).keys() == events(alone).keys()
+    assert names(again) == LEFT
 
 
 def test_overwrite_that_is_refused_for_its_settings_overwrites_nothing(tmp_path: Path) -> None:
@@ -270,14 +272,14 @@ def test_weights_that_came_from_elsewhere_are_not_overwritten(content: str, undi
     assert read_weights(out).card["seed"] == 1
 
 
-def test_a_torn_state_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_corrupt_state_is_refused_in_one_line(tmp_path: Path) -> None:
     with stopped_after(2):
         train(tmp_path)
     state = tmp_path / "w.training/state.pt"
     whole = state.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"no state"):
         state.write_bytes(content)
-        again = r"state\.pt cannot be read: delete .*w\.training to begin again$"
+        again = r"state\.pt cannot be read: delete .*w\.training to start again$"
         with no_training(), pytest.raises(RaysmoothError, match=again) as refusal:
             train(tmp_path)
         assert "\n" not in str(refusal.value)
@@ -351,7 +353,7 @@ def test_one_process_at_a_time(undisturbed: Path, tmp_path: Path) -> None:
         for change in ({}, {"seed": 1, "overwrite": True}):
             with (
                 no_training(),
-                pytest.raises(RaysmoothError, match=r"another process is training to .*w\.safetensors: write"),
+                pytest.raises(RaysmoothError, match=r"another process is training to .*w\.safetensors: wait for it"),
             ):
                 train(tmp_path, **change)
             assert {file: file.read_bytes() for file in (tmp_path / "w.training").iterdir()} == before

@@ -1,14 +1,17 @@
-"""Training jobs on the digits, made to be stopped, and what they leave."""
+"""Trainings on the digits that can be stopped, and what they leave."""
 
+import os
+import signal
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from base_classifiers import Linear
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from raysmooth.actors.models.weights import read_weights
@@ -20,7 +23,7 @@ COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "floa
 
 
 class Stopped(BaseException):
-    """Like Ctrl-C, but nobody else's."""
+    """Like Ctrl-C, but raised by these tests alone."""
 
 
 def classifier_settings(path: Path, /, **values: Any) -> TrainClassifierSettings:
@@ -36,9 +39,25 @@ def denoiser_settings(path: Path, behind: Path | None, /, **values: Any) -> Trai
     return TrainDenoiserSettings.model_validate(common | values)
 
 
+class DiesOnce(Linear):
+    """Kills its process, once in all, if the file `flag` exists and the training to `out` has finished an epoch."""
+
+    def __init__(self, out: str, flag: str) -> None:
+        super().__init__()
+        self.state = Path(out).with_suffix(".training") / "state.pt"
+        self.flag = Path(flag)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.state.exists():
+            with suppress(FileNotFoundError):
+                self.flag.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(batch)
+
+
 @contextmanager
 def stopped_after(epochs: int) -> Iterator[None]:
-    """Whatever is trained within is stopped once `epochs` are done."""
+    """Stops a training within once `epochs` epochs are done."""
     train_epoch = Trainer.train_epoch
 
     def stop(self: Trainer, *arguments: Any) -> Any:
@@ -58,7 +77,7 @@ def stopped_after(epochs: int) -> Iterator[None]:
 
 @contextmanager
 def no_training() -> Iterator[None]:
-    """Nothing may be trained within."""
+    """A training within is an error."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError("an epoch was trained")
@@ -79,15 +98,15 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def metrics(out: Path) -> pd.DataFrame:
-    """metrics.csv beside a weights file, but for the speed."""
+    """metrics.csv beside a weights file, without the speed."""
     rows = pd.read_csv(out.with_suffix(".training") / "metrics.csv")
     return rows.drop(columns="images_per_second")
 
 
 def events(out: Path) -> dict[tuple[str, int], float]:
-    """What TensorBoard shows of the scalars beside a weights file, by (name, step).
+    """The scalars that TensorBoard shows of the training beside a weights file, by (name, step).
 
-    Read as TensorBoard does: files by name, and the beginning of a session hides all that had its step or a later one.
+    Read as TensorBoard does: files by name; the start of a session hides everything from its step on.
     """
     shown: dict[tuple[str, int], float] = {}
     for file in sorted(out.with_suffix(".training").glob("events.*")):

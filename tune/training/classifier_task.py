@@ -1,4 +1,4 @@
-"""Training a base classifier: what it minimises, and how it is judged."""
+"""Training a base classifier: its loss and its metrics."""
 
 import torch
 
@@ -14,16 +14,17 @@ from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
-from raysmooth.tune.training.job import TrainingTask
 from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training
+from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.trainer import initialised
 from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
 from raysmooth.tune.training.validation import accuracy, noisy_accuracy
 
 
-def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
-    """The recipe, the objective as text with all its options, and the objective that the settings ask for; raises
-    RaysmoothError for those that are not there or do not fit together. No file is opened.
+def choose_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
+    """The recipe, the objective as text with all its options, and the objective; no file is opened.
+
+    Raises RaysmoothError for unknown names, and for settings that do not fit together.
     """
     named = choose_recipe(settings, settings.objective.partition(":")[0])
     text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
@@ -32,18 +33,20 @@ def chosen_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecip
     if settings.sigma is None and objective.needs_noise:
         raise RaysmoothError(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
     if settings.sigma is None and settings.noise != "gaussian":
-        raise RaysmoothError(f"--noise {settings.noise} without --sigma: write its level too, or leave both out")
+        raise RaysmoothError(f"--noise {settings.noise} without --sigma: write --sigma too, or leave both out")
     return named, text, objective
 
 
 def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> TrainingTask:
-    """The training that the settings ask for; raises RaysmoothError for what cannot be trained."""
-    named, text, objective = chosen_for_classifier(settings)
+    """The training of these settings; raises RaysmoothError for one that is impossible."""
+    named, text, objective = choose_for_classifier(settings)
     architecture = Variant.parse(settings.classifier)
     make_importable()
     classifier = initialised(lambda: build_classifier(architecture), settings.seed)
     if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
-        raise RaysmoothError(f"classifier '{architecture}' has no parameters to train: give a torch module that has")
+        raise RaysmoothError(
+            f"classifier '{architecture}' has no parameters to train: give a torch module with parameters"
+        )
     start = start_from(classifier, settings)
     carded = None if start is None else start.card.get("preprocess")
     preprocess = settings.preprocess or carded or default_preprocess(architecture)
@@ -52,7 +55,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     logits = try_out(model, data.train.first(), f"classifier '{architecture}'")
     _check_labels(data.train.labels, logits, settings, architecture)
     try_training(model, data.train.first(), f"classifier '{architecture}'")
-    network = as_trained(model, settings, device)
+    network = as_trained(model, settings, device, named.recipe, data.train)
     noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
 
     def labels_of(pixels: torch.Tensor) -> torch.Tensor:
@@ -103,6 +106,6 @@ def _check_labels(
         raise RaysmoothError(f"{where} has images without a label: a classifier needs one for each")
     if most >= classes:
         raise RaysmoothError(
-            f"classifier '{architecture}' tells {classes} classes apart, {where} has labels up to {most}: "
+            f"classifier '{architecture}' has {classes} classes, {where} has labels up to {most}: "
             f"write --classifier {architecture.name}:num_classes={most + 1}"
         )

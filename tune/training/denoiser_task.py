@@ -1,4 +1,4 @@
-"""Training a denoiser to stand in front of a classifier that stays as it is: what it minimises, how it is judged."""
+"""Training a denoiser for a frozen classifier: its loss and its metrics."""
 
 import os
 from functools import cache
@@ -16,40 +16,41 @@ from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
-from raysmooth.tune.training.job import TrainingTask
 from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
 from raysmooth.tune.training.surrogates import load_surrogates
+from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.trainer import initialised
 from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
 from raysmooth.tune.training.validation import judge_denoiser, noisy_accuracy
 
 
-def chosen_for_denoiser(
+def choose_for_denoiser(
     settings: TrainDenoiserSettings,
 ) -> tuple[NamedRecipe, str, ObjectiveEntry[DenoiserObjective], DenoiserObjective]:
-    """The recipe, and the objective's name, row and self, that the settings ask for; raises RaysmoothError for those that are
-    not there or do not fit together. No file is opened.
+    """The recipe, and the objective's name, registry entry and instance; no file is opened.
+
+    Raises RaysmoothError for unknown names, and for settings that do not fit together.
     """
-    name, row, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
-    _check_wants(settings, name, row.starts_from, objective.needs_classifier)
+    name, entry, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
+    _check_classifiers(settings, name, entry.starts_from, objective.needs_classifier)
     _ = NOISES[settings.noise]
-    return choose_recipe(settings, name), name, row, objective
+    return choose_recipe(settings, name), name, entry, objective
 
 
 def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> TrainingTask:
-    """The training that the settings ask for; raises RaysmoothError for what cannot be trained.
+    """The training of these settings; raises RaysmoothError for one that is impossible.
 
-    With surrogates the access is black-box: minibatch i is trained through surrogate i modulo their number, and the
-    classifier, if it is named, is only measured. Else it is white-box: trained through the classifier itself.
+    With surrogates, access is black-box: batch i is trained through surrogate i modulo their number, and the
+    classifier, if given, is only measured. Without, access is white-box: trained through the classifier itself.
     """
-    named, name, row, objective = chosen_for_denoiser(settings)
+    named, name, entry, objective = choose_for_denoiser(settings)
     architecture = Variant.parse(settings.denoiser)
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
-    start = start_from(denoiser, settings, row.starts_from)
+    start = start_from(denoiser, settings, entry.starts_from)
     protected = _load_classifier(settings, device)
     surrogates = load_surrogates(settings.surrogates, protected, device)
     data = read_training_data(settings, named.recipe.augment, device)
-    network = as_trained(denoiser, settings, device)
+    network = as_trained(denoiser, settings, device, named.recipe, data.train)
     cleaned = try_out(network, data.train.first(), f"denoiser '{architecture}'")
     for loaded in (*surrogates, *([protected] if protected is not None else [])):
         try_out(loaded.model, cleaned, f"classifier '{loaded.spec.classifier}'")
@@ -119,28 +120,30 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
     )
 
 
-def _check_wants(settings: TrainDenoiserSettings, name: str, first: str | None, needs_classifier: bool) -> None:
+def _check_classifiers(
+    settings: TrainDenoiserSettings, name: str, starts_from: str | None, needs_classifier: bool
+) -> None:
     if needs_classifier and settings.classifier is None and not settings.surrogates:
         raise RaysmoothError(
-            f"objective '{name}' needs --classifier, and --classifier-weights with it; or --surrogates, where one has "
-            "no access to the classifier's gradients"
+            f"objective '{name}' needs --classifier and --classifier-weights, or --surrogates without access to the "
+            "classifier's gradients"
         )
     if not needs_classifier and settings.surrogates:
         raise RaysmoothError(
-            f"objective '{name}' needs no classifier: leave --surrogates out, or write --objective stab"
+            f"objective '{name}' does not use a classifier: leave --surrogates out, or write --objective stab"
         )
     if settings.classifier is None and (settings.classifier_weights or settings.preprocess):
         flag = "--classifier-weights" if settings.classifier_weights else "--preprocess"
         raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
-    if first is not None and settings.init_weights is None:
+    if starts_from is not None and settings.init_weights is None:
         raise RaysmoothError(
-            f"objective '{name}' starts from {first} weights: train them with --objective {first} "
-            f"--out {first}.safetensors, then add --init-weights {first}.safetensors here"
+            f"objective '{name}' starts from {starts_from} weights: train them with --objective {starts_from} "
+            f"--out {starts_from}.safetensors, then add --init-weights {starts_from}.safetensors here"
         )
 
 
 def _parent(loaded: Loaded) -> dict[str, str | None]:
-    """What the card tells of a classifier that is trained through or measured."""
+    """The card's record of a classifier that is trained through or measured."""
     spec = loaded.spec
     return {
         "architecture": spec.classifier,
@@ -150,13 +153,13 @@ def _parent(loaded: Loaded) -> dict[str, str | None]:
 
 
 def _other_noise(settings: TrainDenoiserSettings, start: Start | None) -> tuple[str, ...]:
-    """A word about weights to start from that were trained for other noise."""
-    before = (start.card.get("noise"), start.card.get("sigma")) if start is not None else (None, None)
-    if None in before or before == (settings.noise, settings.sigma):
+    """A warning about initial weights that were trained on other noise."""
+    trained_on = (start.card.get("noise"), start.card.get("sigma")) if start is not None else (None, None)
+    if None in trained_on or trained_on == (settings.noise, settings.sigma):
         return ()
     return (
-        f"--init-weights {settings.init_weights} were trained for {before[0]} noise of sigma {before[1]}, this "
-        f"training draws {settings.noise} noise of sigma {settings.sigma:g}",
+        f"--init-weights {settings.init_weights} were trained on {trained_on[0]} noise of sigma {trained_on[1]}, "
+        f"this training uses {settings.noise} noise of sigma {settings.sigma:g}",
     )
 
 
@@ -171,12 +174,13 @@ def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> L
 
 
 def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: int, objective: str) -> torch.nn.Module:
-    """The frozen classifier's logits, with gradients with respect to its input; refuse one that has none, and one that
-    does not know label `most`.
+    """The frozen classifier's logits, with gradients with respect to its input.
+
+    Raises RaysmoothError for a classifier without gradients, and for one without a class for label `most`.
     """
     refusal = RaysmoothError(
-        f"objective '{objective}' needs gradients through the classifier, '{loaded.spec.classifier}' gives none: "
-        "train for a classifier that gives logits from torch operations, with --surrogates in its place, or write "
+        f"objective '{objective}' needs gradients through the classifier, '{loaded.spec.classifier}' has none: "
+        "give a classifier whose logits come from torch operations, or --surrogates in its place, or write "
         "--objective mse"
     )
     if not isinstance(loaded.model.classifier, torch.nn.Module):
@@ -184,13 +188,13 @@ def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: 
     model = torch.nn.Sequential(loaded.model.normalize, loaded.model.classifier)
     try:
         logits = model(pixels.clone().requires_grad_())
-    except Exception as error:  # such as numpy's, which takes no tensor with a gradient
+    except Exception as error:  # for example numpy, which refuses tensors with a gradient
         raise refusal from error
     if not (logits.ndim == 2 and logits.requires_grad):
         raise refusal
     if most >= logits.shape[1]:
         raise RaysmoothError(
-            f"classifier '{loaded.spec.classifier}' tells {logits.shape[1]} classes apart, the images have labels up "
-            f"to {most}: train through one for these classes"
+            f"classifier '{loaded.spec.classifier}' has {logits.shape[1]} classes, the images have labels up to "
+            f"{most}: train through a classifier of these classes"
         )
     return InPrecision(model, pixels.device, precision).eval()

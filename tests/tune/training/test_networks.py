@@ -1,0 +1,73 @@
+"""Whether a network is compiled, which "auto" decides from the device and the planned work."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from digits_trainings import classifier_settings, denoiser_settings
+
+import raysmooth.tune.training.networks
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
+from raysmooth.tune.recipes.settings import TrainClassifierSettings
+from raysmooth.tune.training.networks import settled_compile
+from raysmooth.tune.training.trainings import TRAININGS
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+MUCH = 2_000_000 * 32 * 32
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "pixels", "compiled"),
+    [
+        ("auto", CPU, 1000 * MUCH, False),
+        ("auto", CUDA, MUCH - 1, False),
+        ("auto", CUDA, MUCH, True),
+        ("on", CPU, 1, True),
+        ("on", CUDA, 1, True),
+        ("off", CUDA, 1000 * MUCH, False),
+    ],
+)
+def test_auto_compiles_long_trainings_on_a_gpu(
+    asked: str, device: torch.device, pixels: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raysmooth.tune.training.networks, "compiler", lambda: "g++")
+    monkeypatch.setattr(raysmooth.tune.training.networks, "require_compiler", lambda: None)
+    assert settled_compile(asked, device, pixels) is compiled
+
+
+def test_without_a_compiler_auto_is_off_and_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raysmooth.tune.training.networks, "compiler", lambda: None)
+    monkeypatch.setattr("raysmooth.actors.compute.compilation.compiler", lambda: None)
+    assert settled_compile("auto", CUDA, MUCH) is False
+    with pytest.raises(RaysmoothError, match="--compile on needs a C"):
+        settled_compile("on", CUDA, MUCH)
+
+
+@pytest.mark.parametrize(("written", "read"), [("on", "on"), ("off", "off"), ("auto", "auto"), ('"on"', "on")])
+def test_compile_in_a_file_needs_no_quotes(written: str, read: str, tmp_path: Path) -> None:
+    file = tmp_path / "training.yaml"
+    file.write_text(f"dataset: digits\nclassifier: digits_cnn\nout: w.safetensors\ncompile: {written}\n")
+    assert checked(TrainClassifierSettings, {}, file).compile == read
+
+
+def test_other_values_of_compile_are_refused_in_one_line() -> None:
+    values = {"dataset": "digits", "classifier": "digits_cnn", "out": "w.safetensors", "compile": "fast"}
+    with pytest.raises(RaysmoothError, match=r"^--compile fast: input should be 'auto', 'on' or 'off'$"):
+        checked(TrainClassifierSettings, values)
+
+
+def test_every_kind_of_training_has_its_settings_and_its_task(tmp_path: Path) -> None:
+    made = {
+        "classifier": classifier_settings(tmp_path / "c.safetensors", max=20, compile="off"),
+        "denoiser": denoiser_settings(tmp_path / "d.safetensors", None, max=20, compile="off"),
+    }
+    assert set(TRAININGS) == set(made)
+    for kind, settings in made.items():
+        training = TRAININGS[kind]
+        assert type(settings) is training.settings
+        training.choose(settings)
+        task = training.task(settings, CPU)
+        assert task.network.compiled is False
+        assert training.summary_metric in task.measure()
+    assert not list(tmp_path.iterdir())
