@@ -7,7 +7,7 @@ import pandas as pd
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import Settings
+from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.experiments.settings import FOLDER, is_sweep, read_experiment
@@ -17,9 +17,10 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ObjectiveEntry
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipes import RECIPES
-from raysmooth.tune.sweeps.metrics import METRICS
+from raysmooth.tune.sweeps.metrics import METRICS, AtRadius
+from raysmooth.tune.sweeps.nested_settings import PlateauSettings, ValidationSettings, WarmStartSettings
 from raysmooth.tune.sweeps.schedulers import SCHEDULERS
-from raysmooth.tune.sweeps.settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
+from raysmooth.tune.sweeps.settings import SweepSettings
 
 
 def _datasets() -> pd.DataFrame:
@@ -75,7 +76,7 @@ def _augmentations() -> pd.DataFrame:
 def _metrics() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"metric": f"{n}:radius=0.5" if r.at_radius else n, "best": r.mode, "what": r.summary}
+            {"metric": f"{n}:radius=0.5" if r.options is AtRadius else n, "best": r.mode, "what": r.summary}
             for n, r in METRICS.items()
         ]
     )
@@ -84,7 +85,7 @@ def _metrics() -> pd.DataFrame:
 def _schedulers() -> pd.DataFrame:
     rows = []
     for name, row in SCHEDULERS.items():
-        options = ", ".join(f"{option}={value}" for option, value in row.defaults.items())
+        options = ", ".join(f"{option}={field.default}" for option, field in option_fields(row.options).items())
         rows.append({"scheduler": name, "options": options, "what": row.summary})
     return pd.DataFrame(rows)
 
