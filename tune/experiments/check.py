@@ -38,8 +38,8 @@ class Inspector:
         """By stage run: the settings that the file leaves out, with their default values."""
 
     def refuse_unbuildable(self, role: str, text: str) -> None:
-        """Raises RaysmoothError for an unknown classifier or denoiser, or one that does not have these options. `role` is
-        "classifier" or "denoiser". Only networks of the user's own are really built.
+        """Raises RaysmoothError for an unknown classifier or denoiser, or one that does not have these options. `role`
+        is "classifier" or "denoiser". Only networks of the user's own are really built.
         """
         if (role, text) in self._networks or (role, text) == ("denoiser", "none"):
             return
@@ -51,8 +51,8 @@ class Inspector:
         self._networks.add((role, text))
 
     def data_fingerprint(self, settings: Mapping[str, Any]) -> str:
-        """The fingerprint of all images of a data set: of their content if they are in memory, else of the list of their
-        files. Raises RaysmoothError for missing data.
+        """The fingerprint of all images of a data set: of their content if they are in memory, else of the list of
+        their files. Raises RaysmoothError for missing data.
         """
         key: tuple[Any, ...] = tuple({**settings, "name": settings["dataset"]}.get(name) for name in _DATA)
         if key not in self._data:
@@ -63,8 +63,8 @@ class Inspector:
 
 
 def refuse_impossible(plan: Plan, inspector: Inspector, data: bool = True) -> None:
-    """Raises RaysmoothError, naming the stage, for invalid settings, unknown networks and, unless `data` is False, missing
-    data. Results of other stages are assumed to exist.
+    """Raises RaysmoothError, naming the stage, for invalid settings, unknown networks and, unless `data` is False,
+    missing data. Results of other stages are assumed to exist.
     """
     by_name, norms = {run.name: run for run in plan.stage_runs}, set()
     for run in plan.stage_runs:
@@ -147,7 +147,7 @@ def _refuse_missing(settings: Mapping[str, Any], run: StageRun, inspector: Inspe
 
 
 def refuse_missing_files(plan: Plan) -> None:
-    """Raises RaysmoothError for weights that are not a file, another stage's result or a name of torchvision's weights."""
+    """Raises RaysmoothError for weights that are neither a file, nor a stage's result, nor a name of torchvision's."""
     for run in plan.stage_runs:
         for key, path in files_of(run.values):
             named = key == "classifier_weights" and path.isidentifier()

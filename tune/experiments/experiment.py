@@ -190,7 +190,7 @@ def stage_identity(run: StageRun, results: Mapping[str, Result], inspector: Insp
 
 
 def _file_hashes(path: Path) -> dict[str, str]:
-    """Hashes of a weights file, or of all weights in a sweep's folder; none for torchvision's weights, which have a name."""
+    """Hashes of a weights file, or of all weights in a sweep's folder; none for the name of torchvision's weights."""
     files = [path] if path.is_file() else sorted((path / WEIGHTS).glob("*.safetensors"))
     return {file.name: file_hash(file) for file in files}
 

@@ -53,8 +53,8 @@ def compare_with_paper(
 ) -> pd.DataFrame:
     """Two rows for each row of the paper's table: the paper's numbers, and ours; all text, "-" for a missing number.
 
-    `summary` is the result of `summarize` (pipeline.report.report) for our runs at radius 0 and the table's radii. `runs`
-    are run ids by the names in `ours`; `planned`, the final number of runs of each name: with fewer, the column
+    `summary` is the result of `summarize` (pipeline.report.report) for our runs at radius 0 and the table's radii.
+    `runs` are run ids by the names in `ours`; `planned`, the final number of runs of each name: with fewer, the column
     "whose" says how many there are. Columns: model, sigma if rows have one, whose, ACR if the paper has it, and
     `r=<radius>`, in percent. Ours are rounded down.
     """
@@ -87,7 +87,9 @@ Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]
 
 
 def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """The best of all runs at each radius, in brackets its accuracy at radius 0; of equally good runs the most accurate."""
+    """The best of all runs at each radius, in brackets its accuracy at radius 0; of equally good runs the most
+    accurate.
+    """
     cells = []
     for name in headings:
         winner = runs.sort_values([name, "r=0"], ascending=False, kind="stable").iloc[0]

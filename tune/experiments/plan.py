@@ -17,8 +17,8 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Plan:
-    """All stage runs of an experiment, whose results go to `out`. `settings` is None for the file of a single sweep, whose
-    results are in `out` itself. `smoke`: the plan of a smoke test.
+    """All stage runs of an experiment, whose results go to `out`. `settings` is None for the file of a single sweep,
+    whose results are in `out` itself. `smoke`: the plan of a smoke test.
     """
 
     name: str
@@ -76,8 +76,8 @@ def _stage_runs(file: Path, settings: ExperimentSettings, data_root: str | None)
 
 
 def _refuse_bad_references(runs: Sequence[StageRun]) -> None:
-    """Raises RaysmoothError for two stage runs of one name, and for references to stage runs that do not exist, come later
-    or have no weights.
+    """Raises RaysmoothError for two stage runs of one name, and for references to stage runs that do not exist, come
+    later or have no weights.
     """
     all_names = {run.name for run in runs}
     earlier: dict[str, StageRun] = {}

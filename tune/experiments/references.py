@@ -41,8 +41,8 @@ def word(value: Any) -> str:
 
 
 def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> Any:
-    """`value`, however deep, with `variables` filled in for "{variable}", except those in `keep`. A text that is nothing
-    but "{variable}" becomes the variable's value, of its type. Raises RaysmoothError for an unknown variable.
+    """`value`, however deep, with `variables` filled in for "{variable}", except those in `keep`. A text that is
+    nothing but "{variable}" becomes the variable's value, of its type. Raises RaysmoothError for an unknown variable.
     """
     if isinstance(value, dict):
         return {key: filled(inner, variables, keep) for key, inner in value.items()}

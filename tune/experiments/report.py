@@ -34,8 +34,8 @@ SMOKE = (
 
 @dataclass(frozen=True)
 class Report:
-    """The report of `plan`: `rows` are our certificates, `summary` is the result of `summarize`, `comparison` the paper's
-    numbers and ours (None if the paper has none), `files` are the files of the report.
+    """The report of `plan`: `rows` are our certificates, `summary` is the result of `summarize`, `comparison` the
+    paper's numbers and ours (None if the paper has none), `files` are the files of the report.
     """
 
     plan: Plan
@@ -164,8 +164,8 @@ def print_report(report: Report) -> None:
 
 
 def _print_comparison(comparison: pd.DataFrame, console: Console) -> None:
-    """Print a table. If the terminal is too narrow, lines wrap, as in `pipeline.report.tables.formats`: a number that is
-    cut off is a wrong number.
+    """Print a table. If the terminal is too narrow, lines wrap, as in `pipeline.report.tables.formats`: a number that
+    is cut off is a wrong number.
     """
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     radii = [column for column in comparison.columns if column.startswith("r=")]

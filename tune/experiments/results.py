@@ -20,9 +20,9 @@ NOTES = "stages"
 class Result:
     """The result of a stage run; paths are relative to the experiment's folder.
 
-    `weights` are those of a network of `architecture`; `folder` is that of a sweep. `runs` are runs of certify or predict
-    with their numbers of rows, which are in the folder `rows_in`. `digest` identifies the result for the stage runs that
-    use it; `files` are SHA-256s, in hex, of the files that belong to it.
+    `weights` are those of a network of `architecture`; `folder` is that of a sweep. `runs` are runs of certify or
+    predict with their numbers of rows, which are in the folder `rows_in`. `digest` identifies the result for the stage
+    runs that use it; `files` are SHA-256s, in hex, of the files that belong to it.
     """
 
     digest: str

@@ -50,7 +50,8 @@ def smoke_plan(plan: Plan) -> Plan:
     """The smoke test of `plan`: all of its stages, with results in `<out>/smoke`.
 
     It has the first two numbers of each matrix variable and all names; stage runs that need others are left out. Raises
-    RaysmoothError if no run of a stage would be left, and for errors that the experiment itself has (data may be missing).
+    RaysmoothError if no run of a stage would be left, and for errors that the experiment itself has (data may be
+    missing).
     """
     folder = plan.out / FOLDER
     refuse_impossible(plan, Inspector(), data=False)
@@ -101,7 +102,7 @@ def _data_root(plan: Plan, folder: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class _Shrinker:
-    """Makes an experiment's settings small. Untrained weights go to `folder`; `data_root` is that of generated images."""
+    """Makes an experiment's settings small. Untrained weights go to `folder`; `data_root` has generated images."""
 
     folder: Path
     data_root: Path | None
@@ -152,8 +153,8 @@ class _Shrinker:
         return small
 
     def networks(self, values: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """`values` with small networks, with weights for them unless another stage makes these, and with data that exists.
-        `common` are settings that hold besides.
+        """`values` with small networks, with weights for them unless another stage makes these, and with data that
+        exists. `common` are settings that hold besides.
         """
         small = dict(values)
         for role, shrink in (("classifier", small_classifier), ("denoiser", small_denoiser)):

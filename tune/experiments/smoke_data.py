@@ -18,7 +18,9 @@ _CLASSES = 10
 
 
 def write_mnist(root: Path) -> None:
-    """Write idx files. Big-endian: two zero bytes, the type (8: bytes), the number of dimensions, each of them, the data."""
+    """Write idx files: two zero bytes, the type (8: bytes), the number of dimensions, the dimensions (big-endian), the
+    data.
+    """
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for split, count in (("train", TRAIN), ("t10k", TEST)):

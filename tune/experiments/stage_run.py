@@ -59,8 +59,8 @@ class StageRun:
 
 
 def stage_runs(stage: str, written: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[StageRun]:
-    """The runs of a stage, in the order of its matrix. `written` is the stage as in the file, `data` are the data settings
-    of the experiment. Raises RaysmoothError, naming the stage, for a stage that is not valid.
+    """The runs of a stage, in the order of its matrix. `written` is the stage as in the file, `data` are the data
+    settings of the experiment. Raises RaysmoothError, naming the stage, for a stage that is not valid.
     """
     if not NAME.fullmatch(stage):
         raise RaysmoothError(f"stage '{stage}': write a name of letters, digits and . + - _")
@@ -102,8 +102,8 @@ def _values(stage: str, kind: str, written: Any, data: Mapping[str, Any]) -> dic
 
 
 def _repeat_for_noise_levels(values: dict[str, Any], matrix: dict[str, list[MatrixValue]]) -> None:
-    """Several noise levels in the settings become a variable of the matrix, since each is a stage run of its own. A single
-    level adds nothing to the name.
+    """Several noise levels in the settings become a variable of the matrix, since each is a stage run of its own. A
+    single level adds nothing to the name.
     """
     if "sigma" not in matrix:
         if "sigma" not in values or "{" in str(values["sigma"]):

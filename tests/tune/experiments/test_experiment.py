@@ -138,7 +138,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
         ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "--noise uniform:0.5 says its level, so does"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
-        ({"a": {"for": {"sigma": [1]}, "train denoiser": MSE}}, "stage a: unknown setting 'for': it is now called matrix"),
+        ({"a": {"for": {"sigma": [1]}, "train denoiser": MSE}}, "a: unknown setting 'for': it is now called matrix"),
         ({"a": "certify"}, "stage a: expected 'KIND: settings', found 'certify'"),
         ({"a": {"matrix": {"m": [{"x": 1}]}, "train denoiser": MSE}}, "matrix: m: a value with variables needs a name"),
         ({"a": {"matrix": {"m": ["a b"]}, "train denoiser": MSE}}, "matrix: m: 'a b' becomes part of names"),

@@ -49,8 +49,8 @@ def paper_of(file: Path) -> PaperSettings:
 
 
 def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
-    """Run all trials one after the other in this process, in place of Ray Tune (see tests/tune/sweeps/test_sweep.py), and
-    return an analysis like Ray Tune's.
+    """Run all trials one after the other in this process, in place of Ray Tune (see tests/tune/sweeps/test_sweep.py).
+    Returns an analysis like Ray Tune's.
     """
     trials = []
     space = space_of(settings)
