@@ -28,7 +28,7 @@ _PIXELS = 32
 """Side of ImageNet's images in a smoke test."""
 
 _TRAINING = {
-    "epochs": 1, "skip": 1, "max": 20, "batch_size": 16, "loader_workers": 0, "precision": "float32", "compile": False,
+    "epochs": 1, "skip": 1, "max": 20, "batch_size": 16, "loader_workers": 0, "precision": "float32", "compile": "off",
     "device": "cpu", "workers": 1,
 }  # fmt: skip
 _SWEEP_TRAINING = {key: _TRAINING[key] for key in ("epochs", "skip", "max", "batch_size", "precision", "compile")}

@@ -19,13 +19,12 @@ from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.runs.driver import run_jobs
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
 from raysmooth.tune.experiments.results import Result, count_rows, file_hash
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import run_sweep
-from raysmooth.tune.training.classifier_task import choose_for_classifier
-from raysmooth.tune.training.denoiser_task import choose_for_denoiser
 from raysmooth.tune.training.train import train_classifier, train_denoiser
+from raysmooth.tune.training.trainings import TRAININGS
 
 
 @dataclass(frozen=True)
@@ -86,15 +85,10 @@ class StageKind:
         return self.samples or self.trains == "sweep"
 
 
-def _checked_classifier(values: Mapping[str, Any]) -> TrainClassifierSettings:
-    settings = checked(TrainClassifierSettings, values)
-    choose_for_classifier(settings)
-    return settings
-
-
-def _checked_denoiser(values: Mapping[str, Any]) -> TrainDenoiserSettings:
-    settings = checked(TrainDenoiserSettings, values)
-    choose_for_denoiser(settings)
+def _checked_training(name: str, values: Mapping[str, Any]) -> TrainingSettings:
+    training = TRAININGS[name]
+    settings = checked(training.settings, values)
+    training.choose(settings)
     return settings
 
 
@@ -106,6 +100,16 @@ def _train(train: Callable[[Any, bool], Path], runs: Sequence[ReadyRun], context
             settings = settings.model_copy(update={"address": context.address})
         results.append(_weights_result(train(settings, context.show), context.out))
     return results
+
+
+def _training(name: str, train: Callable[[Any, bool], Path]) -> StageKind:
+    return StageKind(
+        f"raysmooth train {name}",
+        partial(_checked_training, name),
+        lambda stage_run: {"out": f"weights/{stage_run}.safetensors"},
+        partial(_train, train),
+        trains=name,
+    )
 
 
 def _weights_result(file: Path, out: Path, digest: str | None = None, folder: str | None = None) -> Result:
@@ -120,10 +124,9 @@ def _relative(file: Path, out: Path) -> str:
 
 def _checked_sweep(values: Mapping[str, Any]) -> SweepSettings:
     sweep = checked(SweepSettings, values)
-    choose: Callable[[Any], Any] = choose_for_classifier if sweep.train == "classifier" else choose_for_denoiser
     start = {} if sweep.warm_start is None else {"init_weights": "warm-start.safetensors"}
     for config in sweep.trial_configs:
-        choose(checked(sweep.settings_class, {**sweep.values(config), **start, "out": "weights.safetensors"}))
+        _checked_training(sweep.train, {**sweep.values(config), **start, "out": "weights.safetensors"})
     return sweep
 
 
@@ -188,19 +191,11 @@ def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     return results
 
 
-def _weights(name: str) -> dict[str, str]:
-    return {"out": f"weights/{name}.safetensors"}
-
-
 STAGE_KINDS: Registry[StageKind] = Registry(
     "kind of stage",
     {
-        "train classifier": StageKind(
-            "raysmooth train classifier", _checked_classifier, _weights, partial(_train, train_classifier), "classifier"
-        ),
-        "train denoiser": StageKind(
-            "raysmooth train denoiser", _checked_denoiser, _weights, partial(_train, train_denoiser), "denoiser"
-        ),
+        "train classifier": _training("classifier", train_classifier),
+        "train denoiser": _training("denoiser", train_denoiser),
         "sweep": StageKind(
             "raysmooth sweep; gives its winner, or all its networks",
             _checked_sweep,

@@ -21,9 +21,7 @@ from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
 from raysmooth.tune.sweeps.warm_starts import warm_start_key, warm_sweep
-
-_DEFAULT_COLUMN = {"classifier": "accuracy", "denoiser": "psnr"}
-"""Column of the table for sweeps without a metric."""
+from raysmooth.tune.training.trainings import TRAININGS
 
 _MOST_LABELS = 12
 """Most lines of a figure to name in its legend."""
@@ -48,7 +46,7 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
         table[str(metric)] = last[column]
         if len(sweep.seeds) > 1:
             table[MEAN] = last[MEAN]
-    elif (default := _DEFAULT_COLUMN[sweep.train]) in last:
+    elif (default := TRAININGS[sweep.train].summary_metric) in last:
         table[default] = last[default]
     if last["error"].notna().any():
         table["error"] = last["error"].fillna("")

@@ -16,14 +16,12 @@ from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenois
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.validation_certificates import certified_metrics, certify_validation, validation_set
 from raysmooth.tune.sweeps.warm_starts import warm_start_key
-from raysmooth.tune.training.classifier_task import classifier_task
-from raysmooth.tune.training.denoiser_task import denoiser_task
 from raysmooth.tune.training.task import TrainingTask, run_training
 from raysmooth.tune.training.trainer import WorkerRank
 from raysmooth.tune.training.training_folder import Row, folder_of
+from raysmooth.tune.training.trainings import TRAININGS
 from raysmooth.tune.training.validation import held_out_loss
 
-TASKS = {"classifier": classifier_task, "denoiser": denoiser_task}
 Judge = Callable[[], dict[str, float]]
 
 
@@ -52,7 +50,7 @@ def run_trial(config: dict[str, Any], sweep: SweepSettings, starts: Mapping[str,
             start = Path(scratch) / "start.safetensors"
             start.write_bytes(starts[warm_start_key(settings)])
             settings = settings.model_copy(update={"init_weights": str(start)})
-        task = TASKS[sweep.train](settings, device)
+        task = TRAININGS[sweep.train].task(settings, device)
         reporter = _Reporter(sweep.validation.every, task.recipe.recipe.epochs, _judge(sweep, settings, task, device))
         run_training(settings, task, WorkerRank(), show=False, observer=reporter)
 

@@ -11,8 +11,8 @@ from raysmooth.common.variant import Variant
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.schedulers import PERTURBED
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
-from raysmooth.tune.sweeps.trial import TASKS
 from raysmooth.tune.sweeps.tuner import epochs_of
+from raysmooth.tune.training.trainings import TRAININGS
 
 _IMAGES = 20
 """Number of images to try a training on."""
@@ -34,10 +34,10 @@ def refuse_impossible_trials(sweep: SweepSettings) -> None:
             if key in tried:
                 continue
             tried.add(key)
-            small = {"max": min(settings.max or _IMAGES, _IMAGES), "compile": False, "precision": "float32"}
+            small = {"max": min(settings.max or _IMAGES, _IMAGES), "compile": "off", "precision": "float32"}
             if sweep.warm_start is not None:
                 small["init_weights"] = _untrained_start(settings, sweep.warm_start.objective, Path(scratch))
-            TASKS[sweep.train](settings.model_copy(update=small), torch.device("cpu"))
+            TRAININGS[sweep.train].task(settings.model_copy(update=small), torch.device("cpu"))
 
 
 def _untrained_start(settings: TrainDenoiserSettings, objective: str, folder: Path) -> str:

@@ -14,10 +14,11 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 from raysmooth.tune.experiments.settings import is_sweep
 from raysmooth.tune.sweeps.search_space import combinations, grid_size, parse_domain
-from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS, SweepSettings
 from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
 from raysmooth.tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
 from raysmooth.tune.training.training_data import held_out_ids
+from raysmooth.tune.training.trainings import TRAININGS
 
 EXPERIMENTS = sorted(filter(is_sweep, (REPOSITORY / "experiments").glob("*.yaml")))
 RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}
@@ -204,3 +205,7 @@ def test_test_images_that_trials_see_are_refused() -> None:
         RaysmoothError, match="certify: 5 of the test images are images of digits train that trials train on"
     ):
         refuse_shared(training, train, None, range(10))
+
+
+def test_every_training_can_be_swept_with_its_settings() -> None:
+    assert {name: training.settings for name, training in TRAININGS.items()} == dict(TRAINING_SETTINGS)
