@@ -88,13 +88,13 @@ class _Execution:
             identity = stage_identity(run, self.results, self._inspector)
             if (found := self._stored(run, identity)) is not None:
                 self.results[run.name] = found
-                self._note(run, "done before")
+                self._note(run, "already done")
             else:
                 waiting.append((run, identity))
         if not waiting:
             return
         for run, _ in waiting:
-            self._note(run, "begins")
+            self._note(run, "started")
         ready = [self._ready(run, identity) for run, identity in waiting]
         entry = group[0].entry
         assert entry.execute is not None

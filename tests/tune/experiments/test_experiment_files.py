@@ -193,7 +193,7 @@ def test_the_same_smoke_test_again_runs_nothing(
     assert code == 0, err
     stages = [line for line in err.splitlines() if line.startswith("stage ")]
     assert len(stages) == 6
-    assert all(line.endswith(": done before") for line in stages)
+    assert all(line.endswith(": already done") for line in stages)
     assert {file: file.stat().st_mtime_ns for file in notes} == notes
     assert "stab+mse" in stdout
 

@@ -209,3 +209,8 @@ def test_test_images_that_trials_see_are_refused() -> None:
 
 def test_every_training_can_be_swept_with_its_settings() -> None:
     assert {name: training.settings for name, training in TRAININGS.items()} == dict(TRAINING_SETTINGS)
+
+
+def test_settings_do_not_import_trainings() -> None:
+    for module in ("settings", "nested_settings", "metrics", "schedulers", "search_space"):
+        assert "tune.training" not in (REPOSITORY / "tune" / "sweeps" / f"{module}.py").read_text()

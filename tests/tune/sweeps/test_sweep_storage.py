@@ -24,14 +24,14 @@ def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
         stream.write(b"second")
         assert file.read_bytes() == b"first"
     assert file.read_bytes() == b"second"
-    # An empty copy, of a file that was just being rewritten, takes nobody's place.
+    # An empty copy, of a file that is being rewritten, replaces nothing.
     files.open_output_stream(str(file)).close()
     assert file.read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
     assert storage_files("s3://bucket/sweeps") is None
 
 
-def test_what_could_not_be_written_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_written_is_not_there(tmp_path: Path) -> None:
     full = AtomicFileSystem().open(str(tmp_path / "state.json"), "wb")
     with pytest.raises(TypeError):
         full.write(object())
