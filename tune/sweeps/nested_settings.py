@@ -30,10 +30,10 @@ class PlateauSettings(Settings):
 class WarmStartSettings(Settings):
     """The training whose weights all trials start from: done once for each network and noise, before the trials."""
 
-    objective: str = Field("mse", description="Its objective.")
-    recipe: str | None = Field(None, description="Its recipe. Default: the one made for the data set.")
-    epochs: int | None = Field(None, description="Its epochs, instead of the recipe's.", ge=1)
-    seed: int = Field(0, description="Its seed.", ge=0, lt=2**63)
+    objective: str = Field("mse", description="Objective of the warm start.")
+    recipe: str | None = Field(None, description="Recipe of the warm start. Default: the one made for the data set.")
+    epochs: int | None = Field(None, description="Epochs of the warm start, instead of the recipe's.", ge=1)
+    seed: int = Field(0, description="Seed of the warm start.", ge=0, lt=2**63)
 
 
 def nested(model: type[Settings]) -> BeforeValidator:
