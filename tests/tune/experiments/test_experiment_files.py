@@ -26,6 +26,8 @@ from raysmooth.tune.sweeps import sweep
 from raysmooth.tune.sweeps.settings import SweepSettings, space_of
 from raysmooth.tune.sweeps.trial import run_trial
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
+
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
 TABLES = {
     "salman2020-table1": ("1 and 5", 4, 6), "salman2020-table6": ("6", 4, 6), "salman2020-table7": ("7", 4, 6),

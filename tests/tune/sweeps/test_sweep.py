@@ -24,6 +24,8 @@ from raysmooth.tune.sweeps.report import command_lines, trial_table, write_sweep
 from raysmooth.tune.sweeps.sweep import SweepResult
 from raysmooth.tune.training.train import train_classifier
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
+
 
 @pytest.fixture(scope="module")
 def grid(ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepResult]:

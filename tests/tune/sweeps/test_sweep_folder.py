@@ -21,7 +21,7 @@ def test_the_same_sweep_may_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "validation_loss"}, 'holds another sweep, with metric "acr": write another \'out\''),
+        ({"metric": "validation_loss"}, "holds another sweep, with metric \"acr\": write another 'out'"),
         ({"validation": {"images": 9}}, "holds another sweep, with validation: images 8"),
         ({"search": {"learning_rate": [1e-3]}}, "holds another sweep, with search"),
     ],

@@ -11,6 +11,8 @@ from sweeps import CLASSIFIER, settings_of, swept
 from raysmooth.tune.sweeps.report import how_chosen, printed, trial_table
 from raysmooth.tune.sweeps.trials import Trial, winner_of, write_trials
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
+
 
 def test_random_search_tries_each_sample_with_every_seed(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     changes: dict[str, Any] = {

@@ -11,6 +11,8 @@ from sweeps import CLASSIFIER, swept
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps.atomic_storage import AtomicFileSystem, storage_files
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
+
 
 def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
     files = storage_files(str(tmp_path))
