@@ -26,10 +26,10 @@ class Clock:
         self.first_steps: list[float] = []
         self.ends: list[float] = []
 
-    def reported(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
+    def trial_validated(self, trial_id: str, metrics: Mapping[str, Any]) -> None:
         self.first_steps.append(monotonic() - metrics["steps"] * BATCH / metrics["images_per_second"])
 
-    def known(self, trials: Mapping[str, tuple[str, float, Mapping[str, Any]]]) -> None:
+    def trials_changed(self, trials: Mapping[str, tuple[str, float, Mapping[str, Any]]]) -> None:
         ended = sum(status == "TERMINATED" for status, *_ in trials.values())
         self.ends += [monotonic()] * (ended - len(self.ends))
 
@@ -42,13 +42,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=6)
     arguments = parser.parse_args()
     clock = Clock()
-    sweep_progress.WATCHING.append(clock)
+    sweep_progress.OBSERVERS.append(clock)
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "train": "classifier",
             "settings": {"dataset": "digits", "classifier": "digits_cnn", "epochs": 1, "batch_size": BATCH},
             "seeds": list(range(arguments.trials)),
-            "concurrent": 1,
+            "max_concurrent_trials": 1,
             "address": "local",
             "out": str(Path(folder) / "sweep"),
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -29,6 +29,9 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+    """Former names of settings and their present ones. A former name is refused with the present one."""
 
 
 def _split_at_commas(value: Any) -> Any:
@@ -64,7 +67,7 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
     where = f"{config}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:
-            raise RaysmoothError(f"{where}unknown setting '{key}': {nearest(key, model.model_fields)}")
+            raise RaysmoothError(f"{where}unknown setting '{key}': {_instead(model, key)}")
     try:
         return model.model_validate(merged)
     except ValidationError as error:
@@ -77,6 +80,13 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
             raise RaysmoothError(f"{where}{flag} is missing: {description}") from None
         reason = first["msg"][0].lower() + first["msg"][1:]
         raise RaysmoothError(f"{where}{flag} {first['input']}: {reason}") from None
+
+
+def _instead(model: type[BaseModel], key: str) -> str:
+    """What to write instead of the unknown `key`."""
+    if issubclass(model, Settings) and key in model.RENAMED:
+        return f"it is now called {model.RENAMED[key]}"
+    return nearest(key, model.model_fields)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -139,12 +139,13 @@ def run(
     address: str | None = None,
     progress: bool = True,
 ) -> "Report | None":
-    """Run an experiment, or what is left of it: the YAML file, or the name of one that comes along. The arguments are
-    the flags of `raysmooth run`. Returns its report, where it certifies anything and `only` is none but a report.
+    """Run an experiment, or resume it: a YAML file, or the name of a bundled one. The arguments are the flags of
+    `raysmooth run`. Returns its report; None if it certifies nothing, or if `only` is a stage other than the report.
     """
+    from raysmooth.tune.experiments.request import ExperimentRequest
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
-    return run_and_report(experiment, only, smoke, out, data_root, address, progress)
+    return run_and_report(ExperimentRequest(experiment, only, smoke, out, data_root, address), progress)
 
 
 def show(out: str, image_id: int, **settings: Any) -> "Path | Location":

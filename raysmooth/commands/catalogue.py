@@ -1,4 +1,4 @@
-"""What there is to choose from: every row of the tables, for a person who asks."""
+"""The names that users can choose from: all entries of the registries, as tables."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pandas as pd
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import Settings
+from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.experiments.settings import FOLDER, is_sweep, read_experiment
@@ -17,32 +17,38 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ObjectiveEntry
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipes import RECIPES
-from raysmooth.tune.sweeps.metrics import METRICS
+from raysmooth.tune.sweeps.metrics import METRICS, AtRadius
+from raysmooth.tune.sweeps.nested_settings import PlateauSettings, ValidationSettings, WarmStartSettings
 from raysmooth.tune.sweeps.schedulers import SCHEDULERS
-from raysmooth.tune.sweeps.settings import PlateauSettings, SweepSettings, ValidationSettings, WarmStartSettings
+from raysmooth.tune.sweeps.settings import SweepSettings
 
 
 def _datasets() -> pd.DataFrame:
-    return pd.DataFrame([{"dataset": n, "splits": " ".join(r.splits), "what": r.summary} for n, r in DATASETS.items()])
+    return pd.DataFrame([{"dataset": n, "splits": " ".join(e.splits), "what": e.summary} for n, e in DATASETS.items()])
 
 
 def _classifiers() -> pd.DataFrame:
-    rows = [{"classifier": n, "preprocess": r.preprocess, "what": r.summary} for n, r in CLASSIFIERS.items()]
+    rows = [{"classifier": n, "preprocess": e.preprocess, "what": e.summary} for n, e in CLASSIFIERS.items()]
     others = ("any torchvision model", "timm/NAME", "MODULE:CALLABLE")
     return pd.DataFrame([*rows, *({"classifier": other, "preprocess": "", "what": ""} for other in others)])
 
 
 def _denoisers() -> pd.DataFrame:
-    return pd.DataFrame([{"denoiser": n, "what": r.summary} for n, r in DENOISERS.items()])
+    return pd.DataFrame([{"denoiser": n, "what": e.summary} for n, e in DENOISERS.items()])
 
 
 def _objectives() -> pd.DataFrame:
     rows = []
-    tables: dict[str, Registry[ObjectiveEntry]] = {"classifier": CLASSIFIER_OBJECTIVES, "denoiser": DENOISER_OBJECTIVES}
-    for of, table in tables.items():
-        for name, row in table.items():
-            options = ", ".join(f"{name}={'?' if value is None else value}" for name, value in row.defaults.items())
-            rows.append({"of a": of, "objective": name, "options": options, "what": row.summary, "source": row.source})
+    registries: dict[str, Registry[ObjectiveEntry]] = {
+        "classifier": CLASSIFIER_OBJECTIVES,
+        "denoiser": DENOISER_OBJECTIVES,
+    }
+    for of, registry in registries.items():
+        for name, entry in registry.items():
+            options = ", ".join(f"{name}={'?' if value is None else value}" for name, value in entry.defaults.items())
+            rows.append(
+                {"of a": of, "objective": name, "options": options, "what": entry.summary, "source": entry.source}
+            )
     return pd.DataFrame(rows)
 
 
@@ -69,23 +75,23 @@ def _phase(phase: Phase) -> str:
 
 
 def _augmentations() -> pd.DataFrame:
-    return pd.DataFrame([{"augment": name, "what": row.summary} for name, row in AUGMENTATIONS.items()])
+    return pd.DataFrame([{"augment": name, "what": entry.summary} for name, entry in AUGMENTATIONS.items()])
 
 
 def _metrics() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"metric": f"{n}:radius=0.5" if r.at_radius else n, "best": r.mode, "what": r.summary}
-            for n, r in METRICS.items()
+            {"metric": f"{n}:radius=0.5" if e.options is AtRadius else n, "best": e.mode, "what": e.summary}
+            for n, e in METRICS.items()
         ]
     )
 
 
 def _schedulers() -> pd.DataFrame:
     rows = []
-    for name, row in SCHEDULERS.items():
-        options = ", ".join(f"{option}={value}" for option, value in row.defaults.items())
-        rows.append({"scheduler": name, "options": options, "what": row.summary})
+    for name, entry in SCHEDULERS.items():
+        options = ", ".join(f"{option}={field.default}" for option, field in option_fields(entry.options).items())
+        rows.append({"scheduler": name, "options": options, "what": entry.summary})
     return pd.DataFrame(rows)
 
 
@@ -107,14 +113,14 @@ def _sweep() -> pd.DataFrame:
 def _experiments() -> pd.DataFrame:
     rows = []
     for file in sorted(FOLDER.glob("*.yaml"), key=lambda file: file.stem):
-        told = None if is_sweep(file) else read_experiment(file)
-        title = "a sweep" if told is None else f"{told.paper.reference}: {told.title}"
+        settings = None if is_sweep(file) else read_experiment(file)
+        title = "a sweep" if settings is None else f"{settings.paper.reference}: {settings.title}"
         rows.append({"experiment": file.stem, "what": title})
     return pd.DataFrame(rows)
 
 
 def _stages() -> pd.DataFrame:
-    return pd.DataFrame([{"stage": name, "what": row.summary} for name, row in STAGE_KINDS.items()])
+    return pd.DataFrame([{"stage": name, "what": entry.summary} for name, entry in STAGE_KINDS.items()])
 
 
 CATALOGUE: Registry[Callable[[], pd.DataFrame]] = Registry(

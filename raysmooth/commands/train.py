@@ -8,6 +8,7 @@ import typer
 from raysmooth.commands.app import app, notes, train
 from raysmooth.commands.flags import settings_command
 from raysmooth.commands.outcome import print_summary
+from raysmooth.common.errors import RaysmoothError
 
 if TYPE_CHECKING:
     from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
@@ -45,7 +46,8 @@ def sweep_command(
     experiment: Annotated[str, typer.Argument(help="YAML file of the sweep.")],
     out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Stop all trials after so long.")] = None,
+    time_budget_hours: Annotated[float | None, typer.Option(help="Stop all trials after this time.")] = None,
+    hours: Annotated[float | None, typer.Option(hidden=True)] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and Ray Tune print.")] = False,
 ) -> None:
     """Train many: over optimizers, learning rates, objectives, architectures or surrogates, by Ray Tune.
@@ -64,7 +66,9 @@ def sweep_command(
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
-    given = {"out": out, "address": address, "hours": hours, "verbose": verbose or None}
+    if hours is not None:
+        raise RaysmoothError("unknown option --hours: it is now called --time-budget-hours")
+    given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
     settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)
     result = run_sweep(settings)
     folder = Path(settings.out)

@@ -1,4 +1,4 @@
-"""What `raysmooth list` shows is what can be chosen."""
+"""`raysmooth list` shows all names to choose from."""
 
 import pytest
 from conftest import REPOSITORY
@@ -28,13 +28,20 @@ from raysmooth.tune.recipes.recipes import RECIPES
         ("stages", "stage", ["train classifier", "train denoiser", "sweep", "certify", "predict", "gallery", "report"]),
     ],
 )
-def test_every_row_is_listed(what: str, column: str, names: list[str]) -> None:
+def test_every_entry_is_listed(what: str, column: str, names: list[str]) -> None:
     assert CATALOGUE[what]()[column].to_list() == names
 
 
-def test_options_and_phases_are_told_as_users_write_them() -> None:
+def test_options_and_phases_are_shown_as_users_write_them() -> None:
     objectives = CATALOGUE["objectives"]().set_index("objective")["options"]
     assert objectives["stability"] == "lambda=2.0"
     assert objectives["consistency"].startswith("lambda=?, m=2")
     phases = CATALOGUE["recipes"]().set_index("recipe")["phases"]
     assert phases["salman2020-cifar10-stab-5"] == "50 epochs adam 0.001; 550 epochs sgd 0.01 (x0.1 every 200)"
+
+
+def test_options_of_schedulers_and_keys_of_sweep_files() -> None:
+    schedulers = CATALOGUE["schedulers"]().set_index("scheduler")["options"]
+    assert list(schedulers) == ["", "grace=1, factor=4", "every=5, quantile=0.25, resample=0.25"]
+    keys = CATALOGUE["sweep"]()["key"].to_list()
+    assert {"search_algorithm", "configurations", "num_trials", "validation: n0", "warm_start: objective"} <= set(keys)

@@ -1,8 +1,12 @@
 """Small sweeps of classifiers of the digits."""
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from digits_trainings import COMMON
 
 from raysmooth.common.settings import checked
@@ -32,3 +36,37 @@ def settings_of(out: Path, **changes: Any) -> SweepSettings:
 
 def swept(out: Path, **changes: Any) -> SweepResult:
     return run_sweep(settings_of(out, **changes), show=False)
+
+
+def held_cnn(until: str) -> torch.nn.Module:
+    """digits_cnn whose training does not finish its first epoch until the file `until` exists."""
+    return _waiting_cnn(Path(until).exists)
+
+
+def meeting_cnn(folder: str, count: int) -> torch.nn.Module:
+    """digits_cnn whose training does not finish its first epoch until `count` processes train one. Each process leaves
+    a file in `folder`.
+    """
+
+    def all_started() -> bool:
+        (Path(folder) / str(os.getpid())).touch()
+        return len(list(Path(folder).iterdir())) >= count
+
+    return _waiting_cnn(all_started)
+
+
+def _waiting_cnn(ready: Callable[[], bool]) -> torch.nn.Module:
+    """digits_cnn that waits in its third training step; checks before a sweep take one."""
+    from raysmooth.actors.models.networks.digits import digits_cnn
+
+    network = digits_cnn()
+    steps = 0
+
+    def wait(module: torch.nn.Module, _: object) -> None:
+        nonlocal steps
+        steps += module.training
+        while steps == 3 and not ready():
+            time.sleep(0.05)
+
+    network.register_forward_pre_hook(wait)
+    return network

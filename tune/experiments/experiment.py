@@ -1,6 +1,4 @@
-"""An experiment: its stages one after the other, each done once, so that the same command goes on wherever it was
-stopped.
-"""
+"""An experiment: its stages one after the other, each done once; rerunning the same command resumes it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,22 +13,25 @@ from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.pool.cluster import connected
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.storage.download_cache import local_copy
-from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible, refuse_missing_files
-from raysmooth.tune.experiments.plan import Job, Plan
+from raysmooth.tune.experiments.check import Inspector, refuse_impossible, refuse_missing_files
+from raysmooth.tune.experiments.plan import REPORT, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
-from raysmooth.tune.experiments.stage import Result, Scene, Task, file_hash, read_note, write_note
+from raysmooth.tune.experiments.results import Result, file_hash, read_note, write_note
+from raysmooth.tune.experiments.stage_kinds import Context, ReadyRun
+from raysmooth.tune.experiments.stage_run import StageRun
+from raysmooth.tune.experiments.weight_files import files_of
 from raysmooth.tune.training.ensemble import WEIGHTS
 
-_CIRCUMSTANCES = {
-    "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "concurrent", "retries",
-    "gpus_per_trial", "storage", "out", "overwrite", "address", "verbose",
+_NOT_DECISIVE = {
+    "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "max_concurrent_trials",
+    "retries", "gpus_per_trial", "storage", "out", "overwrite", "address", "verbose",
 }  # fmt: skip
-"""Settings that decide no result. (The data set itself is decisive by its content.)"""
+"""Settings that do not affect a result. (The data set does, by its content.)"""
 
 
 @dataclass(frozen=True)
 class ExperimentOutcome:
-    """What all jobs of an experiment that are done have given, by their names, and the names of those done now."""
+    """The results of all stage runs that are done, by name, and the names of those done by this call."""
 
     results: Mapping[str, Result]
     done_now: Sequence[str]
@@ -39,152 +40,163 @@ class ExperimentOutcome:
 def run_experiment(
     plan: Plan, only: str | None = None, address: str | None = None, show: bool = True
 ) -> ExperimentOutcome:
-    """Do all of `plan`'s stages that are not done, or of stage `only` alone; reports are the caller's to make.
+    """Execute the stage runs of `plan` that are not done, or those of stage `only`; the caller makes the report.
 
-    A job is done where a note says so, made under the hash of all that decides it (its settings, its data, the hashes
-    of what it takes in), and what it gave is still there. Raises RaysmoothError before the first stage begins for whatever can
-    be known by then; with `only`, for what has to be made before it.
+    A stage run is done if its note has the hash of everything that affects its result (its settings, its data, the
+    results that it uses), and its result is complete. Raises RaysmoothError, before the first stage run, for all errors
+    that can be found by then; with `only`, if a stage that it needs is not done.
     """
-    known, scene = Known(), Scene(plan.out, address, show)
-    wanted = list(plan.jobs) if only is None else plan.named(only)
-    refuse_impossible(plan, known)
+    inspector = Inspector()
+    wanted = list(plan.stage_runs) if only is None else plan.named(only)
+    refuse_impossible(plan, inspector)
     refuse_missing_files(plan)
-    todo = [job for job in wanted if job.kind != "report"]
-    results: dict[str, Result] = {}
+    execution = _Execution(plan, inspector, Context(plan.out, address, show))
     if only is not None:
-        _find_before(plan, wanted, results, known)
-    numbers = {job.name: number for number, job in enumerate(plan.jobs, start=1)}
-    done_now: list[str] = []
-
-    def note(job: Job, words: str) -> None:
-        if show:
-            line = f"stage {numbers[job.name]} of {len(plan.jobs)}: {job}: {words}"
-            Console(stderr=True, highlight=False).print(line, soft_wrap=True, markup=False)
-
+        execution.find_needed(wanted)
     with ExitStack() as ray:
-        for jobs in _groups(todo):
-            waiting = []
-            for job in jobs:
-                decided_by = _decided_by(job, results, plan, known)
-                if (found := _found(job, decided_by, plan)) is not None:
-                    results[job.name] = found
-                    note(job, "done before")
-                else:
-                    waiting.append((job, decided_by))
-            if not waiting:
-                continue
-            for job, _ in waiting:
-                note(job, "begins")
-            tasks = [_task(job, decided_by, results, plan) for job, decided_by in waiting]
-            row = waiting[0][0].row
-            assert row.carry_out is not None
-            # A smoke test's stages are over before Ray would be up again for each; others say how much of it they need.
-            if plan.smoke and row.needs_ray:
-                ray.enter_context(connected(address, verbose=False))
-            done = row.carry_out(tasks, scene)
-            for (job, decided_by), result in zip(waiting, done, strict=True):
-                write_note(plan.out, job.name, decided_by, job.values, result)
-                results[job.name] = result
-                done_now.append(job.name)
-    for job in plan.jobs:
-        if job.kind != "report" and job.name not in results and all(name in results for name in job.needs):
-            found = _found(job, _decided_by(job, results, plan, known), plan)
-            results |= {} if found is None else {job.name: found}
-    return ExperimentOutcome(results, done_now)
+        for group in _groups(run for run in wanted if run.kind != REPORT):
+            execution.execute(group, ray)
+    execution.find_others()
+    return ExperimentOutcome(execution.results, execution.done_now)
 
 
-def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs in a row that are done together, else each alone."""
-    group: list[Job] = []
-    for job in jobs:
-        if group and not (job.row.together and job.kind == group[-1].kind):
+def _groups(runs: Iterator[StageRun]) -> Iterator[list[StageRun]]:
+    """Consecutive stage runs that are executed together, and all others alone."""
+    group: list[StageRun] = []
+    for run in runs:
+        if group and not (run.entry.together and run.kind == group[-1].kind):
             yield group
             group = []
-        group.append(job)
+        group.append(run)
     if group:
         yield group
 
 
-def _find_before(plan: Plan, wanted: Sequence[Job], results: dict[str, Result], known: Known) -> None:
-    """Put what `wanted` jobs need of others into `results`; raises RaysmoothError where that is not there, or is of other
-    settings.
-    """
-    by_name = {job.name: job for job in plan.jobs}
-    own = {job.name for job in wanted}
+class _Execution:
+    """The state of an experiment while its stage runs are executed: `results` by name, `done_now` in order."""
 
-    def find(name: str, asked_by: Job) -> None:
-        if name in results or name in own:
+    def __init__(self, plan: Plan, inspector: Inspector, context: Context) -> None:
+        self._plan, self._inspector, self._context = plan, inspector, context
+        self._by_name = {run.name: run for run in plan.stage_runs}
+        self.results: dict[str, Result] = {}
+        self.done_now: list[str] = []
+
+    def execute(self, group: Sequence[StageRun], ray: ExitStack) -> None:
+        """Execute the stage runs in `group` that are not done; Ray stays connected until `ray` closes."""
+        waiting: list[tuple[StageRun, str]] = []
+        for run in group:
+            identity = stage_identity(run, self.results, self._inspector)
+            if (found := self._stored(run, identity)) is not None:
+                self.results[run.name] = found
+                self._note(run, "already done")
+            else:
+                waiting.append((run, identity))
+        if not waiting:
             return
-        job = by_name[name]
-        for needed in job.needs:
-            find(needed, job)
-        found = _found(job, _decided_by(job, results, plan, known), plan)
+        for run, _ in waiting:
+            self._note(run, "started")
+        ready = [self._ready(run, identity) for run, identity in waiting]
+        entry = group[0].entry
+        assert entry.execute is not None
+        # The stages of a smoke test take less time than to start Ray again for each; others know what they need of it.
+        if self._plan.smoke and entry.needs_ray:
+            ray.enter_context(connected(self._context.address, verbose=False))
+        for (run, identity), result in zip(waiting, entry.execute(ready, self._context), strict=True):
+            write_note(self._plan.out, run.name, identity, run.values, result)
+            self.results[run.name] = result
+            self.done_now.append(run.name)
+
+    def find_needed(self, wanted: Sequence[StageRun]) -> None:
+        """Find the results that `wanted` stage runs need of others; raises RaysmoothError for one that is not done."""
+        own = {run.name for run in wanted}
+        for run in wanted:
+            for name in run.needs:
+                self._find(name, run, own)
+
+    def _find(self, name: str, needed_by: StageRun, own: set[str]) -> None:
+        if name in self.results or name in own:
+            return
+        run = self._by_name[name]
+        for needed in run.needs:
+            self._find(needed, run, own)
+        found = self._stored(run, stage_identity(run, self.results, self._inspector))
         if found is None:
             raise RaysmoothError(
-                f"stage {asked_by.name} needs {name}, which is not there, or is of other settings: write --only "
-                f"{job.stage} first, or leave --only out"
+                f"stage {needed_by.name} needs {name}, which is not there, or has other settings: write --only "
+                f"{run.stage} first, or leave --only out"
             )
-        results[name] = found
+        self.results[name] = found
 
-    for job in wanted:
-        for name in job.needs:
-            find(name, job)
+    def find_others(self) -> None:
+        """Find the results of all other stage runs that are done, for the report."""
+        for run in self._plan.stage_runs:
+            known = run.kind == REPORT or run.name in self.results
+            if known or not all(name in self.results for name in run.needs):
+                continue
+            found = self._stored(run, stage_identity(run, self.results, self._inspector))
+            if found is not None:
+                self.results[run.name] = found
+
+    def _stored(self, run: StageRun, identity: str) -> Result | None:
+        """The result of a stage run that is done; None for one that is not."""
+        note = read_note(self._plan.out, run.name)
+        if note is None or note[0] != identity or not note[1].is_complete(self._plan.out):
+            return None
+        return note[1]
+
+    def _ready(self, run: StageRun, identity: str) -> ReadyRun:
+        values = replaced(dict(run.values), self._path)
+        outputs: dict[str, Any] = {key: str(self._plan.out / path) for key, path in run.entry.outputs(run.name).items()}
+        if run.kind == "sweep":
+            # A sweep does not start in the folder of another, so the folder's name has the identity.
+            outputs["out"] = str(self._plan.out) if self._plan.settings is None else f"{outputs['out']}-{identity[:8]}"
+        if run.entry.trains in ("classifier", "denoiser"):
+            outputs["overwrite"] = True
+        return ReadyRun(run.name, run.entry.check({**values, **outputs}))
+
+    def _path(self, key: str, reference: Reference) -> str:
+        """What the setting `key` says in place of a reference: mostly the path of weights."""
+        if "{sigma}" in reference.name:
+            return str(self._plan.out / "weights" / f"{reference.name}.safetensors")
+        result = self.results[reference.name]
+        if key in ("classifier", "denoiser"):
+            return str(result.architecture)
+        if key == "surrogates" and result.folder is not None:
+            return str(self._plan.out / result.folder) + ("" if reference.first is None else f":{reference.first}")
+        return str(self._plan.out / str(result.weights))
+
+    def _note(self, run: StageRun, words: str) -> None:
+        if self._context.show:
+            number = self._plan.stage_runs.index(run) + 1
+            line = f"stage {number} of {len(self._plan.stage_runs)}: {run}: {words}"
+            Console(stderr=True, highlight=False).print(line, soft_wrap=True, markup=False)
 
 
-def _decided_by(job: Job, results: Mapping[str, Result], plan: Plan, known: Known) -> str:
-    """SHA-256 in hex of all that decides what a job gives."""
-    settings: dict[str, Any] = {**job.values, **(job.values.get("settings") or {})}
-    split = settings.get("split") or ("train" if job.row.gives else None)
-    data = {**settings, "split": split}
+def stage_identity(run: StageRun, results: Mapping[str, Result], inspector: Inspector) -> str:
+    """SHA-256, in hex, of everything that affects the result of a stage run."""
+    settings: dict[str, Any] = {**run.values, **(run.values.get("settings") or {})}
+    split = settings.get("split") or ("train" if run.entry.trains else None)
     return settings_hash(
         {
-            "kind": job.kind,
-            "settings": _decisive(job.values),
-            "takes": {name: results[name].digest for name in job.needs},
-            "defaults": _decisive(known.defaults.get(job.name)),
+            "kind": run.kind,
+            "settings": _decisive(run.values),
+            "takes": {name: results[name].digest for name in run.needs},
+            "defaults": _decisive(inspector.defaults.get(run.name)),
             "scheme": SCHEME,
-            "files": {path: _file_hashes(local_copy(path)) for _, path in files_of(job.values)},
-            "data": known.data_fingerprint(data),
+            "files": {path: _file_hashes(local_copy(path)) for _, path in files_of(run.values)},
+            "data": inspector.data_fingerprint({**settings, "split": split}),
         }
     )
 
 
 def _file_hashes(path: Path) -> dict[str, str]:
-    """Of a weights file, or of all that a sweep has trained; of torchvision's own, which have a name, nothing."""
+    """Hashes of a weights file, or of all weights in a sweep's folder; none for the name of torchvision's weights."""
     files = [path] if path.is_file() else sorted((path / WEIGHTS).glob("*.safetensors"))
     return {file.name: file_hash(file) for file in files}
 
 
 def _decisive(values: Any) -> Any:
+    """`values`, however deep, without the settings that do not affect a result."""
     if isinstance(values, Mapping):
-        return {key: _decisive(value) for key, value in values.items() if key not in _CIRCUMSTANCES}
+        return {key: _decisive(value) for key, value in values.items() if key not in _NOT_DECISIVE}
     return [_decisive(value) for value in values] if isinstance(values, list) else values
-
-
-def _found(job: Job, decided_by: str, plan: Plan) -> Result | None:
-    note = read_note(plan.out, job.name)
-    return note[1] if note is not None and note[0] == decided_by and note[1].is_there(plan.out) else None
-
-
-def _task(job: Job, decided_by: str, results: Mapping[str, Result], plan: Plan) -> Task:
-    """The job with paths in the place of references. A sweep's folder is called after what decides it, since a sweep
-    does not begin again where another was.
-    """
-
-    def path(key: str, reference: Reference) -> str:
-        if "{sigma}" in reference.name:
-            return str(plan.out / "weights" / f"{reference.name}.safetensors")
-        result = results[reference.name]
-        if key in ("classifier", "denoiser"):
-            return str(result.architecture)
-        if key == "surrogates" and result.folder is not None:
-            return str(plan.out / result.folder) + ("" if reference.first is None else f":{reference.first}")
-        return str(plan.out / str(result.weights))
-
-    values = replaced(dict(job.values), path)
-    place: dict[str, Any] = {key: str(plan.out / below) for key, below in job.row.place(job.name).items()}
-    if job.kind == "sweep":
-        place["out"] = str(plan.out) if plan.plain else f"{place['out']}-{decided_by[:8]}"
-    if job.row.gives in ("classifier", "denoiser"):
-        place["overwrite"] = True
-    return Task(job.name, job.row.check({**values, **place}))

@@ -1,4 +1,4 @@
-"""A paper's own numbers, and under each row ours."""
+"""The paper's numbers, and ours below each row."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isnan
@@ -14,7 +14,7 @@ WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
 
 
 class PaperRow(Protocol):
-    """A row of a paper's table; `ours` names whose runs stand beside it. Its numbers are as the paper prints them."""
+    """A row of a paper's table, with numbers as printed; `ours` are the names of the runs to compare with it."""
 
     @property
     def row(self) -> str: ...
@@ -33,7 +33,7 @@ class PaperRow(Protocol):
 
 
 class PaperNumbers(Protocol):
-    """A paper's table: `layout` is a row of `LAYOUTS`, `radii` are those of the columns."""
+    """A paper's table: `layout` is a name in `LAYOUTS`, `radii` are those of the columns."""
 
     @property
     def layout(self) -> str: ...
@@ -51,21 +51,21 @@ def compare_with_paper(
     runs: Mapping[str, Sequence[str]],
     planned: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
-    """Two lines a row of the paper's table: the paper's numbers, and ours; all text, "-" where there is none.
+    """Two rows for each row of the paper's table: the paper's numbers, and ours; all text, "-" for a missing number.
 
-    `summary` is what `pipeline.report.report.summarize` gives of our runs at radius 0 and the table's radii, `runs` the run
-    ids by the names that the rows have under `ours`, `planned` how many there will be of each when all is done: where
-    there are fewer so far, "ours" says how many. Columns: model, sigma where rows have one, whose, ACR where the
-    paper has it, and `r=<radius>`, in percent. Ours are rounded down.
+    `summary` is the result of `summarize` (pipeline.report.report) for our runs at radius 0 and the table's radii.
+    `runs` are run ids by the names in `ours`; `planned`, the final number of runs of each name: with fewer, the column
+    "whose" says how many there are. Columns: model, sigma if rows have one, whose, ACR if the paper has it, and
+    `r=<radius>`, in percent. Ours are rounded down.
     """
-    told = ["model", *(["sigma"] if any(row.sigma is not None for row in numbers.rows) else []), WHOSE]
+    leading = ["model", *(["sigma"] if any(row.sigma is not None for row in numbers.rows) else []), WHOSE]
     with_acr = any(row.acr is not None for row in numbers.rows)
     headings = [heading(radius) for radius in numbers.radii]
     lines = []
     for row in numbers.rows:
         known = [run for name in row.ours for run in runs.get(name, ())]
-        all_of_them = sum((planned or {}).get(name, 0) for name in row.ours)
-        ours = OURS if len(known) >= all_of_them else f"{OURS} ({len(known)} of {all_of_them} runs)"
+        expected = sum((planned or {}).get(name, 0) for name in row.ours)
+        ours = OURS if len(known) >= expected else f"{OURS} ({len(known)} of {expected} runs)"
         own = summary[summary["run_id"].isin(known)]
         if row.sigma is not None:
             own = own[own["sigma"] == row.sigma]
@@ -74,20 +74,22 @@ def compare_with_paper(
         theirs = [_printed(value, 1) for value in row.values]
         for whose, mean, values in ((PAPERS, _printed(row.acr, 3), theirs), (ours, acr, cells)):
             lines.append({**name, WHOSE: whose, "ACR": mean, **dict(zip(headings, values, strict=True))})
-    return pd.DataFrame(lines)[[*told, *(["ACR"] if with_acr else []), *headings]]
+    return pd.DataFrame(lines)[[*leading, *(["ACR"] if with_acr else []), *headings]]
 
 
 def heading(radius: float) -> str:
-    """The column of a radius, as `summarize` calls it."""
+    """The column of a radius in a summary."""
     return f"r={np.format_float_positional(radius, trim='-')}"
 
 
 Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]
-"""From the summary of a row's runs, one at least, and the radii's columns to the ACR and the cells, as text."""
+"""From the summary of a row's runs (at least one) and the columns of the radii to the ACR and the cells, as text."""
 
 
 def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """The best of all runs at each radius; in brackets what the winner, of several the most accurate, has at 0."""
+    """The best of all runs at each radius, in brackets its accuracy at radius 0; of equally good runs the most
+    accurate.
+    """
     cells = []
     for name in headings:
         winner = runs.sort_values([name, "r=0"], ascending=False, kind="stable").iloc[0]
@@ -97,26 +99,26 @@ def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[st
 
 
 def _single(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """One run; of several that of the largest ACR."""
+    """One run; of several runs the one with the largest ACR."""
     run = runs.sort_values("ACR", ascending=False, kind="stable").iloc[0]
     return _acr(run["ACR"], 3), [_percent(run, name) for name in headings]
 
 
 def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """Mean of the runs' ACR and its standard deviation (n - 1), which is rounded up; `single` at the radii."""
-    deviation = runs["ACR"].std()  # NaN of a single run
+    """Mean of the runs' ACR, and its standard deviation (n - 1), rounded up; the radii as in `single`."""
+    deviation = runs["ACR"].std()  # NaN for a single run
     spread = "" if isnan(deviation) else f"±{ceil(deviation * 10**4) / 10**4:.4f}"
-    many = "" if len(runs) == 1 else f" ({len(runs)} seeds)"
-    return f"{_acr(runs['ACR'].mean(), 4)}{spread}{many}", _single(runs, headings)[1]
+    count = "" if len(runs) == 1 else f" ({len(runs)} seeds)"
+    return f"{_acr(runs['ACR'].mean(), 4)}{spread}{count}", _single(runs, headings)[1]
 
 
 LAYOUTS: Registry[Layout] = Registry("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
 
 
 def _percent(run: pd.Series, name: str) -> str:
-    """Of a run at a radius; MISSING where it is unknown: a run that decides one radius says nothing of others."""
-    share = float(run[name])
-    return MISSING if isnan(share) else percent(share, int(run["rows"]))
+    """Certified accuracy of a run at a radius; MISSING if unknown, as in runs that decide another radius."""
+    accuracy = float(run[name])
+    return MISSING if isnan(accuracy) else percent(accuracy, int(run["rows"]))
 
 
 def _acr(mean: float, digits: int) -> str:
@@ -124,7 +126,7 @@ def _acr(mean: float, digits: int) -> str:
 
 
 def _printed(value: float | str | None, digits: int) -> str:
-    """As the paper has it."""
+    """A number as the paper prints it."""
     if value is None:
         return MISSING
     return value if isinstance(value, str) else f"{value:.{digits}f}"

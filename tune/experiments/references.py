@@ -1,4 +1,4 @@
-"""Names in an experiment's settings: variables of a `for`, and what other stages give."""
+"""Names in an experiment's settings: variables of a matrix, "{sigma}", and results of other stages, "@mse-0.25"."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from raysmooth.common.errors import RaysmoothError, nearest
 
 NAME = re.compile(r"[\w.+-]+")
-"""What a stage may be called."""
+"""Valid names of stages."""
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _REFERENCE = re.compile(r"@([\w.+{}-]+?)(?::(\d+))?")
@@ -16,14 +16,14 @@ _REFERENCE = re.compile(r"@([\w.+{}-]+?)(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Reference:
-    """What another stage gives: "@mse-0.25", or of a sweep that trained classifiers its first ones, "@surrogates:4"."""
+    """The result of another stage: "@mse-0.25"; "@surrogates:4" means the first 4 classifiers of a sweep."""
 
     name: str
     first: int | None = None
 
     @classmethod
     def read(cls, value: Any) -> "Reference | None":
-        """The reference that a setting is, if it is one."""
+        """The reference in a setting; None for a setting of another form."""
         if not (isinstance(value, str) and value.startswith("@")):
             return None
         found = _REFERENCE.fullmatch(value)
@@ -41,8 +41,8 @@ def word(value: Any) -> str:
 
 
 def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> Any:
-    """`value`, however deep, with what `{variable}` stands for; a text that is nothing else becomes the variable's own
-    value. Those in `keep` are left. Raises RaysmoothError for an unknown one.
+    """`value`, however deep, with `variables` filled in for "{variable}", except those in `keep`. A text that is
+    nothing but "{variable}" becomes the variable's value, of its type. Raises RaysmoothError for an unknown variable.
     """
     if isinstance(value, dict):
         return {key: filled(inner, variables, keep) for key, inner in value.items()}
@@ -52,15 +52,15 @@ def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = froz
         return value
     for name in _VARIABLE.findall(value):
         if name not in variables and name not in keep:
-            known = nearest(name, variables) if variables else "write them as 'for: {sigma: [0.25, 0.5]}'"
+            known = nearest(name, variables) if variables else "write them as 'matrix: {sigma: [0.25, 0.5]}'"
             raise RaysmoothError(f"'{value}': unknown variable '{name}': {known}")
-    if (whole := _VARIABLE.fullmatch(value)) and whole[1] in variables:
-        return variables[whole[1]]
+    if (only := _VARIABLE.fullmatch(value)) and only[1] in variables:
+        return variables[only[1]]
     return _VARIABLE.sub(lambda found: word(variables[found[1]]) if found[1] in variables else found[0], value)
 
 
 def references(value: Any) -> Iterator[Reference]:
-    """All that stand in `value`, however deep."""
+    """All references in `value`, however deep."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -71,7 +71,7 @@ def references(value: Any) -> Iterator[Reference]:
 
 
 def replaced(value: Any, by: Callable[[str, Reference], Any], key: str = "") -> Any:
-    """`value` with `by(key, reference)` in the place of each; `key` is that of the setting it stands under."""
+    """`value` with `by(key, reference)` in place of each reference; `key` is the name of its setting."""
     if isinstance(value, dict):
         return {inner_key: replaced(inner, by, inner_key) for inner_key, inner in value.items()}
     if isinstance(value, list):

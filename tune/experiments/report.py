@@ -1,4 +1,4 @@
-"""The end of an experiment: our table and curves, and the paper's numbers beside ours, with what differs."""
+"""The report of an experiment: our table and curves, the paper's numbers beside ours, and the differences."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,91 +23,91 @@ from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.output_file import refuse_unwritable, write_output
 from raysmooth.tune.experiments.paper_comparison import compare_with_paper
 from raysmooth.tune.experiments.plan import Plan
+from raysmooth.tune.experiments.results import Result
 from raysmooth.tune.experiments.settings import ExperimentSettings
-from raysmooth.tune.experiments.stage import Result
 
 SMOKE = (
-    "This is a smoke test: one epoch, a few images (generated ones, where the data set is not here), small networks, "
-    "few draws. It shows that the stages fit together; its numbers mean nothing."
+    "This is a smoke test: one epoch, a few images (generated ones if the data set is missing), small networks, few "
+    "draws. It shows that the stages fit together; its numbers mean nothing."
 )
 
 
 @dataclass(frozen=True)
 class Report:
-    """Of `plan`: `rows` are our certificates, `summary` what `summarize` says of them, `beside` the paper's numbers and
-    ours (None where the paper has none), `files` what was written.
+    """The report of `plan`: `rows` are our certificates, `summary` is the result of `summarize`, `comparison` the
+    paper's numbers and ours (None if the paper has none), `files` are the files of the report.
     """
 
     plan: Plan
     rows: pd.DataFrame
     summary: pd.DataFrame
-    beside: pd.DataFrame | None
+    comparison: pd.DataFrame | None
     files: Sequence[Path]
 
 
 def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | None:
-    """Write the report of `results`, what is done of `plan`, into `<out>/report/<name of its file>`: report.md, the
-    table as table.md, .tex and .csv, side-by-side.csv, and the curves. None where the experiment certifies nothing;
-    raises RaysmoothError where nothing that it certifies has been certified yet.
+    """Write the report of `results`, the finished part of `plan`, to `<out>/report/<name of the plan>`: report.md,
+    table.md, table.tex, table.csv, side-by-side.csv, and the curves. None if the experiment certifies nothing; raises
+    RaysmoothError if nothing is certified yet.
     """
     settings = plan.settings
-    if settings is None or not any(job.row.gives_runs for job in plan.jobs):
+    if settings is None or not any(run.entry.samples for run in plan.stage_runs):
         return None
-    radii = next((job.values["radii"] for job in plan.jobs if job.values.get("radii")), None)
+    radii = next((run.values["radii"] for run in plan.stage_runs if run.values.get("radii")), None)
     runs, rows = _certificates(plan, results)
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
-    planned = Counter(name for job in plan.jobs if job.kind == "certify" for name in job.names)
-    beside = (
+    planned = Counter(name for run in plan.stage_runs if run.kind == "certify" for name in run.names)
+    comparison = (
         None if numbers is None else compare_with_paper(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
     )
     folder = plan.out / "report" / plan.name
     with refuse_unwritable(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "report.md": _page(plan, settings, beside, summary),
+        "report.md": _page(plan, settings, comparison, summary),
         "table.md": markdown(summary),
         "table.tex": latex(summary),
         "table.csv": csv(summary),
     }
-    if beside is not None:
-        texts["side-by-side.csv"] = beside.to_csv(index=False, lineterminator="\n")
+    if comparison is not None:
+        texts["side-by-side.csv"] = comparison.to_csv(index=False, lineterminator="\n")
     for name, content in texts.items():
         write_output(content, folder / name, "--out")
     return Report(
         plan,
         rows,
         summary,
-        beside,
-        [*(folder / name for name in texts), *_draw(rows, folder, ("png",) if plan.smoke else ("png", "pdf"))],
+        comparison,
+        [*(folder / name for name in texts), *_plot(rows, folder, ("png",) if plan.smoke else ("png", "pdf"))],
     )
 
 
 def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, list[str]], pd.DataFrame]:
-    """Run ids by the names of stages and jobs, and the rows of all; runs that no column tells apart have the name of
-    their job among their objective.
+    """Run ids by the names of stages and stage runs, and all rows. Runs that differ in no column get the name of their
+    stage run added to their objective.
     """
     procedure = PROCEDURES["certify"]
-    runs, job_of = dict[str, list[str]](), dict[str, str]()
-    for job in plan.jobs:
-        if (result := results.get(job.name)) is None or result.rows_in != procedure.folder:
+    runs, stage_run_of = dict[str, list[str]](), dict[str, str]()
+    for stage_run in plan.stage_runs:
+        if (result := results.get(stage_run.name)) is None or result.rows_in != procedure.folder:
             continue
-        for name in job.names:
+        for name in stage_run.names:
             runs.setdefault(name, []).extend(result.runs)
-        job_of |= dict.fromkeys(result.runs, job.name)
-    if not job_of:
+        stage_run_of |= dict.fromkeys(result.runs, stage_run.name)
+    if not stage_run_of:
         raise RaysmoothError(
             f"nothing is certified in {plan.out} yet: leave --only out, or name a stage that certifies"
         )
     rows = read_certificates(plan.out)
-    rows = rows[rows["run_id"].isin(job_of)].reset_index(drop=True)
+    rows = rows[rows["run_id"].isin(stage_run_of)].reset_index(drop=True)
     alike = twins(summarize(rows, [0.0]).set_index("run_id"))
-    named = rows["run_id"].map(lambda run_id: f" ({job_of[run_id]})" if alike[run_id] else "")
+    named = rows["run_id"].map(lambda run_id: f" ({stage_run_of[run_id]})" if alike[run_id] else "")
     return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
 
 
-def _draw(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """The curves, and where there are several noise levels those of each, as the papers have them."""
+def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Plot the curves; if there are several noise levels, also those of each level, as in the papers."""
     files, parts = [], {"curves": rows}
     levels = sorted(rows["sigma"].unique())
     if len(levels) > 1:
@@ -120,42 +120,42 @@ def _draw(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path
 
 
 def heading_of(plan: Plan, settings: ExperimentSettings) -> list[str]:
-    """The lines that go before an experiment's numbers."""
+    """The lines above an experiment's numbers."""
     paper = settings.paper
-    claim = [] if paper.claim is None else [f"What the paper says: {paper.claim}"]
+    claim = [] if paper.claim is None else [f"The paper's claim: {paper.claim}"]
     return [*([SMOKE] if plan.smoke else []), f"{settings.title} ({paper.reference})", *claim]
 
 
 def differences_of(settings: ExperimentSettings) -> list[str]:
-    """What differs from the paper, and what of its numbers is lost, a line each."""
+    """The differences from the paper, and its unreadable numbers, one line each."""
     numbers = settings.paper.numbers
     return [*settings.differences, *(numbers.lost if numbers is not None else [])]
 
 
-def _page(plan: Plan, settings: ExperimentSettings, beside: pd.DataFrame | None, summary: pd.DataFrame) -> str:
-    """All in Markdown."""
+def _page(plan: Plan, settings: ExperimentSettings, comparison: pd.DataFrame | None, summary: pd.DataFrame) -> str:
+    """The report in Markdown."""
     first, *more = heading_of(plan, settings)[1 if plan.smoke else 0 :]
     parts = [f"# {first}", *([f"**{SMOKE}**"] if plan.smoke else []), *more]
-    if beside is not None:
-        table = beside.to_markdown(index=False, disable_numparse=True)
+    if comparison is not None:
+        table = comparison.to_markdown(index=False, disable_numparse=True)
         parts.append(f"Certified accuracy at the radii, in percent; ours rounded down.\n\n{table}")
     listed = "\n".join(f"* {line}" for line in differences_of(settings))
-    parts += [f"What differs from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
+    parts += [f"Differences from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
     return "\n\n".join(parts).rstrip() + "\n"
 
 
 def print_report(report: Report) -> None:
-    """Print it to the terminal."""
+    """Print the report to the terminal."""
     settings = report.plan.settings
     assert settings is not None
     console = Console(highlight=False)
     for line in heading_of(report.plan, settings):
         console.print(Text(line, "bold" if line == SMOKE else ""))
     console.print()
-    if report.beside is not None:
-        _print_beside(report.beside, console)
+    if report.comparison is not None:
+        _print_comparison(report.comparison, console)
         console.print("Certified accuracy at the radii, in percent; ours rounded down.")
-    console.print("What differs from the paper:")
+    console.print("Differences from the paper:")
     for line in differences_of(settings):
         console.print(Text(f"* {line}"))
     console.print()
@@ -163,15 +163,17 @@ def print_report(report: Report) -> None:
     console.print()
 
 
-def _print_beside(beside: pd.DataFrame, console: Console) -> None:
-    """In too narrow a terminal lines run over, as those of `pipeline.report.tables.formats.text`: a number cut off is a wrong one."""
+def _print_comparison(comparison: pd.DataFrame, console: Console) -> None:
+    """Print a table. If the terminal is too narrow, lines wrap, as in `pipeline.report.tables.formats`: a number that
+    is cut off is a wrong number.
+    """
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    radii = [column for column in beside.columns if column.startswith("r=")]
-    for column in beside.columns:
-        heading = column.removeprefix("r=") if column in radii[1:] else column  # "r=" stands above the first alone
+    radii = [column for column in comparison.columns if column.startswith("r=")]
+    for column in comparison.columns:
+        heading = column.removeprefix("r=") if column in radii[1:] else column  # only the first has "r="
         right = column in (*radii, "sigma", "ACR")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for cells in beside.itertuples(index=False):
+    for cells in comparison.itertuples(index=False):
         table.add_row(*map(Text, cells))
     table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.print(table, crop=False, no_wrap=True, overflow="ignore")

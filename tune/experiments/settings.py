@@ -1,46 +1,52 @@
 """Settings of an experiment: the keys of its file, which reproduces a table or a figure of a paper."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.settings import Settings, checked, read_yaml
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
-from raysmooth.tune.sweeps.settings import mapping, nested
+from raysmooth.tune.sweeps.nested_settings import mapping, nested
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
-"""The experiments that come with raysmooth: beside its modules, in a checkout and where it is installed."""
+"""The bundled experiments: beside the modules, in a checkout and in an installation."""
 
 DATA = ("dataset", "data_root", "resize", "crop")
-"""What `data` may say."""
+"""Settings that `data` may have."""
+
+MATRIX = "matrix"
+"""Key of a stage: the values for which it is repeated."""
 
 
-def _text(value: Any) -> Any:
-    """3 as well as "3"."""
+def _number_as_text(value: Any) -> Any:
+    """Takes 3 as well as "3"."""
     return str(value) if isinstance(value, int) else value
 
 
 class RowSettings(Settings):
-    """A row of a paper's table, and the stages whose runs stand beside it."""
+    """A row of a paper's table, and the stages whose runs are compared with it."""
 
-    row: str = Field(description="What the paper calls it.")
-    ours: list[str] = Field([], description="Stages, or what `for` made of them, whose runs are this row's.")
-    sigma: float | None = Field(None, description="The noise level of the row, where it has one.", gt=0)
-    acr: float | str | None = Field(None, description="The paper's ACR; null where its text is lost.")
+    row: str = Field(description="Its name in the paper.")
+    ours: list[str] = Field([], description="Names of stages or stage runs to compare with this row.")
+    sigma: float | None = Field(None, description="The noise level of the row, if it has one.", gt=0)
+    acr: float | str | None = Field(None, description="The paper's ACR; null where unreadable.")
     values: list[float | str | None] = Field(
-        [], description="The paper's numbers at the radii, in percent; null where its text is lost."
+        [], description="The paper's numbers at the radii, in percent; null where unreadable."
     )
 
 
 class NumbersSettings(Settings):
-    """A paper's own numbers, copied."""
+    """The numbers in a paper, as printed there."""
 
-    layout: str = Field(description=f"How the paper lays them out: {', '.join(LAYOUTS)}.")
+    layout: str = Field(description=f"Layout of the paper's table: {', '.join(LAYOUTS)}.")
     radii: list[float] = Field([], description="Radii of the columns, in pixel units ([0, 1]).")
     rows: list[Annotated[RowSettings, nested(RowSettings)]] = Field(description="The rows.", min_length=1)
-    lost: list[str] = Field([], description="What is missing in the paper's text as it was copied.")
+    lost: list[str] = Field(
+        [], description="Which numbers are unreadable in the copy of the paper, and what was done about it."
+    )
 
     @model_validator(mode="after")
     def _refuse_uneven_rows(self) -> "NumbersSettings":
@@ -54,43 +60,48 @@ class NumbersSettings(Settings):
 
 
 class PaperSettings(Settings):
-    """What is reproduced."""
+    """The table or figure that the experiment reproduces."""
 
     source: str = Field(description="The paper.")
-    table: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="The number of its table.")
-    figure: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="The number of its figure.")
-    numbers: Annotated[NumbersSettings | None, nested(NumbersSettings)] = Field(
-        None, description="A table's own numbers."
+    table: Annotated[str | None, BeforeValidator(_number_as_text)] = Field(None, description="The number of its table.")
+    figure: Annotated[str | None, BeforeValidator(_number_as_text)] = Field(
+        None, description="The number of its figure."
     )
-    claim: str | None = Field(None, description="What the paper's text says of a figure.")
+    numbers: Annotated[NumbersSettings | None, nested(NumbersSettings)] = Field(
+        None, description="The numbers of the table."
+    )
+    claim: str | None = Field(None, description="The paper's statement about the figure.")
 
     @property
     def reference(self) -> str:
-        """Where in which paper it is."""
+        """The paper, with the number of the table or figure."""
         parts = [("table", self.table), ("figure", self.figure)]
         return ", ".join([self.source, *(f"{what} {number}" for what, number in parts if number is not None)])
 
     @model_validator(mode="after")
     def _refuse_without_numbers(self) -> "PaperSettings":
         if self.table is not None and self.numbers is None:
-            raise RaysmoothError(
-                f"paper: table {self.table} without its numbers: write 'numbers:' with the paper's own"
-            )
+            raise RaysmoothError(f"paper: table {self.table} without its numbers: write them under 'numbers:'")
         if self.table is None and self.claim is None:
-            raise RaysmoothError("paper: write 'claim:', what its text says of the figure")
+            raise RaysmoothError("paper: write 'claim:', the paper's statement about the figure")
         return self
 
 
-def _text_keys(value: Any) -> Any:
+def _stages(value: Any) -> Any:
     if not isinstance(value, dict):
         raise RaysmoothError(f"stages: expected 'name: stage' lines, found {value!r}")
-    return {str(key): inner for key, inner in value.items()}
+    for name, written in value.items():
+        if not isinstance(written, dict):
+            raise RaysmoothError(f"stage {name}: expected 'KIND: settings', found {written!r}")
+        if "for" in written:
+            raise RaysmoothError(f"stage {name}: unknown setting 'for': it is now called {MATRIX}")
+    return {str(name): written for name, written in value.items()}
 
 
-def _used(value: Any) -> Any:
-    """[STAGE, ...] as well as {STAGE: {variable: [values]}}."""
+def _include(value: Any) -> Any:
+    """Takes [STAGE, ...] as well as {STAGE: {variable: [values]}}."""
     if not isinstance(value, dict):
-        raise RaysmoothError(f"use: expected 'FILE: [STAGE, ...]' lines, found {value!r}")
+        raise RaysmoothError(f"include: expected 'FILE: [STAGE, ...]' lines, found {value!r}")
     return {
         str(file): dict.fromkeys(map(str, stages)) if isinstance(stages, list) else stages
         for file, stages in value.items()
@@ -100,25 +111,25 @@ def _used(value: Any) -> Any:
 class ExperimentSettings(Settings):
     """Experiment"""
 
-    title: str = Field(description="One line: what it is.")
+    RENAMED: ClassVar[Mapping[str, str]] = {"use": "include"}
+
+    title: str = Field(description="One line: its subject.")
     paper: Annotated[PaperSettings, nested(PaperSettings)] = Field(description="What it reproduces.")
-    differences: list[str] = Field(
-        description="How what is done here differs from the paper, where that matters.", min_length=1
-    )
+    differences: list[str] = Field(description="How it differs from the paper, where that matters.", min_length=1)
     data: Annotated[dict[str, Any], BeforeValidator(mapping)] = Field(
         description=f"The data set of all stages: {', '.join(DATA)}."
     )
-    use: Annotated[dict[str, dict[str, dict[str, list[Any]] | None]], BeforeValidator(_used)] = Field(
+    include: Annotated[dict[str, dict[str, dict[str, list[Any]] | None]], BeforeValidator(_include)] = Field(
         {},
         description="Stages of other files with the same data and out, which come first: FILE: [STAGE, ...], or FILE: "
-        "{STAGE: {variable: [values]}} for other values of their 'for'.",
+        "{STAGE: {variable: [values]}} to replace values of their matrix.",
     )
-    stages: Annotated[dict[str, Any], BeforeValidator(_text_keys)] = Field(
-        description="What is done, in this order: NAME: {KIND: {settings}}, repeated with 'for: {variable: [values]}'.",
+    stages: Annotated[dict[str, dict[str, Any]], BeforeValidator(_stages)] = Field(
+        description="Its stages, in order: NAME: {KIND: {settings}}; 'matrix: {variable: [values]}' repeats a stage.",
         min_length=1,
     )
     out: str = Field(description="Folder of the results; files that share stages share it.")
-    shared: Any = Field(None, description="Whatever YAML anchors stand for; not looked at.")
+    shared: Any = Field(None, description="A place for YAML anchors; ignored.")
 
     @model_validator(mode="after")
     def _refuse_bad_data(self) -> "ExperimentSettings":
@@ -130,26 +141,24 @@ class ExperimentSettings(Settings):
         return self
 
 
-def located(text: str) -> Path:
-    """The file that a path or the bare name of an experiment that comes with raysmooth means; raises RaysmoothError for
-    neither.
-    """
+def find_experiment(text: str) -> Path:
+    """The file of an experiment, given its path, or the name of a bundled one; raises RaysmoothError for neither."""
     path = Path(text).expanduser()
     if path.is_file():
         return path
-    own = FOLDER / f"{text}.yaml"
-    if path.parent == Path() and own.is_file():
-        return own
+    bundled = FOLDER / f"{text}.yaml"
+    if path.parent == Path() and bundled.is_file():
+        return bundled
     known = [file.stem for file in FOLDER.glob("*.yaml")]
     raise RaysmoothError(f"there is no experiment {text}: {nearest(path.stem, known)}")
 
 
 def is_sweep(file: Path) -> bool:
-    """Whether a file is that of one sweep, as `raysmooth sweep` takes it."""
+    """Whether the file is that of a single sweep, as `raysmooth sweep` takes it."""
     found = read_yaml(file)
     return "train" in found and "stages" not in found
 
 
 def read_experiment(file: Path, **given: Any) -> ExperimentSettings:
-    """The experiment in `file`, `given` instead of what it says; raises RaysmoothError for one that cannot be."""
+    """The experiment in `file`; `given` replaces its settings. Raises RaysmoothError for an invalid one."""
     return checked(ExperimentSettings, given, file)

@@ -1,40 +1,11 @@
-"""What stands in for an experiment's networks in a smoke test: the same in name and place, but small."""
+"""Small networks that replace an experiment's networks in a smoke test."""
 
 from collections.abc import Mapping
 
 from torch import nn
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
-from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
-
-IMAGENET = ("resnet18", "resnet34", "resnet50")
-
-CLASSIFIER_STAND_INS: Registry[str] = Registry(
-    "stand-in",
-    {
-        # Each of another width, so that no two surrogates have the same weights.
-        **{
-            name: f"raysmooth.tune.experiments.small_networks:small_cnn:classes=10,width={4 + number}"
-            for number, name in enumerate(name for name in CLASSIFIERS if name.startswith("cifar_"))
-        },
-        **{
-            name: f"raysmooth.tune.experiments.small_networks:small_cnn:classes=1000,width={4 + n}"
-            for n, name in enumerate(IMAGENET)
-        },
-    },
-)
-"""By the names of classifiers; all others are small enough, or the user's own."""
-
-DENOISER_STAND_INS: Registry[Mapping[str, int]] = Registry(
-    "stand-in",
-    {
-        "dncnn": {"depth": 3, "width": 4},
-        "dncnn_wide": {"depth": 3, "width": 6},
-        "memnet": {"width": 4, "memory_blocks": 1, "residual_blocks": 1},
-    },
-)
-"""Options by the names of denoisers."""
 
 
 def small_cnn(classes: int = 10, width: int = 4) -> nn.Module:
@@ -48,18 +19,37 @@ def small_cnn(classes: int = 10, width: int = 4) -> nn.Module:
     )
 
 
+def _small_cnn(classes: int, position: int) -> str:
+    # Every classifier gets another width, so that no two surrogates have the same weights.
+    return f"raysmooth.tune.experiments.small_networks:small_cnn:classes={classes},width={4 + position}"
+
+
+_CIFAR10 = [name for name in CLASSIFIERS if name.startswith("cifar_")]
+_IMAGENET = ("resnet18", "resnet34", "resnet50")
+
+SMALL_CLASSIFIERS: Mapping[str, str] = {
+    **{name: _small_cnn(10, position) for position, name in enumerate(_CIFAR10)},
+    **{name: _small_cnn(1000, position) for position, name in enumerate(_IMAGENET)},
+}
+"""Replacements by the names of classifiers. All other classifiers are small enough, or the user's own."""
+
+SMALL_DENOISER_OPTIONS: Mapping[str, Mapping[str, int]] = {
+    "dncnn": {"depth": 3, "width": 4},
+    "dncnn_wide": {"depth": 3, "width": 6},
+    "memnet": {"width": 4, "memory_blocks": 1, "residual_blocks": 1},
+}
+"""Options by the names of denoisers."""
+
+
 def small_classifier(text: str) -> str:
-    """The stand-in of a classifier, as text; the classifier itself where it has none."""
-    name = Variant.parse(text).name
-    if name not in CLASSIFIER_STAND_INS:
-        return text
-    return CLASSIFIER_STAND_INS[name]
+    """The replacement of a classifier, as text; the classifier itself if it has none."""
+    return SMALL_CLASSIFIERS.get(Variant.parse(text).name, text)
 
 
 def small_denoiser(text: str) -> str:
-    """The stand-in of a denoiser, as text, with as many channels."""
+    """The denoiser, as text, with small options and unchanged channels."""
     found = Variant.parse(text)
-    if found.name not in DENOISER_STAND_INS:
+    if found.name not in SMALL_DENOISER_OPTIONS:
         return text
-    options = {**dict(found.options), **DENOISER_STAND_INS[found.name]}
+    options = {**dict(found.options), **SMALL_DENOISER_OPTIONS[found.name]}
     return str(Variant(found.name, tuple(sorted(options.items()))))

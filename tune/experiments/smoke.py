@@ -1,7 +1,7 @@
-"""A smoke test of an experiment: every stage of it, on networks, data and budgets so small that it takes seconds."""
+"""A smoke test of an experiment: all of its stages, with networks, data and budgets so small that it takes seconds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,173 +12,83 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
-from raysmooth.tune.experiments.check import Known, refuse_impossible
-from raysmooth.tune.experiments.plan import Job, Plan
+from raysmooth.tune.experiments.check import Inspector, refuse_impossible
+from raysmooth.tune.experiments.plan import Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.small_networks import small_classifier, small_denoiser
 from raysmooth.tune.experiments.smoke_data import generated
+from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.training.trainer import initialised
 
 FOLDER = "smoke"
-"""Below an experiment's own: what a smoke test gives is kept apart."""
+"""The folder of a smoke test's results, below the experiment's own."""
 
 _PIXELS = 32
-"""ImageNet's images are made so small."""
+"""Side of ImageNet's images in a smoke test."""
 
-_TRAINED = {
-    "epochs": 1, "skip": 1, "max": 20, "batch_size": 16, "loader_workers": 0, "precision": "float32", "compile": False,
+_TRAINING = {
+    "epochs": 1, "skip": 1, "max": 20, "batch_size": 16, "loader_workers": 0, "precision": "float32", "compile": "off",
     "device": "cpu", "workers": 1,
 }  # fmt: skip
-_SWEPT = ("epochs", "skip", "max", "batch_size", "precision", "compile")
-"""Of `_TRAINED`, what a sweep does not decide itself."""
+_SWEEP_TRAINING = {key: _TRAINING[key] for key in ("epochs", "skip", "max", "batch_size", "precision", "compile")}
+"""The settings of `_TRAINING` that a sweep does not set itself."""
 
-_SAMPLED = {
-    "skip": 1, "max": 2, "batch_size": 16, "block_size": 100, "precision": "float32", "compile": "off", "replicas": 1,
-    "gpus_per_replica": 0.0, "cpus_per_replica": 1,
-}  # fmt: skip
-_WEIGHTS_OF = {"classifier_weights": "classifier", "denoiser_weights": "denoiser", "init_weights": "denoiser"}
-_VALIDATION = {"every": 1, "images": 2, "n0": 10, "n": 20}
+_CERTIFY = {"skip": 1, "max": 2, "batch_size": 16, "block_size": 100, "precision": "float32", "compile": "off"}
+_POOL = {"replicas": 1, "gpus_per_replica": 0.0, "cpus_per_replica": 1}
+_DRAWS = {"n0": 10, "n": 20}
+_NETWORK_OF = {"classifier_weights": "classifier", "denoiser_weights": "denoiser", "init_weights": "denoiser"}
 
-_MOST, _MOST_OF_SWEEP, _MOST_ROWS = 2, 1, 2
-"""Of the numbers in a `for` so many are tried, of a sweep's `for` and of its rows so many."""
+_MOST_NUMBERS, _MOST_NUMBERS_OF_SWEEP = 2, 1
+"""A smoke test tries only the first numbers of each matrix variable."""
 
-
-@dataclass(frozen=True)
-class _Small:
-    """How an experiment's settings are made small, and where what it needs for that lies."""
-
-    folder: Path
-    data_root: Path | None
-
-    def job(self, job: Job) -> Job:
-        kinds = {"sweep": self.sweep, "certify": self.sampled, "predict": self.sampled, "gallery": self.shown}
-        made = kinds.get(job.kind, self.trained if job.row.gives else dict)
-        return replace(job, values=_first_surrogates(made(dict(job.values))))
-
-    def trained(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self.networks(values), **_TRAINED, "threads": 1}
-
-    def sampled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        n = 20 + int(values.get("n", 10_000)) // 1000  # different ones stay different
-        small = {**self.networks(values), **_SAMPLED, "n": n}
-        if "denoiser" in values:  # whose weights' card knows the rest
-            small["denoiser"] = _each(values["denoiser"], lambda text: Variant.parse(text).name)
-        return small | ({"n0": 10} if "n0" in values else {})
-
-    def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        many = {"images": [0, 1]} if "images" in values else {"skip": 1, "max": 2}
-        return {**self.networks(values), **many}
-
-    def sweep(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Two rows of it at most, and of each list that is searched the first value."""
-        settings = {**self.networks(values["settings"]), **{key: _TRAINED[key] for key in _SWEPT}}
-        domains = values.get("search", {}).items()
-        search = {key: domain[:1] if isinstance(domain, list) else domain for key, domain in domains}
-        small = {
-            **values,
-            "settings": settings,
-            "search": self.networks(search, settings),
-            "each": [self.networks(row, settings) for row in values.get("each", [])[:_MOST_ROWS]],
-            "seeds": list(values.get("seeds", [0]))[:1],
-            "scheduler": "fifo",
-            "plateau": None,
-            "validation": _VALIDATION,
-            "cpus_per_trial": 1,
-            "gpus_per_trial": 0.0,
-        }
-        if "trials" in values:
-            small["trials"] = 1
-        if values.get("warm_start") is not None:
-            small["warm_start"] = {**values["warm_start"], "epochs": 1}
-        if values.get("certify") is not None:
-            kept = {key: _SAMPLED[key] for key in ("skip", "max", "batch_size", "block_size", "precision", "compile")}
-            small["certify"] = {**kept, "n0": 10, "n": 20}
-        return small
-
-    def networks(self, values: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """`values` with small networks, weights for them where they are not another stage's, and data that is here.
-        `around` are settings that hold besides.
-        """
-        small = dict(values)
-        for key, change in (("classifier", small_classifier), ("denoiser", small_denoiser)):
-            if key in values:
-                small[key] = _each(values[key], change)
-        both = {**(around or {}), **small}
-        for key, network in _WEIGHTS_OF.items():
-            if isinstance(given := values.get(key), str) and Reference.read(given) is None:
-                small[key] = self.weights(network, str(both[network]), str(both.get("objective", "mse")))
-        if "surrogates" in values:
-            small["surrogates"] = _each(values["surrogates"], lambda text: self.surrogates(text, both))
-        if both.get("dataset") == "imagenet" and "dataset" in values:
-            small |= {"resize": _PIXELS, "crop": _PIXELS}
-        if self.data_root is not None and "dataset" in values:
-            small["data_root"] = str(self.data_root)
-        return small
-
-    def surrogates(self, text: str, values: Mapping[str, Any]) -> str:
-        """Of an ensemble that is not here, two; of one, one."""
-        if Reference.read(text) is not None:
-            return text
-        classifier = str(values["classifier"])
-        count = 1 if text.endswith(":1") else 2
-        files = [self.weights("classifier", classifier, "", seed=seed) for seed in range(1, count + 1)]
-        return ",".join(files)
-
-    def weights(self, kind: str, text: str, objective: str, seed: int = 0) -> str:
-        """A file of weights that nobody trained."""
-        architecture = Variant.parse(text)
-        build = build_classifier if kind == "classifier" else build_denoiser
-        card = {"architecture": str(architecture)}
-        if kind == "denoiser":
-            row = DENOISER_OBJECTIVES[objective.partition(":")[0]]
-            card["objective"] = row.starts_from or objective
-        file = self.folder / "stand-ins" / f"{re.sub(r'[^A-Za-z0-9_.]', '-', str(architecture))}-{seed}.safetensors"
-        save_weights(file, initialised(lambda: build(architecture), seed), card)
-        return str(file)
+_MOST_CONFIGURATIONS = 2
+"""A smoke test tries only the first configurations of a sweep."""
 
 
-def smaller(plan: Plan) -> Plan:
-    """The smoke test of `plan`: its stages, all in `<out>/smoke`.
+def smoke_plan(plan: Plan) -> Plan:
+    """The smoke test of `plan`: all of its stages, with results in `<out>/smoke`.
 
-    Of the numbers in a `for` the first two are tried, of the names all; what needs others is left out. Raises RaysmoothError
-    where nothing would be left of a stage, and for what could not be carried out in full even if the data were here.
+    It has the first two numbers of each matrix variable and all names; stage runs that need others are left out. Raises
+    RaysmoothError if no run of a stage would be left, and for errors that the experiment itself has (data may be
+    missing).
     """
     folder = plan.out / FOLDER
-    refuse_impossible(plan, Known(), data=False)
-    jobs = _fewer(plan.jobs)
-    for stage in dict.fromkeys(job.stage for job in plan.jobs):
-        if not any(job.stage == stage for job in jobs):
+    refuse_impossible(plan, Inspector(), data=False)
+    runs = _fewer(plan.stage_runs)
+    kept = {run.stage for run in runs}
+    for run in plan.stage_runs:
+        if run.stage not in kept:
             raise RaysmoothError(
-                f"--smoke: nothing is left of stage {stage}: let it take what the first values of 'for' give"
+                f"--smoke: nothing is left of stage {run.stage}: let it use the results of the first values of a matrix"
             )
-    small = _Small(folder, _data_root(plan, folder))
-    return replace(plan, out=folder, jobs=[small.job(job) for job in jobs], smoke=True)
+    shrinker = _Shrinker(folder, _data_root(plan, folder))
+    return replace(plan, out=folder, stage_runs=[shrinker.stage_run(run) for run in runs], smoke=True)
 
 
-def _fewer(jobs: Sequence[Job]) -> list[Job]:
+def _fewer(runs: Sequence[StageRun]) -> list[StageRun]:
+    """The stage runs with the first numbers of each matrix variable, without those that need others."""
     tried: dict[tuple[str, str], list[Any]] = {}
-    kept: dict[str, Job] = {}
-    for job in jobs:
-        if job.row.keeps_sigma and isinstance(job.values.get("sigma"), list):
-            job = replace(job, values={**job.values, "sigma": job.values["sigma"][:_MOST]})
-        numbers = {key: value for key, value in job.variables.items() if isinstance(value, int | float)}
-        most = _MOST_OF_SWEEP if job.kind == "sweep" else _MOST
-        seen = {key: tried.setdefault((job.stage, key), []) for key in numbers}
-        if any(value not in seen[key] and len(seen[key]) >= most for key, value in numbers.items()):
+    kept: dict[str, StageRun] = {}
+    for run in runs:
+        if run.entry.keeps_sigma and isinstance(run.values.get("sigma"), list):
+            run = replace(run, values={**run.values, "sigma": run.values["sigma"][:_MOST_NUMBERS]})
+        most = _MOST_NUMBERS_OF_SWEEP if run.kind == "sweep" else _MOST_NUMBERS
+        numbers = {key: value for key, value in run.variables.items() if isinstance(value, int | float)}
+        seen = {key: tried.setdefault((run.stage, key), []) for key in numbers}
+        new = {key: value for key, value in numbers.items() if value not in seen[key]}
+        if any(len(seen[key]) >= most for key in new) or not all(name in kept for name in run.needs):
             continue
-        if all(name in kept for name in job.needs):
-            for key, value in numbers.items():
-                if value not in seen[key]:
-                    seen[key].append(value)
-            kept[job.name] = job
+        for key, value in new.items():
+            seen[key].append(value)
+        kept[run.name] = run
     return list(kept.values())
 
 
 def _data_root(plan: Plan, folder: Path) -> Path | None:
-    """Where generated images are, if the data set is not here; None to leave it."""
-    settings = plan.settings.data if plan.settings is not None else plan.jobs[0].values["settings"]
-    given = next((job.values for job in plan.jobs if "dataset" in job.values), settings)
+    """The folder of generated images if the data set is missing; None to keep the data set."""
+    settings = plan.settings.data if plan.settings is not None else plan.stage_runs[0].values["settings"]
+    given = next((run.values for run in plan.stage_runs if "dataset" in run.values), settings)
     name, root = str(given["dataset"]), given.get("data_root")
     if DATASETS[name].layout is None:
         return None
@@ -190,17 +100,108 @@ def _data_root(plan: Plan, folder: Path) -> Path | None:
     return None
 
 
-def _first_surrogates(values: dict[str, Any]) -> dict[str, Any]:
-    """References to more of an ensemble than there is of it now."""
+@dataclass(frozen=True)
+class _Shrinker:
+    """Makes an experiment's settings small. Untrained weights go to `folder`; `data_root` has generated images."""
 
-    def clamped(key: str, found: Reference) -> str:
-        return str(replace(found, first=min(found.first, _MOST_ROWS)) if found.first is not None else found)
+    folder: Path
+    data_root: Path | None
 
-    return dict(replaced(values, clamped))
+    def stage_run(self, run: StageRun) -> StageRun:
+        methods = {"sweep": self.sweep, "certify": self.certify, "predict": self.certify, "gallery": self.gallery}
+        shrink = methods.get(run.kind, self.training if run.entry.trains else dict)
+        return replace(run, values=_fewer_surrogates(shrink(dict(run.values))))
+
+    def training(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.networks(values), **_TRAINING, "threads": 1}
+
+    def certify(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        n = 20 + int(values.get("n", 10_000)) // 1000  # different values stay different
+        small = {**self.networks(values), **_CERTIFY, **_POOL, "n": n}
+        if "denoiser" in values:  # the options are in the card of its weights
+            small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
+        return small | ({"n0": _DRAWS["n0"]} if "n0" in values else {})
+
+    def gallery(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        images = {"images": [0, 1]} if "images" in values else {"skip": 1, "max": 2}
+        return {**self.networks(values), **images}
+
+    def sweep(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of each list that is searched the first value, and of the configurations the first two."""
+        settings = {**self.networks(values["settings"]), **_SWEEP_TRAINING}
+        domains = values.get("search", {}).items()
+        search = {key: domain[:1] if isinstance(domain, list) else domain for key, domain in domains}
+        configurations = values.get("configurations", [])[:_MOST_CONFIGURATIONS]
+        small = {
+            **values,
+            "settings": settings,
+            "search": self.networks(search, settings),
+            "configurations": [self.networks(configuration, settings) for configuration in configurations],
+            "seeds": list(values.get("seeds", [0]))[:1],
+            "scheduler": "fifo",
+            "plateau": None,
+            "validation": {"every": 1, "images": 2, **_DRAWS},
+            "cpus_per_trial": 1,
+            "gpus_per_trial": 0.0,
+        }
+        if "num_trials" in values:
+            small["num_trials"] = 1
+        if values.get("warm_start") is not None:
+            small["warm_start"] = {**values["warm_start"], "epochs": 1}
+        if values.get("certify") is not None:
+            small["certify"] = {**_CERTIFY, **_DRAWS}
+        return small
+
+    def networks(self, values: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """`values` with small networks, with weights for them unless another stage makes these, and with data that
+        exists. `common` are settings that hold besides.
+        """
+        small = dict(values)
+        for role, shrink in (("classifier", small_classifier), ("denoiser", small_denoiser)):
+            if role in values:
+                small[role] = _changed(values[role], shrink)
+        both = {**(common or {}), **small}
+        for key, role in _NETWORK_OF.items():
+            if isinstance(given := values.get(key), str) and Reference.read(given) is None:
+                small[key] = self.weights(role, str(both[role]), str(both.get("objective", "mse")))
+        if "surrogates" in values:
+            small["surrogates"] = _changed(values["surrogates"], lambda text: self.surrogates(text, both))
+        if both.get("dataset") == "imagenet" and "dataset" in values:
+            small |= {"resize": _PIXELS, "crop": _PIXELS}
+        if self.data_root is not None and "dataset" in values:
+            small["data_root"] = str(self.data_root)
+        return small
+
+    def surrogates(self, text: str, values: Mapping[str, Any]) -> str:
+        """Two surrogates in place of an ensemble; one for an ensemble of one."""
+        count = 1 if text.endswith(":1") else 2
+        files = [self.weights("classifier", str(values["classifier"]), "", seed=seed) for seed in range(1, count + 1)]
+        return ",".join(files)
+
+    def weights(self, role: str, text: str, objective: str, seed: int = 0) -> str:
+        """A file of untrained weights."""
+        architecture = Variant.parse(text)
+        build = build_classifier if role == "classifier" else build_denoiser
+        card = {"architecture": str(architecture)}
+        if role == "denoiser":
+            entry = DENOISER_OBJECTIVES[objective.partition(":")[0]]
+            card["objective"] = entry.starts_from or objective
+        file = self.folder / "untrained" / f"{re.sub(r'[^A-Za-z0-9_.]', '-', str(architecture))}-{seed}.safetensors"
+        save_weights(file, initialised(lambda: build(architecture), seed), card)
+        return str(file)
 
 
-def _each(value: Any, change: Any) -> Any:
-    """`change` of a text, or of each in a list; references are left."""
+def _fewer_surrogates(values: dict[str, Any]) -> dict[str, Any]:
+    """References to no more of an ensemble than the smoke test trains."""
+
+    def limited(key: str, found: Reference) -> str:
+        return str(replace(found, first=min(found.first, _MOST_CONFIGURATIONS)) if found.first is not None else found)
+
+    return dict(replaced(values, limited))
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """`change` applied to a text, or to each in a list; references stay."""
     if isinstance(value, list):
-        return [_each(inner, change) for inner in value]
+        return [_changed(inner, change) for inner in value]
     return value if not isinstance(value, str) or Reference.read(value) is not None else change(value)

@@ -1,9 +1,9 @@
-"""Generated images for smoke tests, in the layout of the data set that they stand in for."""
+"""Generated images for smoke tests, in the layout of the data set that they replace."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -12,13 +12,15 @@ from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
 
 TRAIN, TEST = 40, 20
-"""Images of a split; CIFAR-10's training ones lie in five files."""
+"""Images in each split; CIFAR-10's training images are in five files."""
 
 _CLASSES = 10
 
 
 def write_mnist(root: Path) -> None:
-    """Idx files: big-endian, two zero bytes, the type (8: bytes), the number of dimensions, each of them, the data."""
+    """Write idx files: two zero bytes, the type (8: bytes), the number of dimensions, the dimensions (big-endian), the
+    data.
+    """
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for split, count in (("train", TRAIN), ("t10k", TEST)):
@@ -29,8 +31,8 @@ def write_mnist(root: Path) -> None:
 
 
 def write_cifar10(root: Path) -> None:
-    """The published files' names, each with planes (N, 3072) and labels as arrays of npz, where the published ones are
-    pickles; and a mark that they are others.
+    """Write files with the published names, each with images (N, 3072) and labels as arrays of npz (the published files
+    are pickles), and a file that says that they are generated.
     """
     folder = root / CIFAR10_FOLDER
     folder.mkdir(parents=True)
@@ -43,7 +45,7 @@ def write_cifar10(root: Path) -> None:
 
 
 def write_imagenet(root: Path) -> None:
-    """1000 class folders of each split; a file in some of them."""
+    """Write 1000 class folders for each split, with images in some of them."""
     for seed, (split, count) in enumerate((("train", TRAIN), ("val", TEST))):
         images, _ = _images(count, (40, 48, 3), seed)
         for number in range(1000):
@@ -54,7 +56,7 @@ def write_imagenet(root: Path) -> None:
 
 
 def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise around a brightness that tells the class: uint8 (count, *shape) and (count,)."""
+    """Noise around a brightness that depends on the class: images uint8 (count, *shape), and labels (count,)."""
     random = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.uint8) % _CLASSES
     noise = random.integers(0, 56, (count, *shape))
@@ -64,15 +66,15 @@ def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, 
 GENERATORS: Registry[Callable[[Path], None]] = Registry(
     "generator", {"mnist": write_mnist, "cifar10": write_cifar10, "imagenet": write_imagenet}
 )
-"""By the names of data sets: each writes all splits below a folder that is not there yet."""
+"""By the names of data sets: functions that write all splits below a new folder."""
 
 
 def generated(dataset: str, folder: Path) -> Path:
-    """The folder of the generated images of `dataset` below `folder`, written where it is not there."""
+    """The folder of the generated images of `dataset`, below `folder`; they are written if they do not exist."""
     root = folder / dataset
     if not root.is_dir():
-        partial = folder / f".{dataset}.part"
-        shutil.rmtree(partial, ignore_errors=True)  # what a kill left half written
-        GENERATORS[dataset](partial)
-        partial.rename(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{dataset}-", dir=folder) as scratch:
+            GENERATORS[dataset](Path(scratch) / dataset)
+            (Path(scratch) / dataset).rename(root)  # appears complete or not at all
     return root

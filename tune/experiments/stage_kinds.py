@@ -1,4 +1,4 @@
-"""The kinds of stages that an experiment is made of: one row each."""
+"""The kinds of stages that an experiment is made of: one entry each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,46 +18,62 @@ from raysmooth.pipeline.pictures.gallery import gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.runs.driver import run_jobs
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
-from raysmooth.tune.experiments.stage import Result, Scene, Task, count_rows, file_hash
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.experiments.results import Result, count_rows, file_hash
+from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import run_sweep
-from raysmooth.tune.training.classifier_task import choose_for_classifier
-from raysmooth.tune.training.denoiser_task import choose_for_denoiser
 from raysmooth.tune.training.train import train_classifier, train_denoiser
+from raysmooth.tune.training.trainings import TRAININGS
+
+
+@dataclass(frozen=True)
+class ReadyRun:
+    """A stage run that can start: its `settings` are checked, with paths in place of references."""
+
+    name: str
+    settings: BaseModel
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stage runs share: the experiment's folder, the Ray cluster, and whether to show progress."""
+
+    out: Path
+    address: str | None
+    show: bool
 
 
 class ReportSettings(Settings):
     """Report"""
 
-    radii: list[float] | None = Field(None, description="Radii of our table. Default: as `raysmooth report` has them.")
+    radii: list[float] | None = Field(None, description="Radii of our table. Default: those of `raysmooth report`.")
 
 
 @dataclass(frozen=True)
 class StageKind:
-    """`check` makes a job's settings, which lie in `out` at `place(name)`, and raises RaysmoothError for whatever can be known
-    to be wrong without opening a file. `carry_out` does one job, or several of a kind in a row where they are done
-    `together`, and gives a result for each.
+    """`check` makes the settings of a stage run, and raises RaysmoothError for every error that can be found without
+    opening a file. `outputs(name)` are its settings that say where results go, below the experiment's folder. `execute`
+    executes stage runs and returns a result for each; with `together`, consecutive stage runs of this kind in one call.
 
-    `gives` says what its artefact is, "classifier", "denoiser" or "sweep"; `gives_runs` that it draws. Of its noise
-    levels it takes `one_sigma` at a time, or `keeps_sigma` in paths for itself to fill in; `data` is the key that its
-    data settings stand under, "" where they stand with the others, None where it has none.
+    `trains` is "classifier", "denoiser" or "sweep" for stages that make weights; `samples`: draws noise samples for
+    runs of certify or predict. A stage run of a `one_sigma` kind has a single noise level; one that `keeps_sigma` fills
+    in "{sigma}" itself. Data settings are under the key `data`, "" for the top level; None: the kind has none.
     """
 
     summary: str
     check: Callable[[Mapping[str, Any]], BaseModel]
-    place: Callable[[str], Mapping[str, str]]
-    carry_out: Callable[[Sequence[Task], Scene], list[Result]] | None
-    gives: str | None = None
-    gives_runs: bool = False
+    outputs: Callable[[str], Mapping[str, str]]
+    execute: Callable[[Sequence[ReadyRun], Context], list[Result]] | None
+    trains: str | None = None
+    samples: bool = False
     one_sigma: bool = False
     keeps_sigma: bool = False
     together: bool = False
     data: str | None = ""
 
     def with_data(self, data: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """`values`, and what they leave unsaid of the data."""
+        """`values`, with the settings in `data` that they do not have."""
         if self.data is None:
             return dict(values)
         if self.data:
@@ -66,82 +82,89 @@ class StageKind:
 
     @property
     def needs_ray(self) -> bool:
-        return self.gives_runs or self.gives == "sweep"
+        return self.samples or self.trains == "sweep"
 
 
-def _checked_classifier(values: Mapping[str, Any]) -> TrainClassifierSettings:
-    settings = checked(TrainClassifierSettings, values)
-    choose_for_classifier(settings)
+def _checked_training(name: str, values: Mapping[str, Any]) -> TrainingSettings:
+    training = TRAININGS[name]
+    settings = checked(training.settings, values)
+    training.choose(settings)
     return settings
 
 
-def _checked_denoiser(values: Mapping[str, Any]) -> TrainDenoiserSettings:
-    settings = checked(TrainDenoiserSettings, values)
-    choose_for_denoiser(settings)
-    return settings
-
-
-def _train(train: Callable[[Any, bool], Path], tasks: Sequence[Task], scene: Scene) -> list[Result]:
+def _train(train: Callable[[Any, bool], Path], runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     results = []
-    for task in tasks:
-        settings: Any = task.settings
-        if scene.address is not None and settings.workers > 1:
-            settings = settings.model_copy(update={"address": scene.address})
-        results.append(_weights_result(train(settings, scene.show), scene.out))
+    for run in runs:
+        settings: Any = run.settings
+        if context.address is not None and settings.workers > 1:
+            settings = settings.model_copy(update={"address": context.address})
+        results.append(_weights_result(train(settings, context.show), context.out))
     return results
 
 
+def _training(name: str, train: Callable[[Any, bool], Path]) -> StageKind:
+    return StageKind(
+        f"raysmooth train {name}",
+        partial(_checked_training, name),
+        lambda stage_run: {"out": f"weights/{stage_run}.safetensors"},
+        partial(_train, train),
+        trains=name,
+    )
+
+
 def _weights_result(file: Path, out: Path, digest: str | None = None, folder: str | None = None) -> Result:
-    relative, found = str(file.resolve().relative_to(out.resolve())), file_hash(file)
+    path, found = _relative(file, out), file_hash(file)
     architecture = str(Variant.parse(str(read_weights(file).card["architecture"])))
-    return Result(digest or found, relative, architecture, folder, files={relative: found})
+    return Result(digest or found, path, architecture, folder, files={path: found})
+
+
+def _relative(file: Path, out: Path) -> str:
+    return str(file.resolve().relative_to(out.resolve()))
 
 
 def _checked_sweep(values: Mapping[str, Any]) -> SweepSettings:
     sweep = checked(SweepSettings, values)
-    choose: Callable[[Any], Any] = choose_for_classifier if sweep.train == "classifier" else choose_for_denoiser
     start = {} if sweep.warm_start is None else {"init_weights": "warm-start.safetensors"}
-    for drawn in sweep.possible:
-        choose(checked(sweep.training.settings, {**sweep.values(drawn), **start, "out": "weights.safetensors"}))
+    for config in sweep.trial_configs:
+        _checked_training(sweep.train, {**sweep.values(config), **start, "out": "weights.safetensors"})
     return sweep
 
 
-def _sweep(tasks: Sequence[Task], scene: Scene) -> list[Result]:
-    results = []
-    for task in tasks:
-        sweep: Any = task.settings
-        swept = run_sweep(sweep.model_copy(update={"address": scene.address or sweep.address}), scene.show)
-        folder = Path(sweep.out)
-        write_sweep_report(swept.trials, sweep, swept.winner, folder, swept.certificates)
-        if scene.show:
-            print_trials(swept.trials, sweep, swept.winner)
-        last = swept.trials[swept.trials["last"]]
-        failed = last[last["status"] == "failed"]
-        if len(failed) and (swept.winner is None or len(failed) == len(last)):
-            raise RaysmoothError(
-                f"{task.name}: {len(failed)} of {len(last)} trials failed; the first: {failed['error'].iloc[0]}; the "
-                "same command tries them again"
-            )
-        best = None if swept.winner is None else swept.winner.trial_id
-        digest = settings_hash([best, *map(str, last["weights_fingerprint"])])
-        relative = str(folder.resolve().relative_to(scene.out.resolve()))
-        if swept.winner is not None:
-            results.append(_weights_result(swept.winner.weights, scene.out, digest=digest, folder=relative))
-        else:
-            kept = [Path(path) for path in last["weights"].dropna()]
-            files = {str(path.resolve().relative_to(scene.out.resolve())): file_hash(path) for path in kept}
-            results.append(Result(digest, folder=relative, files=files))
-    return results
+def _sweep(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    return [_sweep_result(run, context) for run in runs]
 
 
-def _sample(procedure: Procedure, tasks: Sequence[Task], scene: Scene) -> list[Result]:
-    """All on one pool; jobs that ask for the same run share it."""
-    jobs: list[Any] = [task.settings for task in tasks]
-    jobs = [job.model_copy(update={"address": scene.address or job.address}) for job in jobs]
+def _sweep_result(run: ReadyRun, context: Context) -> Result:
+    sweep: Any = run.settings
+    swept = run_sweep(sweep.model_copy(update={"address": context.address or sweep.address}), context.show)
+    folder = Path(sweep.out)
+    write_sweep_report(swept.trials, sweep, swept.winner, folder, swept.certificates)
+    if context.show:
+        print_trials(swept.trials, sweep, swept.winner)
+    last = swept.trials[swept.trials["last"]]
+    failed = last[last["status"] == "failed"]
+    if len(failed) and (swept.winner is None or len(failed) == len(last)):
+        raise RaysmoothError(
+            f"{run.name}: {len(failed)} of {len(last)} trials failed; the first: {failed['error'].iloc[0]}; rerun the "
+            "same command to retry them"
+        )
+    best = None if swept.winner is None else swept.winner.trial_id
+    digest = settings_hash([best, *map(str, last["weights_fingerprint"])])
+    if swept.winner is not None:
+        return _weights_result(swept.winner.weights, context.out, digest, _relative(folder, context.out))
+    weights = [Path(path) for path in last["weights"].dropna()]
+    files = {_relative(path, context.out): file_hash(path) for path in weights}
+    return Result(digest, folder=_relative(folder, context.out), files=files)
+
+
+def _sample(procedure: Procedure, runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    """All on one pool; stage runs with the same settings share a run of `procedure`."""
+    settings: list[Any] = [run.settings for run in runs]
+    settings = [one.model_copy(update={"address": context.address or one.address}) for one in settings]
     results = []
-    for own in run_jobs(procedure, jobs, scene.show):
-        runs = {run_id: count_rows(scene.out, procedure.folder, run_id) for run_id in own}
-        results.append(Result(settings_hash(runs), rows_in=procedure.folder, runs=runs))
+    for run_ids in run_jobs(procedure, settings, context.show):
+        rows = {run_id: count_rows(context.out, procedure.folder, run_id) for run_id in run_ids}
+        results.append(Result(settings_hash(rows), rows_in=procedure.folder, runs=rows))
     return results
 
 
@@ -152,38 +175,29 @@ def _sampling(name: str, summary: str) -> StageKind:
         partial(checked, procedure.settings),
         lambda name: {"out": ""},
         partial(_sample, procedure),
-        gives_runs=True,
+        samples=True,
         one_sigma=True,
         together=True,
     )
 
 
-def _gallery(tasks: Sequence[Task], scene: Scene) -> list[Result]:
+def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     results = []
-    for task in tasks:
-        settings: Any = task.settings
+    for run in runs:
+        settings: Any = run.settings
         gallery(settings)
-        file = Path(settings.out)  # a stage's is in the experiment's folder
-        relative, found = str(file.resolve().relative_to(scene.out.resolve())), file_hash(file)
-        results.append(Result(found, files={relative: found}))
+        path, found = _relative(Path(settings.out), context.out), file_hash(Path(settings.out))
+        results.append(Result(found, files={path: found}))
     return results
-
-
-def _weights(name: str) -> dict[str, str]:
-    return {"out": f"weights/{name}.safetensors"}
 
 
 STAGE_KINDS: Registry[StageKind] = Registry(
     "kind of stage",
     {
-        "train classifier": StageKind(
-            "raysmooth train classifier", _checked_classifier, _weights, partial(_train, train_classifier), "classifier"
-        ),
-        "train denoiser": StageKind(
-            "raysmooth train denoiser", _checked_denoiser, _weights, partial(_train, train_denoiser), "denoiser"
-        ),
+        "train classifier": _training("classifier", train_classifier),
+        "train denoiser": _training("denoiser", train_denoiser),
         "sweep": StageKind(
-            "raysmooth sweep; its winner, or all that it trained",
+            "raysmooth sweep; gives its winner, or all its networks",
             _checked_sweep,
             lambda name: {"out": f"sweeps/{name}"},
             _sweep,

@@ -1,4 +1,13 @@
-"""A local folder as Ray Tune's storage, in which every file is there whole or not at all."""
+"""A local folder as Ray Tune's storage in which every file appears whole or not at all.
+
+Ray Tune saves a sweep's state every few seconds by overwriting the same files in place. If it is killed during a save,
+the files are left truncated, and the sweep cannot be restored. So it gets a file system that writes a temporary file
+and renames it when it is closed. There is one more gap: Ray Tune writes its state to a local file first and copies that
+to the storage in another thread. A copy taken while the local file is being rewritten can be empty; such a copy does
+not replace a complete one.
+
+Object stores put files whole anyway.
+"""
 
 import io
 import os
@@ -10,18 +19,14 @@ from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
 
 def storage_files(storage: str) -> FileSystem | None:
-    """The file system to hand to Ray Tune with a local folder; None for a URL, whose file system it finds itself.
-
-    Ray Tune writes its state over and over in place. A kill while it does would leave half of a file, from which no
-    sweep can be continued. Object stores put files whole anyway.
-    """
+    """The file system for Ray Tune to use with a local folder; None for a URL, for which it finds its own."""
     return None if "://" in storage else PyFileSystem(FSSpecHandler(AtomicFileSystem()))
 
 
 class AtomicFileSystem(LocalFileSystem):
-    """Local files, that take their name only when they are closed."""
+    """Local files that get their name when they are closed."""
 
-    protocol = ("whole",)
+    protocol = ("atomic",)
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any) -> Any:
         if mode != "wb":
@@ -47,9 +52,8 @@ class _AtomicFile(io.FileIO):
         if self.closed:
             return
         super().close()
-        # Ray Tune copies its state from a file that it may be rewriting at that moment: rather the state before.
-        torn = os.path.getsize(self._partial) == 0 and os.path.exists(self._path)
-        if self._failed or torn:
+        empty_copy = os.path.getsize(self._partial) == 0 and os.path.exists(self._path)
+        if self._failed or empty_copy:
             os.unlink(self._partial)
         else:
             os.replace(self._partial, self._path)

@@ -14,43 +14,49 @@ from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.training.ensemble import SWEEP
 
 _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
-"""Of a sweep that is continued: they change none of its trials. (Ray Tune keeps all others as they were.)"""
+"""Settings that may change when a sweep is resumed: they affect no trial. (Ray Tune keeps all others as they were.)"""
 
 
 def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
-    """Raises RaysmoothError where another sweep is in the folder; leaves a note of which this is."""
+    """Raises RaysmoothError if the folder holds another sweep, or one that cannot be resumed; else records this one."""
     file = out / SWEEP
-    told = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
+    settings = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
     if file.exists():
-        before, now = _flat(json.loads(file.read_text())), _flat(told)
-        for key in {**before, **now}:
-            if before.get(key) != now.get(key):
-                was = json.dumps(before[key])[:60] if key in before else "left out"
-                raise RaysmoothError(
-                    f"{out} holds another sweep, with {key} {was}: write another 'out', or delete the folder"
-                )
+        _refuse_difference(out, json.loads(file.read_text()), settings)
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as partial:
-            partial.write_text(json.dumps(told, indent=1))
+            partial.write_text(json.dumps(settings, indent=1))
     except OSError as error:
         raise RaysmoothError(f"out: {out} cannot be written: {error.strerror}: write another folder") from error
 
 
-def _flat(told: dict[str, Any]) -> dict[str, Any]:
-    """Settings within settings by names such as "validation: n"."""
+def _refuse_difference(out: Path, recorded: dict[str, Any], settings: dict[str, Any]) -> None:
+    instead = "write another 'out', or delete the folder"
+    if recorded.keys() & SweepSettings.RENAMED.keys():
+        # Ray Tune's state names modules that have moved since.
+        raise RaysmoothError(
+            f"{out} holds a sweep of an earlier version of raysmooth, which cannot be resumed: {instead}"
+        )
+    before, now = _flat(recorded), _flat(settings)
+    for key in {**before, **now}:
+        if before.get(key) != now.get(key):
+            value = json.dumps(before[key])[:60] if key in before else "left out"
+            raise RaysmoothError(f"{out} holds another sweep, with {key} {value}: {instead}")
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings under names such as "validation: n"."""
     flat: dict[str, Any] = {}
-    for key, value in told.items():
+    for key, value in settings.items():
         inner = value if isinstance(value, dict) else {"": value}
         flat |= {f"{key}: {name}" if name else key: content for name, content in inner.items()}
     return flat
 
 
 def storage_of(sweep: SweepSettings, out: Path) -> str:
-    """The folder, or an object store's URL, in which the sweep's checkpoints are. Raises RaysmoothError where it cannot be
-    written.
-    """
+    """Folder, or URL of an object store, of the sweep's checkpoints; raises RaysmoothError if it cannot be written."""
     storage = sweep.storage or str(out / "tune")
     if "://" not in storage:
         storage = str(Path(storage).expanduser().absolute())
@@ -66,7 +72,7 @@ def storage_of(sweep: SweepSettings, out: Path) -> str:
 
 
 def below(storage: str, name: str) -> str:
-    """The folder `name` in a folder, or in an object store's URL, whose options come last."""
+    """The folder `name` below a folder or an object store's URL; the URL's options stay at its end."""
     if "://" not in storage:
         return str(Path(storage) / name)
     parts = urlsplit(storage)

@@ -1,27 +1,40 @@
-"""What a sweep judges its trials by: one row a metric."""
+"""The metrics that a sweep can judge its trials by: one entry each."""
 
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated
 
-from raysmooth.common.errors import RaysmoothError
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from raysmooth.common.registry import Registry
+from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
 
 
 @dataclass(frozen=True)
+class NoOptions(Options):
+    pass
+
+
+@dataclass(frozen=True)
+class AtRadius(Options):
+    radius: Annotated[float, Field(ge=0, description="the radius, as in certified_accuracy:radius=0.5")]
+
+
+@plain_dataclass(frozen=True)
 class Metric:
-    """`mode` is "max" where more is better. `certifies`: it comes from certificates of validation images; `at_radius`:
-    at one radius, which has to be named. `column` is where a trial reports it, for each kind of training.
+    """`mode` is "max" where more is better. `column` is where trials report it, by the training ("classifier").
+    `certifies`: computed from certificates of validation images.
     """
 
     mode: str
     summary: str
     column: dict[str, str]
     certifies: bool = False
-    at_radius: bool = False
+    options: type[NoOptions] | type[AtRadius] = NoOptions
 
 
-def _both(name: str) -> dict[str, str]:
+def _same_column(name: str) -> dict[str, str]:
     return {"classifier": name, "denoiser": name}
 
 
@@ -29,45 +42,42 @@ METRICS: Registry[Metric] = Registry(
     "metric",
     {
         "certified_accuracy": Metric(
-            "max", "certified accuracy of validation images at a radius", _both("certified_accuracy"), True, True
+            "max",
+            "certified accuracy of validation images at a radius",
+            _same_column("certified_accuracy"),
+            certifies=True,
+            options=AtRadius,
         ),
-        "acr": Metric("max", "average certified radius of validation images", _both("acr"), True),
+        "acr": Metric("max", "average certified radius of validation images", _same_column("acr"), certifies=True),
         "accuracy_under_noise": Metric(
             "max",
             "accuracy of the base classifier on noisy held-out images",
             {"classifier": "noisy_accuracy", "denoiser": "denoised_accuracy"},
         ),
-        "validation_loss": Metric("min", "the objective's loss on held-out images", _both("validation_loss")),
+        "validation_loss": Metric("min", "the objective's loss on held-out images", _same_column("validation_loss")),
     },
 )
 
 
-@dataclass(frozen=True)
+@plain_dataclass(frozen=True)
 class ChosenMetric:
-    """A metric as an experiment names it: "acr", or "certified_accuracy:radius=0.5"."""
+    """A metric as a sweep file names it: "acr", or "certified_accuracy:radius=0.5"."""
 
     name: str
     radius: float | None
 
     @classmethod
     def parse(cls, text: str) -> "ChosenMetric":
-        parsed = Variant.parse(text)
-        row, options = METRICS[parsed.name], dict(parsed.options)
-        radius = options.pop("radius", None) if row.at_radius else None
-        if options:
-            raise RaysmoothError(f"metric '{text}': {parsed.name} has no option '{next(iter(options))}': leave it out")
-        if not row.at_radius:
-            return cls(parsed.name, None)
-        if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 <= radius < inf:
-            raise RaysmoothError(f"metric '{text}': write the radius, 0 or more, as in {parsed.name}:radius=0.5")
-        return cls(parsed.name, float(radius))
+        written = Variant.parse_entry(text, "metric", "certified_accuracy:radius=0.5")
+        options = read_options(METRICS[written.name].options, written, "metric")
+        return cls(written.name, options.radius if isinstance(options, AtRadius) else None)
 
     @property
-    def row(self) -> Metric:
+    def entry(self) -> Metric:
         return METRICS[self.name]
 
     def better(self, one: float, other: float) -> bool:
-        return one > other if self.row.mode == "max" else one < other
+        return one > other if self.entry.mode == "max" else one < other
 
     def __str__(self) -> str:
         return self.name if self.radius is None else f"{self.name}:radius={self.radius:g}"

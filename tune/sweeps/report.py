@@ -1,4 +1,4 @@
-"""A sweep's report: a table of its trials, their metric over the epochs, and how to train the winner again."""
+"""A sweep's report: a table of its trials, a plot of their metric, and the commands that train the winner again."""
 
 import shlex
 from fractions import Fraction
@@ -21,18 +21,18 @@ from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
 from raysmooth.tune.sweeps.warm_starts import warm_start_key, warm_sweep
+from raysmooth.tune.training.trainings import TRAININGS
 
 _MOST_LABELS = 12
-"""Lines of a figure that have a name in its legend."""
+"""Most lines of a figure to name in its legend."""
 
 
 def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
-    """A row a trial, the best first: what differs, how far it came, the metric at its last judgement."""
-    metric = sweep.chosen_metric
+    """A row for each trial, the best first: differing settings, epochs done, the metric at the last validation."""
+    metric, column = sweep.chosen_metric, sweep.metric_column
     last = rows[rows["last"]].copy()
     columns = _varying(last, sweep)
-    if metric is not None:
-        column = metric.row.column[sweep.train]
+    if column is not None:
         if column not in last:
             last[column] = np.nan
         last = best_first(last, sweep, column)
@@ -46,35 +46,35 @@ def trial_table(rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
         table[str(metric)] = last[column]
         if len(sweep.seeds) > 1:
             table[MEAN] = last[MEAN]
-    elif sweep.training.shown in last:
-        table[sweep.training.shown] = last[sweep.training.shown]
+    elif (default := TRAININGS[sweep.train].summary_metric) in last:
+        table[default] = last[default]
     if last["error"].notna().any():
         table["error"] = last["error"].fillna("")
     return table.reset_index(drop=True)
 
 
 def printed(table: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
-    """The table as text; what was measured is never rounded to the better."""
+    """The table as text; a metric is never rounded to a better value."""
 
-    def measured(value: float) -> str:
+    def rounded(value: float) -> str:
         return "" if np.isnan(value) else _worse(value, sweep)
 
-    def shown(value: Any) -> str:
+    def text(value: Any) -> str:
         if isinstance(value, float):
             return "" if np.isnan(value) else f"{value:.4g}"
         return "" if value is None else str(value)
 
     columns = {str(sweep.chosen_metric), MEAN}
-    return table.apply(lambda column: column.map(measured if column.name in columns else shown))
+    return table.apply(lambda column: column.map(rounded if column.name in columns else text))
 
 
 def print_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> None:
-    """Print the table, how the winner was chosen, where it is, and the commands that train it again."""
-    trials = printed(trial_table(rows, sweep), sweep).drop(columns="error", errors="ignore")
+    """Print the table, why the winner won, where its weights are, and the commands that train it again."""
+    text = printed(trial_table(rows, sweep), sweep).drop(columns="error", errors="ignore")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in trials.columns:
+    for name in text.columns:
         table.add_column(_in_words(str(name)), overflow="fold")
-    for cells in trials.itertuples(index=False):
+    for cells in text.itertuples(index=False):
         table.add_row(*map(Text, cells))
     Console().print(table)
     if winner is not None:
@@ -88,33 +88,33 @@ def _in_words(name: str) -> str:
 
 
 def _worse(value: float, sweep: SweepSettings) -> str:
-    """With four decimals, rounded to the worse; what differs from a decimal only as binary fractions do is that one."""
+    """With four decimals, rounded to the worse side."""
+    # 0.7 in binary is a little less than 0.7: it must not become 0.6999.
     exact = Fraction(f"{value:.12g}")
     metric = sweep.chosen_metric
     assert metric is not None
-    return floored(exact, 4) if metric.row.mode == "max" else floored(-exact, 4).removeprefix("-")
+    return floored(exact, 4) if metric.entry.mode == "max" else floored(-exact, 4).removeprefix("-")
 
 
 def plot_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None) -> Figure | None:
-    """The metric over the epochs, a line a trial, the winner's above the others; None where no metric was named, or no
-    trial was judged.
+    """The metric over the epochs, a line for each trial, the winner's in front; None without a metric, or if no trial
+    was validated.
     """
-    metric = sweep.chosen_metric
-    column = None if metric is None else metric.row.column[sweep.train]
+    column = sweep.metric_column
     if column is None or column not in rows or rows[column].notna().sum() == 0:
         return None
-    judged = rows[rows[column].notna()]
+    validated = rows[rows[column].notna()]
     differing = _varying(rows, sweep)
     figure = Figure(figsize=(1000 / 150, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    trials = list(dict.fromkeys(judged["trial_id"]))
+    trials = list(dict.fromkeys(validated["trial_id"]))
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(trials)))
     for trial_id, colour in zip(trials, colours, strict=True):
-        own = judged[judged["trial_id"] == trial_id]
+        own = validated[validated["trial_id"] == trial_id]
         best = winner is not None and trial_id == winner.trial_id
         first = own.iloc[0]
         label = _words(first, differing) or str(trial_id)
-        shown = best or len(trials) <= _MOST_LABELS
+        labelled = best or len(trials) <= _MOST_LABELS
         axes.plot(
             own["epoch"],
             own[column],
@@ -123,10 +123,10 @@ def plot_trials(rows: pd.DataFrame, sweep: SweepSettings, winner: Winner | None)
             zorder=3 if best else 2,
             marker="o" if len(own) < 15 else None,
             markersize=3.5,
-            label=(f"{label} (best)" if best else label) if shown else None,
+            label=(f"{label} (best)" if best else label) if labelled else None,
         )
     axes.set_xlabel("epoch")
-    axes.set_ylabel(_in_words(str(metric)))
+    axes.set_ylabel(_in_words(str(sweep.chosen_metric)))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -143,7 +143,7 @@ def _caption(rows: pd.DataFrame, sweep: SweepSettings) -> str:
 
 def _judged_on(rows: pd.DataFrame, sweep: SweepSettings) -> str:
     metric, validation = sweep.chosen_metric, sweep.validation
-    if metric is None or not metric.row.certifies:
+    if metric is None or not metric.entry.certifies:
         return "held-out training images"
     images = int(rows["validation_images"].max())
     certified = f"n0={validation.n0}, n={validation.n}, alpha={validation.alpha:g}"
@@ -151,33 +151,33 @@ def _judged_on(rows: pd.DataFrame, sweep: SweepSettings) -> str:
 
 
 def how_chosen(sweep: SweepSettings, winner: Winner, rows: pd.DataFrame) -> str:
-    """One line: by what the winner won."""
+    """Why the winner won, in one line."""
     metric = sweep.chosen_metric
     assert metric is not None
-    judged = rows.loc[rows[metric.row.column[sweep.train]].notna(), "trial_id"].nunique()
-    trials = f"{judged} trials" if judged > 1 else "1 trial"
+    validated = rows.loc[rows[metric.entry.column[sweep.train]].notna(), "trial_id"].nunique()
+    trials = f"{validated} trials" if validated > 1 else "1 trial"
     value = f"{_worse(winner.value, sweep)} after epoch {winner.epoch}"
     if len(sweep.seeds) > 1:
-        value = f"{_worse(winner.mean, sweep)} on average over {winner.seeds} seeds, of which the best has {value}"
+        value = f"{_worse(winner.mean, sweep)} on average over {winner.seeds} seeds; the best of them has {value}"
     return f"best of {trials} by {metric}: {value}, on {_judged_on(rows, sweep)}"
 
 
 def command_lines(sweep: SweepSettings, winner: Winner, out: str = "best.safetensors") -> list[str]:
     """The commands that train the winner again, ready to paste."""
-    own = {**sweep.values(winner.drawn), "threads": sweep.cpus_per_trial}
+    own = {**sweep.values(winner.config), "threads": sweep.cpus_per_trial}
     if sweep.warm_start is None:
         return [_command(sweep, {**own, "out": out})]
-    warm, begin = warm_sweep(sweep, sweep.warm_start), f"{sweep.warm_start.objective}.safetensors"
-    wanted = warm_start_key(training_settings(sweep, winner.drawn, Path(out)))
-    each = {warm_start_key(training_settings(warm, drawn, Path(begin))): drawn for drawn in warm.possible}
-    first = {**warm.values(each[wanted]), "seed": sweep.warm_start.seed, "threads": sweep.cpus_per_trial}
-    return [_command(warm, {**first, "out": begin}), _command(sweep, {**own, "init_weights": begin, "out": out})]
+    warm, start = warm_sweep(sweep, sweep.warm_start), f"{sweep.warm_start.objective}.safetensors"
+    configs = {warm_start_key(training_settings(warm, one, Path(start))): one for one in warm.trial_configs}
+    key = warm_start_key(training_settings(sweep, winner.config, Path(out)))
+    first = {**warm.values(configs[key]), "seed": sweep.warm_start.seed, "threads": sweep.cpus_per_trial}
+    return [_command(warm, {**first, "out": start}), _command(sweep, {**own, "init_weights": start, "out": out})]
 
 
 def _command(sweep: SweepSettings, values: dict[str, Any]) -> str:
-    """`raysmooth train` with these values; those that are so anyway are left out."""
+    """`raysmooth train` with these values, without those that are defaults."""
     parts = [f"raysmooth train {sweep.train}"]
-    fields = sweep.training.settings.model_fields
+    fields = sweep.settings_class.model_fields
     for name, value in values.items():
         if value == fields[name].default:
             continue
@@ -188,12 +188,12 @@ def _command(sweep: SweepSettings, values: dict[str, Any]) -> str:
 
 
 def named_after_trials(certificates: pd.DataFrame, rows: pd.DataFrame, sweep: SweepSettings) -> pd.DataFrame:
-    """Certificates of several trials, whose objectives say what differed between these: a table and a legend would
-    else call all of them the same.
+    """Certificates of several trials, with the trials' differing settings added to their objectives: otherwise all
+    trials would have the same name in a table and a legend.
     """
     trials = rows[rows["last"]].set_index("weights_fingerprint")
     differing = _varying(trials, sweep)
-    names = {found: _words(trial, differing) for found, trial in trials.iterrows() if found is not None}
+    names = {digest: _words(trial, differing) for digest, trial in trials.iterrows() if digest is not None}
     own = certificates[f"{sweep.train}_fingerprint"].map(names)
     if own.nunique() < 2:
         return certificates
@@ -207,8 +207,8 @@ def write_sweep_report(
     out: Path,
     certificates: pd.DataFrame | None = None,
 ) -> list[Path]:
-    """Write trials.md, trials.csv and, where trials were judged, trials.png into `<out>/report`; with certificates,
-    curves.png.
+    """Write trials.csv, trials.md and, if trials were validated, trials.png to `<out>/report`; with certificates,
+    curves.png too. Returns the files.
     """
     folder = out / "report"
     folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def write_sweep_report(
 
 
 def _varying(rows: pd.DataFrame, sweep: SweepSettings) -> list[str]:
-    """The settings that do differ among these rows."""
+    """The settings that differ among these rows."""
     return [name for name in sweep.differing if name in rows and len(rows[name].drop_duplicates()) > 1]
 
 

@@ -1,4 +1,4 @@
-"""One trial of a sweep: a training that reports how good it is every few epochs, and can be continued from there."""
+"""One trial of a sweep: a training that reports its metric every few epochs, with a checkpoint to resume from."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -14,22 +14,23 @@ from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
-from raysmooth.tune.sweeps.validation_certificates import certify_validation, figures_of, validation_set
+from raysmooth.tune.sweeps.validation_certificates import certified_metrics, certify_validation, validation_set
 from raysmooth.tune.sweeps.warm_starts import warm_start_key
 from raysmooth.tune.training.task import TrainingTask, run_training
 from raysmooth.tune.training.trainer import WorkerRank
 from raysmooth.tune.training.training_folder import Row, folder_of
+from raysmooth.tune.training.trainings import TRAININGS
 from raysmooth.tune.training.validation import held_out_loss
 
 Judge = Callable[[], dict[str, float]]
 
 
-def run_trial(drawn: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, bytes], folder: str) -> None:
-    """Train with what was `drawn` for this trial, in a process of Ray Tune's. `starts` are the weights that trials
-    begin with, by `warm_start_key`; `folder` is where the sweep's relative paths are meant.
+def run_trial(config: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, bytes], folder: str) -> None:
+    """Train with the trial's `config`, in a process of Ray Tune's. `starts` are the weights files to start from, by
+    `warm_start_key`; `folder` is the one that the sweep's relative paths refer to.
 
     Every `validation.every` epochs, and after the last, the metrics go to Ray Tune with a checkpoint: the training's
-    folder. A trial that was killed, or gets another's weights, goes on from such a one.
+    folder. A trial that was killed, or that copies another's weights, resumes from a checkpoint.
     """
     from ray import tune
 
@@ -42,82 +43,78 @@ def run_trial(drawn: dict[str, Any], sweep: SweepSettings, starts: Mapping[str, 
         checkpoint = tune.get_checkpoint()
         if checkpoint is not None:
             checkpoint.to_directory(str(folder_of(out)))
-            if sweep.chosen_scheduler.row.perturbs:  # it may be another trial's, with other rates, as it should be
+            if sweep.chosen_scheduler.entry.perturbs:  # the checkpoint may be another trial's, of other settings
                 (folder_of(out) / "training.json").unlink(missing_ok=True)
-        settings = training_settings(sweep, drawn, out)
+        settings = training_settings(sweep, config, out)
         if sweep.warm_start is not None:
             start = Path(scratch) / "start.safetensors"
             start.write_bytes(starts[warm_start_key(settings)])
             settings = settings.model_copy(update={"init_weights": str(start)})
-        assignment = sweep.training.assign(settings, device)
-        reporter = _Reporter(
-            sweep.validation.every, assignment.recipe.recipe.epochs, _judge(sweep, settings, assignment, device)
-        )
-        run_training(settings, assignment, WorkerRank(), show=False, observer=reporter)
+        task = TRAININGS[sweep.train].task(settings, device)
+        reporter = _Reporter(sweep.validation.every, task.recipe.recipe.epochs, _judge(sweep, settings, task, device))
+        run_training(settings, task, WorkerRank(), show=False, observer=reporter)
 
 
 @dataclass(frozen=True)
 class _Reporter:
-    """Judges every `every` epochs, and after the last of `epochs`, and tells Ray Tune."""
+    """Judges the network every `every` epochs, and after the last of `epochs`, and reports to Ray Tune."""
 
     every: int
     epochs: int
     judge: Judge
 
     def measure(self, epoch: int) -> dict[str, float]:
-        return self.judge() if self._judged(epoch) else {}
+        return self.judge() if self._is_validated(epoch) else {}
 
     def written(self, row: Row, folder: Path) -> None:
         from ray import tune
 
         epoch = int(row["epoch"])
-        if self._judged(epoch):
+        if self._is_validated(epoch):
             metrics = {**row, "epoch": epoch, "epochs": self.epochs}
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 
-    def _judged(self, epoch: int) -> bool:
+    def _is_validated(self, epoch: int) -> bool:
         return epoch % self.every == 0 or epoch == self.epochs
 
 
-def _judge(
-    sweep: SweepSettings, settings: TrainingSettings, assignment: TrainingTask, device: torch.device
-) -> Judge:
-    """What measures the sweep's metric, beyond what every training measures anyway."""
+def _judge(sweep: SweepSettings, settings: TrainingSettings, task: TrainingTask, device: torch.device) -> Judge:
+    """A function that measures the sweep's metric, as far as trainings do not measure it anyway."""
     metric = sweep.chosen_metric
     if metric is not None and metric.name == "validation_loss":
         return lambda: {
             "validation_loss": held_out_loss(
-                assignment.network,
-                assignment.loss,
-                assignment.data.held_out,
-                assignment.noise,
-                assignment.recipe.recipe.epochs,
+                task.network,
+                task.loss,
+                task.data.held_out,
+                task.noise,
+                task.recipe.recipe.epochs,
             )
         }
-    if metric is None or not metric.row.certifies:
+    if metric is None or not metric.entry.certifies:
         return dict
     images = validation_set(settings, sweep.validation.images)
-    model = _as_certified(settings, assignment, device)
+    model = _as_certified(settings, task, device)
     assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings)
-    assert settings.sigma is not None, "a sweep without it was refused"
+    assert settings.sigma is not None, "refused by SweepSettings"
     noise = noise_family(settings.noise, settings.sigma)
 
     def certify() -> dict[str, float]:
         rows = certify_validation(model.eval(), images, sweep.validation, noise, device)
-        return figures_of(rows, metric.radius)
+        return certified_metrics(rows, metric.radius)
 
     return certify
 
 
-def _as_certified(settings: TrainingSettings, assignment: TrainingTask, device: torch.device) -> DenoisedClassifier:
-    """The base classifier that the network in training makes, with its very parameters."""
+def _as_certified(settings: TrainingSettings, task: TrainingTask, device: torch.device) -> DenoisedClassifier:
+    """The base classifier of the network in training; it uses the same parameters."""
     if isinstance(settings, TrainClassifierSettings):
-        normalize = parse_preprocess(str(assignment.card["preprocess"])).to(device)
-        return DenoisedClassifier(None, normalize, assignment.weights)
+        normalize = parse_preprocess(str(task.card["preprocess"])).to(device)
+        return DenoisedClassifier(None, normalize, task.weights)
     assert isinstance(settings, TrainDenoiserSettings)
     assert settings.classifier is not None
     spec = BaseClassifierSpec(
         settings.classifier, settings.classifier_weights, settings.preprocess, import_path=(os.getcwd(),)
     )
     protected = load_base_classifier(spec, device).model
-    return DenoisedClassifier(assignment.weights, protected.normalize, protected.classifier)
+    return DenoisedClassifier(task.weights, protected.normalize, protected.classifier)

@@ -1,4 +1,4 @@
-"""Whatever can be known to fail in a sweep's trials, known before the first of them begins."""
+"""Finds the errors in a sweep's trials that can be found before the first trial starts."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,35 +12,36 @@ from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.schedulers import PERTURBED
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.tuner import epochs_of
+from raysmooth.tune.training.trainings import TRAININGS
 
 _IMAGES = 20
-"""To try a training on."""
+"""Number of images to try a training on."""
 
 _NEEDS_NO_TRIAL = {*PERTURBED, "seed", "epochs", "out"}
-"""Settings whose values were checked when they were read: trainings that differ in these alone are tried once."""
+"""Settings that were checked when they were read: of trainings that differ only in these, one is tried."""
 
 
 def refuse_impossible_trials(sweep: SweepSettings) -> None:
-    """Raises RaysmoothError, as the trial itself would, for networks, weights, surrogates, recipes and data that are not there
-    or do not fit together. Each is tried on some images, on the CPU; nothing is trained.
+    """Raises RaysmoothError, as the trial itself would, for networks, weights, surrogates, recipes and data that do not
+    exist or do not fit together. Each is tried on a few images, on the CPU; nothing is trained.
     """
     tried = set()
     with TemporaryDirectory() as scratch:
-        for drawn in sweep.possible:
-            epochs_of(sweep, drawn)
-            settings = training_settings(sweep, {**drawn, "seed": sweep.seeds[0]}, Path(scratch) / "out.safetensors")
+        for config in sweep.trial_configs:
+            epochs_of(sweep, config)
+            settings = training_settings(sweep, {**config, "seed": sweep.seeds[0]}, Path(scratch) / "out.safetensors")
             key = settings.model_dump_json(exclude=_NEEDS_NO_TRIAL)
             if key in tried:
                 continue
             tried.add(key)
-            small = {"max": min(settings.max or _IMAGES, _IMAGES), "compile": False, "precision": "float32"}
+            small = {"max": min(settings.max or _IMAGES, _IMAGES), "compile": "off", "precision": "float32"}
             if sweep.warm_start is not None:
-                small["init_weights"] = _stand_in(settings, sweep.warm_start.objective, Path(scratch))
-            sweep.training.assign(settings.model_copy(update=small), torch.device("cpu"))
+                small["init_weights"] = _untrained_start(settings, sweep.warm_start.objective, Path(scratch))
+            TRAININGS[sweep.train].task(settings.model_copy(update=small), torch.device("cpu"))
 
 
-def _stand_in(settings: TrainDenoiserSettings, objective: str, folder: Path) -> str:
-    """Weights as the warm start will give them, but untrained."""
+def _untrained_start(settings: TrainDenoiserSettings, objective: str, folder: Path) -> str:
+    """A file like that of the warm start, with untrained weights."""
     file = folder / "start.safetensors"
     save_weights(file, build_denoiser(Variant.parse(settings.denoiser)), {"objective": objective})
     return str(file)

@@ -1,4 +1,4 @@
-"""What a sweep's trials came to: their rows in Parquet, their weights, and which was best."""
+"""The results of a sweep's trials: their rows in Parquet, their weights, and the winner."""
 
 import json
 import shutil
@@ -21,17 +21,17 @@ from raysmooth.tune.training.ensemble import TRIALS, WEIGHTS
 
 MEAN, SEEDS = "mean over seeds", "seeds"
 STATUS = {"TERMINATED": "finished", "ERROR": "failed"}
-"""Ray Tune's words for what has ended, and ours; a trial that was stopped before its last epoch is "stopped"."""
+"""Ray Tune's words for ended trials, and ours; a trial that ended before its last epoch is "stopped"."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial by the sweep's metric: what was drawn for it, its value, its weights. `mean` is that of all
-    `seeds` trials that differ from it in nothing but the seed: the best mean wins, of its trials the best.
+    """The best trial by the sweep's metric: its config, its value, its weights. `mean` is the mean value of the `seeds`
+    trials that differ only in their seed. The best mean wins, and of its trials the best.
     """
 
     trial_id: str
-    drawn: Mapping[str, Any]
+    config: Mapping[str, Any]
     value: float
     mean: float
     seeds: int
@@ -41,12 +41,12 @@ class Winner:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial as it ended: `epochs` are the rows of its metrics.csv, `card` that of its weights, if it has any."""
+    """One trial at its end: `epochs` are the rows of its metrics.csv; `card` belongs to its weights, if it has any."""
 
     trial_id: str
     status: str
     error: str | None
-    drawn: Mapping[str, Any]
+    config: Mapping[str, Any]
     epochs: Sequence[Mapping[str, Any]]
     weights: Path | None
     fingerprint: str | None
@@ -54,7 +54,7 @@ class Trial:
 
 
 def collect(analysis: Any, out: Path) -> list[Trial]:
-    """Every trial of Ray Tune's `analysis`, in the order in which they were made; its weights, those of its last judged
+    """All trials of Ray Tune's `analysis`, in the order of their creation. Their weights, those of the last validated
     epoch, are copied below `out`.
     """
     trials = sorted(analysis.trials, key=lambda trial: str(trial.trial_id))
@@ -64,7 +64,7 @@ def collect(analysis: Any, out: Path) -> list[Trial]:
 def _collected(trial: Any, weights: Path) -> Trial:
     last = trial.last_result or {}
     status = STATUS.get(trial.status, "unfinished")
-    if status == "finished" and last.get("epoch", 0) != last.get("epochs"):  # or never judged at all
+    if status == "finished" and last.get("epoch", 0) != last.get("epochs"):  # or was never validated
         status = "stopped"
     epochs: list[dict[str, Any]] = []
     kept = None
@@ -89,7 +89,7 @@ def _collected(trial: Any, weights: Path) -> Trial:
 
 
 def _fingerprint(weights: Weights) -> str:
-    """As the certificates of a network with these weights have it."""
+    """The fingerprint that certificates of a network with these weights have."""
     tensors = fingerprint_of(weights.state_dict)
     return source_digest(Variant.parse(str(weights.card["architecture"])), tensors) or tensors
 
@@ -105,21 +105,21 @@ def _reason(trial: Any) -> str:
 
 def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:
     """Write `<out>/trials/part-0.parquet`, a row for each epoch of each trial (one, without metrics, for a trial that
-    was never judged), and return it.
+    was never validated), and return it.
 
-    Columns: trial_id, status, error; every setting that differs between trials; optimizer and learning_rate as the
-    recipe had them; epoch, epochs, loss, epoch_learning_rate, steps, images_per_second and the metrics; `last`, whether
-    it is the trial's last row; weights and weights_fingerprint (which certificates have as denoiser_fingerprint or
+    Columns: trial_id, status, error; every setting that differs between trials; the optimizer and learning_rate of the
+    recipe; epoch, epochs, loss, epoch_learning_rate, steps, images_per_second and the metrics; `last`, whether it is
+    the trial's last row; weights and weights_fingerprint (in certificates: denoiser_fingerprint or
     classifier_fingerprint); settings and card as JSON.
     """
     rows = []
     for trial in trials:
-        values = sweep.values(trial.drawn)
+        values = sweep.values(trial.config)
         recipe = (trial.card or {}).get("recipe", {})
         phases = recipe.get("phases", [])
         differing = {key: _plain(values.get(key)) for key in sweep.differing if key != "seed"}
-        differing["seed"] = trial.drawn.get("seed")
-        told = {
+        differing["seed"] = trial.config.get("seed")
+        common = {
             "trial_id": trial.trial_id,
             "status": trial.status,
             "error": trial.error,
@@ -138,7 +138,7 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
         epochs = trial.epochs or [{}]
         for number, epoch in enumerate(epochs):
             renamed = {("epoch_learning_rate" if key == "learning_rate" else key): v for key, v in epoch.items()}
-            rows.append({**told, **renamed, "last": number == len(epochs) - 1})
+            rows.append({**common, **renamed, "last": number == len(epochs) - 1})
     frame = pd.DataFrame(rows)
     file = out / TRIALS / "part-0.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -148,26 +148,22 @@ def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd
 
 
 def _plain(value: Any) -> Any:
-    """A value that fits a column."""
+    """A list as one text, since a column has one type."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial]) -> Winner | None:
-    """The first of `best_first` by their last judgements; None without a metric, and where no trial was judged."""
-    metric = sweep.chosen_metric
-    if metric is None:
+    """The best trial by its last validation; None without a metric, or if no trial was validated."""
+    column = sweep.metric_column
+    if column is None or column not in rows:
         return None
-    column = metric.row.column[sweep.train]
-    if column not in rows:
+    validated = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
+    if validated.empty:
         return None
-    judged = rows[rows[column].notna() & rows["last"] & rows["weights"].notna()]
-    if judged.empty:
-        return None
-    best = best_first(judged, sweep, column).iloc[0]
-    drawn = next(trial.drawn for trial in trials if trial.trial_id == best["trial_id"])
+    best = best_first(validated, sweep, column).iloc[0]
     return Winner(
         trial_id=best["trial_id"],
-        drawn=drawn,
+        config=next(trial.config for trial in trials if trial.trial_id == best["trial_id"]),
         value=float(best[column]),
         mean=float(best[MEAN]),
         seeds=int(best[SEEDS]),
@@ -177,15 +173,15 @@ def winner_of(rows: pd.DataFrame, sweep: SweepSettings, trials: Sequence[Trial])
 
 
 def best_first(last: pd.DataFrame, sweep: SweepSettings, column: str) -> pd.DataFrame:
-    """Last rows of trials ordered by the metric in `column`: its mean over all that differ in nothing but the seed,
-    then its own, then, where certificates tell it, the average certified radius. Adds `MEAN`, and in `SEEDS` of how
-    many it is. Those without a value come last.
+    """Last rows of trials, sorted by the metric in `column`: first by its mean over the trials that differ only in the
+    seed, then by the trial's own value, then by the average certified radius, if known. Adds the columns `MEAN`, and
+    `SEEDS` with the number of values in the mean. Rows without a value come last.
     """
     keys = [key for key in sweep.differing if key != "seed"]
     groups = last.groupby(keys, dropna=False)[column] if keys else last.groupby(lambda _: 0)[column]
-    told = last.assign(**{MEAN: groups.transform("mean"), SEEDS: groups.transform("count")})
+    ranked = last.assign(**{MEAN: groups.transform("mean"), SEEDS: groups.transform("count")})
     metric = sweep.chosen_metric
-    low = metric is not None and metric.row.mode == "min"
+    low = metric is not None and metric.entry.mode == "min"
     ties = [name for name in ("acr",) if name in last and name != column]
     by = [MEAN, column, *ties, "trial_id"]
-    return told.sort_values(by, ascending=[low, low, *(False for _ in ties), True], kind="stable", na_position="last")
+    return ranked.sort_values(by, ascending=[low, low, *(False for _ in ties), True], kind="stable", na_position="last")

@@ -1,4 +1,4 @@
-"""Certificates of a few held-out images, from a network in training: what a sweep compares its trials by."""
+"""Certificates of a few held-out images from a network in training, by which a sweep compares its trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from raysmooth.tune.training.training_data import held_out_ids
 
 BATCH = 250
 SEED = 2**64
-"""Of the noise, the same for every trial, and none that settings can have: the noise that chooses a winner must not be
-that of its certificates, whose draws have to be independent of the network they are about.
+"""Seed of the noise, the same for every trial, and out of range for settings. The noise that chooses a winner must not
+be that of its certificates: their draws have to be independent of the certified network.
 """
 
 
@@ -39,8 +39,8 @@ class ValidationSet:
 
 
 def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
-    """`count` of the images that a training with these settings holds out, or all where there are fewer, evenly
-    spaced. Raises RaysmoothError for images without labels.
+    """`count` evenly spaced images that a training with these settings holds out, or all if there are fewer. Raises
+    RaysmoothError for images without labels.
     """
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
     ids = validation_ids(dataset, settings, count)
@@ -58,7 +58,7 @@ def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
 
 
 def validation_ids(dataset: Dataset, settings: TrainingDataSettings, count: int) -> Sequence[int]:
-    """Which images of the training split those are."""
+    """The ids of these images in the training split."""
     held_out = held_out_ids(IndexSet(len(dataset), settings.skip, settings.max).ids)
     return held_out[:: max(1, len(held_out) // count)][:count]
 
@@ -66,8 +66,8 @@ def validation_ids(dataset: Dataset, settings: TrainingDataSettings, count: int)
 def refuse_shared(
     training: TrainingDataSettings, test: Dataset, test_root: str | None, test_ids: Sequence[int]
 ) -> None:
-    """Raises RaysmoothError where an image that trials train on, or are judged by, is among the test images `test_ids`:
-    certified accuracy of a winner on the images that made it one would flatter it.
+    """Raises RaysmoothError if trials train on, or are judged by, one of the test images `test_ids`: the certified
+    accuracy of the winner on images that helped to choose it would be biased.
     """
     same_place = _resolved(test_root) == _resolved(training.data_root)
     if not (same_place and (test.name, test.split) == (training.dataset, training.split)):
@@ -91,13 +91,15 @@ def certify_validation(
     noise: NoiseFamily,
     device: torch.device,
 ) -> pd.DataFrame:
-    """A row an image, of CERTIFY (Cohen et al. 2019) under `noise`, with what `pipeline.analysis.metrics` asks for.
+    """Certify `images` by CERTIFY (Cohen et al. 2019) under `noise`; one row per image, with the columns that
+    `pipeline.analysis.metrics` needs.
 
-    `model` is in eval mode and is copied, not changed. It computes in the device's native precision, eager.
+    `model` is in eval mode; a copy of it computes in the device's native precision, without compilation. Raises
+    RaysmoothError for logits that are not finite.
     """
-    path = ComputeConfig(native_precision(device), compiled=False, batch_size=BATCH)
-    settle_backend(path, device)
-    network: BaseClassifier = fast_network(model, path, device)
+    compute = ComputeConfig(native_precision(device), compiled=False, batch_size=BATCH)
+    settle_backend(compute, device)
+    network: BaseClassifier = fast_network(model, compute, device)
     rule = Fixed(settings.n0, settings.n, settings.alpha, noise)
     rows = []
     for image_id, image in images.images.items():
@@ -125,9 +127,9 @@ def certify_validation(
     return pd.DataFrame(rows)
 
 
-def figures_of(rows: pd.DataFrame, radius: float | None) -> dict[str, float]:
-    """How many `validation_images` there are, their `acr` and, where a radius is asked about, `certified_accuracy`."""
-    figures = {"validation_images": float(len(rows)), "acr": average_certified_radius(rows)}
+def certified_metrics(rows: pd.DataFrame, radius: float | None) -> dict[str, float]:
+    """The number of `validation_images`, their `acr` and, at `radius` if there is one, their `certified_accuracy`."""
+    metrics = {"validation_images": float(len(rows)), "acr": average_certified_radius(rows)}
     if radius is not None:
-        figures["certified_accuracy"] = float(certified_accuracy(rows, [radius])[0])
-    return figures
+        metrics["certified_accuracy"] = float(certified_accuracy(rows, [radius])[0])
+    return metrics

@@ -1,4 +1,4 @@
-"""Experiments: how files are read, what is refused, what is done again and what is not."""
+"""Experiments: how files are read, what is refused, which stages are run again."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from digits_trainings import no_training, stopped_after
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.report import read_certificates
-from raysmooth.tune.experiments.check import Known, files_of, refuse_impossible
-from raysmooth.tune.experiments.experiment import ExperimentOutcome, _decided_by, run_experiment
+from raysmooth.tune.experiments.check import Inspector, refuse_impossible
+from raysmooth.tune.experiments.experiment import ExperimentOutcome, run_experiment, stage_identity
 from raysmooth.tune.experiments.plan import Plan, read_plan
 from raysmooth.tune.experiments.report import report_experiment
-from raysmooth.tune.experiments.stage import Result
+from raysmooth.tune.experiments.results import Result
+from raysmooth.tune.experiments.weight_files import files_of
 
 TRAINING = {"sigma": 0.25, "threads": 1, "device": "cpu", "precision": "float32", "epochs": 1, "max": 60}
 DENOISER = {**TRAINING, "denoiser": "dncnn:channels=1,depth=3,width=4"}
@@ -23,13 +24,16 @@ BEHIND = {"classifier": "digits_cnn", "classifier_weights": "@classifier"}
 CERTIFY = {**BEHIND, "sigma": 0.25, "max": 2, "n0": 10, "n": 20, "batch_size": 16, "compile": "off", "replicas": 1}
 BASE: dict[str, Any] = {
     "title": "A test",
-    "paper": {"source": "Nobody 2020", "figure": 1, "claim": "All is well."},
+    "paper": {"source": "Author 2020", "figure": 1, "claim": "All is well."},
     "differences": ["Everything."],
     "data": {"dataset": "digits"},
     "out": "out",
     "stages": {
         "classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn"}},
-        "mse": {"for": {"sigma": [0.25, 0.5]}, "train denoiser": {**DENOISER, "sigma": "{sigma}", "objective": "mse"}},
+        "mse": {
+            "matrix": {"sigma": [0.25, 0.5]},
+            "train denoiser": {**DENOISER, "sigma": "{sigma}", "objective": "mse"},
+        },
         "stab": {"train denoiser": {**DENOISER, **BEHIND, "objective": "stab+mse", "init_weights": "@mse-0.25"}},
     },
 }
@@ -59,58 +63,58 @@ def run(plan: Plan, only: str | None = None) -> ExperimentOutcome:
 
 
 class TestPlan:
-    def test_jobs_by_hand(self, tmp_path: Path) -> None:
+    def test_stage_runs_by_hand(self, tmp_path: Path) -> None:
         plan = plan_of(tmp_path, CERTIFIED)
-        jobs = {job.name: job for job in plan.jobs}
-        assert list(jobs) == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "report"]
-        assert jobs["mse-0.5"].names == ("mse", "mse-0.5")
-        assert jobs["mse-0.5"].values["sigma"] == 0.5
-        assert jobs["mse-0.5"].values["dataset"] == "digits"
-        assert jobs["stab"].needs == ["classifier", "mse-0.25"]
-        assert jobs["denoised-0.5"].values["denoiser_weights"] == "@mse-0.5"
-        assert jobs["denoised-0.5"].needs == ["classifier", "mse-0.5"]
-        assert [job.name for job in plan.named("mse")] == ["mse-0.25", "mse-0.5"]
+        runs = {run.name: run for run in plan.stage_runs}
+        assert list(runs) == [*ALL, "alone", "denoised-0.25", "denoised-0.5", "report"]
+        assert runs["mse-0.5"].names == ("mse", "mse-0.5")
+        assert runs["mse-0.5"].values["sigma"] == 0.5
+        assert runs["mse-0.5"].values["dataset"] == "digits"
+        assert runs["stab"].needs == ["classifier", "mse-0.25"]
+        assert runs["denoised-0.5"].values["denoiser_weights"] == "@mse-0.5"
+        assert runs["denoised-0.5"].needs == ["classifier", "mse-0.5"]
+        assert [run.name for run in plan.named("mse")] == ["mse-0.25", "mse-0.5"]
 
-    def test_for_repeats_over_products_and_named_settings(self, tmp_path: Path) -> None:
+    def test_a_matrix_repeats_over_products_and_named_values(self, tmp_path: Path) -> None:
         methods = [{"name": "plain", "text": "gaussian"}, {"name": "more", "text": "macer"}]
-        loop = {"method": methods, "sigma": [0.25, 1.0]}
+        matrix = {"method": methods, "sigma": [0.25, 1.0]}
         training = {**TRAINING, "classifier": "digits_cnn", "sigma": "{sigma}", "objective": "{text}"}
-        plan = plan_of(tmp_path, {"many": {"for": loop, "train classifier": training}})
-        many = {job.name: (job.values["objective"], job.values["sigma"]) for job in plan.named("many")}
+        plan = plan_of(tmp_path, {"many": {"matrix": matrix, "train classifier": training}})
+        many = {run.name: (run.values["objective"], run.values["sigma"]) for run in plan.named("many")}
         assert many == {
             "many-plain-0.25": ("gaussian", 0.25), "many-plain-1": ("gaussian", 1.0),
             "many-more-0.25": ("macer", 0.25), "many-more-1": ("macer", 1.0),
         }  # fmt: skip
-        assert [job.name for job in plan.named("many-more")] == ["many-more-0.25", "many-more-1"]
+        assert [run.name for run in plan.named("many-more")] == ["many-more-0.25", "many-more-1"]
 
     def test_noise_may_say_its_levels(self, tmp_path: Path) -> None:
         uniform = {key: value for key, value in CERTIFY.items() if key != "sigma"} | {"noise": "uniform:0.25,0.5"}
-        jobs = plan_of(tmp_path, {"flat": {"certify": uniform}}).named("flat")
-        assert [job.values["noise"] for job in jobs] == ["uniform", "uniform"]
-        assert [job.values["sigma"] for job in jobs] == pytest.approx([0.25 / 3**0.5, 0.5 / 3**0.5])
+        runs = plan_of(tmp_path, {"flat": {"certify": uniform}}).named("flat")
+        assert [run.values["noise"] for run in runs] == ["uniform", "uniform"]
+        assert [run.values["sigma"] for run in runs] == pytest.approx([0.25 / 3**0.5, 0.5 / 3**0.5])
 
     def test_the_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        job = plan_of(tmp_path, {"a": {"train denoiser": {**MSE, "init_weights": "~/w.safetensors"}}}).named("a")[0]
-        assert job.values["init_weights"] == f"{tmp_path}/w.safetensors"
+        (run,) = plan_of(tmp_path, {"a": {"train denoiser": {**MSE, "init_weights": "~/w.safetensors"}}}).named("a")
+        assert run.values["init_weights"] == f"{tmp_path}/w.safetensors"
 
     def test_stages_of_another_file(self, tmp_path: Path) -> None:
         other = {**BASE, "out": str(tmp_path / "out"), "stages": {**BASE["stages"], **CERTIFIED}}
         write(tmp_path, other, "other")
-        use = {"other": {"classifier": None, "mse": {"sigma": [0.25, 1.0]}, "denoised": {"sigma": [1.0]}}}
-        plan = read_plan(write(tmp_path, {**other, "use": use, "stages": {"end": {"report": None}}}))
-        assert [job.name for job in plan.jobs] == ["classifier", "mse-0.25", "mse-1", "denoised-1", "end"]
+        include = {"other": {"classifier": None, "mse": {"sigma": [0.25, 1.0]}, "denoised": {"sigma": [1.0]}}}
+        plan = read_plan(write(tmp_path, {**other, "include": include, "stages": {"end": {"report": None}}}))
+        assert [run.name for run in plan.stage_runs] == ["classifier", "mse-0.25", "mse-1", "denoised-1", "end"]
         for wrong, message in (
             ({"other": ["mze"]}, "other has no stage 'mze': did you mean 'mse'"),
-            ({"other": {"mse": {"rate": [1]}}}, "no 'for' over 'rate'"),
+            ({"other": {"mse": {"rate": [1]}}}, "stage mse has no variable 'rate' in its matrix"),
             ({"elsewhere": ["mse"]}, "there is no experiment elsewhere"),
         ):
             with pytest.raises(RaysmoothError, match=message):
-                read_plan(write(tmp_path, {**other, "use": wrong, "stages": {"end": {"report": None}}}))
-        with pytest.raises(RaysmoothError, match="other has other data, or another out"):
-            read_plan(write(tmp_path, {**other, "out": "x", "use": {"other": ["mse"]}}))
-        with pytest.raises(RaysmoothError, match="use: test uses this very file"):
-            read_plan(write(tmp_path, {**other, "use": {"test": ["mse"]}}))
+                read_plan(write(tmp_path, {**other, "include": wrong, "stages": {"end": {"report": None}}}))
+        with pytest.raises(RaysmoothError, match="other has another data or out"):
+            read_plan(write(tmp_path, {**other, "out": "x", "include": {"other": ["mse"]}}))
+        with pytest.raises(RaysmoothError, match="include: test includes this file itself"):
+            read_plan(write(tmp_path, {**other, "include": {"test": ["mse"]}}))
 
 
 MSE = {**DENOISER, "objective": "mse"}
@@ -123,17 +127,21 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
     [
         ({"a": {"train denoizer": MSE}}, "stage a: unknown kind of stage 'train denoizer': did you mean"),
         ({"a": {"certify": CERTIFY, "predict": CERTIFY}}, "stage a: write one kind of"),
-        ({"a": {"train denoiser": {**MSE, "init_weights": "@mze-0.25"}}}, "no stage gives: did you mean 'mse-0.25'"),
+        ({"a": {"train denoiser": {**MSE, "init_weights": "@mze-0.25"}}}, "no stage makes: did you mean 'mse-0.25'"),
         ({"a": {"train denoiser": {**MSE, "init_weights": "@a"}}}, "comes after it: move it below stage a"),
         ({"a": {"certify": CERTIFY | {"classifier_weights": "@b"}}, "b": {"train denoiser": MSE}}, "@b, which comes"),
-        ({"a": {"certify": CERTIFY}, "b": {"certify": CERTIFY | {"denoiser": "@a"}}}, "@a: a certify gives no weights"),
-        ({"a": {"for": {"sigma": 1}, "train denoiser": MSE}}, "for: sigma: write its values as a list"),
+        ({"a": {"certify": CERTIFY}, "b": {"certify": CERTIFY | {"denoiser": "@a"}}}, "@a: a certify makes no weights"),
+        ({"a": {"matrix": {"sigma": 1}, "train denoiser": MSE}}, "matrix: sigma: write its values as a list"),
         ({"a": {"train denoiser": {**MSE, "denoiser": "dncnn:depth={deep}"}}}, "unknown variable 'deep'"),
-        ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: an experiment decides this"),
+        ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: the experiment sets this"),
         ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
         ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
         ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "--noise uniform:0.5 says its level, so does"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
+        ({"a": {"for": {"sigma": [1]}, "train denoiser": MSE}}, "a: unknown setting 'for': it is now called matrix"),
+        ({"a": "certify"}, "stage a: expected 'KIND: settings', found 'certify'"),
+        ({"a": {"matrix": {"m": [{"x": 1}]}, "train denoiser": MSE}}, "matrix: m: a value with variables needs a name"),
+        ({"a": {"matrix": {"m": ["a b"]}, "train denoiser": MSE}}, "matrix: m: 'a b' becomes part of names"),
     ],
 )  # fmt: skip
 def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -155,6 +163,7 @@ def test_wrong_stages_are_refused(changes: dict[str, Any], message: str, tmp_pat
         ({"data": {"dataset": "digits", "root": "x"}}, "data: unknown setting 'root'"),
         ({"data": {}}, "data: write which"),
         ({"differences": []}, "differences"),
+        ({"use": {"other": ["mse"]}}, "unknown setting 'use': it is now called include"),
     ],
 )  # fmt: skip
 def test_wrong_files_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -178,26 +187,26 @@ def test_files_that_settings_name(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_surrogates_that_were_trained_anew_decide(tmp_path: Path) -> None:
+def test_surrogates_that_were_trained_again_decide(tmp_path: Path) -> None:
     (tmp_path / "ours" / "weights").mkdir(parents=True)
     member = tmp_path / "ours" / "weights" / "a.safetensors"
     stab = {**DENOISER, **BEHIND, "objective": "stab", "surrogates": f"{tmp_path}/ours:1"}
     plan = plan_of(tmp_path, {"black": {"train denoiser": stab}})
-    (job,), hashes = plan.named("black"), []
+    (run_of_stab,), hashes = plan.named("black"), []
     for content in (b"one", b"one", b"another"):
         member.write_bytes(content)
-        hashes.append(_decided_by(job, {"classifier": Result("digest")}, plan, Known()))
+        hashes.append(stage_identity(run_of_stab, {"classifier": Result("digest")}, Inspector()))
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_defaults_decide(tmp_path: Path) -> None:
-    plan, known = plan_of(tmp_path), Known()
-    (job,) = plan.named("mse-0.5")
-    refuse_impossible(plan, known)
-    assert known.defaults["mse-0.5"]["seed"] == 0
-    before = _decided_by(job, {}, plan, known)
-    known.defaults["mse-0.5"]["seed"] = 1
-    assert _decided_by(job, {}, plan, known) != before
+    plan, inspector = plan_of(tmp_path), Inspector()
+    (run_of_mse,) = plan.named("mse-0.5")
+    refuse_impossible(plan, inspector)
+    assert inspector.defaults["mse-0.5"]["seed"] == 0
+    before = stage_identity(run_of_mse, {}, inspector)
+    inspector.defaults["mse-0.5"]["seed"] = 1
+    assert stage_identity(run_of_mse, {}, inspector) != before
 
 
 def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
@@ -218,7 +227,7 @@ def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
         ({"train denoiser": {**MSE, "split": "all"}}, "digits has no split 'all'"),
         ({"certify": {**CERTIFY, "n": 5}}, "write --n 10 or more"),
         ({"certify": {**CERTIFY, "classifier": "digits_cnnn"}}, "unknown classifier 'digits_cnnn'"),
-        ({"certify": {**CERTIFY, "denoiser": "@classifier"}}, "@classifier is no denoiser"),
+        ({"certify": {**CERTIFY, "denoiser": "@classifier"}}, "@classifier is not a denoiser"),
         ({"sweep": {"train": "denoiser", "settings": SWEPT, "search": {"rates": [1]}}}, "unknown setting 'rates'"),
     ],
 )  # fmt: skip
@@ -237,30 +246,30 @@ def test_each_stage_is_done_once(tmp_path: Path) -> None:
     assert run(plan).done_now == ALL
     with no_training():
         assert run(plan).done_now == []
-        # Where the data and the results lie, and what else decides nothing, may change.
+        # Settings that do not affect results may change.
         training = {**TRAINING, "classifier": "digits_cnn", "device": "auto"}
         assert run(plan_of(tmp_path, {"classifier": {"train classifier": training}})).done_now == []
 
 
-def test_what_was_deleted_is_done_again_and_what_it_changes(tmp_path: Path) -> None:
+def test_deleted_results_are_made_again_and_what_depends_on_them(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     before = run(plan).results
     (tmp_path / "out" / "weights" / "classifier.safetensors").unlink()
     again = run(plan)
-    # On a CPU the same weights come out: what takes them in is as it was.
+    # On a CPU training gives the same weights: the stages that use them stay done.
     assert again.done_now == ["classifier"]
     assert again.results == before
-    # Of other weights it is not.
+    # With other weights they do not.
     other = plan_of(tmp_path, {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "seed": 1}}})
     assert run(other).done_now == ["classifier", "stab"]
-    # Weights that somebody else put there are not taken for its own.
+    # Weights of other origin are not accepted.
     weights = tmp_path / "out" / "weights"
     (weights / "mse-0.5.safetensors").write_bytes((weights / "mse-0.25.safetensors").read_bytes())
     assert run(other).done_now == ["mse-0.5"]
     assert read_weights(weights / "mse-0.5.safetensors").card["sigma"] == 0.5
 
 
-def test_a_stage_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_stopped_stage_resumes(tmp_path: Path) -> None:
     longer = {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "epochs": 3}}}
     plan = plan_of(tmp_path, longer)
     with stopped_after(2):
@@ -282,9 +291,9 @@ def test_one_stage_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(plan, "classifier").done_now == ["classifier"]
     assert run(plan, "stab").done_now == ["stab"]
     assert run(plan).done_now == []
-    # What it needs is of other settings now.
+    # The stage that it needs has other settings now.
     other = plan_of(tmp_path, {"classifier": {"train classifier": {**TRAINING, "classifier": "digits_cnn", "seed": 1}}})
-    with pytest.raises(RaysmoothError, match="needs classifier, which is not there, or is of other settings"):
+    with pytest.raises(RaysmoothError, match="needs classifier, which is not there, or has other settings"):
         run(other, "stab")
     code, _, err = command(capsys, "run", str(tmp_path / "test.yaml"), "--only", "stap")
     assert (code, err.count("\n")) == (2, 1)
@@ -304,8 +313,8 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
         {"row": "Theirs", "values": ["(80)60", "(60)40"]},
     ]
     numbers = {"layout": "envelope", "radii": [0.25, 0.5], "rows": rows, "lost": ["One number is lost."]}
-    paper = {"source": "Nobody 2020", "table": 3, "numbers": numbers}
-    # A second stage that asks for the same run.
+    paper = {"source": "Author 2020", "table": 3, "numbers": numbers}
+    # A second stage with the same run.
     again = {"certify": {**CERTIFY, "max_errors": 3}}
     plan = plan_of(tmp_path, {**CERTIFIED, "again": again}, paper=paper)
     with pytest.raises(RaysmoothError, match=r"nothing is certified in .*out yet"):
@@ -320,14 +329,14 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     report = report_experiment(plan, run(plan, "report").results)
     assert report is not None
     assert len(report.summary) == 3
-    beside = report.beside
-    assert beside is not None
-    assert list(beside.columns) == ["model", "whose", "r=0.25", "r=0.5"]
-    assert beside.iloc[0].tolist() == ["Alone", "paper", "(49)32", "(12)4"]
-    assert beside.iloc[2].tolist() == ["Behind one", "paper", "(70)50", "-"]
-    assert beside.iloc[5].tolist() == ["Theirs", "ours", "-", "-"]
+    comparison = report.comparison
+    assert comparison is not None
+    assert list(comparison.columns) == ["model", "whose", "r=0.25", "r=0.5"]
+    assert comparison.iloc[0].tolist() == ["Alone", "paper", "(49)32", "(12)4"]
+    assert comparison.iloc[2].tolist() == ["Behind one", "paper", "(70)50", "-"]
+    assert comparison.iloc[5].tolist() == ["Theirs", "ours", "-", "-"]
     page = (tmp_path / "out" / "report" / "test" / "report.md").read_text()
-    for words in ("# A test (Nobody 2020, table 3)", "* Everything.", "* One number is lost.", "(49)32", "Behind one"):
+    for words in ("# A test (Author 2020, table 3)", "* Everything.", "* One number is lost.", "(49)32", "Behind one"):
         assert words in page
     names = {file.name for file in report.files}
     assert {"table.tex", "table.csv", "side-by-side.csv", "curves.png", "curves-0.25.pdf", "curves-0.5.png"} <= names

@@ -17,14 +17,16 @@ from ray.tune import Checkpoint
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
-from raysmooth.tune.experiments.check import Known, refuse_impossible
+from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import read_plan
 from raysmooth.tune.experiments.report import SMOKE
 from raysmooth.tune.experiments.settings import PaperSettings
-from raysmooth.tune.experiments.smoke import FOLDER, smaller
+from raysmooth.tune.experiments.smoke import FOLDER, smoke_plan
 from raysmooth.tune.sweeps import sweep
 from raysmooth.tune.sweeps.settings import SweepSettings, space_of
 from raysmooth.tune.sweeps.trial import run_trial
+
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
 
 FILES = sorted((REPOSITORY / "experiments").glob("*.yaml"))
 TABLES = {
@@ -33,13 +35,13 @@ TABLES = {
     "jeong2020-table4": ("4", 9, 11), "jeong2020-table5": ("5", 9, 11), "jeong2020-table6": ("6", 9, 8),
     "jeong2020-table7": ("7", 15, 10),
 }  # fmt: skip
-"""What the papers call them, rows and radii."""
+"""The tables: number in the paper, rows and radii."""
 
 FIGURES = {"2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14", "15", "20", "21", "22"} | {
     str(number) for number in range(27, 32)
 }
 
-KNOWN = Known()
+INSPECTOR = Inspector()
 
 
 def paper_of(file: Path) -> PaperSettings:
@@ -49,46 +51,46 @@ def paper_of(file: Path) -> PaperSettings:
 
 
 def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
-    """All trials one after the other in this process, as Ray Tune would in its own (tests/tune/test_sweep.py has that):
-    what it would know of them afterwards.
+    """Run all trials one after the other in this process, in place of Ray Tune (see tests/tune/sweeps/test_sweep.py).
+    Returns an analysis like Ray Tune's.
     """
     trials = []
     space = space_of(settings)
     for number, values in enumerate(product(*(domain.values for domain in space.values()))):
-        drawn, told, kept = dict(zip(space, values, strict=True)), dict[str, Any](), Path(storage) / f"trial-{number}"
+        config, last, kept = dict(zip(space, values, strict=True)), dict[str, Any](), Path(storage) / f"trial-{number}"
 
-        def report(metrics: dict[str, Any], checkpoint: Checkpoint, kept: Path = kept, told: Any = told) -> None:
+        def report(metrics: dict[str, Any], checkpoint: Checkpoint, kept: Path = kept, last: Any = last) -> None:
             checkpoint.to_directory(str(kept))
-            told.update(metrics)
+            last.update(metrics)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ray.tune.report", report)
             patch.setattr("ray.tune.get_checkpoint", lambda: None)
-            run_trial(drawn, settings, starts, os.getcwd())
+            run_trial(config, settings, starts, os.getcwd())
         checkpoint = Checkpoint.from_directory(str(kept))
-        trials.append(SimpleNamespace(trial_id=f"{number:05d}", status="TERMINATED", config=drawn, last_result=told))
+        trials.append(SimpleNamespace(trial_id=f"{number:05d}", status="TERMINATED", config=config, last_result=last))
         trials[-1].checkpoint = checkpoint
     return SimpleNamespace(trials=trials)
 
 
 @pytest.fixture
 def trials_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of all files with sweeps one has Ray Tune itself."""
+    """Of all files with sweeps, only one runs Ray Tune itself."""
     if "digits-sweep" not in request.node.name:
         monkeypatch.setattr(sweep, "run_trials", run_here)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all, so that files that share stages do as they would."""
+    """One folder for all files, since some share stages."""
     return tmp_path_factory.mktemp("experiments")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_its_stages_could_be_carried_out(file: Path) -> None:
+def test_its_stages_can_be_run(file: Path) -> None:
     plan = read_plan(file)
-    refuse_impossible(plan, KNOWN, data=False)  # settings, objectives, recipes, networks
-    data = [{**job.values, **(job.values.get("settings") or {})}.get("dataset") for job in plan.jobs]
+    refuse_impossible(plan, INSPECTOR, data=False)  # settings, objectives, recipes, networks
+    data = [{**run.values, **(run.values.get("settings") or {})}.get("dataset") for run in plan.stage_runs]
     assert {name for name in data if name is not None} <= set(DATASETS)
     assert any(data)
 
@@ -109,7 +111,7 @@ def test_tables_carry_the_papers_numbers(name: str) -> None:
             assert all(0 <= value <= 100 for value in falling)
             assert isinstance(row.acr, float)
             assert 0 < row.acr < 2
-        # Whatever the text has lost is spelled out.
+        # Unreadable numbers are listed.
         assert numbers.lost or None not in [*row.values]
 
 
@@ -155,18 +157,18 @@ def test_smoke(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(results)  # the files' data lie nowhere below it
+    monkeypatch.chdir(results)  # the data sets of the files are missing there
     out = str(yaml.safe_load(file.read_text())["out"])
     code, stdout, err = command(capsys, "run", str(file), "--smoke")
     assert code == 0, err
-    plan = smaller(read_plan(file))
+    plan = smoke_plan(read_plan(file))
     assert plan.out == Path(out) / FOLDER
-    done = [job for job in plan.jobs if job.kind != "report"]
-    assert {job.stage for job in done} == {job.stage for job in read_plan(file).jobs} - {"report"}
-    for job in done:
-        assert (plan.out / "stages" / f"{job.name}.json").is_file()
-        assert f": {job}: " in err
-    if plan.settings is None or not any(job.row.gives_runs for job in done):
+    done = [run for run in plan.stage_runs if run.kind != "report"]
+    assert {run.stage for run in done} == {run.stage for run in read_plan(file).stage_runs} - {"report"}
+    for run in done:
+        assert (plan.out / "stages" / f"{run.name}.json").is_file()
+        assert f": {run}: " in err
+    if plan.settings is None or not any(run.entry.samples for run in done):
         return
     assert "This is a smoke test" in stdout
     page = (plan.out / "report" / file.stem / "report.md").read_text()
@@ -176,13 +178,13 @@ def test_smoke(
     if plan.settings.paper.numbers is None:
         assert str(plan.settings.paper.claim) in page
         return
-    beside = (plan.out / "report" / file.stem / "side-by-side.csv").read_text().splitlines()
-    assert len(beside) == 1 + 2 * len(plan.settings.paper.numbers.rows)
-    ours = [line for line in beside if ",ours," in line]
+    comparison = (plan.out / "report" / file.stem / "side-by-side.csv").read_text().splitlines()
+    assert len(comparison) == 1 + 2 * len(plan.settings.paper.numbers.rows)
+    ours = [line for line in comparison if ",ours," in line]
     assert any(set(line.partition(",ours,")[2].split(",")) != {"-"} for line in ours)
 
 
-def test_the_same_smoke_again_does_nothing(
+def test_the_same_smoke_test_again_runs_nothing(
     one_pool: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -193,33 +195,33 @@ def test_the_same_smoke_again_does_nothing(
     assert code == 0, err
     stages = [line for line in err.splitlines() if line.startswith("stage ")]
     assert len(stages) == 6
-    assert all(line.endswith(": done before") for line in stages)
+    assert all(line.endswith(": already done") for line in stages)
     assert {file: file.stat().st_mtime_ns for file in notes} == notes
     assert "stab+mse" in stdout
 
 
-def test_a_smoke_test_is_refused_what_the_whole_would_be(tmp_path: Path) -> None:
+def test_a_smoke_test_refuses_what_the_experiment_refuses(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     text = (REPOSITORY / "experiments" / "jeong2020-table5.yaml").read_text()
     wrong.write_text(text.replace("classifier: lenet,", "classifier: lenett,"))
     with pytest.raises(RaysmoothError, match=r"stage m-2-0\.25: unknown classifier 'lenett': did you mean 'lenet'"):
-        smaller(read_plan(wrong))
+        smoke_plan(read_plan(wrong))
     wrong.write_text(text.replace("@m-{m}-{sigma}", "@m-8-{sigma}"))
     with pytest.raises(RaysmoothError, match="nothing is left of stage certified-m"):
-        smaller(read_plan(wrong))
+        smoke_plan(read_plan(wrong))
 
 
 def test_smoke_results_are_kept_apart_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = smaller(read_plan(REPOSITORY / "experiments" / "salman2020-table1.yaml"))
+    plan = smoke_plan(read_plan(REPOSITORY / "experiments" / "salman2020-table1.yaml"))
     assert plan.out == Path("salman2020-imagenet/smoke")
-    for job in plan.jobs:
-        if job.row.gives:
-            assert (job.values["epochs"], job.values["max"]) == (1, 20)
-            assert math.prod(int(job.values[key]) for key in ("resize", "crop")) == 32 * 32
-        if job.row.gives_runs:
-            assert job.values["n"] <= 100
-            assert job.values["max"] == 2
-    settings = json.dumps([dict(job.values) for job in plan.jobs])
-    assert "IMAGENET1K_V1" not in settings  # nothing is fetched
+    for run in plan.stage_runs:
+        if run.entry.trains:
+            assert (run.values["epochs"], run.values["max"]) == (1, 20)
+            assert math.prod(int(run.values[key]) for key in ("resize", "crop")) == 32 * 32
+        if run.entry.samples:
+            assert run.values["n"] <= 100
+            assert run.values["max"] == 2
+    settings = json.dumps([dict(run.values) for run in plan.stage_runs])
+    assert "IMAGENET1K_V1" not in settings  # nothing is downloaded
     assert 'resnet50"' not in settings.replace("@stab+mse-resnet50", "")

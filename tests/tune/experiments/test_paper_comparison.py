@@ -26,8 +26,8 @@ def numbers(layout: str, rows: list[dict[str, object]], radii: tuple[float, ...]
 
 def test_the_envelope_has_the_winner_and_its_clean_accuracy() -> None:
     table = numbers("envelope", [{"row": "Ours", "ours": ["x", "y"], "values": ["(72)56", None]}])
-    beside = compare_with_paper(table, SUMMARY, {"x": ["a", "b"], "y": ["c", "d"]})
-    assert beside.to_dict("records") == [
+    comparison = compare_with_paper(table, SUMMARY, {"x": ["a", "b"], "y": ["c", "d"]})
+    assert comparison.to_dict("records") == [
         {"model": "Ours", "whose": "paper", "r=0.25": "(72)56", "r=0.5": "-"},
         # b wins at 0.25; c and d tie at 0.5, of which d is the more accurate: 251 of 500.
         {"model": "Ours", "whose": "ours", "r=0.25": "(70.0)62.0", "r=0.5": "(50.2)30.0"},
@@ -39,9 +39,9 @@ def test_one_noise_level_of_a_row_and_none() -> None:
         {"row": "A", "sigma": 0.25, "ours": ["x"], "acr": 0.911, "values": [99.2, None]},
         {"row": "A", "sigma": 1.0, "ours": ["x"], "acr": None, "values": [96.4, 94.4]},
     ]
-    beside = compare_with_paper(numbers("single", rows), SUMMARY, {"x": ["a", "c"]})
-    assert list(beside.columns) == ["model", "sigma", "whose", "ACR", "r=0.25", "r=0.5"]
-    assert beside.to_numpy().tolist() == [
+    comparison = compare_with_paper(numbers("single", rows), SUMMARY, {"x": ["a", "c"]})
+    assert list(comparison.columns) == ["model", "sigma", "whose", "ACR", "r=0.25", "r=0.5"]
+    assert comparison.to_numpy().tolist() == [
         ["A", "0.25", "paper", "0.911", "99.2", "-"],
         ["A", "0.25", "ours", "0.300", "60.0", "20.2"],  # rounded down from 0.30049
         ["A", "1", "paper", "-", "96.4", "94.4"],
@@ -51,11 +51,11 @@ def test_one_noise_level_of_a_row_and_none() -> None:
 
 def test_seeds_have_their_mean_and_deviation() -> None:
     rows = [{"row": "A", "sigma": 0.5, "ours": ["x"], "acr": "0.9108±0.0003"}]
-    beside = compare_with_paper(numbers("seeds", rows, ()), SUMMARY, {"x": ["c", "d"]})
+    comparison = compare_with_paper(numbers("seeds", rows, ()), SUMMARY, {"x": ["c", "d"]})
     # Mean of 0.25 and 0.375; their deviation is 0.125 / sqrt(2) = 0.08838..., rounded up.
-    assert beside["ACR"].tolist() == ["0.9108±0.0003", "0.3125±0.0884 (2 seeds)"]
-    beside = compare_with_paper(numbers("seeds", rows, ()), SUMMARY, {"x": ["d"]})
-    assert beside["ACR"].tolist()[1] == "0.3750"
+    assert comparison["ACR"].tolist() == ["0.9108±0.0003", "0.3125±0.0884 (2 seeds)"]
+    comparison = compare_with_paper(numbers("seeds", rows, ()), SUMMARY, {"x": ["d"]})
+    assert comparison["ACR"].tolist()[1] == "0.3750"
 
 
 def test_what_is_unknown_and_what_is_missing() -> None:
@@ -63,8 +63,8 @@ def test_what_is_unknown_and_what_is_missing() -> None:
     rows = [{"row": "A", "sigma": 0.25, "ours": ["x"], "acr": 0.911, "values": [99.2, 1.0]}]
     decided["r=0.5"] = float("nan")
     for layout in ("single", "seeds"):
-        beside = compare_with_paper(numbers(layout, rows), decided, {"x": ["a"]}, {"x": 1})
-        assert beside.iloc[1].tolist() == ["A", "0.25", "ours", "-", "60.0", "-"]
+        comparison = compare_with_paper(numbers(layout, rows), decided, {"x": ["a"]}, {"x": 1})
+        assert comparison.iloc[1].tolist() == ["A", "0.25", "ours", "-", "60.0", "-"]
     table = numbers("envelope", [{"row": "Ours", "ours": ["x", "y"], "values": ["(72)56", None]}])
-    beside = compare_with_paper(table, decided, {"x": ["a", "b"]}, {"x": 2, "y": 2})
-    assert beside.iloc[1].tolist() == ["Ours", "ours (2 of 4 runs)", "(-)62.0", "-"]
+    comparison = compare_with_paper(table, decided, {"x": ["a", "b"]}, {"x": 2, "y": 2})
+    assert comparison.iloc[1].tolist() == ["Ours", "ours (2 of 4 runs)", "(-)62.0", "-"]

@@ -8,6 +8,7 @@ import pytest
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import open_dataset
+from raysmooth.tune.experiments import smoke_data
 from raysmooth.tune.experiments.smoke_data import TEST, TRAIN, generated
 
 
@@ -60,3 +61,15 @@ def test_generated_batches_run_no_code_either(inside: bool, tmp_path: Path) -> N
     assert not ran.exists()
     pickle.loads(written)
     assert ran.exists()  # it would have
+
+
+def test_a_data_set_that_was_not_completed_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(root: Path) -> None:
+        root.mkdir()
+        (root / "half").touch()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(smoke_data, "GENERATORS", {"mnist": fail})
+    with pytest.raises(OSError, match="disk full"):
+        generated("mnist", tmp_path)
+    assert list(tmp_path.iterdir()) == []

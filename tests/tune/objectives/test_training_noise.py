@@ -19,7 +19,8 @@ from raysmooth.common.settings import checked
 from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
-from raysmooth.tune.sweeps.settings import SweepSettings, ValidationSettings
+from raysmooth.tune.sweeps.nested_settings import ValidationSettings
+from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.validation_certificates import ValidationSet, certify_validation
 
 torch.set_num_threads(1)

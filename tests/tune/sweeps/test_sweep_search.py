@@ -1,4 +1,4 @@
-"""How a sweep finds what to try, and when it lets go."""
+"""How a sweep samples its trials, and when it ends them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,13 @@ from sweeps import CLASSIFIER, settings_of, swept
 from raysmooth.tune.sweeps.report import how_chosen, printed, trial_table
 from raysmooth.tune.sweeps.trials import Trial, winner_of, write_trials
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
 
-def test_random_search_tries_what_it_draws_with_every_seed(ray_cluster: dict[str, str], tmp_path: Path) -> None:
+
+def test_random_search_tries_each_sample_with_every_seed(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "search": {"learning_rate": {"loguniform": [1e-3, 1e-1]}, "batch_size": {"randint": [16, 64]}},
-        "settings": {**CLASSIFIER, "epochs": 1}, "by": "random", "trials": 2, "seeds": [3, 4],
+        "settings": {**CLASSIFIER, "epochs": 1}, "search_algorithm": "random", "num_trials": 2, "seeds": [3, 4],
         "metric": "validation_loss",
     }  # fmt: skip
     last = swept(tmp_path / "random", **changes).trials
@@ -30,7 +32,8 @@ def test_random_search_tries_what_it_draws_with_every_seed(ray_cluster: dict[str
 def test_optuna_searches(ray_cluster: dict[str, str], tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "search": {"optimizer": {"choice": ["adam", "sgd"]}, "learning_rate": {"loguniform": [1e-4, 1e-1]}},
-        "settings": {**CLASSIFIER, "epochs": 1}, "by": "optuna", "trials": 3, "metric": "accuracy_under_noise",
+        "settings": {**CLASSIFIER, "epochs": 1}, "search_algorithm": "optuna", "num_trials": 3,
+        "metric": "accuracy_under_noise",
     }  # fmt: skip
     result = swept(tmp_path / "optuna", **changes)
     assert set(result.trials["status"]) == {"finished"}
@@ -40,7 +43,7 @@ def test_optuna_searches(ray_cluster: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_a_trial_that_no_longer_changes_is_ended(ray_cluster: dict[str, str], tmp_path: Path) -> None:
-    """At a rate of 1e-12 the accuracy stays what it is: the third judgement is the last."""
+    """At a rate of 1e-12 the accuracy stays what it is: the third validation is the last."""
     result = swept(
         tmp_path / "plateau",
         search={"learning_rate": [1e-12]},
@@ -58,29 +61,29 @@ def test_when_the_time_is_over_trials_count_as_they_stand(ray_cluster: dict[str,
         search={"learning_rate": [1e-2, 1e-3]},
         settings={**CLASSIFIER, "epochs": 10_000},
         metric="accuracy_under_noise",
-        hours=15 / 3600,
+        time_budget_hours=15 / 3600,
     )
     last = result.trials[result.trials["last"]]
     assert set(last["status"]) == {"stopped"}
-    judged = last[last["epoch"].notna()]  # on a slow machine a trial may not have come so far
-    assert (judged["epoch"] < 10_000).all()
-    assert all(Path(weights).exists() for weights in judged["weights"])
-    assert (result.winner is not None) == (len(judged) > 0)
+    validated = last[last["epoch"].notna()]  # on a slow machine a trial may not have come so far
+    assert (validated["epoch"] < 10_000).all()
+    assert all(Path(weights).exists() for weights in validated["weights"])
+    assert (result.winner is not None) == (len(validated) > 0)
 
 
 def test_seeds_are_averaged_before_the_best_is_chosen(tmp_path: Path) -> None:
     """By hand: adam has 0.9 and 0.1, sgd 0.6 and 0.7; a third of adam's is failed. 0.65 is more than 0.5."""
     sweep = settings_of(tmp_path, search={"optimizer": ["adam", "sgd"]}, seeds=[0, 1, 2])
 
-    def trial(number: int, drawn: Mapping[str, Any], acr: float | None) -> Trial:
+    def trial(number: int, config: Mapping[str, Any], acr: float | None) -> Trial:
         if acr is None:
-            return Trial(f"t{number}", "failed", "RuntimeError: no", drawn, [], None, None, None)
+            return Trial(f"t{number}", "failed", "RuntimeError: no", config, [], None, None, None)
         (tmp_path / f"{number}").touch()
         return Trial(
             f"t{number}",
             "finished",
             None,
-            drawn,
+            config,
             [{"epoch": 2, "acr": acr, "validation_images": 8}],
             tmp_path / f"{number}",
             "",
@@ -96,7 +99,7 @@ def test_seeds_are_averaged_before_the_best_is_chosen(tmp_path: Path) -> None:
     assert winner is not None
     assert (winner.trial_id, winner.value, winner.seeds) == ("t4", 0.7, 2)
     assert winner.mean == pytest.approx(0.65)
-    assert "0.6500 on average over 2 seeds, of which the best has 0.7000 after epoch 2" in how_chosen(
+    assert "0.6500 on average over 2 seeds; the best of them has 0.7000 after epoch 2" in how_chosen(
         sweep, winner, rows
     )
     table = trial_table(rows, sweep)

@@ -13,11 +13,12 @@ from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 from raysmooth.tune.experiments.settings import is_sweep
-from raysmooth.tune.sweeps.search_space import corners, grid_size, parse_domain
-from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.search_space import combinations, grid_size, parse_domain
+from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS, SweepSettings
 from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
 from raysmooth.tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
 from raysmooth.tune.training.training_data import held_out_ids
+from raysmooth.tune.training.trainings import TRAININGS
 
 EXPERIMENTS = sorted(filter(is_sweep, (REPOSITORY / "experiments").glob("*.yaml")))
 RANGES = {"optimizer": ["adam", "sgd"], "learning_rate": {"loguniform": [1e-4, 1e-2]}}
@@ -51,8 +52,11 @@ def test_the_papers_sweeps_have_the_papers_trials() -> None:
 
 def test_a_grid_has_all_combinations_times_rows_and_seeds() -> None:
     assert sweep(seeds=[0, 1, 2]).planned == 12
-    assert sweep(each=[{"epochs": 2}, {"epochs": 3}], seeds=[0, 1]).planned == 16
-    assert sweep(by="random", trials=5, search={"learning_rate": {"loguniform": [1e-5, 1e-2]}}).planned == 5
+    assert sweep(configurations=[{"epochs": 2}, {"epochs": 3}], seeds=[0, 1]).planned == 16
+    assert (
+        sweep(search_algorithm="random", num_trials=5, search={"learning_rate": {"loguniform": [1e-5, 1e-2]}}).planned
+        == 5
+    )
 
 
 def test_domains_by_hand() -> None:
@@ -60,7 +64,7 @@ def test_domains_by_hand() -> None:
     assert parse_domain("a", {"loguniform": ["1e-5", 1e-3]}).values == (1e-5, 1e-3)  # YAML reads 1e-5 as text
     space = {"a": parse_domain("a", [1, 2]), "b": parse_domain("b", {"uniform": [0, 1]})}
     assert grid_size(space) == 2
-    assert corners(space) == [{"a": 1, "b": 0.0}, {"a": 1, "b": 1.0}, {"a": 2, "b": 0.0}, {"a": 2, "b": 1.0}]
+    assert combinations(space) == [{"a": 1, "b": 0.0}, {"a": 1, "b": 1.0}, {"a": 2, "b": 0.0}, {"a": 2, "b": 1.0}]
 
 
 @pytest.mark.parametrize(
@@ -78,30 +82,44 @@ def test_domains_by_hand() -> None:
         ({"search": {"learning_rate": {"uniform": [1]}}}, "takes two numbers"),
         ({"search": {"learning_rate": [1e-3, 1e-3]}}, "has a value twice"),
         ({"search": {"learning_rate": [-1.0]}}, "--learning-rate -1.0: input should be greater than 0"),
-        ({"search": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}, "is drawn at random: write 'by: random'"),
-        ({"search": {"seed": [1, 2]}}, r"search: seed: a sweep decides this itself: write 'seeds: \[0, 1\]'"),
-        ({"search": {"sigma": [0.25]}}, "search: sigma stands elsewhere in the experiment too"),
-        ({"by": "random"}, "write how many to draw"),
-        ({"by": "random", "trials": 3}, "nothing in 'search' is drawn at random"),
-        ({"by": "optuna", "trials": 3, "search": RANGES}, "optimizer: optuna draws from"),
-        ({"trials": 3}, "a grid is tried whole"),
+        (
+            {"search": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}},
+            "is sampled at random: write 'search_algorithm: random'",
+        ),
+        ({"search": {"seed": [1, 2]}}, r"search: seed: the sweep sets this: write 'seeds: \[0, 1\]'"),
+        ({"search": {"sigma": [0.25]}}, "search: sigma has a value elsewhere in the file too"),
+        ({"search_algorithm": "random"}, "write the number of samples, such as 'num_trials: 20'"),
+        ({"search_algorithm": "random", "num_trials": 3}, "'search' has nothing to sample"),
+        ({"search_algorithm": "optuna", "num_trials": 3, "search": RANGES}, "optimizer: optuna samples from"),
+        ({"num_trials": 3}, "a grid is searched completely"),
         ({"metric": "acurracy"}, "unknown metric 'acurracy'"),
-        ({"metric": "certified_accuracy"}, "write the radius"),
-        ({"metric": "certified_accuracy:radius=-1"}, "write the radius"),
-        ({"metric": "acr:radius=1"}, "acr has no option 'radius'"),
-        ({"metric": None, "scheduler": "asha"}, "scheduler: asha goes by a metric"),
+        (
+            {"metric": "certified_accuracy"},
+            r"radius is missing: write a number, 0 or more \(the radius, as in",
+        ),
+        ({"metric": "certified_accuracy:radius=-1"}, "option radius=-1: write a number, 0 or more"),
+        ({"metric": "acr:radius=1"}, "metric 'acr' has no option 'radius'"),
+        ({"metric": None, "scheduler": "asha"}, "scheduler: asha needs a metric"),
         ({"metric": None, "certify": {"n": 1000}}, "there is no winner without a metric"),
         ({"scheduler": "hyperband"}, "unknown scheduler 'hyperband'"),
-        ({"scheduler": "asha:grce=2"}, "unknown option 'grce': did you mean 'grace'"),
-        ({"scheduler": "asha:factor=1"}, "write a whole number, 2 or more"),
-        ({"scheduler": "pbt"}, "copies weights from trial to trial, which optimizer may not fit"),
+        ({"scheduler": "asha:grce=2"}, "scheduler 'asha' has no option 'grce': did you mean 'grace'"),
+        ({"scheduler": "asha:factor=1"}, "scheduler 'asha:factor=1': option factor=1: write a whole number, 2 or more"),
+        ({"scheduler": "pbt:quantile=0.6"}, "option quantile=0.6: write a number above 0, at most 0.5"),
+        ({"scheduler": "asha:grace=1.5"}, "option grace=1.5: write a whole number above 0"),
+        ({"scheduler": "fifo:grace=1"}, "scheduler 'fifo' has no option 'grace': it takes none, write fifo"),
+        ({"scheduler": "pbt"}, "copies weights from trial to trial, which may not fit another optimizer"),
         ({"search": {"optimizer": ["adam", "sgd"]}, "scheduler": "pbt"}, "changes numbers while training"),
         ({"validation": {"imges": 3}}, "unknown setting 'imges': did you mean 'images'"),
         ({"validation": {"n": 0}}, "--n 0: input should be greater than or equal to 1"),
         ({"certify": {"classifier": "lenet"}}, "certify: unknown setting 'classifier'"),
-        ({"warm_start": {"objective": "mse"}}, "warm_start: classifiers begin afresh"),
+        ({"warm_start": {"objective": "mse"}}, "warm_start: classifiers start fresh"),
         ({"seeds": [0, 0]}, "write each once"),
         ({"train": "network"}, "unknown training 'network'"),
+        ({"by": "random"}, "^unknown setting 'by': it is now called search_algorithm$"),
+        ({"each": []}, "^unknown setting 'each': it is now called configurations$"),
+        ({"trials": 3}, "^unknown setting 'trials': it is now called num_trials$"),
+        ({"hours": 2}, "^unknown setting 'hours': it is now called time_budget_hours$"),
+        ({"concurrent": 2}, "^unknown setting 'concurrent': it is now called max_concurrent_trials$"),
     ],
 )
 def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], message: str) -> None:
@@ -116,7 +134,7 @@ def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], me
         ({"search": {"classifier": ["digits_cnn", "digits_cnm"]}}, "unknown classifier 'digits_cnm': did you mean"),
         ({"search": {"objective": ["gaussian", "gausian"]}}, "unknown classifier objective 'gausian'"),
         ({"search": {"recipe": ["digits-gaussian", "none-such"]}}, "unknown recipe"),
-        ({"each": [{"augment": "shift"}, {"augment": "flop"}], "search": {}}, "unknown augmentation 'flop'"),
+        ({"configurations": [{"augment": "shift"}, {"augment": "flop"}], "search": {}}, "unknown augmentation 'flop'"),
         ({"settings": {"dataset": "mnist", "data_root": "nowhere", "classifier": "lenet", "sigma": 1}}, "nowhere does"),
         ({"search": {"classifier": ["digits_cnn", "cifar_resnet20"]}}, "preprocess has constants for 3 channels"),
         (
@@ -158,7 +176,7 @@ def test_yaml_reads_as_it_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 50, 1000])
 def test_validation_images_are_held_out_ones_and_no_test_images(count: int) -> None:
-    training = sweep().training.settings.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
+    training = sweep().settings_class.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
     train, test = open_dataset("digits", None, "train", None, None), open_dataset("digits", None, None, None, None)
     assert (train.split, test.split) == ("train", "test")
     ids = validation_ids(train, training, count)
@@ -178,7 +196,7 @@ def test_the_noise_that_chooses_is_never_that_of_a_certificate() -> None:
 
 
 def test_test_images_that_trials_see_are_refused() -> None:
-    training = sweep().training.settings.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
+    training = sweep().settings_class.model_validate({**BASE["settings"], "skip": 2, "out": "w.safetensors"})
     train = open_dataset("digits", None, "train", None, None)
     test = open_dataset("digits", None, "test", None, None)
     refuse_shared(training, test, None, range(len(test)))
@@ -187,3 +205,12 @@ def test_test_images_that_trials_see_are_refused() -> None:
         RaysmoothError, match="certify: 5 of the test images are images of digits train that trials train on"
     ):
         refuse_shared(training, train, None, range(10))
+
+
+def test_every_training_can_be_swept_with_its_settings() -> None:
+    assert {name: training.settings for name, training in TRAININGS.items()} == dict(TRAINING_SETTINGS)
+
+
+def test_settings_do_not_import_trainings() -> None:
+    for module in ("settings", "nested_settings", "metrics", "schedulers", "search_space"):
+        assert "tune.training" not in (REPOSITORY / "tune" / "sweeps" / f"{module}.py").read_text()

@@ -11,6 +11,8 @@ from sweeps import CLASSIFIER, swept
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps.atomic_storage import AtomicFileSystem, storage_files
 
+pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
+
 
 def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
     files = storage_files(str(tmp_path))
@@ -24,14 +26,14 @@ def test_local_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
         stream.write(b"second")
         assert file.read_bytes() == b"first"
     assert file.read_bytes() == b"second"
-    # An empty copy, of a file that was just being rewritten, takes nobody's place.
+    # An empty copy, of a file that is being rewritten, replaces nothing.
     files.open_output_stream(str(file)).close()
     assert file.read_bytes() == b"second"
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
     assert storage_files("s3://bucket/sweeps") is None
 
 
-def test_what_could_not_be_written_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_written_is_not_there(tmp_path: Path) -> None:
     full = AtomicFileSystem().open(str(tmp_path / "state.json"), "wb")
     with pytest.raises(TypeError):
         full.write(object())

@@ -1,4 +1,4 @@
-"""What a stage of an experiment gives, and the note on disk by which it is found done."""
+"""The result of a stage run, and the note on disk that says it is done."""
 
 import hashlib
 import json
@@ -8,39 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.atomic_file import atomic_file
 
 NOTES = "stages"
-"""The folder of the notes, below an experiment's own."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job that is ready: `settings` are checked, with paths in the place of references."""
-
-    name: str
-    settings: BaseModel
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a stage must know of where it plays: the results' folder, the Ray cluster, whether to show progress."""
-
-    out: Path
-    address: str | None
-    show: bool
+"""The folder of the notes, below the experiment's folder."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage has given; paths are below the experiment's folder.
+    """The result of a stage run; paths are relative to the experiment's folder.
 
-    `weights` is its artefact, of `architecture`; `folder` that of a sweep. `runs` are its runs of certify or predict,
-    each with its number of rows, which lie in `rows_in`. `digest` is what later stages are decided by, `files` are
-    SHA-256s in hex of what must still be there.
+    `weights` are those of a network of `architecture`; `folder` is that of a sweep. `runs` are runs of certify or
+    predict with their numbers of rows, which are in the folder `rows_in`. `digest` identifies the result for the stage
+    runs that use it; `files` are SHA-256s, in hex, of the files that belong to it.
     """
 
     digest: str
@@ -51,8 +33,8 @@ class Result:
     runs: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def is_there(self, out: Path) -> bool:
-        """Whether all of it is still on disk, as it was."""
+    def is_complete(self, out: Path) -> bool:
+        """Whether all of it is on disk, unchanged."""
         files = all((out / path).is_file() and file_hash(out / path) == known for path, known in self.files.items())
         return files and all(count_rows(out, str(self.rows_in), run_id) == rows for run_id, rows in self.runs.items())
 
@@ -64,7 +46,7 @@ def file_hash(path: Path) -> str:
 
 
 def count_rows(out: Path, folder: str, run_id: str) -> int:
-    """How many rows a run has on disk; -1 where one of its parts cannot be read."""
+    """The number of rows of a run on disk; -1 if one of its parts cannot be read."""
     try:
         parts = (out / folder / f"run_id={run_id}").glob("[!._]*.parquet")
         return sum(pq.read_metadata(part).num_rows for part in parts)
@@ -73,21 +55,21 @@ def count_rows(out: Path, folder: str, run_id: str) -> int:
 
 
 def read_note(out: Path, name: str) -> tuple[str, Result] | None:
-    """The hash of all that decided a job when it was done, and what it gave; None where it was not."""
+    """The identity that a stage run had when it was done, and its result; None without a readable note."""
     try:
-        told = json.loads((out / NOTES / f"{name}.json").read_text())
-        return str(told["hash"]), Result(**told["result"])
+        note = json.loads((out / NOTES / f"{name}.json").read_text())
+        return str(note["hash"]), Result(**note["result"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def write_note(out: Path, name: str, decided_by: str, values: Mapping[str, Any], result: Result) -> None:
-    """Note that a job is done; `values`, its settings, are for the reader."""
+def write_note(out: Path, name: str, identity: str, values: Mapping[str, Any], result: Result) -> None:
+    """Note that a stage run is done; its settings `values` are for people who read the note."""
     file = out / NOTES / f"{name}.json"
-    told = {"hash": decided_by, "settings": dict(values), "result": asdict(result)}
+    note = {"hash": identity, "settings": dict(values), "result": asdict(result)}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as partial:
-            partial.write_text(json.dumps(told, indent=1))
+            partial.write_text(json.dumps(note, indent=1))
     except OSError as error:
         raise RaysmoothError(f"{file} cannot be written: {error.strerror or error}: write another --out") from error

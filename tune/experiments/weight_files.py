@@ -1,0 +1,39 @@
+"""The weights files that an experiment's settings name."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raysmooth.tune.experiments.references import Reference, word
+
+WEIGHT_SETTINGS = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
+"""Settings that name weights, or folders of weights."""
+
+
+def with_home(values: Any, key: str = "") -> Any:
+    """`values`, however deep, with the home folder in place of ~ in settings that name files."""
+    if isinstance(values, Mapping):
+        return {inner_key: with_home(inner, inner_key) for inner_key, inner in values.items()}
+    if isinstance(values, list):
+        return [with_home(inner, key) for inner in values]
+    if isinstance(values, str) and key in (*WEIGHT_SETTINGS, "data_root"):
+        return ",".join(str(Path(part).expanduser()) if part.startswith("~") else part for part in values.split(","))
+    return values
+
+
+def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The settings in `values`, however deep, that name weights, each with a path; without references."""
+    if isinstance(values, Mapping):
+        levels = values.get("sigma")
+        for inner_key, inner in values.items():
+            for named, path in files_of(inner, inner_key):
+                for level in levels if isinstance(levels, list) and "{sigma}" in path else [levels]:
+                    yield named, path.replace("{sigma}", word(level))
+    elif isinstance(values, list):
+        for inner in values:
+            yield from files_of(inner, key)
+    elif key in WEIGHT_SETTINGS and isinstance(values, str) and Reference.read(values) is None:
+        for part in values.split(","):
+            path = part if Path(part).exists() else part.rpartition("@")[2]
+            folder, _, count = path.rpartition(":")
+            yield key, folder if key == "surrogates" and folder and count.isdigit() else path
