@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from object_store import BUCKET, Line, Server, free_port, served
@@ -11,14 +11,6 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage import object_store
 from raysmooth.storage.object_store import ObjectStore, Unreachable, told
 from raysmooth.storage.store_urls import bucket_of
-
-
-@pytest.fixture
-def line(server: Server) -> Iterator[Line]:
-    line = Line(server)
-    line.connect()
-    yield line
-    line.cut()
 
 
 def reader(store: ObjectStore) -> Callable[[], bytes]:

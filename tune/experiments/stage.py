@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.store.parts import part_files
 from raysmooth.storage.atomic_file import atomic_file
 
 NOTES = "stages"
@@ -66,8 +68,8 @@ def file_hash(path: Path) -> str:
 def count_rows(out: Path, folder: str, run_id: str) -> int:
     """How many rows a run has on disk; -1 where one of its parts cannot be read."""
     try:
-        parts = (out / folder / f"run_id={run_id}").glob("[!._]*.parquet")
-        return sum(pq.read_metadata(part).num_rows for part in parts)
+        parts = part_files(RunFolder.of(out, run_id).rows(folder))
+        return sum(pq.read_metadata(part.local).num_rows for part in parts)
     except (OSError, ValueError):
         return -1
 
