@@ -8,6 +8,7 @@ images.
 """
 
 import argparse
+import logging
 import tempfile
 import time
 from dataclasses import replace
@@ -84,7 +85,7 @@ def growth(data_root: Path) -> pd.DataFrame:
 
 def begin() -> None:
     """Start a Ray that holds 64 replicas, however many cores there are."""
-    ray.init(num_cpus=REPLICAS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(num_cpus=REPLICAS, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ WINDOW = 3
 
 
 class Dispatcher:
-    """What happens to units between the backlog and the replicas of `group`. `note` and `telemetry` are the pool's.
+    """Moves units from the backlog to the replicas of `group` and back. `note` and `telemetry` are the pool's.
 
-    Methods that may finish units return their results. After yielding these, the pool calls `refuse_hopeless`.
+    Methods that may finish units return the results. After yielding these, the pool calls `refuse_hopeless`.
     """
 
     def __init__(self, group: ReplicaGroup, note: Callable[[str], None], telemetry: Telemetry) -> None:

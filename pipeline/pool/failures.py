@@ -23,7 +23,7 @@ for its deaths in between. Well above MAX_LONE_DEATHS, since one image may have 
 
 
 class FailurePolicy:
-    """Decides what becomes of units that failed, and counts failures in a row."""
+    """Decides whether a unit that failed is retried or given up, and counts failures in a row."""
 
     def __init__(self) -> None:
         self._in_a_row = 0

@@ -113,10 +113,10 @@ def content_of(file: Location) -> Path | pa.BufferReader:
     return file.local if file.is_local else pa.BufferReader(file.read_bytes())
 
 
-def foreign(file: Location, what: str) -> RaysmoothError:
+def foreign(file: Location, reason: str) -> RaysmoothError:
     """The refusal of a part that is not one of the run's."""
     return RaysmoothError(
-        f"{file} {what}: move it out of that folder and run the command again (its rows will be drawn again)"
+        f"{file} {reason}: move it out of that folder and run the command again (its rows will be drawn again)"
     )
 
 

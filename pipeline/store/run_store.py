@@ -234,8 +234,8 @@ def _full_is_refused(where: Location) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
-        raise RaysmoothError(f"stopped: {what}; finished work is saved: rerun the same command to resume") from None
+        reason = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
+        raise RaysmoothError(f"stopped: {reason}; finished work is saved: rerun the same command to resume") from None
 
 
 def refuse_unwritable(out: Where) -> None:

@@ -46,16 +46,16 @@ def packed(folder: Path) -> Packed:
     return Packed(files, sum(size + 76 + 2 * len(name.encode()) for name, size in files.items()) + 22)
 
 
-def refuse_too_large(folder: Path, what: Packed) -> None:
+def refuse_too_large(folder: Path, content: Packed) -> None:
     """Raises RaysmoothError, naming the largest files, if the package is too large for the dashboard."""
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 
-    if what.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
+    if content.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
         return
-    largest = sorted(what.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
+    largest = sorted(content.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
     named = ", ".join(f"{name} ({size / MIB:,.1f} MiB)" for name, size in largest)
     raise RaysmoothError(
-        f"--working-dir {folder}: {what.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
+        f"--working-dir {folder}: {content.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
         f"{DASHBOARD_CLIENT_MAX_SIZE / MIB:.0f}: name in .rayignore what the job does not need, and keep data and "
         f"large weights where the nodes reach them; the largest: {named}"
     )
@@ -68,13 +68,13 @@ def checked_working_directory(given: str) -> Packed:
     folder = Path(given)
     if not folder.is_dir():
         raise RaysmoothError(f"--working-dir {given} is not a folder: name the one that holds raysmooth/")
-    what = packed(folder)
-    if "raysmooth/__main__.py" not in what.files:
+    content = packed(folder)
+    if "raysmooth/__main__.py" not in content.files:
         raise RaysmoothError(
             f"--working-dir {given} has no raysmooth/__main__.py, which the job runs: name a checkout of raysmooth"
         )
-    refuse_too_large(folder, what)
-    return what
+    refuse_too_large(folder, content)
+    return content
 
 
 def _gitignore_counts() -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,6 @@ def test_a_pool_can_be_prepared_again_for_other_runs(tmp_path: Path) -> None:
     with Pool(1, ReplicaResources(1, 0), lambda note: None, ScriptedReplica) as pool:
         for value in (1, 2):
             prepared(pool, tmp_path)
-            left = deque([request_of({1: picture(value)})])
-            (result,) = pool.draw(lambda left=left: left.popleft() if left else None, lambda unit: True)
+            left = iter([request_of({1: picture(value)}), None])
+            (result,) = pool.draw(partial(next, left, None), lambda unit: True)
             assert labels(result) == [value]

@@ -33,7 +33,7 @@ def test_the_layout_is_that_of_the_store(tmp_path: Path) -> None:
     with RunStore(tmp_path, "certificates", SCHEMA, MANIFEST) as store:
         store.add_block(block(1, 0, [9, 1, 0, 0, 0, 0]))
         store.add_row({"image_id": 1, "radius": 0.1})
-    run = RunFolder.of(tmp_path, MANIFEST["run_id"])
+    run = RunFolder.of(tmp_path, "0123456789abcdef")
     assert run_folders(tmp_path) == [run]
     assert run.manifest.local == tmp_path / "runs/0123456789abcdef/manifest.json"
     assert run.progress.local == tmp_path / "runs/0123456789abcdef/progress.json"
