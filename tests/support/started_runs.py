@@ -43,7 +43,7 @@ def rows_on_disk(out: Path) -> int:
 
 
 def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while rows_on_disk(out) == 0:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

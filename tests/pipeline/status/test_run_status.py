@@ -253,13 +253,15 @@ def test_a_driver_that_is_frozen_then_killed_then_started_again(tmp_path: Path, 
     wait_for_rows(tmp_path, process)
     os.kill(process.pid, signal.SIGSTOP)  # so that it does not finish meanwhile
     try:
+        (home,) = tmp_path.glob("runs/*")
+        soon = time.time() + 60  # the command may need long to start
+        os.utime(home / PROGRESS, (soon, soon))
         run = look(tmp_path)
         assert (run["state"], run["images"], run["pid"]) == ("drawing", 60, process.pid)
         assert run["replicas"] in (1, 2)  # as many as are up
         assert 0 < run["done"] < 60
         assert run["draws_per_second"] > 0
         assert run["seconds_left"] == pytest.approx((60 * 540 - run["draws"]) / run["draws_per_second"])
-        (home,) = tmp_path.glob("runs/*")
         long_ago = time.time() - SILENCE - 60
         os.utime(home / PROGRESS, (long_ago, long_ago))
         for part in all_parts(tmp_path):
