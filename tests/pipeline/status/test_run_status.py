@@ -249,8 +249,9 @@ def look(out: Path) -> dict[str, Any]:
 
 
 def test_a_driver_that_is_frozen_then_killed_then_started_again(tmp_path: Path, ray_cluster: dict[str, str]) -> None:
-    process = start(tmp_path, ray_cluster)
+    process = start(tmp_path, ray_cluster, seconds=0.1)
     wait_for_rows(tmp_path, process)
+    wait_for(tmp_path, lambda run: run.state == State.DRAWING and run.record.draws)
     os.kill(process.pid, signal.SIGSTOP)  # so that it does not finish meanwhile
     try:
         (home,) = tmp_path.glob("runs/*")
@@ -275,7 +276,7 @@ def test_a_driver_that_is_frozen_then_killed_then_started_again(tmp_path: Path, 
     assert (run["state"], run["done"]) == ("stopped", rows_on_disk(tmp_path))
     drawn = run["seconds"]
     assert drawn > 0
-    again = start(tmp_path, ray_cluster)
+    again = start(tmp_path, ray_cluster, seconds=0.1)
     _, errors = again.communicate(timeout=200)
     assert again.returncode == 0, errors
     finished = status(tmp_path)
