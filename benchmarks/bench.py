@@ -61,7 +61,7 @@ Medians of {rounds} rounds in which all take turns; a ratio is the median of the
     "startup": """\
 Seconds: `mnist_cnn`, 20 MNIST images, n = 10,000, medians of {starts} fresh commands each. `auto` computes so small a
 job without compiling; "for the first time" finds an empty folder of compiled code.""",
-    "scaling": "Replicas that sleep instead of computing (`benchmarks/sleeping.py`), equal work for each.",
+    "scaling": "Replicas that sleep instead of computing (`benchmarks/pool_overhead.py`), equal work for each.",
     "growth": "The same replicas, ever more images with n = 1,000.",
 }
 _COMPUTING = {
@@ -144,18 +144,18 @@ def _how(asked: str, chosen: Subject, bystanders: Bystanders) -> list[str]:
             "--batch-size", str(path.batch_size)]  # fmt: skip
 
 
-def asleep(section: str, given: argparse.Namespace) -> list[pd.DataFrame]:
-    """A table of `sleeping.py`, in a process of its own: it tells of the driver's memory."""
+def overhead(section: str, given: argparse.Namespace) -> list[pd.DataFrame]:
+    """A table of `pool_overhead.py`, run in a process of its own, since it reports the driver's memory."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        table = pool.submit(_asleep, section, given.data / "mnist").result()
+        table = pool.submit(_overhead, section, given.data / "mnist").result()
     return [table.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)]
 
 
-def _asleep(section: str, data_root: Path) -> pd.DataFrame:
-    import sleeping
+def _overhead(section: str, data_root: Path) -> pd.DataFrame:
+    import pool_overhead
 
-    sleeping.begin()
-    table: pd.DataFrame = getattr(sleeping, section)(data_root)
+    pool_overhead.begin()
+    table: pd.DataFrame = getattr(pool_overhead, section)(data_root)
     return table
 
 
@@ -215,7 +215,7 @@ def measured(section: str, given: argparse.Namespace, folder: Path, device: torc
         return speed(given, folder, device)
     if section == "startup":
         return [startup(subject(CPU_NETWORKS[0], given.data, folder), given.replicas, given.starts)]
-    return asleep(section, given)
+    return overhead(section, given)
 
 
 def main() -> None:

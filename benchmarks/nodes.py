@@ -1,9 +1,9 @@
-"""How certifying scales with nodes: 1, 2 and 3 of them on this machine, on each as many replicas that sleep.
+"""How certification scales with the number of nodes: 1 to 3 on this machine, each with the same number of replicas.
 
     python benchmarks/nodes.py --data-root MNIST
 
-The nodes are Ray's own test cluster, so each has its raylet, and replicas sleep instead of computing: what is measured
-is what a driver loses on several nodes, not what a machine's cores can do.
+The nodes are Ray's own test cluster, so each has its raylet. Replicas sleep instead of computing: the benchmark
+measures the driver's overhead on several nodes, not the speed of the machine's cores.
 """
 
 import argparse
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 import ray
+from pool_overhead import measure
 from ray.cluster_utils import Cluster
-from sleeping import measure
-from sleeping_replica import SleepingReplica
+from stub_replica import SleepingReplica
 
 REPLICAS = 4
-"""Of each node."""
+"""Per node."""
 
 
 def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Run on every node by `ray up`: Python and all that raysmooth needs, in the versions that were tested together. Jobs bring
-# raysmooth itself. What is there already is not installed again, until pyproject.toml or constraints.txt change.
+# `ray up` runs this on every node. It installs Python and the dependencies of raysmooth, in the versions that were tested
+# together, unless they are installed already and neither pyproject.toml nor constraints.txt has changed. Jobs bring
+# raysmooth itself.
 set -euo pipefail
 here=~/.raysmooth
 cd "$here"

@@ -9,7 +9,8 @@ import pyarrow.dataset as ds
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
-from raysmooth.pipeline.store.parts import content_of, read_parts
+from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
 from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
@@ -38,7 +39,7 @@ def read_certificates(out: Where) -> pd.DataFrame:
     # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
     # number: so both schemas are given.
     layout = ds.partitioning(run_id, flavor="hive")
-    parts, schema = _parts(folder, run_id, layout), run_id
+    parts, schema = _parts(folder, layout), run_id
     for part in parts:
         schema = _widened(schema, part)
     try:
@@ -52,22 +53,19 @@ def read_certificates(out: Where) -> pd.DataFrame:
     frame = rows.to_pandas()
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        raise RaysmoothError(f"{folder / f'run_id={run}'} has two rows of image {image}: move the copied part away")
+        rows_of = RunFolder.of(out, run).rows("certificates")
+        raise RaysmoothError(f"{rows_of} has two rows of image {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
-def _parts(folder: Location, schema: pa.Schema, layout: ds.Partitioning) -> list[_Part]:
-    if folder.is_local:
-        found = ds.dataset(folder.path, schema=schema, format="parquet", partitioning=layout)
-        return [_Part(part.path, part) for part in found.get_fragments()]
-    # Each object in one request, many at a time, and tried again where the store is away.
-    form = ds.ParquetFileFormat()
-    named = [(file, file.below(folder)) for file in folder.files(recursive=True)]
-    files = {file: names for file, names in named if not any(name.startswith((".", "_")) for name in names)}
-    return [
-        _Part(str(file), form.make_fragment(content, partition_expression=layout.parse("/".join(files[file]))))
-        for file, content in read_parts(list(files), content_of)
-    ]
+def _parts(folder: Location, layout: ds.Partitioning) -> list[_Part]:
+    form, parts = ds.ParquetFileFormat(), []
+    # Objects in one request each, many at a time, and tried again where the store is away.
+    for file, content in read_parts(part_files(folder, recursive=True), content_of):
+        where = layout.parse("/".join(file.below(folder)))
+        source = (file.path, folder.filesystem) if folder.is_local else (content,)
+        parts.append(_Part(str(file), form.make_fragment(*source, partition_expression=where)))
+    return parts
 
 
 def _widened(schema: pa.Schema, part: _Part) -> pa.Schema:

@@ -4,9 +4,9 @@ A log says what became of each image, and nothing of how: whoever imports it say
 null in the rows. Nothing is drawn, and nothing computed: radii are as the log has them.
 """
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +25,9 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.derived.certification_log import CertificationLog, LogLine, read_log
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
+from raysmooth.pipeline.store.manifest import manifests
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
-from raysmooth.storage.location import Location, located
 
 SCHEME = 1
 """Version of how logs are read: to be raised whenever the same log would give other rows."""
@@ -135,7 +135,7 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
     if not logs:
         raise RaysmoothError("no log to import: name at least one")
     jobs = [_job(read_log(path), settings) for path in logs]
-    known = _known(located(settings.out))
+    known = _known(settings.out)
     for job in jobs:
         earlier = known.setdefault(job.log.sha256, job.manifest(settings))
         if differing := [name for name, value in job.identity.items() if earlier["identity"].get(name) != value]:
@@ -274,16 +274,12 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
     return index_set.describe(), len(index_set)
 
 
-def _known(out: Location) -> dict[str, dict[str, Any]]:
+def _known(out: str) -> dict[str, Mapping[str, Any]]:
     """The manifests of the runs that are imported already, by the SHA-256 of their logs."""
-    known = {}
-    for folder in (out / "runs").folders():
-        try:
-            manifest = json.loads((folder / "manifest.json").read_bytes())
-            if "imported" in manifest:
-                known[manifest["imported"]["sha256"]] = manifest
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # no manifest of ours: nothing that is imported here depends on it
+    known: dict[str, Mapping[str, Any]] = {}
+    for _, manifest in manifests(out, "identity", "imported", skip_bad=True):
+        with suppress(KeyError, TypeError):  # a file that is not a manifest is passed over: no import depends on it
+            known[manifest["imported"]["sha256"]] = manifest
     return known
 
 

@@ -1,8 +1,6 @@
 """The runs of certificates that were drawn in a folder of results, and so have counts to certify anew from."""
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +10,9 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.store.manifest import Manifest, ManifestError, manifests, refuse_no_runs
 from raysmooth.pipeline.store.parts import read_rows
-from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.location import Where
 
 PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 
@@ -40,20 +39,18 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     """The runs of <out> that were drawn there for certificates and have finished an image: those whose ids begin as
     `chosen`, or all. Raises RaysmoothError where there is none, or a chosen one is no such run.
     """
-    home = located(out) / "runs"
-    if not home.is_folder():
-        raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
-    manifests = {}
-    for folder in home.folders():
-        with suppress(FileNotFoundError):
-            manifests[folder.name] = _read_manifest(folder / "manifest.json")
-    drawn = [name for name, manifest in manifests.items() if _procedure(manifest) == PROCEDURE]
-    names = drawn if chosen is None else [_the_run(text, manifests) for text in chosen]
+    refuse_no_runs(out)
+    try:
+        found = {run.run_id: manifest for run, manifest in manifests(out, "identity")}
+    except ManifestError as error:
+        raise RaysmoothError(f"{error}: move its folder away") from None
+    drawn = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
+    names = drawn if chosen is None else [_the_run(text, found) for text in chosen]
     sources = []
     for name in dict.fromkeys(names):
         rows = read_rows(out, FOLDER, name)
         if len(rows):
-            sources.append(SourceRun(name, manifests[name], rows))
+            sources.append(SourceRun(name, found[name], rows))
         elif chosen is not None:
             raise RaysmoothError(
                 f"run {name} has no finished image yet: let 'raysmooth certify' go on, then recertify it"
@@ -65,10 +62,10 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     return sources
 
 
-def _the_run(text: str, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+def _the_run(text: str, manifests: Mapping[str, Manifest]) -> str:
     """The drawn run whose id begins with `text`."""
     found = find_run(manifests, text, "--run")
-    procedure = _procedure(manifests[found])
+    procedure = manifests[found].procedure
     if procedure == "recertify":
         source = manifests[found]["source_run"]
         raise RaysmoothError(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
@@ -77,18 +74,3 @@ def _the_run(text: str, manifests: Mapping[str, Mapping[str, Any]]) -> str:
             f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run"
         )
     return found
-
-
-def _procedure(manifest: Mapping[str, Any]) -> str:
-    return str(manifest["identity"].get("procedure"))
-
-
-def _read_manifest(path: Location) -> Mapping[str, Any]:
-    try:
-        manifest = json.loads(path.read_bytes())
-        manifest["identity"].get("procedure")
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise RaysmoothError(f"{path} is not a raysmooth manifest: move its folder away") from None
-    return dict(manifest)

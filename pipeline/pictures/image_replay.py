@@ -73,7 +73,7 @@ def replay(
     counts = run.counts(image_id, _drawn(row))
     if not counts and row["status"] == "ok":
         raise RaysmoothError(
-            f"the counts of image {image_id} are not in {run.folder / 'counts'}: fetch the results again, whole"
+            f"the counts of image {image_id} are not in {run.folder.counts}: fetch the results again, whole"
         )
     if not counts:
         return ReplayedImage(row, clean)

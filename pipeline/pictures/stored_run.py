@@ -1,6 +1,5 @@
 """A run on disk, opened again to look into it: its data, its networks, its noise and its counts, each as it was."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.stored_counts import read_blocks
-from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.location import Where
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class RoleCounts:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """`folder` is `<out>/runs/<run id>`; `identity` and `settings` are the manifest's. Nothing is written."""
+    """`folder` has its files; `identity` and `settings` are the manifest's. Nothing is written."""
 
     run_id: str
-    folder: Location
+    folder: RunFolder
     identity: Mapping[str, Any]
     settings: Mapping[str, Any]
     framing: Mapping[str, int | None]
@@ -48,19 +48,17 @@ class StoredRun:
     @classmethod
     def read(cls, out: Where, run_id: str) -> "StoredRun":
         """Raises RaysmoothError where the run has left no manifest in `out`."""
-        folder = located(out) / "runs" / run_id
-        file = folder / "manifest.json"
+        run, keys = RunFolder.of(out, run_id), ("identity", "settings", "framing", "num_classes")
         try:
-            manifest = json.loads(file.read_bytes())
-            told = (manifest[key] for key in ("identity", "settings", "framing", "num_classes"))
-            return cls(run_id, folder, *told)
-        except FileNotFoundError:
+            manifest = read_manifest(run, *keys)
+        except ManifestError as error:
+            if not error.is_missing:
+                raise RaysmoothError(f"{error}: fetch the folder of results again") from None
             raise RaysmoothError(
-                f"run {run_id} has no {file}: without it nothing can be drawn again; copy the whole folder of results, "
-                "runs/ too"
+                f"run {run_id} has no {run.manifest}: without it nothing can be drawn again; copy the whole folder of "
+                "results, runs/ too"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise RaysmoothError(f"{file} is not a raysmooth manifest: fetch the folder of results again") from None
+        return cls(run_id, run, *(manifest[key] for key in keys))
 
     @property
     def noise(self) -> NoiseFamily:

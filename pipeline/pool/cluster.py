@@ -1,4 +1,4 @@
-"""Joining the Ray cluster that is there, or starting a local one for as long as the work takes."""
+"""Joining a Ray cluster, or starting a local one that ends with the work."""
 
 import logging
 import os
@@ -18,8 +18,8 @@ from raysmooth.common.errors import RaysmoothError, one_line
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the cluster has at this moment, and how many GPUs its autoscaler may come to have. `local`: started by this
-    process for itself, so it will not grow.
+    """Present resources of the cluster, and `gpus_to_come`, how many GPUs there may be with its autoscaler's. `local`:
+    this process started it for itself, so it will not grow.
     """
 
     cpus: float
@@ -30,7 +30,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class ReplicaResources:
-    """What Ray reserves for one replica; `gpus` may be a fraction."""
+    """Resources that Ray reserves for one replica; `gpus` may be a fraction."""
 
     cpus: int
     gpus: float
@@ -42,24 +42,26 @@ class ReplicaResources:
 
 @contextmanager
 def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
-    """Ray, as a context: the one this process is connected to already (left as it is), else the one at `address`, else
-    the one that this machine or job belongs to, else a local one, which ends with the context.
+    """Ray, as a context: the cluster that this process is connected to already (left as it is), else the one at
+    `address`, else the one that this machine or job belongs to, else a local one, which ends with the context.
 
-    Raises RaysmoothError where `address` does not answer or does not let us in.
+    Raises RaysmoothError if `address` does not answer or refuses the connection.
     """
     if ray.is_initialized():
         yield _cluster(local=False)
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's coming default, and ours: an actor without GPUs is not blinded to them, its device is passed to it.
+    # Ray's future default, and ours: an actor without GPUs can still see them, as its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
-    # Units that were in flight when a run is stopped have failures that nobody will ask for.
+    # When a run is stopped, units in flight fail, and nothing reads these errors.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     named = address or os.environ.get("RAY_ADDRESS")
     found = _this_machines_cluster() if named in (None, "auto") else named
     if named == "auto" and found is None:
-        raise RaysmoothError("--address auto: this machine is in no Ray cluster: write --address local, or HOST:PORT")
+        raise RaysmoothError(
+            "--address auto: this machine is not in a Ray cluster: write --address local, or HOST:PORT"
+        )
     local = found in (None, "local")
     try:
         if local:
@@ -69,10 +71,10 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
             join(address=found)
     except (ConnectionError, AuthenticationError) as error:
         raise RaysmoothError(
-            f"the Ray cluster at {found} does not let us in: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
+            f"the Ray cluster at {found} refuses the connection: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
             "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
         ) from error
-    except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, an address that is none
+    except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, or an invalid address
         raise RaysmoothError(f"Ray at {found or 'local'}: {one_line(error, whole=True)}") from error
     try:
         yield _cluster(local)
@@ -81,7 +83,7 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
 
 
 def will_be_local(address: str | None) -> bool:
-    """Whether `connected` would start a Ray of its own."""
+    """Whether `connected` would start a local Ray."""
     if ray.is_initialized():
         return False
     named = address or os.environ.get("RAY_ADDRESS")
@@ -89,7 +91,7 @@ def will_be_local(address: str | None) -> bool:
 
 
 def _this_machines_cluster() -> str | None:
-    """The cluster that `ray start` has joined this machine to, if it is still there (ray.init's own convention)."""
+    """The cluster that `ray start` has joined this machine to, if it still answers (ray.init's own convention)."""
     note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
     try:
         found = note.read_text().strip()
@@ -100,7 +102,7 @@ def _this_machines_cluster() -> str | None:
 
 
 def _refuse_silence(address: str) -> None:
-    """Raises RaysmoothError where nothing listens at host:port: ray.init would go on trying for many minutes."""
+    """Raises RaysmoothError if nothing listens at host:port: ray.init would keep trying for many minutes."""
     host, _, port = address.rpartition(":")
     if "://" in address or not (host and port.isdigit()):
         raise RaysmoothError(
@@ -118,10 +120,10 @@ def _refuse_silence(address: str) -> None:
 def settle_replicas(
     cluster: Cluster, replicas: int | None, gpus_per_replica: float | None, cpus_per_replica: int, units: int
 ) -> tuple[int, int, ReplicaResources]:
-    """How many replicas to start, how many there may be once more nodes have joined, and what each reserves; never
+    """How many replicas to start, how many there may be after more nodes have joined, and the resources of each; never
     more than there are work units.
 
-    Raises RaysmoothError where a local Ray cannot hold what was asked for: it would wait for ever.
+    Raises RaysmoothError if a local Ray cannot hold the requested replicas: it would wait for ever.
     """
     gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
     resources = ReplicaResources(cpus_per_replica, gpus)

@@ -1,10 +1,9 @@
-"""Whose fault it is where a replica dies or raises: the work unit's, the replica's, or that of all there is.
+"""Who is at fault when a replica dies or raises: the work unit, the replica, or something common to all replicas.
 
-A unit is blamed only for deaths of replicas that held nothing else. Whoever was in a dead replica's hand is a suspect,
-and runs alone until it is cleared by its counts or has killed BLAME times.
+A unit counts as the cause only of deaths of replicas that held nothing else. Every unit that a dead replica held is a
+suspect: it runs alone until its counts clear it or it has killed MAX_LONE_DEATHS replicas.
 """
 
-import re
 from collections.abc import Sequence
 
 from ray.exceptions import RayTaskError
@@ -12,56 +11,54 @@ from ray.exceptions import RayTaskError
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitResult
 
-BLAME = 3
-"""Deaths with nothing else in hand after which a unit is given up."""
+MAX_LONE_DEATHS = 3
+"""Deaths of replicas that drew a unit alone after which the unit is given up."""
 
-ATTEMPTS = 2
+MAX_ERRORS = 2
 """Replicas on which a unit may raise an exception before it is given up."""
 
 HOPELESS = 8
-"""Deaths and exceptions in a row for each replica, without a unit finished in between or blamed for its deaths, after
-which the run stops. Well above BLAME: one image may have units in every replica's hand."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Failures in a row per replica after which the run stops: deaths and exceptions, without a unit finished or given up
+for its deaths in between. Well above MAX_LONE_DEATHS, since one image may have units on every replica."""
 
 
 class FailurePolicy:
-    """Remembers failures in a row, and the first of them."""
+    """Decides whether a unit that failed is retried or given up, and counts failures in a row."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
         self._first: str | None = None
 
     def clear(self) -> None:
-        """A unit was finished: something works."""
+        """A unit was finished, so the failures were not hopeless."""
         self._in_a_row, self._first = 0, None
 
-    def raised(self, errand: UnitAttempt, reason: str) -> UnitResult | None:
-        """A unit raised an exception: is it the unit or the replica (a GPU in a bad state fails whatever comes next)?
-        Both are taken at their word once: the outcome of a unit that is given up, None where it is to be tried again,
-        alone, on another replica.
+    def unit_raised(self, attempt: UnitAttempt, reason: str) -> UnitResult | None:
+        """The result of a unit that is given up because it raised an exception again; None if it is to be tried alone
+        on another replica. The first time the replica may be the cause: a GPU in a bad state fails for every unit.
         """
         self._count(reason)
-        errand.raised += 1
-        errand.suspect = True
-        return UnitResult(errand.order, None, reason) if errand.raised >= ATTEMPTS else None
+        attempt.errors += 1
+        attempt.suspect = True
+        return UnitResult(attempt.request, None, reason) if attempt.errors >= MAX_ERRORS else None
 
-    def died(self, errands: Sequence[UnitAttempt], reason: str) -> list[UnitResult]:
-        """A replica died with `errands` in its hand: the outcome of one that is given up. The others are suspects."""
+    def replica_died(self, attempts: Sequence[UnitAttempt], reason: str) -> UnitResult | None:
+        """A replica died that held `attempts`, which become suspects: the result of one that is given up, if any."""
         self._count(reason)
-        for errand in errands:
-            errand.suspect = True
-        if len(errands) != 1:
-            return []
-        (errand,) = errands
-        errand.blamed += 1
-        if errand.blamed < BLAME:
-            return []
+        for attempt in attempts:
+            attempt.suspect = True
+        if len(attempts) != 1:
+            return None
+        (attempt,) = attempts
+        attempt.lone_deaths += 1
+        if attempt.lone_deaths < MAX_LONE_DEATHS:
+            return None
         self.clear()
-        return [UnitResult(errand.order, None, f"the replica died {BLAME} times drawing this alone: {reason}")]
+        failure = f"the replica died {MAX_LONE_DEATHS} times drawing this alone: {reason}"
+        return UnitResult(attempt.request, None, failure)
 
     def refuse_hopeless(self, replicas: int) -> None:
-        """Raises RaysmoothError where `replicas` have failed so often that nothing can work."""
+        """Raises RaysmoothError if `replicas` have failed so often in a row that nothing can work."""
         if self._in_a_row >= HOPELESS * replicas:
             raise RaysmoothError(
                 f"stopped: replicas died or failed {self._in_a_row} times in a row and no work unit was "
@@ -74,7 +71,7 @@ class FailurePolicy:
 
 
 def reason_of(error: RayTaskError) -> str:
-    """What was raised in a replica, in one line; a RaysmoothError is raised again."""
+    """The exception that was raised in a replica, on one line; a RaysmoothError is raised again."""
     cause = getattr(error, "cause", error)
     if isinstance(cause, RaysmoothError):
         raise RaysmoothError(str(cause)) from error

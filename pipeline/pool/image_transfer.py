@@ -9,14 +9,14 @@ import ray
 from raysmooth.actors.replica.replica import ImageKey
 
 INLINE_BYTES = 100_000
-"""Smaller images travel inside the call."""
+"""Images of up to this size travel inside the call."""
 
 KEPT_IMAGES = 64
-"""Large images that are kept in the object store for the calls to come."""
+"""Number of large images that are kept in the object store for further calls."""
 
 
 class ImageTransfer:
-    """Remembers what has been sent: an image has many units, and travels once."""
+    """Remembers which images are in the object store: an image has many units, and travels once."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[ImageKey, Any] = OrderedDict()

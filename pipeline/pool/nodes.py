@@ -1,4 +1,4 @@
-"""The cluster's nodes as the pool sees them: how many replicas they hold, and which of them are about to go."""
+"""The cluster's nodes as the pool sees them: how many replicas they hold, and which are about to be removed."""
 
 from time import monotonic
 
@@ -8,18 +8,18 @@ from ray._private.state import state  # the notice before a spot instance is tak
 from raysmooth.pipeline.pool.cluster import ReplicaResources
 
 LOOK_SECONDS = 1.0
-"""How often the nodes are looked at."""
+"""How often the list of nodes is read."""
 
 
 class Nodes:
-    """`fit`: how many replicas of such `resources` the nodes hold that are here, whatever else runs on them; `leaving`:
-    ids of nodes that Ray drains, because their machine will be taken away. Nodes that are `barred` hold none.
+    """`fit`: how many replicas of such `resources` the present nodes hold, ignoring whatever else runs on them;
+    `draining`: ids of nodes that Ray drains because their machine will be taken away. Nodes in `barred` are not used.
     """
 
     def __init__(self, resources: ReplicaResources) -> None:
         self._resources = resources
         self._looked = -LOOK_SECONDS
-        self.fit, self.leaving, self.barred = 0, frozenset[str](), set[str]()
+        self.fit, self.draining, self.barred = 0, frozenset[str](), set[str]()
 
     def bar(self, node_id: str) -> None:
         self.barred.add(node_id)
@@ -27,13 +27,13 @@ class Nodes:
         self.look()
 
     def look(self) -> None:
-        """Look again, if it is time."""
+        """Read the list of nodes again, if it is time."""
         now = monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self.leaving = frozenset(state.get_draining_nodes())
-        closed = self.leaving | self.barred
+        self.draining = frozenset(state.get_draining_nodes())
+        closed = self.draining | self.barred
         alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in closed]
         self.fit = sum(self._held_by(node["Resources"]) for node in alive)
 

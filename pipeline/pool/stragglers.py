@@ -7,35 +7,35 @@ from statistics import median
 from raysmooth.actors.replica.work_unit import WorkUnit
 
 CALL_SECONDS = 0.15
-"""About how long a call should take: it carries as many units as that needs. One Ray driver hands out some thousand
-calls a second, whatever the number of replicas."""
+"""Intended duration of a call, which sets its number of units. One Ray driver submits about a thousand calls a second,
+however many replicas there are."""
 
 SLOW, SLOW_SECONDS = 5.0, 10.0
-"""A call that takes so many times as long as others of its size, and longer than this, is drawn elsewhere too."""
+"""A call that takes SLOW times the expected duration, and more than SLOW_SECONDS, is drawn elsewhere too."""
 
 GIVE_UP = 6
-"""After so many times that time the replica is taken for dead."""
+"""Multiples of that limit after which the replica is taken for dead."""
 
 PATIENCE = 600.0
-"""Seconds for a call of a kind that no replica has answered yet, and for a replica where there is none: an autoscaler
-may need minutes for a node."""
+"""Seconds allowed for the first call of a run, and for the first replica to start: an autoscaler may need minutes for a
+node."""
 
 _REMEMBERED = 101
 
 
 class UnitDurations:
-    """What units have taken so far on all replicas, run by run."""
+    """Durations of recent units on all replicas, run by run."""
 
     def __init__(self) -> None:
         self._seen: dict[int, deque[float]] = {}
         self._typical: dict[int, float] = {}
 
-    def learn(self, unit: WorkUnit, seconds: float) -> None:
+    def record(self, unit: WorkUnit, seconds: float) -> None:
         self._seen.setdefault(unit.run, deque(maxlen=_REMEMBERED)).append(seconds / unit.draws)
         self._typical.pop(unit.run, None)
 
     def expected(self, unit: WorkUnit) -> float | None:
-        """Seconds of computing, by the median; None where nobody has drawn such a unit yet."""
+        """Seconds of computing, by the median of its run; None before the run's first unit is done."""
         if unit.run not in self._seen:
             return None
         if unit.run not in self._typical:

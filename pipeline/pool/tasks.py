@@ -1,4 +1,4 @@
-"""Orders: what the driver asks the pool to draw, and what becomes of it."""
+"""What the driver asks the pool to draw, and what the pool answers."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 
 @dataclass(frozen=True, eq=False)
 class UnitRequest:
-    """A unit to be drawn, with the images that it needs by their ids, each float32 (C, H, W) in pixel units. Where it
-    is drawn for the sake of `only` one of them, the others are blank.
+    """A unit to be drawn, with the images that it needs by their ids, each float32 (C, H, W) in pixel units. If the
+    unit is repeated for `only` one of its images, the others are blank.
     """
 
     unit: WorkUnit
@@ -20,25 +20,31 @@ class UnitRequest:
 
 @dataclass(frozen=True, eq=False)
 class UnitResult:
-    """What became of an order: its unit's counts, or the reason why there are none."""
+    """The answer to a request: its unit's counts, or the reason why there are none."""
 
-    order: UnitRequest
+    request: UnitRequest
     drawn: UnitCounts | None
     failure: str | None = None
 
 
 @dataclass(eq=False)
 class UnitAttempt:
-    """An order on its way: after how many deaths it was blamed, how often it raised, whether it must run alone, and
-    whether its outcome is in. It may be in several hands, where one is too slow to wait for.
+    """A request and its failures so far: `lone_deaths` of replicas that held nothing else, `errors` that it raised,
+    whether it must run alone (`suspect`), and whether its result is in (`done`). Several replicas may hold the same
+    attempt if one of them is slow.
     """
 
-    order: UnitRequest
-    blamed: int = 0
-    raised: int = 0
+    request: UnitRequest
+    lone_deaths: int = 0
+    errors: int = 0
     suspect: bool = False
     done: bool = False
 
     @property
     def unit(self) -> WorkUnit:
-        return self.order.unit
+        return self.request.unit
+
+    def finish(self, result: UnitResult) -> UnitResult:
+        """`result`, which is the first one; later ones are ignored."""
+        self.done = True
+        return result

@@ -1,7 +1,7 @@
-"""What the pool and the driver tell of themselves, as metrics that Ray exports to Prometheus.
+"""Metrics of the pool and the driver, which Ray exports to Prometheus.
 
-Telling costs an addition; what was told goes to Ray once a tick of the heartbeat, on its thread. Nothing here may make
-a run fail, or wait.
+Reporting costs an addition; the heartbeat's thread passes the numbers to Ray at every tick. Nothing here may make a run
+fail or wait.
 """
 
 from collections import deque
@@ -18,8 +18,8 @@ _BOUNDARIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 @dataclass(frozen=True)
 class Metric:
-    """`of_run`: it has the tags `run` (its id) and `sigma`; the others are of the pool, which draws for several runs.
-    `made` is Ray's class; `suffixes` are what Prometheus finds behind the name.
+    """`of_run` metrics have the tags `run` (its id) and `sigma`; the others describe the pool, which draws for several
+    runs. `made` is Ray's class; `suffixes` are those that Prometheus finds behind the name.
     """
 
     about: str
@@ -33,64 +33,64 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "raysmooth_draws": Metric("Draws whose counts came back", Counter, of_run=True),
-        "raysmooth_images": Metric("Images that ended, error rows among them", Counter, of_run=True),
+        "raysmooth_draws": Metric("Draws whose counts are in", Counter, of_run=True),
+        "raysmooth_images": Metric("Finished images, error rows included", Counter, of_run=True),
         "raysmooth_errors": Metric("Images that ended as error rows, so far", Gauge, of_run=True),
-        "raysmooth_images_left": Metric("Images still to be done", Gauge, of_run=True),
+        "raysmooth_images_left": Metric("Images left to do", Gauge, of_run=True),
         "raysmooth_unit_seconds": Metric("Seconds of computing a work unit, on its replica", Histogram, of_run=True),
         "raysmooth_replicas": Metric("Replicas that can draw", Gauge),
         "raysmooth_units_waiting": Metric("Work units that wait to be drawn again", Gauge),
-        "raysmooth_units_in_flight": Metric("Work units that replicas have in hand", Gauge),
+        "raysmooth_units_in_flight": Metric("Work units that replicas hold", Gauge),
         "raysmooth_replica_deaths": Metric("Replicas that died, so far", Gauge),
-        "raysmooth_units_drawn_again": Metric("Work units handed out once more than needed, so far", Gauge),
+        "raysmooth_units_drawn_again": Metric("Work units handed out again, so far", Gauge),
     }
 )
-"""By the names that we give them; Prometheus finds them as `exported` says. What happens rarely is a gauge that grows:
-a counter of Ray's does not exist before its first event, so that Prometheus never sees that one as an increase. A
-histogram's `_sum` is Ray's guess from its buckets; do not build on it. A gauge that is not set for 20 seconds is gone.
+"""By our names for them; `exported` gives the names in Prometheus. Rare events have a gauge that grows: a counter of
+Ray does not exist before its first event, so Prometheus would never see that one as an increase. Do not rely on a
+histogram's `_sum`, which Ray estimates from the buckets. A gauge that is not set for 20 seconds disappears.
 """
 
 
 def exported(name: str) -> tuple[str, ...]:
-    """The names under which Prometheus finds a metric."""
+    """The names of a metric in Prometheus."""
     return tuple(f"ray_{name}{suffix}" for suffix in METRICS[name].suffixes)
 
 
 class Telemetry:
-    """What the pool and the driver report to, from one thread; another one reads. The pool's numbers are as last told
-    (`replicas`, `waiting`, `in_flight`) or since it began (`deaths`, `again`, and `drawn_twice`, units whose counts
-    came back more than once).
+    """Collects the numbers of the pool and the driver, written by one thread and read by another. The pool's are
+    current ones (`replicas`, `waiting`, `in_flight`) or totals (`deaths`, `again`, and `drawn_twice`, units whose
+    counts came more than once).
     """
 
     def __init__(self) -> None:
         self.replicas = self.waiting = self.in_flight = self.deaths = self.again = self.drawn_twice = 0
         self.units: deque[tuple[int, float]] = deque(maxlen=100_000)
-        """Units done that were not published yet, by whoever does: of which run, and after how many seconds."""
+        """Finished units that are not published yet: number of the run, seconds of computing."""
 
     def up(self, replicas: int) -> None:
-        """So many replicas can draw now."""
+        """The number of replicas that can draw now."""
         self.replicas = replicas
 
     def queue(self, waiting: int, in_flight: int) -> None:
-        """So many units wait to be drawn again, so many are in replicas' hands."""
+        """The number of units that wait to be drawn again, and that replicas hold."""
         self.waiting, self.in_flight = waiting, in_flight
 
     def died(self) -> None:
-        """A replica did, by itself: not one that was given up."""
+        """A replica died, or was given up because it did not answer."""
         self.deaths += 1
 
     def drawn_again(self, units: int = 1) -> None:
-        """So many units are handed out once more: their replica died, or is late."""
+        """`units` are handed out again: their replica died, or is slow."""
         self.again += units
 
     def unit_done(self, run: int, seconds: float) -> None:
-        """A unit of that run (its number in the pool) is, after so many seconds of computing."""
+        """A unit of the run with this number in the pool is done, after `seconds` of computing."""
         self.units.append((run, seconds))
 
 
 @dataclass(frozen=True)
 class RunNumbers:
-    """How far a run is: what this session made of it, and what is left."""
+    """Progress of a run in this session, and the images that are left."""
 
     run_id: str
     sigma: float
@@ -101,27 +101,27 @@ class RunNumbers:
 
 
 class Publisher:
-    """Gives Ray what is new since it was asked last. For one session."""
+    """Passes to Ray what is new since the last call. For one session."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._published: dict[tuple[str, str], float] = {}
 
     def publish(self, runs: Sequence[RunNumbers]) -> None:
-        """`runs` by their numbers in the pool."""
+        """Publish the numbers of `runs`, in the order of their numbers in the pool."""
         tags = [{"run": run.run_id, "sigma": f"{run.sigma:.6g}"} for run in runs]
         for run, own in zip(runs, tags, strict=True):
-            for what in ("draws", "images", "errors", "images_left"):
-                self._tell(f"raysmooth_{what}", getattr(run, what), own)
-        seconds = _made("raysmooth_unit_seconds")
+            for name in ("draws", "images", "errors", "images_left"):
+                self._publish(f"raysmooth_{name}", getattr(run, name), own)
+        seconds = _ray_metric("raysmooth_unit_seconds")
         for _ in range(len(self._telemetry.units)):
             index, took = self._telemetry.units.popleft()
             seconds.observe(took, tags[index])
         for name, value in self._of_pool().items():
-            self._tell(name, value, {})
+            self._publish(name, value, {})
 
     def end(self, runs: Sequence[RunNumbers]) -> None:
-        """Once more, and that nobody is at work any longer: a gauge would otherwise stay at what it was last."""
+        """Publish a last time, with the pool's gauges at zero: they would keep their last values otherwise."""
         self._telemetry.up(0)
         self._telemetry.queue(0, 0)
         self.publish(runs)
@@ -136,8 +136,8 @@ class Publisher:
             "raysmooth_units_drawn_again": telemetry.again,
         }
 
-    def _tell(self, name: str, value: float, tags: dict[str, str]) -> None:
-        metric, key = _made(name), (name, tags.get("run", ""))
+    def _publish(self, name: str, value: float, tags: dict[str, str]) -> None:
+        metric, key = _ray_metric(name), (name, tags.get("run", ""))
         if METRICS[name].made is Gauge:
             metric.set(value, tags)
         elif (more := value - self._published.get(key, 0)) > 0:
@@ -146,8 +146,8 @@ class Publisher:
 
 
 @cache
-def _made(name: str) -> Any:
-    """Ray's object for a metric, one a process."""
+def _ray_metric(name: str) -> Any:
+    """Ray's object for a metric, one per process."""
     metric = METRICS[name]
     options = {"boundaries": list(_BOUNDARIES)} if metric.made is Histogram else {}
     return metric.made(name, metric.about, tag_keys=("run", "sigma") if metric.of_run else (), **options)

@@ -9,7 +9,7 @@ from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.storage.location import located
+from raysmooth.pipeline.store.manifest import manifests
 
 _PATH = tuple(ComputeConfig.__dataclass_fields__)
 
@@ -75,13 +75,13 @@ def _begun_path(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None:
     """The path of the run's manifest, of the first begun where several fit what is asked for."""
     wanted = json.loads(json.dumps(run.identity_but_path(replica)))
     found = []
-    for folder in (located(run.settings.out) / "runs").folders():
+    # A bad manifest is passed over: the store will refuse it if it is this run's.
+    for _, manifest in manifests(run.settings.out, "identity", skip_bad=True):
+        identity = dict(manifest.identity)
         try:
-            manifest = json.loads((folder / "manifest.json").read_bytes())
-            identity = dict(manifest["identity"])
             path = ComputeConfig(**{name: identity.pop(name) for name in _PATH})
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # whose manifest it is, and whether it is one, is the store's to judge
+        except (ValueError, KeyError, TypeError):
+            continue
         if identity == wanted and _fits(path, run):
             found.append((manifest.get("started", ""), path))
     return min(found, key=lambda pair: pair[0])[1] if found else None

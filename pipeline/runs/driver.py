@@ -187,7 +187,7 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, began: f
         lambda unit: ledgers[unit.run].wants(unit),
         lambda: sum(ledger.units_left for ledger in ledgers),
     ):
-        unit = outcome.order.unit
+        unit = outcome.request.unit
         ledger = ledgers[unit.run]
         finished = ledger.finished
         if outcome.drawn is not None:

@@ -121,7 +121,7 @@ class _Sample:
         return self._ready.popleft() if self._ready else None
 
     def take(self, outcome: UnitResult) -> None:
-        unit = outcome.order.unit
+        unit = outcome.request.unit
         (image_id,) = unit.image_ids
         sampled = self._images.get(image_id)
         if sampled is None:

@@ -9,7 +9,8 @@ from types import TracebackType
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
 from raysmooth.pipeline.runs.ledger import Ledger
-from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord, Writer
+from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
+from raysmooth.pipeline.store.writer_process import WriterProcess
 
 _TICK_SECONDS = 1.0
 
@@ -24,7 +25,7 @@ class Heartbeat:
         self._telemetry, self._ledgers = telemetry, ledgers
         self._runs = [_Run(ledger) for ledger in ledgers if ledger.images_left]
         self._publisher = Publisher(telemetry)
-        self._writer = Writer.here()
+        self._writer = WriterProcess.here()
         self._deaths_before = telemetry.deaths
         self._over = Event()
         self._thread = Thread(target=self._go_on, name="heartbeat", daemon=True)
@@ -68,7 +69,7 @@ class Heartbeat:
     def _beat(self, over: bool = False, why: str | None = None) -> None:
         for run in self._runs:
             with suppress(Exception):
-                run.ledger.store.tell(self._beat_of(run, self._stage(run, over, why is not None), why))
+                run.ledger.store.write_progress(self._beat_of(run, self._stage(run, over, why is not None), why))
 
     def _stage(self, run: "_Run", over: bool, failed: bool) -> Phase:
         drawn = run.ledger.finished >= run.ledger.images_left
@@ -85,7 +86,7 @@ class Heartbeat:
         first = ledger.errors[0] if ledger.errors else None
         return ProgressRecord(
             session=ledger.store.session,
-            stage=stage,
+            phase=stage,
             images=ledger.finished,
             errors=len(ledger.errors),
             draws=ledger.drawn,

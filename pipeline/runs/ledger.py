@@ -102,7 +102,7 @@ class Ledger:
         """Enter a unit's outcome; write the rows of the images that it completes, or order their next stage. What a
         person watching should know of it, if anything.
         """
-        order, unit = outcome.order, outcome.order.unit
+        order, unit = outcome.request, outcome.request.unit
         if outcome.drawn is None and order.only is None and len(unit.image_ids) > 1:
             self._ready.extend(self._one_by_one(order))
             return None

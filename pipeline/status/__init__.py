@@ -1,1 +1,1 @@
-"""A run seen from another shell or machine, by what is on disk."""
+"""A run seen from another shell or machine, from its files alone."""

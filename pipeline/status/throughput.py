@@ -1,26 +1,25 @@
-"""How fast a run is drawn, by what its sessions have left behind: how many draws were made by when."""
+"""How fast a run is drawn, from the times and numbers of draws of its sessions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 WINDOW = 300.0
-"""Seconds of drawing, the last ones, over which a pace is measured."""
+"""The pace is measured over this many last seconds of drawing."""
 
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """By `time` (seconds, whatever they are counted from) a session had made so many `draws`."""
+    """By `time` (seconds from any origin) a session had made `draws` draws."""
 
     time: float
     draws: int
 
 
 def draws_per_second(sessions: Iterable[Sequence[Mark]]) -> float | None:
-    """The pace of the last `WINDOW` seconds, those between two sessions not counted; None where nobody can tell.
+    """The pace of the last `WINDOW` seconds, without pauses between sessions; None if unknown.
 
-    A session is its marks, any number in any order. What it had made by its first mark says nothing: nobody knows
-    since when.
+    A session is any number of marks in any order. Draws before its first mark do not count, as their time is unknown.
     """
     seconds, draws = 0.0, 0
     for session in sorted((sorted(marks) for marks in sessions if marks), key=lambda marks: marks[-1], reverse=True):
@@ -33,5 +32,5 @@ def draws_per_second(sessions: Iterable[Sequence[Mark]]) -> float | None:
 
 
 def seconds_drawn(sessions: Iterable[Sequence[Mark]]) -> float:
-    """From each session's first mark to its last, added up."""
+    """The sum over sessions of the time from the first mark to the last."""
     return sum(max(marks).time - min(marks).time for marks in sessions if marks)

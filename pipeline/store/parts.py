@@ -1,4 +1,4 @@
-"""Part files: Parquet that appears whole or not at all, says whose it is, and is not believed where it is damaged."""
+"""Part files: Parquet that appears whole or not at all, names its run, and is not used if it is damaged."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +12,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.pipeline.store.manifest import RunFolder
 from raysmooth.storage.atomic_file import leftovers
 from raysmooth.storage.location import Location, Where, located
 
 Read = TypeVar("Read")
 
 READERS = 16
-"""Parts that are read at once from an object store, where each costs a wait."""
+"""Number of parts that are read from an object store at the same time, as each has a latency."""
 
 _ORIGIN = b"raysmooth"
-"""Key of a part's Parquet metadata under which it says which run and which kind of part it is."""
+"""Key in a part's Parquet metadata that holds its run and its kind."""
+
+
+def part_files(folder: Location, recursive: bool = False) -> list[Location]:
+    """The parts in `folder`, or in all folders below it too, in the order of their names.
+
+    A part is every file whose name, and names of folders below `folder`, do not begin with "." or "_". That is the rule
+    of pyarrow, pandas and Spark for Parquet folders, whatever the file's extension.
+    """
+    files = folder.files(recursive)
+    return [file for file in files if not any(name.startswith((".", "_")) for name in file.below(folder))]
+
+
+def part_name(session: str, number: int) -> str:
+    """The name of a part that the session `session` of a driver writes."""
+    return f"part-{session}-{number:05d}.parquet"
+
+
+def session_of(part: Location) -> str | None:
+    """The session that wrote a part, by its name; None for a name that `part_name` does not give."""
+    name = part.name
+    return name.split("-")[1] if name.startswith("part-") and name.endswith(".parquet") else None
 
 
 def write_part(file: Location, table: pa.Table, origin: dict[str, Any], patiently: bool = True) -> None:
@@ -40,29 +62,25 @@ def sweep_unfinished(folder: Location) -> None:
 
 
 def read_part(file: Location, columns: list[str] | None = None) -> pa.Table:
-    """The part's rows; raises RaysmoothError, naming the file, where its pages are torn or damaged."""
-    with _torn_is_refused(file):
+    """The part's rows; raises RaysmoothError, naming the file, if its pages are damaged."""
+    with _corrupt_is_refused(file):
         return pq.ParquetFile(content_of(file), page_checksum_verification=True).read(columns=columns)
 
 
 def read_parts(files: Sequence[Location], read: Callable[[Location], Read]) -> Iterator[tuple[Location, Read]]:
-    """Each of `files` with what `read` makes of it, in their order; several at a time from an object store."""
+    """Each of `files` with the result of `read`, in their order; several at a time from an object store."""
     if len(files) < 2 or files[0].is_local:
         yield from ((file, read(file)) for file in files)
         return
     with ThreadPoolExecutor(READERS) as readers:
-        for start in range(0, len(files), READERS):  # no more of them in memory than are read at once
+        for start in range(0, len(files), READERS):  # so that no more of them are in memory
             some = files[start : start + READERS]
             yield from zip(some, readers.map(read, some), strict=True)
 
 
 def own_parts(folder: Location, schema: pa.Schema, origin: dict[str, Any]) -> Iterator[Location]:
-    """The parts in `folder`, in the order of their names; raises RaysmoothError for one of another origin or schema.
-
-    Names that begin with "." or "_" are no parts, as for every reader of Parquet folders.
-    """
-    files = [file for file in folder.files() if not file.name.startswith((".", "_"))]
-    for file, (found, theirs) in read_parts(files, _schema_and_origin):
+    """The parts in `folder`, in the order of their names; raises RaysmoothError for one of another origin or schema."""
+    for file, (found, theirs) in read_parts(part_files(folder), _schema_and_origin):
         if theirs != origin:
             raise foreign(file, "was not written by this run")
         if not found.equals(schema):
@@ -71,12 +89,10 @@ def own_parts(folder: Location, schema: pa.Schema, origin: dict[str, Any]) -> It
 
 
 def refuse_foreign_parts(out: Where, folder: str) -> None:
-    """Raises RaysmoothError for a file below <out>/<folder> that is torn, or that raysmooth did not write: a reader of the
-    whole folder would stumble over it after all the work.
+    """Raises RaysmoothError for a file below <out>/<folder> that is corrupt, or that raysmooth did not write: readers
+    of the whole folder would fail after all the work.
     """
-    home = located(out)
-    found = (home / folder).files(recursive=True)
-    files = [file for file in found if not any(part.startswith((".", "_")) for part in file.below(home))]
+    files = part_files(located(out) / folder, recursive=True)
     for file, (_, origin) in read_parts(files, _schema_and_origin):
         if origin is None:
             raise foreign(file, "was not written by raysmooth")
@@ -84,8 +100,7 @@ def refuse_foreign_parts(out: Where, folder: str) -> None:
 
 def read_rows(out: Where, folder: str, run_id: str) -> pd.DataFrame:
     """The rows of one run, in the order of images, with a column run_id."""
-    found = (located(out) / folder / f"run_id={run_id}").files()
-    files = [file for file in found if file.name.endswith(".parquet") and not file.name.startswith((".", "_"))]
+    files = part_files(RunFolder.of(out, run_id).rows(folder))
     parts = [table for _, table in read_parts(files, read_part)]
     rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
@@ -93,27 +108,27 @@ def read_rows(out: Where, folder: str, run_id: str) -> pd.DataFrame:
 
 
 def content_of(file: Location) -> Path | pa.BufferReader:
-    """What Parquet is read from: the file, or all of an object, in one request for its many small ones."""
+    """The source for a Parquet reader: the file, or a whole object, which takes one request instead of many."""
     return file.local if file.is_local else pa.BufferReader(file.read_bytes())
 
 
-def foreign(file: Location, what: str) -> RaysmoothError:
-    """The refusal of a part that is not what it should be."""
+def foreign(file: Location, reason: str) -> RaysmoothError:
+    """The refusal of a part that is not one of the run's."""
     return RaysmoothError(
-        f"{file} {what}: move it out of that folder and run the command again (what it held is drawn again)"
+        f"{file} {reason}: move it out of that folder and run the command again (its rows will be drawn again)"
     )
 
 
 def _schema_and_origin(file: Location) -> tuple[pa.Schema, dict[str, Any] | None]:
-    with _torn_is_refused(file):
+    with _corrupt_is_refused(file):
         schema = pq.read_schema(content_of(file))
         origin = (schema.metadata or {}).get(_ORIGIN)
         return schema, json.loads(origin) if origin is not None else None
 
 
 @contextmanager
-def _torn_is_refused(file: Location) -> Iterator[None]:
+def _corrupt_is_refused(file: Location) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise foreign(file, f"is torn or not Parquet ({one_line(error, whole=True)})") from None
+        raise foreign(file, f"is corrupt or not a Parquet file ({one_line(error, whole=True)})") from None

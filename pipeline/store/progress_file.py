@@ -1,25 +1,23 @@
-"""A run's sign of life: what its driver says of itself now and then, for whoever looks from another process or machine.
+"""A run's progress.json: a record that its driver writes every few seconds, read by other processes and machines.
 
-It decides nothing and no row depends on it: what is believed of a run is in its Parquet. It tells what is not there
-yet, and whether anybody is at work.
+It decides nothing, and no row depends on it: the run's Parquet files are what counts. It says what these do not hold
+yet, and whether a driver is at work.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from raysmooth.storage.location import Location
+from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.store.writer_process import WriterProcess
 
 HEARTBEAT_SECONDS = 5.0
-"""How often a driver says that it lives."""
+"""How often a driver writes the record."""
 
 SILENCE = 6 * HEARTBEAT_SECONDS
-"""Seconds without a sign after which nobody should count on the driver. Above what clocks of machines differ by."""
-
-FILE = "progress.json"
+"""Seconds without a record after which the driver may be dead. Larger than the differences between machines' clocks."""
 
 
 class Phase(StrEnum):
@@ -31,53 +29,22 @@ class Phase(StrEnum):
     """Another run of the same command is being drawn."""
     DRAWING = "drawing"
     DRAWN = "drawn"
-    """All its images are; their last rows are written when the command ends."""
+    """All images are drawn; the last rows are written when the command ends."""
     STOPPED = "stopped"
-    """The driver has left, before the run's end."""
+    """The driver has ended before the run was finished."""
     DONE = "done"
 
 
 @dataclass(frozen=True)
-class Writer:
-    """The process that writes a run. `space` tells process numbers of containers from those of their host."""
-
-    host: str
-    pid: int
-    space: str
-
-    @classmethod
-    def here(cls) -> "Writer":
-        try:
-            space = os.readlink("/proc/self/ns/pid")
-        except OSError:  # no Linux: no containers that would share the host's name
-            space = ""
-        return cls(os.uname().nodename, os.getpid(), space)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it is known, because it was on this very machine, that the process is no more."""
-        here = Writer.here()
-        if (self.host, self.space) != (here.host, here.space):
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # somebody else's
-            return False
-        return False
-
-
-@dataclass(frozen=True)
 class ProgressRecord:
-    """`session` is the part of its parts' names that tells them from those of other sessions. Of this session:
-    `images` finished, `errors` (of them, their rows held back until the end), `draws`, `seconds` since the run's first
-    unit was handed out; `seconds_before` are those of earlier sessions. Of the pool: `replicas` that can draw, `deaths`
-    of replicas. `why` it was stopped, `error`, the first of the errors: words, if there are any.
+    """`session` is the part of its parts' names that distinguishes them from those of other sessions. Of this session:
+    finished `images`, `errors` among them (whose rows are held back until the end), `draws`, and `seconds` since the
+    run's first unit was handed out; `seconds_before` are those of earlier sessions. Of the pool: `replicas` that can
+    draw, and `deaths` of replicas. `why` it was stopped, and `error`, the first of the errors, are texts or None.
     """
 
     session: str
-    stage: Phase
+    phase: Phase
     images: int
     errors: int
     draws: int
@@ -85,7 +52,7 @@ class ProgressRecord:
     seconds_before: float
     replicas: int
     deaths: int
-    writer: Writer
+    writer: WriterProcess
     why: str | None = None
     error: str | None = None
 
@@ -94,22 +61,21 @@ class ProgressRecord:
 
     @classmethod
     def parse(cls, text: str) -> "ProgressRecord | None":
-        """None for what another version has left, or nobody."""
+        """None if the text is not a record of this version."""
         try:
-            told: Mapping[str, Any] = json.loads(text)
-            known = {field.name: told[field.name] for field in fields(cls)}
-            return cls(**{**known, "stage": Phase(known["stage"]), "writer": Writer(**known["writer"])})
+            found: Mapping[str, Any] = json.loads(text)
+            known = {field.name: found[field.name] for field in fields(cls)}
+            return cls(**{**known, "phase": Phase(known["phase"]), "writer": WriterProcess(**known["writer"])})
         except (ValueError, KeyError, TypeError):
             return None
 
 
-def last_record(home: Location) -> tuple[ProgressRecord, float] | None:
-    """The last sign of life of the run whose folder is `home`, and when it was given (seconds since the epoch, by the
-    clock that the folder's files have); None if there is none.
+def last_record(run: RunFolder) -> tuple[ProgressRecord, float] | None:
+    """The run's last record, and when it was written (seconds since the epoch, by the clock of the file system); None
+    if there is none.
     """
-    file = home / FILE
     try:
-        beat, when = ProgressRecord.parse(file.read_text()), file.modified()
+        record, when = ProgressRecord.parse(run.progress.read_text()), run.progress.modified()
     except OSError:
         return None
-    return (beat, when) if beat is not None else None
+    return (record, when) if record is not None else None

@@ -1,9 +1,10 @@
-"""One process at a time writes a run: a lock of the system's where the run is on this machine, a lease in an object
+"""One process at a time writes a run: a lock of the operating system for a run on this machine, a lease in an object
 store.
 
-A lease is an object that its holder rewrites every few seconds. Whoever finds another's waits, and takes it over if it
-stays as it is: its writer is gone. No clock of one machine is compared with another's. A writer that was frozen for so
-long looks as if it were gone; it asks whose the lease is before it writes anything, and stops where that is another's.
+A lease is an object that its holder rewrites every few seconds. A process that finds the lease of another one waits,
+and takes it over if it does not change: its holder is gone. Clocks of different machines are never compared. A writer
+that was frozen for that long looks as if it were gone; it checks before every write who holds the lease, and stops if
+it is another process.
 """
 
 import fcntl
@@ -12,11 +13,12 @@ import os
 import time
 import uuid
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Protocol
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.writer_process import WriterProcess
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, notify
 
@@ -24,29 +26,29 @@ HEARTBEAT_SECONDS = 3.0
 """How often a lease is rewritten."""
 
 PATIENCE_HEARTBEATS = 5
-"""How many beats a lease that stays as it is is waited for."""
+"""How many heartbeats a process waits for a lease that does not change."""
 
 SETTLE_SECONDS = 1.0
-"""Of two who take a lease at the same moment, the one who wrote last has it: after so long both know."""
+"""If two processes take a lease at the same moment, the one that wrote last holds it; both know after this time."""
 
 
 class RunLock(Protocol):
     def verify(self, patiently: bool = True) -> None:
-        """Raises RaysmoothError if another process writes the run now; Unreachable where that cannot be told, unless
+        """Raises RaysmoothError if another process writes the run now; Unreachable if that is unknown, unless
         `patiently`.
         """
 
     def close(self) -> None:
-        """Give the run free."""
+        """Release the run."""
 
 
 def lock_run(home: Location) -> RunLock:
-    """The lock of the run whose folder this is. Raises RaysmoothError if another process has it."""
+    """The lock of the run with the folder `home`. Raises RaysmoothError if another process holds it."""
     return LocalLock(home) if home.is_local else Lease(home)
 
 
 class LocalLock:
-    """The system drops it with the process, however that ends."""
+    """The operating system releases it when the process ends, for whatever reason."""
 
     def __init__(self, home: Location) -> None:
         self._file = open(home.local / ".lock", "a+")  # noqa: SIM115 -- held as long as the lock is
@@ -56,8 +58,8 @@ class LocalLock:
             self._file.seek(0)
             writer = self._file.read().strip() or "another process"
             self._file.close()
-            raise _written(home, writer) from None
-        with suppress(OSError):  # on a full disk nobody is told who the writer is
+            raise _being_written(home, writer) from None
+        with suppress(OSError):  # on a full disk the writer stays unknown
             self._file.seek(0)
             self._file.truncate()
             self._file.write(f"process {os.getpid()} on {os.uname().nodename}")
@@ -71,23 +73,47 @@ class LocalLock:
             self._file.close()
 
 
+@dataclass(frozen=True)
+class _LeaseContent:
+    """Who holds a lease, under an `id` of its own, and how often it was rewritten. `writer` is None if it cannot be
+    read; its holder may still be there.
+    """
+
+    id: str
+    writer: WriterProcess | None
+    heartbeats: int = 0
+
+    @classmethod
+    def parse(cls, content: bytes) -> "_LeaseContent":
+        try:
+            found = json.loads(content)
+            return cls(found["id"], WriterProcess(**found["writer"]), found.get("heartbeats", 0))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls("", None)
+
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def is_gone(self) -> bool:
+        return self.writer is not None and self.writer.is_gone
+
+    def __str__(self) -> str:
+        return str(self.writer) if self.writer is not None else "another process"
+
+
 class Lease:
-    """The object `.lock` in a run's folder: who writes the run, and a count of beats."""
+    """The object `.lock` in a run's folder."""
 
     def __init__(self, home: Location) -> None:
         self._home, self._file = home, home / ".lock"
-        self._mine = {
-            "id": uuid.uuid4().hex,
-            "process": os.getpid(),
-            "host": os.uname().nodename,
-            "machine": _machine(),
-        }
-        self._beats = 0
-        self._await_another(self._read())
-        self._beat()
+        self._id, self._writer = uuid.uuid4().hex, WriterProcess.here()
+        self._heartbeats = 0
+        self._wait_for_holder(self._read())
+        self._rewrite()
         time.sleep(SETTLE_SECONDS)
         self.verify()
-        self._ended = Event()
+        self._closed = Event()
         self._thread = Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
@@ -95,82 +121,54 @@ class Lease:
         found = self._read(patiently)
         if found is None:  # removed by hand, or by a writer that had taken it over and is done
             raise RaysmoothError(
-                f"stopped: {self._file} is gone, another may have written the run: run the command again"
+                f"stopped: {self._file} is gone, another process may have written the run: run the command again"
             )
-        if found["id"] != self._mine["id"]:
-            raise _written(self._home, _writer(found))
+        if found.id != self._id:
+            raise _being_written(self._home, str(found))
 
     def close(self) -> None:
-        self._ended.set()
+        self._closed.set()
         self._thread.join()
-        with suppress(RaysmoothError, Unreachable):  # a lease that nobody rewrites is taken over anyway
+        with suppress(RaysmoothError, Unreachable):  # a lease that is not rewritten is taken over anyway
             self.verify(patiently=False)
             self._file.unlink(patiently=False)
 
     def _keep(self) -> None:
-        while not self._ended.wait(HEARTBEAT_SECONDS):
-            # Another's is not written over. Who writes, not who keeps the lease, tells the user of all this.
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            # Never overwrite another process's lease. The next write to the run reports all this to the user.
             with suppress(RaysmoothError, Unreachable):
                 self.verify(patiently=False)
-                self._beat(patiently=False)
+                self._rewrite(patiently=False)
 
-    def _beat(self, patiently: bool = True) -> None:
-        self._beats += 1
-        self._file.write_atomic(json.dumps({**self._mine, "beats": self._beats}).encode(), patiently=patiently)
+    def _rewrite(self, patiently: bool = True) -> None:
+        self._heartbeats += 1
+        content = _LeaseContent(self._id, self._writer, self._heartbeats)
+        self._file.write_atomic(content.text().encode(), patiently=patiently)
 
-    def _read(self, patiently: bool = True) -> dict[str, Any] | None:
+    def _read(self, patiently: bool = True) -> _LeaseContent | None:
         try:
-            found = json.loads(self._file.read_bytes(patiently))
-            return {"id": "", **found}
+            return _LeaseContent.parse(self._file.read_bytes(patiently))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
-            return {"id": ""}  # nobody's we know of, who may still be there
 
-    def _await_another(self, found: dict[str, Any] | None) -> None:
-        """Until the holder of a lease is known to be gone. Raises RaysmoothError if it is not."""
-        if found is None or _dead(found):
+    def _wait_for_holder(self, found: _LeaseContent | None) -> None:
+        """Wait until the holder of a lease is known to be gone. Raises RaysmoothError if it is alive."""
+        if found is None or found.is_gone:
             return
         patience = HEARTBEAT_SECONDS * PATIENCE_HEARTBEATS
-        notify(f"{self._home} was being written by {_writer(found)}: waiting {patience:.0f} s, to see if it still is")
+        notify(f"{self._home} was being written by {found}: waiting {patience:.0f} s, to see if it still is")
         until = time.monotonic() + patience
         while time.monotonic() < until:
             time.sleep(min(1.0, HEARTBEAT_SECONDS))
             again = self._read()
-            if again is None or _dead(again):
+            if again is None or again.is_gone:
                 return
             if again != found:
-                raise _written(self._home, _writer(again))
+                raise _being_written(self._home, str(again))
 
 
-def _written(home: Location, writer: str) -> RaysmoothError:
+def _being_written(home: Location, writer: str) -> RaysmoothError:
     out = str(home.parent.parent)
     return RaysmoothError(
         f"run {home.name} in {out} is being written by {writer}: wait for it, stop it, or write another --out"
     )
-
-
-def _writer(found: dict[str, Any]) -> str:
-    return f"process {found['process']} on {found['host']}" if found["id"] else "another process"
-
-
-def _machine() -> str:
-    """Name of this machine since it was started, and what its process numbers mean here, in a container say."""
-    try:
-        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{started} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return uuid.uuid4().hex  # of no other: nobody is known to be dead
-
-
-def _dead(found: dict[str, Any]) -> bool:
-    """Whether the writer was a process of this machine that has ended."""
-    if not found["id"] or found["machine"] != _machine():
-        return False
-    try:
-        os.kill(found["process"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -1,8 +1,8 @@
-"""What a run leaves on disk, so that nothing finished is ever lost or counted twice.
+"""The files of a run, written so that finished work is never lost or counted twice.
 
 Rules: every part file is written under a temporary name and renamed when whole; no file is written twice; one process
-at a time writes a run; counts reach the disk before the rows that are concluded from them; a part that this run did
-not write is never believed and never touched.
+at a time writes a run; counts reach the disk before the rows that are computed from them; a part that this run did not
+write is never used and never changed.
 """
 
 import errno
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,17 @@ import pyarrow as pa
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.store.parts import foreign, own_parts, read_part, read_parts, sweep_unfinished, write_part
-from raysmooth.pipeline.store.progress_file import FILE, ProgressRecord, last_record
+from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
+from raysmooth.pipeline.store.parts import (
+    foreign,
+    own_parts,
+    part_name,
+    read_part,
+    read_parts,
+    sweep_unfinished,
+    write_part,
+)
+from raysmooth.pipeline.store.progress_file import ProgressRecord, last_record
 from raysmooth.pipeline.store.run_lock import lock_run
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.object_store import Unreachable
@@ -35,7 +43,7 @@ COUNTS_SCHEMA = pa.schema(
         ("role", pa.string()),
         ("block", pa.int32()),
         ("draws", pa.int32()),
-        # Sparse: the labels that were given, and how often each.
+        # Sparse: the labels that occurred, and how often each.
         ("labels", pa.list_(pa.int32())),
         ("counts", pa.list_(pa.int32())),
         ("invalid", pa.int32()),
@@ -44,14 +52,14 @@ COUNTS_SCHEMA = pa.schema(
 )
 
 FLUSH_SECONDS, FLUSH_SHARE = 5.0, 0.01
-"""What waits is written at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves some
+"""Waiting rows are written at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves
 hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the work.
 """
 
 
 @dataclass(frozen=True)
 class CountedBlock:
-    """One row of counts: one block of one image. `counts` is int64 (num_classes,), how often each label was given."""
+    """One row of counts: one block of one image. `counts` is int64 (num_classes,), how often each label occurred."""
 
     image_id: int
     role: Role
@@ -63,7 +71,7 @@ class CountedBlock:
 
     @classmethod
     def of(cls, unit: WorkUnit, drawn: UnitCounts, place: int) -> "CountedBlock":
-        """Block number `place` of the unit, with its counts; blocks share the unit's seconds by their draws."""
+        """Number `place` of the unit's blocks, which share its seconds in proportion to their draws."""
         block = unit.blocks[place]
         seconds = drawn.seconds * block.draws / unit.draws
         counts, invalid = drawn.counts[place], int(drawn.invalid[place])
@@ -79,30 +87,28 @@ class _Batch:
 
 
 class RunStore:
-    """The files of one run: opens them (creating what is missing), knows what is finished, and appends.
+    """The files of one run: opens them (creating missing ones), knows the finished images, and appends.
 
-    Raises RaysmoothError if another process writes the run, or if its folders hold a part that is torn or not this run's.
+    Raises RaysmoothError if another process writes the run, or if its folders hold a part that is corrupt or not this
+    run's.
     """
 
     def __init__(self, out: Where, folder: str, schema: pa.Schema, manifest: dict[str, Any]) -> None:
         self.run_id: str = manifest["run_id"]
         self.num_classes: int = manifest["num_classes"]
         self.manifest = manifest
-        self._home = located(out) / "runs" / self.run_id
-        self.counts_folder = self._home / "counts"
-        self._parts = {
-            "counts": (self.counts_folder, COUNTS_SCHEMA),
-            folder: (located(out) / folder / f"run_id={self.run_id}", schema),
-        }
+        self._run = RunFolder.of(out, self.run_id)
+        self.counts_folder = self._run.counts
+        self._parts = {"counts": (self.counts_folder, COUNTS_SCHEMA), folder: (self._run.rows(folder), schema)}
         self._rows_kind = folder
         self.session, self._batches = uuid.uuid4().hex[:8], 0
         self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = monotonic()
         self._due = self._opened + FLUSH_SECONDS
-        with _full_is_refused(self._home):
+        with _full_is_refused(self._run.home):
             for path, _ in self._parts.values():
                 path.make_folder()
-            self._lock = lock_run(self._home)
+            self._lock = lock_run(self._run.home)
         try:
             self._settle_manifest(manifest)
             for path, _ in self._parts.values():
@@ -113,7 +119,7 @@ class RunStore:
             raise
 
     def unfinished_blocks(self) -> Iterator[CountedBlock]:
-        """Blocks that an earlier session drew for images that have no row yet."""
+        """Blocks of earlier sessions for images that have no row yet."""
         for _, table in read_parts(list(self._own_parts("counts")), read_part):
             for row in table.to_pylist():
                 if row["image_id"] not in self.finished:
@@ -132,24 +138,24 @@ class RunStore:
         self.finished.add(row["image_id"])
 
     def amend(self, **facts: Any) -> None:
-        """Write the manifest anew, with `facts` added: what only shows while the run goes on, and decides no row."""
+        """Rewrite the manifest with `facts` added, which become known during the run and affect no row."""
         self.manifest |= facts
         self._lock.verify()
-        with _full_is_refused(self._home):
-            (self._home / "manifest.json").write_atomic((json.dumps(self.manifest, indent=2) + "\n").encode())
+        with _full_is_refused(self._run.home):
+            self._run.manifest.write_atomic((json.dumps(self.manifest, indent=2) + "\n").encode())
 
-    def tell(self, beat: ProgressRecord) -> None:
-        """Leave a sign of life, for whoever watches the run from elsewhere."""
-        (self._home / FILE).write_atomic(beat.text().encode(), durable=False, patiently=False)
+    def write_progress(self, record: ProgressRecord) -> None:
+        """Replace the record in progress.json, for readers elsewhere."""
+        self._run.progress.write_atomic(record.text().encode(), durable=False, patiently=False)
 
     def last_record(self) -> ProgressRecord | None:
-        """The last sign of life, of this session or of one before."""
-        found = last_record(self._home)
+        """The last progress record, of this session or an earlier one."""
+        found = last_record(self._run)
         return found[0] if found is not None else None
 
     def flush_when_due(self) -> None:
-        """Write what waits, if it is time. Where an object store does not answer, what waits goes on waiting, so that
-        drawing can go on.
+        """Write waiting rows, if it is time. If an object store does not answer, they go on waiting, so that drawing
+        continues.
         """
         if monotonic() >= self._due:
             try:
@@ -158,8 +164,8 @@ class RunStore:
                 self._due = monotonic() + lost.pause
 
     def flush(self, patiently: bool = True) -> None:
-        """Write what waits: counts first, so that every row on disk has its counts on disk. Raises RaysmoothError where that
-        cannot be written, or another process has taken the run over; Unreachable unless `patiently`.
+        """Write waiting rows: counts first, so that every row on disk has its counts on disk. Raises RaysmoothError if
+        they cannot be written, or another process has taken the run over; Unreachable unless `patiently`.
         """
         if any(batch.rows for batch in self._waiting.values()):
             self._lock.verify(patiently)
@@ -168,13 +174,13 @@ class RunStore:
                 table = pa.Table.from_pylist(batch.rows, schema)
                 with _full_is_refused(folder):
                     write_part(folder / batch.name, table, self._origin(kind), patiently)
-                # An interrupt before this line makes the next flush write the same batch over its own file again.
+                # After an interrupt before this line, the next flush writes the same batch over its own file again.
                 self._waiting[kind] = self._new_batch()
         now = monotonic()
         self._due = now + max(FLUSH_SECONDS, FLUSH_SHARE * (now - self._opened))
 
     def close(self) -> None:
-        """Flush and give the run free."""
+        """Flush and release the run."""
         try:
             self.flush()
         finally:
@@ -183,14 +189,12 @@ class RunStore:
     def __enter__(self) -> "RunStore":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _new_batch(self) -> "_Batch":
+    def _new_batch(self) -> _Batch:
         self._batches += 1
-        return _Batch(f"part-{self.session}-{self._batches:05d}.parquet")
+        return _Batch(part_name(self.session, self._batches))
 
     def _finished_images(self) -> set[int]:
         finished: set[int] = set()
@@ -208,39 +212,35 @@ class RunStore:
         return {"run_id": self.run_id, "kind": kind}
 
     def _settle_manifest(self, manifest: dict[str, Any]) -> None:
-        path = self._home / "manifest.json"
-        if path.exists():
-            try:
-                began = json.loads(path.read_bytes())
-                known = began["identity"]
-            except (ValueError, KeyError, TypeError):
-                raise RaysmoothError(
-                    f"{path} is not a raysmooth manifest: move it away and run the command again"
-                ) from None
-            if known != manifest["identity"]:
-                raise RaysmoothError(f"{path} describes another run: move the folder away, or write another --out")
-            # The same tensors may have come with another card, say: all rows of a run say what it began with.
-            self.manifest = began
+        try:
+            first = read_manifest(self._run, "identity")
+        except ManifestError as error:
+            if not error.is_missing:
+                raise RaysmoothError(f"{error}: move it away and run the command again") from None
+            self.amend()
             return
-        self.amend()
+        if first.identity != manifest["identity"]:
+            raise RaysmoothError(
+                f"{self._run.manifest} describes another run: move the folder away, or write another --out"
+            )
+        # The same tensors may have another card now, say: all rows of a run have the facts of its first session.
+        self.manifest = dict(first)
 
 
 @contextmanager
 def _full_is_refused(where: Location) -> Iterator[None]:
-    """A disk that is full, or gone, stops a run in one line."""
+    """A disk that is full or gone stops a run with a one-line message."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
-        raise RaysmoothError(
-            f"stopped: {what}; what was finished is there, and the same command goes on from it"
-        ) from None
+        reason = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
+        raise RaysmoothError(f"stopped: {reason}; finished work is saved: rerun the same command to resume") from None
 
 
 def refuse_unwritable(out: Where) -> None:
-    """Raises RaysmoothError where <out> cannot be made or written to: a small file is, and removed."""
-    where, content = located(out), b"raysmooth tries whether it can write here\n"
+    """Raises RaysmoothError if <out> cannot be created or written to; tries it with a small file, which it removes."""
+    where, content = located(out), b"raysmooth tests whether it can write here\n"
     try:
         if where.is_local:
             where.local.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a run has counted, read back: label counts of its images, all of them or of their first blocks."""
+"""The stored label counts of a run's images, from all their blocks or the first ones."""
 
 from collections.abc import Collection
 
@@ -9,20 +9,21 @@ import pyarrow.compute as pc
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.manifest import RunFolder
 from raysmooth.pipeline.store.parts import own_parts, read_part, read_parts
 from raysmooth.pipeline.store.run_store import COUNTS_SCHEMA
-from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.location import Where
 
 _SELECTION = Role.SELECTION.name.lower()
 
 
-def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
-    """The rows of COUNTS_SCHEMA under <home>/counts of the images `image_ids`, `home` being <out>/runs/<run id>: all of
-    selection, and of estimation the blocks before `blocks` (default: all).
+def read_blocks(run: RunFolder, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
+    """The run's counts of the images `image_ids`, as rows of COUNTS_SCHEMA: all selection blocks, and the estimation
+    blocks before `blocks` (default: all).
 
-    Raises RaysmoothError for a part that is torn or not this run's, and for a block that is there twice.
+    Raises RaysmoothError for a part that is corrupt or not this run's, and for a block that is there twice.
     """
-    folder, run_id = home / "counts", home.name
+    folder, run_id = run.counts, run.run_id
     wanted = pa.array(sorted(image_ids), pa.int64())
     tables = [COUNTS_SCHEMA.empty_table()]
     parts = list(own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}))
@@ -32,9 +33,9 @@ def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None =
             keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
         tables.append(table.filter(keep))
     table = pa.concat_tables(tables)
-    cells = table.select(["image_id", "role", "block"]).to_pandas()
-    if (again := cells.duplicated()).any():
-        image_id, block = cells.loc[again, ["image_id", "block"]].iloc[0]
+    rows = table.select(["image_id", "role", "block"]).to_pandas()
+    if (again := rows.duplicated()).any():
+        image_id, block = rows.loc[again, ["image_id", "block"]].iloc[0]
         raise RaysmoothError(
             f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
             f"move the copied part out of {folder}"
@@ -43,23 +44,23 @@ def read_blocks(home: Location, image_ids: Collection[int], blocks: int | None =
 
 
 class StoredCounts:
-    """The counts of a run's images `image_ids`, as `read_blocks` has them, which refuses. Blocks have noise streams of
-    their own, so the first ones are what a run of fewer draws would have made.
+    """The counts of a run's images `image_ids`; raises RaysmoothError as `read_blocks`. Every block has its own noise
+    stream, so the first ones equal the blocks of a run with fewer draws.
     """
 
     def __init__(
         self, out: Where, run_id: str, num_classes: int, image_ids: Collection[int], blocks: int | None = None
     ) -> None:
         self._num_classes = num_classes
-        table = read_blocks(located(out) / "runs" / run_id, image_ids, blocks)
+        table = read_blocks(RunFolder.of(out, run_id), image_ids, blocks)
         role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
-        cells = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
-        self._seconds = cells.groupby("image_id")["seconds"].sum()
-        cell = np.repeat(np.arange(len(cells)), pc.list_value_length(table["labels"]).to_numpy())
+        rows = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
+        self._seconds = rows.groupby("image_id")["seconds"].sum()
+        row = np.repeat(np.arange(len(rows)), pc.list_value_length(table["labels"]).to_numpy())
         given = pd.DataFrame(
             {
-                "image_id": cells["image_id"].to_numpy()[cell],
-                "role": cells["role"].to_numpy()[cell],
+                "image_id": rows["image_id"].to_numpy()[row],
+                "role": rows["role"].to_numpy()[row],
                 "label": pc.list_flatten(table["labels"]).to_numpy(),
                 "count": pc.list_flatten(table["counts"]).to_numpy(),
             }
@@ -84,5 +85,5 @@ class StoredCounts:
         return counts
 
     def seconds(self, image_id: int) -> float:
-        """What those draws of an image took when they were made."""
+        """The seconds of computing that those draws of an image took."""
         return float(self._seconds.get(image_id, 0.0))

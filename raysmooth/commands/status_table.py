@@ -68,7 +68,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "procedure": run.identity["procedure"],
             "sigma": run.identity["sigma"],
             "state": run.state.value,
-            "why": run.beat.why if run.beat is not None and run.state == State.STOPPED else None,
+            "why": run.record.why if run.record is not None and run.state == State.STOPPED else None,
             "images": run.images,
             "done": run.done,
             "errors": run.errors,
@@ -78,10 +78,10 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "images_per_second": run.images_per_second,
             "seconds": run.seconds,
             "seconds_left": run.seconds_left,
-            "replicas": run.beat.replicas if run.beat is not None and run.is_alive else 0,
-            "replica_deaths": run.beat.deaths if run.beat is not None else None,
-            "host": run.beat.writer.host if run.beat is not None else None,
-            "pid": run.beat.writer.pid if run.beat is not None else None,
+            "replicas": run.record.replicas if run.record is not None and run.is_alive else 0,
+            "replica_deaths": run.record.deaths if run.record is not None else None,
+            "host": run.record.writer.host if run.record is not None else None,
+            "pid": run.record.writer.pid if run.record is not None else None,
             "started": run.started,
             "seconds_since_heard": run.age,
         }
@@ -126,30 +126,30 @@ def _words(run: RunStatus) -> str:
             return "waits for its turn"
         case State.DRAWN:
             return "drawn, not all written"
-    assert run.beat is not None, "who is at work has said so"
-    replicas = f"{run.beat.replicas or 'no'} replica{'s' * (run.beat.replicas != 1)}"
+    assert run.record is not None, "who is at work has said so"
+    replicas = f"{run.record.replicas or 'no'} replica{'s' * (run.record.replicas != 1)}"
     if run.state == State.STARTING:
-        return f"starting, {replicas}" if run.beat.replicas else "starting"
-    return replicas + (f", {run.beat.deaths} died" if run.beat.deaths else "")
+        return f"starting, {replicas}" if run.record.replicas else "starting"
+    return replicas + (f", {run.record.deaths} died" if run.record.deaths else "")
 
 
 def _below(runs: Sequence[RunStatus]) -> Iterator[str]:
     """Who draws, who is silent, why something was stopped, and what is to be done."""
     names = [f"{name}, sigma {run.identity['sigma']:.6}" for run, name in zip(runs, _names(runs), strict=True)]
     alive = [run for run in runs if run.is_alive]
-    for writer in dict.fromkeys(run.beat.writer for run in alive if run.beat is not None):
-        left = [run.seconds_left for run in alive if run.beat is not None and run.beat.writer == writer]
+    for writer in dict.fromkeys(run.record.writer for run in alive if run.record is not None):
+        left = [run.seconds_left for run in alive if run.record is not None and run.record.writer == writer]
         known = [seconds for seconds in left if seconds is not None]
         in_all = f"; in all {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
         yield f"drawn by process {writer.pid} on {writer.host}{in_all}"
     for run, name in zip(runs, names, strict=True):
         if run.first_error:
             yield f"{name}: {'the first error, ' * (run.errors > 1)}{run.first_error}"
-        if run.beat is not None and run.state == State.SILENT:
-            writer = run.beat.writer
+        if run.record is not None and run.state == State.SILENT:
+            writer = run.record.writer
             yield f"{name}: no sign of life since {_clock(run)}, then from process {writer.pid} on {writer.host}"
-        if run.beat is not None and run.beat.why and run.state == State.STOPPED:
-            yield f"{name}: stopped, {run.beat.why}"
+        if run.record is not None and run.record.why and run.state == State.STOPPED:
+            yield f"{name}: stopped, {run.record.why}"
     if any(run.state == State.STOPPED for run in runs):
         yield "what is stopped goes on, from there, with the same command"
 

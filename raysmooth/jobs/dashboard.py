@@ -1,4 +1,4 @@
-"""The dashboard of a Ray cluster, which takes jobs: where it is, the token that opens it, and whether it lets us in."""
+"""The dashboard of a Ray cluster, which accepts jobs: its address, its token, and whether it accepts the token."""
 
 import json
 import os
@@ -14,17 +14,19 @@ from urllib.request import Request, urlopen
 from raysmooth.common.errors import RaysmoothError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-"""Where `ray dashboard` brings a cluster's dashboard."""
+"""The local address at which `ray dashboard` makes a cluster's dashboard available."""
 
 _ANSWER_SECONDS = 10.0
 _GCS_PORT = 6379
-_HOW_TO_REACH = "`ray dashboard cluster.yaml` brings a cluster's dashboard to this machine: let it run, and try again"
-_HOW_TO_GIVE_A_TOKEN = "set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it, or put it into ~/.ray/auth_token"
+_HOW_TO_REACH = (
+    "run `ray dashboard cluster.yaml`, which forwards the cluster's dashboard to this machine, then try again"
+)
+_HOW_TO_GIVE_A_TOKEN = "set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file, or put it into ~/.ray/auth_token"
 
 
 @dataclass(frozen=True)
 class Token:
-    """The secret that every node of a cluster shares. `source` says where it was found."""
+    """The secret that all nodes of a cluster share, and the `source` where it was found."""
 
     secret: str
     source: str
@@ -35,7 +37,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One that has answered. `address` is http(s)://HOST:PORT; `token` is sent with each request, if there is one."""
+    """A dashboard that has answered. `address` is http(s)://HOST:PORT; each request has the `token`, if any."""
 
     address: str
     token: Token | None
@@ -45,16 +47,16 @@ class Dashboard:
         return {"Authorization": f"Bearer {self.token.secret}"} if self.token else {}
 
     def command(self, *words: str) -> str:
-        """How a person writes `ray job WORDS` for this cluster."""
+        """`ray job WORDS` for this cluster, as a person would write it."""
         mode = "RAY_AUTH_MODE=token " if self.token and os.environ.get("RAY_AUTH_MODE") != "token" else ""
         return f"{mode}ray job {' '.join(words)} --address {self.address}"
 
 
 def find_dashboard(address: str | None, environment: Mapping[str, str] = os.environ) -> Dashboard:
-    """The dashboard at `address`, or where RAY_API_SERVER_ADDRESS or RAY_ADDRESS says, or at `DEFAULT_ADDRESS`.
+    """The dashboard at `address`, else that of RAY_API_SERVER_ADDRESS or RAY_ADDRESS, else at `DEFAULT_ADDRESS`.
 
-    Raises RaysmoothError where nothing answers within seconds, where it is no Ray dashboard, or where the token is missing or
-    wrong.
+    Raises RaysmoothError if nothing answers within seconds, if it is not a Ray dashboard, or if the token is missing
+    or wrong.
     """
     named = [("--address", address)]
     named += [(name, environment.get(name)) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")]
@@ -65,8 +67,9 @@ def find_dashboard(address: str | None, environment: Mapping[str, str] = os.envi
 
 
 def find_token(environment: Mapping[str, str] = os.environ) -> Token | None:
-    """The token, where Ray itself looks for it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token; None
-    where there is none, or RAY_AUTH_MODE is disabled. Raises RaysmoothError for a file that is named and cannot be read.
+    """The token from the places where Ray looks for it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH,
+    ~/.ray/auth_token; None without a token, or if RAY_AUTH_MODE is disabled. Raises RaysmoothError if the file of
+    RAY_AUTH_TOKEN_PATH cannot be read.
     """
     if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
         return None
@@ -103,13 +106,13 @@ def _url(given: str, source: str) -> str:
         raise RaysmoothError(f"{where}: write the dashboard's address, such as {DEFAULT_ADDRESS}")
     if port == _GCS_PORT:
         raise RaysmoothError(
-            f"{where}: that is where nodes meet; jobs go to the dashboard: write http://{host}:8265, say"
+            f"{where}: that port is for nodes; jobs go to the dashboard: write http://{host}:8265, say"
         )
     return whole.rstrip("/")
 
 
 def _refuse_strangers(dashboard: Dashboard) -> None:
-    """Raises RaysmoothError unless a Ray dashboard answers, and lets us in."""
+    """Raises RaysmoothError unless a Ray dashboard answers and accepts the token."""
     where = dashboard.address
     try:
         with urlopen(Request(f"{where}/api/version", headers=dashboard.headers), timeout=_ANSWER_SECONDS) as response:
@@ -117,16 +120,16 @@ def _refuse_strangers(dashboard: Dashboard) -> None:
     except HTTPError as error:
         if error.code == 401:
             raise RaysmoothError(
-                f"the cluster at {where} wants a token, and none was found: {_HOW_TO_GIVE_A_TOKEN}"
+                f"the cluster at {where} requires a token, and none was found: {_HOW_TO_GIVE_A_TOKEN}"
             ) from None
         if error.code == 403:
             given = dashboard.token.source if dashboard.token else "a proxy's login"
             raise RaysmoothError(
-                f"the cluster at {where} does not take the token of {given}: it is another cluster's, or old: "
+                f"the cluster at {where} rejects the token of {given}: it is another cluster's, or old: "
                 f"{_HOW_TO_GIVE_A_TOKEN}"
             ) from None
         raise RaysmoothError(
-            f"{where} is no Ray dashboard (it answers with HTTP {error.code}): check --address"
+            f"{where} is not a Ray dashboard (it answers with HTTP {error.code}): check --address"
         ) from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -135,4 +138,4 @@ def _refuse_strangers(dashboard: Dashboard) -> None:
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or "ray_version" not in answer:
-        raise RaysmoothError(f"{where} is no Ray dashboard, though it answers: check --address")
+        raise RaysmoothError(f"{where} answers, but is not a Ray dashboard: check --address")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 PATIENCE = 60.0
-"""Seconds for which a dashboard may be silent before a job is no longer followed."""
+"""A job is no longer followed when its dashboard has not answered for this many seconds."""
 
 _POLL_SECONDS = 0.5
 
 
 @dataclass
 class SubmittedJob:
-    """A job that the cluster has taken; it goes on without us."""
+    """A job that the cluster has accepted; it runs on without this process."""
 
     id: str
     dashboard: Dashboard
@@ -35,13 +35,13 @@ class SubmittedJob:
     def submit(
         cls, dashboard: Dashboard, working_directory: str, arguments: Sequence[str], columns: int
     ) -> "SubmittedJob":
-        """Upload the folder, where the cluster does not have it yet, and start `python raysmooth.py ARGUMENTS` in it.
+        """Upload the folder, if the cluster does not have it yet, and start `python -m raysmooth ARGUMENTS` in it.
 
-        `columns` is how wide tables may be. Raises RaysmoothError where the cluster refuses the job.
+        `columns` is the width of tables in the log. Raises RaysmoothError if the cluster refuses the job.
         """
         runtime = {
             "working_dir": working_directory,
-            # The log is a file: lines must not wait in a buffer, tables must know how wide they may be.
+            # The log is a file: lines must not wait in a buffer, and tables need a width.
             "env_vars": {"PYTHONUNBUFFERED": "1", "COLUMNS": str(columns)},
         }
         with _ray_quiet(), _address_of(dashboard):
@@ -54,14 +54,14 @@ class SubmittedJob:
                 job_id = client.submit_job(entrypoint=entrypoint, runtime_env=runtime)
             except (RuntimeError, ValueError, OSError, AuthenticationError) as error:
                 said = one_line(error, whole=True)
-                raise RaysmoothError(f"the cluster at {dashboard.address} did not take the job: {said}") from error
+                raise RaysmoothError(f"the cluster at {dashboard.address} did not accept the job: {said}") from error
         return cls(job_id, dashboard, client)
 
     def follow(self, write: Callable[[str], Any]) -> tuple[int, str | None]:
-        """Give `write` the log as it comes, until the job has ended, and return its exit code and what Ray says of it
-        if the command itself did not end it. Goes on where it was after an interruption.
+        """Pass the log to `write` as it comes, until the job has ended. Return its exit code, and Ray's message if the
+        command itself did not end it. Resumes after an interruption.
 
-        Raises RaysmoothError where the dashboard is silent for `PATIENCE`; the job goes on.
+        Raises RaysmoothError if the dashboard does not answer for `PATIENCE`; the job runs on.
         """
         with _ray_quiet():
             return self._follow(write)
@@ -71,7 +71,7 @@ class SubmittedJob:
 
         heard = monotonic()
         while True:
-            # The log's end says nothing yet: a connection may have ended, or a job that has not started.
+            # The end of the log means nothing yet: the connection may be lost, or the job not started.
             with suppress(*_silences()):
                 asyncio.run(self._write_log(write))
                 heard = monotonic()
@@ -81,8 +81,8 @@ class SubmittedJob:
             except _silences() as error:
                 if monotonic() - heard > PATIENCE:
                     raise RaysmoothError(
-                        f"{self.dashboard.address} no longer answers ({one_line(error, whole=True, limit=200)}); the job "
-                        f"goes on: {self.how_to_follow}"
+                        f"{self.dashboard.address} no longer answers ({one_line(error, whole=True, limit=200)}); the "
+                        f"job runs on: {self.how_to_follow}"
                     ) from error
                 sleep(_POLL_SECONDS)
                 continue
@@ -98,31 +98,31 @@ class SubmittedJob:
                 return details.driver_exit_code, None
 
     def stop(self) -> None:
-        """Ask the cluster to end the job; what it has finished stays. Raises RaysmoothError where nobody answers."""
+        """Ask the cluster to end the job; finished work stays. Raises RaysmoothError if there is no answer."""
         try:
             self._client.stop_job(self.id)
         except _silences() as error:
             again = self.dashboard.command("stop", self.id)
-            raise RaysmoothError(f"{self.dashboard.address} does not answer; the job may go on: {again}") from error
+            raise RaysmoothError(f"{self.dashboard.address} does not answer; the job may still run: {again}") from error
 
     @property
     def how_to_follow(self) -> str:
         return self.dashboard.command("logs", "--follow", self.id)
 
     async def _write_log(self, write: Callable[[str], Any]) -> None:
-        """The log from where we were; Ray always sends it from its beginning."""
+        """Write the rest of the log; Ray always sends it from its beginning."""
         seen = 0
         async for text in self._client.tail_job_logs(self.id):
             new = text[max(0, self._shown - seen) :]
             seen += len(text)
             if new:
-                # Noted first: an interruption while writing must not write it again.
+                # Counted first: after an interruption while writing, it must not be written again.
                 self._shown = seen
                 write(new)
 
 
 def _silences() -> tuple[type[Exception], ...]:
-    """What a connection fails with."""
+    """The errors of a failed connection."""
     import aiohttp
 
     return (aiohttp.ClientError, RuntimeError, OSError)
@@ -130,7 +130,7 @@ def _silences() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def _address_of(dashboard: Dashboard) -> Any:
-    """JobSubmissionClient goes where these variables say, whatever address it is given."""
+    """JobSubmissionClient prefers the address in these variables to the one that it is given."""
     names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ["RAY_API_SERVER_ADDRESS"] = dashboard.address
@@ -143,7 +143,7 @@ def _address_of(dashboard: Dashboard) -> Any:
 
 @contextmanager
 def _ray_quiet() -> Any:
-    """Without Ray's own lines on packing, uploading and connections: what matters of it, we say."""
+    """Suppress Ray's messages on packing, uploading and connections; raysmooth prints the important ones."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

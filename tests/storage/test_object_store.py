@@ -1,6 +1,6 @@
 """Retries for object stores: temporary errors are waited out, permanent ones refused at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from object_store import BUCKET, Line, Server, free_port, served
@@ -9,14 +9,6 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage import object_store
 from raysmooth.storage.object_store import ObjectStore, Unreachable, describe
 from raysmooth.storage.store_urls import bucket_of
-
-
-@pytest.fixture
-def line(server: Server) -> Iterator[Line]:
-    line = Line(server)
-    line.connect()
-    yield line
-    line.cut()
 
 
 def reader(store: ObjectStore) -> Callable[[], bytes]:

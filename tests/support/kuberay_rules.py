@@ -1,5 +1,5 @@
-"""What KubeRay's CRD says of a RayJob, and Kubernetes of a NetworkPolicy, as far as clusters/kuberay.yaml goes: a JSON
-schema each. Unknown keys are errors: the API server would drop them, silently.
+"""JSON schemas of the keys in clusters/kuberay.yaml: a RayJob by KubeRay's CRD, and a NetworkPolicy by Kubernetes.
+Unknown keys are errors, as the API server would drop them silently.
 """
 
 from typing import Any

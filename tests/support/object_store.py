@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pandas as pd
+import pytest
 from pyarrow.fs import FileSelector, FileType, S3FileSystem
 
 BUCKET = "results"
@@ -110,6 +111,15 @@ class Line:
             while content := one.recv(65536):
                 other.sendall(content)
             other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[Line]:
+    """A line to the module's server; tests/conftest.py offers it to all tests."""
+    line = Line(server)
+    line.connect()
+    yield line
+    line.cut()
 
 
 def rows_in(server: "Server", folder: str) -> pd.DataFrame:

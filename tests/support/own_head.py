@@ -1,4 +1,4 @@
-"""A Ray head of a test's own, with a token: other temporary folder, other ports, so that it meets no other Ray here."""
+"""A Ray head for one test module, with a token, and with its own temporary folder and ports."""
 
 import json
 import os
@@ -24,14 +24,14 @@ PORTS = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-age
 
 @dataclass(frozen=True)
 class Head:
-    """Its dashboard's address, and the environment of somebody who may use it."""
+    """Its dashboard's address, and the environment of a user who may use it."""
 
     dashboard: str
     environment: dict[str, str]
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """That of somebody who knows no cluster and no token; `python` is the tests' own."""
+    """The environment of a user without cluster or token; `python` is that of the tests."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     return environment | {"HOME": str(home), "PATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -50,7 +50,7 @@ def free_ports(number: int) -> list[int]:
 
 @contextmanager
 def own_head(cpus: int) -> Iterator[Head]:
-    """Started, answering, and ended with the context, by its process ids."""
+    """A head that answers, and ends with the context."""
     home = Path(tempfile.mkdtemp(prefix="rs-"))  # short: Ray's sockets lie below it
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     environment = clean_environment(home) | {
@@ -58,7 +58,7 @@ def own_head(cpus: int) -> Iterator[Head]:
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_TMPDIR": str(home),
     }
-    # The tests' own classifiers travel with a job, or are not there.
+    # The tests' classifiers travel with a job, or are absent.
     environment.pop("PYTHONPATH", None)
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--num-cpus={cpus}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={home}/ray"]
@@ -77,13 +77,13 @@ def own_head(cpus: int) -> Iterator[Head]:
 
 
 def _await(dashboard: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     request = Request(f"{dashboard}/api/version", headers={"Authorization": f"Bearer {TOKEN}"})
     while True:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         try:
-            with urlopen(request, timeout=5) as answer:
+            with urlopen(request, timeout=30) as answer:
                 assert "ray_version" in json.load(answer)
             return
         except (URLError, OSError):
@@ -91,10 +91,10 @@ def _await(dashboard: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The head and all that it has started."""
-    begotten = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    """End the head and all processes that it has started."""
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.terminate()
-    _, left = psutil.wait_procs([psutil.Process(process.pid), *begotten] if process.poll() is None else begotten, 10)
+    _, left = psutil.wait_procs([psutil.Process(process.pid), *children] if process.poll() is None else children, 30)
     for one in left:
         one.kill()
-    process.wait(10)
+    process.wait(30)

@@ -7,7 +7,7 @@ import torch
 
 
 class ScriptedNoise:
-    """Gives the draws it was made with, one a call; asking for more fails."""
+    """Returns the draws that it was given, one per call; further calls fail."""
 
     def __init__(self, draws: Iterable[np.ndarray | torch.Tensor], sigma: float = 0.5) -> None:
         self.sigma = sigma

@@ -1,4 +1,4 @@
-"""A replica without networks: the pixels of an image say what becomes of a unit that needs it."""
+"""A replica without networks: the pixels of an image decide what happens to a unit that needs it."""
 
 import os
 import signal
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 RAISES, KILLS, STUCK = -1.0, -2.0, 7.0
-"""First pixels of images whose units fail; other images are labelled by theirs."""
+"""First pixels of images whose units fail; the first pixel of any other image is its label."""
 
 
 class ScriptedReplica:
@@ -26,8 +28,14 @@ class ScriptedReplica:
     def identity(self) -> ReplicaIdentity:
         return ReplicaIdentity("scripted", "0", "0", "here", os.getpid())
 
-    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
+    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
+        raise NotImplementedError("tests of the pool set how to compute")
+
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
         return 0.0
+
+    def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
+        return 1000.0
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
         by_key = dict(zip(keys, images, strict=True))
@@ -46,12 +54,12 @@ class ScriptedReplica:
 
 
 class LateReplica(ScriptedReplica):
-    """The first of two is ready at once, the second once that one is drawing; the first's first unit lasts until the
-    second draws too, for ten seconds at most. They meet in the folder that their classifier names. `micro_batch` of
-    answers is the process.
+    """The first of two is ready at once, the second when that one is drawing; the first's first unit lasts until the
+    second draws too, or a minute. They meet in the folder that their classifier names. `micro_batch` of an answer is
+    the process id.
     """
 
-    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
         self._folder = Path(samplings[0].base.classifier)
         try:
             (self._folder / "first").mkdir()
@@ -68,15 +76,15 @@ class LateReplica(ScriptedReplica):
         return Drawn([replace(drawn, micro_batch=os.getpid()) for drawn in super().draw(units, keys, *images).counts])
 
     def _wait_for_other(self) -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not self._other.exists() and time.monotonic() < until:
             time.sleep(0.01)
 
 
 class StuckReplica(ScriptedReplica):
-    """The first process that draws an image of STUCK never answers. `micro_batch` of answers is the process."""
+    """The first process that draws an image of STUCK never answers. `micro_batch` of an answer is the process id."""
 
-    def prepare(self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]]) -> float:
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:
         self._folder = Path(samplings[0].base.classifier)
         return 0.0
 
@@ -91,7 +99,7 @@ class StuckReplica(ScriptedReplica):
 
 
 class SlowReplica(ScriptedReplica):
-    """Takes a tenth of a second for a unit, and says so."""
+    """Takes a tenth of a second for a unit, and reports that."""
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
         time.sleep(0.1 * len(units))

@@ -1,4 +1,4 @@
-"""`raysmooth certify` in a process of its own, to be killed."""
+"""`raysmooth certify` in a process that a test can kill."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 
 def start(out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
-    """`raysmooth certify` of 60 digits in a process, and process group, of its own."""
+    """`raysmooth certify` of 60 digits in its own process and process group."""
     flags = "--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2"
     classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
     command = [
@@ -32,7 +32,7 @@ def start(out: Path | str, environment: dict[str, str], *more: str, seconds: flo
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell's background job ignores SIGINT, and so would all that it starts, these tests among it.
+        # A shell's background job ignores SIGINT, and so do the processes that it starts, such as these tests.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=REPOSITORY,
     )
@@ -43,7 +43,7 @@ def rows_on_disk(out: Path) -> int:
 
 
 def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while rows_on_disk(out) == 0:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -1,5 +1,6 @@
 """Finds the errors in an experiment that can be found before its first stage starts."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.store.parts import part_files
 from raysmooth.storage.atomic_file import atomic_file
 
 NOTES = "stages"
@@ -48,8 +50,8 @@ def file_hash(path: Path) -> str:
 def count_rows(out: Path, folder: str, run_id: str) -> int:
     """The number of rows of a run on disk; -1 if one of its parts cannot be read."""
     try:
-        parts = (out / folder / f"run_id={run_id}").glob("[!._]*.parquet")
-        return sum(pq.read_metadata(part).num_rows for part in parts)
+        parts = part_files(RunFolder.of(out, run_id).rows(folder))
+        return sum(pq.read_metadata(part.local).num_rows for part in parts)
     except (OSError, ValueError):
         return -1
 

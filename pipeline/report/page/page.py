@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.run_facts import varies
+from raysmooth.pipeline.analysis.run_manifests import manifest_of
 from raysmooth.pipeline.report.captions import brief, caption, run_labels, run_names
 from raysmooth.pipeline.report.figures.curves import certification_curve, colours_of, looks, measure_of
 from raysmooth.pipeline.report.figures.histograms import KINDS, Histograms, pa_histograms, radius_histograms
@@ -147,11 +148,8 @@ def _share_of(column: str, cell: str) -> float | None:
 
 def _manifest(out: Location, run: str) -> dict[str, str] | None:
     """What a run's manifest says, flat, as text; None where there is none that can be read."""
-    try:
-        told = json.loads((out / "runs" / run / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return dict(_flat(told)) if isinstance(told, dict) else None
+    found = manifest_of(out, run)
+    return dict(_flat(found)) if found is not None else None
 
 
 def _flat(told: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:

@@ -286,7 +286,7 @@ def test_a_torn_part_in_the_results_is_refused_and_left(log, out):
     torn = out / "certificates/run_id=abc/part-0.parquet"
     torn.parent.mkdir(parents=True)
     torn.write_bytes(b"PAR1 half")
-    assert f"{torn} is torn" in refusal([log], out, **KNOWN)
+    assert f"{torn} is corrupt" in refusal([log], out, **KNOWN)
 
 
 # Downstream

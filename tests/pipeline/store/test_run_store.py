@@ -1,4 +1,4 @@
-"""What is on disk after kills, second writers, and files that do not belong there."""
+"""The files of a run after kills, second writers, and with foreign files among them."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def block(image_id: int, number: int, counts: list[int], role: Role = Role.ESTIM
 
 
 def kill(store: RunStore) -> None:
-    """What a SIGKILL leaves: the lock is dropped by the system, nothing is flushed."""
+    """As after a SIGKILL: the system releases the lock, and nothing is flushed."""
     store._lock.close()
 
 
@@ -159,7 +159,7 @@ def test_a_flipped_byte_is_found_and_named(tmp_path: Path) -> None:
             try:
                 found = [(b.block, b.counts.tolist()) for b in again.unfinished_blocks()]
             except RaysmoothError as refusal:
-                assert f"{part.name} is torn" in str(refusal)  # noqa: PT017 -- some flips, as in `seconds`, do no harm
+                assert f"{part.name} is corrupt" in str(refusal)  # noqa: PT017 -- some flips, as in `seconds`, do no harm
                 refused += 1
             else:
                 assert found == right, position
@@ -167,7 +167,7 @@ def test_a_flipped_byte_is_found_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["counts", "certificates"])
-def test_a_torn_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_corrupt_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str) -> None:
     store = open_store(tmp_path)
     store.add_block(block(1, 0, [9, 1, 0, 0, 0, 0]))
     store.add_row({"image_id": 1, "radius": 0.1})
@@ -175,7 +175,8 @@ def test_a_torn_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: str
     (part,) = tmp_path.rglob(f"{kind}/**/part-*.parquet")
     whole = part.read_bytes()
     part.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RaysmoothError, match=f"{part.name} is torn or not Parquet"), open_store(tmp_path) as again:
+    refusal = f"{part.name} is corrupt or not a Parquet file"
+    with pytest.raises(RaysmoothError, match=refusal), open_store(tmp_path) as again:
         list(again.unfinished_blocks())
     assert part.read_bytes() == whole[: len(whole) // 2]
     assert list(tmp_path.rglob("*.parquet")) != []
@@ -194,7 +195,7 @@ def test_a_foreign_part_is_refused_by_name_and_left_alone(tmp_path: Path) -> Non
     open_store(tmp_path).close()
 
 
-def test_another_runs_part_is_not_believed(tmp_path: Path) -> None:
+def test_another_runs_part_is_refused(tmp_path: Path) -> None:
     other = open_store(tmp_path, run_id="f" * 16)
     other.add_row({"image_id": 1, "radius": 0.1})
     other.close()
@@ -209,7 +210,7 @@ def test_leftovers_of_a_kill_while_writing_are_swept_and_no_part_is_ever_overwri
     folder = tmp_path / "certificates/run_id=0123456789abcdef"
     folder.mkdir(parents=True)
     (folder / ".part-dead-00000.parquet.77.part").write_bytes(b"half a file")
-    (folder / ".keep").write_text("somebody else's")
+    (folder / ".keep").write_text("another program's")
     for image in range(3):
         with open_store(tmp_path) as store:
             store.add_row({"image_id": image, "radius": 0.1})
@@ -224,7 +225,7 @@ def test_the_manifest_must_be_this_runs(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["identity"] == {"sigma": 0.25}
     with pytest.raises(RaysmoothError, match="describes another run"):
         open_store(tmp_path, identity={"sigma": 0.5})
-    path.write_text("{ torn")
+    path.write_text("{ half")
     with pytest.raises(RaysmoothError, match="is not a raysmooth manifest"):
         open_store(tmp_path)
 
@@ -242,7 +243,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.processes
-def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_is_a_clear_stop_and_the_run_resumes_when_there_is_space(small_disk: Path) -> None:
     out, filler = small_disk / "out", small_disk / "filler"
     store = open_store(out)
     store.add_block(block(1, 0, [9, 1, 0, 0, 0, 0]))
@@ -250,17 +251,17 @@ def test_a_full_disk_is_a_clear_stop_and_the_run_goes_on_when_there_is_room(smal
     store.flush()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(OSError, match="No space left"):
-        filler.write_bytes(bytes(10**6))  # as much of it as there is room for
+        filler.write_bytes(bytes(10**6))  # as much of it as fits
     store.add_block(block(2, 0, [9, 1, 0, 0, 0, 0]))
     store.add_row({"image_id": 2, "radius": 0.5})
     stopped = (
-        r"^stopped: no space is left for .*/out/.*: make some; what was finished is there, and the same command goes"
+        r"^stopped: no space is left for .*/out/.*: make some; finished work is saved: rerun the same command to resume"
     )
     for write in (store.flush, lambda: store.amend(micro_batch=8), store.close):
         with pytest.raises(RaysmoothError, match=stopped):
             write()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    with open_store(out) as again:  # to look at it needs no room
+    with open_store(out) as again:  # reading needs no space
         assert again.finished == {1}
     with pytest.raises(RaysmoothError, match=r"--out .*: No space left on device"):
         refuse_unwritable(out)

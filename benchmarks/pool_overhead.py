@@ -1,13 +1,14 @@
-"""What the driver can keep busy: replicas that sleep a fixed time for each work unit instead of computing.
+"""Overhead of the pool and the driver: replicas sleep a fixed time for each work unit instead of computing.
 
-    python benchmarks/sleeping.py --data-root MNIST
+    python benchmarks/pool_overhead.py --data-root MNIST
 
-Everything but the forward passes is the real thing: images read, units planned, handed out by Ray and counted,
-certificates computed, Parquet written. `scaling` gives 1 to 64 replicas the same work each, `growth` gives 64 replicas
-ever more images.
+Everything but the forward passes is real: images are read, units planned, handed out by Ray and counted, certificates
+computed, Parquet written. `scaling` gives 1 to 64 replicas the same work each, `growth` gives 64 replicas more and more
+images.
 """
 
 import argparse
+import logging
 import tempfile
 import time
 from dataclasses import replace
@@ -17,7 +18,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import ray
-from sleeping_replica import BriskReplica, SleepingReplica
+from stub_replica import BriskReplica, SleepingReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
@@ -34,12 +35,12 @@ REPLICAS = 64
 
 
 def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, data_root: Path) -> dict[str, Any]:
-    """One run of `images` with n draws each, on replicas that are all up before the clock starts."""
+    """One run of `images` with n draws each; the clock starts when all replicas are ready."""
     procedure = PROCEDURES["certify"]
     with tempfile.TemporaryDirectory() as out:
         values = {
             "dataset": "mnist", "data_root": str(data_root), "split": "train", "max": images, "n": n, "sigma": 0.5,
-            "classifier": "asleep:Ten", "batch_size": 1000, "out": out,
+            "classifier": "stub_actor:Ten", "batch_size": 1000, "out": out,
         }  # fmt: skip
         (run,) = prepare(procedure, checked(procedure.settings, values))
         run = replace(run, path=ComputeConfig("float32", False, 1000))
@@ -69,7 +70,7 @@ def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, dat
 
 
 def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:
-    """Equal work for each of 1, 4, 16 and 64 replicas, and for 64 five times as brisk."""
+    """Equal work for each of 1, 4, 16 and 64 replicas, and for 64 that are five times as fast."""
     rows = []
     for kind, replicas in [*((SleepingReplica, number) for number in (1, 4, 16, REPLICAS)), (BriskReplica, REPLICAS)]:
         images = max(10, int(seconds * replicas / kind.seconds_a_unit / 10.1))
@@ -83,8 +84,8 @@ def growth(data_root: Path) -> pd.DataFrame:
 
 
 def begin() -> None:
-    """A Ray that lets 64 replicas live on whatever cores there are."""
-    ray.init(num_cpus=REPLICAS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    """Start a Ray that holds 64 replicas, however many cores there are."""
+    ray.init(num_cpus=REPLICAS, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A classifier that is never asked: its replicas sleep."""
+"""A stub for the base classifier that is never called: the stub replicas sleep instead."""
 
 import torch
 

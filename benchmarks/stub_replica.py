@@ -12,8 +12,8 @@ from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 
 class SleepingReplica:
-    """Answers as a Replica does, in the time that its units are said to take. It does not import torch: 64 processes
-    of it fit into the memory of a laptop.
+    """Answers as a Replica does, after `seconds_a_unit` for each unit. It does not import torch, so 64 of its processes
+    fit into the memory of a laptop.
     """
 
     seconds_a_unit = 0.1
@@ -22,10 +22,16 @@ class SleepingReplica:
         pass
 
     def identity(self) -> ReplicaIdentity:
-        return ReplicaIdentity("asleep", "-", "-", os.uname().nodename, os.getpid())
+        return ReplicaIdentity("stub", "-", "-", os.uname().nodename, os.getpid())
+
+    def choose(self, base: Any, image_shape: tuple[int, ...], asked: Any, draws: int) -> Any:
+        raise NotImplementedError("the benchmark sets how to compute")
 
     def prepare(self, samplings: Sequence[Any], image_shapes: Sequence[tuple[int, ...]]) -> float:
         return 0.0
+
+    def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
+        return 1000 / self.seconds_a_unit
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
         wake = time.perf_counter() + self.seconds_a_unit * len(units)

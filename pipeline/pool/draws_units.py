@@ -1,0 +1,30 @@
+"""What the pool needs of its actor class."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.replica.replica import ImageKey, Sampling
+from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.work_unit import Drawn, WorkUnit
+
+
+class DrawsUnits(Protocol):
+    """An actor class that draws work units. `Replica` is the real one, and its docstrings hold for all of them; tests
+    and benchmarks have others that compute nothing.
+    """
+
+    def __init__(self, device: str, threads: int) -> None: ...
+
+    def identity(self) -> ReplicaIdentity: ...
+
+    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice: ...
+
+    def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float: ...
+
+    def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float: ...
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn: ...

@@ -1,0 +1,129 @@
+"""Where a run's files are in a folder of results, and its manifest, which says what the run is."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.storage.location import Location, Where, located
+
+RUNS = "runs"
+
+
+class ManifestError(RaysmoothError):
+    """There is no manifest (`is_missing`), or it is not one of raysmooth's; the message names the file. A caller that
+    refuses adds what to do about it.
+    """
+
+    def __init__(self, message: str, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
+
+@dataclass(frozen=True, order=True)
+class RunFolder:
+    """The files of the run `run_id` in the results `out`:
+
+    <out>/runs/<run id>/manifest.json, progress.json, counts/part-*.parquet
+    <out>/<certificates, predictions>/run_id=<run id>/part-*.parquet
+    """
+
+    out: Location
+    run_id: str
+
+    @classmethod
+    def of(cls, out: Where, run_id: str) -> "RunFolder":
+        return cls(located(out), run_id)
+
+    @property
+    def home(self) -> Location:
+        return self.out / RUNS / self.run_id
+
+    @property
+    def manifest(self) -> Location:
+        return self.home / "manifest.json"
+
+    @property
+    def progress(self) -> Location:
+        return self.home / "progress.json"
+
+    @property
+    def counts(self) -> Location:
+        return self.home / "counts"
+
+    def rows(self, folder: str) -> Location:
+        """Its rows in `folder`, which is that of its procedure, such as "certificates"."""
+        return self.out / folder / f"run_id={self.run_id}"
+
+
+class Manifest(Mapping[str, Any]):
+    """What manifest.json says: `identity`, a hash of which is the run id, and facts for the reader."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        identity: dict[str, Any] = self["identity"]
+        return identity
+
+    @property
+    def procedure(self) -> str:
+        """The name of its procedure, such as "certify"."""
+        return str(self.identity.get("procedure"))
+
+
+def run_folders(out: Where) -> list[RunFolder]:
+    """The runs in `out` by their folders, in the order of their ids."""
+    home = located(out)
+    return [RunFolder(home, folder.name) for folder in (home / RUNS).folders()]
+
+
+def refuse_no_runs(out: Where) -> None:
+    """Raises RaysmoothError if there is no folder of runs in `out`."""
+    home = located(out) / RUNS
+    if not home.is_folder():
+        raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
+
+
+def read_manifest(run: RunFolder, *needed: str) -> Manifest:
+    """The run's manifest. Raises ManifestError if there is none, or if it is not a JSON object with the keys `needed`;
+    a needed `identity` has to be an object.
+    """
+    file = run.manifest
+    try:
+        values = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise ManifestError(f"there is no {file}", is_missing=True) from None
+    except OSError as error:
+        raise ManifestError(f"{file} cannot be read ({error.strerror or one_line(error)})") from None
+    except ValueError:
+        values = None
+    complete = isinstance(values, dict) and all(name in values for name in needed)
+    if not complete or ("identity" in needed and not isinstance(values["identity"], dict)):
+        raise ManifestError(f"{file} is not a raysmooth manifest")
+    return Manifest(values)
+
+
+def manifests(out: Where, *needed: str, skip_bad: bool = False) -> Iterator[tuple[RunFolder, Manifest]]:
+    """The manifests in `out`, in the order of run ids; runs without one are passed over. Raises ManifestError for one
+    that `read_manifest` refuses, unless `skip_bad`.
+    """
+    for run in run_folders(out):
+        try:
+            manifest = read_manifest(run, *needed)
+        except ManifestError as error:
+            if error.is_missing or skip_bad:
+                continue
+            raise
+        yield run, manifest

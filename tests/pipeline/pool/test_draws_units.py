@@ -1,0 +1,44 @@
+"""Every class that the pool is given as an actor has the methods and parameters that the pool uses."""
+
+import inspect
+import sys
+
+import pytest
+from conftest import REPOSITORY
+from scripted_replica import LateReplica, ScriptedReplica, SlowReplica, StuckReplica
+
+from raysmooth.actors.replica.replica import Replica
+from raysmooth.pipeline.pool.draws_units import DrawsUnits
+
+METHODS = ("__init__", "identity", "choose", "prepare", "measure", "draw")
+
+
+def refused(actor: type) -> list[str]:
+    return [
+        name
+        for name in METHODS
+        if list(inspect.signature(getattr(actor, name)).parameters)
+        != list(inspect.signature(getattr(DrawsUnits, name)).parameters)
+    ]
+
+
+@pytest.mark.parametrize("actor", [Replica, ScriptedReplica, LateReplica, StuckReplica, SlowReplica])
+def test_actors_have_the_methods_of_the_protocol(actor: type) -> None:
+    assert refused(actor) == []
+
+
+def test_so_has_the_benchmarks_stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from stub_replica import BriskReplica, SleepingReplica
+
+    assert refused(SleepingReplica) == refused(BriskReplica) == []
+    sys.modules.pop("stub_replica")
+
+
+def test_another_parameter_is_noticed() -> None:
+    class Other(ScriptedReplica):
+        def measure(self, run: int, seconds: float) -> float:  # type: ignore[override]
+            return 0.0
+
+    assert refused(Other) == ["measure"]
+    assert {name for name in vars(DrawsUnits) if not name.startswith("_")} | {"__init__"} == set(METHODS)

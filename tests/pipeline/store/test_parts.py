@@ -1,0 +1,65 @@
+"""Which files are parts: the same ones for us and for every reader of Parquet folders."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.parts import (
+    own_parts,
+    part_files,
+    part_name,
+    read_rows,
+    refuse_foreign_parts,
+    session_of,
+    write_part,
+)
+from raysmooth.storage.location import located
+
+ORIGIN = {"run_id": "a", "kind": "certificates"}
+TABLE = pa.table({"image_id": [1]})
+
+
+def test_hidden_files_and_folders_are_not_parts(tmp_path: Path) -> None:
+    folder = tmp_path / "certificates" / "run_id=a"
+    for hidden in (folder, folder / "_old", folder / ".trash"):
+        hidden.mkdir(parents=True, exist_ok=True)
+    for name in ("part-1-00001.parquet", "part-1-00000.parquet", "copied"):
+        write_part(located(folder / name), TABLE, ORIGIN)
+    for name in ("_SUCCESS", ".part-1-00002.parquet.tmp", "_old/part-0-00000.parquet", ".trash/part-0-00000.parquet"):
+        (folder / name).write_bytes(b"half")
+    names = ["copied", "part-1-00000.parquet", "part-1-00001.parquet"]
+    assert [file.name for file in part_files(located(folder))] == names
+    assert [file.name for file in part_files(located(tmp_path), recursive=True)] == names
+    assert [file.name for file in own_parts(located(folder), TABLE.schema, ORIGIN)] == names
+    refuse_foreign_parts(tmp_path, "certificates")
+    assert len(read_rows(tmp_path, "certificates", "a")) == len(pd.read_parquet(folder)) == 3
+
+
+def test_a_foreign_file_is_refused_whatever_its_extension(tmp_path: Path) -> None:
+    folder = tmp_path / "certificates" / "run_id=a"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    refusal = r"notes\.txt is corrupt or not a Parquet file"
+    with pytest.raises(RaysmoothError, match=refusal):
+        refuse_foreign_parts(tmp_path, "certificates")
+    with pytest.raises(RaysmoothError, match=refusal):
+        read_rows(tmp_path, "certificates", "a")
+
+
+def test_hidden_folders_above_do_not_hide_parts(tmp_path: Path) -> None:
+    folder = tmp_path / ".results" / "_mine" / "run_id=a"
+    folder.mkdir(parents=True)
+    write_part(located(folder / "part-1-00000.parquet"), TABLE, ORIGIN)
+    assert len(part_files(located(folder))) == 1
+    assert len(part_files(located(folder.parent), recursive=True)) == 1
+
+
+def test_a_parts_name_says_its_session() -> None:
+    name = part_name("0a1b", 7)
+    assert name == "part-0a1b-00007.parquet"
+    assert session_of(located(f"x/{name}")) == "0a1b"
+    for other in ("copied", "part-0a1b-00007.csv", "rows-0a1b-00007.parquet"):
+        assert session_of(located(f"x/{other}")) is None
