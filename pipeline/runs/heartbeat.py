@@ -15,9 +15,8 @@ _TICK_SECONDS = 1.0
 
 
 class Heartbeat:
-    """A context around the drawing of `ledgers`, all the pool's runs. Every `HEARTBEAT_SECONDS` it leaves a sign of life of
-    each run that has something left to do; how it ends says what became of them. Whatever goes wrong with it is no
-    reason to stop a run.
+    """A context around the drawing of `ledgers`, all runs of the pool. Every `HEARTBEAT_SECONDS` it writes the progress
+    file of each run that had images left; on exit it writes how each ended. An error here never stops a run.
     """
 
     def __init__(self, telemetry: Telemetry, ledgers: Sequence[Ledger]) -> None:

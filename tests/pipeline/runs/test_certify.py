@@ -25,10 +25,11 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.pool.tasks import UnitResult
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import prepare, run_id
+from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
@@ -54,7 +55,7 @@ def settings_of(out: Path, **changes: Any) -> SamplingSettings:
 
 
 def run(out: Path, **changes: Any) -> pd.DataFrame:
-    return carry_out(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
+    return run_procedure(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
 
 
 def counts_of(out: Path) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def undisturbed_of(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object
     """Of each way of sampling."""
     out = tmp_path_factory.mktemp("undisturbed")
     jobs = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
-    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
     return {name: (rows_of(out / name), counts_of(out / name)) for name in SAMPLINGS}
 
 
@@ -135,7 +136,7 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
     procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
     (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
-    planned = dataclasses.replace(planned, path=ComputeConfig("float32", False, 100))
+    planned = dataclasses.replace(planned, compute=ComputeConfig("float32", False, 100))
     model = load_base_classifier(planned.base, cpu).model
     manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
     drawn = 0
@@ -143,15 +144,15 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
             ledger, hand = Ledger(0, planned, store), []
             while units_left:
-                while len(hand) < window and (ordered := ledger.next_order()) is not None:
+                while len(hand) < window and (ordered := ledger.next_request()) is not None:
                     hand.append(ordered)
                 if not hand:
                     break
                 ordered = hand.pop(order.randrange(len(hand)))
                 seed = planned.settings.seed
                 answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
-                ledger.take(UnitResult(ordered, answer))
-                ledger.take(UnitResult(ordered, answer))  # an answer that comes twice is entered once
+                ledger.record(UnitResult(ordered, answer))
+                ledger.record(UnitResult(ordered, answer))  # an answer that comes twice is entered once
                 drawn += ordered.unit.draws
                 units_left -= 1
     assert drawn == counts.draws.sum()
@@ -257,7 +258,7 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
         settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
         for name, pictures in (("deadly", deadly), ("blank", blank))
     ]
-    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
     rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
     assert rows.image_id.tolist() == list(range(10))
     assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
@@ -277,7 +278,7 @@ def test_too_little_memory_changes_no_row_and_is_told_once(
     def session() -> tuple[pd.DataFrame, str]:
         log.write_text("")
         job = settings_of(tmp_path / "out", classifier=classifier)
-        return carry_out(PROCEDURES["certify"], [job]), capsys.readouterr().err
+        return run_procedure(PROCEDURES["certify"], [job]), capsys.readouterr().err
 
     rows, told = session()
     facts = ["run_id", "classifier"]
@@ -393,7 +394,7 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
         (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
         path = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
-        return run_id(dataclasses.replace(planned, path=path).identity(on))
+        return run_id(dataclasses.replace(planned, compute=path).identity(on))
 
     deciding: list[dict[str, Any]] = [
         {"dataset": "digits", "split": "train"},
@@ -456,7 +457,7 @@ def test_predict_writes_its_own_rows(tmp_path: Path) -> None:
     procedure = PROCEDURES["predict"]
     values = {**DIGITS, "replicas": 1, "out": str(tmp_path), "n": 300}
     del values["n0"]
-    rows = carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+    rows = run_procedure(procedure, [checked(procedure.settings, values)], show_progress=False)
     assert len(rows) == 23
     assert "radius" not in rows
     assert ((rows.p_value > 0.001) == rows.abstain).all()

@@ -18,7 +18,7 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.settings import checked
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
@@ -55,7 +55,7 @@ def run(*jobs: dict[str, Any], procedure: str = "certify", show: bool = False) -
     chosen = PROCEDURES[procedure]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = carry_out(chosen, [checked(chosen.settings, job) for job in jobs], show_progress=show)
+        rows = run_procedure(chosen, [checked(chosen.settings, job) for job in jobs], show_progress=show)
     return rows, [str(warning.message) for warning in caught if warning.category is UserWarning]
 
 
