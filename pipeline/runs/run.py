@@ -143,8 +143,8 @@ class Run:
         }
 
     def manifest(self, replica: ReplicaIdentity, compute_choice: Mapping[str, Any]) -> dict[str, Any]:
-        """The content of `manifest.json`: the identity and, for the reader, the versions and settings at the run's start
-        and how its compute configuration was chosen.
+        """The content of `manifest.json`: the identity and, for the reader, the versions and settings at the start of
+        the run and how its compute configuration was chosen.
         """
         identity = self.identity(replica)
         return {

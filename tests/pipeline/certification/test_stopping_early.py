@@ -1,4 +1,4 @@
-"""Whole runs on real Ray whose images stop early: every row follows from the stored counts, whoever drew them."""
+"""Whole runs on real Ray whose images stop early: each row follows from the stored counts, on one replica or two."""
 
 import re
 from pathlib import Path

@@ -59,7 +59,7 @@ def run(out: Path, **changes: Any) -> pd.DataFrame:
 
 
 def counts_of(out: Path) -> pd.DataFrame:
-    """All stored counts, in the order of what they are, whoever drew them when."""
+    """All stored counts, in the order of what they are, whichever session drew them."""
     parts = pd.concat([pd.read_parquet(part) for part in out.glob("runs/*/counts/*.parquet")])
     parts = parts.drop(columns="seconds").sort_values(["image_id", "role", "block"], ignore_index=True)
     return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
@@ -237,8 +237,8 @@ def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_
     values = [0.1 * number for number in range(1, 9)]
     data = {"dataset": "parquet", "classifier": "base_classifiers:Linear", "max": None, "sigma": 0.3, "n0": 40, "n": 60}
     whole = run(tmp_path / "a", data_root=picture_file([(value, 1) for value in values], "a.parquet"), **data)
-    torn = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
-    broken = run(tmp_path / "b", data_root=picture_file(torn, "b.parquet"), **data)
+    damaged = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
+    broken = run(tmp_path / "b", data_root=picture_file(damaged, "b.parquet"), **data)
     assert broken.status.tolist() == ["ok"] * 2 + ["error"] + ["ok"] * 5
     left, right = (rows.drop(index=2, columns=["error", "run_id", "seconds"]) for rows in (broken, whole))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)  # the error row's nulls make floats of integers
@@ -269,7 +269,7 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
     pd.testing.assert_frame_equal(counts, clean)
 
 
-def test_too_little_memory_changes_no_row_and_is_told_once(
+def test_too_little_memory_changes_no_row_and_is_reported_once(
     tmp_path: Path, undisturbed: Result, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
@@ -280,27 +280,27 @@ def test_too_little_memory_changes_no_row_and_is_told_once(
         job = settings_of(tmp_path / "out", classifier=classifier)
         return run_procedure(PROCEDURES["certify"], [job]), capsys.readouterr().err
 
-    rows, told = session()
+    rows, printed = session()
     facts = ["run_id", "classifier"]
     same(rows.drop(columns=facts), undisturbed[0].drop(columns=facts))
     pd.testing.assert_frame_equal(counts_of(tmp_path / "out"), undisturbed[1])
-    assert told.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
+    assert printed.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
     (file,) = tmp_path.glob("out/runs/*/manifest.json")
     manifest = json.loads(file.read_text())
     assert manifest["micro_batch"] == 25
     assert manifest["identity"]["batch_size"] == 100
     assert "micro_batch" not in manifest["identity"]
     assert {"100", "50"} <= set(log.read_text().split())
-    # Some of the work undone: the next session is told by the manifest what fits, and how all is computed.
+    # Some of the work undone: the next session reads from the manifest what fits, and the compute configuration.
     for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
         part.unlink()
     monkeypatch.setattr(
         "raysmooth.pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute")
     )
-    again, told = session()
+    again, printed = session()
     same(again, rows)
     assert log.read_text() == ""
-    assert "too small" not in told
+    assert "too small" not in printed
     assert json.loads(file.read_text()) == manifest
 
 

@@ -142,8 +142,10 @@ def test_the_first_begun_of_several_wins(tmp_path: Path) -> None:
     assert chosen.run.compute == ComputeConfig("bfloat16", True, 2)
 
 
-@pytest.mark.parametrize("content", ["", "{ torn", "[]", '{"identity": 3}', '{"identity": {"precision": "float32"}}'])
-def test_torn_manifests_are_passed_over(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["", "{ cut off", "[]", '{"identity": 3}', '{"identity": {"precision": "float32"}}']
+)
+def test_corrupt_manifests_are_skipped(tmp_path: Path, content: str) -> None:
     (tmp_path / "runs/0000").mkdir(parents=True)
     (tmp_path / "runs/0000/manifest.json").write_text(content)
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe(OTHER))
@@ -162,7 +164,7 @@ def test_another_run_in_the_folder_decides_nothing(tmp_path: Path, change: dict[
     assert second.run.compute == OTHER
 
 
-def test_another_kind_of_device_is_asked_anew(tmp_path: Path) -> None:
+def test_another_kind_of_device_is_probed_again(tmp_path: Path) -> None:
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begin(first)
     elsewhere = dataclasses.replace(REPLICA, device="gpu of some kind")

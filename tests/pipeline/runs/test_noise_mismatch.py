@@ -132,8 +132,8 @@ def test_one_line_for_a_weights_file_however_many_runs_and_replicas(
         rows, caught = run(job, {**job, "n": 30}, show=True)
         assert len(rows) == 18
         assert caught == []
-        told = [text for text in capsys.readouterr().err.splitlines() if "warning" in text]
-        assert told == [PREFIX + expected]
+        printed = [text for text in capsys.readouterr().err.splitlines() if "warning" in text]
+        assert printed == [PREFIX + expected]
     rows, caught = run(job)
     assert len(rows) == 9
     assert caught == [expected]
@@ -180,7 +180,7 @@ def test_a_warning_is_no_part_of_the_run_id(tmp_path: Path, classifier_weights: 
         assert bool(caught) == (name == "gaussian")
         assert set(rows.objective) == {"gaussian"}
         ids += [*rows.run_id]
-        shutil.rmtree(tmp_path / "certificates")  # so that the rows are written anew, from the counts
+        shutil.rmtree(tmp_path / "certificates")  # so that the rows are written again, from the counts
     assert len(ids) == 2
     assert len(set(ids)) == 1
 

@@ -93,14 +93,14 @@ def test_weights_trained_for_the_noise_that_is_drawn_are_no_mismatch() -> None:
 
     quarter, half = {"noise": "uniform", "sigma": 0.25}, {"noise": "uniform", "sigma": 0.5 / sqrt(3)}
     assert mismatch(quarter, noise="uniform", sigma=0.25) == mismatch(half, noise="uniform:0.5") == []
-    ((told),) = mismatch(half, noise="uniform", sigma=0.5)
-    assert told.endswith("uniform noise of sigma 0.288675134595, this run draws uniform noise of sigma 0.5")
-    ((told),) = mismatch({"noise": "gaussian", "sigma": 0.5}, noise="uniform", sigma=0.5)
-    assert told.endswith("gaussian noise of sigma 0.5, this run draws uniform noise of sigma 0.5")
+    ((warning),) = mismatch(half, noise="uniform", sigma=0.5)
+    assert warning.endswith("uniform noise of sigma 0.288675134595, this run draws uniform noise of sigma 0.5")
+    ((warning),) = mismatch({"noise": "gaussian", "sigma": 0.5}, noise="uniform", sigma=0.5)
+    assert warning.endswith("gaussian noise of sigma 0.5, this run draws uniform noise of sigma 0.5")
 
 
 REFUSED = [
-    ({"noise": "uniform:0.5", "sigma": "0.25"}, "--noise uniform:0.5 says its level, so does --sigma 0.25: write one"),
+    ({"noise": "uniform:0.5", "sigma": "0.25"}, "--noise uniform:0.5 and --sigma 0.25 both give a level: write one"),
     ({"noise": "uniform"}, "--sigma is missing: Noise level"),
     ({"noise": "unifrm:0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
     ({"noise": "unifrm", "sigma": "0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
