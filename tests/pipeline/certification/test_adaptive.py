@@ -30,7 +30,7 @@ TWO_PERCENT = Tolerance(0.02, "relative")
 
 
 def draw(rule: SamplingRule, odds: list[float], generator: np.random.Generator) -> Counts:
-    """The final counts of an image, drawn round by round as the driver does; checks a rule's promises about its rounds."""
+    """The final counts of an image, drawn round by round as in a run; checks a rule's promises about its rounds."""
     counts = {role: np.zeros(len(odds), np.int64) for role in Role}
     need = rule.first
     while need is not None:
