@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import threading
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,29 @@ def rows_of(out: Path) -> pd.DataFrame:
     return read_rows(out, "certificates", folder.name)
 
 
+def begun(out: Path) -> Callable[[], bool]:
+    """Whether the run in `out` has its manifest: its replicas are up, and about to draw."""
+    return lambda: bool(list(out.glob("runs/*/manifest.json")))
+
+
+def wait_until(true: Callable[[], bool], over: threading.Event) -> None:
+    while not true() and not over.is_set():
+        over.wait(0.01)
+
+
+@contextmanager
+def meanwhile(disturb: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Disturbs a run from another thread; the event says that the run is over, so that nothing waits for it in vain."""
+    over = threading.Event()
+    thread = threading.Thread(target=disturb, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
 
@@ -130,8 +154,8 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     killed_after: int,
     window: int,
 ) -> None:
-    """Without Ray: units drawn here, `window` of them in hand at a time, and handed to the ledger in any order, with
-    one session cut off and another after it.
+    """Without Ray: units drawn here, at most `window` of them in flight, and recorded in any order, with one session
+    cut off and another after it.
     """
     out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
     procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
@@ -142,18 +166,18 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     drawn = 0
     for units_left in (killed_after, 10**9):
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
-            ledger, hand = Ledger(0, planned, store), []
+            ledger, in_flight = Ledger(0, planned, store), []
             while units_left:
-                while len(hand) < window and (ordered := ledger.next_request()) is not None:
-                    hand.append(ordered)
-                if not hand:
+                while len(in_flight) < window and (request := ledger.next_request()) is not None:
+                    in_flight.append(request)
+                if not in_flight:
                     break
-                ordered = hand.pop(order.randrange(len(hand)))
+                request = in_flight.pop(order.randrange(len(in_flight)))
                 seed = planned.settings.seed
-                answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
-                ledger.record(UnitResult(ordered, answer))
-                ledger.record(UnitResult(ordered, answer))  # an answer that comes twice is entered once
-                drawn += ordered.unit.draws
+                answer = draw(request.unit, request.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
+                ledger.record(UnitResult(request, answer))
+                ledger.record(UnitResult(request, answer))  # an answer that comes twice is entered once
+                drawn += request.unit.draws
                 units_left -= 1
     assert drawn == counts.draws.sum()
     same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=rows.run_id), rows)
@@ -166,19 +190,19 @@ def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.02", "n": 1000}
     calm = run(tmp_path / "calm", **changes)
 
-    def trouble() -> None:
-        while not list((tmp_path / "killed").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        for _ in range(3):
-            time.sleep(0.3)
-            flag.touch()
-            while flag.exists():
-                time.sleep(0.01)
+    kills = []
 
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    killed = run(tmp_path / "killed", replicas=2, **changes)
-    thread.join()
+    def kill(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "killed"), over)
+        for _ in range(3):
+            over.wait(0.3)
+            flag.touch()
+            wait_until(lambda: not flag.exists(), over)
+            kills.append(not flag.exists())
+
+    with meanwhile(kill):
+        killed = run(tmp_path / "killed", replicas=2, **changes)
+    assert kills[0]
     same(killed, calm)
     pd.testing.assert_frame_equal(counts_of(tmp_path / "killed"), counts_of(tmp_path / "calm"))
     assert not killed.image_id.duplicated().any()
@@ -333,17 +357,13 @@ def test_images_that_vanish_during_a_run_are_not_lost_for_good(tmp_path: Path) -
         Image.fromarray(np.full((8, 8, 3), 5 * number, np.uint8)).save(folder / f"{number:02}.png")
     data = {"dataset": "folder", "data_root": str(folder), "classifier": classifier, "max": None, "max_errors": 5}
 
-    def take_away() -> None:
-        while not list((tmp_path / "out").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        time.sleep(0.3)
+    def take_away(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "out"), over)
+        over.wait(0.3)
         folder.rename(tmp_path / "away")
 
-    thread = threading.Thread(target=take_away)
-    thread.start()
-    with pytest.raises(RaysmoothError, match="No such file or directory"):
+    with meanwhile(take_away), pytest.raises(RaysmoothError, match="No such file or directory"):
         run(tmp_path / "out", **data)
-    thread.join()
     (tmp_path / "away").rename(folder)
     rows = run(tmp_path / "out", **data)
     assert (rows.status == "ok").all()
@@ -355,16 +375,13 @@ def test_a_replica_that_has_gone_bad_is_replaced_and_its_units_are_drawn_elsewhe
     changes: dict[str, Any] = {"classifier": f"base_classifiers:Sick:flag={flag}", "n": 1000}
     calm = run(tmp_path / "calm", **changes)
 
-    def trouble() -> None:
-        while not list((tmp_path / "sick-run").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        time.sleep(0.3)
+    def sicken(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "sick-run"), over)
+        over.wait(0.3)
         flag.touch()
 
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
-    thread.join()
+    with meanwhile(sicken):
+        same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
     assert not flag.exists()
     pd.testing.assert_frame_equal(counts_of(tmp_path / "sick-run"), counts_of(tmp_path / "calm"))
 
@@ -393,8 +410,8 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
 
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
         (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
-        path = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
-        return run_id(dataclasses.replace(planned, compute=path).identity(on))
+        compute = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
+        return run_id(dataclasses.replace(planned, compute=compute).identity(on))
 
     deciding: list[dict[str, Any]] = [
         {"dataset": "digits", "split": "train"},
