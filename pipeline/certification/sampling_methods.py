@@ -34,7 +34,7 @@ def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Sam
 
 
 SAMPLINGS: Registry[SamplingEntry] = Registry(
-    "sampling",
+    "sampling method",
     {
         "fixed": SamplingEntry(
             summary="n draws for every image, as in the papers",

@@ -62,7 +62,7 @@ class Tally:
     def requests(
         self, image_id: int, opened: Mapping[Role, Sequence[Block]], index: int, plan: DrawPlan
     ) -> list[UnitRequest]:
-        """Requests for the units of a round after the first, or of a part of it; `index` is the run's in its pool."""
+        """Requests for the units of an open round, each for this image alone; `index` is the run's in its pool."""
         assert self.image is not None, "an image that is being drawn has its pixels"
         images = {image_id: self.image}
         return [UnitRequest(unit, images) for role in opened for unit in plan.units(index, role, opened[role])]
