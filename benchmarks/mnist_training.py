@@ -20,7 +20,7 @@ from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.analysis.metrics import floored, percent
 from raysmooth.pipeline.report.report import summarize
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.training.train import train_classifier, train_denoiser
@@ -120,7 +120,7 @@ def certify(given: argparse.Namespace, runs: list[dict[str, Any]], n: int) -> pd
     common = {"dataset": "mnist", "data_root": given.data_root, "classifier": "lenet", "sigma": SIGMA, "skip": 20,
               "n": n, "out": str(Path(given.out) / f"certified-n{n}"), "replicas": given.replicas}  # fmt: skip
     procedure = PROCEDURES["certify"]
-    return carry_out(procedure, [checked(procedure.settings, {**common, **run}) for run in runs])
+    return run_procedure(procedure, [checked(procedure.settings, {**common, **run}) for run in runs])
 
 
 def _common(given: argparse.Namespace) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.runs.driver import draw_all
 from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.progress_bars import Progress
-from raysmooth.pipeline.runs.run import prepare
 from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICAS = 64
@@ -43,7 +43,7 @@ def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, dat
             "classifier": "stub_actor:Ten", "batch_size": 1000, "out": out,
         }  # fmt: skip
         (run,) = prepare(procedure, checked(procedure.settings, values))
-        run = replace(run, path=ComputeConfig("float32", False, 1000))
+        run = replace(run, compute=ComputeConfig("float32", False, 1000))
         process = psutil.Process()
         with Pool(replicas, ReplicaResources(1, 0.0), print, kind) as pool:
             identity = pool.wait_up()

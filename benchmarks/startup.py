@@ -24,8 +24,8 @@ ALLOWED = 12.0
 
 _NUMBER = r"([\d.,]+)"
 _READY = re.compile(
-    rf"ready after {_NUMBER} s: settings and Ray {_NUMBER}, "
-    rf"choosing how to compute {_NUMBER}, loading and compiling {_NUMBER}"
+    rf"ready after {_NUMBER} s: settings and Ray {_NUMBER} s, "
+    rf"tuning precision and batch size {_NUMBER} s, loading and compiling {_NUMBER} s"
 )
 _FIRST = re.compile(rf"first image finished {_NUMBER} s after the start")
 _DRAWING = re.compile(rf"drawing took {_NUMBER} s for {_NUMBER} images and {_NUMBER} draws")
@@ -34,7 +34,7 @@ _PREPARE = """
 import json, sys, time
 import raysmooth
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import prepare
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.common.settings import checked
 settings = checked(PROCEDURES["certify"].settings, json.loads(sys.argv[1]))
 began = time.perf_counter()

@@ -172,11 +172,11 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
 
 def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.runs.driver import carry_out
+    from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES[name]
-    return carry_out(procedure, [checked(procedure.settings, settings, config)], progress)
+    return run_procedure(procedure, [checked(procedure.settings, settings, config)], progress)
 
 
 def __getattr__(name: str) -> Any:

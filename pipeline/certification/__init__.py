@@ -1,4 +1,5 @@
 """From label counts to a certificate, and how many draws that takes. Pure functions: no files, no Ray.
 
-A new sampling method is a rule (see `sampling_rule`) and an entry of `SAMPLINGS` in `sampling_methods`.
+Start at `sampling_rule`: it maps CERTIFY and PREDICT, line by line, to this code. A new sampling method is a rule (see
+there) and an entry of `SAMPLINGS` in `sampling_methods`.
 """

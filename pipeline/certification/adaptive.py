@@ -1,12 +1,12 @@
 """Adaptive sampling: as many draws as bring an image's radius within a tolerance of what n draws would give.
 
-Selection draws, a pilot among them, say how many estimation draws an image is worth; those are fresh, and their
-Clopper-Pearson bound at alpha is the only thing that the certificate rests on. Given the selection draws their number
-is fixed, so the bound is wrong with probability at most alpha whatever the selection draws were, hence also on average
-over them: no alpha is spent on stopping (input-specific n, Chen et al. 2022; separate draws for choosing and for
-estimating, Cohen et al. 2019, section 3.2.2). Draws that chose n reused in the bound would void it.
+The selection draws, including a pilot, determine the number of estimation draws. These are fresh, and the certificate
+rests on their Clopper-Pearson bound at alpha alone. Given the selection draws, the number of estimation draws is fixed,
+so the bound is wrong with probability at most alpha whatever the selection draws were, and so also on average over
+them: stopping costs no alpha (input-specific n, Chen et al. 2022; separate draws for choosing and for estimating, Cohen
+et al. 2019, section 3.2.2). Reusing the draws that chose n in the bound would void it.
 
-An image that is certain enough to abstain stops with no estimation draws at all. Abstaining is never wrong.
+An image that is certain enough to abstain gets no estimation draws at all. Abstaining is never wrong.
 """
 
 from dataclasses import dataclass
@@ -31,27 +31,29 @@ from raysmooth.pipeline.certification.certificate import (
 from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
 PRIOR = (1 / 2, 1 / 8)
-"""Beta prior of the class's probability. Jeffreys' has 1/2 twice; the smaller second one stands for the images whose
-label never changes. With Jeffreys' these get so few draws that 2 % become 2.3 (Cohen's CIFAR-10 log at sigma 0.25).
+"""Beta prior of the class's probability. Jeffreys' prior is (1/2, 1/2); the smaller second parameter represents images
+whose label never changes. With Jeffreys' these get too few draws: the 2 % become 2.3 % (Cohen's CIFAR-10 log at sigma
+0.25).
 """
 
 DOUBT = 0.01
-"""An image that n draws would certify with less probability than this stops, and abstains."""
+"""An image that n draws would certify with a smaller probability than this stops, and abstains."""
 
 SURE, LONGER = 0.95, 5
-"""An image that n draws would certify with a probability between DOUBT and SURE has its pilot made LONGER times as
-long: it sits near 1/2, where abstaining early saves most (6,000 instead of 11,000 draws for an image that abstains).
+"""An image that n draws would certify with a probability between DOUBT and SURE gets a pilot LONGER times as long: its
+class's probability is near 1/2, where abstaining early saves most (6,000 instead of 11,000 draws for an image that
+abstains).
 """
 
-CELLS = 400
-STEP = 1.03
+GRID_POINTS, STEP = 400, 1.03
+"""The grid on which radii are computed: the number of probabilities, and the ratio of successive numbers of draws."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """By how much, in expectation, an image's radius may fall short of the one that all n draws would give: a share of
-    it ("2%", the default: 0.30 to 0.37 of the draws on Cohen's CIFAR-10 logs, at 0.98 of the ACR), or a number of
-    pixel units ("0.01", which favours the mean radius: the small radii, whose last percent is dear, get least).
+    """The accepted expected loss of an image's radius, compared with the radius that all n draws would give. Either
+    relative ("2%", the default: 0.30 to 0.37 of the draws on Cohen's CIFAR-10 logs, at 0.98 of the ACR), or absolute in
+    pixel units ("0.01", which favours the mean radius: small radii, whose last percent is expensive, lose most).
     """
 
     value: float
@@ -59,7 +61,7 @@ class Tolerance:
 
     @classmethod
     def parse(cls, text: str) -> "Tolerance":
-        """'2%' or '0.01'. Raises RaysmoothError for anything else, and for what would allow no radius at all."""
+        """'2%' or '0.01'. Raises RaysmoothError for other text, and for shares outside 0 to 100 %."""
         stripped = str(text).strip()
         relative = stripped.endswith("%")
         try:
@@ -75,7 +77,7 @@ class Tolerance:
         return cls(value, "relative" if relative else "absolute")
 
     def least(self, radius: float) -> float:
-        """The smallest expected radius that will do for one whose expectation is `radius` with all draws."""
+        """The smallest acceptable expected radius, where all n draws would give `radius` in expectation."""
         return radius * (1 - self.value) if self.kind == "relative" else radius - self.value
 
     def __str__(self) -> str:
@@ -83,14 +85,14 @@ class Tolerance:
 
 
 def default_pilot(n: int) -> int:
-    """A hundredth of n: twice or half as many cost more draws in all on Cohen's logs (n of 10,000 and 100,000)."""
+    """A hundredth of n: twice or half as many cost more draws overall on Cohen's logs (n of 10,000 and 100,000)."""
     return max(1, n // 100)
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """n0 selection draws as CERTIFY makes them, then `pilot` more (longer near 1/2), then as many estimation draws as
-    the tolerance takes. Pilot and estimation together never exceed n.
+    """n0 selection draws as in CERTIFY, then `pilot` more (longer near 1/2), then as many estimation draws as the
+    tolerance requires. Pilot and estimation together never exceed n.
     """
 
     n0: int
@@ -113,7 +115,7 @@ class Adaptive:
 
     @property
     def long_pilot(self) -> int:
-        """The pilot of an image near 1/2; no longer than others' where that would be more than a tenth of n."""
+        """The pilot of an image near 1/2; the ordinary one if the longer would exceed a tenth of n."""
         return self.pilot * LONGER if self.pilot * LONGER <= self.n // 10 else self.pilot
 
     def next(self, counts: Counts) -> Need | None:
@@ -128,8 +130,8 @@ class Adaptive:
         return Role.ESTIMATION in need
 
     def conclude(self, counts: Counts) -> Certificate:
-        """An abstention where no estimation draws were worth it (its `p_lower` and `count_top` are 0), otherwise
-        CERTIFY of all selection draws and the estimation draws.
+        """CERTIFY from all selection draws and the estimation draws; an abstention, with `p_lower` and `count_top` 0,
+        if there are no estimation draws.
         """
         selection = counts[Role.SELECTION]
         estimation = counts.get(Role.ESTIMATION)
@@ -139,7 +141,7 @@ class Adaptive:
 
 
 def refuse_hopeless_adaptive(n: int, alpha: float, pilot: int) -> None:
-    """Raises RaysmoothError where the draws that the pilot leaves could only abstain, even if all of them agreed."""
+    """Raises RaysmoothError if the draws left by the pilot could only abstain, even if all of them agreed."""
     refuse_hopeless_certify(n, alpha)
     left = n - pilot
     if left < 1 or largest_p_lower(left, alpha) <= 0.5:
@@ -153,8 +155,8 @@ def refuse_hopeless_adaptive(n: int, alpha: float, pilot: int) -> None:
 
 @lru_cache(maxsize=100_000)
 def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
-    """Pilot and estimation draws of an image whose most frequent class got `top` of the `made` selection draws; (0, 0)
-    where it may abstain at once. Estimation draws are 0 also where the pilot is not finished.
+    """Pilot and estimation draws of an image whose most frequent class got `top` of the `made` selection draws. The
+    estimation draws are 0 while the pilot is unfinished; (0, 0) means to abstain now.
     """
     sizes, radii = _radii(rule)
     weights = np.diff(betainc(top + PRIOR[0], made - top + PRIOR[1], _edges()))
@@ -162,7 +164,7 @@ def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
     certified = float(weights @ (radii[-1] > 0))
     least = rule.tolerance.least(expected[-1])
     pilot = made - rule.n0
-    if certified <= DOUBT or least <= 0:  # abstaining too may be within the tolerance
+    if certified <= DOUBT or least <= 0:  # abstaining may be within the tolerance too
         return 0, 0
     if pilot < rule.pilot:
         return rule.pilot, 0
@@ -173,20 +175,20 @@ def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _radii(rule: Adaptive) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of draws, int (S,), in steps of STEP up to n, and the radius that CERTIFY gives with each at the middle
-    of each cell when the class gets exactly its share of them, (S, CELLS). 0.2 s, once a run.
+    """Numbers of draws, int (S,), in steps of STEP up to n, and the radius of CERTIFY with each, at each probability of
+    the grid, when the class gets exactly that share of the draws, (S, GRID_POINTS). Takes 0.2 s, once a run.
     """
     n, smallest = rule.n, max(1, rule.n // 1000)
     steps = smallest * STEP ** np.arange(np.ceil(np.log(n / smallest) / np.log(STEP)) + 1)
     sizes = np.unique(np.minimum(np.ceil(steps), n).astype(int))
-    middle = np.sin(np.linspace(pi / 4, pi / 2, 2 * CELLS + 1)[1::2]) ** 2
-    bounds = betaincinv(sizes[:, None] * middle, sizes[:, None] * (1 - middle) + 1, rule.alpha)
+    points = np.sin(np.linspace(pi / 4, pi / 2, 2 * GRID_POINTS + 1)[1::2]) ** 2
+    bounds = betaincinv(sizes[:, None] * points, sizes[:, None] * (1 - points) + 1, rule.alpha)
     return sizes, np.vectorize(rule.noise.radius, otypes=[float])(bounds)
 
 
 @lru_cache(maxsize=1)
 def _edges() -> np.ndarray:
-    """Probabilities from 1/2 to 1 in cells, (CELLS + 1,), over each of which a share varies equally much (the variance
-    of arcsin sqrt(share) is the same everywhere), so that they are finest where radii change most.
+    """The ends of the intervals around the grid's probabilities, from 1/2 to 1, (GRID_POINTS + 1,). All are equally
+    wide in arcsin sqrt(p), whose estimate has the same variance everywhere, and so finest where radii change most.
     """
-    return np.sin(np.linspace(pi / 4, pi / 2, CELLS + 1)) ** 2
+    return np.sin(np.linspace(pi / 4, pi / 2, GRID_POINTS + 1)) ** 2

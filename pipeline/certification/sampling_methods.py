@@ -1,4 +1,4 @@
-"""How many draws an image gets: the ways that --sampling names, as rows of a table."""
+"""Sampling methods, how many draws an image gets: the registry behind --sampling."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from raysmooth.pipeline.certification.sequential_test import Decide, refuse_hope
 
 @dataclass(frozen=True)
 class SamplingEntry:
-    """`options` are the settings that only this way of sampling has, each with what makes its default of the settings
-    (None where it must be given). `rule` makes the rule of (settings, these options, noise); `refuse` raises RaysmoothError
-    where every image could only abstain. `share` is the part of the most draws that an image needs by experience
-    (benchmarks/sampling_savings.py), for estimates before there is anything better.
+    """`options` are the settings that only this method has, each with a function that computes its default from the
+    settings (None if it must be given). `rule` makes the rule from (settings, these options, noise); `refuse` raises
+    RaysmoothError if every image could only abstain. `share` is the fraction of n0 + n draws that an image needs by
+    experience (benchmarks/sampling_savings.py), for first estimates.
     """
 
     summary: str
@@ -34,7 +34,7 @@ def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Sam
 
 
 SAMPLINGS: Registry[SamplingEntry] = Registry(
-    "sampling",
+    "sampling method",
     {
         "fixed": SamplingEntry(
             summary="n draws for every image, as in the papers",
@@ -44,14 +44,14 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
             share=1.0,
         ),
         "adaptive": SamplingEntry(
-            summary="as many as bring the radius within a tolerance of what n would give",
+            summary="as many as needed for a radius within a tolerance of the radius with n",
             options={"tolerance": lambda settings: "2%", "pilot": lambda settings: default_pilot(settings.n)},
             rule=_adaptive,
-            refuse=_adaptive,  # which refuses by itself
+            refuse=_adaptive,  # making the rule checks it
             share=0.4,
         ),
         "decide": SamplingEntry(
-            summary="until it is known whether the image is certified at one radius",
+            summary="until the image is known to be certified, or not, at one radius",
             options={"radius": lambda settings: None},
             rule=lambda settings, options, noise: Decide(
                 settings.n0, settings.n, settings.alpha, noise, options["radius"]
@@ -64,38 +64,38 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
     },
 )
 
-OPTIONS = tuple(dict.fromkeys(option for row in SAMPLINGS.values() for option in row.options))
-"""The settings that only some ways of sampling have."""
+OPTIONS = tuple(dict.fromkeys(option for entry in SAMPLINGS.values() for option in entry.options))
+"""The settings that only some sampling methods have."""
 
 
 def sampling_options(settings: Any) -> dict[str, Any]:
-    """The options of the settings' way of sampling, defaults filled in. Raises RaysmoothError for one that is missing or that
-    belongs to another way, and for an unknown way.
+    """The options of the settings' sampling method, with defaults. Raises RaysmoothError for an unknown method, and for
+    an option that is missing or of another method.
     """
-    row = SAMPLINGS[settings.sampling]
+    method = SAMPLINGS[settings.sampling]
     for option in OPTIONS:
-        if getattr(settings, option) is not None and option not in row.options:
+        if getattr(settings, option) is not None and option not in method.options:
             owner = next(name for name, other in SAMPLINGS.items() if option in other.options)
             raise RaysmoothError(f"--{option} belongs to --sampling {owner}: write that too, or leave --{option} out")
-    given = {option: getattr(settings, option) for option in row.options}
-    options = {name: value if value is not None else row.options[name](settings) for name, value in given.items()}
+    given = {option: getattr(settings, option) for option in method.options}
+    options = {name: method.options[name](settings) if value is None else value for name, value in given.items()}
     if missing := [name for name, value in options.items() if value is None]:
         raise RaysmoothError(f"--sampling {settings.sampling} needs --{missing[0]}: write --{missing[0]} 0.5, say")
     return options
 
 
 def describe_sampling(settings: Any) -> str:
-    """'fixed', 'adaptive:tolerance=2%,pilot=1000' or 'decide:radius=0.5': the way with all its options."""
+    """'fixed', 'adaptive:tolerance=2%,pilot=1000' or 'decide:radius=0.5': the method with all its options."""
     options = sampling_options(settings)
     text = ",".join(f"{name}={value}" for name, value in options.items())
     return f"{settings.sampling}:{text}" if text else settings.sampling
 
 
 def sampling_rule(settings: Any, noise: NoiseFamily) -> SamplingRule:
-    """The rule by which each image of a run is drawn."""
+    """The sampling rule of a run."""
     return SAMPLINGS[settings.sampling].rule(settings, sampling_options(settings), noise)
 
 
 def refuse_hopeless(settings: Any, noise: NoiseFamily) -> None:
-    """Raises RaysmoothError where no image could get a statement: before any work."""
+    """Raises RaysmoothError if every image could only abstain, whatever its counts."""
     SAMPLINGS[settings.sampling].refuse(settings, sampling_options(settings), noise)

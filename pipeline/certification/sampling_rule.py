@@ -1,7 +1,27 @@
-"""Sampling rules: how many draws an image gets, and what is concluded of their counts.
+"""Sampling rules: how many draws an image gets, and what follows from their counts.
 
-A rule asks for draws in stages. It is asked again only when all draws of a stage are in, and sees nothing but their
-counts, so what it asks for next does not depend on scheduling, and a resumed run asks for the same.
+A rule asks for draws in rounds. It is asked again only when all draws of a round are in, and sees nothing but their
+counts, so the next round does not depend on scheduling, and a resumed run asks for the same.
+
+The paper's pseudo-code (Cohen et al. 2019, figure 2) in this code:
+
+    CERTIFY(f, sigma, x, n0, n, alpha)               `Fixed`
+      counts0 <- SampleUnderNoise(f, x, n0, sigma)   `Fixed.first`, Role.SELECTION; drawn by `actors.replica.draws.draw`
+      cA      <- top index in counts0                `certificate.certify_counts`: top = argmax(selection)
+      counts  <- SampleUnderNoise(f, x, n, sigma)    `Fixed.first`, Role.ESTIMATION; fresh, from random streams of
+                                                     its own
+      pA      <- LowerConfBound(counts[cA], n,       `certificate.lower_bound`
+                                1 - alpha)
+      if pA > 1/2 return cA, sigma * Phi^-1(pA)      `NoiseFamily.radius`
+      else return ABSTAIN                            `certificate.ABSTAIN`
+
+    PREDICT(f, sigma, x, n, alpha)                   `FixedPrediction`
+      counts  <- SampleUnderNoise(f, x, n, sigma)    `FixedPrediction.first`, Role.ESTIMATION
+      cA, cB  <- top two indices in counts           `certificate.predict_counts`
+      if BinomPValue(nA, nA + nB, 0.5) <= alpha      `certificate.predict_counts`: p_value
+        return cA, else return ABSTAIN
+
+In a run, `pipeline.runs.tally.Tally` adds up the counts of a round and asks the rule for the next.
 """
 
 from collections.abc import Mapping
@@ -18,7 +38,7 @@ Counts = Mapping[Role, np.ndarray]
 """Label counts of one image by role, each int64 (num_classes,); a role without draws may be missing."""
 
 Need = Mapping[Role, int]
-"""How many draws an image needs in each role, those that it has already among them."""
+"""Draws that an image needs in each role, including those it has already."""
 
 
 class SamplingRule(Protocol):
@@ -26,27 +46,27 @@ class SamplingRule(Protocol):
 
     @property
     def first(self) -> Need:
-        """The first stage, the same for every image."""
+        """The first round, the same for every image."""
 
     @property
     def most(self) -> Need:
-        """What no image ever exceeds."""
+        """The most draws of any image."""
 
     def next(self, counts: Counts) -> Need | None:
-        """The next stage, given the counts of all stages before; None where those are enough. A stage asks for no less
-        in any role, and for more in at least one, than the one before.
+        """The next round, given the counts of all rounds so far; None if those are enough. A round asks for no fewer
+        draws in any role than the round before, and for more in at least one.
         """
 
     def is_last(self, need: Need) -> bool:
-        """Whether it is certain that no stage comes after `need`."""
+        """Whether it is certain that no round comes after `need`."""
 
     def conclude(self, counts: Counts) -> Certificate | Prediction:
-        """The statement about the image, given the counts of all stages."""
+        """The statement about the image, given the counts of all rounds."""
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """n0 selection and n estimation draws for every image: CERTIFY as Cohen et al. 2019 (figure 2) have it."""
+    """CERTIFY (Cohen et al. 2019, figure 2): n0 selection and n estimation draws for every image."""
 
     n0: int
     n: int
@@ -71,7 +91,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class FixedPrediction:
-    """n draws for every image: PREDICT as Cohen et al. 2019 (figure 2) have it."""
+    """PREDICT (Cohen et al. 2019, figure 2): n draws for every image."""
 
     n: int
     alpha: float

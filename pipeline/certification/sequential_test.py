@@ -1,15 +1,15 @@
-"""Decisions at one radius: is the image certified there? Most images need a few hundred draws to say so.
+"""Decisions at one radius: is the image certified there? Most images need only a few hundred draws to decide.
 
-The question is a test of "pA <= p0", where p0 is the lower bound that the radius takes. Its evidence is the likelihood
-ratio, against p0, of a mixture of Bernoulli probabilities q above p0:
+The decision is a test of "pA <= p0", where p0 is the lower bound that the radius requires. Its evidence is the
+likelihood ratio, against p0, of a mixture of Bernoulli probabilities q above p0:
 
     E(count of n) = mean over q of (q/p0)^count ((1-q)/(1-p0))^(n-count),   q ~ Beta(1/2, 1/2) given q > p0.
 
 Under any p <= p0 each draw multiplies the term of q by p q/p0 + (1-p) (1-q)/(1-p0) on average, which grows with p and
-is 1 at p0: E is a nonnegative supermartingale that begins at 1, so by Ville's inequality it ever reaches 1/alpha with
-probability at most alpha, whenever one looks and stops. This is the betting confidence sequence of Voracek 2024
-(Krichevsky-Trofimov's mixture, which takes all q and must therefore ask besides that the share lies above p0) with its
-mass on the q that can be certified alone: valid by itself, and larger by 1/P(q > p0), 2 to 10 in practice.
+is 1 at p0. So E is a nonnegative supermartingale that starts at 1, and by Ville's inequality it ever reaches 1/alpha
+with probability at most alpha, at any stopping time. This is the betting confidence sequence of Voracek 2024
+(Krichevsky-Trofimov's mixture, which uses all q and must therefore also require that the share lies above p0) with its
+mass only on the q that can be certified: valid by itself, and larger by 1/P(q > p0), 2 to 10 in practice.
 """
 
 from dataclasses import dataclass
@@ -28,28 +28,28 @@ from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 CERTIFIED, NOT_CERTIFIED, UNDECIDED = "certified", "not certified", "undecided"
 
 FIRST, GROWTH = 100, 1.44
-"""Estimation draws of the first round, and by how much all of them grow from round to round: at most 20 rounds up to
-100,000. A round after each 5 % more would save a tenth of the draws, and ask the driver seven times as often.
+"""Estimation draws of the first round, and the factor by which their total grows from round to round: at most 20
+rounds up to 100,000. Growing by 5 % would save a tenth of the draws, with seven times as many rounds.
 """
 
 
 def evidence_above(count: int, n: int, p0: float) -> float:
     """Log E of `count` successes in `n` draws against "p <= p0" (0 < p0 < 1): log(1/alpha) or more rejects it at alpha,
-    at every stopping time.
+    at any stopping time.
     """
     a, b = count + 0.5, n - count + 0.5
     return _log_mixture(betaln(a, b), betaincc(a, b, p0), betaincc(0.5, 0.5, p0)) - _log_likelihood(count, n, p0)
 
 
 def evidence_below(count: int, n: int, p0: float) -> float:
-    """The mirror image of `evidence_above`: against "p >= p0", by a mixture of the probabilities below p0."""
+    """The counterpart of `evidence_above`: against "p >= p0", by a mixture of the probabilities below p0."""
     a, b = count + 0.5, n - count + 0.5
     return _log_mixture(betaln(a, b), betainc(a, b, p0), betainc(0.5, 0.5, p0)) - _log_likelihood(count, n, p0)
 
 
 def _log_mixture(log_beta: float, posterior: float, prior: float) -> float:
-    """Log of the integral over one side of p0: that over all of (0, 1), times the shares of it that the side has."""
-    if posterior < 1e-290:  # floats there are few and far between; no evidence is the safe side
+    """Log of the integral over one side of p0: the integral over (0, 1), times that side's share of it."""
+    if posterior < 1e-290:  # floats are sparse there; no evidence is the safe answer
         return -inf
     return float(log_beta - betaln(0.5, 0.5)) + log(posterior) - log(prior)
 
@@ -63,9 +63,9 @@ class Decide:
     """Is the image certified at `radius` (pixel units, > 0)? n0 selection draws choose the class, as CERTIFY does; then
     at most n estimation draws in growing rounds, until the answer is known either way.
 
-    "certified" is wrong with probability at most alpha (the promise). "not certified" comes as soon as the evidence
-    that pA is below what the radius takes is as strong, so that an image whose radius is larger is given up with
-    probability at most alpha (power, not soundness). "undecided" is what n draws leave open.
+    "certified" is wrong with probability at most alpha (the guarantee). "not certified" requires equally strong
+    evidence that pA is below p0, so that an image with a larger radius is given up with probability at most alpha (a
+    matter of power, not of soundness). "undecided" means that n draws were not enough.
     """
 
     n0: int
@@ -84,7 +84,7 @@ class Decide:
 
     @cached_property
     def p0(self) -> float:
-        """The lower bound on the class's probability that the radius takes."""
+        """The lower bound on the class's probability that the radius requires."""
         return self.noise.needed(self.radius)
 
     def next(self, counts: Counts) -> Need | None:
@@ -97,8 +97,8 @@ class Decide:
         return need[Role.ESTIMATION] >= self.n
 
     def decision(self, counts: Counts) -> str:
-        """CERTIFIED, NOT_CERTIFIED or UNDECIDED; a pure function of the counts, so that it can be computed again from
-        those at which the image stopped.
+        """CERTIFIED, NOT_CERTIFIED or UNDECIDED: a pure function of the counts, which can be recomputed from stored
+        ones.
         """
         _, count, made = self._count(counts)
         if evidence_above(count, made, self.p0) >= -log(self.alpha):
@@ -108,7 +108,7 @@ class Decide:
         return UNDECIDED
 
     def conclude(self, counts: Counts) -> Certificate:
-        """The asked radius exactly where the image is certified at it (`p_lower` is the bound that it takes), else an
+        """The requested radius if the image is certified there, with the required bound p0 as `p_lower`; otherwise an
         abstention.
         """
         decision = self.decision(counts)
@@ -118,19 +118,19 @@ class Decide:
         return Certificate(ABSTAIN, 0.0, 0.0, count, decision)
 
     def _count(self, counts: Counts) -> tuple[int, int, int]:
-        """The selected class, its estimation draws, and all estimation draws."""
+        """The selected class, its number of estimation draws, and the number of all estimation draws."""
         top = int(np.argmax(counts[Role.SELECTION]))
         estimation = counts[Role.ESTIMATION]
         return top, int(estimation[top]), int(estimation.sum())
 
 
 def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: float) -> None:
-    """Raises RaysmoothError for a radius that is none, or that even n agreeing draws leave undecided."""
+    """Raises RaysmoothError for a radius that is not positive and finite, or that n agreeing draws cannot reach."""
     if not 0 < radius < inf:
-        raise RaysmoothError(f"--radius {radius:g} is no radius: write --radius 0.5, say")
+        raise RaysmoothError(f"--radius {radius:g} is not a radius: write --radius 0.5, say")
     if reachable(n, alpha, noise.needed(radius)):
         return
-    low, high = 0.0, radius  # the largest radius that n reaches lies between
+    low, high = 0.0, radius  # the largest radius that n draws can reach is between them
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if reachable(n, alpha, noise.needed(middle)) else (low, middle)
@@ -146,7 +146,7 @@ def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: flo
 
 
 def reachable(n: int, alpha: float, p0: float) -> bool:
-    """Whether n agreeing draws certify what takes the bound p0."""
+    """Whether n agreeing draws certify a radius that requires the bound p0."""
     return p0 < 1 and evidence_above(n, n, p0) >= -log(alpha)
 
 

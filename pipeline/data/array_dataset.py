@@ -1,4 +1,4 @@
-"""Small data sets that live in memory as one array: digits, MNIST, CIFAR-10."""
+"""Small data sets that are kept in memory as one array: digits, MNIST, CIFAR-10."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from raysmooth.pipeline.data.images import (
     identity,
     listed,
     pixels,
-    reason_of,
+    portable_reason,
 )
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
@@ -27,14 +27,14 @@ CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_LAYOUT = "<root>/cifar-10-batches-py with data_batch_1..5, test_batch and batches.meta as published"
 
 GENERATED = "generated.json"
-"""The file beside batches of CIFAR-10's layout that are generated ones, for tests of whole experiments."""
+"""A file with this name marks generated batches in CIFAR-10's layout, for tests of whole experiments."""
 
 
 class ArrayDataset:
     """Images in one array, with one label each.
 
     `images` is uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) already in pixel units 0..1.
-    Raises RaysmoothError if the images, which are all of one size, are smaller than the crop.
+    Raises RaysmoothError if the images, which all have one size, are smaller than the crop.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ArrayDataset:
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
         image, cut = self._images[index], cut or self.framing
-        if cut != Framing():  # otherwise spared the detour over PIL
+        if cut != Framing():  # otherwise PIL is not needed
             image = np.asarray(cut.apply(index, Image.fromarray(image)))
         return channels_first(image)
 
@@ -80,17 +80,17 @@ class ArrayDataset:
 
 
 def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """scikit-learn's handwritten digits, 8x8 grey, values 0..16; they come with it, so `root` is unused."""
+    """scikit-learn's handwritten digits, 8x8 grey, values 0..16; the package contains them, so `root` is unused."""
     from sklearn.datasets import load_digits  # here: the import takes two seconds
 
     digits = load_digits()
     part = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
-    images = (digits.images[part] / 16).astype(np.float32)  # exact: sixteenths are floats
+    images = (digits.images[part] / 16).astype(np.float32)  # exact in float32
     return ArrayDataset(name, split, 10, images, digits.target[part], framing)
 
 
 def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """MNIST as torchvision reads it: (N, 28, 28), grey. Raises RaysmoothError for missing or torn files."""
+    """MNIST as torchvision reads it: (N, 28, 28), grey. Raises RaysmoothError for missing or corrupt files."""
     from torchvision.datasets import MNIST  # here, like CIFAR10 below: the import takes two seconds
 
     try:
@@ -101,15 +101,15 @@ def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayData
 
 
 def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """CIFAR-10 as published: (N, 32, 32, 3). Raises RaysmoothError for missing files and for altered ones; generated ones say
-    that they are.
+    """CIFAR-10 as published: (N, 32, 32, 3). Raises RaysmoothError for missing files, and for altered ones unless they
+    are marked as generated.
     """
     if (root / CIFAR10_FOLDER / GENERATED).is_file():
         return _open_generated_cifar10(name, root, split, framing)
     from torchvision.datasets import CIFAR10
 
-    # The batches are pickles, which can run code when loaded. torchvision loads them only after the md5 sums
-    # of all are the official ones, and raises RuntimeError otherwise: never read them past that check.
+    # The batches are pickles, which can run code when loaded. torchvision loads them only if all md5 sums are the
+    # official ones, and raises RuntimeError otherwise: never read them without that check.
     try:
         cifar = CIFAR10(root, train=split == "train", download=False)
     except (RuntimeError, OSError) as error:
@@ -118,14 +118,14 @@ def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDa
 
 
 def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
-    """Files of the same names whose sums are not the published ones: arrays, never pickles."""
+    """Generated files with CIFAR-10's names: NumPy arrays, never pickles."""
     batches = ["test_batch"] if split == "test" else [f"data_batch_{number}" for number in range(1, 6)]
     images: list[np.ndarray] = []
     labels: list[int] = []
     try:
         for batch in batches:
             if not is_zipfile(root / CIFAR10_FOLDER / batch):
-                raise ValueError(f"{batch} is not of this data set, nor what smoke tests write")
+                raise ValueError(f"{batch} is neither of this data set nor a generated batch")
             with np.load(root / CIFAR10_FOLDER / batch, allow_pickle=False) as content:
                 images.append(np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
                 labels += [int(label) for label in content["labels"]]
@@ -135,6 +135,6 @@ def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing)
 
 
 def _unread(name: str, root: Path, layout: str, error: Exception) -> RaysmoothError:
-    # torchvision advises to let it download; nothing is fetched here behind the back of who named a folder.
-    reason = reason_of(error).removesuffix(" You can use download=True to download it").rstrip(".")
+    # torchvision suggests a download; but raysmooth fetches nothing into a folder that the user named.
+    reason = portable_reason(error).removesuffix(" You can use download=True to download it").rstrip(".")
     return RaysmoothError(f"{name} in {root}: {reason or 'cannot be read'}; --data-root needs {layout}")

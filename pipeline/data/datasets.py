@@ -1,7 +1,7 @@
-"""The data sets that raysmooth certifies and trains on: one row each, opened by name.
+"""The registry of data sets that raysmooth certifies and trains on, opened by name.
 
-Every reader gives images as float32 (C, H, W) in pixel units 0..1, never normalised: sigma and radii are in
-these units, so normalisation belongs inside the base classifier.
+Every reader returns images as float32 (C, H, W) in pixel units 0..1, never normalised: sigma and radii are in these
+units, so normalisation is part of the base classifier.
 """
 
 import hashlib
@@ -39,11 +39,11 @@ __all__ = [
 
 
 class Dataset(Protocol):
-    """Images by position, 0..len-1, in an order that never changes; each is read when asked for."""
+    """Images by position, 0..len-1, in an order that never changes; each is read on request."""
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
 
     @property
     def split(self) -> str: ...
@@ -54,7 +54,7 @@ class Dataset(Protocol):
 
     @property
     def framing(self) -> Framing:
-        """The resize and crop in force, the row's own included."""
+        """The resize and crop in force, including the entry's defaults."""
 
     def __len__(self) -> int: ...
 
@@ -62,12 +62,12 @@ class Dataset(Protocol):
         """The image, float32 (C, H, W) in 0..1, and its label; raises UnreadableImage."""
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
-        """The image as stored, cut by `cut` in place of the framing: uint8 (C, H, W), or float32 in 0..1 where the
-        source has not 8 bits. The array may be a view of the data set's own. Raises UnreadableImage.
+        """The image as stored, cut by `cut` in place of the framing: uint8 (C, H, W), or float32 in 0..1 if the source
+        does not have 8 bits. The array may be a view of the data set's memory. Raises UnreadableImage.
         """
 
     def labels(self) -> list[int | None]:
-        """The label of every image, None where there is none; decodes no image."""
+        """The label of every image, None if it has none; decodes no image."""
 
     def raw(self, index: int) -> bytes:
         """Label and content before decoding, for the fingerprint; a marker, never an error, if missing."""
@@ -80,9 +80,8 @@ class Dataset(Protocol):
 class DatasetEntry:
     """One data set: how it is opened and what it needs.
 
-    `layout` says what `--data-root` must hold (None: it needs none). `splits` are the known ones, the
-    default first; with `other_splits` any other name may do, if the files bear it. `resize` and `crop` are in
-    pixels and hold where the caller gives none.
+    `layout` describes what `--data-root` must hold (None: no data root). `splits` are the known ones, the default
+    first; with `other_splits`, `open` accepts other names too. `resize` and `crop`, in pixels, are the defaults.
     """
 
     summary: str
@@ -101,8 +100,8 @@ DATASETS: Registry[DatasetEntry] = Registry(
         "mnist": DatasetEntry("MNIST, 1x28x28, 10 classes", open_mnist, layout=MNIST_LAYOUT),
         "cifar10": DatasetEntry("CIFAR-10, 3x32x32, 10 classes", open_cifar10, layout=CIFAR10_LAYOUT),
         "cifar10-jpeg": DatasetEntry(
-            # Neither its pixels nor its order are CIFAR-10's, so its numbers are not either, and image ids
-            # cannot be matched with published ones: it keeps a name of its own.
+            # It has its own name since its pixels and order are not CIFAR-10's: results differ, and image ids do not
+            # match published ones.
             "CIFAR-10 stored as JPEG of quality 75 and in another order, 3x32x32, 10 classes",
             open_parquet,
             layout="a folder with train.parquet and test.parquet",
@@ -139,50 +138,50 @@ def open_dataset(
     resize: int | None = None,
     crop: int | None = None,
 ) -> Dataset:
-    """Open the data set `name` of `DATASETS`; no image is decoded unless the whole set lives in memory.
+    """Open the data set `name` of `DATASETS`; no image is decoded unless the whole set is kept in memory.
 
-    `split` None is the row's first. `resize` (shorter edge) and `crop` (central square) are in pixels. Raises
-    RaysmoothError for an unknown name or split, a missing or wrong data root, and sizes that cannot be.
+    `split` None is the entry's first. `resize` (shorter edge) and `crop` (central square) are in pixels. Raises
+    RaysmoothError for an unknown name or split, a missing or wrong data root, and impossible sizes.
     """
-    row = DATASETS[name]
-    split = row.splits[0] if split is None else split
-    if split not in row.splits and not row.other_splits:
-        raise RaysmoothError(f"{name} has no split '{split}': {nearest(split, row.splits)}")
-    framing = Framing(row.resize if resize is None else resize, row.crop if crop is None else crop)
-    return row.open(name, _root(name, row, data_root), split, framing)
+    entry = DATASETS[name]
+    split = entry.splits[0] if split is None else split
+    if split not in entry.splits and not entry.other_splits:
+        raise RaysmoothError(f"{name} has no split '{split}': {nearest(split, entry.splits)}")
+    framing = Framing(entry.resize if resize is None else resize, entry.crop if crop is None else crop)
+    return entry.open(name, _root(name, entry, data_root), split, framing)
 
 
 def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
-    """sha256, in hex, of the ids (an IndexSet) of some images, their content and labels, and their framing.
+    """SHA-256, in hex, of images: their ids (an IndexSet), content, labels and framing.
 
-    Reads each image's bytes once, holds one at a time and decodes none. Raises nothing for unreadable images.
+    Reads each image's bytes once, holds one at a time and decodes none. Unreadable images do not raise.
     """
     return _digest(dataset, image_ids, dataset.raw)
 
 
 def listing_fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
-    """As `fingerprint`, but each image's path and size in bytes stand for its content, which is not read.
+    """As `fingerprint`, but with each image's path and size in bytes in place of its content, which is not read.
 
-    For sets that take hours to read; a file that changes and keeps its size goes unnoticed.
+    For data sets that take hours to read; a file that changes but keeps its size goes unnoticed.
     """
     return _digest(dataset, image_ids, dataset.listed)
 
 
-def _digest(dataset: Dataset, image_ids: Iterable[int], told: Callable[[int], bytes]) -> str:
+def _digest(dataset: Dataset, image_ids: Iterable[int], content_of: Callable[[int], bytes]) -> str:
     digest = hashlib.sha256(f"resize={dataset.framing.resize};crop={dataset.framing.crop};".encode())
     for image_id in image_ids:
-        content = told(image_id)
+        content = content_of(image_id)
         digest.update(f"{image_id};{len(content)};".encode())  # the length keeps neighbours apart
         digest.update(content)
     return digest.hexdigest()
 
 
-def _root(name: str, row: DatasetEntry, data_root: str | Path | None) -> Path:
-    if row.layout is None:
+def _root(name: str, entry: DatasetEntry, data_root: str | Path | None) -> Path:
+    if entry.layout is None:
         return Path()
     if data_root is None:
-        raise RaysmoothError(f"{name} needs --data-root: {row.layout}")
+        raise RaysmoothError(f"{name} needs --data-root: {entry.layout}")
     root = local_copy(data_root).expanduser()
     if not root.exists():
-        raise RaysmoothError(f"{name}: --data-root {root} does not exist; it must be {row.layout}")
+        raise RaysmoothError(f"{name}: --data-root {root} does not exist; it must be {entry.layout}")
     return root

@@ -1,4 +1,4 @@
-"""Data sets that are folders of image files: any such folder, and ImageNet's."""
+"""Data sets in folders of image files: any such folder, and ImageNet."""
 
 import os
 import re
@@ -30,7 +30,7 @@ IMAGENET_LAYOUT = (
 
 
 class FolderDataset:
-    """Image files in a fixed order, each read when asked for and converted to RGB, so that shapes agree.
+    """Image files in a fixed order, each read on request and converted to RGB, so that shapes agree.
 
     `samples` pairs each file's path below `root` with its label (None: unlabelled).
     """
@@ -88,16 +88,16 @@ class FolderDataset:
 
 
 def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDataset:
-    """Any folder of images; class folders in it are the labels, in sorted order; without them there are none.
+    """Any folder of images. Its class folders, in sorted order, are the labels; without them there are no labels.
 
-    Class folders are searched to any depth, and images beside them are ignored (torchvision's ImageFolder
-    convention, except that hidden folders are no classes); a flat folder is sorted by file name.
-    `split` is only what reports call it. No image is opened. Raises RaysmoothError where there are no images.
+    Class folders are searched to any depth, and images beside them are ignored (torchvision's ImageFolder convention,
+    except that hidden folders are not classes); a flat folder is sorted by file name. `split` is only a name for
+    reports. No image is opened. Raises RaysmoothError if there are no images.
     """
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
     classes = _class_folders(root)
     if classes and SPLIT_FOLDERS.issuperset(classes):
-        # Read as classes, every label would be the name of a split.
+        # Otherwise every label would be the name of a split.
         raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
     if classes:
         return FolderDataset(name, split, len(classes), root, _labelled(name, root, classes), framing)
@@ -110,15 +110,15 @@ def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDa
 def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> FolderDataset:
     """ImageNet's images of a split in 1000 class folders, whose sorted names are in the official label order.
 
-    Not torchvision's `ImageNet`, which also wants the development kit, though all that it adds is the
-    classes' English names. Raises RaysmoothError unless all 1000 folders are there: with one missing, all
-    labels after it would be wrong. Refuses the folder of another split, too.
+    Not torchvision's `ImageNet`, which also needs the development kit, though that only adds the classes' English
+    names. Raises RaysmoothError unless all 1000 folders exist: with one missing, all labels after it would be wrong.
+    Also refuses the folder of another split.
     """
     _refuse_unless_folder(name, root, IMAGENET_LAYOUT)
     if (root / split).is_dir():
         root = root / split
     elif root.name in IMAGENET_SPLITS and root.name != split:
-        # Validation images that are trained on would never be noticed.
+        # Otherwise training on the validation images would go unnoticed.
         raise RaysmoothError(
             f"{name}: {root} is not of split '{split}': write --split {root.name}, or another --data-root"
         )

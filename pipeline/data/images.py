@@ -1,4 +1,4 @@
-"""One image of a data set: from its encoded bytes to pixels, or to the reason why not."""
+"""One image of a data set: from its encoded bytes to pixels, or to the reason why it cannot be read."""
 
 import io
 import re
@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from raysmooth.common.errors import RaysmoothError, one_line
 
-# What Pillow may try on the bytes. Left to itself it tries every format that it knows, some of which start
-# other programs (EPS runs Ghostscript), and image files are of unknown origin.
+# The formats that Pillow may try. By default it tries all it knows, some of which start other programs (EPS runs
+# Ghostscript), and image files are of unknown origin.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")  # as in torchvision
 
@@ -27,8 +27,8 @@ class Example:
 class UnreadableImage(Exception):
     """Image `index` of its data set cannot be decoded, framed or found; `reason` is one line.
 
-    The reason is the same on every machine and every run (no path of a folder, no memory address), since it
-    stands in result rows that are compared between runs.
+    The reason is the same on every machine and in every run (no folder, no memory address), since it is written to
+    result rows, which are compared between runs.
     """
 
     def __init__(self, index: int, reason: str) -> None:
@@ -41,18 +41,18 @@ class UnreadableImage(Exception):
 
 
 class Cut(Protocol):
-    """A way to cut a decoded picture to size: the data set's `Framing`, or training's random one."""
+    """Cuts a decoded image to size: the data set's `Framing`, or a random cut for training."""
 
     def apply(self, index: int, image: Image.Image) -> Image.Image:
-        """The piece of image `index`; raises UnreadableImage if it has none."""
+        """The cut of image `index`; raises UnreadableImage if it is too small."""
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How an image is cut to size: shorter edge to `resize` pixels, then the central `crop` x `crop` square.
+    """Cuts an image to size: shorter edge to `resize` pixels, then the central `crop` x `crop` square.
 
-    None leaves that step out. Resizing is torchvision's on PIL images: bilinear, antialiased, rounded to
-    8 bits. Raises RaysmoothError for a size below 1, and for a crop that no resized image can hold.
+    None skips that step. Resizing is torchvision's on PIL images: bilinear, antialiased, rounded to 8 bits. Raises
+    RaysmoothError for a size below 1, and for a crop larger than the resized image.
     """
 
     resize: int | None = None
@@ -85,11 +85,11 @@ class Framing:
 
 
 def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
-    """Decode encoded bytes and cut them to size: uint8 (C, H, W).
+    """Decode an image and cut it to size: uint8 (C, H, W).
 
-    `keep_grey` leaves grey images (Pillow's modes 1, L, LA) with one channel; all else becomes RGB. An alpha
-    channel is dropped and EXIF orientation is not applied, as in torchvision. Raises UnreadableImage, for
-    grey images of more than 8 bits too, which Pillow would clip at 255 without a word.
+    With `keep_grey`, grey images (Pillow's modes 1, L, LA) keep one channel; all others become RGB. An alpha channel
+    is dropped and EXIF orientation is not applied, as in torchvision. Raises UnreadableImage, also for grey images of
+    more than 8 bits, which Pillow would silently clip at 255.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -103,8 +103,8 @@ def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
         what = f"{len(content)} bytes" if content else "no bytes at all"
         raise UnreadableImage(index, f"not an image of a known format ({what})") from None
     except Exception as error:
-        # Decoders meet damaged bytes with OSError, SyntaxError, struct.error and more: no list is complete.
-        raise UnreadableImage(index, reason_of(error)) from error
+        # Decoders raise OSError, SyntaxError, struct.error and more for damaged bytes: no list is complete.
+        raise UnreadableImage(index, portable_reason(error)) from error
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:
@@ -113,24 +113,24 @@ def channels_first(image: np.ndarray) -> np.ndarray:
 
 
 def pixels(values: np.ndarray) -> np.ndarray:
-    """A new float32 (C, H, W) in 0..1: of uint8 exactly (8-bit value) / 255 in float32, of float32 a copy."""
+    """A new float32 (C, H, W) in 0..1: a copy of float32 values; of uint8 values exactly value / 255 in float32."""
     if values.dtype != np.uint8:
         return values.copy()
     return np.ascontiguousarray(values, dtype=np.float32) / np.float32(255)
 
 
 def identity(content: bytes | None, label: int | None) -> bytes:
-    """What a fingerprint sees of one image: its label and its content, None where that is missing."""
+    """One image's part of a fingerprint: its label and its content, None if that is missing."""
     if content is None:
         return f"missing;{label};".encode()
     return f"image;{label};".encode() + content
 
 
 def listed(name: str, size: int | None, label: int | None) -> bytes:
-    """What a listing's fingerprint sees of one image: where it is, how many bytes are there (None: none), its label."""
+    """One image's part of a listing's fingerprint: its place, its size in bytes (None if missing) and its label."""
     return f"{name};{size};{label};".encode()
 
 
-def reason_of(error: Exception) -> str:
-    """An error's message on one line, the same in every process: without memory addresses and folders of files."""
+def portable_reason(error: Exception) -> str:
+    """An error's message on one line, the same on every machine: without memory addresses and folders."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x..", re.sub(r"'[^']*/", "'", one_line(error)))

@@ -22,7 +22,7 @@ from raysmooth.pipeline.data.images import (
     identity,
     listed,
     pixels,
-    reason_of,
+    portable_reason,
 )
 
 PARQUET_LAYOUT = (
@@ -30,13 +30,13 @@ PARQUET_LAYOUT = (
     "columns image (or img): struct<bytes, path>, and label: int where there are labels"
 )
 IMAGE_COLUMNS = ("image", "img")
-HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for readers that step back and forth
-LARGEST_GROUP = 2**31  # bytes; also where Arrow's 32-bit offsets end
+HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for readers that go back and forth
+LARGEST_GROUP = 2**31  # bytes; also the limit of Arrow's 32-bit offsets
 
 
 @dataclass(frozen=True)
 class _Shard:
-    """One file: its footer, and which of its columns hold images and labels."""
+    """One file: its footer, and its columns of images and labels."""
 
     path: Path
     footer: pq.FileMetaData
@@ -47,7 +47,7 @@ class _Shard:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A row group in memory: encoded images and labels, None where there is none."""
+    """A row group in memory: encoded images, and labels (None for images without)."""
 
     content: pa.ChunkedArray
     labels: list[int | None]
@@ -56,8 +56,8 @@ class _Rows:
 class ParquetDataset:
     """The rows of some Parquet files, one after the other. Memory stays at `HELD_GROUPS` row groups.
 
-    Grey images keep one channel, all others become RGB. A null or negative label (Hugging Face's -1 of hidden
-    test sets) is no label. No file stays open, so that there may be thousands.
+    Grey images keep one channel, all others become RGB. A null or negative label (Hugging Face's -1 in hidden test
+    sets) counts as none. No file stays open, so that there may be thousands.
     """
 
     def __init__(self, name: str, split: str, shards: list[_Shard], framing: Framing) -> None:
@@ -66,7 +66,7 @@ class ParquetDataset:
         self.framing = framing
         self.num_classes = _num_classes(shards)
         self._shards = shards
-        self._labels: list[int | None] | None = None  # not read before they are asked for
+        self._labels: list[int | None] | None = None  # read on request
         self._groups: list[tuple[_Shard, int]] = []
         self._starts: list[int] = []  # of each row group, its first row's index in the data set
         self._length = 0
@@ -101,7 +101,7 @@ class ParquetDataset:
     def listed(self, index: int) -> bytes:
         position = self._position(index)
         shard, group = self._groups[position]
-        size = shard.footer.row_group(group).total_byte_size  # of all its rows: none has one of its own
+        size = shard.footer.row_group(group).total_byte_size  # Parquet records no size of a single row
         row = index - self._starts[position]
         return listed(f"{shard.path.name};{group};{row}", size, self.labels()[index])
 
@@ -112,7 +112,7 @@ class ParquetDataset:
         return decode(index, content, cut, keep_grey=True), label
 
     def _position(self, index: int) -> int:
-        """Of the row group that holds the row `index`."""
+        """The position of the row group that holds the row `index`."""
         if not 0 <= index < self._length:
             raise IndexError(f"image {index} of {self._length}")
         # The last group that starts at or before the row: an empty group shares its start with the next one.
@@ -121,13 +121,13 @@ class ParquetDataset:
     def _row(self, index: int) -> tuple[bytes | None, int | None]:
         position = self._position(index)
         if position not in self._held:
-            while len(self._held) >= HELD_GROUPS:  # before reading, so that there is never one more
+            while len(self._held) >= HELD_GROUPS:  # before reading, so that there are never more
                 self._held.popitem(last=False)
             try:
                 rows = _read_group(*self._groups[position])
             except (pa.ArrowException, OSError) as error:
                 shard, group = self._groups[position]
-                reason = reason_of(error) if shard.path.exists() else "the file is gone"
+                reason = portable_reason(error) if shard.path.exists() else "the file is gone"
                 raise UnreadableImage(index, f"row group {group} of {shard.path.name}: {reason}") from None
             self._held[position] = rows
         self._held.move_to_end(position)
@@ -138,8 +138,8 @@ class ParquetDataset:
 def open_parquet(name: str, root: Path, split: str, framing: Framing) -> ParquetDataset:
     """Open one Parquet file, or those of `split` in a folder, without reading images.
 
-    Raises RaysmoothError, naming the file, where none is of that split, one is not Parquet, is torn, lacks
-    the columns, or has row groups too large to hold in memory.
+    Raises RaysmoothError, naming the file, if no file is of that split, or one is not Parquet, is corrupt, lacks the
+    columns, or has row groups too large for memory.
     """
     shards = [_open_shard(name, path) for path in _files(name, root, split)]
     if not sum(shard.footer.num_rows for shard in shards):
@@ -153,7 +153,7 @@ def _files(name: str, root: Path, split: str) -> list[Path]:
         if named and named[1] != split:
             raise RaysmoothError(f"{name}: {root} is not of split '{split}': write --split {named[1]}")
         return [root]
-    # The split and perhaps a part's number, so that 'test' takes test-00000-of-00002 but not test_matched.
+    # The split, optionally with a part's number: 'test' matches test-00000-of-00002 but not test_matched.
     pattern = re.compile(re.escape(split) + r"([-_.]?\d.*)?\.parquet")
     for folder in (root, root / "data"):
         found = sorted(path for path in folder.glob("*.parquet") if pattern.fullmatch(path.name))
@@ -172,7 +172,7 @@ def _open_shard(name: str, path: Path) -> _Shard:
             footer, schema = file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise RaysmoothError(
-            f"{name}: {path} is torn or not Parquet ({reason_of(error)}): fetch or write it again"
+            f"{name}: {path} is corrupt or not a Parquet file ({portable_reason(error)}): fetch or write it again"
         ) from None
     columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
     image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
@@ -211,7 +211,7 @@ def _known(labels: list[int | None]) -> list[int | None]:
 
 
 def _num_classes(shards: list[_Shard]) -> int | None:
-    """As many as Hugging Face's metadata name, else the largest label plus one; None without labels."""
+    """The number of class names in Hugging Face's metadata, or the largest label plus one; None without labels."""
     named = [count for shard in shards if (count := _class_names(shard.schema))]
     if named:
         return max(named)
@@ -220,16 +220,16 @@ def _num_classes(shards: list[_Shard]) -> int | None:
 
 
 def _class_names(schema: pa.Schema) -> int:
-    """How many names the ClassLabel feature `label` has in the schema's metadata; 0 where it says nothing."""
+    """The number of names of the ClassLabel feature `label` in the schema's metadata; 0 if there are none."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return len(features["label"]["names"])
-    except (KeyError, TypeError, ValueError):  # no metadata, or of another shape: it is only a shortcut
+    except (KeyError, TypeError, ValueError):  # no metadata, or in another format: it is only a shortcut
         return 0
 
 
 def _largest_label(shard: _Shard) -> int:
-    """From the footer's statistics if all are there, else from the column itself; -1 where there is none."""
+    """From the footer's statistics if they are complete, otherwise from the column itself; -1 without labels."""
     footer = shard.footer
     column = next(i for i in range(footer.num_columns) if footer.schema.column(i).path == "label")
     groups = [footer.row_group(group).column(column).statistics for group in range(footer.num_row_groups)]
@@ -249,5 +249,5 @@ def _label_column(shard: _Shard) -> pa.ChunkedArray:
             return file.read(columns=["label"])["label"]
     except (pa.ArrowException, OSError) as error:
         raise RaysmoothError(
-            f"the column label of {shard.path} is damaged ({reason_of(error)}): fetch or write it again"
+            f"the column label of {shard.path} is damaged ({portable_reason(error)}): fetch or write it again"
         ) from None

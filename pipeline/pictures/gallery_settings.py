@@ -8,7 +8,14 @@ from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
+from raysmooth.pipeline.runs.settings import (
+    KNOWN_CLASSIFIERS,
+    THEIR_PREPROCESS,
+    THEIR_WEIGHTS,
+    DataSettings,
+    NoiseLevels,
+    refuse_without_classifier,
+)
 
 
 def _parts(separator: str) -> BeforeValidator:
@@ -29,9 +36,7 @@ class GallerySettings(DataSettings):
     images: Annotated[list[int] | None, _parts(",")] = Field(
         None, description="Images by their numbers, such as 0,20,40, instead of --skip and --max.", min_length=1
     )
-    sigma: Annotated[list[float], _parts(",")] = Field(
-        description="Noise levels in pixel units ([0, 1]), such as 0.25,0.5.", min_length=1
-    )
+    sigma: NoiseLevels = Field(description="Noise levels in pixel units ([0, 1]), such as 0.25,0.5.", min_length=1)
     denoiser_weights: Annotated[list[str], _parts(",")] = Field(
         description="Weights of the denoisers, with commas between; {sigma} in a path stands for each noise level.",
         min_length=1,
@@ -79,13 +84,11 @@ class GallerySettings(DataSettings):
     def _refuse_bad_levels(self) -> "GallerySettings":
         for sigma in self.sigma:
             Gaussian(sigma)
-        if len(set(self.sigma)) < len(self.sigma):
-            raise RaysmoothError(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
         return self
 
     @model_validator(mode="after")
     def _refuse_weights_of_nothing(self) -> "GallerySettings":
-        if self.classifier is None and (self.classifier_weights or self.preprocess):
-            flag = "--classifier-weights" if self.classifier_weights else "--preprocess"
-            raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+        refuse_without_classifier(
+            self.classifier, classifier_weights=self.classifier_weights, preprocess=self.preprocess
+        )
         return self

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.compute.probe import ComputeRequest, ComputeChoice
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.replica.replica import ImageKey, Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
@@ -21,7 +21,7 @@ class DrawsUnits(Protocol):
 
     def identity(self) -> ReplicaIdentity: ...
 
-    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice: ...
+    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: ComputeRequest, draws: int) -> ComputeChoice: ...
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float: ...
 

@@ -1,4 +1,4 @@
-"""The heartbeat of a command that draws: signs of life of its runs, and their metrics, from a thread of its own."""
+"""The heartbeat of a command that draws: progress files of its runs, and their metrics, from a separate thread."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -6,7 +6,7 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
@@ -16,9 +16,8 @@ _TICK_SECONDS = 1.0
 
 
 class Heartbeat:
-    """A context around the drawing of `ledgers`, all the pool's runs. Every `HEARTBEAT_SECONDS` it leaves a sign of life of
-    each run that has something left to do; how it ends says what became of them. Whatever goes wrong with it is no
-    reason to stop a run.
+    """A context around the drawing of `ledgers`, all runs of the pool. Every `HEARTBEAT_SECONDS` it writes the progress
+    file of each run that had images left; on exit it writes how each ended. An error here never stops a run.
     """
 
     def __init__(self, telemetry: Telemetry, ledgers: Sequence[Ledger]) -> None:
@@ -28,7 +27,7 @@ class Heartbeat:
         self._writer = WriterProcess.here()
         self._deaths_before = telemetry.deaths
         self._over = Event()
-        self._thread = Thread(target=self._go_on, name="heartbeat", daemon=True)
+        self._thread = Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._beat()
@@ -42,15 +41,15 @@ class Heartbeat:
         self._thread.join()
         with suppress(Exception):
             self._publisher.end(self._numbers())
-        self._beat(over=True, why=None if error is None else _words(error))
+        self._beat(over=True, why=None if error is None else _reason(error))
 
-    def _go_on(self) -> None:
-        beaten = monotonic()
+    def _keep_beating(self) -> None:
+        last_beat = monotonic()
         while not self._over.wait(_TICK_SECONDS):
             with suppress(Exception):
                 self._publisher.publish(self._numbers())
-            if monotonic() - beaten >= HEARTBEAT_SECONDS:
-                beaten = monotonic()
+            if monotonic() - last_beat >= HEARTBEAT_SECONDS:
+                last_beat = monotonic()
                 self._beat()
 
     def _numbers(self) -> list[RunNumbers]:
@@ -69,9 +68,9 @@ class Heartbeat:
     def _beat(self, over: bool = False, why: str | None = None) -> None:
         for run in self._runs:
             with suppress(Exception):
-                run.ledger.store.write_progress(self._beat_of(run, self._stage(run, over, why is not None), why))
+                run.ledger.store.write_progress(self._record(run, self._phase(run, over, why is not None), why))
 
-    def _stage(self, run: "_Run", over: bool, failed: bool) -> Phase:
+    def _phase(self, run: "_Run", over: bool, failed: bool) -> Phase:
         drawn = run.ledger.finished >= run.ledger.images_left
         if over:
             return Phase.DONE if drawn and not failed else Phase.STOPPED
@@ -81,12 +80,12 @@ class Heartbeat:
             return Phase.DRAWING
         return Phase.WAITING if any(other.ledger.began is not None for other in self._runs) else Phase.STARTING
 
-    def _beat_of(self, run: "_Run", stage: Phase, why: str | None) -> ProgressRecord:
+    def _record(self, run: "_Run", phase: Phase, why: str | None) -> ProgressRecord:
         ledger = run.ledger
         first = ledger.errors[0] if ledger.errors else None
         return ProgressRecord(
             session=ledger.store.session,
-            phase=stage,
+            phase=phase,
             images=ledger.finished,
             errors=len(ledger.errors),
             draws=ledger.drawn,
@@ -101,7 +100,7 @@ class Heartbeat:
 
 
 class _Run:
-    """What is to be remembered of a run between two beats."""
+    """A run, and what is remembered of it between two beats."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -110,7 +109,7 @@ class _Run:
         self._ended: float | None = None
 
     def seconds(self) -> float:
-        """Since its first unit was handed out, until its last image was finished."""
+        """Time from the first request for a unit until the last image was finished, or until now."""
         if self.ledger.began is None:
             return 0.0
         if self._ended is None and self.ledger.finished >= self.ledger.images_left:
@@ -118,10 +117,10 @@ class _Run:
         return (self._ended or monotonic()) - self.ledger.began
 
 
-def _words(error: BaseException) -> str:
-    """Why a command came to its end, in a line."""
+def _reason(error: BaseException) -> str:
+    """Why a command ended, on one line."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
     if isinstance(error, RaysmoothError):
         return str(error).removeprefix("stopped: ")
-    return " ".join([f"{type(error).__name__}:", *str(error).split()])[:300]
+    return f"{type(error).__name__}: {one_line(error, whole=True)}"[:300]

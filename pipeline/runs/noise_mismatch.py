@@ -1,5 +1,5 @@
-"""Whether weights were trained for the noise that a run draws: their card tells. What a certificate promises does not
-depend on it; how large its radius is does.
+"""Whether the weights, according to their card, were trained for the noise of the run. A certificate is valid either
+way, but its radius suffers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,11 +26,11 @@ class Mismatch:
 
 
 def find_mismatch(loaded: Loaded, noise: NoiseFamily) -> Mismatch | None:
-    """The mismatch between the base classifier's weights and the `noise` of its run, if there is one.
+    """The mismatch between the base classifier's weights and the `noise` of its run, or None.
 
-    Only the part that meets the noise is compared: the denoiser, where there is one. The classifier behind it sees
+    Only the part that sees the noise is compared: the denoiser if there is one, since the classifier behind it sees
     denoised images, whatever it was trained on. None for weights trained without noise, and for weights whose card
-    does not tell, such as published checkpoints.
+    names none, such as published checkpoints.
     """
     spec = loaded.spec
     if spec.denoiser != NO_DENOISER:
@@ -44,7 +44,7 @@ def find_mismatch(loaded: Loaded, noise: NoiseFamily) -> Mismatch | None:
 
 
 def describe(mismatches: Iterable[Mismatch | None]) -> list[str]:
-    """A line for each weights file, however many runs use it."""
+    """One line for each weights file, however many runs use it."""
     drawn: dict[tuple[str, str], dict[float, None]] = {}
     for found in mismatches:
         if found is not None:
@@ -58,7 +58,7 @@ def describe(mismatches: Iterable[Mismatch | None]) -> list[str]:
 
 
 def _trained_for(card: Mapping[str, Any]) -> tuple[str, float] | None:
-    """Family and sigma of the noise trained on. Anybody may have written the card: only what makes sense counts."""
+    """Family and sigma of the noise trained on. The card is of unknown origin: None unless it makes sense."""
     noise, sigma = card.get("noise"), card.get("sigma")
     if not isinstance(noise, str) or isinstance(sigma, bool) or not isinstance(sigma, int | float):
         return None
@@ -66,5 +66,5 @@ def _trained_for(card: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def _noise(family: str, *sigmas: float) -> str:
-    # Digits enough to tell apart whatever is compared as different.
+    # Enough digits to distinguish any two levels that `find_mismatch` considers different.
     return f"{family} noise of sigma {', '.join(f'{sigma:.12g}' for sigma in sigmas)}"

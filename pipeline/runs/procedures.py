@@ -1,4 +1,4 @@
-"""The two procedures of Cohen et al. 2019 as rows of a table: by which rule each draws, and what its rows say."""
+"""The procedures of Cohen et al. 2019, CERTIFY and PREDICT: the sampling rule of each, and the columns of its rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,11 @@ from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, S
 
 @dataclass(frozen=True)
 class Procedure:
-    """`folder` under <out> is where its rows go. Of its settings `rule`, with the noise, makes the sampling rule,
-    `refuse` raises RaysmoothError where no image could get a statement, `sampling` says which way of sampling that is, and
-    `share` which part of its most draws an image needs by experience. `decided_by` names the settings that decide its
-    statement (they are columns of every row), `concluded` are the columns of the statement besides `prediction`.
+    """A procedure writes its rows to `folder` under <out>. Four functions of its settings: `rule`, with the noise,
+    makes the sampling rule; `refuse`, too, raises RaysmoothError if every image could only abstain; `sampling` names
+    the sampling method; `share` is the fraction of its most draws that an image needs by experience. `decided_by` names
+    the settings that decide the statement (they are columns of every row); `concluded` are the statement's columns
+    besides `prediction`.
     """
 
     name: str
@@ -40,11 +41,11 @@ class Procedure:
 
     @property
     def schema(self) -> pa.Schema:
-        """Columns of a row, in order. `source` says whence rows are that this run did not draw: null, or "imported from
-        FILE", or "recertified from RUN". `prediction` -1 is an abstention. `images` is the size of the run's index set;
-        `n_used` the estimation draws that were made of at most n, `draws` all draws of the image. Null is 'unknown':
-        label and correct without labels, the conclusion of an error row. A null `p_upper`, the bound on every other
-        class's probability, is 1 - p_lower.
+        """Columns of a row, in order. `source`: where rows come from if they were not sampled by this run ("imported
+        from FILE" or "recertified from RUN"), otherwise null. `prediction` -1 is an abstention. `images` is the size of
+        the run's index set, `n_used` the number of estimation draws (at most n), `draws` that of all draws of the
+        image. Null is 'unknown': label and correct without labels, the conclusion of an error row. A null `p_upper`,
+        the bound on every other class's probability, means 1 - p_lower.
         """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
@@ -78,7 +79,7 @@ class Procedure:
         concluded: Certificate | Prediction,
         seconds: float,
     ) -> dict[str, Any]:
-        """The row of an image of whose `counts` something was `concluded`; `seconds` of drawing them."""
+        """The row of an image: what was `concluded` from its `counts`, which took `seconds` to draw."""
         conclusion = vars(concluded)
         prediction = conclusion["prediction"]
         return {
@@ -90,7 +91,7 @@ class Procedure:
             "abstain": prediction == ABSTAIN,
             "correct": None if label is None else prediction == label,
             "n_used": int(counts[Role.ESTIMATION].sum()) if Role.ESTIMATION in counts else 0,
-            "draws": sum(int(of_role.sum()) for of_role in counts.values()),
+            "draws": sum(int(role_counts.sum()) for role_counts in counts.values()),
             "seconds": seconds,
             "status": "ok",
         }

@@ -1,4 +1,4 @@
-"""Progress a person can read: bars on a terminal, a line now and then in a log."""
+"""Progress for people: bars on a terminal, an occasional line in a log."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 LOG_SECONDS = 10.0
-"""How often a log gets a line."""
+"""Seconds between two lines of a log."""
 
 _WINDOW = 20.0
-"""Seconds over which a pace is measured."""
+"""Seconds over which the pace is measured."""
 
 
 class _Rates(ProgressColumn):
@@ -29,7 +29,7 @@ class _Rates(ProgressColumn):
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """Time left by the pace of now; at the beginning, as it was estimated. Of other bars, as rich has it."""
+    """Time left at the current pace; at first, as estimated. For bars without a pace, as rich computes it."""
 
     def render(self, task: Task) -> Text:
         pace: _Pace | None = task.fields.get("pace")
@@ -43,8 +43,8 @@ class _TimeLeft(TimeRemainingColumn):
 
 @dataclass
 class _Pace:
-    """How fast a run goes, over the last `_WINDOW` seconds. rich measures one kind of progress, and begins anew when
-    the total changes, as it does all the time where images stop early.
+    """The speed of a run over the last `_WINDOW` seconds. rich measures only one quantity, and starts over when the
+    total changes, as it often does where images stop early.
     """
 
     seconds_left: float | None
@@ -53,8 +53,8 @@ class _Pace:
     known: bool = False
     _seen: deque[tuple[float, float, int]] = field(default_factory=deque)
 
-    def see(self, images: int, draws: float, of: float) -> None:
-        """`images` and `draws` in all, `of` the draws that are expected."""
+    def update(self, images: int, draws: float, expected: float) -> None:
+        """The totals of `images` and `draws` so far, and the `expected` total of draws."""
         now = monotonic()
         self._seen.append((now, draws, images))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW:
@@ -63,13 +63,14 @@ class _Pace:
         if now - began > 0.5 and draws > drawn:
             self.known = True
             self.draws, self.images = (draws - drawn) / (now - began), (images - finished) / (now - began)
-            self.seconds_left = (of - draws) / self.draws
+            self.seconds_left = (expected - draws) / self.draws
 
 
 class Display:
-    """Bars on a terminal's standard error, lines in a log; `show=False` (a notebook, a test) is silent. A context.
+    """A context with bars on a terminal's standard error, or lines in a log; silent with `show=False` (a notebook, a
+    test).
 
-    `columns` of rich's progress display; a bar fills the width, time left comes last.
+    `columns` are columns of rich's progress display, between the bar, which fills the width, and the time left.
     """
 
     def __init__(self, show: bool, *columns: ProgressColumn) -> None:
@@ -88,7 +89,7 @@ class Display:
         )
 
     def note(self, text: str) -> None:
-        """Something a person watching should know, above the bars."""
+        """Print a line for the user, above the bars."""
         if self.shown:
             self._console.print(text, soft_wrap=True, markup=False)
 
@@ -103,7 +104,7 @@ class Display:
 
 
 class Progress(Display):
-    """One bar a run."""
+    """One bar for each run."""
 
     def __init__(self, show: bool = True) -> None:
         images = TextColumn("{task.fields[images]:,}/{task.fields[of]:,} images")
@@ -111,22 +112,22 @@ class Progress(Display):
         self._last_line = monotonic()
 
     def add(self, label: str, images: int, images_done: int, draws: float, draws_per_second: float | None) -> TaskID:
-        """A bar for a run of `images`, of which `images_done` were done before; `draws` are expected to be left, and
-        `draws_per_second` to be made, if anything is known of that.
+        """A bar for a run of `images`, of which `images_done` are finished already, with the expected number of `draws`
+        left and the expected speed, if known.
         """
         pace = _Pace(draws / draws_per_second if draws_per_second else None)
         return self._bars.add_task(label, total=1.0, images=images_done, of=images, pace=pace, start=False)
 
-    def advance(self, bar: TaskID, images: int, draws: float, of: float) -> None:
-        """`images` more are finished; `draws` are made `of` those that are expected by now."""
+    def advance(self, bar: TaskID, images: int, draws: float, expected: float) -> None:
+        """`images` more are finished; `draws` is the total of this session so far, of the `expected` total."""
         task = self._bars.tasks[bar]
         if not task.started:
             self._bars.start_task(bar)
             self._last_line = monotonic()
         finished = task.fields["images"] + images
-        task.fields["pace"].see(finished, draws, of)
-        share = 1.0 if finished == task.fields["of"] else min(draws / of, 0.999) if of else 0.0
-        self._bars.update(bar, completed=share, images=finished)
+        task.fields["pace"].update(finished, draws, expected)
+        done = 1.0 if finished == task.fields["of"] else min(draws / expected, 0.999) if expected else 0.0
+        self._bars.update(bar, completed=done, images=finished)
         if self.shown and not self._live and (monotonic() - self._last_line > LOG_SECONDS or task.finished):
             self._last_line = monotonic()
             self.note(self._line(task))

@@ -1,44 +1,37 @@
 """A run: one setting at one noise level on one index set, and the identity that names it."""
 
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
-from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
-from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
-from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatch
+from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.versions import git_commit, package_version
 
 SCHEME = 5
-"""Version of how draws are made and told: to be raised whenever the same settings would give other noise, batches or
-counts, or rows other columns.
+"""Version of how draws are made and recorded. Raise it when the same settings would give other noise, batches or
+counts, or when rows get other columns.
 """
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides a run's rows, checked and ready to draw, except the kind of device, which the pool
-    tells, and what depends on it: `path`, how draws are computed, is None until it is chosen. `image_shape` is
-    (C, H, W). `mismatch` decides nothing: it is for the reader.
+    """Everything that decides a run's rows, checked, except the kind of device, which only the pool knows. `compute`
+    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch` decides no
+    row: it is a warning for the reader.
     """
 
     procedure: Procedure
@@ -52,7 +45,7 @@ class Run:
     image_shape: tuple[int, ...]
     objective: str | None
     mismatch: Mismatch | None
-    path: ComputeConfig | None = None
+    compute: ComputeConfig | None = None
 
     @cached_property
     def rule(self) -> SamplingRule:
@@ -65,36 +58,47 @@ class Run:
 
     @property
     def most_draws(self) -> int:
-        """What no image exceeds, selection draws included."""
+        """The most draws of an image, selection included."""
         return getattr(self.settings, "n0", 0) + self.settings.n
 
     @property
     def draws_per_image(self) -> float:
-        """How many draws an image needs: exactly, or by experience where images stop early."""
+        """Draws of an image: exact, or from experience if images stop early."""
         return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * self.most_draws)
 
     @property
     def blocks(self) -> int:
-        """Blocks of draws that may have to be made."""
+        """The most blocks of draws that the run can need."""
         return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.most.values())
 
     @cached_property
     def plan(self) -> DrawPlan:
-        return DrawPlan(self.rule.first, self.settings.block_size, self._path.batch_size)
+        return DrawPlan(self.rule.first, self.settings.block_size, self._chosen_compute.batch_size)
 
     def sampling(self, micro_batch: int | None = None) -> Sampling:
-        """What replicas must know of it; `micro_batch` is the part of a compute batch that fits their memory."""
-        return Sampling(self.base, self._path, self.noise, self.settings.seed, micro_batch)
+        """What replicas need to know to draw; `micro_batch` is the part of a compute batch that fits their memory."""
+        return Sampling(self.base, self._chosen_compute, self.noise, self.settings.seed, micro_batch)
+
+    def problem_with(self, example: Example) -> str | None:
+        """Why an image cannot be part of this run: another shape than the first image's, or a label that is not one of
+        the classifier's classes. None if it can.
+        """
+        shape, label = example.image.shape, example.label
+        if shape != self.image_shape:
+            return f"image of shape {shape}, unlike the first's {self.image_shape}: use --resize and --crop"
+        if label is not None and not 0 <= label < self.num_classes:
+            return f"label {label} is outside the classifier's classes 0..{self.num_classes - 1}"
+        return None
 
     @property
-    def _path(self) -> ComputeConfig:
-        if self.path is None:
-            raise AssertionError("a run is drawn only when it is chosen how")
-        return self.path
+    def _chosen_compute(self) -> ComputeConfig:
+        if self.compute is None:
+            raise AssertionError("the run's compute configuration has not been chosen yet")
+        return self.compute
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """The columns that are equal in all rows of the run."""
+        """The columns that have the same value in all rows of the run."""
         return {
             "dataset": self.dataset.name,
             "split": self.dataset.split,
@@ -115,10 +119,10 @@ class Run:
 
     def identity(self, replica: ReplicaIdentity) -> dict[str, Any]:
         """All that decides the rows, as JSON values."""
-        return {**self.identity_but_path(replica), **vars(self._path)}
+        return {**self.identity_without_compute(replica), **vars(self._chosen_compute)}
 
-    def identity_but_path(self, replica: ReplicaIdentity) -> dict[str, Any]:
-        """The identity without how draws are computed."""
+    def identity_without_compute(self, replica: ReplicaIdentity) -> dict[str, Any]:
+        """The identity without the compute configuration."""
         return {
             "scheme": SCHEME,
             "procedure": self.procedure.name,
@@ -131,16 +135,16 @@ class Run:
             "threads": self.settings.cpus_per_replica,
             "torch": replica.torch,
             "numpy": replica.numpy,
-            # They decode and resize images; the data fingerprint is of what is on disk.
-            "pillow": _version("pillow"),
-            "torchvision": _version("torchvision"),
-            # It tells rules that stop early how many draws are enough.
-            **({} if self.is_fixed else {"scipy": _version("scipy")}),
+            # These decode and resize images; the data fingerprint covers only the bytes on disk.
+            "pillow": package_version("pillow"),
+            "torchvision": package_version("torchvision"),
+            # Rules that stop early compute with it how many draws are enough.
+            **({} if self.is_fixed else {"scipy": package_version("scipy")}),
         }
 
-    def manifest(self, replica: ReplicaIdentity, compute: Mapping[str, Any]) -> dict[str, Any]:
-        """What `manifest.json` says: the identity and, for the reader, where and with what the run began, and how its
-        way to `compute` was found.
+    def manifest(self, replica: ReplicaIdentity, compute_choice: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of `manifest.json`: the identity and, for the reader, the versions and settings at the start of
+        the run and how its compute configuration was chosen.
         """
         identity = self.identity(replica)
         return {
@@ -150,13 +154,13 @@ class Run:
             "objective": self.objective,
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
-            "compute": dict(compute),
+            "compute": dict(compute_choice),
             "warnings": describe([self.mismatch]),
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {
-                name: _version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")
+                name: package_version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")
             },
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -164,73 +168,3 @@ class Run:
 def run_id(identity: Mapping[str, Any]) -> str:
     """16 hex digits of the SHA-256 of the identity's canonical JSON."""
     return settings_hash(identity)[:16]
-
-
-def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
-    """The runs of one job, one for each sigma. All that can be refused is refused here, before Ray starts."""
-    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
-    index_set = IndexSet(len(dataset), skip=settings.skip, max=settings.max)
-    image = _first_readable(dataset, index_set)
-    data_fingerprint = fingerprint(dataset, index_set)
-    runs = []
-    for sigma in settings.sigma:
-        noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
-        procedure.refuse(settings, noise)
-        weights = settings.denoiser_weights
-        spec = BaseClassifierSpec(
-            settings.classifier,
-            settings.classifier_weights,
-            settings.preprocess,
-            settings.denoiser,
-            weights.replace("{sigma}", f"{sigma:g}") if weights is not None else None,
-            import_path=(os.getcwd(),),
-        )
-        loaded = load_base_classifier(spec, torch.device("cpu"))
-        num_classes = check_image(loaded, image)
-        denoised = loaded.spec.denoiser != "none"
-        objective = (
-            loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
-        )
-        runs.append(
-            Run(
-                procedure,
-                settings,
-                noise,
-                dataset,
-                index_set,
-                data_fingerprint,
-                loaded.spec,
-                num_classes,
-                tuple(image.shape),
-                objective,
-                find_mismatch(loaded, noise),
-            )
-        )
-    return runs
-
-
-def _first_readable(dataset: Dataset, index_set: IndexSet) -> torch.Tensor:
-    first: UnreadableImage | None = None
-    for image_id in index_set:
-        try:
-            return torch.from_numpy(dataset.read(image_id).image)
-        except UnreadableImage as error:
-            first = first or error
-    raise RaysmoothError(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first is {first}")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """The commit of raysmooth itself, where it runs from a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() or None

@@ -1,10 +1,11 @@
-"""Settings of certify and predict jobs. The command line's flags, the keys of a YAML file and the keyword arguments of
-the Python functions are all these fields, and their help texts are these descriptions.
+"""Settings of certify and predict. The flags of the command line, the keys of a YAML file and the keyword arguments of
+the Python functions are these fields; the help texts are their descriptions.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.classifiers import CLASSIFIERS
@@ -24,20 +25,38 @@ class DataSettings(Settings):
     """Data"""
 
     dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
-    data_root: str | None = Field(None, description="Folder or file that holds the data set (digits needs none).")
+    data_root: str | None = Field(None, description="Folder or file with the data set (digits needs none).")
     split: str | None = Field(None, description="Part of the data set. Default: its test images.")
     resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
-    crop: int | None = Field(None, description="Then cut this many pixels square out of the centre.", ge=1)
-    skip: int = Field(1, description="Take every SKIP-th image: 20 makes 500 of the 10,000 CIFAR-10 test images.", ge=1)
+    crop: int | None = Field(None, description="Then crop the central square of this many pixels.", ge=1)
+    skip: int = Field(1, description="Take every SKIP-th image: 20 takes 500 of the 10,000 CIFAR-10 test images.", ge=1)
     max: int | None = Field(None, description="Take at most this many images.", ge=1)
 
 
 KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
-THEIR_WEIGHTS = "Its weights: safetensors, a torch file, or the name of one of torchvision's weight sets."
+THEIR_WEIGHTS = "The classifier's weights: a safetensors or torch file, or the name of a torchvision weight set."
 THEIR_PREPROCESS = (
-    f"Its normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
+    f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
     "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own."
 )
+NEW_RUN = "Changing it starts a new run."
+
+
+def _refuse_repeated_levels(sigma: Sequence[float]) -> Sequence[float]:
+    if len(set(sigma)) < len(sigma):
+        raise RaysmoothError(f"--sigma names a level twice: {', '.join(f'{level:g}' for level in sigma)}")
+    return sigma
+
+
+NoiseLevels = Annotated[list[float], CommaList, AfterValidator(_refuse_repeated_levels)]
+"""Annotation of a `sigma` field that takes several levels, each of them once."""
+
+
+def refuse_without_classifier(classifier: str | None, **options: str | None) -> None:
+    """Raises RaysmoothError where any of `options`, which describe a classifier, is given without one."""
+    if classifier is None and (given := [name for name, value in options.items() if value]):
+        flag = f"--{given[0].replace('_', '-')}"
+        raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
 
 
 class ModelSettings(Settings):
@@ -48,10 +67,11 @@ class ModelSettings(Settings):
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     denoiser: str = Field(
         "none",
-        description=f"Denoiser in front of it: none, {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32.",
+        description=f"Denoiser in front of the classifier: none, {', '.join(DENOISERS)}; with options as in "
+        "dncnn:depth=7,width=32.",
     )
     denoiser_weights: str | None = Field(
-        None, description="The denoiser's weights; {sigma} in the path stands for each noise level."
+        None, description="The denoiser's weights; {sigma} in the path is replaced by each noise level."
     )
 
 
@@ -59,49 +79,59 @@ class PoolSettings(Settings):
     """Replicas and results"""
 
     replicas: int | None = Field(
-        None, description="Ray actors that draw, at most. Default: as many as fit, more as nodes join.", ge=1
+        None,
+        description="Most Ray actors that sample, each a process with its own copy of the network. Default: as many "
+        "as fit, and more as nodes join.",
+        ge=1,
     )
     gpus_per_replica: float | None = Field(
-        None, description="GPUs of a replica (0.5 puts two on one). Default: 1 where there are GPUs, else 0.", ge=0
+        None,
+        description="GPUs for each replica; 0.5 puts two on one GPU. Default: 1 if the cluster has GPUs, else 0.",
+        ge=0,
     )
-    cpus_per_replica: int = Field(1, description="CPU cores, and threads, of a replica; belongs to the run.", ge=1)
+    cpus_per_replica: int = Field(
+        1, description=f"CPU cores reserved for each replica's process, and its threads. {NEW_RUN}", ge=1
+    )
     address: str | None = Field(
         None,
-        description="Ray cluster to join, or 'local'. Default: the one this machine is in, else one of its own.",
+        description="Ray cluster to join, or 'local'. Default: this machine's cluster, or a new local one.",
     )
     out: str = Field(
         "results",
-        description="Folder of the results, s3://bucket/folder or gs://bucket/folder too; a second setting becomes a "
-        "second run in it.",
+        description="Folder for the results; s3://bucket/folder and gs://bucket/folder work too. It can hold many "
+        "runs, one for each setting.",
     )
-    max_errors: int = Field(50, description="Stop when more images than this end as error rows.", ge=0)
-    verbose: bool = Field(False, description="Show what Ray and the replicas print.")
+    max_errors: int = Field(50, description="Stop if more images than this fail.", ge=0)
+    verbose: bool = Field(False, description="Show the output of Ray and the replicas.")
 
 
 class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     """Smoothing"""
 
     noise: str = Field("gaussian", description=NOISE)
-    sigma: Annotated[list[float], CommaList] = Field(
-        description=f"{SIGMA}; several as 0.12,0.25,0.5, each a run of its own. Not where --noise has a level.",
+    sigma: NoiseLevels = Field(
+        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Leave it out if --noise has a "
+        "level.",
         min_length=1,
     )
-    n: int = Field(10_000, description="Estimation draws an image.", ge=1)
-    alpha: float = Field(0.001, description="Probability with which an image's statement may be wrong.", gt=0, lt=1)
-    seed: int = Field(0, description="Seed of the noise.", ge=0, lt=2**63)
+    n: int = Field(10_000, description="Noise samples per image for estimation.", ge=1)
+    alpha: float = Field(0.001, description="Failure probability of each certificate (per image).", gt=0, lt=1)
+    seed: int = Field(0, description="Random seed of the noise.", ge=0, lt=2**63)
     block_size: int = Field(
-        1000, description="Draws with a noise stream and a row of counts of their own; belongs to the run.", ge=1
+        1000,
+        description=f"Noise samples per block. Each block has its own random stream and one row of counts. {NEW_RUN}",
+        ge=1,
     )
     precision: str = Field(
         "auto",
-        description=f"What the network computes in: auto, {', '.join(PRECISIONS)}. auto is bfloat16 where the device "
-        "is made for it; belongs to the run.",
+        description=f"Precision of the network: auto, {', '.join(PRECISIONS)}. auto is bfloat16 on devices made for "
+        f"it, float32 elsewhere. {NEW_RUN}",
     )
     compile: Annotated[str, OnOff] = Field(
-        "auto", description="Compile the network: on, off, or auto, where it pays for itself; belongs to the run."
+        "auto", description=f"torch.compile the network: on, off, or auto (if it saves time overall). {NEW_RUN}"
     )
     batch_size: int | None = Field(
-        None, description="Noisy images in one forward pass; belongs to the run. Default: found by a short probe.", ge=1
+        None, description=f"Noisy images per forward pass. {NEW_RUN} Default: the fastest in a short probe.", ge=1
     )
 
     _settle_noise = model_validator(mode="before")(settled_noise)
@@ -113,13 +143,13 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         return self
 
     @model_validator(mode="after")
-    def _refuse_no_store(self) -> "SamplingSettings":
+    def _refuse_bad_url(self) -> "SamplingSettings":
         if is_url(self.out):
             checked_url(self.out)
         return self
 
     @model_validator(mode="after")
-    def _refuse_unknown_computing(self) -> "SamplingSettings":
+    def _refuse_unknown_compute(self) -> "SamplingSettings":
         if self.precision != "auto":
             PRECISIONS[self.precision]
         if self.compile not in ("auto", "on", "off"):
@@ -130,8 +160,6 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
     def _refuse_bad_levels(self) -> "SamplingSettings":
         for sigma in self.sigma:
             noise_family(self.noise, sigma)
-        if len(set(self.sigma)) < len(self.sigma):
-            raise RaysmoothError(f"--sigma names a level twice: {', '.join(f'{s:g}' for s in self.sigma)}")
         return self
 
 
@@ -141,24 +169,26 @@ class CertifySettings(SamplingSettings):
     norm: str | None = Field(
         None,
         description="Norm of the radius: "
-        + "; ".join(f"with {name} noise {' or '.join(row.norms)}" for name, row in NOISES.items())
-        + ". linf is the l2 radius divided by the root of how many pixels and channels an image has. Default: the "
-        "noise's first.",
+        + "; ".join(f"{' or '.join(entry.norms)} with {name} noise" for name, entry in NOISES.items())
+        + ". linf is the l2 radius divided by sqrt(channels x height x width). Default: the first for the noise.",
     )
-    n0: int = Field(100, description="Selection draws an image, never reused for estimation.", ge=1)
+    n0: int = Field(100, description="Noise samples per image to select the class; never reused for estimation.", ge=1)
     sampling: str = Field(
         "fixed",
-        description="How many of the n draws an image gets: "
-        + "; ".join(f"{name}: {row.summary}" for name, row in SAMPLINGS.items())
+        description="Sampling method, how many of the n samples an image gets: "
+        + "; ".join(f"{name}: {entry.summary}" for name, entry in SAMPLINGS.items())
         + ".",
     )
     tolerance: str | None = Field(
         None,
-        description="adaptive: how much smaller than with n draws the radius may come out, relative (2%) or absolute "
+        description="adaptive: accepted loss of radius compared with n samples, relative (2%) or in pixel units "
         "(0.01). Default: 2%.",
     )
     pilot: int | None = Field(
-        None, description="adaptive: selection draws that tell how many estimation draws pay. Default: n/100.", ge=1
+        None,
+        description="adaptive: extra selection samples used to choose the number of estimation samples. "
+        "Default: n/100.",
+        ge=1,
     )
     radius: float | None = Field(None, description="decide: the radius to certify.", gt=0)
 
@@ -166,7 +196,7 @@ class CertifySettings(SamplingSettings):
     def _refuse_hopeless(self) -> "CertifySettings":
         for sigma in self.sigma:
             noise = noise_family(self.noise, sigma, self.norm)
-            # What can be decided in linf depends on the images: `prepare`, which has one, sees to that.
+            # Which linf radii can be decided depends on the image size: `prepare` checks that.
             if self.norm != "linf" or self.radius is None:
                 refuse_hopeless(self, noise)
         return self
@@ -175,7 +205,7 @@ class CertifySettings(SamplingSettings):
 class PredictSettings(SamplingSettings):
     """PREDICT (Cohen et al. 2019)"""
 
-    n: int = Field(1000, description="Draws an image.", ge=1)
+    n: int = Field(1000, description="Noise samples per image.", ge=1)
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "PredictSettings":

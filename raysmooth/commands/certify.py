@@ -36,14 +36,14 @@ def certify_command(
     The same command again continues where it was stopped.
     """
     from raysmooth.commands.estimate_table import print_estimates
-    from raysmooth.pipeline.runs.driver import carry_out
     from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     if dry_run:
         print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
-    rows = carry_out(PROCEDURES["certify"], [settings])
+    rows = run_procedure(PROCEDURES["certify"], [settings])
     print_summary(rows)
     print_errors(rows, settings.out, PROCEDURES["certify"].folder)
 
@@ -57,10 +57,10 @@ def predict_command(settings: "SamplingSettings") -> None:
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
     """
     from raysmooth.pipeline.analysis.metrics import labelled, percent
-    from raysmooth.pipeline.runs.driver import carry_out
+    from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
-    rows = carry_out(PROCEDURES["predict"], [settings])
+    rows = run_procedure(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)

@@ -17,15 +17,16 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import prepare
 from raysmooth.pipeline.store.run_store import RunStore
 
 CPU = torch.device("cpu")
+DEVICE_KIND = device_kind(CPU)  # here, since Python starts `uname` for it, which tests without processes may not
 
 
 def certified(out: Path, **settings: Any) -> str:
-    """Certify what the settings say, in float32 and batches of 50, and return the run's id."""
+    """Certify with these settings, in float32 and batches of 50, and return the run's id."""
     with opened(out, **settings) as (ledger, step):
         while step():
             pass
@@ -35,23 +36,23 @@ def certified(out: Path, **settings: Any) -> str:
 
 @contextmanager
 def opened(out: Path, **settings: Any) -> Iterator[tuple[Ledger, Callable[[], bool]]]:
-    """A session of such a run: its ledger, and what draws its next unit, if there is one."""
+    """A session of such a run: its ledger, and a function that draws its next unit; False if there was none."""
     procedure = PROCEDURES["certify"]
     (planned,) = prepare(procedure, checked(procedure.settings, {"out": str(out), **settings}))
-    planned = replace(planned, path=ComputeConfig("float32", False, 50))
+    planned = replace(planned, compute=ComputeConfig("float32", False, 50))
     model = load_base_classifier(planned.base, CPU).model
-    here = ReplicaIdentity(device_kind(CPU), torch.__version__, np.__version__, "here", 1)
+    here = ReplicaIdentity(DEVICE_KIND, torch.__version__, np.__version__, "here", 1)
 
     def step() -> bool:
-        if (order := ledger.next_order()) is None:
+        if (request := ledger.next_request()) is None:
             return False
         seed = planned.settings.seed
         try:
-            drawn = draw(order.unit, order.images, model, planned.noise, seed=seed, batch_size=50, device=CPU)
+            drawn = draw(request.unit, request.images, model, planned.noise, seed=seed, batch_size=50, device=CPU)
         except ValueError as error:
-            ledger.take(UnitResult(order, None, str(error)))
+            ledger.record(UnitResult(request, None, str(error)))
         else:
-            ledger.take(UnitResult(order, drawn))
+            ledger.record(UnitResult(request, drawn))
         return True
 
     with RunStore(out, procedure.folder, procedure.schema, planned.manifest(here, {})) as store:

@@ -15,7 +15,7 @@ from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.pool.cluster import Cluster, connected, will_be_local
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.storage.store_urls import refuse_url
@@ -73,7 +73,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
         if sweep.certify is not None:
             chosen = [trial for trial in trials if sweep.certify_all or (winner and trial.trial_id == winner.trial_id)]
             settings = [_certify_settings(sweep, trial.config, trial.weights) for trial in chosen if trial.weights]
-            certificates = carry_out(PROCEDURES["certify"], settings, show) if settings else None
+            certificates = run_procedure(PROCEDURES["certify"], settings, show) if settings else None
     return SweepResult(rows, winner, certificates)
 
 

@@ -30,7 +30,7 @@ TWO_PERCENT = Tolerance(0.02, "relative")
 
 
 def draw(rule: SamplingRule, odds: list[float], generator: np.random.Generator) -> Counts:
-    """The counts at which an image ends, asked for as the driver asks; checks what a rule promises of its stages."""
+    """The final counts of an image, drawn round by round as in a run; checks a rule's promises about its rounds."""
     counts = {role: np.zeros(len(odds), np.int64) for role in Role}
     need = rule.first
     while need is not None:
@@ -117,9 +117,9 @@ def test_estimation_draws_equal_an_independent_computation(count: int, tolerance
     assert expected(round(draws / 1.05)) < least
 
 
-def test_stages_by_hand() -> None:
-    """Who is certain to abstain stops; who sits near 1/2 gets a longer pilot; nobody is certain after 100 draws that
-    all agree.
+def test_rounds_by_hand() -> None:
+    """An image that is certain to abstain stops; one near 1/2 gets a longer pilot; no image is certain after 100 draws,
+    even if all of them agree.
     """
     rule = Adaptive(100, 100_000, 0.001, Gaussian(0.25), 1000, TWO_PERCENT)
     assert rule.first == {Role.SELECTION: 100}
@@ -144,7 +144,7 @@ def test_a_pilot_is_longer_only_where_that_leaves_nine_tenths_of_n() -> None:
 
 def test_abstaining_at_once_loses_less_than_the_doubt() -> None:
     """At the last count of the pilot that stops, the full sampling would certify with at most that probability, and at
-    the first one that goes on with more: by integrating the posterior, no cells at all.
+    the first one that goes on with more: by integrating the posterior, without the grid.
     """
     rule = Adaptive(100, 100_000, 0.001, Gaussian(0.25), 1000, TWO_PERCENT)
     certifiable = next(c / rule.n for c in range(50_000, 51_000) if lower_bound(c, rule.n, rule.alpha) > 0.5)

@@ -60,7 +60,7 @@ def test_each_way_has_its_rule_and_its_name_with_all_options(
 
 
 REFUSED = [
-    ({"sampling": "adaptiv"}, "unknown sampling 'adaptiv': did you mean 'adaptive'?"),
+    ({"sampling": "adaptiv"}, "unknown sampling method 'adaptiv': did you mean 'adaptive'?"),
     ({"radius": "0.5"}, "--radius belongs to --sampling decide: write that too, or leave --radius out"),
     ({"sampling": "adaptive", "radius": "0.5"}, "--radius belongs to --sampling decide"),
     ({"tolerance": "1%"}, "--tolerance belongs to --sampling adaptive"),

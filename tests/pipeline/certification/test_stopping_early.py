@@ -1,4 +1,4 @@
-"""Whole runs on real Ray whose images stop early: every row follows from the stored counts, whoever drew them."""
+"""Whole runs on real Ray whose images stop early: each row follows from the stored counts, on one replica or two."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
 
@@ -43,7 +43,7 @@ def results_of(folder: Path, replicas: int) -> dict[str, Result]:
     common = {"n0": N0, "n": N, "sigma": SIGMA, "alpha": ALPHA, "batch_size": 50, "block_size": 150}
     common |= {"precision": "float32", "replicas": replicas, "data_root": str(pictures)}
     jobs = [common | changes | {"out": str(folder / name)} for name, changes in WAYS.items()]
-    carry_out(procedure, [checked(procedure.settings, job) for job in jobs], show_progress=False)
+    run_procedure(procedure, [checked(procedure.settings, job) for job in jobs], show_progress=False)
     return {name: result_of(folder / name) for name in WAYS}
 
 

@@ -24,7 +24,7 @@ NOISE = Uniform(Uniform.sigma_of(float(CELL * REACH)))
 
 def probabilities(labels: tuple[int, ...], classes: int) -> np.ndarray:
     """Of each class at x = -8, -7.5, -7, ... blocks, int (positions, classes), in units of 1 / (4 REACH): the base
-    classifier gives `labels` to the blocks [0, 1), [1, 2), ... and 0 to all others; what falls within REACH of x counts.
+    classifier gives `labels` to the blocks [0, 1), [1, 2), ... and 0 to all others; noise reaches to REACH from x.
     """
     halves = np.zeros(2 * (len(labels) + 32), int)
     halves[32 : 32 + 2 * len(labels)] = np.repeat(labels, 2)

@@ -115,7 +115,7 @@ def test_missing_files_are_refused_with_the_layout(tmp_path):
     assert "does not exist" in refused("mnist", tmp_path / "nowhere", "test")
 
 
-def test_torn_mnist_files_are_refused(tmp_path):
+def test_corrupt_mnist_files_are_refused(tmp_path):
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):
             write(tmp_path / f"MNIST/raw/{part}-{kind}-ubyte", b"\0\0\x08\x03\0\0")
@@ -194,7 +194,7 @@ def test_pixels_are_their_byte_over_255_correctly_rounded(tmp_path):
 
 
 def test_opening_a_folder_decodes_nothing(tmp_path, monkeypatch):
-    write(tmp_path / "cat/torn.png", b"\x89PNG")
+    write(tmp_path / "cat/damaged.png", b"\x89PNG")
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("an image was decoded"))
     dataset = open_dataset("folder", tmp_path)
     fingerprint(dataset, range(1))
@@ -241,8 +241,8 @@ def test_whatever_the_damage_there_are_pixels_or_a_reason(tmp_path, place, byte,
 
 
 def test_unreadable_images_survive_pickling():
-    error = pickle.loads(pickle.dumps(UnreadableImage(3, "torn")))
-    assert (error.index, error.reason, str(error)) == (3, "torn", "image 3: torn")
+    error = pickle.loads(pickle.dumps(UnreadableImage(3, "damaged")))
+    assert (error.index, error.reason, str(error)) == (3, "damaged", "image 3: damaged")
 
 
 def test_images_of_differing_size_are_framed_as_torchvision_does(tmp_path):
@@ -382,11 +382,11 @@ def test_memory_holds_few_row_groups_and_each_is_read_once(tmp_path, monkeypatch
     assert reads[40:] == [0, 10, 20, 30]
 
 
-def test_torn_and_foreign_files_are_refused_by_name(tmp_path):
+def test_corrupt_and_foreign_files_are_refused_by_name(tmp_path):
     whole = write_parquet(tmp_path / "test.parquet", [encoded(FOUR_PIXELS)] * 9, list(range(9))).read_bytes()
-    torn = write(tmp_path / "torn/test.parquet", whole[: len(whole) // 2])
-    assert f"{torn} is torn or not Parquet" in refused("parquet", torn.parent, "test")
-    assert "torn or not" in refused("parquet", write(tmp_path / "page.parquet", b"<html>"), "test")
+    corrupt = write(tmp_path / "corrupt/test.parquet", whole[: len(whole) // 2])
+    assert f"{corrupt} is corrupt or not a Parquet file" in refused("parquet", corrupt.parent, "test")
+    assert "corrupt or not" in refused("parquet", write(tmp_path / "page.parquet", b"<html>"), "test")
     pq.write_table(pa.table({"pixels": [1], "label": [2]}), tmp_path / "wrong.parquet")
     assert "it has pixels: int64, label: int64" in refused("parquet", tmp_path / "wrong.parquet", "test")
     pq.write_table(pa.table({"image": [b""], "label": [2]}), tmp_path / "bare.parquet")
@@ -468,7 +468,7 @@ def test_fingerprint_sees_content_label_id_and_framing(tmp_path):
         of(contents=[*contents[:5], encoded(flat_colour(7))]),
         of(labels=(0, 1, 2, 3, 4, 0)),
         of(ids=IndexSet(6, skip=2)),
-        of(ids=IndexSet(6, skip=2, start=1)),
+        of(ids=IndexSet(6, max=5)),
         of(resize=4),
         of(crop=4),
     ]

@@ -25,7 +25,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import SCHEME, run_id
 from raysmooth.pipeline.store.parts import read_rows
@@ -62,7 +62,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict
     """Real runs, each in a folder of its own."""
     folders = {name: tmp_path_factory.mktemp("drawn") for name in JOBS}
     jobs = [checked(CERTIFY.settings, {**JOB, **JOBS[name], "out": str(out)}) for name, out in folders.items()]
-    carry_out(CERTIFY, jobs, show_progress=False)
+    run_procedure(CERTIFY, jobs, show_progress=False)
     return folders
 
 

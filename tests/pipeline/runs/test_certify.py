@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import threading
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.pool.tasks import UnitResult
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import prepare, run_id
+from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
@@ -54,11 +56,11 @@ def settings_of(out: Path, **changes: Any) -> SamplingSettings:
 
 
 def run(out: Path, **changes: Any) -> pd.DataFrame:
-    return carry_out(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
+    return run_procedure(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
 
 
 def counts_of(out: Path) -> pd.DataFrame:
-    """All stored counts, in the order of what they are, whoever drew them when."""
+    """All stored counts, in the order of what they are, whichever session drew them."""
     parts = pd.concat([pd.read_parquet(part) for part in out.glob("runs/*/counts/*.parquet")])
     parts = parts.drop(columns="seconds").sort_values(["image_id", "role", "block"], ignore_index=True)
     return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
@@ -70,6 +72,29 @@ def rows_of(out: Path) -> pd.DataFrame:
     return read_rows(out, "certificates", folder.name)
 
 
+def begun(out: Path) -> Callable[[], bool]:
+    """Whether the run in `out` has its manifest: its replicas are up, and about to draw."""
+    return lambda: bool(list(out.glob("runs/*/manifest.json")))
+
+
+def wait_until(true: Callable[[], bool], over: threading.Event) -> None:
+    while not true() and not over.is_set():
+        over.wait(0.01)
+
+
+@contextmanager
+def meanwhile(disturb: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Disturbs a run from another thread; the event says that the run is over, so that nothing waits for it in vain."""
+    over = threading.Event()
+    thread = threading.Thread(target=disturb, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
 
@@ -79,7 +104,7 @@ def undisturbed_of(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object
     """Of each way of sampling."""
     out = tmp_path_factory.mktemp("undisturbed")
     jobs = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
-    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
     return {name: (rows_of(out / name), counts_of(out / name)) for name in SAMPLINGS}
 
 
@@ -129,30 +154,30 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     killed_after: int,
     window: int,
 ) -> None:
-    """Without Ray: units drawn here, `window` of them in hand at a time, and handed to the ledger in any order, with
-    one session cut off and another after it.
+    """Without Ray: units drawn here, at most `window` of them in flight, and recorded in any order, with one session
+    cut off and another after it.
     """
     out, cpu = tmp_path_factory.mktemp("shuffled"), torch.device("cpu")
     procedure, (rows, counts) = PROCEDURES["certify"], undisturbed_of[sampling]
     (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
-    planned = dataclasses.replace(planned, path=ComputeConfig("float32", False, 100))
+    planned = dataclasses.replace(planned, compute=ComputeConfig("float32", False, 100))
     model = load_base_classifier(planned.base, cpu).model
     manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
     drawn = 0
     for units_left in (killed_after, 10**9):
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
-            ledger, hand = Ledger(0, planned, store), []
+            ledger, in_flight = Ledger(0, planned, store), []
             while units_left:
-                while len(hand) < window and (ordered := ledger.next_order()) is not None:
-                    hand.append(ordered)
-                if not hand:
+                while len(in_flight) < window and (request := ledger.next_request()) is not None:
+                    in_flight.append(request)
+                if not in_flight:
                     break
-                ordered = hand.pop(order.randrange(len(hand)))
+                request = in_flight.pop(order.randrange(len(in_flight)))
                 seed = planned.settings.seed
-                answer = draw(ordered.unit, ordered.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
-                ledger.take(UnitResult(ordered, answer))
-                ledger.take(UnitResult(ordered, answer))  # an answer that comes twice is entered once
-                drawn += ordered.unit.draws
+                answer = draw(request.unit, request.images, model, planned.noise, seed=seed, batch_size=100, device=cpu)
+                ledger.record(UnitResult(request, answer))
+                ledger.record(UnitResult(request, answer))  # an answer that comes twice is entered once
+                drawn += request.unit.draws
                 units_left -= 1
     assert drawn == counts.draws.sum()
     same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=rows.run_id), rows)
@@ -165,19 +190,19 @@ def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.02", "n": 1000}
     calm = run(tmp_path / "calm", **changes)
 
-    def trouble() -> None:
-        while not list((tmp_path / "killed").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        for _ in range(3):
-            time.sleep(0.3)
-            flag.touch()
-            while flag.exists():
-                time.sleep(0.01)
+    kills = []
 
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    killed = run(tmp_path / "killed", replicas=2, **changes)
-    thread.join()
+    def kill(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "killed"), over)
+        for _ in range(3):
+            over.wait(0.3)
+            flag.touch()
+            wait_until(lambda: not flag.exists(), over)
+            kills.append(not flag.exists())
+
+    with meanwhile(kill):
+        killed = run(tmp_path / "killed", replicas=2, **changes)
+    assert kills[0]
     same(killed, calm)
     pd.testing.assert_frame_equal(counts_of(tmp_path / "killed"), counts_of(tmp_path / "calm"))
     assert not killed.image_id.duplicated().any()
@@ -236,8 +261,8 @@ def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_
     values = [0.1 * number for number in range(1, 9)]
     data = {"dataset": "parquet", "classifier": "base_classifiers:Linear", "max": None, "sigma": 0.3, "n0": 40, "n": 60}
     whole = run(tmp_path / "a", data_root=picture_file([(value, 1) for value in values], "a.parquet"), **data)
-    torn = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
-    broken = run(tmp_path / "b", data_root=picture_file(torn, "b.parquet"), **data)
+    damaged = [(value if number != 2 else b"no image", 1) for number, value in enumerate(values)]
+    broken = run(tmp_path / "b", data_root=picture_file(damaged, "b.parquet"), **data)
     assert broken.status.tolist() == ["ok"] * 2 + ["error"] + ["ok"] * 5
     left, right = (rows.drop(index=2, columns=["error", "run_id", "seconds"]) for rows in (broken, whole))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)  # the error row's nulls make floats of integers
@@ -257,7 +282,7 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
         settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
         for name, pictures in (("deadly", deadly), ("blank", blank))
     ]
-    carry_out(PROCEDURES["certify"], jobs, show_progress=False)
+    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
     rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
     assert rows.image_id.tolist() == list(range(10))
     assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
@@ -268,7 +293,7 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
     pd.testing.assert_frame_equal(counts, clean)
 
 
-def test_too_little_memory_changes_no_row_and_is_told_once(
+def test_too_little_memory_changes_no_row_and_is_reported_once(
     tmp_path: Path, undisturbed: Result, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
@@ -277,29 +302,29 @@ def test_too_little_memory_changes_no_row_and_is_told_once(
     def session() -> tuple[pd.DataFrame, str]:
         log.write_text("")
         job = settings_of(tmp_path / "out", classifier=classifier)
-        return carry_out(PROCEDURES["certify"], [job]), capsys.readouterr().err
+        return run_procedure(PROCEDURES["certify"], [job]), capsys.readouterr().err
 
-    rows, told = session()
+    rows, printed = session()
     facts = ["run_id", "classifier"]
     same(rows.drop(columns=facts), undisturbed[0].drop(columns=facts))
     pd.testing.assert_frame_equal(counts_of(tmp_path / "out"), undisturbed[1])
-    assert told.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
+    assert printed.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
     (file,) = tmp_path.glob("out/runs/*/manifest.json")
     manifest = json.loads(file.read_text())
     assert manifest["micro_batch"] == 25
     assert manifest["identity"]["batch_size"] == 100
     assert "micro_batch" not in manifest["identity"]
     assert {"100", "50"} <= set(log.read_text().split())
-    # Some of the work undone: the next session is told by the manifest what fits, and how all is computed.
+    # Some of the work undone: the next session reads from the manifest what fits, and the compute configuration.
     for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
         part.unlink()
     monkeypatch.setattr(
         "raysmooth.pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute")
     )
-    again, told = session()
+    again, printed = session()
     same(again, rows)
     assert log.read_text() == ""
-    assert "too small" not in told
+    assert "too small" not in printed
     assert json.loads(file.read_text()) == manifest
 
 
@@ -332,17 +357,13 @@ def test_images_that_vanish_during_a_run_are_not_lost_for_good(tmp_path: Path) -
         Image.fromarray(np.full((8, 8, 3), 5 * number, np.uint8)).save(folder / f"{number:02}.png")
     data = {"dataset": "folder", "data_root": str(folder), "classifier": classifier, "max": None, "max_errors": 5}
 
-    def take_away() -> None:
-        while not list((tmp_path / "out").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        time.sleep(0.3)
+    def take_away(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "out"), over)
+        over.wait(0.3)
         folder.rename(tmp_path / "away")
 
-    thread = threading.Thread(target=take_away)
-    thread.start()
-    with pytest.raises(RaysmoothError, match="No such file or directory"):
+    with meanwhile(take_away), pytest.raises(RaysmoothError, match="No such file or directory"):
         run(tmp_path / "out", **data)
-    thread.join()
     (tmp_path / "away").rename(folder)
     rows = run(tmp_path / "out", **data)
     assert (rows.status == "ok").all()
@@ -354,16 +375,13 @@ def test_a_replica_that_has_gone_bad_is_replaced_and_its_units_are_drawn_elsewhe
     changes: dict[str, Any] = {"classifier": f"base_classifiers:Sick:flag={flag}", "n": 1000}
     calm = run(tmp_path / "calm", **changes)
 
-    def trouble() -> None:
-        while not list((tmp_path / "sick-run").glob("runs/*/manifest.json")):
-            time.sleep(0.01)
-        time.sleep(0.3)
+    def sicken(over: threading.Event) -> None:
+        wait_until(begun(tmp_path / "sick-run"), over)
+        over.wait(0.3)
         flag.touch()
 
-    thread = threading.Thread(target=trouble)
-    thread.start()
-    same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
-    thread.join()
+    with meanwhile(sicken):
+        same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
     assert not flag.exists()
     pd.testing.assert_frame_equal(counts_of(tmp_path / "sick-run"), counts_of(tmp_path / "calm"))
 
@@ -392,8 +410,8 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
 
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
         (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
-        path = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
-        return run_id(dataclasses.replace(planned, path=path).identity(on))
+        compute = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
+        return run_id(dataclasses.replace(planned, compute=compute).identity(on))
 
     deciding: list[dict[str, Any]] = [
         {"dataset": "digits", "split": "train"},
@@ -456,7 +474,7 @@ def test_predict_writes_its_own_rows(tmp_path: Path) -> None:
     procedure = PROCEDURES["predict"]
     values = {**DIGITS, "replicas": 1, "out": str(tmp_path), "n": 300}
     del values["n0"]
-    rows = carry_out(procedure, [checked(procedure.settings, values)], show_progress=False)
+    rows = run_procedure(procedure, [checked(procedure.settings, values)], show_progress=False)
     assert len(rows) == 23
     assert "radius" not in rows
     assert ((rows.p_value > 0.001) == rows.abstain).all()

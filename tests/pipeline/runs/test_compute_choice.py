@@ -11,9 +11,10 @@ from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.runs.compute_choice import Chosen, choose_compute_configs
+from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import Run, prepare
+from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICA = ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
@@ -48,9 +49,12 @@ class Probe:
         return dataclasses.replace(FOUND, compute=self.answers.pop(0))
 
 
-def begin(chosen: Chosen, started: str = "2026-01-01T00:00:00+00:00", replica: ReplicaIdentity = REPLICA) -> Path:
+def begin(chosen: ChosenRun, started: str = "2026-01-01T00:00:00+00:00", replica: ReplicaIdentity = REPLICA) -> Path:
     """Begin the run as the driver does; its manifest."""
-    procedure, manifest = PROCEDURES["certify"], chosen.run.manifest(replica, chosen.compute) | {"started": started}
+    procedure, manifest = (
+        PROCEDURES["certify"],
+        chosen.run.manifest(replica, chosen.manifest_entry) | {"started": started},
+    )
     with RunStore(chosen.run.settings.out, procedure.folder, procedure.schema, manifest) as store:
         return Path(chosen.run.settings.out) / "runs" / store.run_id / "manifest.json"
 
@@ -59,8 +63,8 @@ def never(*_: Any) -> ComputeChoice:
     raise AssertionError("a replica was asked how to compute")
 
 
-def paths(chosen: list[Chosen]) -> list[ComputeConfig | None]:
-    return [choice.run.path for choice in chosen]
+def configs(chosen: list[ChosenRun]) -> list[ComputeConfig | None]:
+    return [choice.run.compute for choice in chosen]
 
 
 def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Pa
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, probe)
     manifest = begin(first)
     (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
-    assert first.run.path == second.run.path == FOUND.compute
+    assert first.run.compute == second.run.compute == FOUND.path
     assert begin(second) == manifest
     assert json.loads(manifest.read_text())["compute"] == {
         "why": FOUND.why,
@@ -87,19 +91,19 @@ def test_the_probe_hears_what_is_asked_for_and_of_all_draws_of_a_replica(tmp_pat
 
 def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
     chosen = choose_compute_configs(planned(tmp_path, sigma="0.25,0.5,1.0"), REPLICA, 1, Probe(OTHER))
-    assert paths(chosen) == [OTHER] * 3
+    assert configs(chosen) == [OTHER] * 3
     for choice in chosen:
         begin(choice)
     # A sigma that comes later is computed as those before it were.
     later = choose_compute_configs(planned(tmp_path, sigma="0.12,0.25"), REPLICA, 1, never)
-    assert paths(later) == [OTHER] * 2
-    assert "begun" in later[0].compute["why"]
+    assert configs(later) == [OTHER] * 2
+    assert "earlier run" in later[0].manifest_entry["why"]
 
 
 def test_other_networks_are_asked_about_by_themselves(tmp_path: Path) -> None:
     runs = [*planned(tmp_path), *planned(tmp_path, classifier="base_classifiers:Linear:seed=4")]
-    probe = Probe(OTHER, FOUND.compute)
-    assert paths(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.compute]
+    probe = Probe(OTHER, FOUND.path)
+    assert configs(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.path]
     assert [question[-1] for question in probe.asked] == [20 * 540] * 2
 
 
@@ -112,7 +116,7 @@ def test_a_flag_that_does_not_fit_the_begun_run_makes_another(tmp_path: Path, fl
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begun = begin(first)
     (second,) = choose_compute_configs(planned(tmp_path, **flags), REPLICA, 1, Probe(OTHER))
-    assert second.run.path == OTHER
+    assert second.run.compute == OTHER
     assert begin(second) != begun
 
 
@@ -125,25 +129,29 @@ def test_a_flag_that_fits_the_begun_run_goes_on_with_it(tmp_path: Path, flags: d
 
 
 def test_the_first_begun_of_several_wins(tmp_path: Path) -> None:
-    for started, path in (("2026-01-02", FOUND.compute), ("2026-01-01", OTHER), ("2026-01-03", FOUND.compute)):
+    for started, compute in (("2026-01-02", FOUND.path), ("2026-01-01", OTHER), ("2026-01-03", FOUND.path)):
         (run,) = planned(tmp_path)
         number = int(started[-1])
-        begin(Chosen(dataclasses.replace(run, path=dataclasses.replace(path, batch_size=number)), FOUND), started)
+        begin(
+            ChosenRun(dataclasses.replace(run, compute=dataclasses.replace(compute, batch_size=number)), FOUND), started
+        )
     (chosen,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
-    assert chosen.run.path == ComputeConfig("float32", False, 1)
+    assert chosen.run.compute == ComputeConfig("float32", False, 1)
     # Of those that fit what is asked for.
     (chosen,) = choose_compute_configs(planned(tmp_path, precision="bfloat16"), REPLICA, 1, never)
-    assert chosen.run.path == ComputeConfig("bfloat16", True, 2)
+    assert chosen.run.compute == ComputeConfig("bfloat16", True, 2)
 
 
-@pytest.mark.parametrize("content", ["", "{ torn", "[]", '{"identity": 3}', '{"identity": {"precision": "float32"}}'])
-def test_torn_manifests_are_passed_over(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["", "{ cut off", "[]", '{"identity": 3}', '{"identity": {"precision": "float32"}}']
+)
+def test_corrupt_manifests_are_skipped(tmp_path: Path, content: str) -> None:
     (tmp_path / "runs/0000").mkdir(parents=True)
     (tmp_path / "runs/0000/manifest.json").write_text(content)
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe(OTHER))
     begin(first)
     (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
-    assert paths([first, second]) == [OTHER] * 2
+    assert configs([first, second]) == [OTHER] * 2
 
 
 @pytest.mark.parametrize(
@@ -153,12 +161,12 @@ def test_another_run_in_the_folder_decides_nothing(tmp_path: Path, change: dict[
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begin(first)
     (second,) = choose_compute_configs(planned(tmp_path, **change), REPLICA, 1, Probe(OTHER))
-    assert second.run.path == OTHER
+    assert second.run.compute == OTHER
 
 
-def test_another_kind_of_device_is_asked_anew(tmp_path: Path) -> None:
+def test_another_kind_of_device_is_probed_again(tmp_path: Path) -> None:
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
     begin(first)
     elsewhere = dataclasses.replace(REPLICA, device="gpu of some kind")
     (second,) = choose_compute_configs(planned(tmp_path), elsewhere, 1, Probe(OTHER))
-    assert second.run.path == OTHER
+    assert second.run.compute == OTHER

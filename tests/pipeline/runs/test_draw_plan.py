@@ -60,9 +60,9 @@ def test_what_does_not_fill_a_block_is_drawn_together() -> None:
     assert {(block.index, block.draws) for unit in rests for block in unit.blocks} == {(10, 250)}
 
 
-def test_later_stages_go_on_where_an_image_stopped() -> None:
+def test_later_rounds_continue_where_an_image_stopped() -> None:
     plan = DrawPlan({Role.SELECTION: 100}, 1000, 250)
-    assert plan.blocks(7, 2300, block=3) == [Block(7, 3, 1000), Block(7, 4, 1000), Block(7, 5, 300)]
+    assert plan.blocks(7, 2300, blocks_before=3) == [Block(7, 3, 1000), Block(7, 4, 1000), Block(7, 5, 300)]
 
 
 def test_little_work_for_a_slow_network_is_shared_by_replicas() -> None:

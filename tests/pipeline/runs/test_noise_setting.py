@@ -18,10 +18,11 @@ from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.runs.driver import carry_out
+from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
+from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import Run, prepare, run_id
+from raysmooth.pipeline.runs.run import Run, run_id
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 5}
@@ -33,7 +34,7 @@ def settings_of(**changes: Any) -> CertifySettings:
 
 def prepared(**changes: Any) -> Run:
     (run,) = prepare(PROCEDURES["certify"], settings_of(**changes))
-    return replace(run, path=ComputeConfig("float32", False, 100))
+    return replace(run, compute=ComputeConfig("float32", False, 100))
 
 
 def identity_of(**changes: Any) -> dict[str, Any]:
@@ -92,14 +93,14 @@ def test_weights_trained_for_the_noise_that_is_drawn_are_no_mismatch() -> None:
 
     quarter, half = {"noise": "uniform", "sigma": 0.25}, {"noise": "uniform", "sigma": 0.5 / sqrt(3)}
     assert mismatch(quarter, noise="uniform", sigma=0.25) == mismatch(half, noise="uniform:0.5") == []
-    ((told),) = mismatch(half, noise="uniform", sigma=0.5)
-    assert told.endswith("uniform noise of sigma 0.288675134595, this run draws uniform noise of sigma 0.5")
-    ((told),) = mismatch({"noise": "gaussian", "sigma": 0.5}, noise="uniform", sigma=0.5)
-    assert told.endswith("gaussian noise of sigma 0.5, this run draws uniform noise of sigma 0.5")
+    ((warning),) = mismatch(half, noise="uniform", sigma=0.5)
+    assert warning.endswith("uniform noise of sigma 0.288675134595, this run draws uniform noise of sigma 0.5")
+    ((warning),) = mismatch({"noise": "gaussian", "sigma": 0.5}, noise="uniform", sigma=0.5)
+    assert warning.endswith("gaussian noise of sigma 0.5, this run draws uniform noise of sigma 0.5")
 
 
 REFUSED = [
-    ({"noise": "uniform:0.5", "sigma": "0.25"}, "--noise uniform:0.5 says its level, so does --sigma 0.25: write one"),
+    ({"noise": "uniform:0.5", "sigma": "0.25"}, "--noise uniform:0.5 and --sigma 0.25 both give a level: write one"),
     ({"noise": "uniform"}, "--sigma is missing: Noise level"),
     ({"noise": "unifrm:0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
     ({"noise": "unifrm", "sigma": "0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
@@ -156,7 +157,7 @@ def test_uniform_noise_on_real_ray(ray_cluster: object, tmp_path: Path) -> None:
     common |= {"replicas": 2, "precision": "float32", "compile": "off", "out": str(tmp_path)}
     ways: list[dict[str, Any]] = [{}, {"sampling": "adaptive"}, {"sampling": "decide", "radius": 0.1}]
     jobs = [checked(procedure.settings, {**common, **way}) for way in ways]
-    rows = carry_out(procedure, jobs, show_progress=False)
+    rows = run_procedure(procedure, jobs, show_progress=False)
     assert len(rows) == 36
     assert set(rows.noise) == {"uniform"}
     assert set(rows.norm) == {"l1"}

@@ -136,7 +136,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"train denoiser": {**MSE, "out": "x"}}}, "out: the experiment sets this"),
         ({"mse-0.25": {"train denoiser": MSE}}, "there are two of the name mse-0.25"),
         ({"a": {"sweep": {"train": "denoiser", "settings": SWEPT, "certify": {"n": 10}}}}, "certify: write a stage"),
-        ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "--noise uniform:0.5 says its level, so does"),
+        ({"a": {"certify": {**CERTIFY, "noise": "uniform:0.5"}}}, "both give a level: write one of them"),
         ({"a b": {"train denoiser": MSE}}, "stage 'a b': write a name of letters"),
         ({"a": {"for": {"sigma": [1]}, "train denoiser": MSE}}, "a: unknown setting 'for': it is now called matrix"),
         ({"a": "certify"}, "stage a: expected 'KIND: settings', found 'certify'"),

@@ -143,7 +143,7 @@ def test_a_level_means_the_same_in_training_and_in_certifying() -> None:
     assert isinstance(family, Uniform)
     largest = drawn("uniform", certified.sigma[0], 1000)[0].abs().max().item()
     assert 0.999 * family.half_width < largest <= family.half_width * (1 + 1e-6)
-    with pytest.raises(RaysmoothError, match="says its level, so does --sigma"):
+    with pytest.raises(RaysmoothError, match="both give a level: write one"):
         checked(TrainClassifierSettings, {**common, "classifier": "digits_cnn", "sigma": 0.5, "out": "x.safetensors"})
 
 

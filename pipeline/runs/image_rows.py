@@ -1,0 +1,53 @@
+"""The rows of a run's images: each image gets one, a conclusion or an error."""
+
+from typing import Any
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.tally import Tally
+from raysmooth.pipeline.store.run_store import RunStore
+
+
+class ImageRows:
+    """Makes the rows of this session. `finished` counts them; `concluded_draws` is the draws of those without error.
+
+    Error rows are held back in `errors` until `write_errors`: if the run stops before, their images are tried again by
+    the next session, since the cause (a disk gone for a minute, a faulty GPU) may be gone by then.
+    """
+
+    def __init__(self, run: Run, store: RunStore) -> None:
+        self._run, self._store = run, store
+        self.finished = 0
+        self.concluded_draws = 0
+        self.errors: list[dict[str, Any]] = []
+
+    def conclude(self, image_id: int, tally: Tally) -> None:
+        """The row of an image whose last round is complete: an error if any of its draws were invalid."""
+        if tally.invalid:
+            what = "no valid answer (logits NaN or infinite, or a label outside the classes)"
+            self.fail(image_id, tally, f"{what} in {tally.invalid} of {sum(tally.draws.values())} draws")
+            return
+        concluded = self._run.rule.conclude(tally.counts)
+        row = self._run.procedure.finished_row(
+            self._run.facts, image_id, tally.label, tally.counts, concluded, tally.seconds
+        )
+        self._store.add_row(row)
+        self.finished += 1
+        self.concluded_draws += row["draws"]
+
+    def fail(self, image_id: int, tally: Tally, reason: str) -> None:
+        """An error row; raises RaysmoothError if there are more of them than the run may have."""
+        self.errors.append(self._run.procedure.error_row(self._run.facts, image_id, tally.label, reason, tally.seconds))
+        self._store.finished.add(image_id)
+        self.finished += 1
+        limit = self._run.settings.max_errors
+        if len(self.errors) > limit:
+            first = self.errors[0]
+            raise RaysmoothError(
+                f"stopped: {len(self.errors)} images failed (--max-errors {limit}); "
+                f"the first, image {first['image_id']}: {first['error']}"
+            )
+
+    def write_errors(self) -> None:
+        for row in self.errors:
+            self._store.add_row(row)

@@ -1,0 +1,32 @@
+"""Everything that is refused before any work: settings that cannot work, and results that cannot be written."""
+
+from collections.abc import Sequence
+
+from raysmooth.pipeline.runs.prepare import prepare
+from raysmooth.pipeline.runs.procedures import Procedure
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.store.parts import refuse_foreign_parts
+from raysmooth.pipeline.store.run_store import refuse_unwritable
+from raysmooth.storage.store_urls import is_url
+
+
+def preflight(procedure: Procedure, jobs: Sequence[SamplingSettings], dry: bool = False) -> list[Run]:
+    """The runs of all `jobs` in order, one for each sigma of each job. Raises RaysmoothError, before Ray starts, for
+    whatever can be known to fail by then.
+
+    A `dry` run writes nothing, so `out` need not be writable. Otherwise object stores are tried first, since a wrong
+    key shows within seconds; local folders come last, since trying creates them: a job that is refused for another
+    reason leaves no folder behind.
+    """
+    outs = list(dict.fromkeys(job.out for job in jobs))
+    written = [] if dry else outs
+    for out in filter(is_url, written):
+        refuse_unwritable(out)
+    runs = [run for job in jobs for run in prepare(procedure, job)]
+    for out in written:
+        if not is_url(out):
+            refuse_unwritable(out)
+    for out in outs:
+        refuse_foreign_parts(out, procedure.folder)
+    return runs

@@ -1,0 +1,72 @@
+"""From settings to runs: opens the data set, loads the networks once, and refuses whatever cannot work."""
+
+import os
+
+import torch
+
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
+from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.runs.noise_mismatch import find_mismatch
+from raysmooth.pipeline.runs.procedures import Procedure
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.settings import SamplingSettings
+
+
+def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
+    """The runs of `settings`, one for each sigma, not yet with a compute configuration.
+
+    Reads every image's bytes (for the fingerprint) and loads the base classifier on the CPU. Raises RaysmoothError for
+    settings that cannot work: data, weights, shapes, or numbers of draws that could only abstain.
+    """
+    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    index_set = IndexSet(len(dataset), skip=settings.skip, max=settings.max)
+    image = _first_readable(dataset, index_set)
+    data_fingerprint = fingerprint(dataset, index_set)
+    runs = []
+    for sigma in settings.sigma:
+        noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
+        procedure.refuse(settings, noise)
+        weights = settings.denoiser_weights
+        spec = BaseClassifierSpec(
+            settings.classifier,
+            settings.classifier_weights,
+            settings.preprocess,
+            settings.denoiser,
+            weights.replace("{sigma}", f"{sigma:g}") if weights is not None else None,
+            import_path=(os.getcwd(),),
+        )
+        loaded = load_base_classifier(spec, torch.device("cpu"))
+        num_classes = check_image(loaded, image)
+        denoised = loaded.spec.denoiser != "none"
+        objective = (
+            loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
+        )
+        runs.append(
+            Run(
+                procedure,
+                settings,
+                noise,
+                dataset,
+                index_set,
+                data_fingerprint,
+                loaded.spec,
+                num_classes,
+                tuple(image.shape),
+                objective,
+                find_mismatch(loaded, noise),
+            )
+        )
+    return runs
+
+
+def _first_readable(dataset: Dataset, index_set: IndexSet) -> torch.Tensor:
+    first: UnreadableImage | None = None
+    for image_id in index_set:
+        try:
+            return torch.from_numpy(dataset.read(image_id).image)
+        except UnreadableImage as error:
+            first = first or error
+    raise RaysmoothError(f"none of the {len(index_set)} images of '{dataset.name}' can be read; the first is {first}")
