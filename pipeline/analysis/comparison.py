@@ -57,9 +57,9 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
     """Compare the rows of two runs at `radius` (>= 0), on the images that both have.
 
     As in `certified_accuracy`, an image counts where its class is right (without labels: whatever the class) and its
-    radius no smaller. Raises RaysmoothError for a radius or delta that is none; if there are no rows, or of several runs; if
-    the two differ in data set, split or norm, in having labels, or in an image's label; if they share no image; and if
-    one decides another radius only: what its images are at this one is unknown, be it larger or smaller.
+    radius no smaller. Raises RaysmoothError for a radius or delta that is none; if there are no rows, or of several
+    runs; if the two differ in data set, split or norm, in having labels, or in an image's label; if they share no
+    image; and if one decides another radius only: what its images are at this one is unknown, be it larger or smaller.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):

@@ -18,7 +18,7 @@ ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
 
 def default_groups(summary: pd.DataFrame) -> list[str]:
     """By what an envelope is grouped unless told: denoiser and objective, and whatever else differs but sigma."""
-    rest = [column for column in (*FACTS, "measure") if column != "sigma" and varies(summary[column])]
+    rest = [column for column in (*FACTS, "quantity") if column != "sigma" and varies(summary[column])]
     return [*rest, "denoiser", "objective"]
 
 
@@ -37,8 +37,8 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
     tables 1 and 2.
     """
     by = list(by) if by is not None else default_groups(summary)
-    if varies(summary["measure"]) and "measure" not in by:
-        by.append("measure")  # with and without labels: never one group
+    if varies(summary["quantity"]) and "quantity" not in by:
+        by.append("quantity")  # with and without labels: never one group
     summary = summary.copy()
     decides = np.isfinite(summary["sampling"].map(decided_at))
     radii = radius_columns(summary.columns)

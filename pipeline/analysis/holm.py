@@ -29,9 +29,9 @@ def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
     about the class. p_value is P(Binomial(n_used, p0) >= count_top), where p0 is the probability that the radius takes
     (`NoiseFamily.needed`): of all classes that do not have it, one with p0 itself gets so many draws most easily. It is
     1 for abstentions, errors and images not finished yet, all of which count among the N. Holm 1979 holds the smallest
-    against delta / N, the next against delta / (N - 1), and so on until one is larger. Raises RaysmoothError for a run that
-    decides one radius (its draws stopped when its own alpha was reached), for rows without counts, and for a norm whose
-    radius takes more than the rows say.
+    against delta / N, the next against delta / (N - 1), and so on until one is larger. Raises RaysmoothError for a run
+    that decides one radius (its draws stopped when its own alpha was reached), for rows without counts, and for a norm
+    whose radius takes more than the rows say.
     """
     refuse_no_probability(delta)
     count, n = estimation_counts(rows)

@@ -1,10 +1,8 @@
-"""What the certificates of one run amount to, and how such numbers are printed without flattering them."""
+"""Certified accuracy, ACR and the other figures of one run, from its certificate rows."""
 
 import re
 from collections.abc import Sequence
-from decimal import MAX_PREC, Context, Decimal
-from fractions import Fraction
-from math import floor, fsum, inf
+from math import fsum, inf
 
 import numpy as np
 import pandas as pd
@@ -150,26 +148,6 @@ def labelled(rows: pd.DataFrame) -> bool:
         return True
     finished = rows.loc[rows["status"] != "error", "correct"]
     return finished.empty or bool(finished.notna().any())
-
-
-def floored(x: float | Fraction, digits: int) -> str:
-    """`x` with `digits` >= 0 decimals, rounded towards minus infinity from its exact value.
-
-    What is printed is never above what was computed, and less than 10^-digits below it. Raises ValueError or
-    OverflowError for NaN and infinities.
-    """
-    units = floor(Fraction(x) * 10**digits)
-    return f"{Decimal(units).scaleb(-digits, Context(prec=MAX_PREC)):f}"
-
-
-def percent(share: float, of: int, up: bool = False) -> str:
-    """A share of `of` >= 1 things in percent with one decimal, rounded down; `up` for one that is better small.
-
-    By way of the whole number of things it stands for, because 57 of 100 is stored as 0.5699999999999999556,
-    which would print as 56.9.
-    """
-    exact = Fraction(100 * round(share * of), of)
-    return floored(-exact, 1).removeprefix("-") if up else floored(exact, 1)
 
 
 def _radii(rows: pd.DataFrame) -> np.ndarray:

@@ -43,7 +43,8 @@ def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.
     Columns: low, high (a bin holds low < p_lower <= high, the first one low too), then numbers of images: right and
     wrong (the class that the certificate is for), unlabelled, abstained (whatever their p_lower: it is 0 where the
     class was not worth any draws), and images, their sum. Error rows are in none. `edges` ascend from 0 to 1. Raises
-    RaysmoothError for runs that decide one radius or say no p_lower, and if there are no rows, or those of several runs.
+    RaysmoothError for runs that decide one radius or say no p_lower, and if there are no rows, or those of several
+    runs.
     """
     kinds, p_lower = _finished(rows)
     size = len(edges) - 1

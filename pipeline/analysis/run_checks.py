@@ -32,7 +32,7 @@ def named(rows: pd.DataFrame) -> str:
 
 
 def refuse_missing(rows: pd.DataFrame, *columns: str) -> None:
-    """Raises RaysmoothError if a column is missing, or empty where a statement stands upon it: in every finished row."""
+    """Raises RaysmoothError if a column is missing, or null in every finished row."""
     finished = (rows["status"] != "error").to_numpy(bool)
     for column in columns:
         if column not in rows or (finished.any() and rows[column].isna().to_numpy()[finished].all()):
@@ -50,8 +50,8 @@ def refuse_no_probability(delta: float) -> None:
 def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """count_top and n_used of the rows of one run, float64 (N,) each, NaN in error rows.
 
-    Raises RaysmoothError where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
-    does not hold for them.
+    Raises RaysmoothError where they do not say it, or where draws stopped by what they showed: then a bound of a fixed
+    number does not hold for them.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows: give the rows of a run that has finished an image")

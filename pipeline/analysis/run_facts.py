@@ -45,9 +45,8 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     Columns: the SETTINGS, null where unknown, `source` (whence the rows are, null if the run drew them), `rows` (how
     many of the run's `images` are finished; where the size of the index set is unknown, all are taken to be), `measure`
     (LABELLED or UNLABELLED), `draws` (mean an image, NaN if unknown), `bound` (as `bounds` has it). Rows without
-    `sampling` were sampled FIXED.
-    Raises RaysmoothError if there are no rows, or if the rows of one run disagree about a setting: no line of a table could
-    say what such a run promises.
+    `sampling` were sampled FIXED. Raises RaysmoothError if there are no rows, or if the rows of one run disagree about
+    a setting: no line of a table could say what such a run promises.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows to report: give the rows of a run that has finished an image")
@@ -61,7 +60,7 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     runs["images"] = runs["images"].astype("Int64").fillna(runs["rows"]).astype(int)
     for column in ("n0", "n"):  # whole numbers, which one null among them made floats
         runs[column] = runs[column].astype("Int64" if runs[column].isna().any() else int)
-    runs["measure"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
+    runs["quantity"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     first = runs.assign(denoised=runs["denoiser"] != "none", spared=runs["sampling"] != FIXED)
     order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "spared", "sampling"]

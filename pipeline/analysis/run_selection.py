@@ -24,8 +24,8 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
 
     Of several about one column any will do. A number is compared as one; `denoiser=dncnn` means one with whatever
-    options, a run id may be cut short. Raises RaysmoothError for a condition that is none, a column that runs have not, and a
-    value that none of them has, each with the nearest that there is.
+    options, a run id may be cut short. Raises RaysmoothError for a condition that is none, a column that runs have not,
+    and a value that none of them has, each with the nearest that there is.
     """
     wanted: dict[str, list[str]] = {}
     for condition in conditions:
@@ -57,8 +57,8 @@ def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
 
 
 def find_run(runs: Iterable[str], name: str, flag: str) -> str:
-    """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag`, with the nearest, where none or several
-    do.
+    """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag`, with the nearest, where none or
+    several do.
     """
     runs = list(dict.fromkeys(runs))
     found = [run for run in runs if name and run.startswith(name)]

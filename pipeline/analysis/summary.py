@@ -61,7 +61,7 @@ def summarize(
         raise RaysmoothError(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
     parts, headings = by_run(rows), [heading(radius) for radius in grid]
     rates, shares = [], []
-    for run, measure in runs["measure"].items():
+    for run, measure in runs["quantity"].items():
         own = parts[str(run)]
         shares.append((certified_accuracy if measure == LABELLED else certified_share)(own, grid))
         rates.append(

@@ -68,9 +68,9 @@ def read_log(path: str | Path) -> CertificationLog:
     """Read one log. A line that no line end follows, as a killed run leaves it, is left out if a field is missing or
     the last is one of NEEDED; else its last field is. Of an image that is listed twice the first line counts.
 
-    Raises RaysmoothError, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
-    correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second label of
-    the same image; another sigma than before.
+    Raises RaysmoothError, naming file and line, for what is no such log or has no whole line, and for a line that
+    cannot be: correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second
+    label of the same image; another sigma than before.
     """
     path = Path(path)
     content = _content(path)

@@ -42,7 +42,9 @@ _CERTIFY = PROCEDURES["certify"]
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be otherwise; None is as the source run has it. Raises RaysmoothError for what cannot be, or is nothing."""
+    """What is to be otherwise; None is as the source run has it. Raises RaysmoothError for what cannot be, or is
+    nothing.
+    """
 
     alpha: float | None = None
     n: int | None = None
@@ -78,8 +80,8 @@ _UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class Recertification:
-    """A source run, and how its images are certified now. Raises RaysmoothError where its draws do not support that, or could
-    only abstain.
+    """A source run, and how its images are certified now. Raises RaysmoothError where its draws do not support that, or
+    could only abstain.
     """
 
     source: SourceRun
@@ -191,8 +193,8 @@ class Recertification:
         return bound.certify(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
-        """Rows of the source's images that are not `done`. An error stays one. Raises RaysmoothError where counts are not
-        those of the rows.
+        """Rows of the source's images that are not `done`. An error stays one. Raises RaysmoothError where counts are
+        not those of the rows.
         """
         rows = self.source.rows[~self.source.rows["image_id"].isin(done)]
         fine = rows[rows["status"] != "error"]

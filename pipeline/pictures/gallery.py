@@ -45,8 +45,8 @@ def gallery(settings: GallerySettings) -> Path | Location:
     """Draw the figure and return its file.
 
     All denoisers see the same noisy copy of an image, and at each sigma the same noise, scaled: the first that certify
-    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises RaysmoothError for images, weights and
-    networks that are not there or do not fit each other.
+    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises RaysmoothError for images, weights
+    and networks that are not there or do not fit each other.
     """
     file = figure_path(settings.out, "--out")
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.pictures.picture import LARGE, plot_picture, verdict
 from raysmooth.pipeline.report.figures.palette import BLACK
+from raysmooth.pipeline.report.rounding import floored
 
 PANEL, LARGE_PANEL, GAP, CAPTION, MARGIN, HEADING, LINE = 1.0, 1.6, 0.08, 0.2, 0.1, 0.2, 0.13
 """Inches: a picture's side, that of a picture of more than LARGE pixels, what is between two, the line below one, the

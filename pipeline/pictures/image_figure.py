@@ -10,13 +10,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
-from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
 from raysmooth.pipeline.pictures.statement import evidence, statement
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
+from raysmooth.pipeline.report.rounding import floored
 
 CLASSES = 5
 """Classes with bars of their own, beside the label's; the others share one."""

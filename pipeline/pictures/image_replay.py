@@ -62,8 +62,8 @@ def replay(
     estimation, or of selection where it stopped with that; no more than are in block 0.
 
     They are the run's own where it drew on a CPU, or on this very kind of GPU. Labels are computed in the run's
-    precision where this device has it, but in another batch. `dataset` is the run's. Raises RaysmoothError for weights that
-    are not, and where the counts are gone.
+    precision where this device has it, but in another batch. `dataset` is the run's. Raises RaysmoothError for weights
+    that are not, and where the counts are gone.
     """
     image_id, noise = row["image_id"], run.noise
     try:

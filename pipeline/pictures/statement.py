@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from raysmooth.pipeline.analysis.metrics import FIXED, decided_at, floored
+from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.certification.sequential_test import UNDECIDED
-from raysmooth.pipeline.report.captions import assured, shown_alpha
+from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
+from raysmooth.pipeline.report.rounding import floored
 
 
 def statement(row: Mapping[str, Any]) -> str:
@@ -18,7 +19,7 @@ def statement(row: Mapping[str, Any]) -> str:
     asked = decided_at(row.get("sampling") or FIXED)
     if not row["abstain"]:
         return (
-            f"with probability at least {assured(shown_alpha(row['alpha']))} the smoothed classifier predicts "
+            f"with probability at least {shown_confidence(shown_alpha(row['alpha']))} the smoothed classifier predicts "
             f"{row['prediction']} everywhere within {row['norm']} distance {floored(row['radius'], 3)}: {_judged(row)}"
         )
     if asked == inf:

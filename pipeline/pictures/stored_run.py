@@ -67,8 +67,9 @@ class StoredRun:
         return noise_family(self.identity["noise"], self.identity["sigma"])
 
     def open_dataset(self, data_root: str | None = None) -> Dataset:
-        """The run's data set, at `data_root` if it has moved. Raises RaysmoothError where it is not what the run certified: a
-        changed image or label anywhere in the run's index set is noticed by its fingerprint (which one is not).
+        """The run's data set, at `data_root` if it has moved. Raises RaysmoothError where it is not what the run
+        certified: a changed image or label anywhere in the run's index set is noticed by its fingerprint (which one is
+        not).
         """
         identity = self.identity
         root = self.settings.get("data_root") if data_root is None else data_root
@@ -86,8 +87,8 @@ class StoredRun:
     def load(
         self, device: torch.device, classifier_weights: str | None = None, denoiser_weights: str | None = None
     ) -> Loaded:
-        """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights that are
-        not the run's.
+        """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights that
+        are not the run's.
         """
         identity = self.identity
         theirs = None

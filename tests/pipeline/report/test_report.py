@@ -132,7 +132,7 @@ def test_a_report_is_six_files(out):
 
 
 def test_a_report_can_go_elsewhere(out, tmp_path):
-    written = write_report(out, radii=[0.1], folder=tmp_path / "paper" / "figures")
+    written = write_report(out, radii=[0.1], out=tmp_path / "paper" / "figures")
     assert {path.parent for path in written} == {tmp_path / "paper" / "figures"}
     assert "r=0.1" in pd.read_csv(written[2])
 
