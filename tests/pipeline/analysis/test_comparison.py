@@ -118,7 +118,7 @@ def test_refusals() -> None:
         (plain, run_of(B, dataset="mnist"), 0.2, "has dataset digits and run .* mnist"),
         (plain, run_of(B, split="train"), 0.2, "split"),
         (plain, run_of(B, norm="l1"), 0.2, "norm"),
-        (plain, run_of(B, label=None), 0.2, "only one has labels"),
+        (plain, run_of(B, label=None), 0.2, "only one of .* has labels"),
         (plain, run_of(B, label=2), 0.2, "image 0 has label 1 in one run and 2 in the other"),
         (plain.iloc[:4], run_of(B).iloc[4:], 0.2, "no image in common"),
         (plain, plain.head(0), 0.2, "no certificate rows"),

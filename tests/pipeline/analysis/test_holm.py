@@ -151,7 +151,7 @@ def test_refusals() -> None:
         (sampled_run(A, DECIDE, DECIDED), r"run 0123456789012345 decides one radius: .* --sampling fixed or adaptive"),
         (run_of(A), "has no count_top"),
         (run_of(A).assign(count_top=[9900, *[None] * 7]), "certificates without count_top and n_used"),
-        (rows_of_counts(np.array([9]), 10, 0.2, norm="linf"), "has the linf norm: ask its source run in l2"),
+        (rows_of_counts(np.array([9]), 10, 0.2, norm="linf"), "has the linf norm: use its source run in l2"),
         (rows_of_counts(np.array([9]), 10, 0.2).head(0), "no certificate rows"),
     ]
     for rows, message in cases:

@@ -381,7 +381,7 @@ def test_the_command_prints_the_table_and_names_the_source(tmp_path: Path, capsy
     command(capsys, "recertify", str(tmp_path), "--norm", "linf")
     code, out, err = command(capsys, "report", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "different norms (l2, linf), which no table and no curve can compare: write --where norm=l2" in err
+    assert "different norms (l2, linf), which tables and curves cannot compare: write --where norm=l2" in err
 
 
 def test_rows_of_before_some_columns_are_recertified_too(tmp_path: Path) -> None:

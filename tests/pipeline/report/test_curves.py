@@ -139,7 +139,7 @@ def test_norms_do_not_share_a_curve():
     with pytest.raises(RaysmoothError) as refused:
         plot_curves(pd.concat(runs))
     assert str(refused.value) == (
-        "these runs have radii in different norms (l1, l2, linf), which no table and no curve can compare: "
+        "these runs have radii in different norms (l1, l2, linf), which tables and curves cannot compare: "
         "write --where norm=l1, or --where norm=l2, or --where norm=linf"
     )
     for rows, norm in zip(runs, ("l2", "linf", "l1"), strict=True):

@@ -272,7 +272,7 @@ def test_norms_are_not_mixed_in_a_report(tmp_path):
     write_run(tmp_path, A, PLAIN)
     write_run(tmp_path, B, PLAIN, norm="linf")
     with pytest.raises(
-        RaysmoothError, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, or"
+        RaysmoothError, match=r"different norms \(l2, linf\), which tables .*: write --where norm=l2, or"
     ):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()
