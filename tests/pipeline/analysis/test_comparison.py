@@ -127,15 +127,20 @@ def test_refusals() -> None:
             plain,
             sampled_run(B, DECIDE, DECIDED),
             0.5,
-            r"decides radius 0\.3 and is unknown at 0\.5: write --radius 0\.3",
+            r"decides radius 0\.3, its certificates at 0\.5 are unknown: write --radius 0\.3",
         ),
         (
             plain,
             sampled_run(B, DECIDE, DECIDED),
             0.25,
-            r"is unknown at 0\.25: write --radius 0\.3",
+            r"certificates at 0\.25 are unknown: write --radius 0\.3",
         ),  # those not certified
-        (sampled_run(A, "decide:radius=0.2", DECIDED), sampled_run(B, DECIDE, DECIDED), 0.2, "none that both know"),
+        (
+            sampled_run(A, "decide:radius=0.2", DECIDED),
+            sampled_run(B, DECIDE, DECIDED),
+            0.2,
+            "they have no radius in common",
+        ),
         (plain, run_of(B), -0.1, r"radius -0\.1"),
         (plain, run_of(B), float("nan"), "radius nan"),
     ]

@@ -266,7 +266,7 @@ def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: P
     assert "does not exist" in refusal(tmp_path / "out", 1)
     assert show(ShowSettings(results=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet")))
     picture_file([(0.2, 1), (0.3, 3), (0.6, 5)])  # another image than the one asked for
-    assert "is not what run" in refusal(tmp_path / "out", 1)
+    assert "is not the data that run" in refusal(tmp_path / "out", 1)
 
 
 def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_path: Path) -> None:
