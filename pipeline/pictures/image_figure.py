@@ -74,8 +74,8 @@ def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
     if one.clean is None:
         clean.set_axis_off()
     else:
-        answer, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
-        plot_picture(clean, one.clean, f"clean: {answer}" if answer else "clean", colour)
+        below, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
+        plot_picture(clean, one.clean, f"clean: {below}" if below else "clean", colour)
     for place, (title, pictures, answers) in enumerate(rows):
         for number, (image, answer) in enumerate(zip(pictures, answers, strict=True)):
             axes = strip.add_subplot(grid[place, number + 1])

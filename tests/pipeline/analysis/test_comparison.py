@@ -148,7 +148,7 @@ def test_refusals() -> None:
         with pytest.raises(RaysmoothError, match=message) as refused:
             compare(a, b, radius)
         assert "\n" not in str(refused.value)
-    with pytest.raises(RaysmoothError, match="delta 0 "):
+    with pytest.raises(RaysmoothError, match="delta 0: "):
         compare(plain, run_of(B), 0.2, 0)
 
 

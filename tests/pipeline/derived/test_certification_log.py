@@ -131,9 +131,9 @@ def test_a_line_without_its_end_keeps_what_is_certainly_whole(log):
     assert read.lines[-1].seconds is None
     assert read.left_out == {NO_END: [4]}
     for rest in ("1 day, 2:03:04\n", "\t1 day, 2:03:04\n", "5\t0\t1 day, 2:03:04\n"):
-        torn = read_log(log(THREE.removesuffix(rest)))
+        cut = read_log(log(THREE.removesuffix(rest)))
         kept = 3 if rest.startswith("1 day") else 2  # a tab ends the last but one of the fields
-        assert (len(torn.lines), torn.left_out) == (kept, {NO_END if kept == 3 else TRUNCATED: [4]})
+        assert (len(cut.lines), cut.left_out) == (kept, {NO_END if kept == 3 else TRUNCATED: [4]})
 
 
 def test_a_run_that_was_started_again_on_the_same_file(log):
@@ -143,7 +143,7 @@ def test_a_run_that_was_started_again_on_the_same_file(log):
     assert read.left_out == {HEADER: [5], DUPLICATE: [6, 7]}
 
 
-def test_a_header_behind_a_torn_line(log):
+def test_a_header_after_a_truncated_line(log):
     read = read_log(log(THREE + "60\t1\t1\t0.2" + HEADING + "60\t1\t1\t0.25\t1\t3\n"))
     assert certificates(read)[-1] == (60, 1, 1, 0.25)
     assert read.left_out == {HEADER: [5], TRUNCATED: [5]}
@@ -258,25 +258,25 @@ def logs(draw):
             "proxy": "1",
         }
         lines.append("\t".join(str(fields[column]) for column in columns))
-    header, torn = "\t".join(columns), ""
+    header, cut = "\t".join(columns), ""
     text = [header, *lines]
     if draw(st.booleans()):  # started again: the header again, and images that were there
         text += [header, *draw(st.lists(st.sampled_from(lines), max_size=3))]
     if draw(st.booleans()):  # killed in the midst of a further line, which lacks a column or more
-        torn = "\t".join(["7"] * (len(columns) - 1))[: draw(st.integers(1, 2 * len(columns) - 3))]
-    return end.join([*text, torn]), list(zip(ids, rows, strict=True)), "time" in columns, bool(torn)
+        cut = "\t".join(["7"] * (len(columns) - 1))[: draw(st.integers(1, 2 * len(columns) - 3))]
+    return end.join([*text, cut]), list(zip(ids, rows, strict=True)), "time" in columns, bool(cut)
 
 
 @settings(max_examples=150, deadline=None)
 @given(logs())
 def test_whatever_was_written_is_read_back(tmp_path_factory, written):
-    text, rows, timed, torn = written
+    text, rows, timed, cut = written
     path = tmp_path_factory.mktemp("logs") / "log.tsv"
     path.write_bytes(text.encode())
     read = read_log(path)
     assert certificates(read) == [(image_id, *row[:3]) for image_id, row in rows]
     for line, (_, row) in zip(read.lines, rows, strict=True):
         assert line.seconds == (pytest.approx(row[3], abs=1e-6) if timed else None)
-    assert (TRUNCATED in read.left_out) == torn
+    assert (TRUNCATED in read.left_out) == cut
     assert NO_END not in read.left_out
     assert NO_TIME not in read.left_out

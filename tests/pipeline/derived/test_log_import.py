@@ -282,11 +282,11 @@ def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
     assert not any(note.startswith("unfinished") for note in run.notes)
 
 
-def test_a_torn_part_in_the_results_is_refused_and_left(log, out):
-    torn = out / "certificates/run_id=abc/part-0.parquet"
-    torn.parent.mkdir(parents=True)
-    torn.write_bytes(b"PAR1 half")
-    assert f"{torn} is torn" in refusal([log], out, **KNOWN)
+def test_a_corrupt_part_in_the_results_is_refused_and_left(log, out):
+    corrupt = out / "certificates/run_id=abc/part-0.parquet"
+    corrupt.parent.mkdir(parents=True)
+    corrupt.write_bytes(b"PAR1 half")
+    assert f"{corrupt} is torn" in refusal([log], out, **KNOWN)
 
 
 # Downstream

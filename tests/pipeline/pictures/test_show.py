@@ -178,17 +178,17 @@ PICTURES = [(0.2, 1), (0.9, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)
 def test_error_rows_are_shown_as_what_they_are(tmp_path: Path, picture_file: Any) -> None:
     data = {"dataset": "parquet", "data_root": picture_file(PICTURES), "classifier": "base_classifiers:Fragile"}
     certified(tmp_path / "out", **data, sigma=0.02, n0=10, n=50)
-    dazzled, torn, outside, dark, unlabelled = (replays(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
+    dazzled, corrupt, outside, dark, unlabelled = (replays(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
     assert dazzled.copies.answers == [INVALID] * 3
     text = words(plot_image([dazzled]))
     assert (
         "No certificate: no valid answer (logits NaN or infinite, or a label outside the classes) in 60 of 60" in text
     )
     assert text.count("no answer") >= 4  # below each copy, and the bar
-    for one, reason in ((torn, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
+    for one, reason in ((corrupt, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
         assert one.copies is None
         assert reason in words(plot_image([one]))
-    assert torn.clean is None
+    assert corrupt.clean is None
     assert dark.clean is not None
     assert "there is no label to compare with" in words(plot_image([unlabelled]))
 
@@ -284,7 +284,7 @@ def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_pat
 
 
 class Recorded(Gaussian):
-    """Tells in which pieces each stream is asked for."""
+    """Records the pieces in which noise is requested from each stream."""
 
     def __init__(self, scale: float) -> None:
         super().__init__(scale)

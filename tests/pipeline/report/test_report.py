@@ -144,13 +144,13 @@ def refusal(out):
     return str(refused.value)
 
 
-def test_a_torn_part_is_named(out):
+def test_a_truncated_part_is_named(out):
     part = out / "certificates" / f"run_id={A}" / "part-1.parquet"
     part.write_bytes(part.read_bytes()[:-100])
     assert str(part) in refusal(out)
 
 
-def test_a_part_that_is_torn_in_its_middle_is_named(out):
+def test_a_part_corrupt_in_its_middle_is_named(out):
     part = out / "certificates" / f"run_id={A}" / "part-1.parquet"
     whole = part.read_bytes()
     part.write_bytes(whole[:4] + b"\xff" * 400 + whole[404:])

@@ -125,7 +125,7 @@ def test_what_a_user_calls_things_is_text(tmp_path):
 
 def test_a_run_without_a_manifest_says_so(tmp_path):
     (tmp_path / "runs" / A).mkdir(parents=True)
-    (tmp_path / "runs" / A / "manifest.json").write_text("{torn")
+    (tmp_path / "runs" / A / "manifest.json").write_text("{cut off")
     text = page_of(run_of(A), run_of(B, sigma=0.5), out=tmp_path)
     assert text.count("no manifest") == 2
 
