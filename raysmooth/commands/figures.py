@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @app.command("show", rich_help_panel="Results")
 def show_command(
     results: Annotated[str, RESULTS],
-    image_id: Annotated[int, typer.Argument(help="Number of the image in the data set.")],
+    image_id: Annotated[int, typer.Argument(metavar="IMAGE_ID", help="Number of the image in the data set.")],
     run: Annotated[
         str | None,
         typer.Option(help="Only this run: its id, or its first characters. Default: all with the image."),

@@ -86,7 +86,7 @@ def plot_histograms(data: ReportData, histograms: Histograms) -> Figure:
         axes.axhline(-place, color="0.6", linewidth=0.6)
     labels = [fill(label, 45) for label in run_labels(runs)]
     axes.set_yticks([-place for place in range(len(runs))], labels, fontsize=8, va="bottom")
-    axes.set_xticks(histograms.ticks, histograms.names, fontsize=8)
+    axes.set_xticks(histograms.ticks, histograms.names, fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, histograms.edges[-1]), ylim=(-len(runs) + 0.9, 1), xlabel=histograms.axis)
     axes.spines[["top", "right", "left"]].set_visible(False)
