@@ -106,7 +106,7 @@ def short_caption(runs: pd.DataFrame) -> str:
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_sampling: bool) -> str:
-    """N and how much of it was drawn, as far as all runs share it; "" where they do not."""
+    """The value of n and how much of it was drawn, as far as all runs share it; "" where they do not."""
     n = runs["n"].iloc[0]
     fixed = runs["sampling"] == FIXED
     if fixed.all() or pd.isna(n) or not (one_n or one_sampling):

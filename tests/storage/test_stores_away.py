@@ -198,7 +198,7 @@ def test_torn_and_foreign_objects_are_not_believed(server: Server, folder: str, 
                 refuse_foreign_parts(out, "certificates")
     server.put(name, whole[:100])
     if kind == "certificates":
-        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* is torn or foreign"):
+        with pytest.raises(RaysmoothError, match=rf"s3://results/{name}.* is corrupt or not a Parquet file"):
             read_certificates(out)
 
 
