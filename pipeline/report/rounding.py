@@ -8,8 +8,8 @@ from math import floor
 def floored(x: float | Fraction, digits: int) -> str:
     """`x` with `digits` >= 0 decimals, rounded towards minus infinity from its exact value.
 
-    The printed number never exceeds `x` and is less than 10^-digits below it. Raises ValueError or OverflowError for NaN
-    and infinities.
+    The printed number never exceeds `x` and is less than 10^-digits below it. Raises ValueError or OverflowError for
+    NaN and infinities.
     """
     units = floor(Fraction(x) * 10**digits)
     return f"{Decimal(units).scaleb(-digits, Context(prec=MAX_PREC)):f}"
