@@ -18,8 +18,8 @@ import pandas as pd
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.analysis.metrics import floored, percent
 from raysmooth.pipeline.report.report import summarize
+from raysmooth.pipeline.report.rounding import floored, percent
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings

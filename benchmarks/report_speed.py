@@ -1,10 +1,10 @@
-"""How long `raysmooth report` takes and how much memory, of many rows and of many runs.
+"""Time and memory of `raysmooth report`, for many rows and for many runs.
 
     python benchmarks/report_speed.py [--rounds 3] [--folder FOLDER]
 
-Writes certificates as `certify` would (a simulated classifier: nothing is drawn), then starts the command itself and
-watches it from outside: wall clock from start to end, peak of its resident memory as the system counted it. Exits
-with 1 where a case takes more than its limit.
+Writes certificates in the format of `certify` (of a simulated classifier, without draws), then runs the command and
+measures it from outside: wall-clock time, and peak resident memory as counted by the system. Exits with 1 if a case
+exceeds its limit.
 """
 
 import argparse
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "raysmooth", "report"]
 
 @dataclass(frozen=True)
 class Case:
-    """`files` are those of each run; `seconds` and `gigabytes` (10^9) are what the command may take."""
+    """`files` is the number per run; `seconds` and `gigabytes` (10^9) are the limits of the command."""
 
     runs: int
     images: int
@@ -46,8 +46,8 @@ N0, N, ALPHA = 100, 10_000, 0.001
 
 
 def write_results(out: Path, case: Case) -> None:
-    """Certificates and manifests of `case` under `out`. How sure the classifier is of an image falls with sigma."""
-    # Here, not above: what this process holds is counted as the command's, which begins as a copy of it.
+    """Write certificates and manifests of `case` to `out`; class probabilities decrease with sigma."""
+    # Imported here, as the command starts as a copy of this process and its memory counts as the command's.
     import numpy as np
     import pyarrow as pa
     from scipy.special import betaincinv, ndtri
@@ -112,7 +112,7 @@ def write_results(out: Path, case: Case) -> None:
 
 
 def watched(arguments: list[str]) -> tuple[float, float, float]:
-    """Seconds of a command, those of its processor, and the most memory that it held at a time, in bytes."""
+    """Wall-clock seconds, processor seconds and peak memory in bytes of a command."""
     began = perf_counter()
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -125,7 +125,7 @@ def watched(arguments: list[str]) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="keep the certificates here, and take them from here again")
+    parser.add_argument("--folder", type=Path, help="keep the certificates here, and reuse them")
     arguments = parser.parse_args()
     slow = False
     with tempfile.TemporaryDirectory() as temporary:

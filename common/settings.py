@@ -34,13 +34,18 @@ class Settings(BaseModel):
     """Former names of settings and their present ones. A former name is refused with the present one."""
 
 
-def _split_at_commas(value: Any) -> Any:
+def split_at_commas(text: str) -> list[str]:
+    """The parts of "0.12, 0.25", without blanks; empty parts are left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _listed(value: Any) -> Any:
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return split_at_commas(value)
     return [value] if isinstance(value, int | float) else value
 
 
-CommaList = BeforeValidator(_split_at_commas)
+CommaList = BeforeValidator(_listed)
 """Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
 
 OnOff = BeforeValidator(lambda value: ("off", "on")[value] if isinstance(value, bool) else value)

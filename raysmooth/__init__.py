@@ -148,15 +148,15 @@ def run(
     return run_and_report(ExperimentRequest(experiment, only, smoke, out, data_root, address), progress)
 
 
-def show(out: str, image_id: int, **settings: Any) -> "Path | Location":
-    """Draw one image as the runs in `out` certified it, and return the figure's file; keyword arguments are the other
+def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
+    """Plot one image as the runs in `results` certified it, and return the figure's file; keyword arguments are the other
     fields of `ShowSettings`, the flags of `raysmooth show`.
     """
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as show_job
 
-    return show_job(checked(ShowSettings, {"out": out, "image_id": image_id, **settings}))[0]
+    return show_job(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))[0]
 
 
 def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Location":

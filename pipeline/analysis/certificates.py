@@ -1,4 +1,4 @@
-"""Certificates on disk, every run of a folder, as one frame."""
+"""Certificates on disk: all runs of a results folder as one data frame."""
 
 from typing import NamedTuple
 
@@ -17,27 +17,27 @@ _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"
 
 
 class _Part(NamedTuple):
-    """`where` it is; `rows`, not read yet."""
+    """`where` is its path or URL; `rows` are not read yet."""
 
     where: str
     rows: ds.Fragment
 
 
-def read_certificates(out: Where) -> pd.DataFrame:
-    """All rows under `<out>/certificates`, one an image of a run, with the column run_id (str).
+def read_certificates(results: Where) -> pd.DataFrame:
+    """All rows below `<results>/certificates`, one per image and run, with the column run_id (str).
 
-    Rows that are older than the columns `sampling` and `source` get them: they were sampled `FIXED`, by their own run.
-    Files and folders whose names begin with "." or "_" are ignored. Raises RaysmoothError, naming the file, for one
-    that is torn or not a part of a run's certificates; also if there are no rows, or two of the same image.
+    Rows older than the columns `sampling` and `source` get them: sampled `FIXED`, by their own run. Files and folders
+    whose names begin with "." or "_" are ignored. Raises RaysmoothError, naming the file, for a file that is corrupt or
+    does not hold a run's certificates; also if there are no rows, or two of the same image.
     """
-    folder = located(out) / "certificates"
+    folder = located(results) / "certificates"
     if not folder.is_folder():
-        if (located(out) / "predictions").is_folder():
-            raise RaysmoothError(f"{out} holds only predictions: report needs what 'raysmooth certify' writes")
+        if (located(results) / "predictions").is_folder():
+            raise RaysmoothError(f"{results} holds only predictions: give the results of 'raysmooth certify'")
         raise RaysmoothError(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
     run_id = pa.schema([("run_id", pa.string())])
-    # Left to itself pyarrow opens one part at once, unnamed if it is torn, and takes a run id of digits for a
-    # number: so both schemas are given.
+    # Without these schemas pyarrow would open one part at once, and not name it if it is corrupt, and would read a
+    # run id of digits as a number.
     layout = ds.partitioning(run_id, flavor="hive")
     parts, schema = _parts(folder, layout), run_id
     for part in parts:
@@ -46,14 +46,14 @@ def read_certificates(out: Where) -> pd.DataFrame:
         fragments = [part.rows for part in parts]
         files = folder.filesystem if folder.is_local else None
         rows = ds.FileSystemDataset(fragments, schema, ds.ParquetFileFormat(), files).to_table()
-    except (pa.ArrowException, OSError):  # which does not say of which part
+    except (pa.ArrowException, OSError):  # the error does not name the part
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
-        raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then report again")
+        raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then try again")
     frame = rows.to_pandas()
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        rows_of = RunFolder.of(out, run).rows("certificates")
+        rows_of = RunFolder.of(results, run).rows("certificates")
         raise RaysmoothError(f"{rows_of} has two rows of image {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
@@ -69,16 +69,16 @@ def _parts(folder: Location, layout: ds.Partitioning) -> list[_Part]:
 
 
 def _widened(schema: pa.Schema, part: _Part) -> pa.Schema:
-    """`schema` with the part's columns (one that is all null in a part may have no type there)."""
+    """`schema` with the part's columns (a column that is all null in a part may have no type there)."""
     try:
         own = part.rows.physical_schema
         if missing := sorted(_NEEDED - set(own.names)):
-            raise _foreign(part, f"is no part of a run's certificates: it lacks {', '.join(missing)}")
+            raise _foreign(part, f"does not hold a run's certificates: it lacks {', '.join(missing)}")
         if "run_id" not in ds.get_partition_keys(part.rows.partition_expression):
             raise _foreign(part, "lies outside the run_id=... folders")
         return pa.unify_schemas([schema, own], promote_options="permissive")
     except (pa.ArrowException, OSError) as error:
-        raise _foreign(part, f"is torn or foreign ({one_line(error)})") from None
+        raise _foreign(part, f"is corrupt or not a Parquet file ({one_line(error)})") from None
 
 
 def _read(part: _Part, schema: pa.Schema) -> pa.Table:
@@ -89,4 +89,4 @@ def _read(part: _Part, schema: pa.Schema) -> pa.Table:
 
 
 def _foreign(part: _Part, what: str) -> RaysmoothError:
-    return RaysmoothError(f"{part.where} {what}: move it out of the certificates, then report again")
+    return RaysmoothError(f"{part.where} {what}: move it out of the certificates folder, then try again")

@@ -1,4 +1,4 @@
-"""Columns of rows as NumPy arrays, of whatever dtype their nulls made them."""
+"""Columns of rows as NumPy arrays, whatever dtype their nulls gave them."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 
 def flags(column: pd.Series, missing: bool) -> np.ndarray:
     """A column of true, false and null, as bool (N,)."""
-    if column.dtype == bool:  # as most are, and quickly done
+    if column.dtype == bool:  # the usual case, and fast
         return column.to_numpy()
     return column.astype("boolean").fillna(missing).to_numpy(bool)
 
@@ -22,7 +22,7 @@ def numbers(column: pd.Series, missing: float = np.nan) -> np.ndarray:
 def by_run(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Each run's rows, in their order, by run_id; runs in the order of their first rows.
 
-    Where the rows of each run lie together, as they are read from disk, nothing is copied.
+    Nothing is copied if the rows of each run are contiguous, as read from disk.
     """
     codes, runs = pd.factorize(rows["run_id"])
     if (np.diff(codes) < 0).any():

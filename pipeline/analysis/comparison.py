@@ -1,4 +1,4 @@
-"""Two runs image by image: where one certifies and the other does not."""
+"""Two runs compared image by image at one radius."""
 
 from dataclasses import dataclass
 from math import inf, isfinite
@@ -13,22 +13,22 @@ from raysmooth.pipeline.analysis.paired_difference import difference_interval
 from raysmooth.pipeline.analysis.run_checks import named, refuse_no_probability, shared
 
 SAME = ("dataset", "split", "norm")
-"""What two runs must share for an image id and a radius to mean the same in both."""
+"""Columns that two runs must share for image ids and radii to be comparable."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What two runs, a and b, count as certified at `radius` of the images that both have finished.
+    """Which of the images that two runs, a and b, both have count as certified at `radius`, and in which run.
 
-    `both`, `only_a`, `only_b` and `neither` add up to `images`; `left_out` are those that only one run has. `p_value`
-    is that of McNemar's exact test, two-sided: were neither procedure better, an image that they differ on would be
-    either's with probability 1/2. `difference` is a's share minus b's; [`low`, `high`] holds the difference of the two
-    procedures' certified accuracies among images like these with probability at least 1 - delta; where few images
-    differ it is long, and may hold 0 though p_value is below delta. Neither is about what is truly certifiable, which
-    abstentions hide.
+    `both`, `only_a`, `only_b` and `neither` add up to `images`; `left_out` counts the images of only one run. `p_value`
+    is that of McNemar's exact test, two-sided: if neither procedure were better, an image on which they differ would be
+    certified by a with probability 1/2. `difference` is a's share minus b's; [`low`, `high`] contains the difference of
+    the two procedures' certified accuracies among images like these with probability at least 1 - delta. If the runs
+    differ on few images the interval is long, and may contain 0 though p_value is below delta. Neither is about the
+    truly certifiable share, which abstentions hide.
 
-    `differing` has a row for each image they differ on: image_id, label, certified_by ("a" or "b"), radius_a and
-    radius_b (NaN where the run does not count the image at all: abstained, failed, or wrong).
+    `differing` has one row per image on which they differ: image_id, label, certified_by ("a" or "b"), radius_a and
+    radius_b (NaN where the run does not count the image at any radius: abstained, failed, or wrong).
     """
 
     radius: float
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Counts, rows by a and columns by b: certified, not certified."""
+        """Counts by a (rows) and b (columns): certified, not certified."""
         sides = ["certified", "not certified"]
         counts = [[self.both, self.only_a], [self.only_b, self.neither]]
         return pd.DataFrame(counts, pd.Index(sides, name="a"), pd.Index(sides, name="b"))
@@ -56,10 +56,10 @@ class Comparison:
 def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: float = 0.05) -> Comparison:
     """Compare the rows of two runs at `radius` (>= 0), on the images that both have.
 
-    As in `certified_accuracy`, an image counts where its class is right (without labels: whatever the class) and its
-    radius no smaller. Raises RaysmoothError for a radius or delta that is none; if there are no rows, or of several runs; if
-    the two differ in data set, split or norm, in having labels, or in an image's label; if they share no image; and if
-    one decides another radius only: what its images are at this one is unknown, be it larger or smaller.
+    As in `certified_accuracy`, an image counts if its class is right (any class, without labels) and its radius is at
+    least `radius`. Raises RaysmoothError for a negative or infinite radius and for delta outside (0, 1); if there are
+    no rows, or rows of several runs; if the two differ in data set, split or norm, in having labels, or in an image's
+    label; if they share no image; and if one decides another radius, as its certificates at this one are then unknown.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
@@ -102,7 +102,7 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
 def _refuse_unlike(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float) -> None:
     a, b = named(rows_a), named(rows_b)
     if labelled(rows_a) != labelled(rows_b):
-        raise RaysmoothError(f"of {a} and {b} only one has labels: compare two that have, or two that have not")
+        raise RaysmoothError(f"only one of {a} and {b} has labels: compare two runs with labels, or two without")
     for column in SAME:
         of_a, of_b = shared(rows_a, column), shared(rows_b, column)
         if of_a != of_b:
@@ -110,14 +110,16 @@ def _refuse_unlike(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float) ->
     asked = [asked_radius(rows) for rows in (rows_a, rows_b)]
     if len(set(asked) - {inf}) == 2:
         raise RaysmoothError(
-            f"{a} decides radius {asked[0]} and {b} radius {asked[1]}: there is none that both know; choose another run"
+            f"{a} decides radius {asked[0]} and {b} radius {asked[1]}: they have no radius in common, choose another"
         )
     for name, own in ((a, asked[0]), (b, asked[1])):
         if own not in (inf, radius):
-            raise RaysmoothError(f"{name} decides radius {own} and is unknown at {radius}: write --radius {own}")
+            raise RaysmoothError(
+                f"{name} decides radius {own}, its certificates at {radius} are unknown: write --radius {own}"
+            )
 
 
 def _reached(rows: pd.DataFrame) -> pd.DataFrame:
-    """image_id, label and the radius up to which the image counts, -inf where at none."""
+    """image_id, label and the radius up to which the image counts as certified, -inf if at no radius."""
     facts = {"image_id": rows["image_id"], "label": rows["label"].astype("Int64"), "radius": certified_radii(rows)}
     return pd.DataFrame(facts)

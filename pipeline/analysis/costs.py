@@ -1,4 +1,4 @@
-"""What runs cost: draws, and seconds of the devices that made them."""
+"""The cost of runs: draws, and seconds of the devices that made them."""
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,13 @@ from raysmooth.pipeline.analysis.metrics import draws_made
 
 
 def costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a run, indexed by run_id, as text: images (those that ended, int), errors (of them, int), and, float64,
-    draws and seconds in all, draws_per_image, seconds_per_image, draws_per_1000, seconds_per_1000.
+    """One row per run, indexed by run_id, as text: images (finished, int), errors (among them, int) and, float64, draws
+    and seconds in total, draws_per_image, seconds_per_image, draws_per_1000, seconds_per_1000.
 
-    Seconds are those that replicas spent on an image's draws, added up: on ten replicas the run takes a tenth of them.
-    `per_image` is a total divided by the images that did not fail, so that a certificate carries what failures cost;
-    the draws of these are not recorded, and `draws_per_image` is `mean_draws`. NaN where a run's rows do not say it.
-    Raises RaysmoothError if there are no rows.
+    Seconds are the time replicas spent on an image's draws, summed: ten replicas take a tenth of it. `per_image` is a
+    total divided by the images without error, so that certificates bear the cost of failures; the draws of failed
+    images are not recorded, so `draws_per_image` equals `mean_draws`. NaN where a run's rows do not record it. Raises
+    RaysmoothError if there are no rows.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows to count: give the rows of a run that has finished an image")

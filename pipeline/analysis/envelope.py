@@ -1,4 +1,4 @@
-"""The envelope: what the best noise level certifies at each radius, as the papers' tables have it."""
+"""The envelope: the certified accuracy of the best noise level at each radius, as in the papers' tables."""
 
 from collections.abc import Sequence
 
@@ -13,32 +13,31 @@ from raysmooth.pipeline.analysis.run_selection import shown_value
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
 
 ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
-"""What the runs of one group must share for the best of them to mean anything: on the same data, the same promise."""
+"""Columns that the runs of one group must share for a best of them to make sense: the data and the guarantee."""
 
 
 def default_groups(summary: pd.DataFrame) -> list[str]:
-    """By what an envelope is grouped unless told: denoiser and objective, and whatever else differs but sigma."""
-    rest = [column for column in (*FACTS, "measure") if column != "sigma" and varies(summary[column])]
+    """The default columns to group an envelope by: denoiser, objective, and all else that differs except sigma."""
+    rest = [column for column in (*FACTS, "quantity") if column != "sigma" and varies(summary[column])]
     return [*rest, "denoiser", "objective"]
 
 
 def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:
-    """The best certified accuracy of each group of runs at each radius, and what the run that has it makes at radius 0.
+    """The best certified accuracy of each group of runs at each radius, and the accuracy of that run at radius 0.
 
     `summary` is that of `summarize`, with the column r=0; `by` names columns of it, by default `default_groups`. One
     row for each group, in the order of `summary`, and radius, ascending: the columns `by`, then radius, share, at_zero
-    (shares in [0, 1]), then of the winner sigma, run_id, rows and images (how many are finished, of how many), alpha,
-    low and high: an interval for `share` as in `population_interval`, at delta divided by the runs of the group, so
-    that with probability at least 1 - delta those of all of them hold, and the winner's whichever that is.
+    (shares in [0, 1]), then of the best run sigma, run_id, rows and images (finished, planned), alpha, low and high: an
+    interval for `share` as in `population_interval`, at delta divided by the number of runs in the group, so that with
+    probability at least 1 - delta the intervals of all of them hold, including that of the best run, whichever it is.
 
-    Of several runs that tie at a radius the one that is most accurate at 0 wins, then the first. A run that decides one
-    radius competes there alone, and what it has at 0 is NaN. A group of which no run knows a radius has NaN there, and
-    no winner. Raises RaysmoothError where a group's runs differ in something that is ALIKE. Source: Salman et al. 2020,
-    tables 1 and 2.
+    Among runs that tie at a radius, the most accurate at 0 wins, then the first. A run that decides one radius competes
+    only there, and its at_zero is NaN. A group in which no run knows a radius has NaN there, and no best run. Raises
+    RaysmoothError where a group's runs differ in a column of ALIKE. Source: Salman et al. 2020, tables 1 and 2.
     """
     by = list(by) if by is not None else default_groups(summary)
-    if varies(summary["measure"]) and "measure" not in by:
-        by.append("measure")  # with and without labels: never one group
+    if varies(summary["quantity"]) and "quantity" not in by:
+        by.append("quantity")  # never runs with and without labels in one group
     summary = summary.copy()
     decides = np.isfinite(summary["sampling"].map(decided_at))
     radii = radius_columns(summary.columns)
@@ -65,12 +64,12 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
 
 
 def _winner(runs: pd.DataFrame, column: str) -> dict[str, object]:
-    told = ("sigma", "run_id", "rows", "images", "alpha")
+    columns = ("sigma", "run_id", "rows", "images", "alpha")
     shares, at_zero = (runs[name].to_numpy(float) for name in (column, heading(0.0)))
     if np.isnan(shares).all():
-        return dict.fromkeys(("share", "at_zero", *told), np.nan)
-    # Of those that are equal in both the first.
+        return dict.fromkeys(("share", "at_zero", *columns), np.nan)
+    # The first of those equal in both.
     best = max(
         np.flatnonzero(~np.isnan(shares)), key=lambda place: (shares[place], np.nan_to_num(at_zero[place], nan=-1.0))
     )
-    return {"share": shares[best], "at_zero": at_zero[best], **{name: runs[name].iloc[best] for name in told}}
+    return {"share": shares[best], "at_zero": at_zero[best], **{name: runs[name].iloc[best] for name in columns}}

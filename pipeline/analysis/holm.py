@@ -1,7 +1,7 @@
-"""Which images of a run are certified at one radius, all answers right at once: Holm's procedure.
+"""Holm's procedure: which images of a run are certified at one radius, with all answers right at once.
 
-Certificates that hold at all radii at once are those of `recertify`'s familywise: each at delta / N. Of answers at one
-radius alone more can be had at the same delta.
+`recertify`'s familywise gives certificates that hold at all radii at once, each at delta / N. Answers at one radius
+only certify more images at the same delta.
 """
 
 import numpy as np
@@ -22,16 +22,16 @@ from raysmooth.pipeline.analysis.run_checks import (
 
 def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
     """Which images of one run are certified at `radius` (>= 0), all of these answers right at once with probability at
-    least 1 - delta; one row an image, indexed as `rows`.
+    least 1 - delta; one row per image, indexed as `rows`.
 
-    Columns: image_id, label, p_value; alone, bonferroni and holm: whether the image is certified, whatever its class,
+    Columns: image_id, label, p_value; alone, bonferroni and holm: whether the image is certified, for whatever class,
     by its own certificate (wrong with probability at most alpha), at level delta / N, and by Holm; correct, which is
-    about the class. p_value is P(Binomial(n_used, p0) >= count_top), where p0 is the probability that the radius takes
-    (`NoiseFamily.needed`): of all classes that do not have it, one with p0 itself gets so many draws most easily. It is
-    1 for abstentions, errors and images not finished yet, all of which count among the N. Holm 1979 holds the smallest
-    against delta / N, the next against delta / (N - 1), and so on until one is larger. Raises RaysmoothError for a run that
-    decides one radius (its draws stopped when its own alpha was reached), for rows without counts, and for a norm whose
-    radius takes more than the rows say.
+    about the class. p_value is P(Binomial(n_used, p0) >= count_top), where p0 is the class probability that the radius
+    requires (`NoiseFamily.needed`): among all probabilities that are too small, p0 itself yields such a count most
+    easily. It is 1 for abstentions, errors and unfinished images, all of which count among the N. Holm 1979 compares
+    the smallest p-value with delta / N, the next with delta / (N - 1), and so on until one is larger. Raises
+    RaysmoothError for a run that decides one radius (its draws stopped at its own alpha), for rows without counts, and
+    for a norm whose required probability does not follow from the rows.
     """
     refuse_no_probability(delta)
     count, n = estimation_counts(rows)
@@ -58,7 +58,7 @@ def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
 def holm_rejects(p_values: np.ndarray, delta: float) -> np.ndarray:
     """Which hypotheses Holm 1979 rejects in each family, the last axis of `p_values`; bool, the same shape.
 
-    (That of statsmodels collects garbage at each call, for 0.1 s.)
+    (The version of statsmodels collects garbage at each call, which takes 0.1 s.)
     """
     order = np.argsort(p_values, axis=-1, kind="stable")
     small = np.take_along_axis(p_values, order, -1) <= delta / np.arange(p_values.shape[-1], 0, -1)
@@ -68,17 +68,17 @@ def holm_rejects(p_values: np.ndarray, delta: float) -> np.ndarray:
 
 
 def family_size(rows: pd.DataFrame) -> int:
-    """N: all images of the run's index set, so that it does not change while a run goes on; at least the rows."""
+    """N: the size of the run's index set, which does not change while the run continues; at least the rows."""
     images = shared(rows, "images")
     return max(len(rows), 0 if images is None else int(images))
 
 
 def _noise_of(rows: pd.DataFrame) -> NoiseFamily:
     name, norm, scale = (shared(rows, column) for column in ("noise", "norm", "sigma"))
-    if norm == GaussianLinf.norm:  # which takes the images' size besides
+    if norm == GaussianLinf.norm:  # needs the size of the images too
         raise RaysmoothError(
-            f"{named(rows)} has the {norm} norm: ask its source run in l2, at the radius times the square root of an "
-            "image's coordinates"
+            f"{named(rows)} has the {norm} norm: use its source run in l2, at the radius times the square root of the "
+            "number of an image's coordinates"
         )
     if name not in NOISES or scale is None:
         raise RaysmoothError(f"{named(rows)} has {name} noise: certify it with raysmooth")

@@ -1,10 +1,8 @@
-"""What the certificates of one run amount to, and how such numbers are printed without flattering them."""
+"""Certified accuracy, ACR and the other figures of one run, from its certificate rows."""
 
 import re
 from collections.abc import Sequence
-from decimal import MAX_PREC, Context, Decimal
-from fractions import Fraction
-from math import floor, fsum, inf
+from math import fsum, inf
 
 import numpy as np
 import pandas as pd
@@ -13,10 +11,10 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import flags, numbers
 
 FIXED = "fixed"
-"""How a run samples that makes n draws for every image, as all did before rows had the column `sampling`."""
+"""The sampling method with n draws for every image, the only one before rows had the column `sampling`."""
 
 COMPLEMENT, RUNNER_UP = "1 - pA", "runner-up"
-"""What bounds the probability of every other class in a run's certificates."""
+"""The bound on the probability of every other class in a run's certificates."""
 
 _DECIDE = re.compile(r"decide:radius=([^,]+)")
 
@@ -24,11 +22,10 @@ _DECIDE = re.compile(r"decide:radius=([^,]+)")
 def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
     """Share of all images that are classified correctly with a radius >= r, for each r of `radii`.
 
-    `rows` are the certificate rows of one run, N >= 1 of them; `radii` (M,) are >= 0, in the unit of the
-    rows' radius. Returns float64 (M,) in [0, 1]. A wrong class, an abstention and an error row count as not
-    certified; a radius that equals r counts as certified. NaN where the run is not `labelled`, and beyond its
-    `asked_radius`. Raises RaysmoothError if there are no rows. Source: Cohen et al. 2019, section 4 (approximate
-    certified test set accuracy).
+    `rows` are the certificate rows of one run, N >= 1 of them; `radii` (M,) are >= 0, in the unit of the rows' radius.
+    Returns float64 (M,) in [0, 1]. A wrong class, an abstention and an error row count as not certified; a radius equal
+    to r counts as certified. NaN where the run is not `labelled`, and beyond its `asked_radius`. Raises RaysmoothError
+    if there are no rows. Source: Cohen et al. 2019, section 4 (approximate certified test set accuracy).
     """
     if not labelled(rows):
         return np.full(len(radii), np.nan)
@@ -36,9 +33,10 @@ def certified_accuracy(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) 
 
 
 def certified_share(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Share of all images with a certificate of radius >= r, right or wrong: all one can say without labels.
+    """Share of all images with a certificate of radius >= r, right or wrong: the only statement possible without
+    labels.
 
-    Shapes, ties, what is unknown and refusal as in `certified_accuracy`, which it bounds from above.
+    Shapes, ties, unknown values and errors as in `certified_accuracy`, of which it is an upper bound.
     """
     return _share_at_least(_radii(rows), radii, asked_radius(rows))
 
@@ -46,8 +44,8 @@ def certified_share(rows: pd.DataFrame, radii: Sequence[float] | np.ndarray) -> 
 def certified_radii(rows: pd.DataFrame) -> np.ndarray:
     """Radius up to which each image counts as certified, float64 (N,).
 
-    It is the image's own radius where the class is right or, in a run that is not `labelled`, whatever the
-    class; -inf where the image counts at no radius, not even 0. Raises RaysmoothError if there are no rows.
+    The image's own radius where the class is right or the run is not `labelled`; -inf for an image that counts at no
+    radius, not even 0. Raises RaysmoothError if there are no rows.
     """
     right = flags(rows["correct"], missing=False) if labelled(rows) else np.ones(len(rows), bool)
     return np.where(right, _radii(rows), -np.inf)
@@ -56,19 +54,19 @@ def certified_radii(rows: pd.DataFrame) -> np.ndarray:
 def average_certified_radius(rows: pd.DataFrame) -> float:
     """ACR: mean over all images of radius * correct, in the unit of the radius; NaN if not `labelled`.
 
-    Abstentions and error rows count as 0. NaN also where only one radius was asked about: how far the images reach
-    beyond it is unknown. Raises RaysmoothError if there are no rows. Source: Zhai et al. 2020.
+    Abstentions and error rows count as 0. NaN also for a run that decides one radius, as larger radii are then unknown.
+    Raises RaysmoothError if there are no rows. Source: Zhai et al. 2020.
     """
     if not labelled(rows) or asked_radius(rows) < inf:
         return float("nan")
-    # fsum, because a sum that rounds on the way could come out above the true one.
+    # fsum, because a sum with rounding could exceed the true one.
     return fsum(np.maximum(certified_radii(rows), 0.0)) / len(rows)
 
 
 def abstention_rate(rows: pd.DataFrame) -> float:
-    """Share of all images for which the smoothed classifier abstains; an error row is no abstention.
+    """Share of all images for which the smoothed classifier abstains; error rows do not count as abstentions.
 
-    NaN where only one radius was asked about: an image that is not certified there may be at a smaller one. Raises
+    NaN for a run that decides one radius: an image not certified there may be certified at a smaller one. Raises
     RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
@@ -78,18 +76,18 @@ def abstention_rate(rows: pd.DataFrame) -> float:
 
 
 def undecided_share(rows: pd.DataFrame) -> float:
-    """Share of all images of which n draws could not say whether they are certified at the radius asked about.
+    """Share of all images for which n draws did not decide whether they are certified at the run's radius.
 
-    NaN where no single radius was. Raises RaysmoothError if there are no rows.
+    NaN for a run that does not decide one radius. Raises RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
     return float((rows["decision"] == "undecided").mean()) if asked_radius(rows) < inf else float("nan")
 
 
 def mean_draws(rows: pd.DataFrame) -> float:
-    """Draws an image, selection and estimation together, on average over the images that are no error rows.
+    """Mean draws per image, selection and estimation together, over the images without error.
 
-    NaN if there are none, or if it is unknown.
+    NaN if there are none, or if the draws are unknown.
     """
     draws = draws_made(rows)[(rows["status"] != "error").to_numpy(bool)]
     return float(draws.mean(skipna=False)) if len(draws) else float("nan")
@@ -98,7 +96,8 @@ def mean_draws(rows: pd.DataFrame) -> float:
 def draws_made(rows: pd.DataFrame) -> pd.Series:
     """Draws of each image, selection and estimation together, float64; NaN where unknown, as in error rows.
 
-    Rows that do not say, being older than the column `draws` or imported, made n0 + n each, as far as these are known.
+    Rows without this number, being older than the column `draws` or imported, count n0 + n each, as far as these are
+    known.
     """
     if "draws" in rows and not np.isnan(made := numbers(rows["draws"])).any():
         return pd.Series(made, rows.index)
@@ -109,14 +108,14 @@ def draws_made(rows: pd.DataFrame) -> pd.Series:
 
 
 def samplings(rows: pd.DataFrame) -> pd.Series:
-    """How each row was sampled, str: FIXED in rows that are older than the column."""
+    """The sampling method of each row, str: FIXED in rows older than the column."""
     if "sampling" not in rows:
         return pd.Series(FIXED, rows.index, dtype=object)
     return rows["sampling"].astype(object).where(rows["sampling"].notna(), FIXED)
 
 
 def bounds(rows: pd.DataFrame) -> pd.Series:
-    """What bounds the other classes in the run of each row, str: COMPLEMENT in rows without the column `p_upper`."""
+    """The bound on the other classes in the run of each row, str: COMPLEMENT in rows without the column `p_upper`."""
     if "p_upper" not in rows or not (own := rows["p_upper"].notna()).any():
         return pd.Series(COMPLEMENT, rows.index, dtype=object)
     runner_up = own.groupby(rows["run_id"]).transform("any")
@@ -124,26 +123,26 @@ def bounds(rows: pd.DataFrame) -> pd.Series:
 
 
 def asked_radius(rows: pd.DataFrame) -> float:
-    """The one radius that a run was asked to decide, beyond which its rows say nothing; inf for other runs."""
+    """The one radius that a run decides, beyond which its rows give no information; inf for other runs."""
     if rows.empty or "sampling" not in rows or pd.isna(sampling := rows["sampling"].iloc[0]):
         return inf
     return decided_at(sampling)
 
 
 def decided_at(sampling: str) -> float:
-    """0.5 for "decide:radius=0.5"; inf for what is no such decision."""
-    return float(asked[1]) if (asked := _DECIDE.fullmatch(sampling)) else inf
+    """0.5 for "decide:radius=0.5"; inf for any other sampling method."""
+    return float(found[1]) if (found := _DECIDE.fullmatch(sampling)) else inf
 
 
 def error_count(rows: pd.DataFrame) -> int:
-    """Number of images that ended in an error row instead of a certificate."""
+    """Number of images with an error row instead of a certificate."""
     return int((rows["status"] == "error").sum())
 
 
 def labelled(rows: pd.DataFrame) -> bool:
-    """Whether the run knows its labels: false only if no finished row has `correct` (error rows always do).
+    """Whether the run has labels: false only if no finished row has `correct` (error rows always do).
 
-    Where just some rows lack it, these count as wrong. Raises RaysmoothError if there are no rows.
+    If only some rows lack it, these count as wrong. Raises RaysmoothError if there are no rows.
     """
     _refuse_empty(rows)
     if rows["correct"].dtype == bool:  # which has no nulls
@@ -152,28 +151,8 @@ def labelled(rows: pd.DataFrame) -> bool:
     return finished.empty or bool(finished.notna().any())
 
 
-def floored(x: float | Fraction, digits: int) -> str:
-    """`x` with `digits` >= 0 decimals, rounded towards minus infinity from its exact value.
-
-    What is printed is never above what was computed, and less than 10^-digits below it. Raises ValueError or
-    OverflowError for NaN and infinities.
-    """
-    units = floor(Fraction(x) * 10**digits)
-    return f"{Decimal(units).scaleb(-digits, Context(prec=MAX_PREC)):f}"
-
-
-def percent(share: float, of: int, up: bool = False) -> str:
-    """A share of `of` >= 1 things in percent with one decimal, rounded down; `up` for one that is better small.
-
-    By way of the whole number of things it stands for, because 57 of 100 is stored as 0.5699999999999999556,
-    which would print as 56.9.
-    """
-    exact = Fraction(100 * round(share * of), of)
-    return floored(-exact, 1).removeprefix("-") if up else floored(exact, 1)
-
-
 def _radii(rows: pd.DataFrame) -> np.ndarray:
-    """The rows' radii, -inf where a row makes no statement (an abstention is stored with radius 0)."""
+    """The rows' radii, -inf for a row without a certificate (an abstention is stored with radius 0)."""
     _refuse_empty(rows)
     return np.where(flags(rows["abstain"], missing=True), -np.inf, numbers(rows["radius"], missing=-np.inf))
 
@@ -187,4 +166,4 @@ def _share_at_least(values: np.ndarray, radii: Sequence[float] | np.ndarray, kno
 
 def _refuse_empty(rows: pd.DataFrame) -> None:
     if rows.empty:
-        raise RaysmoothError("no certificate rows to measure: give the rows of a run that has finished an image")
+        raise RaysmoothError("no certificate rows: give the rows of a run that has finished an image")

@@ -1,5 +1,5 @@
-"""How the lower bounds pA of a run are distributed. ACR alone misleads: the radius runs off to infinity as pA nears 1,
-so a few images on which (nearly) all draws agree can outweigh all that is lost on the others.
+"""The distribution of a run's lower bounds pA. ACR alone misleads: the radius goes to infinity as pA approaches 1, so a
+few images on which (nearly) all draws agree can outweigh losses on all others.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ from raysmooth.pipeline.analysis.metrics import certified_radii, labelled
 from raysmooth.pipeline.analysis.run_checks import are_certified, estimation_counts, refuse_missing
 
 EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
-"""Default bins: all that is at most 1/2, where CERTIFY abstains, in the first (with a bound of its own on the runner-up
-an image may be certified there), and finer towards 1, where radii change fastest.
+"""Default bins: the first holds everything up to 1/2, where CERTIFY abstains (with a separate bound on the runner-up it
+may certify there); bins are finer towards 1, where radii change fastest.
 """
 
 KINDS = ("right", "wrong", "unlabelled", "abstained")
-"""What an image without error counts as."""
+"""The kinds of images without error."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The images on which all estimation draws agreed: their pA is the largest that so many can give, and only more
-    draws could raise it.
+    """The images on which all estimation draws agree: their pA is the largest that this number of draws can give, and
+    only more draws could raise it.
 
-    `images` is how many have all draws agreeing, `share` of all that finished without error; `acr_share` is their part
-    of the ACR, NaN where that is 0 or there are no labels.
+    `images` is their number, `share` their share of all images without error; `acr_share` is their part of the ACR, NaN
+    where the ACR is 0 or there are no labels.
     """
 
     images: int
@@ -38,12 +38,13 @@ class Ceiling:
 
 
 def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.DataFrame:
-    """Images of one run by their p_lower; a row a bin.
+    """Images of one run by their p_lower; one row per bin.
 
-    Columns: low, high (a bin holds low < p_lower <= high, the first one low too), then numbers of images: right and
-    wrong (the class that the certificate is for), unlabelled, abstained (whatever their p_lower: it is 0 where the
-    class was not worth any draws), and images, their sum. Error rows are in none. `edges` ascend from 0 to 1. Raises
-    RaysmoothError for runs that decide one radius or say no p_lower, and if there are no rows, or those of several runs.
+    Columns: low, high (a bin holds low < p_lower <= high, the first also low), then numbers of images: right and wrong
+    (by the certified class), unlabelled, abstained (whatever their p_lower, which is 0 for a class that got no
+    estimation draws), and images, their sum. Error rows are in no bin. `edges` ascend from 0 to 1. Raises
+    RaysmoothError for runs that decide one radius or record no p_lower, and if there are no rows, or rows of several
+    runs.
     """
     kinds, p_lower = _finished(rows)
     size = len(edges) - 1
@@ -54,11 +55,11 @@ def p_lower_histogram(rows: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.
 
 
 def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES) -> pd.Series:
-    """Quantiles of p_lower over all images of one run but error rows, abstentions included; float64, indexed by
+    """Quantiles of p_lower over all images of one run without error, abstentions included; float64, indexed by
     `quantiles`.
 
-    Each is the p_lower of an image, the lower of two where the quantile lies between. NaN where all failed. Refused as
-    `p_lower_histogram` is.
+    Each is the p_lower of an image, the lower of two where the quantile lies between. NaN where all images failed.
+    Raises RaysmoothError as `p_lower_histogram` does.
     """
     _, p_lower = _finished(rows)
     found = np.quantile(p_lower, quantiles, method="lower") if len(p_lower) else np.full(len(quantiles), np.nan)
@@ -66,7 +67,7 @@ def p_lower_quantiles(rows: pd.DataFrame, quantiles: Sequence[float] = QUANTILES
 
 
 def ceiling(rows: pd.DataFrame) -> Ceiling:
-    """The images of one run whose pA could not be larger with the draws they got. Refused as `p_lower_histogram` is."""
+    """The images of one run on which all draws agree. Raises RaysmoothError as `p_lower_histogram` does."""
     count, n = estimation_counts(rows)
     agreed = (count == n) & are_certified(rows)
     finished = int((rows["status"] != "error").sum())
@@ -76,9 +77,7 @@ def ceiling(rows: pd.DataFrame) -> Ceiling:
 
 
 def _finished(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of the images that are no error rows what they count as, by their place in KINDS, and their p_lower, int64 and
-    float64 (N,).
-    """
+    """Of the images without error, their kinds, as indices into KINDS, and their p_lower; int64 and float64 (N,)."""
     estimation_counts(rows)
     refuse_missing(rows, "p_lower")
     ended = (rows["status"] != "error").to_numpy(bool)

@@ -1,15 +1,16 @@
-"""An interval for the difference of two shares that were seen on the same images.
+"""A confidence interval for the difference of two shares measured on the same images.
 
-Each image is won by a alone with probability p10, by b alone with p01, else both or neither have it. The parameter is
-theta = p10 - p01; in its way stands phi = p10 + p01, how often they differ. With phi known, the wins' difference B - C
-grows stochastically with theta, and P(B - C >= d) can be summed exactly. Berger and Boos 1994: take the worst phi below
-an upper confidence bound that fails with probability gamma, and gamma itself off the level; then the test, and the
-interval of all theta that it does not reject, holds whatever phi is. (The worst of all phi would do too, and make the
-interval much longer: where two runs mostly agree, few wins say much.)
+Each image is won by a alone with probability p10, by b alone with p01; otherwise both or neither win it. The parameter
+is theta = p10 - p01; the nuisance parameter is phi = p10 + p01, the probability that a and b differ. With phi known,
+the difference of wins, B - C, grows stochastically with theta, and P(B - C >= d) can be summed exactly. Following
+Berger and Boos 1994, take the worst phi below an upper confidence bound that fails with probability gamma, and subtract
+gamma from the level; then the test, and the interval of all theta that it does not reject, is valid whatever phi is.
+(The worst of all phi would be valid too, but the interval much longer: where two runs mostly agree, few wins carry much
+information.)
 
-The worst phi is mostly the bound, but not where few images differ and parity matters. So it is not searched for: the
-tail grows with p10 and falls with p01, hence over phi in [low, high] it is at most that of p10 = (high + theta) / 2
-with p01 = (low - theta) / 2. Where that is too much, the halves of [low, high] are looked at.
+The worst phi is usually the bound, but not where few images differ and parity matters. So there is no search for it:
+the tail grows with p10 and falls with p01, so over phi in [low, high] it is at most that of p10 = (high + theta) / 2
+with p01 = (low - theta) / 2. Where this bound is too large, the halves of [low, high] are examined.
 """
 
 from math import ceil, floor, sqrt
@@ -22,20 +23,20 @@ from statsmodels.stats.proportion import proportion_confint
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 
 GAMMA = 1 / 20
-"""The part of each end's error probability that is spent on phi."""
+"""The part of each end's error probability used for the bound on phi."""
 
 _HALVINGS, _MOST_CELLS = 10, 32
-"""When to give up showing that no phi is worse: then theta is not rejected, and the interval is a little longer."""
+"""Limits of the proof that no phi is worse; beyond them theta is not rejected, and the interval is slightly longer."""
 
 _STEPS = 17
-"""Bisections: the end is found to 2e-5, always on the far side."""
+"""Bisections: each end is found to 2e-5, always rounded outwards."""
 
 _NEGLIGIBLE = 1e-12
 
 
 def difference_interval(only_a: int, only_b: int, images: int, delta: float = 0.05) -> tuple[float, float]:
     """Low and high end, in [-1, 1], of an interval for theta that fails with probability at most delta, delta/2 at each
-    end; `only_a` and `only_b` are how many of the `images` >= 1 were won by one alone. A tenth of a second, or a few.
+    end; `only_a` and `only_b` of the `images` >= 1 were won by one alone. Takes a tenth of a second to a few tenths.
     """
     refuse_no_probability(delta)
     return _low(only_a, only_b, images, delta / 2), -_low(only_b, only_a, images, delta / 2) + 0.0
@@ -56,7 +57,7 @@ def _low(wins: int, losses: int, images: int, level: float) -> float:
 
 
 def _is_rejected(theta: float, most: float, difference: int, images: int, level: float) -> bool:
-    """Whether P(B - C >= difference) is at most `level` for every phi in [0, most] that goes with `theta`."""
+    """Whether P(B - C >= difference) is at most `level` for every phi in [0, most] compatible with `theta`."""
     most = max(most, abs(theta))
     if _tail(difference, images, (most + theta) / 2, (most - theta) / 2) > level:
         return False
@@ -74,9 +75,9 @@ def _is_rejected(theta: float, most: float, difference: int, images: int, level:
 
 
 def _tail(difference: int, images: int, p10: float, p01: float) -> float:
-    """P(B - C >= difference), or a little more, summed over how many images differ."""
+    """P(B - C >= difference), or slightly more, summed over the number of images that differ."""
     phi = min(1.0, p10 + p01)
-    # Beyond, by Bernstein's inequality, there is less than what is added.
+    # By Bernstein's inequality the rest is less than _NEGLIGIBLE.
     reach = 8 * sqrt(images * phi * (1 - phi)) + 30
     differ = np.arange(max(0, floor(images * phi - reach)), min(images, ceil(images * phi + reach)) + 1)
     fewer = np.ceil((differ + difference) / 2) - 1

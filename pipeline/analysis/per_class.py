@@ -1,4 +1,4 @@
-"""Certified accuracy class by class: an average may hide that one class is never certified."""
+"""Certified accuracy by class: an average may hide that one class is never certified."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from raysmooth.pipeline.analysis.run_checks import named, shared
 def count_per_class(
     rows: pd.DataFrame, radii: Sequence[float] | np.ndarray
 ) -> tuple[pd.api.extensions.ExtensionArray, np.ndarray, np.ndarray]:
-    """The labels of one run, Int64 (K,), ascending, null last; how many images each has, int64 (K,), and how many of
-    them are certified at each of `radii`, int64 (K, M). Raises RaysmoothError where no image has a
-    label, if there are no rows, or those of several runs.
+    """The labels of one run, Int64 (K,), ascending, null last; the number of images of each, int64 (K,), and how many
+    of them are certified at each of `radii`, int64 (K, M). Raises RaysmoothError where no image has a label, if there
+    are no rows, or rows of several runs.
     """
     shared(rows, "run_id")
     if not labelled(rows):
-        raise RaysmoothError(f"{named(rows)} has no labels, hence no classes: certify a data set that has them")
+        raise RaysmoothError(f"{named(rows)} has no labels, which define the classes: certify a data set with labels")
     label: pd.Series = rows["label"].astype("Int64")
     codes, labels = pd.factorize(label.array, sort=True, use_na_sentinel=False)
     values = certified_radii(rows)

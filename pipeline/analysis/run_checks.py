@@ -1,4 +1,4 @@
-"""What the rows of one run have in common, and what of it they must have for a statement."""
+"""Values that the rows of one run share, and checks that a statistic's columns are there."""
 
 from math import inf
 from typing import Any
@@ -32,38 +32,38 @@ def named(rows: pd.DataFrame) -> str:
 
 
 def refuse_missing(rows: pd.DataFrame, *columns: str) -> None:
-    """Raises RaysmoothError if a column is missing, or empty where a statement stands upon it: in every finished row."""
+    """Raises RaysmoothError if a column is missing, or null in every finished row."""
     finished = (rows["status"] != "error").to_numpy(bool)
     for column in columns:
         if column not in rows or (finished.any() and rows[column].isna().to_numpy()[finished].all()):
             raise RaysmoothError(
-                f"{named(rows)} has no {column}, as rows of other tools' logs may: certify it with raysmooth"
+                f"{named(rows)} has no {column}, as may happen with imported logs: certify it with raysmooth"
             )
 
 
 def refuse_no_probability(delta: float) -> None:
-    """Raises RaysmoothError unless `delta`, the probability with which a statement may fail, is one."""
+    """Raises RaysmoothError unless `delta`, the failure probability of a statement, is above 0 and below 1."""
     if not 0 < delta < 1:
-        raise RaysmoothError(f"delta {delta:g} is the probability of being wrong, above 0 and below 1: write 0.05, say")
+        raise RaysmoothError(f"delta {delta:g}: write a probability of being wrong, above 0 and below 1, such as 0.05")
 
 
 def estimation_counts(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """count_top and n_used of the rows of one run, float64 (N,) each, NaN in error rows.
 
-    Raises RaysmoothError where they do not say it, or where draws stopped by what they showed: then a bound of a fixed number
-    does not hold for them.
+    Raises RaysmoothError where rows do not record them, and where draws stopped depending on their outcome: a bound for
+    a fixed number of draws is then invalid.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows: give the rows of a run that has finished an image")
     shared(rows, "run_id")
     if asked_radius(rows) < inf:
         raise RaysmoothError(
-            f"{named(rows)} decides one radius: its draws stopped when its own alpha was reached, and say nothing at "
-            "another level; certify with --sampling fixed or adaptive"
+            f"{named(rows)} decides one radius: its draws stopped at its own alpha and do not support another level; "
+            "certify with --sampling fixed or adaptive"
         )
     refuse_missing(rows, "count_top")
     n = numbers(rows["n_used"]) if "n_used" in rows else np.full(len(rows), np.nan)
-    if np.isnan(n).any():  # rows older than the column are fixed
+    if np.isnan(n).any():  # rows older than the column have fixed sampling
         n = np.where(np.isnan(n) & (samplings(rows) == FIXED).to_numpy(), numbers(rows["n"]), n)
     count = numbers(rows["count_top"])
     if (are_certified(rows) & (np.isnan(count) | np.isnan(n))).any():

@@ -1,4 +1,4 @@
-"""Which runs a report is about, and which of them may stand in one table."""
+"""The choice of a report's runs, and which of them may share a table."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from raysmooth.pipeline.analysis.metrics import bounds
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
 
 COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
-"""The columns that are equal in all rows of a run: what runs can be chosen by."""
+"""The columns that are equal in all rows of a run, and by which runs can be chosen."""
 
 
 def of_runs(rows: pd.DataFrame, column: str) -> dict[str, Any]:
-    """What each run has in one of the COLUMNS, by run_id."""
+    """Each run's value in one of the COLUMNS, by run_id."""
     return {run: (bounds(own) if column == "bound" else own[column]).iloc[0] for run, own in by_run(rows).items()}
 
 
 def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
 
-    Of several about one column any will do. A number is compared as one; `denoiser=dncnn` means one with whatever
-    options, a run id may be cut short. Raises RaysmoothError for a condition that is none, a column that runs have not, and a
-    value that none of them has, each with the nearest that there is.
+    Several conditions on one column mean any of their values. Numbers are compared as numbers; `denoiser=dncnn` matches
+    any options; a run id may be shortened to its first characters. Raises RaysmoothError for a malformed condition, an
+    unknown column and a value that no run has, the latter two with the nearest known one.
     """
     wanted: dict[str, list[str]] = {}
     for condition in conditions:
@@ -40,7 +40,7 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             if not (met := {run for run, has in runs.items() if _means(value, has, column)}):
                 there = {shown_value(has) for has in runs.values()}
                 raise RaysmoothError(
-                    f"--where {column}={value}: no run of these has that {column}: {nearest(value, there)}"
+                    f"--where {column}={value}: none of these runs has that {column}: {nearest(value, there)}"
                 )
             chosen |= met
         if len(chosen) < len(runs):
@@ -49,34 +49,34 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 
 def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
-    """`column`; raises RaysmoothError, naming `flag`, unless it is one that runs have, and in these rows."""
-    known = [name for name in COLUMNS if name in rows or name == "bound"]  # which follows from others
+    """`column`; raises RaysmoothError, naming `flag`, unless it is one of COLUMNS and in these rows."""
+    known = [name for name in COLUMNS if name in rows or name == "bound"]  # derived from other columns
     if column not in known:
         raise RaysmoothError(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
     return column
 
 
 def find_run(runs: Iterable[str], name: str, flag: str) -> str:
-    """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag`, with the nearest, where none or several
-    do.
+    """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag` and the nearest run, if there is
+    none or more than one.
     """
     runs = list(dict.fromkeys(runs))
     found = [run for run in runs if name and run.startswith(name)]
     if len(found) != 1:
-        wrong = f"{len(found)} runs begin so" if found else "there is no such run"
+        wrong = f"{len(found)} run ids begin with it" if found else "there is no such run"
         raise RaysmoothError(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
     return found[0]
 
 
 def refuse_mixed_norms(runs: pd.DataFrame) -> None:
-    """Raises RaysmoothError where radii are of several norms: no table, and no curve, can hold them side by side.
+    """Raises RaysmoothError for radii in several norms, which no table or curve can compare.
 
     `runs` are those of `describe_runs`, or of `summarize`.
     """
     norms = sorted({shown_value(norm) for norm in runs["norm"]})
     if len(norms) > 1:
         raise RaysmoothError(
-            f"these runs have radii in different norms ({', '.join(norms)}), which no table and no curve can compare: "
+            f"these runs have radii in different norms ({', '.join(norms)}), which tables and curves cannot compare: "
             f"write {', or '.join(f'--where norm={norm}' for norm in norms)}"
         )
 
@@ -94,5 +94,5 @@ def _means(value: str, has: Any, column: str) -> bool:
 
 
 def shown_value(value: Any) -> str:
-    """What runs have in a column, as conditions name it."""
+    """A value of a column, as conditions write it."""
     return "unknown" if pd.isna(value) else str(value)

@@ -1,4 +1,4 @@
-"""Certificate rows summed up: one row a run, in full precision."""
+"""Certificate rows summarised: one row per run, in full precision."""
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
@@ -24,15 +24,15 @@ from raysmooth.pipeline.analysis.metrics import (
 from raysmooth.pipeline.analysis.run_facts import LABELLED, describe_runs
 
 ENDS = ("", " low", " high")
-"""What is appended to the name of a column of shares, for the share and the ends of its interval."""
+"""Suffixes of a share's column names: for the share itself, and for the ends of its interval."""
 
 _MOST_RADII, _FEWER_RADII = 7, 5
-"""Radii in a default table: what fits, with the rest, into a terminal of 100 columns; fewer beside the columns for
-runs that are not sampled `FIXED`.
+"""Most radii of a default table, to fit a terminal of 100 columns; fewer beside the extra columns of runs that are not
+sampled `FIXED`.
 """
 
 _FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Steps of a default table's radii in linf: the first that goes three times into the largest radius is taken."""
+"""Steps of a default table's radii in linf: the first that is at most a third of the largest radius."""
 
 
 def summarize(
@@ -41,18 +41,17 @@ def summarize(
     delta: float | None = None,
     runs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """One row a run, in full precision: what it is, and how well it does.
+    """One row per run, in full precision: its facts and its results.
 
-    Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`,
-    `abstain` (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; or, where
-    `measure` says that the run has no labels, shares certified right or wrong, and then ACR is NaN. Of a run that
-    decides one radius, what it does not know is NaN: columns beyond that radius, ACR and abstain; of all others,
-    `undecided` is. With `delta`, `r=<radius> low` and `r=<radius> high` stand beside each r= column: the interval of
-    `population_interval` that fails with probability at most delta. `runs` are those of `describe_runs`, where they are
-    known already.
+    Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`, `abstain`
+    (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; where `quantity` is
+    UNLABELLED they are shares certified right or wrong, and ACR is NaN. For a run that decides one radius, unknown
+    values are NaN: columns beyond that radius, ACR and abstain; for all others, `undecided` is. With `delta`, each r=
+    column has the columns `r=<radius> low` and `r=<radius> high`: the interval of `population_interval`, which fails
+    with probability at most delta. `runs` are those of `describe_runs`, if they exist already.
 
-    Default radii: 0, 0.25, ... up to the largest that any image reached, the step doubled until seven suffice (five
-    if a run is not sampled `FIXED`), and the radii that runs decide; these alone if no run knows others. Raises
+    Default radii: 0, 0.25, ... up to the largest of any image, the step doubled until at most seven remain (five if a
+    run is not sampled `FIXED`), and the radii that runs decide; only these if all runs decide one. Raises
     RaysmoothError if there are no rows, or if a radius is negative or not finite.
     """
     runs = describe_runs(rows) if runs is None else runs
@@ -61,9 +60,9 @@ def summarize(
         raise RaysmoothError(f"radius {wrong[0]} for the report: write finite numbers >= 0, such as 0,0.25,0.5")
     parts, headings = by_run(rows), [heading(radius) for radius in grid]
     rates, shares = [], []
-    for run, measure in runs["measure"].items():
+    for run, quantity in runs["quantity"].items():
         own = parts[str(run)]
-        shares.append((certified_accuracy if measure == LABELLED else certified_share)(own, grid))
+        shares.append((certified_accuracy if quantity == LABELLED else certified_share)(own, grid))
         rates.append(
             {
                 "ACR": average_certified_radius(own),
@@ -91,23 +90,23 @@ def heading(radius: float) -> str:
 
 
 def radius_columns(columns: Iterable[Any]) -> dict[str, float]:
-    """Which columns of a summary are shares at a radius, and at which."""
+    """The columns of a summary with shares at a radius, and their radii."""
     return {name: float(name[2:]) for name in columns if name.startswith("r=") and not name.endswith(ENDS[1:])}
 
 
 def _default_radii(rows: pd.DataFrame) -> list[float]:
     sampling = samplings(rows)
-    asked = {way: decided_at(way) for way in sampling.unique()}
-    decided = {radius for radius in asked.values() if isfinite(radius)}
-    if len(decided) and all(map(isfinite, asked.values())):
+    radii = {method: decided_at(method) for method in sampling.unique()}
+    decided = {radius for radius in radii.values() if isfinite(radius)}
+    if len(decided) and all(map(isfinite, radii.values())):
         return sorted(decided)
-    others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(asked)), "radius"]
+    others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(radii)), "radius"]
     largest = others.astype("Float64").max(skipna=True)
     step = 0.25
     if (rows["norm"] == "linf").all() and pd.notna(largest) and largest > 0:
         step = next(step for step in _FINER if step <= largest / 3 or step == _FINER[-1])
     reach = step if pd.isna(largest) else max(step, float(largest))
-    most = _MOST_RADII if set(asked) == {FIXED} else _FEWER_RADII
+    most = _MOST_RADII if set(radii) == {FIXED} else _FEWER_RADII
     while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
         step *= 2
     return sorted(grid)

@@ -1,1 +1,1 @@
-"""Runs that were not drawn here: recertified from stored counts, or imported from another tool's logs."""
+"""Runs without draws of their own: recertified from stored counts, or imported from another tool's logs."""

@@ -1,8 +1,8 @@
-"""Certification logs as the scripts of this field write them: tab-separated text, a line an image.
+"""Certification logs as the scripts of this field write them: tab-separated text, one line per image.
 
 The columns are those of certify.py of Cohen et al. 2019, `idx label predict radius correct time`, in any order, with or
-without others; it prints radii with three digits, rounded up as often as down. Runs that were killed, or started again
-on the same file, leave torn lines, repeated headers and images that are listed twice.
+without others; certify.py prints radii with three digits, rounded up as often as down. Runs that were killed, or
+started again on the same file, leave truncated lines, repeated headers and duplicate images.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from raysmooth.pipeline.certification.certificate import ABSTAIN
 NEEDED = ("idx", "label", "predict", "radius")
 USED = (*NEEDED, "correct", "time", "sigma")
 
-# What was left out of a line, and why.
-TORN = "left out, cut off by the end of the file, or of the run that wrote it"
-HEADER = "left out, the header again, by a run that was started again"
-AGAIN = "left out, an image that an earlier line has; the first certificate counts, so that nobody chose the better one"
-NO_END = "its last field left out, as no line end follows, so it may be cut off"
-NO_TIME = "its time left out, as it is neither seconds nor h:mm:ss"
+# What was left out of a log, and why.
+TRUNCATED = "left out, cut off by the end of the file or of the run that wrote it"
+HEADER = "left out, the header again, from a run that was started again"
+DUPLICATE = "left out, a duplicate image; the first certificate counts, so that none was chosen by its result"
+NO_END = "last field left out, as no line end follows and it may be cut off"
+NO_TIME = "time left out, as it is neither seconds nor h:mm:ss"
 
 _WANTED = f"write the path of a tab-separated log with the columns {', '.join(NEEDED)}"
-_MEND = "nothing was imported; ask whoever wrote the log, or mend the line"
+_REMEDY = "nothing was imported; correct the line, or ask the log's author"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CLOCK = re.compile(r"(?:([0-9]+) days?, )?([0-9]+):([0-5]?[0-9]):([0-5]?[0-9](?:\.[0-9]*)?)")
@@ -36,8 +36,8 @@ _TRUTH = {"0": False, "1": True, "false": False, "true": True}
 
 @dataclass(frozen=True)
 class LogLine:
-    """One image's certificate. `number` is its line in the file, from 1; `prediction` is ABSTAIN, and `radius` then 0,
-    or a class; `seconds` and `sigma` are None where the log does not say.
+    """One image's certificate. `number` is its line in the file, from 1; `prediction` is a class, or ABSTAIN with
+    `radius` 0; `seconds` and `sigma` are None where the log does not record them.
     """
 
     number: int
@@ -51,9 +51,9 @@ class LogLine:
 
 @dataclass(frozen=True)
 class CertificationLog:
-    """What a log says. `lines` are in its order, each image once; `left_out` has the numbers of the lines of which all
-    or a part was left out, by what and why; `ignored` its columns that say nothing of a certificate; `sigma` is that of
-    its column `sigma`, if it has one; `sha256` that of the file.
+    """The content of a log. `lines` are in its order, each image once; `left_out` maps a description to the numbers of
+    the lines that were left out wholly or in part for that reason; `ignored` are columns irrelevant to certificates;
+    `sigma` is that of the column `sigma`, if there is one; `sha256` is the hash of the file.
     """
 
     path: Path
@@ -65,12 +65,12 @@ class CertificationLog:
 
 
 def read_log(path: str | Path) -> CertificationLog:
-    """Read one log. A line that no line end follows, as a killed run leaves it, is left out if a field is missing or
-    the last is one of NEEDED; else its last field is. Of an image that is listed twice the first line counts.
+    """Read one log. A last line without a line end, as a killed run leaves it, is left out if a field is missing or the
+    last is one of NEEDED; otherwise only its last field is. Of an image listed twice the first line counts.
 
-    Raises RaysmoothError, naming file and line, for what is no such log or has no whole line, and for a line that cannot be:
-    correct, but not the label; an abstention with a radius; a radius that is negative or no number; a second label of
-    the same image; another sigma than before.
+    Raises RaysmoothError, naming file and line, for a file that is not such a log or has no complete line, and for an
+    impossible line: marked correct, but not of the label's class; an abstention with a radius; a radius that is
+    negative or not a number; a second label for the same image; a second sigma.
     """
     path = Path(path)
     content = _content(path)
@@ -85,19 +85,21 @@ def read_log(path: str | Path) -> CertificationLog:
         if line.label != first.label:
             raise RaysmoothError(
                 f"{path}, line {number}: image {line.image_id} has label {line.label}, but {first.label} on line "
-                f"{first.number}: these are runs on different data, split the file"
+                f"{first.number}: these are runs on different data; split the file"
             )
         if None not in (line.sigma, one.sigma) and line.sigma != one.sigma:
             raise RaysmoothError(
-                f"{path}, line {number}: sigma is {line.sigma}, but {one.sigma} on line {one.number}: images certified "
-                "with a sigma of their own are no run on one smoothed classifier; split the file by sigma"
+                f"{path}, line {number}: sigma is {line.sigma}, but {one.sigma} on line {one.number}: one run has "
+                "one smoothed classifier; split the file by sigma"
             )
         if line is not first:
-            left_out[AGAIN].append(number)
+            left_out[DUPLICATE].append(number)
         if line.seconds is None and fields.get("time") is not None:
             left_out[NO_TIME].append(number)
     if not found:
-        raise RaysmoothError(f"{path} has no whole line below its header: import it when an image is certified")
+        raise RaysmoothError(
+            f"{path} has no complete line below its header: import it after the first image is certified"
+        )
     ignored = [column for column in columns if column not in USED]
     sigma = next(iter(found.values())).sigma
     return CertificationLog(
@@ -115,77 +117,75 @@ def _content(path: Path) -> bytes:
 
 
 def _lines(path: Path, content: bytes) -> list[str]:
-    """The lines without their ends; the last is what no line end follows, "" where one follows everything."""
+    """The lines without their ends; the last is the rest after the last line end, usually ""."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise RaysmoothError(f"{path} is no text: {_WANTED}") from None
+        raise RaysmoothError(f"{path} is not text: {_WANTED}") from None
     if not text.strip():
         raise RaysmoothError(f"{path} is empty: {_WANTED}")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
-    """Where the header is, and the columns that it names."""
+    """The index of the header line, and its columns."""
     begin = next(index for index, line in enumerate(lines) if line.strip())
     columns = [name.strip().lower() for name in lines[begin].split("\t")]
     missing = [name for name in NEEDED if name not in columns]
     if missing == ["radius"]:
-        raise RaysmoothError(
-            f"{path} has no column radius: it is a log of predictions, which certify nothing; {_WANTED}"
-        )
+        raise RaysmoothError(f"{path} has no column radius: it is a log of predictions, not of certificates; {_WANTED}")
     if missing:
-        raise RaysmoothError(f"{path}, line {begin + 1} is no header with {', '.join(missing)}: {_WANTED}")
+        raise RaysmoothError(f"{path}, line {begin + 1}: the header lacks {', '.join(missing)}: {_WANTED}")
     if len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
-        raise RaysmoothError(f"{path}, line {begin + 1} names the column '{twice}' twice: rename one")
+        raise RaysmoothError(f"{path}, line {begin + 1} has the column '{twice}' twice: rename one")
     return begin, columns
 
 
 def _whole_fields(
     path: Path, lines: list[str], begin: int, columns: list[str], left_out: dict[str, list[int]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and fields, by column, of every line below the header that has all it needs; adds to `left_out`."""
+    """Number and fields, by column, of every complete line below the header; adds to `left_out`."""
     header = lines[begin]
     for number, line in enumerate(lines[begin + 1 :], begin + 2):
         fields, ended = line.split("\t"), number < len(lines)
         if not line.strip():
             continue
-        if line.endswith(header):  # perhaps behind the beginning of a line that the run before could not end
+        if line.endswith(header):  # perhaps after the beginning of a line that the previous run did not finish
             left_out[HEADER].append(number)
             if line != header:
-                left_out[TORN].append(number)
+                left_out[TRUNCATED].append(number)
         elif len(fields) > len(columns) or (ended and len(fields) < len(columns)):
             raise RaysmoothError(
                 f"{path}, line {number}: {len(fields)} fields, but {len(columns)} in the header: delete the line if a "
-                "killed run left it, and import again"
+                "killed run left it, then import again"
             )
         elif ended:
             yield number, dict(zip(columns, fields, strict=True))
         elif len(fields) < len(columns) or columns[-1] in NEEDED or header.startswith(line):
-            left_out[TORN].append(number)
+            left_out[TRUNCATED].append(number)
         else:
             left_out[NO_END].append(number)
             yield number, dict(zip(columns[:-1], fields[:-1], strict=True))
 
 
 def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:
-    """The line; raises RaysmoothError where a field cannot be read, or fields contradict each other."""
+    """The parsed line; raises RaysmoothError for a field that cannot be read, and for contradictory fields."""
     image_id = _whole(place, fields, "idx", least=0)
     label = _whole(place, fields, "label", least=0)
     prediction = _whole(place, fields, "predict", least=ABSTAIN)
     radius = _real(place, fields, "radius")
     if radius < 0:
-        raise RaysmoothError(f"{place}: radius {fields['radius']} is negative: {_MEND}")
+        raise RaysmoothError(f"{place}: radius {fields['radius']} is negative: {_REMEDY}")
     if prediction == ABSTAIN and radius > 0:
-        raise RaysmoothError(f"{place}: an abstention (predict {ABSTAIN}) with radius {fields['radius']}: {_MEND}")
+        raise RaysmoothError(f"{place}: an abstention (predict {ABSTAIN}) with radius {fields['radius']}: {_REMEDY}")
     if "correct" in fields:
         correct = _TRUTH.get(fields["correct"].strip().lower())
         if correct is None:
-            raise RaysmoothError(f"{place}: correct is '{fields['correct']}', neither 0 nor 1: {_MEND}")
+            raise RaysmoothError(f"{place}: correct is '{fields['correct']}', neither 0 nor 1: {_REMEDY}")
         if correct != (prediction == label):
             raise RaysmoothError(
-                f"{place}: correct is {correct:d}, but label {label} and predict {prediction}: {_MEND}"
+                f"{place}: correct is {correct:d}, but label {label} and predict {prediction}: {_REMEDY}"
             )
     seconds = _seconds(fields["time"].strip()) if "time" in fields else None
     sigma = _real(place, fields, "sigma") if "sigma" in fields else None
@@ -195,14 +195,14 @@ def _parsed(place: str, number: int, fields: dict[str, str]) -> LogLine:
 def _whole(place: str, fields: dict[str, str], column: str, least: int) -> int:
     text = fields[column].strip()
     if not _WHOLE.fullmatch(text) or int(text) < least:
-        raise RaysmoothError(f"{place}: {column} is '{text}', not a whole number from {least} on: {_MEND}")
+        raise RaysmoothError(f"{place}: {column} is '{text}', not an integer >= {least}: {_REMEDY}")
     return int(text)
 
 
 def _real(place: str, fields: dict[str, str], column: str) -> float:
     text = fields[column].strip()
     if not _NUMBER.fullmatch(text) or not isfinite(float(text)):
-        raise RaysmoothError(f"{place}: {column} is '{text}', not a number: {_MEND}")
+        raise RaysmoothError(f"{place}: {column} is '{text}', not a number: {_REMEDY}")
     return float(text)
 
 

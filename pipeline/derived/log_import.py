@@ -1,7 +1,7 @@
-"""Certificates of other tools as runs of ours, so that published results stand in our tables and curves.
+"""Certificates of other tools as runs, so that published results can be part of our tables and curves.
 
-A log says what became of each image, and nothing of how: whoever imports it says what they know, and the rest stays
-null in the rows. Nothing is drawn, and nothing computed: radii are as the log has them.
+A log has the result of each image but not the settings: the user supplies the known ones, and the rest stays null in
+the rows. Nothing is drawn or computed: radii are those of the log.
 """
 
 import re
@@ -30,7 +30,7 @@ from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
 
 SCHEME = 1
-"""Version of how logs are read: to be raised whenever the same log would give other rows."""
+"""Version of the import: raise it whenever the same log would give other rows."""
 
 SIZES = {
     ("digits", "test"): 400,
@@ -40,41 +40,43 @@ SIZES = {
     ("cifar10", "train"): 50_000,
     ("imagenet", "val"): 50_000,
 }
-"""How many images those data sets have that everybody certifies: an index set is told without them."""
+"""Sizes of the usual data sets, known without opening them."""
 
 _IN_NAME = re.compile(r"(?<![a-z])(?:sigma|noise)[_=-]?([0-9]+\.[0-9]+|[1-9])(?![0-9])", re.IGNORECASE)
 
 
 class ImportSettings(Settings):
-    """What the logs do not say"""
+    """Facts that the logs lack"""
 
     dataset: str = Field(description="Data set, such as cifar10.")
-    split: str | None = Field(None, description="Part of the data set, such as test.")
-    skip: int | None = Field(None, description="The runs took every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1)
+    split: str | None = Field(None, description="Split of the data set, such as test.")
+    skip: int | None = Field(None, description="The runs certified every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1)
     images: int | None = Field(
         None,
-        description="How many images the runs were to have; a log of fewer is an unfinished run. With --skip known by "
-        "itself, unless they stopped early.",
+        description="Planned number of images; a log with fewer is an unfinished run. Follows from --skip unless the "
+        "runs stopped early.",
         ge=1,
     )
     dataset_size: int | None = Field(
         None,
-        description="Images in the split, of which --skip takes some; known for digits, mnist, cifar10, imagenet.",
+        description="Number of images in the split, for --skip; known for digits, mnist, cifar10, imagenet.",
         ge=1,
     )
     classifier: str = Field(description="Base classifier, such as cifar_resnet110.")
-    denoiser: str | None = Field(None, description="Denoiser in front of it, such as dncnn; none for none.")
-    objective: str | None = Field(None, description="What denoiser or classifier was trained with: gaussian, say.")
+    denoiser: str | None = Field(None, description="Denoiser before the classifier, such as dncnn, or none.")
+    objective: str | None = Field(
+        None, description="Training objective of the denoiser or classifier, such as gaussian."
+    )
     noise: str = Field(
-        "gaussian", description=f"Noise of the draws, which gives radii their norm: {', '.join(NOISES)}."
+        "gaussian", description=f"Noise family of the draws, which determines the norm of radii: {', '.join(NOISES)}."
     )
     sigma: float | None = Field(
-        None, description="Noise level in pixel units ([0, 1]). Default: that in the log's file name, as in sigma_0.25."
+        None, description="Noise level in pixel units ([0, 1]). Default: from the log's file name, as in sigma_0.25."
     )
-    n0: int | None = Field(None, description="Selection draws an image.", ge=1)
-    n: int | None = Field(None, description="Estimation draws an image.", ge=1)
-    alpha: float | None = Field(None, description="Probability with which a certificate may be wrong.", gt=0, lt=1)
-    out: str = Field("results", description="Folder of the results; each log becomes a run in it.")
+    n0: int | None = Field(None, description="Selection draws per image.", ge=1)
+    n: int | None = Field(None, description="Estimation draws per image.", ge=1)
+    alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)
+    out: str = Field("results", description="Folder for the results; each log becomes a run in it.")
 
     @model_validator(mode="after")
     def _refuse_unknown_split(self) -> "ImportSettings":
@@ -87,7 +89,7 @@ class ImportSettings(Settings):
 
 @dataclass(frozen=True)
 class ImportedLog:
-    """A log that is a run now: `rows` of them, `new` unless it was one before; `notes` say what a reader must know."""
+    """A log that is now a run with `rows` rows, `new` unless it was imported before; `notes` are for the user."""
 
     path: Path
     run_id: str
@@ -97,8 +99,8 @@ class ImportedLog:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A log that may be imported: the columns that are equal in all its rows, and the identity that they give it."""
+class _LogRun:
+    """A log to import, with the columns that are equal in all its rows, and the identity that follows from them."""
 
     log: CertificationLog
     facts: dict[str, Any]
@@ -127,39 +129,41 @@ class _Job:
 
 
 def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[ImportedLog]:
-    """Write each log's certificates to `<out>/certificates/run_id=<id>`, as `certify` writes its own, and what is known
-    of it to `<out>/runs/<id>/manifest.json`. The same log with the same settings is the same run, and left as it is.
+    """Write each log's certificates to `<out>/certificates/run_id=<id>`, in the format of `certify`, and its known
+    facts to `<out>/runs/<id>/manifest.json`. Importing the same log with the same settings again changes nothing.
 
     Raises RaysmoothError, before anything is written, as `read_log` does, and for settings that the log contradicts.
     """
     if not logs:
         raise RaysmoothError("no log to import: name at least one")
-    jobs = [_job(read_log(path), settings) for path in logs]
+    runs = [_log_run(read_log(path), settings) for path in logs]
     known = _known(settings.out)
-    for job in jobs:
-        earlier = known.setdefault(job.log.sha256, job.manifest(settings))
-        if differing := [name for name, value in job.identity.items() if earlier["identity"].get(name) != value]:
-            told = ", ".join(f"{name} {_said(earlier['identity'].get(name))}" for name in differing)
+    for run in runs:
+        earlier = known.setdefault(run.log.sha256, run.manifest(settings))
+        if differing := [name for name, value in run.identity.items() if earlier["identity"].get(name) != value]:
+            facts = ", ".join(f"{name} {_shown(earlier['identity'].get(name))}" for name in differing)
             raise RaysmoothError(
-                f"{job.log.path} is run {earlier['run_id']} already, with {told}: remove that run's folders below "
-                f"{settings.out}/runs and {settings.out}/certificates to import the log anew"
+                f"{run.log.path} is already run {earlier['run_id']}, with {facts}: remove that run's folders below "
+                f"{settings.out}/runs and {settings.out}/certificates to import the log again"
             )
         for sha256, other in known.items():
-            if sha256 != job.log.sha256 and other["imported"]["file"] == earlier["imported"]["file"]:
-                job.notes.append(f"run {other['run_id']} is the same file as it was: remove it if the log has grown")
+            if sha256 != run.log.sha256 and other["imported"]["file"] == earlier["imported"]["file"]:
+                run.notes.append(
+                    f"run {other['run_id']} is an earlier version of the same file: remove it if the log has grown"
+                )
     refuse_unwritable(settings.out)
     refuse_foreign_parts(settings.out, PROCEDURES["certify"].folder)
-    return [_written(job, settings) for job in jobs]
+    return [_written(run, settings) for run in runs]
 
 
-def _written(job: _Job, settings: ImportSettings) -> ImportedLog:
-    procedure, manifest = PROCEDURES["certify"], job.manifest(settings)
+def _written(run: _LogRun, settings: ImportSettings) -> ImportedLog:
+    procedure, manifest = PROCEDURES["certify"], run.manifest(settings)
     with RunStore(settings.out, procedure.folder, procedure.schema, manifest) as store:
-        missing = [line for line in job.log.lines if line.image_id not in store.finished]
+        missing = [line for line in run.log.lines if line.image_id not in store.finished]
         source = f"{IMPORTED}{Path(store.manifest['imported']['file']).name}"
         for line in missing:
-            store.add_row({**dict.fromkeys(procedure.schema.names), **job.facts, "source": source, **_row(line)})
-        return ImportedLog(job.log.path, store.run_id, len(job.log.lines), bool(missing), job.notes)
+            store.add_row({**dict.fromkeys(procedure.schema.names), **run.facts, "source": source, **_row(line)})
+        return ImportedLog(run.log.path, store.run_id, len(run.log.lines), bool(missing), run.notes)
 
 
 def _row(line: LogLine) -> dict[str, Any]:
@@ -175,8 +179,8 @@ def _row(line: LogLine) -> dict[str, Any]:
     }
 
 
-def _job(log: CertificationLog, settings: ImportSettings) -> _Job:
-    """What log and settings say together; raises RaysmoothError where they contradict each other."""
+def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
+    """The run of a log and the settings; raises RaysmoothError where they contradict each other."""
     notes = [f"{_lines(numbers)}: {what}" for what, numbers in log.left_out.items()]
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
@@ -203,8 +207,8 @@ def _job(log: CertificationLog, settings: ImportSettings) -> _Job:
         notes.append(f"unfinished: {len(log.lines)} of {images} images")
     if unknown := [name for name, value in facts.items() if value is None]:
         flags = ["skip" if name == "index_set" else name for name in unknown]
-        notes.append(f"not known: {', '.join(unknown)} (--{', --'.join(dict.fromkeys(flags))} would say)")
-    return _Job(log, facts, notes)
+        notes.append(f"unknown: {', '.join(unknown)} (supply them with --{', --'.join(dict.fromkeys(flags))})")
+    return _LogRun(log, facts, notes)
 
 
 def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) -> float:
@@ -212,44 +216,44 @@ def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) ->
     given = settings.sigma if settings.sigma is not None else log.sigma
     if given is None and len(in_name) == 1:
         given = in_name.pop()
-        notes.append(f"sigma {given:g}, as its file name has it")
+        notes.append(f"sigma {given:g}, from the file name")
     if given is None:
-        why = "names no sigma" if not in_name else "names several"
+        why = "has no sigma" if not in_name else "has several sigmas"
         raise RaysmoothError(
-            f"{log.path}: its file name {why}: write --sigma 0.25, say, and logs of other sigmas apart"
+            f"{log.path}: its file name {why}: write --sigma 0.25, for example; import each sigma separately"
         )
     if log.sigma not in (None, given):
-        raise RaysmoothError(f"{log.path}: its column sigma says {log.sigma:g}: leave --sigma {given:g} out")
+        raise RaysmoothError(f"{log.path}: its column sigma has {log.sigma:g}: leave --sigma {given:g} out")
     if in_name and given not in in_name:
         notes.append(f"sigma {given:g}, although its file name has {', '.join(f'{s:g}' for s in sorted(in_name))}")
     return given
 
 
 def _refuse_impossible_radii(log: CertificationLog, noise: NoiseFamily, settings: ImportSettings) -> None:
-    """Raises RaysmoothError for radii that the noise, or n draws at level alpha, cannot give, however they came out."""
+    """Raises RaysmoothError for radii that the noise, or n draws at level alpha, can never give."""
     line = max(log.lines, key=lambda line: line.radius)
     if _exceeds(line.radius, largest := noise.radius(1.0)):
         raise RaysmoothError(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
-            f"sigma={noise.scale:g} can give ({largest:.4f}): write --noise and --sigma of these logs"
+            f"sigma={noise.scale:g} can give ({largest:.4f}): write the --noise and --sigma of these logs"
         )
     if settings.n is None or settings.alpha is None:
         return
     if _exceeds(line.radius, largest := noise.radius(largest_p_lower(settings.n, settings.alpha))):
         raise RaysmoothError(
             f"{log.path}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
-            f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three was another; "
-            "leave --n and --alpha out if you do not know which"
+            f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three is wrong; "
+            "leave --n and --alpha out if they are unknown"
         )
 
 
 def _exceeds(radius: float, largest: float) -> bool:
-    """Whether a log's radius is above `largest`: three digits of it, or two decimals, may have been rounded up."""
+    """Whether a log's radius exceeds `largest`, allowing for rounding up to three digits or two decimals."""
     return radius > 1.005 * largest + 0.005
 
 
 def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | None, int | None]:
-    """The index set's words and its size, as far as known."""
+    """The index set in words, and its size, as far as known."""
     dataset, split, images = settings.dataset, settings.split, settings.images
     if settings.skip is None:
         if images is not None and len(log.lines) > images:
@@ -259,23 +263,25 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
     if size is None:
         splits = [known for name, known in SIZES if name == dataset and split is None]
         remedy = f"--split {splits[0]}" if splits else "--dataset-size"
-        raise RaysmoothError(f"--skip {settings.skip} of how many images of {dataset}? Write {remedy} too")
+        raise RaysmoothError(
+            f"--skip {settings.skip}: the number of images of {dataset} is unknown: write {remedy} too"
+        )
     index_set = IndexSet(size, skip=settings.skip, max=images)
     if images is not None and len(index_set) < images:
         raise RaysmoothError(
-            f"--images {images}: '{index_set.describe()}' has no more than {len(index_set)}, write that"
+            f"--images {images}: '{index_set.describe()}' has only {len(index_set)}: write --images {len(index_set)}"
         )
     for line in log.lines:
         if line.image_id not in index_set:
             raise RaysmoothError(
                 f"{log.path}, line {line.number}: image {line.image_id} is not in '{index_set.describe()}': write "
-                "another --skip or --images, or leave them out"
+                "other --skip or --images, or leave them out"
             )
     return index_set.describe(), len(index_set)
 
 
 def _known(out: str) -> dict[str, Mapping[str, Any]]:
-    """The manifests of the runs that are imported already, by the SHA-256 of their logs."""
+    """The manifests of the runs that were imported earlier, by the SHA-256 of their logs."""
     known: dict[str, Mapping[str, Any]] = {}
     for _, manifest in manifests(out, "identity", "imported", skip_bad=True):
         with suppress(KeyError, TypeError):  # a file that is not a manifest is passed over: no import depends on it
@@ -283,7 +289,7 @@ def _known(out: str) -> dict[str, Mapping[str, Any]]:
     return known
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 

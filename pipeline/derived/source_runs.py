@@ -1,4 +1,4 @@
-"""The runs of certificates that were drawn in a folder of results, and so have counts to certify anew from."""
+"""The runs of a results folder that were sampled there, and so have counts to recertify from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 
 @dataclass(frozen=True)
 class SourceRun:
-    """A drawn run: its manifest, and the rows of its finished images in the order of images."""
+    """A sampled run: its manifest, and the rows of its finished images in the order of images."""
 
     run_id: str
     manifest: Mapping[str, Any]
@@ -30,47 +30,41 @@ class SourceRun:
         return self.manifest["identity"]
 
     @property
-    def way(self) -> str:
-        """How it was sampled, without options: "fixed", "adaptive" or "decide"."""
+    def sampling_method(self) -> str:
+        """The sampling method without options: "fixed", "adaptive" or "decide"."""
         return str(self.identity.get("sampling", FIXED)).partition(":")[0]
 
 
 def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceRun]:
-    """The runs of <out> that were drawn there for certificates and have finished an image: those whose ids begin as
-    `chosen`, or all. Raises RaysmoothError where there is none, or a chosen one is no such run.
+    """The runs sampled in `out` for certificates that have finished an image: those whose ids begin as in `chosen`,
+    or all. Raises RaysmoothError if there is none, or a chosen one is not such a run.
     """
     refuse_no_runs(out)
     try:
         found = {run.run_id: manifest for run, manifest in manifests(out, "identity")}
     except ManifestError as error:
         raise RaysmoothError(f"{error}: move its folder away") from None
-    drawn = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
-    names = drawn if chosen is None else [_the_run(text, found) for text in chosen]
+    sampled = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
+    names = sampled if chosen is None else [_the_run(text, found) for text in chosen]
     sources = []
     for name in dict.fromkeys(names):
         rows = read_rows(out, FOLDER, name)
         if len(rows):
             sources.append(SourceRun(name, found[name], rows))
         elif chosen is not None:
-            raise RaysmoothError(
-                f"run {name} has no finished image yet: let 'raysmooth certify' go on, then recertify it"
-            )
+            raise RaysmoothError(f"run {name} has no finished image yet: continue it with 'raysmooth certify' first")
     if not sources:
-        raise RaysmoothError(
-            f"{out} holds no certificates that were drawn there: give the --out of 'raysmooth certify'"
-        )
+        raise RaysmoothError(f"{out} holds no certificates sampled there: give the --out of 'raysmooth certify'")
     return sources
 
 
 def _the_run(text: str, manifests: Mapping[str, Manifest]) -> str:
-    """The drawn run whose id begins with `text`."""
+    """The sampled run whose id begins with `text`."""
     found = find_run(manifests, text, "--run")
     procedure = manifests[found].procedure
     if procedure == "recertify":
         source = manifests[found]["source_run"]
-        raise RaysmoothError(f"run {found} has no counts, it is itself recertified: write --run {source}, its source")
+        raise RaysmoothError(f"run {found} has no counts, as it was recertified: write --run {source}, its source")
     if procedure != PROCEDURE:
-        raise RaysmoothError(
-            f"run {found} ({procedure}) has no certificates that were drawn here: choose another --run"
-        )
+        raise RaysmoothError(f"run {found} ({procedure}) has no certificates sampled here: choose another --run")
     return found

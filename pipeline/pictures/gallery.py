@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class _Denoiser:
-    """Of one weights file."""
+    """The denoiser of one weights file."""
 
     network: torch.nn.Module
     file: str
@@ -42,11 +42,11 @@ class _Denoiser:
 
 
 def gallery(settings: GallerySettings) -> Path | Location:
-    """Draw the figure and return its file.
+    """Plot the figure and return its file.
 
-    All denoisers see the same noisy copy of an image, and at each sigma the same noise, scaled: the first that certify
-    draws with that seed on a CPU. PSNRs are of pixels as they are, unclipped. Raises RaysmoothError for images, weights and
-    networks that are not there or do not fit each other.
+    All denoisers see the same noisy copy of an image and, at each sigma, the same noise, scaled: the first draw of
+    certify with this seed on a CPU. PSNRs are of unclipped pixels. Raises RaysmoothError for images, weights and
+    networks that are missing or do not fit each other.
     """
     file = figure_path(settings.out, "--out")
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
@@ -78,31 +78,31 @@ def _image_ids(settings: GallerySettings, length: int) -> Sequence[int]:
 
 
 def _by_sigma(settings: GallerySettings, place: int) -> dict[float, _Denoiser]:
-    """The denoiser of the weights number `place`, for each sigma; a file that serves several is loaded once."""
+    """The denoiser at `place` in the list of weights, for each sigma; a file shared by sigmas is loaded once."""
     by_file: dict[str, _Denoiser] = {}
     by_sigma = {}
     for sigma in settings.sigma:
         file = settings.denoiser_weights[place].replace("{sigma}", f"{sigma:g}")
         if file not in by_file:
-            given = settings.denoiser[place % len(settings.denoiser)] if settings.denoiser else _architecture(file)
+            given = settings.denoiser[place % len(settings.denoiser)] if settings.denoiser else _denoiser_of(file)
             network, _, card = load_denoiser(given, file)
-            assert network is not None, "the settings allow no denoiser that is none"
+            assert network is not None, "the settings refuse the denoiser `none`"
             by_file[file] = _Denoiser(network.eval().requires_grad_(False), file, card)
         by_sigma[sigma] = by_file[file]
     return by_sigma
 
 
-def _architecture(file: str) -> str:
-    """The denoiser that a weights file tells of."""
+def _denoiser_of(file: str) -> str:
+    """The denoiser that a weights file's card names."""
     card = read_weights(file).card
-    published = next((name for name, row in DENOISERS.items() if card.get("arch") in row.published), None)
-    if (told := card.get("architecture") or published) is None:
-        raise RaysmoothError(f"weights file {file} does not say of which denoiser: write --denoiser dncnn, say")
-    return str(told)
+    published = next((name for name, entry in DENOISERS.items() if card.get("arch") in entry.published), None)
+    if (denoiser := card.get("architecture") or published) is None:
+        raise RaysmoothError(f"weights file {file} does not name its denoiser: write --denoiser dncnn, for example")
+    return str(denoiser)
 
 
 def _names(settings: GallerySettings, denoisers: Sequence[Mapping[float, _Denoiser]]) -> list[str]:
-    """What to call the denoisers, as short as tells them apart: objective, classifier protected, file."""
+    """Names of the denoisers, as short as distinct: by objective, then protected classifier, then file."""
     paths = settings.denoiser_weights
     cards = [next(iter(by_sigma.values())).card for by_sigma in denoisers]
     short = [
@@ -115,7 +115,7 @@ def _names(settings: GallerySettings, denoisers: Sequence[Mapping[float, _Denois
 
 
 def _behind(card: Mapping[str, Any]) -> str:
-    """' on NETWORK', the classifier that the denoiser was trained for, where its card says so."""
+    """' on NETWORK', the classifier that the denoiser was trained for, if its card names it."""
     classifier: Any = card
     for key in ("parents", "classifier", "architecture"):
         classifier = classifier.get(key) if isinstance(classifier, Mapping) else None
@@ -133,16 +133,16 @@ def _exhibit(
     try:
         example = dataset.read(image_id)
     except UnreadableImage as error:
-        raise RaysmoothError(f"{error}: leave it out, --images names the others") from None
+        raise RaysmoothError(f"{error}: leave it out, and name the other images with --images") from None
     clean, seed = example.image, settings.seed
     if classifier is not None:
         check_image(classifier, torch.from_numpy(clean))
 
-    def answer(pixels: torch.Tensor) -> int | None:
+    def prediction(pixels: torch.Tensor) -> int | None:
         return None if classifier is None else int(classifier.model(pixels[None])[0])
 
     def picture(pixels: torch.Tensor) -> Picture:
-        return Picture(pixels.numpy(), psnr(pixels.numpy(), clean), answer(pixels))
+        return Picture(pixels.numpy(), psnr(pixels.numpy(), clean), prediction(pixels))
 
     noisy, denoised = {}, {}
     for sigma in settings.sigma:
@@ -150,11 +150,11 @@ def _exhibit(
         noisy[sigma] = picture(copy[0])
         for name, by_sigma in named.items():
             denoised[sigma, name] = picture(_denoised(by_sigma[sigma], copy)[0])
-    return Exhibit(image_id, example.label, Picture(clean, None, answer(torch.from_numpy(clean))), noisy, denoised)
+    return Exhibit(image_id, example.label, Picture(clean, None, prediction(torch.from_numpy(clean))), noisy, denoised)
 
 
 def _denoised(denoiser: _Denoiser, noisy: torch.Tensor) -> torch.Tensor:
-    """The batch, denoised; raises RaysmoothError where it is not of the denoiser's kind."""
+    """The denoised batch; raises RaysmoothError if the denoiser does not accept its shape."""
     try:
         return denoiser.network(noisy)
     except RuntimeError as error:
@@ -164,8 +164,8 @@ def _denoised(denoiser: _Denoiser, noisy: torch.Tensor) -> torch.Tensor:
 
 
 def _note(settings: GallerySettings, dataset: Dataset, named: Mapping[str, Mapping[float, _Denoiser]]) -> str:
-    """What the figure must say besides, above all of denoisers that were trained for other noise than they get."""
-    answers = "" if settings.classifier is None else f", and what {settings.classifier} answers"
+    """The figure's footnote, which mentions denoisers trained for other noise than they get here."""
+    answers = "" if settings.classifier is None else f", and the prediction of {settings.classifier}"
     words = [
         f"{dataset.name}, {dataset.split} split",
         f"below each picture: PSNR, rounded down{answers}",

@@ -10,20 +10,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.pictures.picture import LARGE, plot_picture, verdict
 from raysmooth.pipeline.report.figures.palette import BLACK
+from raysmooth.pipeline.report.rounding import floored
 
 PANEL, LARGE_PANEL, GAP, CAPTION, MARGIN, HEADING, LINE = 1.0, 1.6, 0.08, 0.2, 0.1, 0.2, 0.13
-"""Inches: a picture's side, that of a picture of more than LARGE pixels, what is between two, the line below one, the
-figure's margin, the heading of a group of columns, a line of other text.
+"""Inches: a picture's side, the side of a picture of more than LARGE pixels, the gap between two, the line below one,
+the figure's margin, the heading of a group of columns, a line of other text.
 """
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`pixels` float32 (C, H, W) in pixel units; `psnr` in dB against the clean image, inf where it is that; `answer`
-    is a classifier's label, None without a classifier.
+    """`pixels` float32 (C, H, W) in pixel units; `psnr` in dB against the clean image, inf if equal; `answer` is the
+    classifier's label, None without a classifier.
     """
 
     pixels: np.ndarray
@@ -33,7 +33,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image: clean, noisy by sigma, and denoised by (sigma, the denoiser's name)."""
+    """One image: clean, noisy by sigma, and denoised by (sigma, name of the denoiser)."""
 
     image_id: int
     label: int | None
@@ -43,13 +43,13 @@ class Exhibit:
 
 
 _Row: TypeAlias = tuple[str, list[Picture | None], int | None]
-"""Its head, a picture or nothing for each column, and the label of these."""
+"""Its head, a picture or None for each column, and the image's label."""
 
 
 @dataclass
-class _Board:
-    """A table of pictures: `heads` of the columns, `rows`, `groups` of neighbouring columns (heading, first, last); the
-    rows' heads stand left of column `headed`.
+class _Grid:
+    """A grid of pictures: `heads` of the columns, `rows`, `groups` of adjacent columns (heading, first, last); the
+    rows' heads are to the left of column `headed`.
     """
 
     heads: list[str]
@@ -59,84 +59,84 @@ class _Board:
 
     @property
     def is_large(self) -> bool:
-        """Whether any picture is."""
+        """Whether any picture has more than LARGE pixels a side."""
         return any(max(one.pixels.shape) > LARGE for _, pictures, _ in self.rows for one in pictures if one is not None)
 
 
 def plot_gallery(exhibits: Sequence[Exhibit], note: str = "") -> Figure:
-    """Several images: a row each, the columns clean and, for each sigma, noisy and denoised by each denoiser. One
-    image: the papers' arrangement, a column a sigma, the noisy images in the first row and a row for each denoiser.
-    Every exhibit has the same sigmas and denoisers. `note` goes below.
+    """Several images: one row each, with columns clean and, for each sigma, noisy and denoised by each denoiser. One
+    image: the papers' layout, one column per sigma, the noisy images in the first row and a row for each denoiser.
+    Every exhibit has the same sigmas and denoisers. `note` is printed below.
     """
-    return _draw(_by_sigma(exhibits[0]) if len(exhibits) == 1 else _by_image(exhibits), note)
+    return _plot(_by_sigma(exhibits[0]) if len(exhibits) == 1 else _by_image(exhibits), note)
 
 
-def _by_sigma(exhibit: Exhibit) -> _Board:
+def _by_sigma(exhibit: Exhibit) -> _Grid:
     sigmas, label = list(exhibit.noisy), exhibit.label
     rows: list[_Row] = [("noisy", [exhibit.clean, *exhibit.noisy.values()], label)]
     for name in dict.fromkeys(name for _, name in exhibit.denoised):
         rows.append((name, [None, *(exhibit.denoised[sigma, name] for sigma in sigmas)], label))
-    return _Board([_title(exhibit).replace(", ", "\n"), *(f"sigma {sigma:g}" for sigma in sigmas)], rows, headed=1)
+    return _Grid([_title(exhibit).replace(", ", "\n"), *(f"sigma {sigma:g}" for sigma in sigmas)], rows, headed=1)
 
 
-def _by_image(exhibits: Sequence[Exhibit]) -> _Board:
+def _by_image(exhibits: Sequence[Exhibit]) -> _Grid:
     sigmas, names = list(exhibits[0].noisy), list(dict.fromkeys(name for _, name in exhibits[0].denoised))
     rows: list[_Row] = [(_title(exhibit), [exhibit.clean], exhibit.label) for exhibit in exhibits]
-    board = _Board(["clean"], rows)
+    grid = _Grid(["clean"], rows)
     for sigma in sigmas:
-        board.groups.append((f"sigma {sigma:g}", len(board.heads), len(board.heads) + len(names)))
-        board.heads += ["noisy", *names]
-        for (_, pictures, _), exhibit in zip(board.rows, exhibits, strict=True):
+        grid.groups.append((f"sigma {sigma:g}", len(grid.heads), len(grid.heads) + len(names)))
+        grid.heads += ["noisy", *names]
+        for (_, pictures, _), exhibit in zip(grid.rows, exhibits, strict=True):
             pictures += [exhibit.noisy[sigma], *(exhibit.denoised[sigma, name] for name in names)]
-    return board
+    return grid
 
 
 def _title(exhibit: Exhibit) -> str:
     return f"image {exhibit.image_id}" + ("" if exhibit.label is None else f", label {exhibit.label}")
 
 
-def _draw(board: _Board, note: str) -> Figure:
-    heads = ["\n".join(fill(line, 16) for line in head.splitlines()) for head in board.heads]
-    panel = LARGE_PANEL if board.is_large else PANEL
-    row_heads = [fill(head, 18) for head, _, _ in board.rows]
+def _plot(grid: _Grid, note: str) -> Figure:
+    heads = ["\n".join(fill(line, 16) for line in head.splitlines()) for head in grid.heads]
+    panel = LARGE_PANEL if grid.is_large else PANEL
+    row_heads = [fill(head, 18) for head, _, _ in grid.rows]
     beside = LINE * (1 + max(head.count("\n") for head in row_heads)) + 2 * GAP
-    firsts = {first for _, first, _ in board.groups}
+    firsts = {first for _, first, _ in grid.groups}
     lefts, x = [], MARGIN
     for column in range(len(heads)):
-        x += beside if column == board.headed else 0
+        x += beside if column == grid.headed else 0
         x += 2 * GAP if column in firsts else 0
         lefts.append(x)
         x += panel + GAP
     width = x - GAP + MARGIN
     lines = fill(note, int(width * 18)) if note else ""
-    top = MARGIN + HEADING * bool(board.groups) + LINE * (1 + max(head.count("\n") for head in heads)) + GAP
-    height = top + len(board.rows) * (panel + CAPTION) + (LINE * (1 + lines.count("\n")) if lines else 0) + MARGIN
+    top = MARGIN + HEADING * bool(grid.groups) + LINE * (1 + max(head.count("\n") for head in heads)) + GAP
+    height = top + len(grid.rows) * (panel + CAPTION) + (LINE * (1 + lines.count("\n")) if lines else 0) + MARGIN
     figure = Figure(figsize=(width, height))
 
     for left, head in zip(lefts, heads, strict=True):
         middle = (left + panel / 2) / width
         figure.text(middle, 1 - (top - GAP / 2) / height, head, fontsize=8, ha="center", va="bottom")
-    for heading, first, last in board.groups:
+    for heading, first, last in grid.groups:
         ends = [lefts[first] / width, (lefts[last] + panel) / width]
         figure.text(sum(ends) / 2, 1 - MARGIN / height, heading, fontsize=8, ha="center", va="top", weight="bold")
         figure.add_artist(Line2D(ends, [1 - (MARGIN + HEADING - GAP / 2) / height] * 2, color="0.6", linewidth=0.8))
-    for row, (head, (_, pictures, label)) in enumerate(zip(row_heads, board.rows, strict=True)):
+    for row, (head, (_, pictures, label)) in enumerate(zip(row_heads, grid.rows, strict=True)):
         bottom = 1 - (top + row * (panel + CAPTION) + panel) / height
         for column, picture in enumerate(pictures):
             if picture is not None:
                 axes = figure.add_axes((lefts[column] / width, bottom, panel / width, panel / height))
-                plot_picture(axes, picture.pixels, *_said(picture, label))
-                axes.set_ylabel(head if column == board.headed else "", fontsize=8)
+                plot_picture(axes, picture.pixels, *_label_below(picture, label))
+                axes.set_ylabel(head if column == grid.headed else "", fontsize=8)
     figure.text(MARGIN / width, MARGIN / height, lines, fontsize=7, color="0.4", va="bottom")
     return figure
 
 
-def _said(picture: Picture, label: int | None) -> tuple[str, str]:
-    """What stands below a picture, and its colour."""
-    words, colour = [], BLACK
+def _label_below(picture: Picture, label: int | None) -> tuple[str, str]:
+    """The text below a picture, and its colour."""
+    parts, colour = [], BLACK
     if picture.psnr is not None:
-        words.append("exact" if isinf(picture.psnr) else f"{floored(picture.psnr, 1)} dB")
+        parts.append("exact" if isinf(picture.psnr) else f"{floored(picture.psnr, 1)} dB")
     if picture.answer is not None:
         answer, colour = verdict(picture.answer, label)
-        words.append(answer)
-    return ", ".join(words), colour
+        parts.append(answer)
+    return ", ".join(parts), colour

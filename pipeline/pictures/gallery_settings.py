@@ -8,6 +8,7 @@ from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import CommaList
 from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
@@ -18,44 +19,37 @@ from raysmooth.pipeline.runs.settings import (
 )
 
 
-def _parts(separator: str) -> BeforeValidator:
-    """Text with separators, or a single value, as well as a list."""
-
-    def split(value: Any) -> Any:
-        if isinstance(value, str):
-            return [part.strip() for part in value.split(separator) if part.strip()]
-        return [value] if isinstance(value, int | float) else value
-
-    return BeforeValidator(split)
+def _split_at_semicolons(value: Any) -> Any:
+    return [part.strip() for part in value.split(";") if part.strip()] if isinstance(value, str) else value
 
 
 class GallerySettings(DataSettings):
     """Gallery"""
 
     max: int | None = Field(5, description="Take at most this many images.", ge=1)
-    images: Annotated[list[int] | None, _parts(",")] = Field(
-        None, description="Images by their numbers, such as 0,20,40, instead of --skip and --max.", min_length=1
+    images: Annotated[list[int] | None, CommaList] = Field(
+        None, description="Numbers of the images, such as 0,20,40, instead of --skip and --max.", min_length=1
     )
     sigma: NoiseLevels = Field(description="Noise levels in pixel units ([0, 1]), such as 0.25,0.5.", min_length=1)
-    denoiser_weights: Annotated[list[str], _parts(",")] = Field(
-        description="Weights of the denoisers, with commas between; {sigma} in a path stands for each noise level.",
+    denoiser_weights: Annotated[list[str], CommaList] = Field(
+        description="Weights of the denoisers, comma-separated; {sigma} in a path stands for each noise level.",
         min_length=1,
     )
-    denoiser: Annotated[list[str], _parts(";")] = Field(
+    denoiser: Annotated[list[str], BeforeValidator(_split_at_semicolons)] = Field(
         [],
-        description=f"Denoisers: {', '.join(DENOISERS)}, with options as dncnn:depth=7,width=32; one for all weights, "
-        "or one for each with semicolons between. Default: what the weights' cards say.",
+        description=f"Denoisers: {', '.join(DENOISERS)}, with options as in dncnn:depth=7,width=32; one for all "
+        "weights, or one for each, separated by semicolons. Default: from the weights' cards.",
     )
-    labels: Annotated[list[str] | None, _parts(",")] = Field(
-        None, description="What to call the denoisers, with commas between. Default: their objectives."
+    labels: Annotated[list[str] | None, CommaList] = Field(
+        None, description="Names of the denoisers in the figure, comma-separated. Default: their objectives."
     )
     classifier: str | None = Field(
-        None, description=f"Classifier whose answer stands below each picture: {KNOWN_CLASSIFIERS}."
+        None, description=f"Classifier whose prediction is printed below each picture: {KNOWN_CLASSIFIERS}."
     )
     classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
-    seed: int = Field(0, description="Seed of the noise, which is the first that certify draws with it on a CPU.", ge=0)
-    out: str = Field("gallery.png", description="File of the figure, .png or .pdf.")
+    seed: int = Field(0, description="Seed of the noise: the first draw of certify with this seed on a CPU.", ge=0)
+    out: str = Field("gallery.png", description="File for the figure, .png or .pdf.")
 
     @model_validator(mode="after")
     def _refuse_two_choices(self) -> "GallerySettings":
@@ -69,7 +63,7 @@ class GallerySettings(DataSettings):
         if len(set(self.denoiser_weights)) < weights:
             raise RaysmoothError(f"--denoiser-weights names a file twice: {','.join(self.denoiser_weights)}")
         if NO_DENOISER in self.denoiser:
-            raise RaysmoothError(f"--denoiser {NO_DENOISER}: noisy images are shown anyhow, name what denoises them")
+            raise RaysmoothError(f"--denoiser {NO_DENOISER}: noisy images are always shown, name a denoiser")
         if len(self.denoiser) not in (0, 1, weights):
             raise RaysmoothError(
                 f"--denoiser names {len(self.denoiser)} denoisers for {weights} weights: name one, or {weights}"

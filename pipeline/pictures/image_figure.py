@@ -1,4 +1,4 @@
-"""The figure of one image: what the classifier saw of it, what was counted, and what that certifies."""
+"""The figure of one image: its noisy copies, its label counts, and its certificate."""
 
 from collections.abc import Sequence
 from textwrap import fill
@@ -10,43 +10,43 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
-from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
 from raysmooth.pipeline.pictures.statement import evidence, statement
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
+from raysmooth.pipeline.report.rounding import floored
 
 CLASSES = 5
-"""Classes with bars of their own, beside the label's; the others share one."""
+"""Classes with bars of their own, besides the label's; the others share one bar."""
 
 PANEL, ROW, LEAST, BARS, WORDS, NOTE = 1.3, 1.5, 2.0, 3.8, 0.7, 0.25
-"""Inches: the width of a picture and its row's height, the least height of all rows of a run, the bars' width, the
-heights of a run's words and of the footnote.
+"""Inches: a picture's width and its row's height, the minimum height of a run's rows, the width of the bars, the
+heights of a run's text and of the footnote.
 """
 
 
-def plot_image(shown: Sequence[ReplayedImage]) -> Figure:
-    """One image, a strip for each run: its pictures, its label counts as shares of the draws (selection and estimation
-    apart), and its certificate in words.
+def plot_image(images: Sequence[ReplayedImage]) -> Figure:
+    """One image, one strip per run: its pictures, its label counts as shares of the draws (selection and estimation
+    separately), and its certificate in words.
     """
-    copies = max((len(one.copies.answers) for one in shown if one.copies is not None), default=1)
-    heights = [WORDS + max(LEAST, ROW * len(_picture_rows(one))) for one in shown]
+    copies = max((len(one.copies.answers) for one in images if one.copies is not None), default=1)
+    heights = [WORDS + max(LEAST, ROW * len(_picture_rows(one))) for one in images]
     width = PANEL * (1 + copies) + BARS
     figure = Figure(figsize=(width, sum(heights) + NOTE), layout="constrained")
-    strips = figure.subfigures(len(shown) + 1, 1, height_ratios=[*heights, NOTE], squeeze=False)[:, 0]
-    for strip, heading, one in zip(strips, headings(shown), shown, strict=False):
+    strips = figure.subfigures(len(images) + 1, 1, height_ratios=[*heights, NOTE], squeeze=False)[:, 0]
+    for strip, heading, one in zip(strips, headings(images), images, strict=False):
         words = [heading, _sentence(statement(one.row)), _sentence(evidence(one.row))]
         strip.suptitle("\n".join(fill(line, int(width * 16)) for line in words), x=0.01, ha="left", fontsize=8)
-        _draw_strip(strip, one, copies)
-    strips[-1].text(0.01, 0.4, fill(_note(shown), int(width * 18)), fontsize=7, color="0.4")
+        _plot_strip(strip, one, copies)
+    strips[-1].text(0.01, 0.4, fill(_note(images), int(width * 18)), fontsize=7, color="0.4")
     return figure
 
 
-def headings(shown: Sequence[ReplayedImage]) -> list[str]:
-    """What each is: the image, and its run in words."""
-    rows = [one.row for one in shown]
+def headings(images: Sequence[ReplayedImage]) -> list[str]:
+    """The heading of each: the image, and its run in words."""
+    rows = [one.row for one in images]
     names = run_names(describe_runs(pd.DataFrame(rows)))
     return [
         f"{row['dataset']} {row['split']} image {row['image_id']}, {names[row['run_id']]}, sigma {row['sigma']}"
@@ -67,25 +67,25 @@ def _picture_rows(one: ReplayedImage) -> list[tuple[str, np.ndarray, list[int]]]
     return [("noisy", copies.noisy, copies.bare_answers or []), ("denoised", copies.denoised, copies.answers)]
 
 
-def _draw_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
+def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
     rows, label = _picture_rows(one), one.row["label"]
     grid = strip.add_gridspec(max(1, len(rows)), copies + 2, width_ratios=[PANEL] * (copies + 1) + [BARS])
     clean = strip.add_subplot(grid[:, 0])
     if one.clean is None:
         clean.set_axis_off()
     else:
-        said, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
-        plot_picture(clean, one.clean, f"clean: {said}" if said else "clean", colour)
-    for place, (title, images, answers) in enumerate(rows):
-        for number, (image, answer) in enumerate(zip(images, answers, strict=True)):
+        below, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
+        plot_picture(clean, one.clean, f"clean: {below}" if below else "clean", colour)
+    for place, (title, pictures, answers) in enumerate(rows):
+        for number, (image, answer) in enumerate(zip(pictures, answers, strict=True)):
             axes = strip.add_subplot(grid[place, number + 1])
             plot_picture(axes, image, *verdict(answer, label))
             axes.set_ylabel(title if number == 0 else "", fontsize=8)
     if one.counts:
-        _draw_counts(strip.add_subplot(grid[:, -1]), one)
+        _plot_counts(strip.add_subplot(grid[:, -1]), one)
 
 
-def _draw_counts(axes: Axes, one: ReplayedImage) -> None:
+def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
     named = _named_classes(one)
     for role, colour, offset in ((Role.ESTIMATION, BLUE, -0.2), (Role.SELECTION, SKY, 0.2)):
         if (stored := one.counts.get(role)) is None:
@@ -95,8 +95,8 @@ def _draw_counts(axes: Axes, one: ReplayedImage) -> None:
         bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if _any_invalid(one) else [])]
         places = np.arange(len(bars)) + offset
         what = f"{role.name.lower()}: {draws:,} draws"
-        drawn = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
-        axes.bar_label(drawn, [f"{count:,}" for count in bars], fontsize=7, padding=2)
+        container = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
+        axes.bar_label(container, [f"{count:,}" for count in bars], fontsize=7, padding=2)
     p_lower, prediction = one.row["p_lower"], one.row["prediction"]
     if p_lower and prediction in named:
         place = named.index(prediction)
@@ -105,7 +105,7 @@ def _draw_counts(axes: Axes, one: ReplayedImage) -> None:
     ticks = [f"{name} (label)" if name == one.row["label"] else str(name) for name in named]
     ticks += ["others", *(["no answer"] if _any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
-    slots = max(len(ticks), CLASSES + 1)  # bars of one thickness, however few
+    slots = max(len(ticks), CLASSES + 1)  # equally thick bars, however few
     axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.tick_params(labelsize=7)
@@ -118,21 +118,21 @@ def _any_invalid(one: ReplayedImage) -> bool:
 
 
 def _named_classes(one: ReplayedImage) -> list[int]:
-    """The classes with the most draws, most first, the label's among them."""
+    """The classes with the most draws, in descending order, and the label's class."""
     total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
     named = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
     label = one.row["label"]
     return named if label is None or label in named or label >= len(total) else [*named, int(label)]
 
 
-def _note(shown: Sequence[ReplayedImage]) -> str:
-    seen = [one.copies for one in shown if one.copies is not None]
-    if not seen:
+def _note(images: Sequence[ReplayedImage]) -> str:
+    copies_of = [one.copies for one in images if one.copies is not None]
+    if not copies_of:
         return ""
-    words = ["Below each picture: what the base classifier answers"]
-    if any(copies.denoised is not None for copies in seen):
-        words.append("below noisy ones, what its classifier would answer without the denoiser")
+    words = ["Below each picture: the prediction of the base classifier"]
+    if any(copies.denoised is not None for copies in copies_of):
+        words.append("below noisy ones, that of its classifier without the denoiser")
     words.append("pictures are clipped to [0, 1]")
-    if not all(copies.own for copies in seen):
-        words.append("the noise is not the run's own, which takes its version of raysmooth and its kind of GPU")
+    if not all(copies.own for copies in copies_of):
+        words.append("the noise is not the run's own, which requires its version of raysmooth and its kind of GPU")
     return f"{'; '.join(words)}."

@@ -1,4 +1,4 @@
-"""What there is to see of one image of one run: its noisy copies, what they become, and what was counted."""
+"""One image of one run, replayed: its noisy copies, their denoised versions and predictions, and its counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ from raysmooth.pipeline.runs.run import SCHEME
 class Copies:
     """Noisy copies of an image in the order of their draws, float32 (N, C, H, W) in pixel units, never clipped.
 
-    `role` is that of the draws; `own` says whether they are the run's very own. `denoised` has the same shape, None
-    without a denoiser. `answers` are the base classifier's labels (INVALID where it has none), `bare_answers` those
-    that it would give without its denoiser.
+    `role` is that of the draws; `own`: whether they equal the run's own draws. `denoised` has the same shape, None
+    without a denoiser. `answers` are the base classifier's labels (INVALID where it has none), `bare_answers` its
+    labels without the denoiser.
     """
 
     role: Role
@@ -38,9 +38,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class ReplayedImage:
-    """`row` is the certificate row, None where nothing is known. `clean` is float32 (C, H, W), None for an image that
-    cannot be read, `clean_answer` the base classifier's label of it without noise. Images that failed before they were
-    drawn have no `copies`, no answer and no counts.
+    """`row` is the certificate row, with None for unknown values. `clean` is float32 (C, H, W), None for an unreadable
+    image; `clean_answer` is the base classifier's label for it without noise. Images that failed before any draw have
+    no `copies`, no answer and no counts.
     """
 
     row: Mapping[str, Any]
@@ -58,22 +58,22 @@ def replay(
     classifier_weights: str | None = None,
     denoiser_weights: str | None = None,
 ) -> ReplayedImage:
-    """What `run` drew for the image of `row` (None where it is unknown), the first `copies` draws of it made again: of
-    estimation, or of selection where it stopped with that; no more than are in block 0.
+    """The first `copies` draws of `run` for the image of `row` (with None for unknown values), made again: estimation
+    draws, or selection draws where it stopped after these; at most those of block 0.
 
-    They are the run's own where it drew on a CPU, or on this very kind of GPU. Labels are computed in the run's
-    precision where this device has it, but in another batch. `dataset` is the run's. Raises RaysmoothError for weights that
-    are not, and where the counts are gone.
+    They equal the run's own if it ran on a CPU, or on the same kind of GPU as here. Labels are computed in the run's
+    precision if this device supports it, but in another batch. `dataset` is the run's. Raises RaysmoothError for
+    weights other than the run's, and if the counts are missing.
     """
     image_id, noise = row["image_id"], run.noise
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:
         return ReplayedImage(row, None)
-    counts = run.counts(image_id, _drawn(row))
+    counts = run.counts(image_id, _draws_used(row))
     if not counts and row["status"] == "ok":
         raise RaysmoothError(
-            f"the counts of image {image_id} are not in {run.folder.counts}: fetch the results again, whole"
+            f"the counts of image {image_id} are not in {run.folder.counts}: copy the whole results folder again"
         )
     if not counts:
         return ReplayedImage(row, clean)
@@ -90,34 +90,35 @@ def replay(
     own = run.identity["scheme"] == SCHEME and (not on_gpu or device_kind(device) == kind)
 
     model = run.load(device, classifier_weights, denoiser_weights).model
-    path = _path(run, device, copies)
-    answers, (clean_answer,) = _answers(model, noisy, path), _answers(model, torch.from_numpy(clean)[None], path)
+    config = _compute_config(run, device, copies)
+    answers, (clean_answer,) = _answers(model, noisy, config), _answers(model, torch.from_numpy(clean)[None], config)
     denoised = bare_answers = None
     if run.identity["denoiser"] != NO_DENOISER:
         with torch.inference_mode():
             denoised = model.denoiser(noisy).cpu().numpy()
-        bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, path)
-    seen = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
-    return ReplayedImage(row, clean, clean_answer, seen, counts)
+        bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, config)
+    replayed = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
+    return ReplayedImage(row, clean, clean_answer, replayed, counts)
 
 
-def _drawn(row: Mapping[str, Any]) -> dict[Role, int] | None:
-    """How many draws the row rests on; None where it does not tell."""
+def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:
+    """The number of draws behind the row, by role; None where it does not record them."""
     if row.get("n_used") is None or row.get("draws") is None:
         return None
     return {Role.ESTIMATION: row["n_used"], Role.SELECTION: row["draws"] - row["n_used"]}
 
 
-def _path(run: StoredRun, device: torch.device, batch_size: int) -> ComputeConfig:
+def _compute_config(run: StoredRun, device: torch.device, batch_size: int) -> ComputeConfig:
     precision = run.identity["precision"]
     if PRECISIONS[precision].tf32 and device.type == "cpu":
         precision = "float32"
     return ComputeConfig(precision, False, batch_size)
 
 
-def _answers(model: DenoisedClassifier, batch: torch.Tensor, path: ComputeConfig) -> list[int]:
+def _answers(model: DenoisedClassifier, batch: torch.Tensor, config: ComputeConfig) -> list[int]:
     device = next((tensor.device for tensor in model.parameters()), batch.device)
-    settle_backend(path, device)
-    network = fast_network(model, path, device)
-    network(torch.zeros_like(batch, device=device))  # its first, as in a replica: it learns from it what logits are
+    settle_backend(config, device)
+    network = fast_network(model, config, device)
+    # The first batch, as in a replica, determines whether outputs are logits.
+    network(torch.zeros_like(batch, device=device))
     return network(batch.to(device)).tolist()

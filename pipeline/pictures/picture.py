@@ -1,4 +1,4 @@
-"""One picture of a figure: an image, what is said of it, and whether that is right."""
+"""One picture of a figure: an image with a line below it, marked as right or wrong."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,18 +7,17 @@ from raysmooth.actors.models.base_classifier import INVALID
 from raysmooth.pipeline.report.figures.palette import BLACK, GREEN, VERMILION
 
 LARGE = 128
-"""Images that are larger are drawn smoothly, since they may have more pixels than the figure; of smaller ones every
-pixel shall be seen.
+"""Larger images are interpolated, as they may have more pixels than the figure; in smaller ones every pixel is visible.
 """
 
 
 def plot_picture(axes: Axes, pixels: np.ndarray, below: str = "", colour: str = BLACK) -> None:
-    """Draw `pixels`, float (C, H, W) with C of 1 or 3, in pixel units and clipped to [0, 1], with a line below it."""
+    """Plot `pixels`, float (C, H, W) with C of 1 or 3, in pixel units and clipped to [0, 1], with a line below it."""
     bare(axes)
     channels, height, width = pixels.shape
-    shown = np.clip(pixels.transpose(1, 2, 0), 0, 1)
+    clipped = np.clip(pixels.transpose(1, 2, 0), 0, 1)
     axes.imshow(
-        shown[..., 0] if channels == 1 else shown,
+        clipped[..., 0] if channels == 1 else clipped,
         cmap="gray",
         vmin=0,
         vmax=1,
@@ -28,14 +27,14 @@ def plot_picture(axes: Axes, pixels: np.ndarray, below: str = "", colour: str = 
 
 
 def bare(axes: Axes) -> None:
-    """Leave nothing of the axes but a thin frame."""
+    """Reduce the axes to a thin frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set(color="0.8", linewidth=0.5)
 
 
 def verdict(answer: int, label: int | None) -> tuple[str, str]:
-    """What a classifier answers, marked as right or wrong where there is a label, and its colour."""
+    """A classifier's answer, marked as right or wrong if there is a label, and its colour."""
     if answer == INVALID:
         return "no answer", VERMILION
     if label is None:

@@ -1,4 +1,4 @@
-"""`raysmooth show`: one image of a folder of results, found, looked at and drawn."""
+"""`raysmooth show`: the figure of one image of a folder of results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,72 +23,72 @@ from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.location import Location, Where, located
 
 MOST_RUNS = 10
-"""In one figure."""
+"""Most runs in one figure."""
 
 
 class ShowSettings(Settings):
     """Show"""
 
-    out: str = Field(description="Folder of results (--out of certify).")
-    image_id: int = Field(description="The image, by its number in the data set.", ge=0)
-    run: str | None = Field(None, description="Only this run: its id, or how that begins. Default: all of the image.")
-    data_root: str | None = Field(None, description="Where the data set is now, if it has moved.")
-    classifier_weights: str | None = Field(None, description="Where the classifier's weights are now.")
-    denoiser_weights: str | None = Field(None, description="Where the denoiser's weights are now.")
-    copies: int = Field(3, description="Noisy copies to show.", ge=1, le=6)
-    to: str | None = Field(None, description="File to write, .png or .pdf. Default: OUT/report/image-ID.png.")
+    results: str = Field(description="Folder of results (--out of certify).")
+    image_id: int = Field(description="Number of the image in the data set.", ge=0)
+    run: str | None = Field(None, description="Only this run: its id, or its first characters. Default: all runs.")
+    data_root: str | None = Field(None, description="New location of the data set, if it has moved.")
+    classifier_weights: str | None = Field(None, description="New location of the classifier's weights.")
+    denoiser_weights: str | None = Field(None, description="New location of the denoiser's weights.")
+    copies: int = Field(3, description="Number of noisy copies to show.", ge=1, le=6)
+    out: str | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
 
 
 def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
-    """Draw the image as each run certified it; returns the figure's file and the certificates in words, a line a run.
+    """Plot the image as each run certified it; returns the figure's file and the certificates in words, one line per
+    run.
 
-    Raises RaysmoothError for an image that no run has, for runs that did not draw it themselves, and for data or weights that
-    are no longer those of the run.
+    Raises RaysmoothError for an image that no run has, for runs without draws of their own, and for data or weights
+    that have changed since the run.
     """
-    rows = find_rows(settings.out, settings.image_id, settings.run)
-    file = figure_path(settings.to or located(settings.out) / "report" / f"image-{settings.image_id}.png", "--to")
+    rows = find_rows(settings.results, settings.image_id, settings.run)
+    default = located(settings.results) / "report" / f"image-{settings.image_id}.png"
+    file = figure_path(settings.out or default, "--out")
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
-    datasets: dict[str, Dataset] = {}  # to open one, all its images are read for the fingerprint
-    shown = []
+    datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
+    images = []
     for row in records(rows):
-        run = StoredRun.read(settings.out, _drawn_by(row))
-        if (told := run.identity["data_fingerprint"]) not in datasets:
-            datasets[told] = run.open_dataset(settings.data_root)
-        shown.append(replay(run, row, datasets[told], settings.copies, **moved))
-    save_figure(plot_image(shown), file, flag="--to")
-    lines = [f"{heading}: {statement(one.row)}" for heading, one in zip(headings(shown), shown, strict=True)]
+        run = StoredRun.read(settings.results, _sampled_by(row))
+        if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
+            datasets[fingerprint] = run.open_dataset(settings.data_root)
+        images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved))
+    save_figure(plot_image(images), file, flag="--out")
+    lines = [f"{heading}: {statement(image.row)}" for heading, image in zip(headings(images), images, strict=True)]
     return file.outward, lines
 
 
-def find_rows(out: Where, image_id: int, run: str | None = None) -> pd.DataFrame:
-    """The certificate rows of the image, one for each run that has counts, in the order of reports; with `run` (an id,
-    or how it begins) that run's alone. Raises RaysmoothError where there are none, or too many for a figure.
+def find_rows(results: Where, image_id: int, run: str | None = None) -> pd.DataFrame:
+    """The certificate rows of the image, one for each run that has counts, in the order of reports; with `run` (an id
+    or its first characters) only that run's row. Raises RaysmoothError where there are none, or too many for a figure.
     """
-    rows = read_certificates(out)
+    rows = read_certificates(results)
     if run is not None:
         rows = rows[rows["run_id"] == find_run(rows["run_id"], run, "--run")]
     found = rows[rows["image_id"] == image_id]
     if found.empty:
         near = sorted(sorted(set(rows["image_id"]), key=lambda known: (abs(known - image_id), known))[:3])
-        whose = f"no run in {out} has" if run is None else f"run {rows['run_id'].iloc[0]} does not have"
+        whose = f"no run in {results} has" if run is None else f"run {rows['run_id'].iloc[0]} does not have"
         raise RaysmoothError(f"{whose} a certificate of image {image_id}: the nearest are {', '.join(map(str, near))}")
     own = found[[not _source(row).startswith(IMPORTED) for row in records(found)]]
     if own.empty:
         first = records(found)[0]
-        raise RaysmoothError(
-            f"run {first['run_id']} was {_source(first)}: it has no counts, and nothing to draw noise with"
-        )
+        raise RaysmoothError(f"run {first['run_id']} was {_source(first)}: it has no counts and no noise to show")
     if len(own) > MOST_RUNS:
         raise RaysmoothError(
-            f"{len(own)} runs in {out} have image {image_id}, a figure holds {MOST_RUNS}: choose one, --run "
-            f"{own['run_id'].iloc[0]}, say"
+            f"{len(own)} runs in {results} have image {image_id}, a figure holds {MOST_RUNS}: choose one, such as "
+            f"--run {own['run_id'].iloc[0]}"
         )
     return own.set_index("run_id", drop=False).loc[describe_runs(own).index]
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each certificate row as a mapping: None for whatever is unknown, whole numbers whole (pandas makes them floats
-    where any row has none).
+    """Each certificate row as a mapping: None for unknown values, and integers as int (pandas makes them floats where
+    any row has a null).
     """
     whole = {column.name for column in PROCEDURES["certify"].schema if pa.types.is_integer(column.type)}
     return [
@@ -98,11 +98,11 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _source(row: Mapping[str, Any]) -> str:
-    """Whence a row is that its run did not draw; "" for all others, and for rows that are older than the column."""
+    """The source of a row that was not sampled by its own run; "" for other rows, and rows older than the column."""
     return str(row.get("source") or "")
 
 
-def _drawn_by(row: Mapping[str, Any]) -> str:
-    """The run whose counts a row rests on."""
+def _sampled_by(row: Mapping[str, Any]) -> str:
+    """The id of the run whose counts support a row."""
     source = _source(row)
     return source.removeprefix(RECERTIFIED).split()[0] if source.startswith(RECERTIFIED) else str(row["run_id"])

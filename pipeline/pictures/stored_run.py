@@ -1,4 +1,4 @@
-"""A run on disk, opened again to look into it: its data, its networks, its noise and its counts, each as it was."""
+"""A run on disk, opened for reading: its data, networks, noise and counts."""
 
 import os
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ from raysmooth.storage.location import Where
 
 @dataclass(frozen=True)
 class RoleCounts:
-    """What was counted of one image in one role: `counts` int64 (num_classes,), `invalid` draws without an answer, and
-    `first`, the draws of block 0.
+    """The counts of one image in one role: `counts` int64 (num_classes,), the number of `invalid` draws without an
+    answer, and `first`, the draws of block 0.
     """
 
     counts: np.ndarray
@@ -65,8 +65,8 @@ class StoredRun:
         return noise_family(self.identity["noise"], self.identity["sigma"])
 
     def open_dataset(self, data_root: str | None = None) -> Dataset:
-        """The run's data set, at `data_root` if it has moved. Raises RaysmoothError where it is not what the run certified: a
-        changed image or label anywhere in the run's index set is noticed by its fingerprint (which one is not).
+        """The run's data set, at `data_root` if it has moved. Raises RaysmoothError if it is not the data that the run
+        certified: by its fingerprint, which depends on every image and label in the run's index set.
         """
         identity = self.identity
         root = self.settings.get("data_root") if data_root is None else data_root
@@ -76,28 +76,29 @@ class StoredRun:
         index_set = self._index_set(len(dataset))
         if fingerprint(dataset, index_set) != identity["data_fingerprint"]:
             raise RaysmoothError(
-                f"{dataset.name}{'' if root is None else f' in {root}'} is not what run {self.run_id} certified (an "
-                "image or a label has changed, or it is another data set): write --data-root of the data as they were"
+                f"{dataset.name}{'' if root is None else f' in {root}'} is not the data that run {self.run_id} "
+                "certified (an image or a label has changed, or it is another data set): write the --data-root of the "
+                "original data"
             )
         return dataset
 
     def load(
         self, device: torch.device, classifier_weights: str | None = None, denoiser_weights: str | None = None
     ) -> Loaded:
-        """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights that are
-        not the run's.
+        """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
+        other than the run's.
         """
         identity = self.identity
-        theirs = None
+        weights = None
         if identity["denoiser"] != NO_DENOISER:
-            theirs = denoiser_weights or self.settings["denoiser_weights"]
-            theirs = theirs.replace("{sigma}", f"{identity['sigma']:g}")
+            weights = denoiser_weights or self.settings["denoiser_weights"]
+            weights = weights.replace("{sigma}", f"{identity['sigma']:g}")
         spec = BaseClassifierSpec(
             identity["classifier"],
             classifier_weights or self.settings.get("classifier_weights"),
             identity["preprocess"],
             identity["denoiser"],
-            theirs,
+            weights,
             import_path=(os.getcwd(),),
             classifier_fingerprint=identity["classifier_fingerprint"],
             denoiser_fingerprint=identity["denoiser_fingerprint"],
@@ -105,7 +106,7 @@ class StoredRun:
         return load_base_classifier(spec, device)
 
     def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
-        """What the run counted of the image, of each role that has draws; of whole blocks in their order, until there
+        """The run's counts of the image, for each role with draws: those of whole blocks in their order, until there
         are `most` draws. Raises RaysmoothError as `read_blocks` does.
         """
         rows = read_blocks(self.folder, [image_id]).sort_by("block").to_pylist()
@@ -123,14 +124,14 @@ class StoredRun:
         return found
 
     def plan(self) -> DrawPlan:
-        """How the run cut its first stage into units and batches."""
+        """How the run divided its first round into units and batches."""
         procedure = PROCEDURES[self.identity["procedure"]]
         known = {name: value for name, value in self.settings.items() if name in procedure.settings.model_fields}
         rule = procedure.rule(checked(procedure.settings, known), self.noise)
         return DrawPlan(rule.first, self.identity["block_size"], self.identity["batch_size"])
 
     def image_ids(self, length: int) -> range:
-        """The images of a run on a data set of `length`."""
+        """The images of the run in a data set of `length` images."""
         return self._index_set(length).ids
 
     def _index_set(self, length: int) -> IndexSet:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from raysmooth.actors.compute.probe import ComputeRequest, ComputeChoice
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.replica.replica import ImageKey, Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity

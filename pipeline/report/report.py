@@ -10,15 +10,16 @@ from rich.console import Console
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
+from raysmooth.common.settings import split_at_commas
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.report.figures.curves import plot_curves, plot_panels
 from raysmooth.pipeline.report.figures.figure_file import save_figure
-from raysmooth.pipeline.report.figures.histograms import pa_histograms, plot_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.histograms import p_lower_histograms, plot_histograms, radius_histograms
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report_data import ReportData
-from raysmooth.pipeline.report.tables.catalogue import TABLES
+from raysmooth.pipeline.report.tables.catalogue import TABLES, find_table
 from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.output_file import refuse_unwritable, write_output
@@ -28,90 +29,88 @@ __all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_r
 FIGURES: Registry[tuple[str, Callable[[ReportData], Figure]]] = Registry(
     "figure",
     {
-        "runs": ("curves", lambda reported: plot_curves(reported.rows)),
-        "sigma": ("curves-by-sigma", lambda reported: plot_panels(reported.rows)),
-        "radii": ("radii", lambda reported: plot_histograms(reported, radius_histograms(reported))),
-        "pa": ("pa", lambda reported: plot_histograms(reported, pa_histograms(reported))),
+        "runs": ("curves", lambda data: plot_curves(data.rows)),
+        "sigma": ("curves-by-sigma", lambda data: plot_panels(data.rows)),
+        "radii": ("radii", lambda data: plot_histograms(data, radius_histograms(data))),
+        "p-lower": ("p-lower", lambda data: plot_histograms(data, p_lower_histograms(data))),
     },
 )
-"""The figure that goes with a table, by the table's name: what its files are called, and how it is drawn."""
+"""The figure that accompanies a table, by the table's name: the stem of its files, and the function that plots it."""
 
 DEFAULT = ("runs",)
-"""The tables of a report that was asked for none."""
+"""The tables of a report if none is named."""
 
 
 def write_report(
-    out: Where,
+    results: Where,
     radii: Sequence[float] | None = None,
-    folder: Where | None = None,
+    out: Where | None = None,
     *,
     where: Sequence[str] = (),
     tables: Collection[str] = DEFAULT,
     **options: Any,
 ) -> list[Path | Location]:
-    """Write the report of the runs under `out`, over an earlier one, and return its files' paths.
+    """Write the report of the runs in `results`, over an earlier one, and return its files' paths.
 
-    They are those of each of `tables` (names of TABLES), Markdown, LaTeX and CSV, its figure as PNG and PDF (of "runs"
-    table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which has everything. They go into
-    `folder`, by default `<out>/report`, which is made. `where` are conditions of that function, `options` fields of
-    `ReportData`. Raises RaysmoothError as these do.
+    The files are each of `tables` (names of TABLES) as Markdown, LaTeX and CSV, its figure as PNG and PDF (for "runs":
+    table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which shows everything. They go into
+    the folder `out`, created if missing; default: `<results>/report`. `where` are conditions for the function of that
+    name, `options` fields of `ReportData`. Raises RaysmoothError as these do.
     """
-    reported = ReportData.of(read_certificates(out), where, radii=radii, **options)
-    return _write(reported, located(out), folder, {name: _both(reported, name) for name in tables})
+    data = ReportData.of(read_certificates(results), where, radii=radii, **options)
+    return _write(data, located(results), out, {name: _both(data, name) for name in tables})
 
 
 def print_report(
     rows: Callable[[], pd.DataFrame],
-    out: Where,
+    results: Where,
     console: Console,
     notes: Console,
     *,
     tables: Sequence[str] = (),
     format: str = "text",
     intervals: bool = False,
-    folder: Where | None = None,
+    out: Where | None = None,
     where: Sequence[str] = (),
     compare: str | None = None,
     familywise: float | None = None,
     radius: float | None = None,
     **options: Any,
 ) -> list[Path | Location]:
-    """`write_report`, and the tables printed to `console`; what `raysmooth report` does. `rows` gives those that are
-    under `out`, and is called when all else is known to be right.
+    """`write_report`, with the tables printed to `console`: the command `raysmooth report`. `rows` reads the rows of
+    `results`; it is called after the other arguments are checked.
 
-    `tables` may be "all": then one that these runs have not is told to `notes`, and left out. `compare` names two runs,
-    to be compared at `radius`, "RUN,RUN"; `familywise` is the delta of `holm_table` at `radius`. Without tables it is
-    DEFAULT, and the envelope where lines for it are given; what is asked at a radius is then printed alone.
+    `tables` may be "all": a table that these runs do not support is then named in `notes` and left out. `compare` names
+    two runs, "RUN,RUN", to compare at `radius`; `familywise` is the delta of `holm_table` at `radius`. Without `tables`
+    the report has DEFAULT, and the envelope if `group_by` is given; the answers at one radius are then printed alone.
     """
-    shown, wanted = FORMATS[format], _wanted(tables, options)
+    chosen, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare) if compare is not None else None
     _refuse_radius(radius, compare is not None, familywise)
-    reported = ReportData.of(rows(), where, **options)
+    data = ReportData.of(rows(), where, **options)
     more = []
     if pair is not None and radius is not None:
-        from raysmooth.pipeline.report.tables.comparison import (
-            comparison_table,  # statsmodels comes with it, for a second
-        )
+        from raysmooth.pipeline.report.tables.comparison import comparison_table  # imports statsmodels, which takes 1 s
 
-        more.append(comparison_table(reported, *pair, radius))
+        more.append(comparison_table(data, *pair, radius))
     if familywise is not None and radius is not None:
-        from raysmooth.pipeline.report.tables.holm import holm_table  # torch comes with it
+        from raysmooth.pipeline.report.tables.holm import holm_table  # imports torch
 
-        more.append(holm_table(reported, familywise, radius))
+        more.append(holm_table(data, familywise, radius))
     made = {}
     for name in wanted:
         try:
-            made[name] = _both(reported, name)
+            made[name] = _both(data, name)
         except RaysmoothError as refusal:
             if "all" not in tables:
                 raise
             notes.print(f"no table {name}: {refusal}")
-    printed = [pair[intervals or shown.intervals] for pair in made.values()] if tables or not more else []
+    printed = [both[intervals or chosen.intervals] for both in made.values()] if tables or not more else []
     for place, table in enumerate([*printed, *more]):
         if place:
             console.print()
-        shown.show(table, console)
-    return _write(reported, located(out), folder, made, *more)
+        chosen.show(table, console)
+    return _write(data, located(results), out, made, *more)
 
 
 def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
@@ -119,69 +118,70 @@ def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
     if "all" in tables:
         return tuple(TABLES)
     for name in tables:
-        TABLES[name]
+        find_table(name)
     return tuple(dict.fromkeys(tables)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
 
 
 def _pair(compare: str) -> tuple[str, str]:
-    runs = [name.strip() for name in compare.split(",")]
-    if len(runs) != 2 or not all(runs):
+    runs = split_at_commas(compare)
+    if len(runs) != 2:
         raise RaysmoothError(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
     return runs[0], runs[1]
 
 
 def _refuse_radius(radius: float | None, compare: bool, familywise: float | None) -> None:
-    """Raises RaysmoothError where nothing is asked at a radius, or something at none, and for a delta that is none."""
+    """Raises RaysmoothError for a radius that no flag uses, a flag that lacks its radius, and an impossible delta."""
     if familywise is not None:
         refuse_no_probability(familywise)
     if radius is None and compare:
-        raise RaysmoothError("--compare needs the radius to compare at: write --radius 0.5, say")
+        raise RaysmoothError("--compare needs a radius to compare at: write --radius 0.5, for example")
     if radius is None and familywise is not None:
         raise RaysmoothError(
-            "--familywise needs the radius of its answers: write --radius 0.5, say; for all radii at once it is "
+            "--familywise needs the radius of its answers: write --radius 0.5, for example; for all radii at once, use "
             f"'raysmooth recertify --familywise {familywise:g}'"
         )
     if radius is not None and not compare and familywise is None:
         raise RaysmoothError(
-            "--radius is that of --compare RUN,RUN or --familywise DELTA: write --radii for tables' radii"
+            "--radius belongs to --compare RUN,RUN or --familywise DELTA: write --radii for the radii of tables"
         )
 
 
-def _both(reported: ReportData, name: str) -> tuple[PrintedTable, PrintedTable]:
+def _both(data: ReportData, name: str) -> tuple[PrintedTable, PrintedTable]:
     """A table without intervals and with them."""
-    return TABLES[name](reported, False), TABLES[name](reported, True)
+    make = find_table(name)
+    return make(data, False), make(data, True)
 
 
 def _write(
-    reported: ReportData,
-    out: Location,
-    folder: Where | None,
+    data: ReportData,
+    results: Location,
+    out: Where | None,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     *more: PrintedTable,
 ) -> list[Path | Location]:
-    where = located(folder) if folder is not None else out / "report"
-    with refuse_unwritable(where, "--folder"):
-        where.make_folder()
+    folder = located(out) if out is not None else results / "report"
+    with refuse_unwritable(folder, "--out"):
+        folder.make_folder()
     files = []
     for name, both in made.items():
-        files += _write_table(where, *both)
+        files += _write_table(folder, *both)
         if name in FIGURES:
-            stem, draw = FIGURES[name]
-            figures = [where / f"{stem}.png", where / f"{stem}.pdf"]
-            save_figure(draw(reported), *figures, flag="--folder")
+            stem, plot = FIGURES[name]
+            figures = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
+            save_figure(plot(data), *figures, flag="--out")
             files += figures
     for table in more:
-        files += _write_table(where, table, table)
-    files.append(where / "report.html")
-    page = render_page(reported, out, {name: sure for name, (_, sure) in made.items()}, *more)
-    write_output(page, files[-1], "--folder")
+        files += _write_table(folder, table, table)
+    files.append(folder / "report.html")
+    page = render_page(data, results, {name: with_intervals for name, (_, with_intervals) in made.items()}, *more)
+    write_output(page, files[-1], "--out")
     return [file.outward for file in files]
 
 
-def _write_table(folder: Location, plain: PrintedTable, sure: PrintedTable) -> list[Location]:
+def _write_table(folder: Location, plain: PrintedTable, with_intervals: PrintedTable) -> list[Location]:
     files = []
-    for shown in FORMATS.values():
-        if shown.ending is not None:
-            files.append(folder / f"{plain.name}.{shown.ending}")
-            write_output(shown.render(sure if shown.intervals else plain), files[-1], "--folder")
+    for form in FORMATS.values():
+        if form.ending is not None:
+            files.append(folder / f"{plain.name}.{form.ending}")
+            write_output(form.render(with_intervals if form.intervals else plain), files[-1], "--out")
     return files

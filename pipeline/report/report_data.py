@@ -1,4 +1,4 @@
-"""What a report is about: the rows of the runs that were chosen, and what its tables and figures all need of them."""
+"""The data of a report: the rows of the chosen runs, and what its tables and figures derive from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,16 @@ from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
-from raysmooth.pipeline.report.captions import caption
-from raysmooth.pipeline.report.tables.runs import telling_apart
+from raysmooth.pipeline.report.captions import caption, run_cells
 
 DELTA = 0.05
-"""With what probability the interval of a certified accuracy may fail."""
+"""Probability that the interval of a certified accuracy fails."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """`rows` are certificate rows of runs of one norm, `radii` those of the tables (None: `summarize`'s), `group_by`
-    the columns that make the lines of an envelope (None: `default_groups`), `price_per_hour` that of a replica.
+    """`rows` are certificate rows of runs in one norm, `radii` those of the tables (None: `summarize`'s), `group_by`
+    the columns that define the lines of an envelope (None: `default_groups`), `price_per_hour` that of one replica.
     """
 
     rows: pd.DataFrame
@@ -37,12 +36,12 @@ class ReportData:
         refuse_mixed_norms(self.runs)
         if self.price_per_hour is not None and not (isfinite(self.price_per_hour) and self.price_per_hour >= 0):
             raise RaysmoothError(
-                f"--price-per-hour {self.price_per_hour:g}: write what an hour of a replica costs, such as 2.5"
+                f"--price-per-hour {self.price_per_hour:g}: write the price of one replica for an hour, such as 2.5"
             )
 
     @classmethod
     def of(cls, rows: pd.DataFrame, conditions: Sequence[str] = (), **options: Any) -> "ReportData":
-        """Those of the rows whose runs meet the `conditions` of `where`. Raises RaysmoothError as that does."""
+        """From the rows of the runs that meet the `conditions` of `where`. Raises RaysmoothError as `where` does."""
         return cls(where(rows, conditions), **options)
 
     @cached_property
@@ -52,18 +51,18 @@ class ReportData:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """`describe_runs`, with whatever else an envelope is grouped by."""
+        """`describe_runs`, with any further columns of `group_by`."""
         runs = describe_runs(self.rows)
         more = [column for column in self.group_by or () if column not in (*runs, runs.index.name)]
         return runs.assign(**{column: pd.Series(of_runs(self.rows, column)) for column in more})
 
     @cached_property
-    def lines(self) -> pd.DataFrame:
-        """`telling_apart` of the runs."""
-        return telling_apart(self.runs)
+    def run_cells(self) -> pd.DataFrame:
+        """`run_cells` of the runs."""
+        return run_cells(self.runs)
 
     @cached_property
-    def about(self) -> str:
+    def caption(self) -> str:
         """`caption` of the runs, without sigma."""
         return caption(self.runs, without={"sigma"})
 
@@ -74,7 +73,7 @@ class ReportData:
 
     @cached_property
     def plain_summary(self) -> pd.DataFrame:
-        """The same without intervals."""
+        """`summary` without intervals."""
         ends = [
             column
             for column in self.summary.columns.astype(str)
@@ -84,7 +83,7 @@ class ReportData:
 
     @cached_property
     def from_zero(self) -> pd.DataFrame:
-        """The same with r=0, which some tables need, among the radii."""
+        """`plain_summary` with r=0, which some tables need, among the radii."""
         if heading(0.0) in self.summary:
             return self.plain_summary
         return summarize(self.rows, [0.0, *radius_columns(self.summary.columns).values()], runs=self.runs)

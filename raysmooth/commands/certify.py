@@ -56,7 +56,8 @@ def predict_command(settings: "SamplingSettings") -> None:
 
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
     """
-    from raysmooth.pipeline.analysis.metrics import labelled, percent
+    from raysmooth.pipeline.analysis.metrics import labelled
+    from raysmooth.pipeline.report.rounding import percent
     from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 

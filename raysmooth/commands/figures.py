@@ -1,11 +1,11 @@
-"""show and gallery: images as they were certified, and as denoisers see them."""
+"""show and gallery: images as certified, and as denoised."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raysmooth.commands.app import app, notes
-from raysmooth.commands.flags import settings_command
+from raysmooth.commands.flags import RESULTS, renamed, settings_command
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
@@ -13,20 +13,24 @@ if TYPE_CHECKING:
 
 @app.command("show", rich_help_panel="Results")
 def show_command(
-    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
-    image_id: Annotated[int, typer.Argument(help="The image, by its number in the data set.")],
+    results: Annotated[str, RESULTS],
+    image_id: Annotated[int, typer.Argument(metavar="IMAGE_ID", help="Number of the image in the data set.")],
     run: Annotated[
-        str | None, typer.Option(help="Only this run: its id, or how that begins. Default: all that have the image.")
+        str | None,
+        typer.Option(help="Only this run: its id, or its first characters. Default: all with the image."),
     ] = None,
-    copies: Annotated[int | None, typer.Option(help="Noisy copies, 1 to 6. Default: 3.", show_default=False)] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where the data set is now, if it has moved.")] = None,
-    classifier_weights: Annotated[str | None, typer.Option(help="Where the classifier's weights are now.")] = None,
-    denoiser_weights: Annotated[str | None, typer.Option(help="Where the denoiser's weights are now.")] = None,
-    to: Annotated[
-        str | None, typer.Option(help="File of the figure, .png or .pdf. Default: OUT/report/image-ID.png.")
+    copies: Annotated[
+        int | None, typer.Option(help="Number of noisy copies, 1 to 6. Default: 3.", show_default=False)
     ] = None,
+    data_root: Annotated[str | None, typer.Option(help="New location of the data set, if it has moved.")] = None,
+    classifier_weights: Annotated[str | None, typer.Option(help="New location of the classifier's weights.")] = None,
+    denoiser_weights: Annotated[str | None, typer.Option(help="New location of the denoiser's weights.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="File for the figure, .png or .pdf. Default: RESULTS/report/image-ID.png.")
+    ] = None,
+    to: Annotated[str | None, renamed("--to", "--out")] = None,
 ) -> None:
-    """Show one image as it was certified: noisy and denoised copies that the run drew, its counts, its certificate.
+    """Show one image as certified: noisy copies that the run drew, their denoised versions, its counts and certificate.
 
     **Example**
 
@@ -36,8 +40,8 @@ def show_command(
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as show_job
 
-    given = {"out": out, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root, "to": to}
-    given |= {"classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
+    given = {"results": results, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root}
+    given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
     file, lines = show_job(settings)
     for line in lines:
@@ -47,7 +51,7 @@ def show_command(
 
 @settings_command(app, "gallery", "raysmooth.pipeline.pictures.gallery_settings:GallerySettings", panel="Results")
 def gallery_command(settings: "GallerySettings") -> None:
-    """Draw images clean, noisy and denoised by one denoiser or several, beside each other.
+    """Plot images clean, noisy and denoised by one denoiser or several, side by side.
 
     **Example**
 

@@ -9,6 +9,11 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
+from raysmooth.common.errors import RaysmoothError
+
+RESULTS = typer.Argument(metavar="RESULTS", help="Folder of results (--out of certify).")
+"""The argument of commands that read results."""
+
 
 def settings_command(
     app: typer.Typer, name: str, settings: str, panel: str | None = None
@@ -67,6 +72,18 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__doc__ = command.__doc__
     return wrapper
+
+
+def renamed(old: str, new: str) -> Any:
+    """A hidden option for a flag's former name, which refuses it and names the new one: a parameter annotated
+    `Annotated[str | None, renamed("--folder", "--out")]`, with the default None.
+    """
+
+    def refuse(value: str | None) -> None:
+        if value is not None:
+            raise RaysmoothError(f"{old} is now {new}: write {new} {value}")
+
+    return typer.Option(old, hidden=True, callback=refuse)
 
 
 def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:

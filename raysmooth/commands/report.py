@@ -1,4 +1,4 @@
-"""recertify, import and report: rows out of stored counts and of other tools' logs, and what all rows say."""
+"""recertify, import and report: rows from stored counts and from other tools' logs, and reports of all rows."""
 
 import atexit
 import gc
@@ -11,35 +11,39 @@ import typer
 from rich.console import Console
 
 from raysmooth.commands.app import app, notes
-from raysmooth.commands.flags import settings_command
+from raysmooth.commands.flags import RESULTS, renamed, settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import split_at_commas
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.derived.log_import import ImportSettings
 
-TABLES = ("runs", "envelope", "sigma", "radii", "pa", "classes", "cost", "sure")
+TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "wrong-certificates")
 FORMATS = ("text", "markdown", "latex", "csv")
-"""What `report` can show, and how: the names of the tables of the same name."""
+"""The names of the registries TABLES and FORMATS of a report, here without importing them."""
 
 
 @app.command("recertify", rich_help_panel="Results")
 def recertify_command(
-    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    results: Annotated[str, RESULTS],
     run: Annotated[
         str | None,
-        typer.Option(help="Runs, as their ids begin, with commas between. Default: all drawn.", show_default=False),
+        typer.Option(
+            help="Run ids or their first characters, comma-separated. Default: all of certify.",
+            show_default=False,
+        ),
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option(help="Probability with which an image's statement may be wrong.", show_default=False)
+        float | None, typer.Option(help="Failure probability of each certificate (per image).", show_default=False)
     ] = None,
     n: Annotated[
-        int | None, typer.Option(help="Take the first so many estimation draws, whole blocks.", show_default=False)
+        int | None, typer.Option(help="Use only the first N estimation draws, in whole blocks.", show_default=False)
     ] = None,
     noise_bound: Annotated[
         str | None,
         typer.Option(
-            help="What bounds the other classes: complement (1 - pA) or runner-up (that of the largest other count).",
+            help="Upper bound for the other classes: complement (1 - pA) or runner-up (from the largest other count).",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +51,7 @@ def recertify_command(
         float | None,
         typer.Option(
             metavar="DELTA",
-            help="Every image at alpha = DELTA / images: all of a run hold at once with probability 1 - DELTA.",
+            help="alpha = DELTA / images: all certificates of a run hold at once with probability 1 - DELTA.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +59,7 @@ def recertify_command(
         str | None, typer.Option(help="Norm of the radius: linf of runs with Gaussian noise.", show_default=False)
     ] = None,
 ) -> None:
-    """Certify anew from stored counts, without drawing: the rows become runs of their own, beside those drawn.
+    """Certify again from stored counts, without new draws. The rows form new runs beside the original ones.
 
     **Examples**
 
@@ -66,34 +70,34 @@ def recertify_command(
     from raysmooth.pipeline.derived.recertify import recertify
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
-    rows = recertify(out, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
+    rows = recertify(results, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
     print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
         notes.print(f"{source}: run {run_id}")
-    print_errors(rows, out, PROCEDURES["certify"].folder)
+    print_errors(rows, results, PROCEDURES["certify"].folder)
 
 
 @app.command("report", rich_help_panel="Results")
 def report_command(
-    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    results: Annotated[str, RESULTS],
     table: Annotated[
-        list[str] | None, typer.Option(help=f"What to show and write: {', '.join(TABLES)}, or all. Default: runs.")
+        list[str] | None,
+        typer.Option(help=f"Tables to print and write: {', '.join(TABLES)}, or all; repeatable. Default: runs."),
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Only runs of which this is so: COLUMN=VALUE, such as sigma=0.5.")
+        list[str] | None, typer.Option(help="Filter runs: COLUMN=VALUE, such as sigma=0.5; repeatable.")
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="Columns that make the lines of the envelope, such as denoiser,objective.")
+        str | None, typer.Option(help="Columns that define the lines of the envelope, such as denoiser,objective.")
     ] = None,
     compare: Annotated[
-        str | None, typer.Option(help="Two runs to compare image by image: RUN,RUN (run ids may be cut short).")
+        str | None, typer.Option(help="Two runs to compare image by image: RUN,RUN (ids or their first characters).")
     ] = None,
     familywise: Annotated[
         float | None,
         typer.Option(
             metavar="DELTA",
-            help="Which images are certified at --radius, all answers of a run right at once with probability "
-            "1 - DELTA (Holm).",
+            help="Images certified at --radius, all answers of a run right at once with probability 1 - DELTA (Holm).",
             show_default=False,
         ),
     ] = None,
@@ -101,17 +105,18 @@ def report_command(
     radii: Annotated[
         str | None, typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False)
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help=f"What to print: {', '.join(FORMATS)}.")] = "text",
+    format_: Annotated[str, typer.Option("--format", help=f"Format to print: {', '.join(FORMATS)}.")] = "text",
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Print the 95 % intervals of certified accuracies in any format.")
     ] = False,
-    price_per_hour: Annotated[float | None, typer.Option(help="What an hour of a replica costs.")] = None,
-    folder: Annotated[
-        str | None, typer.Option(help="Where the files go. Default: OUT/report.", show_default=False)
+    price_per_hour: Annotated[float | None, typer.Option(help="Price of one replica for an hour.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the files. Default: RESULTS/report.", show_default=False)
     ] = None,
+    folder: Annotated[str | None, renamed("--folder", "--out")] = None,
 ) -> None:
-    """Report certificates: tables as text, Markdown, LaTeX and CSV, figures as PNG and PDF, and all of it as one HTML
-    page, report.html, which needs no other file.
+    """Report certificates: tables as text, Markdown, LaTeX and CSV, figures as PNG and PDF, and all of them on one
+    self-contained HTML page, report.html.
 
     **Examples**
 
@@ -124,22 +129,22 @@ def report_command(
     `raysmooth report results --familywise 0.05 --radius 0.5`
     """
     grid = _numbers(radii) if radii is not None else None
-    groups = [name.strip() for name in group_by.split(",")] if group_by is not None else None
-    with _in_haste(), ThreadPoolExecutor(1) as reader:
+    groups = (split_at_commas(group_by) or [group_by]) if group_by is not None else None
+    with _without_garbage_collection(), ThreadPoolExecutor(1) as reader:
         from raysmooth.pipeline.analysis.certificates import read_certificates
 
-        rows = reader.submit(read_certificates, out)
-        from raysmooth.pipeline.report.report import print_report  # while these are read
+        rows = reader.submit(read_certificates, results)
+        from raysmooth.pipeline.report.report import print_report  # while the rows are read
 
         files = print_report(
             rows.result,
-            out,
+            results,
             Console(),
             notes,
             tables=table or (),
             format=format_,
             intervals=intervals,
-            folder=folder,
+            out=out,
             where=where or (),
             compare=compare,
             familywise=familywise,
@@ -164,7 +169,7 @@ def import_command(
 
     `raysmooth import sigma_*.tsv --dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none`
 
-    What the logs do not say, and no flag says, is unknown. The same log again is the same run, and left as it is.
+    Facts given neither by a log nor by a flag are unknown. Importing the same log again changes nothing.
     """
     from raysmooth.pipeline.analysis.certificates import read_certificates
     from raysmooth.pipeline.derived.log_import import import_logs as import_job
@@ -172,24 +177,27 @@ def import_command(
     imported = import_job(logs, settings)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
-        what = f"{log.rows} rows, now run {log.run_id}" if log.new else f"nothing to do, it is run {log.run_id} already"
+        what = f"{log.rows} rows, imported as run {log.run_id}" if log.new else f"already imported as run {log.run_id}"
         notes.print(f"{log.path}: {'; '.join([what, *(note for note in log.notes if note not in shared)])}")
     for note in shared:
-        notes.print(f"all: {note}")
+        notes.print(f"all logs: {note}")
     rows = read_certificates(settings.out)
     print_summary(rows[rows["run_id"].isin([log.run_id for log in imported])])
 
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        values = [float(part) for part in split_at_commas(text)]
     except ValueError:
-        raise RaysmoothError(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
+        values = []
+    if not values:
+        raise RaysmoothError(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5")
+    return values
 
 
 @contextmanager
-def _in_haste() -> Iterator[None]:
-    """Without looking for garbage, which takes a fifth of what lasts a few seconds, the end of the process included."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Garbage collection takes a fifth of a command of a few seconds, including the end of the process."""
     atexit.register(gc.freeze)
     gc.disable()
     try:

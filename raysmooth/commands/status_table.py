@@ -14,7 +14,7 @@ from rich.text import Text
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
 from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS
-from raysmooth.pipeline.report.captions import brief, run_names
+from raysmooth.pipeline.report.captions import run_names, short_caption
 from raysmooth.pipeline.status.run_status import RunStatus, State
 
 _STYLES = {
@@ -56,7 +56,7 @@ def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
             Text(_words(run), style),
         )
     below = [Text(line, "dim") for line in _below(runs)]
-    return Group(Text(f"{brief(_described(runs))}\n"), table, *([Text(), *below] if below else []))
+    return Group(Text(f"{short_caption(_described(runs))}\n"), table, *([Text(), *below] if below else []))
 
 
 def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ def _names(runs: Sequence[RunStatus]) -> list[str]:
 
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
     """The runs as `pipeline.report.captions` wants them, by their manifests."""
-    told = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "measure": LABELLED}
+    told = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "quantity": LABELLED}
     facts = [{**dict.fromkeys(SETTINGS), **told, **run.identity, "objective": run.objective} for run in runs]
     return pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
 

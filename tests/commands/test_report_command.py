@@ -66,7 +66,7 @@ def test_tables_are_printed_and_written(capsys: pytest.CaptureFixture[str], out:
 
 def test_all_tables_with_their_figures(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     report(capsys, out, "--table", "all")
-    figures = {f"{name}.{kind}" for name in ("curves-by-sigma", "radii", "pa") for kind in ("png", "pdf")}
+    figures = {f"{name}.{kind}" for name in ("curves-by-sigma", "radii", "p-lower") for kind in ("png", "pdf")}
     assert files(out) >= USUAL | figures | {f"{name}.csv" for name in TABLES if name != "runs"}
 
 
@@ -92,7 +92,7 @@ def test_intervals_are_printed_where_asked_for(capsys: pytest.CaptureFixture[str
 def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     printed, _ = report(capsys, out, "--compare", "aa,ab", "--radius", "0.3")
     # Of radii 0.02 i and 0.04 i those from 0.3 on: images 15 to 19, and 8 to 19.
-    assert "A alone has 0, B alone 7" in " ".join(printed.split())
+    assert "Only A certifies 0, only B 7" in " ".join(printed.split())
     assert "Columns r:" not in printed
     assert files(out) == USUAL | {"comparison.md", "comparison.tex", "comparison.csv"}
     assert pd.read_csv(out / "report" / "comparison.csv")["image_id"].tolist() == list(range(8, 15))
@@ -111,21 +111,27 @@ def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], 
     ("flags", "refusal"),
     [
         (["--table", "envelop"], "unknown table 'envelop': did you mean 'envelope'?"),
-        (["--where", "sigma=2"], "--where sigma=2: no run of these has that sigma"),
+        (["--where", "sigma=2"], "--where sigma=2: none of these runs has that sigma"),
         (["--where", "denoiserr=none"], "did you mean 'denoiser'?"),
         (["--group-by", "sigm"], "--group-by sigm: runs have no such column: did you mean 'sigma'?"),
         (["--compare", "aa"], "--compare aa: write two run ids with a comma between"),
-        (["--compare", "aa,cc"], "--compare needs the radius to compare at: write --radius 0.5, say"),
-        (["--compare", "a,cc", "--radius", "1"], "--compare a: 2 runs begin so"),
+        (["--compare", "aa,cc"], "--compare needs a radius to compare at: write --radius 0.5"),
+        (["--compare", "a,cc", "--radius", "1"], "--compare a: 2 run ids begin with it"),
         (["--compare", "dd,cc", "--radius", "1"], "--compare dd: there is no such run"),
-        (["--radius", "1"], "--radius is that of --compare RUN,RUN or --familywise DELTA"),
-        (["--familywise", "0.05"], "--familywise needs the radius of its answers: write --radius 0.5, say"),
-        (["--familywise", "5", "--radius", "1"], "delta 5 is the probability of being wrong"),
-        (["--price-per-hour", "-1"], "--price-per-hour -1: write what an hour of a replica costs"),
-        (["--price-per-hour", "inf"], "--price-per-hour inf: write what an hour of a replica costs"),
+        (["--radius", "1"], "--radius belongs to --compare RUN,RUN or --familywise DELTA"),
+        (["--familywise", "0.05"], "--familywise needs the radius of its answers: write --radius 0.5"),
+        (["--familywise", "5", "--radius", "1"], "delta 5: write a probability of being wrong"),
+        (["--price-per-hour", "-1"], "--price-per-hour -1: write the price of one replica for an hour"),
+        (["--price-per-hour", "inf"], "--price-per-hour inf: write the price of one replica for an hour"),
+        (["--folder", "paper"], "--folder is now --out: write --out paper"),
+        (["--table", "pa"], "unknown table 'pa': did you mean 'p-lower'?"),
+        (["--table", "sure"], "unknown table 'sure': did you mean 'wrong-certificates'?"),
+        (["--radii", "0,x"], "--radii 0,x: write numbers with commas between"),
+        (["--radii", ","], "--radii ,: write numbers with commas between"),
+        (["--group-by", ""], "--group-by : runs have no such column"),
         (["--radii", "-1"], "radius -1.0 for the report: write finite numbers >= 0"),
-        (["--folder", "/proc/nowhere"], "/proc/nowhere"),
-        (["--folder", "/proc"], "--folder /proc/table.md: No such file or directory: write a folder that can be"),
+        (["--out", "/proc/nowhere"], "/proc/nowhere"),
+        (["--out", "/proc"], "--out /proc/table.md: No such file or directory: write a folder that can be"),
     ],
 )
 def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], out: Path, flags: list[str], refusal: str) -> None:
@@ -139,7 +145,7 @@ def test_a_file_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[st
     (out / "report" / name / "in the way").mkdir(parents=True)
     code, _, notes = command(capsys, "report", str(out))
     assert (code, notes.count("\n")) == (2, 1)
-    assert f"--folder {out / 'report' / name}: Is a directory" in notes
+    assert f"--out {out / 'report' / name}: Is a directory" in notes
     assert not list((out / "report").glob(".*"))
 
 
@@ -188,7 +194,8 @@ def test_what_needs_no_network_starts_without_torch(out: Path, arguments: list[s
     program = (
         "import sys, raysmooth\n"
         f"sys.argv = ['raysmooth', *{arguments!r}]\n"
-        "from raysmooth.__main__ import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "from raysmooth.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print(sorted({'torch', 'ray', 'statsmodels', 'scipy.stats', 'sklearn'} & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Certificate rows of small runs, such as a report is made of."""
+"""Certificate rows of small runs, as input of reports."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ BETTER = [(1, 0.6), (1, 0.3), (1, 0.8), (1, 0.1), (1, 0.75), (-1, 0.0), (1, 0.05
 
 
 def rows_of(outcomes: Sequence[tuple[Any, Any]], label: int | None = 1, **facts: Any) -> list[dict[str, Any]]:
-    """A run's rows, one for each (prediction, radius), as they are written."""
+    """A run's rows, one for each (prediction, radius), as written to disk."""
     return [
         {
             **FACTS,
@@ -49,7 +49,7 @@ def rows_of(outcomes: Sequence[tuple[Any, Any]], label: int | None = 1, **facts:
 
 
 def run_of(run_id: str, outcomes: Sequence[tuple[Any, Any]] = PLAIN, **options: Any) -> pd.DataFrame:
-    """The same as they are read back."""
+    """The same as read back from disk."""
     return pd.DataFrame(rows_of(outcomes, **options)).assign(run_id=run_id)
 
 
@@ -61,8 +61,8 @@ def sampled_run(
     undecided: int = 0,
     **options: Any,
 ) -> pd.DataFrame:
-    """A run that is not sampled as the papers did: with draws, 900.142857... on average, and decisions, of whose
-    abstentions the first `undecided` are.
+    """A run with another sampling method than the papers': with draws, 900.142857... on average, and decisions, the first
+    `undecided` abstentions of which are undecided.
     """
     rows = run_of(run_id, outcomes, **options).assign(sampling=sampling, draws=list(draws)[: len(outcomes)])
     if sampling.startswith("decide"):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.common.registry import Registry
-from raysmooth.pipeline.analysis.metrics import floored, percent
+from raysmooth.pipeline.report.rounding import floored, percent
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
 

@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.report.captions import twins
+from raysmooth.pipeline.report.captions import look_alike
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.pipeline.report.report import read_certificates, summarize
@@ -101,7 +101,7 @@ def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, 
         )
     rows = read_certificates(plan.out)
     rows = rows[rows["run_id"].isin(stage_run_of)].reset_index(drop=True)
-    alike = twins(summarize(rows, [0.0]).set_index("run_id"))
+    alike = look_alike(summarize(rows, [0.0]).set_index("run_id"))
     named = rows["run_id"].map(lambda run_id: f" ({stage_run_of[run_id]})" if alike[run_id] else "")
     return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
 

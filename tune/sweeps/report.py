@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysmooth.pipeline.analysis.metrics import floored
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.pipeline.report.rounding import floored
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
 from raysmooth.tune.sweeps.warm_starts import warm_start_key, warm_sweep

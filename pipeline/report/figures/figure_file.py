@@ -1,4 +1,4 @@
-"""Figures as files: PNG or PDF, by the end of their name."""
+"""Figures as files: PNG or PDF, by the ending of their name."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -21,12 +21,12 @@ _PRINTERS: dict[str, Callable[[Figure, BytesIO], object]] = {
     ".png": lambda figure, file: FigureCanvasAgg(figure).print_png(file),
     ".pdf": lambda figure, file: FigureCanvasPdf(figure).print_pdf(file),
 }
-"""Not savefig, which goes through every figure twice."""
+"""Not savefig, which renders every figure twice."""
 
 
 def figure_path(path: Where, flag: str) -> Location:
-    """The file that `flag` names, its folder made; raises RaysmoothError for another ending, and where nothing can be written:
-    before the work that the figure takes.
+    """The file that `flag` names, its folder created. Raises RaysmoothError for another ending and for a folder that
+    cannot be written, before the work that the figure takes.
     """
     file = located(path if isinstance(path, Location) or is_url(path) else Path(path).expanduser())
     if _ending(file) not in _PRINTERS:
@@ -37,19 +37,19 @@ def figure_path(path: Where, flag: str) -> Location:
 
 
 def save_figure(figure: Figure, *files: Where, flag: str) -> None:
-    """Write `figure` to each of `files`, whole or not at all; raises RaysmoothError, naming `flag`, where one cannot be
-    written. Dollar signs are what they are, and begin no formula: names are a user's.
+    """Write `figure` to each of `files`, atomically; raises RaysmoothError, naming `flag`, where one cannot be written.
+    Dollar signs appear as such and start no formula, as users' names may contain them.
     """
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     figure.set_dpi(DPI)
     for file in files:
-        drawn = BytesIO()
-        # fonttype 42, because publishers refuse matplotlib's default, Type 3. Ticks may be made only now.
+        content = BytesIO()
+        # fonttype 42, because publishers refuse matplotlib's default, Type 3. Some ticks are created only here.
         with rc_context({"pdf.fonttype": 42, "text.parse_math": False}):
-            _PRINTERS[_ending(located(file))](figure, drawn)
-        write_output(drawn.getvalue(), file, flag)
-        figure.set_layout_engine("none")  # it is laid out now
+            _PRINTERS[_ending(located(file))](figure, content)
+        write_output(content.getvalue(), file, flag)
+        figure.set_layout_engine("none")  # the layout is done
 
 
 def _ending(file: Location) -> str:

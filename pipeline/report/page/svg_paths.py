@@ -1,6 +1,6 @@
-"""Curves and histograms as SVG paths, small enough for a page that holds those of all runs.
+"""Curves and histograms as SVG paths, small enough for one page with all runs.
 
-Coordinates are those of a view box, x to the right and y downwards; the page draws axes and labels around it.
+Coordinates are those of a view box, x to the right and y downwards; the page adds axes and labels around it.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def curve_path(radii: np.ndarray, heights: np.ndarray, box: Box) -> str:
     falls = np.flatnonzero(np.diff(tall)) + 1
     lower = np.round(box.height * (1 - tall[falls] / box.top), 1)
     path = f"M0 {box.y(tall[0])}" + "".join(f"H{x}V{y:g}" for x, y in zip(falls.tolist(), lower.tolist(), strict=True))
-    return path + f"H{box.width}" if tall[-1] > 0 else path  # else it ends where it reaches 0
+    return path + f"H{box.width}" if tall[-1] > 0 else path  # otherwise it ends where it reaches 0
 
 
 def bar_paths(shares: np.ndarray, box: Box) -> list[str]:
@@ -52,5 +52,5 @@ def bar_paths(shares: np.ndarray, box: Box) -> list[str]:
 
 
 def ticks(reach: float, most: int) -> list[float]:
-    """Round numbers from 0 to `reach`, at most so many."""
+    """Round numbers from 0 to `reach`, at most about `most`."""
     return [float(tick) for tick in MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(0, reach) if tick <= reach]

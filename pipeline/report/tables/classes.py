@@ -11,34 +11,34 @@ from raysmooth.pipeline.analysis.run_facts import LABELLED
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
-from raysmooth.pipeline.report.tables.runs import HOW_SURE, intervals_of, percents, words_of
+from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE, intervals_of, percents, text_columns
 
 
-def classes_table(reported: ReportData, intervals: bool, most: int | None = None) -> PrintedTable:
-    """A line for each class of each run; of more than `most` lines in all only those of the classes that are least
-    certified at the second radius, as many of each run. Raises RaysmoothError where no run has labels.
+def classes_table(data: ReportData, intervals: bool, most: int | None = None) -> PrintedTable:
+    """One line per class and run. If these are more than `most` lines, only the classes least certified at the second
+    radius, the same number for each run. Raises RaysmoothError where no run has labels.
     """
-    radii = list(radius_columns(reported.summary.columns).values())
-    labelled = reported.runs.index[reported.runs["measure"] == LABELLED]
+    radii = list(radius_columns(data.summary.columns).values())
+    labelled = data.runs.index[data.runs["quantity"] == LABELLED]
     if labelled.empty:
-        raise RaysmoothError("no run has labels, hence none has classes: certify a data set that has them")
+        raise RaysmoothError("no run has labels, which define the classes: certify a data set with labels")
     columns, kept, at = [heading(radius) for radius in radii], None, min(1, len(radii) - 1)
-    counted = {run: count_per_class(reported.parts[run], radii) for run in labelled}
+    counted = {run: count_per_class(data.parts[run], radii) for run in labelled}
     note = "Certified accuracy of each class's images, in percent, rounded down."
     if most is not None and (lines := sum(len(labels) for labels, _, _ in counted.values())) > most:
         kept = max(1, most // len(counted))
-        note += f" Of {lines:,} lines those of each run's {kept} classes that are least certified at {columns[at]}."
+        note += f" Of {lines:,} lines, only each run's {kept} classes least certified at {columns[at]} are shown."
     parts = []
     for run, (of_run, images, certified) in counted.items():
-        known = np.array(radii) <= asked_radius(reported.parts[run])
+        known = np.array(radii) <= asked_radius(data.parts[run])
         shares = np.where(known, certified / images[:, None], np.nan)
         shown = np.sort(np.argsort(shares[:, at], kind="stable")[:kept])
         parts.append((np.full(len(shown), run, object), of_run.astype(object)[shown], images[shown], shares[shown]))
     run_ids, labels, images, shares = (np.concatenate(column) for column in zip(*parts, strict=True))
-    alpha = reported.runs["alpha"].astype(float).loc[run_ids].to_numpy()
+    alpha = data.runs["alpha"].astype(float).loc[run_ids].to_numpy()
     ends = share_intervals(shares, images[:, None], alpha[:, None], DELTA)
     values = pd.DataFrame({"run_id": run_ids, "label": pd.array(labels, "Int64"), "rows": images})
-    cells = reported.lines.loc[run_ids].reset_index(drop=True)
+    cells = data.run_cells.loc[run_ids].reset_index(drop=True)
     cells["class"] = ["unknown" if pd.isna(label) else str(label) for label in labels]
     cells["images"] = values["rows"].astype(str)
     for place, column in enumerate(columns):
@@ -47,5 +47,7 @@ def classes_table(reported: ReportData, intervals: bool, most: int | None = None
         cells[column] = percents(values, column)
         if intervals:
             cells[f"{column} 95 %"] = intervals_of(values, column)
-    sure = HOW_SURE if intervals else ""
-    return PrintedTable("classes", "Classes", reported.about, note, cells, values, words_of(reported.lines), sure=sure)
+    columns_of_text, intervals_note = text_columns(data.run_cells), INTERVALS_NOTE if intervals else ""
+    return PrintedTable(
+        "classes", "Classes", data.caption, note, cells, values, columns_of_text, intervals_note=intervals_note
+    )

@@ -1,4 +1,4 @@
-"""The envelope as the papers print it."""
+"""The envelope over noise levels, in the papers' layout."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.envelope import envelope
-from raysmooth.pipeline.analysis.metrics import percent
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
 from raysmooth.pipeline.report.captions import caption, short_denoisers
 from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.rounding import percent
 from raysmooth.pipeline.report.tables.formats import PrintedTable
-from raysmooth.pipeline.report.tables.runs import HOW_SURE, best_of, interval, words_of
+from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE, best_of, interval, text_columns
 
 
-def envelope_table(reported: ReportData, intervals: bool) -> PrintedTable:
-    """The papers' layout: in each cell the best share at a radius and, in brackets, what the run that has it makes at
-    0, both in percent. r=0 has no column of its own beside others.
+def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
+    """The papers' layout: each cell has the best share at a radius and, in parentheses, the share of the same run at
+    radius 0, both in percent. r=0 has a column only if it is the only radius.
     """
-    summary, by = reported.from_zero, reported.group_by
+    summary, by = data.from_zero, data.group_by
     best = envelope(summary, by)
     by = list(best.columns[: best.columns.get_loc("radius")])
-    radii = [radius for radius in radius_columns(reported.summary.columns).values() if radius > 0] or [0.0]
+    radii = [radius for radius in radius_columns(data.summary.columns).values() if radius > 0] or [0.0]
     cells = _lines(best[best["radius"] == radii[0]].reset_index(drop=True), by, summary)
     bold = pd.DataFrame(index=cells.index)
     for radius in radii:
@@ -32,25 +32,36 @@ def envelope_table(reported: ReportData, intervals: bool) -> PrintedTable:
         if intervals:
             cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
     shown = best[best["radius"].isin(radii)]
-    about = caption(reported.runs, without={"sigma", *by})
-    sigmas = ", ".join(str(sigma) for sigma in sorted(reported.runs["sigma"].unique()))
+    about = caption(data.runs, without={"sigma", *by})
+    sigmas = ", ".join(str(sigma) for sigma in sorted(data.runs["sigma"].unique()))
     sentences = [
-        f"Best of sigma {sigmas} at each radius, in percent, rounded down; in brackets the accuracy at r=0 of the run "
-        "that is best at this radius.",
+        f"Best of sigma {sigmas} at each radius, in percent, rounded down; in parentheses the accuracy at r=0 of the "
+        "run that is best at this radius.",
     ]
-    sure = f"{HOW_SURE} Those of one line's runs hold at once, and so the best run's does, whichever it is."
+    intervals_note = (
+        f"{INTERVALS_NOTE} In this table the intervals of all runs of a line hold at once, so the best run's holds "
+        "too, although it was chosen by its result."
+    )
     if (shown["rows"] < shown["images"]).any():
-        sentences.append("*: of a run that is not finished.")
+        sentences.append("*: the run is unfinished.")
     groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
     if any(varies(own["index_set"]) for own in groups):
-        sentences.append("Not all runs of a line are of the same images.")
+        sentences.append("Not all runs of a line are on the same images.")
     return PrintedTable(
-        "envelope", "Envelope", about, " ".join(sentences), cells, shown, words_of(by), bold, sure if intervals else ""
+        "envelope",
+        "Envelope",
+        about,
+        " ".join(sentences),
+        cells,
+        shown,
+        text_columns(by),
+        bold,
+        intervals_note if intervals else "",
     )
 
 
 def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.DataFrame:
-    """What each line is of, as text."""
+    """The first cells of each line, as text."""
     cells = first[by].astype(object).where(first[by].notna(), "unknown").astype(str)
     if "denoiser" in cells:
         short = dict(zip(summary["denoiser"], short_denoisers(summary), strict=True))
@@ -67,7 +78,7 @@ def _bold(best: pd.DataFrame, summary: pd.DataFrame, radius: float) -> pd.Series
 
 
 def _cell(line: dict[Any, Any]) -> str:
-    """Such as 42.8 (74.8); "?" where what the run has at 0 is unknown."""
+    """Such as 42.8 (74.8); "?" where the run's share at radius 0 is unknown."""
     if np.isnan(line["share"]):
         return "-"
     images = int(line["rows"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
@@ -16,10 +17,10 @@ from raysmooth.common.registry import Registry
 
 @dataclass(frozen=True, eq=False)
 class PrintedTable:
-    """`cells` are a table as text; `about` says what all its runs share and promise, `note` how to read it, `sure` how
-    to read its intervals. `values` are what it was made of, in full precision, with columns of their own. Columns named
-    in `words` are aligned left, all others right. `best`, bool, has some of the columns of `cells`: which of them to
-    make bold. `name` is what its files are called.
+    """`cells` are the table as text; `about` states what all its runs share and guarantee, `note` how to read it,
+    `intervals_note` how to read its intervals. `values` are the numbers behind the cells, in full precision, with
+    columns of their own. `text_columns` are aligned left, all others right. `best`, bool, has some of the columns of
+    `cells` and marks those to print bold. `name` is the stem of its files.
     """
 
     name: str
@@ -28,32 +29,51 @@ class PrintedTable:
     note: str
     cells: pd.DataFrame
     values: pd.DataFrame
-    words: frozenset[str] = frozenset()
+    text_columns: frozenset[str] = frozenset()
     best: pd.DataFrame = field(default_factory=pd.DataFrame)
-    sure: str = ""
+    intervals_note: str = ""
 
     @property
     def caption(self) -> str:
-        return " ".join(filter(None, [f"{self.about}.", self.note, self.sure]))
+        return " ".join(filter(None, [f"{self.about}.", self.note, self.intervals_note]))
 
     def side(self, column: str) -> Literal["left", "right"]:
-        return "left" if column in self.words else "right"
+        return "left" if column in self.text_columns else "right"
+
+    def marked(self, mark: str) -> pd.DataFrame:
+        """`mark` for the best cells and "" for all others; str, shaped as `cells`."""
+        marks = pd.DataFrame("", self.cells.index, self.cells.columns)
+        marks[self.best.columns] = self.best.replace({True: mark, False: ""}).to_numpy()
+        return marks
 
 
 def markdown(table: PrintedTable) -> str:
-    """A GitHub table below its caption."""
-    cells = table.cells.replace("[|]", r"\\|", regex=True)
+    """A GitHub table below its caption, the best cells bold."""
+    marks = table.marked("**")
+    cells = marks + table.cells.replace("[|]", r"\\|", regex=True) + marks
     sides = [table.side(column) for column in cells.columns]
     return f"{table.caption}\n\n{cells.to_markdown(index=False, disable_numparse=True, colalign=sides)}\n"
 
 
 def latex(table: PrintedTable) -> str:
-    """The same for a paper, a `table` environment; needs the package booktabs."""
-    lines = [r"\begin{table}[t]", rf"\caption{{{_escaped(table.caption)}}}"]
-    lines += [rf"\begin{{tabular}}{{{''.join(table.side(column)[0] for column in table.cells.columns)}}}", r"\toprule"]
-    lines += [_latex_row(table.cells.columns), r"\midrule"]
-    lines += [_latex_row(cells) for cells in table.cells.to_numpy()]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    """A `table` environment for a paper, the best cells bold; needs the package booktabs."""
+    cells = table.cells.reset_index(drop=True)
+    style = _escaped(cells).apply(lambda _: table.marked("textbf: --rwrap;").to_numpy(), axis=None)
+    columns = "".join(table.side(column)[0] for column in cells.columns)
+    caption = _latex_words(table.caption)
+    # pandas leaves out lines of a table that is larger than its limit, which is meant for notebooks.
+    with pd.option_context("styler.render.max_elements", cells.size + 1):
+        return style.to_latex(column_format=columns, position="t", hrules=True, caption=caption)
+
+
+def _escaped(cells: pd.DataFrame) -> Styler:
+    return cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+
+
+def _latex_words(words: str) -> str:
+    """`words`, escaped as a table's only cell: pandas escapes cells but not captions."""
+    table = _escaped(pd.DataFrame({"": [words]})).hide(axis="columns").to_latex()
+    return table.splitlines()[1].removesuffix(r" \\")
 
 
 def csv(table: PrintedTable) -> str:
@@ -64,31 +84,31 @@ def csv(table: PrintedTable) -> str:
 def text(table: PrintedTable, console: Console) -> None:
     """Print the table to a terminal below its caption, the best cells bold."""
     cells = table.cells
-    styles = pd.DataFrame("", cells.index, cells.columns)
-    styles[table.best.columns] = table.best.replace({True: "bold", False: ""})
     radii = [column for column in cells.columns if column.startswith("r=")]
     for gap in (2, 1):
         grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
         for column in cells.columns:
-            heading = column.removeprefix("r=") if column in radii[1:] else column  # said above the first radius only
+            heading = (
+                column.removeprefix("r=") if column in radii[1:] else column
+            )  # "r=" stands above the first radius only
             grid.add_column(heading, justify=table.side(column), no_wrap=True)
-        for row, look in zip(cells.to_numpy(), styles.to_numpy(), strict=True):
-            grid.add_row(*map(Text, row, look))
+        for row, styles in zip(cells.to_numpy(), table.marked("bold").to_numpy(), strict=True):
+            grid.add_row(*map(Text, row, styles))
         grid.width = Measurement.get(console, console.options.update(max_width=10_000), grid).maximum
         if grid.width <= console.width:
             break
     lines = Text(table.caption).wrap(console, console.width)
     for line in lines:
-        line.rstrip()  # rich leaves the blank at which it broke a line
+        line.rstrip()  # rich keeps the blank at which it broke the line
     console.print(*lines, "", sep="\n")
-    # A number that is cut off is a wrong number: in too narrow a terminal the lines run over instead.
+    # A truncated number is a wrong number: in a terminal that is too narrow, lines overflow instead.
     console.print(grid, crop=False, no_wrap=True, overflow="ignore")
 
 
 @dataclass(frozen=True)
 class Format:
-    """`show` prints a table to a console; certified accuracies have their intervals beside them where `intervals` says
-    so. `render` makes the text of a file whose name ends in `ending`, which is None where there is no such file.
+    """`show` prints a table to a console, with the intervals of certified accuracies where `intervals` is true.
+    `render` gives the text of a file whose name ends in `ending`, which is None where there is no such file.
     """
 
     show: Callable[[PrintedTable, Console], None]
@@ -114,16 +134,3 @@ FORMATS: Registry[Format] = Registry(
     },
 )
 """How tables are printed and written, by the name of the format."""
-
-_LATEX = str.maketrans(
-    {c: rf"\{c}" for c in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-)
-
-
-def _escaped(words: str) -> str:
-    return words.translate(_LATEX)
-
-
-def _latex_row(cells: object) -> str:
-    return " & ".join(_escaped(str(cell)) for cell in cells) + r" \\"  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How many images are certified at one radius, each for itself and all at once, as a table of a report."""
+"""The number of images certified at one radius, each on its own and all at once, as a table of a report."""
 
 from math import isfinite
 
@@ -9,45 +9,45 @@ from raysmooth.pipeline.analysis.holm import holm
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 from raysmooth.pipeline.analysis.run_facts import LABELLED
 from raysmooth.pipeline.analysis.summary import heading
-from raysmooth.pipeline.report.captions import assured
+from raysmooth.pipeline.report.captions import shown_confidence
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
-from raysmooth.pipeline.report.tables.runs import words_of
+from raysmooth.pipeline.report.tables.runs import text_columns
 
-_WAYS = {"alone": "each alone", "bonferroni": "Bonferroni", "holm": "Holm"}
-"""The columns of `holm` that are counted, and their headings."""
+_HEADINGS = {"alone": "each alone", "bonferroni": "Bonferroni", "holm": "Holm"}
+"""Columns of `holm` that the table counts, and their headings."""
 
 
-def holm_table(reported: ReportData, delta: float, radius: float) -> PrintedTable:
-    """A line a run; the table's values are its images. A run whose rows do not support it has "-"; raises RaysmoothError where
-    none does, and for a delta or radius that is none.
+def holm_table(data: ReportData, delta: float, radius: float) -> PrintedTable:
+    """One line per run; the table's values are its images. A run whose rows do not support Holm's procedure has "-".
+    Raises RaysmoothError where none supports it, for a delta outside (0, 1) and for a negative or infinite radius.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
         raise RaysmoothError(f"--radius {radius}: write a finite number >= 0, such as 0.5")
     lines, values, reasons = [], [], []
-    for run, measure in reported.runs["measure"].items():
+    for run, quantity in data.runs["quantity"].items():
         try:
-            answers = holm(reported.parts[str(run)], radius, delta)
+            answers = holm(data.parts[str(run)], radius, delta)
         except RaysmoothError as refusal:
             reasons.append(refusal)
-            lines.append(["-"] * (1 + len(_WAYS)))
+            lines.append(["-"] * (1 + len(_HEADINGS)))
             continue
-        counts = answers["correct"].eq(True) if measure == LABELLED else pd.Series(True, answers.index)
-        lines.append([str(len(answers)), *(str(int((answers[way] & counts).sum())) for way in _WAYS)])
+        counts = answers["correct"].eq(True) if quantity == LABELLED else pd.Series(True, answers.index)
+        lines.append([str(len(answers)), *(str(int((answers[column] & counts).sum())) for column in _HEADINGS)])
         answers.insert(0, "run_id", str(run))
         values.append(answers)
     if not values:
         raise reasons[0]
-    cells = reported.lines.copy()
-    cells[["images", *_WAYS.values()]] = lines
+    cells = data.run_cells.copy()
+    cells[["images", *_HEADINGS.values()]] = lines
     note = (
-        f"Images that count as certified at {heading(radius)}. Each alone: each answer "
-        f"wrong with probability at most alpha. Bonferroni and Holm: all answers of a run right at once with "
-        f"probability at least {assured(delta)}, at this radius chosen beforehand."
+        f"Images that count as certified at {heading(radius)}. Each alone: each answer is wrong with probability at "
+        "most alpha. Bonferroni and Holm: all answers of a run are right at once with probability at least "
+        f"{shown_confidence(delta)}, at this one radius, chosen in advance."
     )
     if reasons:
-        note += " -: of a run that decides one radius, has linf radii, or does not say its counts."
+        note += " -: the run decides one radius, has linf radii, or does not record its counts."
     return PrintedTable(
-        "familywise", "All at once", reported.about, note, cells, pd.concat(values), words_of(reported.lines)
+        "familywise", "All at once", data.caption, note, cells, pd.concat(values), text_columns(data.run_cells)
     )

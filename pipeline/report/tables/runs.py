@@ -1,4 +1,4 @@
-"""A summary of runs as a table: its cells and its caption, whatever the format."""
+"""A summary of runs as a table, and what the cells of all tables share."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil
@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.pipeline.analysis.metrics import FIXED, decided_at, floored, percent
-from raysmooth.pipeline.analysis.run_facts import differing, is_imported, origins, varies
+from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
+from raysmooth.pipeline.analysis.run_facts import is_imported
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
-from raysmooth.pipeline.report.captions import caption, short_denoisers, short_samplings, shown_alpha, twins
+from raysmooth.pipeline.report.captions import caption, run_cells
+from raysmooth.pipeline.report.rounding import floored, percent
 from raysmooth.pipeline.report.tables import formats
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
 def runs_table(summary: pd.DataFrame) -> PrintedTable:
-    """What `summarize` returned, a row a run, numbers rounded down: "-" is unknown, and "a to b" an interval, rounded
-    outwards. At each radius the best is bold, as `best_of` has it. Raises RaysmoothError for runs of several norms.
+    """The result of `summarize`, one line per run, numbers rounded down: "-" is unknown, "a to b" an interval, rounded
+    outwards. The best at each radius, by `best_of`, is bold. Raises RaysmoothError for runs in different norms.
     """
     refuse_mixed_norms(summary)
     cells = _printed(summary)
@@ -29,26 +30,34 @@ def runs_table(summary: pd.DataFrame) -> PrintedTable:
         _note(summary),
         cells,
         summary,
-        words_of(cells),
+        text_columns(cells),
         best_of(summary),
-        _sure(summary),
+        _intervals_note(summary),
     )
 
 
 def sigma_table(summary: pd.DataFrame) -> PrintedTable:
-    """The same noise level by noise level; the best at a radius are those of a level."""
+    """`runs_table` ordered by noise level; the best at a radius is that of each level."""
     refuse_mixed_norms(summary)
     summary = summary.sort_values("sigma", kind="stable", ignore_index=True)
     cells = _printed(summary)
     cells = cells[["sigma", *cells.columns.drop("sigma")]]
     best = best_of(summary, ["sigma"])
     return PrintedTable(
-        "sigma", "Noise levels", _about(summary), _note(summary), cells, summary, words_of(cells), best, _sure(summary)
+        "sigma",
+        "Noise levels",
+        _about(summary),
+        _note(summary),
+        cells,
+        summary,
+        text_columns(cells),
+        best,
+        _intervals_note(summary),
     )
 
 
-def words_of(columns: Iterable[Any]) -> frozenset[str]:
-    """Which of a table's columns are words, and aligned left."""
+def text_columns(columns: Iterable[Any]) -> frozenset[str]:
+    """The columns of a table that hold text, and are aligned left."""
     return frozenset(column for column in columns if column not in _NUMBERS and not column.startswith("r="))
 
 
@@ -67,20 +76,21 @@ def csv(summary: pd.DataFrame) -> str:
     return formats.csv(runs_table(summary))
 
 
-HOW_SURE = (
-    "95 %: with that probability, for images like these, at least the lower end is truly certifiable, and what is "
-    "certified so at most the upper; images and draws are both accounted for, each radius by itself."
+INTERVALS_NOTE = (
+    "95 % intervals, for images like these: with probability at least 95 %, at least the lower end is truly "
+    "certifiable and this procedure certifies at most the upper end. Images and draws are both accounted for. Each "
+    "interval is valid for a single run and radius chosen in advance."
 )
-"""What the intervals of `population_interval` at delta = 0.05 say."""
+"""The statement of `population_interval` at delta = 0.05."""
 
 _NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors"}
 
 
 def _printed(summary: pd.DataFrame) -> pd.DataFrame:
-    """A table's cells as text: what the caption does not say already, numbers rounded down; "-" is unknown."""
+    """A table's cells as text, without what the caption states; numbers are rounded down, "-" is unknown."""
     runs = summary.set_index("run_id")
     decides = decided_radii(summary).notna().to_numpy()
-    printed = telling_apart(runs)
+    printed = run_cells(runs)
     for column in radius_columns(runs):
         printed[column] = percents(runs, column)
         if column + ENDS[1] in runs:
@@ -97,35 +107,8 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     return printed.reset_index(drop=True)
 
 
-def telling_apart(runs: pd.DataFrame) -> pd.DataFrame:
-    """The first cells of each run's line in any table, by run_id: what it is, as far as the caption does not say it,
-    and how far it is if runs are unfinished. `runs` are those of `describe_runs`.
-    """
-    columns = [column for column in differing(runs) if column != "sigma"]
-    printed = runs[columns].astype(str).where(runs[columns].notna(), "-")
-    if "sampling" in printed:
-        printed["sampling"] = short_samplings(runs)
-    if "n" in printed:
-        printed["n"] = printed["n"].where(runs["sampling"] == FIXED, "up to " + printed["n"])
-    if "alpha" in printed:
-        printed["alpha"] = ["-" if pd.isna(alpha) else shown_alpha(alpha) for alpha in runs["alpha"]]
-    if varies(origins(runs)):
-        printed["source"] = origins(runs)
-    if twins(runs).any():
-        printed["run"] = runs.index.str[:8]
-    for column, cells in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
-        printed[column] = cells.astype(object).where(cells.notna(), "unknown")
-    printed["sigma"] = runs["sigma"].map("{:.6}".format)
-    if varies(runs["measure"]):
-        printed["measure"] = runs["measure"]
-    if (runs["rows"] < runs["images"]).any():
-        done = runs["rows"].astype(str) + " of " + runs["images"].astype(str)
-        printed["finished"] = done.where(runs["rows"] < runs["images"], "all")
-    return printed
-
-
 def percents(runs: pd.DataFrame, column: str, up: bool = False) -> list[str]:
-    """Shares in percent as text, of as many images as `rows` says; "-" is unknown."""
+    """The shares in `column`, of the `rows` images of each run, in percent as text; "-" is unknown."""
     shares = zip(runs[column], runs["rows"], strict=True)
     return ["-" if np.isnan(share) else percent(share, int(of), up) for share, of in shares]
 
@@ -137,7 +120,7 @@ def intervals_of(runs: pd.DataFrame, column: str) -> list[str]:
 
 
 def interval(low: float, high: float) -> str:
-    """One of them; "-" for an end that is unknown, and where both are."""
+    """One interval in percent as text; "-" for an unknown end, and for an interval with two."""
     below = "-" if np.isnan(low) else floored(100 * low, 1)
     above = "-" if np.isnan(high) else floored(-100 * high, 1).removeprefix("-")
     return "-" if below == above == "-" else f"{below} to {above}"
@@ -148,50 +131,50 @@ def _about(summary: pd.DataFrame) -> str:
 
 
 def _note(summary: pd.DataFrame) -> str:
-    measures = summary["measure"].unique()
-    measure = measures[0] if len(measures) == 1 else "the measure"
-    asked = decided_radii(summary).notna()
-    up = [] if asked.all() else ["abstentions"]
-    sentences = [f"Columns r: {measure} at that radius, in percent."]
-    if asked.any():
+    quantities = summary["quantity"].unique()
+    quantity = quantities[0] if len(quantities) == 1 else "each line's quantity"
+    decides = decided_radii(summary).notna()
+    up = [] if decides.all() else ["abstentions"]
+    sentences = [f"Columns r: {quantity} at that radius, in percent."]
+    if decides.any():
         up.append("undecided images")
         sentences.append(
-            "A run that decides one radius tells what is certified at it: at smaller ones this is a lower bound; at "
-            "larger ones, and of ACR and abstentions, nothing is known (-)."
+            "A run that decides one radius gives the share certified at that radius: a lower bound at smaller radii; "
+            "at larger radii, and for ACR and abstentions, nothing is known (-)."
         )
     if (summary["sampling"] != FIXED).any():
         up.append("draws")
-        sentences.append("Draws: mean an image, selection included.")
+        sentences.append("Draws: mean per image, including selection.")
     rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
-    sentences.append(f"Percentages{'' if asked.all() else ' and ACR'} are rounded down, {rounded_up} up.")
-    if not (summary["errors"].any() or is_imported(summary).any()):  # a log does not tell
+    sentences.append(f"Percentages{'' if decides.all() else ' and ACR'} are rounded down, {rounded_up} up.")
+    if not (summary["errors"].any() or is_imported(summary).any()):  # logs do not record errors
         sentences.append("No image failed.")
     return " ".join(sentences)
 
 
-def _sure(summary: pd.DataFrame) -> str:
-    return HOW_SURE if any(column.endswith(ENDS[1]) for column in summary.columns) else ""
+def _intervals_note(summary: pd.DataFrame) -> str:
+    return INTERVALS_NOTE if any(column.endswith(ENDS[1]) for column in summary.columns) else ""
 
 
-def best_of(summary: pd.DataFrame, rivals: Sequence[str] = ()) -> pd.DataFrame:
-    """Which shares are the best of several at their radius, among runs on the same images whose certificates promise
-    the same (n, alpha, bound), and that are equal in `rivals` too; bool, a column a radius.
+def best_of(summary: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
+    """Which shares are the best of several at their radius, among runs on the same images with the same guarantee (n,
+    alpha, bound) and equal values in the columns `alike`; bool, one column per radius.
 
-    An unfinished run is left out: its images so far may be the easy ones. A run that decides one radius competes at
-    that one alone.
+    Unfinished runs are left out: their images so far may be the easy ones. A run that decides one radius competes at
+    that radius only.
     """
     radii = radius_columns(summary.columns)
     shares = summary[list(radii)].where(summary["rows"] >= summary["images"])
-    asked = decided_radii(summary)
+    decided = decided_radii(summary)
     for column, radius in radii.items():
-        shares[column] = shares[column].where(asked.isna() | (asked == radius))
-    alike = ["dataset", "split", "index_set", "norm", "measure", "n", "alpha", "bound"]
-    # Of which images an imported run is, or at which alpha, may be unknown: then nobody knows whom it competes with.
-    shares = shares.where(summary[alike].notna().all(axis=1))
-    groups = shares.groupby([summary[column] for column in (*alike, *rivals)], dropna=False)
+        shares[column] = shares[column].where(decided.isna() | (decided == radius))
+    comparable = ["dataset", "split", "index_set", "norm", "quantity", "n", "alpha", "bound"]
+    # An imported run whose images or alpha are unknown cannot be compared with others.
+    shares = shares.where(summary[comparable].notna().all(axis=1))
+    groups = shares.groupby([summary[column] for column in (*comparable, *alike)], dropna=False)
     return (shares == groups.transform("max")) & (groups.transform("count") > 1) & (shares > 0)
 
 
 def decided_radii(summary: pd.DataFrame) -> pd.Series:
-    """The one radius that each run decides, NaN for a run of another kind; float64, rows as in `summary`."""
+    """The radius that each run decides, NaN for runs that do not decide one; float64, indexed as `summary`."""
     return summary["sampling"].map(decided_at).replace(np.inf, np.nan)

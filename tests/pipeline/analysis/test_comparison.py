@@ -118,7 +118,7 @@ def test_refusals() -> None:
         (plain, run_of(B, dataset="mnist"), 0.2, "has dataset digits and run .* mnist"),
         (plain, run_of(B, split="train"), 0.2, "split"),
         (plain, run_of(B, norm="l1"), 0.2, "norm"),
-        (plain, run_of(B, label=None), 0.2, "only one has labels"),
+        (plain, run_of(B, label=None), 0.2, "only one of .* has labels"),
         (plain, run_of(B, label=2), 0.2, "image 0 has label 1 in one run and 2 in the other"),
         (plain.iloc[:4], run_of(B).iloc[4:], 0.2, "no image in common"),
         (plain, plain.head(0), 0.2, "no certificate rows"),
@@ -127,15 +127,20 @@ def test_refusals() -> None:
             plain,
             sampled_run(B, DECIDE, DECIDED),
             0.5,
-            r"decides radius 0\.3 and is unknown at 0\.5: write --radius 0\.3",
+            r"decides radius 0\.3, its certificates at 0\.5 are unknown: write --radius 0\.3",
         ),
         (
             plain,
             sampled_run(B, DECIDE, DECIDED),
             0.25,
-            r"is unknown at 0\.25: write --radius 0\.3",
+            r"certificates at 0\.25 are unknown: write --radius 0\.3",
         ),  # those not certified
-        (sampled_run(A, "decide:radius=0.2", DECIDED), sampled_run(B, DECIDE, DECIDED), 0.2, "none that both know"),
+        (
+            sampled_run(A, "decide:radius=0.2", DECIDED),
+            sampled_run(B, DECIDE, DECIDED),
+            0.2,
+            "they have no radius in common",
+        ),
         (plain, run_of(B), -0.1, r"radius -0\.1"),
         (plain, run_of(B), float("nan"), "radius nan"),
     ]
@@ -143,7 +148,7 @@ def test_refusals() -> None:
         with pytest.raises(RaysmoothError, match=message) as refused:
             compare(a, b, radius)
         assert "\n" not in str(refused.value)
-    with pytest.raises(RaysmoothError, match="delta 0 "):
+    with pytest.raises(RaysmoothError, match="delta 0: "):
         compare(plain, run_of(B), 0.2, 0)
 
 

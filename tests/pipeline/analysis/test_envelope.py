@@ -72,7 +72,7 @@ def test_runs_with_and_without_labels_are_never_one_group():
     rows = pd.concat([run_of(A), run_of(B, label=None, sigma=0.5)])
     best = envelope(summarize(rows, [0]), ["denoiser"])
     assert best["share"].tolist() == [4 / 8, 5 / 8]
-    assert best["measure"].nunique() == 2
+    assert best["quantity"].nunique() == 2
 
 
 def test_a_decision_competes_at_its_own_radius_and_is_not_known_at_0():
@@ -111,7 +111,7 @@ def test_the_papers_layout():
     }
     assert not table.best.any(axis=None)  # of the two one goes on, and its images so far may be the easy ones
     assert "Best of sigma 0.25, 0.5, 1.0 at each radius" in table.caption
-    assert "*: of a run that is not finished." in table.caption
+    assert "*: the run is unfinished." in table.caption
     assert "every 50th of 400" in table.caption
 
 
@@ -164,4 +164,4 @@ def test_other_images_in_one_line_are_mentioned():
     rows = pd.concat([run_of(A), run_of(B, sigma=0.5, index_set="all 400 images")])
     assert envelope_table(ReportData(rows), False).cells["index_set"].nunique() == 2  # lines of their own
     grouped = envelope_table(ReportData(rows, group_by=["denoiser"]), False)
-    assert "Not all runs of a line are of the same images." in grouped.caption
+    assert "Not all runs of a line are on the same images." in grouped.caption

@@ -123,16 +123,16 @@ def test_the_table_by_hand() -> None:
     rows = rows_of_counts(np.array([8, 10, 9]), 10, 0.2, **WORDS).assign(correct=[True, True, False])
     decided = sampled_run("d" * 16, DECIDE, DECIDED)
     table = holm_table(ReportData(pd.concat([rows, decided])), 0.055, 0.0)
-    ways = ["images", "each alone", "Bonferroni", "Holm"]
-    assert sorted(table.cells[ways].to_numpy().tolist()) == [["-"] * 4, ["3", "2", "1", "2"]]
+    columns = ["images", "each alone", "Bonferroni", "Holm"]
+    assert sorted(table.cells[columns].to_numpy().tolist()) == [["-"] * 4, ["3", "2", "1", "2"]]
     assert table.values[["image_id", "alone", "bonferroni", "holm", "correct"]].to_numpy().tolist() == [
         [0, True, False, True, True],
         [1, True, True, True, True],
         [2, True, True, True, False],
     ]
     assert "at r=0. Each alone" in table.note
-    assert "all answers of a run right at once with probability at least 0.945, at this radius" in table.note
-    assert "-: of a run that decides one radius" in table.note
+    assert "all answers of a run are right at once with probability at least 0.945, at this one radius" in table.note
+    assert "-: the run decides one radius" in table.note
     with pytest.raises(RaysmoothError, match="decides one radius"):
         holm_table(ReportData(decided), 0.05, 0.3)
     for radius in (-1.0, float("inf")):
@@ -151,7 +151,7 @@ def test_refusals() -> None:
         (sampled_run(A, DECIDE, DECIDED), r"run 0123456789012345 decides one radius: .* --sampling fixed or adaptive"),
         (run_of(A), "has no count_top"),
         (run_of(A).assign(count_top=[9900, *[None] * 7]), "certificates without count_top and n_used"),
-        (rows_of_counts(np.array([9]), 10, 0.2, norm="linf"), "has the linf norm: ask its source run in l2"),
+        (rows_of_counts(np.array([9]), 10, 0.2, norm="linf"), "has the linf norm: use its source run in l2"),
         (rows_of_counts(np.array([9]), 10, 0.2).head(0), "no certificate rows"),
     ]
     for rows, message in cases:

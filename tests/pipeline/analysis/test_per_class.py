@@ -29,7 +29,7 @@ def test_a_finished_image_without_a_label_counts_as_wrong() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(RaysmoothError, match=f"run {A} has no labels, hence no classes"):
+    with pytest.raises(RaysmoothError, match=f"run {A} has no labels, which define the classes"):
         count_per_class(run_of(A, label=None), [0])
     with pytest.raises(RaysmoothError, match="more than one run_id"):
         count_per_class(pd.concat([run_of(A), run_of(B)]), [0])

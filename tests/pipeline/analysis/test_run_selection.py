@@ -41,10 +41,10 @@ def test_conditions_choose_runs(conditions, runs):
         ("sigma", "--where sigma: write COLUMN=VALUE, such as sigma=0.5"),
         ("sigm=0.5", "--where sigm: runs have no such column: did you mean 'sigma'?"),
         ("radius=0.5", "--where radius: runs have no such column"),
-        ("sigma=0.55", "--where sigma=0.55: no run of these has that sigma: did you mean '0.5'?"),
-        ("sigma=high", "--where sigma=high: no run of these has that sigma: (known: 0.25, 0.5, 1.0)"),
-        ("denoiser=dncn", "no run of these has that denoiser"),
-        ("run_id=", "no run of these has that run_id"),
+        ("sigma=0.55", "--where sigma=0.55: none of these runs has that sigma: did you mean '0.5'?"),
+        ("sigma=high", "--where sigma=high: none of these runs has that sigma: (known: 0.25, 0.5, 1.0)"),
+        ("denoiser=dncn", "none of these runs has that denoiser"),
+        ("run_id=", "none of these runs has that run_id"),
         ("classifier_fingerprint=a", "runs have no such column"),  # in other rows they do
     ],
 )
@@ -62,7 +62,7 @@ def test_the_bound_follows_from_other_columns():
 
 
 def test_conditions_that_no_run_meets_together_are_refused():
-    with pytest.raises(RaysmoothError, match="no run of these has that denoiser"):
+    with pytest.raises(RaysmoothError, match="none of these runs has that denoiser"):
         where(ROWS, ["sigma=0.5", "denoiser=memnet"])
 
 
@@ -70,7 +70,7 @@ def test_runs_are_found_by_how_their_id_begins():
     assert find_run(ROWS["run_id"], "fe", "--run") == B
     with pytest.raises(RaysmoothError, match=r"--run e: there is no such run: .*known: 0123456789012345, cccc"):
         find_run(ROWS["run_id"], "e", "--run")
-    with pytest.raises(RaysmoothError, match="--run 0123: 2 runs begin so"):
+    with pytest.raises(RaysmoothError, match="--run 0123: 2 run ids begin with it"):
         find_run([A, A[:4] + B], "0123", "--run")
     with pytest.raises(RaysmoothError, match="--run : there is no such run"):
         find_run([A], "", "--run")

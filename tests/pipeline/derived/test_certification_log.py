@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.derived.certification_log import AGAIN, HEADER, NO_END, NO_TIME, TORN, LogLine, read_log
+from raysmooth.pipeline.derived.certification_log import (
+    DUPLICATE,
+    HEADER,
+    NO_END,
+    NO_TIME,
+    TRUNCATED,
+    LogLine,
+    read_log,
+)
 
 HEADING = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 THREE = HEADING + "0\t3\t-1\t0.0\t0\t0:00:13.736080\n20\t7\t7\t0.0734\t1\t15.5\n40\t4\t6\t5e-05\t0\t1 day, 2:03:04\n"
@@ -84,7 +92,7 @@ def read_or_none(path):
     try:
         return read_log(path)
     except RaysmoothError as refusal:
-        if "has no whole line" in str(refusal):
+        if "has no complete line" in str(refusal):
             return None
         raise
 
@@ -123,22 +131,22 @@ def test_a_line_without_its_end_keeps_what_is_certainly_whole(log):
     assert read.lines[-1].seconds is None
     assert read.left_out == {NO_END: [4]}
     for rest in ("1 day, 2:03:04\n", "\t1 day, 2:03:04\n", "5\t0\t1 day, 2:03:04\n"):
-        torn = read_log(log(THREE.removesuffix(rest)))
+        cut = read_log(log(THREE.removesuffix(rest)))
         kept = 3 if rest.startswith("1 day") else 2  # a tab ends the last but one of the fields
-        assert (len(torn.lines), torn.left_out) == (kept, {NO_END if kept == 3 else TORN: [4]})
+        assert (len(cut.lines), cut.left_out) == (kept, {NO_END if kept == 3 else TRUNCATED: [4]})
 
 
 def test_a_run_that_was_started_again_on_the_same_file(log):
     # It listed image 20 again, with another outcome: the first counts.
     read = read_log(log(THREE + HEADING + "0\t3\t3\t0.2\t1\t1\n20\t7\t-1\t0.0\t0\t2\n60\t1\t1\t0.5\t1\t3\n"))
     assert certificates(read) == [*certificates(read_log(log(THREE))), (60, 1, 1, 0.5)]
-    assert read.left_out == {HEADER: [5], AGAIN: [6, 7]}
+    assert read.left_out == {HEADER: [5], DUPLICATE: [6, 7]}
 
 
-def test_a_header_behind_a_torn_line(log):
+def test_a_header_after_a_truncated_line(log):
     read = read_log(log(THREE + "60\t1\t1\t0.2" + HEADING + "60\t1\t1\t0.25\t1\t3\n"))
     assert certificates(read)[-1] == (60, 1, 1, 0.25)
-    assert read.left_out == {HEADER: [5], TORN: [5]}
+    assert read.left_out == {HEADER: [5], TRUNCATED: [5]}
 
 
 @pytest.mark.parametrize(
@@ -153,10 +161,10 @@ def test_a_header_behind_a_torn_line(log):
         ("20\t7\t7\tinf\t1\t1", "line 3: radius is 'inf', not a number"),
         ("20\t7\t7\t1e999\t1\t1", "line 3: radius is '1e999', not a number"),
         ("20\t7\t7\t\t1\t1", "line 3: radius is '', not a number"),
-        ("20\t7\t-2\t0.5\t0\t1", "line 3: predict is '-2', not a whole number from -1 on"),
-        ("20\t-1\t-1\t0.0\t0\t1", "line 3: label is '-1', not a whole number from 0 on"),
-        ("2.5\t7\t7\t0.5\t1\t1", "line 3: idx is '2.5', not a whole number from 0 on"),
-        ("9" * 30 + "\t7\t7\t0.5\t1\t1", "not a whole number from 0 on"),
+        ("20\t7\t-2\t0.5\t0\t1", "line 3: predict is '-2', not an integer >= -1"),
+        ("20\t-1\t-1\t0.0\t0\t1", "line 3: label is '-1', not an integer >= 0"),
+        ("2.5\t7\t7\t0.5\t1\t1", "line 3: idx is '2.5', not an integer >= 0"),
+        ("9" * 30 + "\t7\t7\t0.5\t1\t1", "not an integer >= 0"),
         ("20\t7\t7\t0.5\tyes\t1", "line 3: correct is 'yes', neither 0 nor 1"),
         ("20\t7\t7\t0.5\t1", "line 3: 5 fields, but 6 in the header: delete the line if a killed run left it"),
         ("20\t7\t7\t0.520\t7\t7\t0.5\t1\t1", "line 3: 9 fields, but 6 in the header"),
@@ -177,14 +185,14 @@ def test_what_contradicts_itself_is_refused_with_its_line(log, line, expected):
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"PAR1\xff\xfe\x00", "is no text"),
-        (b"remember the milk\n", "line 1 is no header with idx, label, predict, radius"),
-        (THREE.replace("\t", ",").encode(), "line 1 is no header with"),
-        (b"0\t3\t-1\t0.0\t0\t0:00:13\n", "line 1 is no header with"),
-        (b"idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t1\n", "it is a log of predictions, which certify nothing"),
-        (b"idx\tlabel\tpredict\tradius\tidx\n", "names the column 'idx' twice"),
-        (HEADING.encode(), "has no whole line below its header"),
-        (HEADING.encode() + b"0\t3\t-1\t0.0", "has no whole line below its header"),
+        (b"PAR1\xff\xfe\x00", "is not text"),
+        (b"remember the milk\n", "line 1: the header lacks idx, label, predict, radius"),
+        (THREE.replace("\t", ",").encode(), "line 1: the header lacks"),
+        (b"0\t3\t-1\t0.0\t0\t0:00:13\n", "line 1: the header lacks"),
+        (b"idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t1\n", "it is a log of predictions, not of certificates"),
+        (b"idx\tlabel\tpredict\tradius\tidx\n", "has the column 'idx' twice"),
+        (HEADING.encode(), "has no complete line below its header"),
+        (HEADING.encode() + b"0\t3\t-1\t0.0", "has no complete line below its header"),
     ],
 )
 def test_what_is_no_log_is_refused(log, content, expected):
@@ -208,7 +216,7 @@ def test_a_column_of_one_sigma_is_the_runs_and_of_several_is_refused(log):
     read = read_log(log(f"{heading}0\t1\t1\t0.5\t1\t1\t0.25\n20\t1\t1\t0.5\t1\t1\t0.250\n40\t1\t1\t0.5\t1\t1\t0.2"))
     assert (read.sigma, len(read.lines), read.left_out) == (0.25, 3, {NO_END: [4]})
     with pytest.raises(
-        RaysmoothError, match=r"line 3: sigma is 0\.3, but 0\.25 on line 2: images certified with a sigma of"
+        RaysmoothError, match=r"line 3: sigma is 0\.3, but 0\.25 on line 2: one run has one smoothed classifier"
     ):
         read_log(log(f"{heading}0\t1\t1\t0.5\t1\t1\t0.25\n20\t1\t1\t0.5\t1\t1\t0.3\n"))
 
@@ -250,25 +258,25 @@ def logs(draw):
             "proxy": "1",
         }
         lines.append("\t".join(str(fields[column]) for column in columns))
-    header, torn = "\t".join(columns), ""
+    header, cut = "\t".join(columns), ""
     text = [header, *lines]
     if draw(st.booleans()):  # started again: the header again, and images that were there
         text += [header, *draw(st.lists(st.sampled_from(lines), max_size=3))]
     if draw(st.booleans()):  # killed in the midst of a further line, which lacks a column or more
-        torn = "\t".join(["7"] * (len(columns) - 1))[: draw(st.integers(1, 2 * len(columns) - 3))]
-    return end.join([*text, torn]), list(zip(ids, rows, strict=True)), "time" in columns, bool(torn)
+        cut = "\t".join(["7"] * (len(columns) - 1))[: draw(st.integers(1, 2 * len(columns) - 3))]
+    return end.join([*text, cut]), list(zip(ids, rows, strict=True)), "time" in columns, bool(cut)
 
 
 @settings(max_examples=150, deadline=None)
 @given(logs())
 def test_whatever_was_written_is_read_back(tmp_path_factory, written):
-    text, rows, timed, torn = written
+    text, rows, timed, cut = written
     path = tmp_path_factory.mktemp("logs") / "log.tsv"
     path.write_bytes(text.encode())
     read = read_log(path)
     assert certificates(read) == [(image_id, *row[:3]) for image_id, row in rows]
     for line, (_, row) in zip(read.lines, rows, strict=True):
         assert line.seconds == (pytest.approx(row[3], abs=1e-6) if timed else None)
-    assert (TORN in read.left_out) == torn
+    assert (TRUNCATED in read.left_out) == cut
     assert NO_END not in read.left_out
     assert NO_TIME not in read.left_out

@@ -16,7 +16,7 @@ from raysmooth.common.settings import checked
 from raysmooth.pipeline.analysis.envelope import envelope
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.analysis.run_facts import describe_runs
-from raysmooth.pipeline.derived.certification_log import NO_TIME, TORN
+from raysmooth.pipeline.derived.certification_log import NO_TIME, TRUNCATED
 from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
 from raysmooth.pipeline.report.captions import caption, run_labels
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
@@ -97,8 +97,8 @@ def test_rows_are_those_of_the_log_and_what_it_does_not_say_is_null(log, out):
     assert (run.rows, run.new) == (3, True)
     (unknown,) = run.notes
     assert unknown == (
-        "not known: split, index_set, denoiser, objective, n0, n, alpha, images "
-        "(--split, --skip, --denoiser, --objective, --n0, --n, --alpha, --images would say)"
+        "unknown: split, index_set, denoiser, objective, n0, n, alpha, images "
+        "(supply them with --split, --skip, --denoiser, --objective, --n0, --n, --alpha, --images)"
     )
 
 
@@ -106,8 +106,8 @@ def test_what_is_given_stands_in_every_row(log, out):
     (run,) = imported([log], out, **KNOWN, **SAMPLED)
     rows = read_certificates(out)
     given = {name: value for name, value in {**KNOWN, **SAMPLED}.items() if name != "skip"}
-    told = {**given, "index_set": "every 20th of 10000 (500 images)", "images": 500}
-    assert rows[[*told]].drop_duplicates().to_dict("records") == [told]
+    facts = {**given, "index_set": "every 20th of 10000 (500 images)", "images": 500}
+    assert rows[[*facts]].drop_duplicates().to_dict("records") == [facts]
     assert run.notes == ["unfinished: 3 of 500 images"]
 
 
@@ -119,7 +119,7 @@ def test_the_parts_are_like_those_of_certify(log, out):
     assert part.name.startswith("part-")
 
 
-def test_the_manifest_says_whence_the_run_is(tmp_path, out):
+def test_the_manifest_records_the_origin_of_the_run(tmp_path, out):
     log = tmp_path / "sigma_0.50.tsv"
     log.write_text(LOG.replace("0:01:01", "a minute") + "60\t1")
     (run,) = imported([log], out, dataset="cifar10", classifier="r")
@@ -128,9 +128,9 @@ def test_the_manifest_says_whence_the_run_is(tmp_path, out):
     assert said["file"] == str(log)
     assert said["sha256"] == hashlib.sha256(log.read_bytes()).hexdigest()
     assert said["rows"] == 3
-    assert said["left_out"] == {NO_TIME: [3], TORN: [5]}
-    assert "sigma 0.5, as its file name has it" in said["notes"]
-    assert "line 3: its time left out, as it is neither seconds nor h:mm:ss" in said["notes"]
+    assert said["left_out"] == {NO_TIME: [3], TRUNCATED: [5]}
+    assert "sigma 0.5, from the file name" in said["notes"]
+    assert "line 3: time left out, as it is neither seconds nor h:mm:ss" in said["notes"]
     assert manifest["run_id"] == run.run_id
     assert manifest["identity"]["sigma"] == 0.5
 
@@ -159,13 +159,13 @@ def test_an_import_that_was_killed_is_finished_by_the_next(log, out):
 def test_the_same_log_with_other_facts_is_refused(log, out):
     (first,) = imported([log], out, **KNOWN)
     said = refusal([log], out, **KNOWN, **SAMPLED)
-    assert f"is run {first.run_id} already, with n0 unknown, n unknown, alpha unknown: remove that run's" in said
+    assert f"is already run {first.run_id}, with n0 unknown, n unknown, alpha unknown: remove that run's" in said
     copy = log.with_name("sigma_0.5.tsv")
     copy.write_text(LOG.replace("0.0734", "0.0735"))
     twin = log.with_name("sigma_0.25.tsv")
     twin.write_text(copy.read_text())
     named = {name: value for name, value in KNOWN.items() if name != "sigma"}
-    assert "already, with sigma 0.5: " in refusal([copy, twin], out, **named)
+    assert ", with sigma 0.5: " in refusal([copy, twin], out, **named)
 
 
 def test_a_log_that_has_grown_is_a_new_run_and_the_old_one_is_named(log, out):
@@ -173,7 +173,7 @@ def test_a_log_that_has_grown_is_a_new_run_and_the_old_one_is_named(log, out):
     log.write_text(LOG + "60\t1\t1\t0.25\t1\t3\n")
     (second,) = imported([log], out, **KNOWN)
     assert second.run_id != first.run_id
-    assert f"run {first.run_id} is the same file as it was: remove it if the log has grown" in second.notes
+    assert f"run {first.run_id} is an earlier version of the same file: remove it if the log has grown" in second.notes
 
 
 def test_several_logs_are_runs_of_their_own_or_nothing_is_written(tmp_path, out):
@@ -211,24 +211,24 @@ def test_sigma_from_the_file_name(tmp_path, out, name, sigma):
     log = tmp_path / name
     log.write_text(LOG)
     if sigma is None:
-        assert "its file name names no sigma: write --sigma 0.25" in refusal([log], out, dataset="a", classifier="b")
+        assert "its file name has no sigma: write --sigma 0.25" in refusal([log], out, dataset="a", classifier="b")
         return
     (run,) = imported([log], out, dataset="a", classifier="b")
     assert read_certificates(out)["sigma"].unique().tolist() == [sigma]
-    assert f"sigma {sigma:g}, as its file name has it" in run.notes
+    assert f"sigma {sigma:g}, from the file name" in run.notes
 
 
 def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_path, out):
     log = tmp_path / "noise_0.25-sigma_0.50.tsv"
     log.write_text(LOG)
-    assert "its file name names several: write --sigma" in refusal([log], out, dataset="a", classifier="b")
+    assert "its file name has several sigmas: write --sigma" in refusal([log], out, dataset="a", classifier="b")
     (run,) = imported([log], out, dataset="a", classifier="b", sigma=0.5)
     assert not any(note.startswith("sigma") for note in run.notes)
     log.write_text(LOG.replace("0.0734", "0.0735"))
     (run,) = imported([log], out, dataset="a", classifier="b", sigma=0.3)
     assert "sigma 0.3, although its file name has 0.25, 0.5" in run.notes
     log.write_text("idx\tlabel\tpredict\tradius\tsigma\n0\t1\t1\t0.25\t0.75\n")
-    assert "its column sigma says 0.75: leave --sigma 0.5 out" in refusal([log], out, **{**GIVEN, "sigma": 0.5})
+    assert "its column sigma has 0.75: leave --sigma 0.5 out" in refusal([log], out, **{**GIVEN, "sigma": 0.5})
     imported([log], out, dataset="a", classifier="b")
     assert set(read_certificates(out)["sigma"]) == {0.3, 0.5, 0.75}
 
@@ -241,11 +241,11 @@ def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_
         ({"sigma": 0.0}, "sigma must be a positive number, not 0"),
         ({"noise": "gausian"}, "unknown noise family 'gausian': did you mean 'gaussian'?"),
         ({"split": "tset"}, "cifar10 has no split 'tset': did you mean 'test'?"),
-        ({"split": None}, "--skip 20 of how many images of cifar10? Write --split test too"),
-        ({"dataset": "svhn"}, "--skip 20 of how many images of svhn? Write --dataset-size too"),
-        ({"skip": 30}, "line 3: image 20 is not in 'every 30th of 10000 (334 images)': write another --skip"),
+        ({"split": None}, "--skip 20: the number of images of cifar10 is unknown: write --split test too"),
+        ({"dataset": "svhn"}, "--skip 20: the number of images of svhn is unknown: write --dataset-size too"),
+        ({"skip": 30}, "line 3: image 20 is not in 'every 30th of 10000 (334 images)': write other --skip"),
         ({"images": 2}, "line 4: image 40 is not in 'every 20th of 10000, 0 to 20 (2 images)'"),
-        ({"images": 501}, "--images 501: 'every 20th of 10000 (500 images)' has no more than 500"),
+        ({"images": 501}, "--images 501: 'every 20th of 10000 (500 images)' has only 500: write --images 500"),
         ({"skip": None, "images": 2}, "has 3 images: write --images 3 or more"),
         ({"alpha": 1.5}, "--alpha 1.5: input should be less than 1"),
         # The largest radius of 100 draws is 0.25 PhiInv(0.001^(1/100)) = 0.25 * 1.4984... = 0.3745...
@@ -268,7 +268,7 @@ def test_radii_that_were_rounded_up_are_no_contradiction(log, out):
     log.write_text(LOG.replace("0.5", "0.953"))
     imported([log], out, **KNOWN, **SAMPLED)
     log.write_text(LOG.replace("0.5", "0.978"))
-    assert "can give (0.9529): one of the three was another" in refusal([log], out, **KNOWN, **SAMPLED)
+    assert "can give (0.9529): one of the three is wrong" in refusal([log], out, **KNOWN, **SAMPLED)
 
 
 def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
@@ -282,11 +282,11 @@ def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
     assert not any(note.startswith("unfinished") for note in run.notes)
 
 
-def test_a_torn_part_in_the_results_is_refused_and_left(log, out):
-    torn = out / "certificates/run_id=abc/part-0.parquet"
-    torn.parent.mkdir(parents=True)
-    torn.write_bytes(b"PAR1 half")
-    assert f"{torn} is corrupt" in refusal([log], out, **KNOWN)
+def test_a_corrupt_part_in_the_results_is_refused_and_left(log, out):
+    corrupt = out / "certificates/run_id=abc/part-0.parquet"
+    corrupt.parent.mkdir(parents=True)
+    corrupt.write_bytes(b"PAR1 half")
+    assert f"{corrupt} is corrupt" in refusal([log], out, **KNOWN)
 
 
 # Downstream
@@ -328,7 +328,7 @@ def test_a_report_of_logs_that_say_little(log, out):
     assert title(out) == (
         "cifar10, split unknown, index set unknown, classifier cifar_resnet110, gaussian noise, l2 norm, sigma 0.25, "
         "n0 unknown, n unknown, alpha unknown: each certificate holds with probability at least 1 - alpha, "
-        "imported radii as their logs have them (perhaps rounded up)"
+        "imported radii as in their logs (possibly rounded up)"
     )
     assert labels(out) == ["denoiser unknown"]
     assert "| unknown    | unknown     |" in text
@@ -351,21 +351,21 @@ def test_a_report_of_imported_runs_beside_our_own(log, out):
         ["100", "10000", "0.001", "own", "none", "gaussian"],
     ]
     assert "3 of 500" in text
-    assert "at least 1 - alpha (unknown of some), imported radii as" in title(out)
+    assert "at least 1 - alpha (unknown for some), imported radii as" in title(out)
     assert sorted(labels(out)) == [
         "imported, gaussian classifier (unfinished: 3 of 500)",
         "n0=100, n=10000, alpha=0.001, gaussian classifier (unfinished: 3 of 500)",
     ]
 
 
-def test_twins_are_told_apart_by_where_they_are_from(log, out):
+def test_equal_runs_are_distinguished_by_their_origin(log, out):
     imported([log], out, **KNOWN, n0=100, n=10_000, alpha=0.001)
     own_run(out)
     assert sorted(labels(out)) == [
         "gaussian classifier (unfinished: 3 of 500)",
         "imported, gaussian classifier (unfinished: 3 of 500)",
     ]
-    assert "at least 0.999, and with 0.999 at most 4 of a run's 500 are wrong, imported radii" in title(out)
+    assert "at least 0.999, and with probability 0.999 at most 4 of a run's 500 are wrong, imported radii" in title(out)
     summary = summarize(read_certificates(out))
     assert summary["draws"].tolist() == [10_100, 10_100]
 
@@ -375,11 +375,11 @@ def test_the_command_imports_and_shows_then_finds_nothing_to_do(capsys, log, out
     code, shown, said = command(capsys, "import", str(log), *flags.split(), "--out", str(out))
     assert code == 0
     assert "3 of 500" in shown
-    assert f"{log}: 3 rows, now run " in said
-    assert "not known: objective, n0, n, alpha (--objective, --n0, --n, --alpha would say)" in said
+    assert f"{log}: 3 rows, imported as run " in said
+    assert "unknown: objective, n0, n, alpha (supply them with --objective, --n0, --n, --alpha)" in said
     code, again, said = command(capsys, "import", str(log), *flags.split(), "--out", str(out))
     assert (code, again) == (0, shown)
-    assert "nothing to do, it is run " in said
+    assert "already imported as run " in said
     code, reported, _ = command(capsys, "report", str(out))
     assert (code, reported.strip()) == (0, shown.strip())
 

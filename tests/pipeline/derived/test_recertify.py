@@ -290,23 +290,23 @@ def test_a_smaller_alpha_never_gives_a_larger_radius(
 ADAPTIVE = {"sampling": "adaptive:tolerance=2%,pilot=1"}
 DECIDE = {"sampling": "decide:radius=0.2"}
 REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
-    ({}, [], "nothing is to be otherwise: write --alpha 0.01"),
+    ({}, [], "recertify needs a change: write --alpha 0.01"),
     ({}, ["--alpha", "0"], "--alpha 0: write a probability between 0 and 1"),
     ({}, ["--familywise", "1"], "--familywise 1: write a probability between 0 and 1"),
-    ({}, ["--familywise", "0.1", "--alpha", "0.1"], "--familywise makes an alpha of its own"),
+    ({}, ["--familywise", "0.1", "--alpha", "0.1"], "--familywise sets alpha to DELTA / images"),
     ({}, ["--n", "0"], "--n 0: write 1 or more"),
-    ({}, ["--n", "161"], "--n 161: run RUN has n=160 draws an image: write that or less, or draw it anew"),
-    ({}, ["--n", "20"], "--n 20: run RUN has counted its draws in blocks of 50: write --n 50\n"),
-    ({}, ["--n", "120"], "--n 120: run RUN has counted its draws in blocks of 50: write --n 100 or --n 150\n"),
-    ({}, ["--n", "155"], "--n 155: run RUN has counted its draws in blocks of 50: write --n 150 or --n 160\n"),
+    ({}, ["--n", "161"], "--n 161: run RUN has n=160 draws per image: write --n 160 or less, or certify again"),
+    ({}, ["--n", "20"], "--n 20: run RUN counted its draws in blocks of 50: write --n 50\n"),
+    ({}, ["--n", "120"], "--n 120: run RUN counted its draws in blocks of 50: write --n 100 or --n 150\n"),
+    ({}, ["--n", "155"], "--n 155: run RUN counted its draws in blocks of 50: write --n 150 or --n 160\n"),
     ({}, ["--noise-bound", "runner"], "unknown noise bound 'runner': did you mean 'runner-up'?"),
-    ({}, ["--norm", "l1"], "--norm l1: run RUN drew gaussian noise, which gives radii in l2 or linf: write"),
+    ({}, ["--norm", "l1"], "--norm l1: run RUN has gaussian noise, which gives radii in l2 or linf: write"),
     ({}, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN: write"),
     ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz: there is no such run: (known: RUN"),
-    (ADAPTIVE, ["--n", "100"], "--n 100: run RUN is sampled adaptive:tolerance=2%,pilot=1, and how many draws"),
-    (DECIDE, ["--n", "100"], "--n 100: run RUN is sampled decide:radius=0.2, and an image's draws ended with its"),
-    (DECIDE, ["--noise-bound", "runner-up"], "--noise-bound runner-up: run RUN is sampled decide:radius=0.2, and its"),
-    (DECIDE, ["--norm", "linf"], "--norm linf: run RUN is sampled decide:radius=0.2, and what it decided is a radius"),
+    (ADAPTIVE, ["--n", "100"], "--n 100: run RUN has sampling adaptive:tolerance=2%,pilot=1, and its numbers"),
+    (DECIDE, ["--n", "100"], "--n 100: run RUN has sampling decide:radius=0.2, and an image's draws stopped"),
+    (DECIDE, ["--noise-bound", "runner-up"], "--noise-bound runner-up: run RUN has sampling decide:radius=0.2, and its"),
+    (DECIDE, ["--norm", "linf"], "--norm linf: run RUN has sampling decide:radius=0.2, and it decided a radius"),
     (DECIDE, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN"),
 ]  # fmt: skip
 
@@ -332,23 +332,23 @@ def test_norms_have_tables_of_their_own(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_runs_that_are_no_source_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def told(*flags: str) -> str:
+    def refusal(*flags: str) -> str:
         code, out, err = command(capsys, "recertify", str(tmp_path), "--alpha", "0.01", *flags)
         assert (code, out, err.count("\n")) == (2, "", 1)
         return err.removeprefix("raysmooth: ")
 
-    assert told().startswith(f"there is no {tmp_path / 'runs'}: give the results folder")
+    assert refusal().startswith(f"there is no {tmp_path / 'runs'}: give the results folder")
     predictions = tmp_path / "runs/abc/manifest.json"
     predictions.parent.mkdir(parents=True)
     predictions.write_text(json.dumps({"run_id": "abc", "identity": {"procedure": "predict"}}))
-    assert told().startswith(f"{tmp_path} holds no certificates that were drawn there")
-    assert told("--run", "abc").startswith("run abc (predict) has no certificates that were drawn here")
+    assert refusal().startswith(f"{tmp_path} holds no certificates sampled there")
+    assert refusal("--run", "abc").startswith("run abc (predict) has no certificates sampled here")
     source = stored_run(tmp_path, [EASY])
     (made,) = recertify(tmp_path, alpha=0.05).run_id.unique()
-    expected = f"run {made} has no counts, it is itself recertified: write --run {source}, its source\n"
-    assert told("--run", made) == expected
+    expected = f"run {made} has no counts, as it was recertified: write --run {source}, its source\n"
+    assert refusal("--run", made) == expected
     predictions.write_text("{")
-    assert told() == f"{predictions} is not a raysmooth manifest: move its folder away\n"
+    assert refusal() == f"{predictions} is not a raysmooth manifest: move its folder away\n"
 
 
 def test_counts_that_are_not_whole_are_refused(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_counts_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     for file in part.parent.iterdir():
         file.unlink()
     with pytest.raises(
-        RaysmoothError, match=r"lacks draws of image 0, which has 20 \+ 160: bring its parts back, or draw"
+        RaysmoothError, match=r"lacks draws of image 0, which has 20 \+ 160: restore its parts, or certify"
     ):
         recertify(tmp_path, alpha=0.01)
     assert [path.name for path in tmp_path.glob("runs/*")] == [source]
@@ -381,7 +381,7 @@ def test_the_command_prints_the_table_and_names_the_source(tmp_path: Path, capsy
     command(capsys, "recertify", str(tmp_path), "--norm", "linf")
     code, out, err = command(capsys, "report", str(tmp_path))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "different norms (l2, linf), which no table and no curve can compare: write --where norm=l2" in err
+    assert "different norms (l2, linf), which tables and curves cannot compare: write --where norm=l2" in err
 
 
 def test_rows_of_before_some_columns_are_recertified_too(tmp_path: Path) -> None:

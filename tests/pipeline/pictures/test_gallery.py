@@ -120,7 +120,7 @@ def test_denoisers_have_the_shortest_names_that_tell_them_apart(
     assert [name for _, name in exhibits[0].denoised] == expected
 
 
-def test_a_denoiser_trained_for_other_noise_is_told_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denoiser_trained_for_other_noise_is_marked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = weights(folder, "mse-{sigma}", "on-lenet")
     _, note = drawn(folder, monkeypatch, denoiser_weights=files, labels="A,B")
     assert "B was trained for sigma 0.5" in note
@@ -222,9 +222,9 @@ def test_every_pixel_of_small_images_is_seen_and_large_images_get_more_room() ->
         ({"sigma": None}, "--sigma is missing"),
         ({"denoiser-weights": "nowhere-{sigma}.pt"}, "weights file nowhere-0.25.pt does not exist"),
         ({"denoiser-weights": "mse-0.5,mse-0.5"}, "--denoiser-weights names a file twice"),
-        ({"denoiser-weights": "bare"}, "does not say of which denoiser: write --denoiser dncnn"),
+        ({"denoiser-weights": "bare"}, "does not name its denoiser: write --denoiser dncnn"),
         ({"denoiser": "dncnn;memnet"}, "--denoiser names 2 denoisers for 1 weights: name one, or 1"),
-        ({"denoiser": "none"}, "--denoiser none: noisy images are shown anyhow"),
+        ({"denoiser": "none"}, "--denoiser none: noisy images are always shown"),
         ({"denoiser": "memnet"}, "do not fit MemNet"),
         ({"labels": "A,B"}, "--labels A,B: write 1 different ones"),
         ({"classifier-weights": "x.pt"}, "--classifier-weights without --classifier"),

@@ -63,7 +63,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def looks(out: Path, image_id: int, copies: int = 3) -> list[ReplayedImage]:
+def replays(out: Path, image_id: int, copies: int = 3) -> list[ReplayedImage]:
     rows = records(find_rows(out, image_id))
     runs = [StoredRun.read(out, row["run_id"]) for row in rows]
     dataset = runs[0].open_dataset()
@@ -91,7 +91,7 @@ def test_copies_are_those_that_the_run_drew(home: Path) -> None:
     from sklearn.datasets import load_digits
 
     clean = load_digits().images[-400:][6] / 16
-    for one in looks(home / "out", 6):
+    for one in replays(home / "out", 6):
         assert np.array_equal(one.clean[0], clean)
         assert one.copies.own
         noise = normals(5, 0 if one.row["n_used"] == 0 else 1, 6, 0, 3 * 64).reshape(3, 8, 8)
@@ -108,7 +108,7 @@ def test_noise_of_colour_images_is_made_pixel_by_pixel() -> None:
 @pytest.mark.parametrize("image_id", [0, 6, 15])
 def test_all_answers_of_the_first_block_are_its_counts(home: Path, image_id: int) -> None:
     linear = Linear()
-    for one in looks(home / "out", image_id, copies=10_000):
+    for one in replays(home / "out", image_id, copies=10_000):
         role = one.copies.role.name.lower()
         first = stored(home / "out", one.row["run_id"], image_id, role).iloc[:1]
         assert len(one.copies.answers) == first.draws.item()
@@ -121,7 +121,7 @@ def test_all_answers_of_the_first_block_are_its_counts(home: Path, image_id: int
 
 def test_denoised_copies_and_what_the_classifier_says_without_the_denoiser(home: Path) -> None:
     network, linear = save_denoiser(home / "again.safetensors"), Linear()
-    (one,) = [one for one in looks(home / "out", 3, copies=30) if one.row["denoiser"] != "none"]
+    (one,) = [one for one in replays(home / "out", 3, copies=30) if one.row["denoiser"] != "none"]
     noisy = torch.from_numpy(one.copies.noisy)
     with torch.no_grad():
         denoised = network(noisy)
@@ -133,7 +133,7 @@ def test_denoised_copies_and_what_the_classifier_says_without_the_denoiser(home:
 
 def test_counts_are_all_that_the_row_rests_on(home: Path) -> None:
     for image_id in (0, 9):
-        for one in looks(home / "out", image_id):
+        for one in replays(home / "out", image_id):
             for role in ("selection", "estimation"):
                 rows = stored(home / "out", one.row["run_id"], image_id, role)
                 if len(rows):
@@ -143,7 +143,7 @@ def test_counts_are_all_that_the_row_rests_on(home: Path) -> None:
 
 
 def test_the_figure_says_what_is_certified(home: Path) -> None:
-    shown = looks(home / "out", 9)
+    shown = replays(home / "out", 9)
     figure = plot_image(shown)
     text = words(figure)
     assert len(shown) == 4
@@ -178,17 +178,17 @@ PICTURES = [(0.2, 1), (0.9, 9), (b"\x89PNG not really", 2), (0.4, 10), (0.05, 2)
 def test_error_rows_are_shown_as_what_they_are(tmp_path: Path, picture_file: Any) -> None:
     data = {"dataset": "parquet", "data_root": picture_file(PICTURES), "classifier": "base_classifiers:Fragile"}
     certified(tmp_path / "out", **data, sigma=0.02, n0=10, n=50)
-    dazzled, torn, outside, dark, unlabelled = (looks(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
+    dazzled, corrupt, outside, dark, unlabelled = (replays(tmp_path / "out", image_id)[0] for image_id in range(1, 6))
     assert dazzled.copies.answers == [INVALID] * 3
     text = words(plot_image([dazzled]))
     assert (
         "No certificate: no valid answer (logits NaN or infinite, or a label outside the classes) in 60 of 60" in text
     )
     assert text.count("no answer") >= 4  # below each copy, and the bar
-    for one, reason in ((torn, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
+    for one, reason in ((corrupt, "image"), (outside, "label 10 is outside"), (dark, "too dark")):
         assert one.copies is None
         assert reason in words(plot_image([one]))
-    assert torn.clean is None
+    assert corrupt.clean is None
     assert dark.clean is not None
     assert "there is no label to compare with" in words(plot_image([unlabelled]))
 
@@ -202,7 +202,7 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([{k: v for k, v in again.items() if k != "run_id"}]), folder / "part-0.parquet")
     (tmp_path / "out/runs").symlink_to(home / "out/runs")
-    file, (line,) = show(ShowSettings(out=str(tmp_path / "out"), image_id=9))
+    file, (line,) = show(ShowSettings(results=str(tmp_path / "out"), image_id=9))
     assert file.exists()
     assert "image 9" in line
     row = records(find_rows(tmp_path / "out", 9))[0]
@@ -214,9 +214,9 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     assert one.counts[Role.SELECTION].counts.sum() == 40
 
 
-def refusal(out: Path, image_id: int, **options: Any) -> str:
+def refusal(results: Path, image_id: int, **options: Any) -> str:
     with pytest.raises(RaysmoothError) as refused:
-        show(ShowSettings(out=str(out), image_id=image_id, **options))
+        show(ShowSettings(results=str(results), image_id=image_id, **options))
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -229,7 +229,7 @@ def test_what_is_not_there_is_refused_with_what_is(home: Path) -> None:
         out, 400, run=first[:6]
     )
     assert f"--run zzz: there is no such run: (known: {', '.join(ids)})" in refusal(out, 9, run="zzz")
-    assert "write a name that ends in .png or .pdf" in refusal(out, 9, to="image.txt")
+    assert "write a name that ends in .png or .pdf" in refusal(out, 9, out="image.txt")
     assert "weights file nowhere.safetensors does not exist" in refusal(out, 9, denoiser_weights="nowhere.safetensors")
     save_weights(home / "other.safetensors", build_denoiser(Variant.parse(DENOISER)), {"architecture": DENOISER})
     other = refusal(out, 9, denoiser_weights=str(home / "other.safetensors"))
@@ -264,9 +264,9 @@ def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: P
     certified(tmp_path / "out", **data, sigma=0.25, n0=10, n=50)
     path.rename(tmp_path / "moved.parquet")
     assert "does not exist" in refusal(tmp_path / "out", 1)
-    assert show(ShowSettings(out=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet")))
+    assert show(ShowSettings(results=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet")))
     picture_file([(0.2, 1), (0.3, 3), (0.6, 5)])  # another image than the one asked for
-    assert "is not what run" in refusal(tmp_path / "out", 1)
+    assert "is not the data that run" in refusal(tmp_path / "out", 1)
 
 
 def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_pat
 
 
 class Recorded(Gaussian):
-    """Tells in which pieces each stream is asked for."""
+    """Records the pieces in which noise is requested from each stream."""
 
     def __init__(self, scale: float) -> None:
         super().__init__(scale)
@@ -336,11 +336,14 @@ def test_the_command_prints_the_certificate_and_writes_the_file(
     assert (home / "out/report/image-9.png").read_bytes().startswith(b"\x89PNG")
     run = find_rows(out, 9).run_id.iloc[0]
     code, printed, err = command(
-        capsys, "show", out, "9", "--run", run, "--to", str(tmp_path / "a/b.pdf"), "--copies", "5"
+        capsys, "show", out, "9", "--run", run, "--out", str(tmp_path / "a/b.pdf"), "--copies", "5"
     )
     assert (code, printed.count("\n")) == (0, 1), err
     assert (tmp_path / "a/b.pdf").read_bytes().startswith(b"%PDF")
-    assert raysmooth.show(out, 9, run=run, to=str(tmp_path / "c.png")) == tmp_path / "c.png"
+    assert raysmooth.show(out, 9, run=run, out=str(tmp_path / "c.png")) == tmp_path / "c.png"
+    code, printed, err = command(capsys, "show", out, "9", "--to", "c.png")
+    assert (code, printed, err.count("\n")) == (2, "", 1)
+    assert "--to is now --out: write --out c.png" in err
     code, printed, err = command(capsys, "show", out, "9", "--copies", "7")
     assert (code, printed, err.count("\n")) == (2, "", 1)
     assert "--copies 7: input should be less than or equal to 6" in err

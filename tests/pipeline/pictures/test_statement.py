@@ -40,18 +40,19 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
         ({"alpha": 1e-30}, f"{WITHIN}: right".replace("0.999", "1 - 1e-30")),
         (
             {**ABSTAINS, "p_upper": 0.45},
-            "the smoothed classifier abstains: no class is sure to have more draws than every other",
+            "the smoothed classifier abstains: the selected class's probability is not certain to exceed that of every "
+            "other class",
         ),
         ({"norm": "l1"}, f"{WITHIN}: right".replace("l2", "l1")),
-        (ABSTAINS, "the smoothed classifier abstains: no class is sure to have more than half of all draws"),
+        (ABSTAINS, "the smoothed classifier abstains: the selected class's probability is not certain to exceed 1/2"),
         ({"status": "error", "error": "image cannot be read"}, "no certificate: image cannot be read"),
         (
             {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "undecided"},
-            "undecided: n=10000 draws leave open whether l2 radius 0.5 is certified",
+            "undecided: n=10000 draws do not show whether l2 radius 0.5 is certified",
         ),
         (
             {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "not certified"},
-            "not certified at l2 radius 0.5; other radii were not asked about",
+            "not certified at l2 radius 0.5; other radii were not tested",
         ),
     ],
 )

@@ -4,7 +4,7 @@ from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, PLAIN, A, B, r
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED, describe_runs
-from raysmooth.pipeline.report.captions import assured, caption, run_labels, shown_alpha
+from raysmooth.pipeline.report.captions import caption, run_labels, shown_alpha, shown_confidence
 
 DNCNN = DENOISED["denoiser"]
 
@@ -13,7 +13,7 @@ def labels_of(*runs):
     return run_labels(describe_runs(pd.concat(runs, ignore_index=True)))
 
 
-def test_labels_tell_objectives_and_sigmas_apart():
+def test_labels_distinguish_objectives_and_sigmas():
     assert labels_of(
         run_of("a" * 16, **DENOISED),
         run_of("b" * 16, sigma=0.12),
@@ -29,7 +29,7 @@ def test_labels_tell_objectives_and_sigmas_apart():
     ]
 
 
-def test_labels_tell_how_classifiers_were_trained():
+def test_labels_name_the_objective_of_classifiers():
     assert labels_of(
         run_of("a" * 16, objective="clean"),
         run_of("b" * 16, objective="consistency:lambda=5"),
@@ -49,17 +49,17 @@ def test_labels_name_whatever_else_differs():
     ) == ["MSE dncnn:depth=17", "MSE dncnn:depth=5"]
 
 
-def test_runs_that_no_column_tells_apart_are_named_by_their_id():
+def test_runs_equal_in_every_column_are_named_by_their_id():
     assert labels_of(run_of("a" * 16), run_of("b" * 16)) == [
         "no denoiser, run aaaaaaaa",
         "no denoiser, run bbbbbbbb",
     ]
 
 
-def test_labelled_and_unlabelled_runs_are_told_apart():
+def test_labels_distinguish_labelled_and_unlabelled_runs():
     runs = [run_of("a" * 16), run_of("b" * 16, label=None, dataset="faces")]
     assert labels_of(*runs) == ["digits, no denoiser", "faces, no denoiser, class unchecked"]
-    assert list(describe_runs(pd.concat(runs))["measure"]) == [LABELLED, UNLABELLED]
+    assert list(describe_runs(pd.concat(runs))["quantity"]) == [LABELLED, UNLABELLED]
 
 
 def test_the_caption_says_what_the_certificates_promise():
@@ -87,7 +87,7 @@ def test_the_caption_leaves_out_what_differs():
         (0.05 / 8, "with probability at least 0.99375, all those of a run at once with 0.95"),
         (0.011 / 7, "with probability at least 0.99842, all those of a run at once with 0.9874"),  # 8/7 of 0.011
         # 0.1008 of one wrong: more than 2 with probability 56 * 0.0126^3 = 0.0001, more than 1 with 0.004.
-        (0.0126, "with probability at least 0.9874, and with 0.999 at most 2 of a run's 8 are wrong"),
+        (0.0126, "with probability at least 0.9874, and with probability 0.999 at most 2 of a run's 8 are wrong"),
     ],
 )
 def test_the_caption_says_what_holds_of_all_images_at_once(alpha, said):
@@ -97,7 +97,7 @@ def test_the_caption_says_what_holds_of_all_images_at_once(alpha, said):
 def test_of_runs_of_several_sizes_the_largest_number_of_wrong_ones_is_said():
     runs = [run_of("a" * 16, alpha=0.01, images=10_000), run_of("b" * 16, alpha=0.01, images=500)]
     # Poisson(100), nearly: its 0.999 quantile is 132, that of Binomial(10000, 0.01) as well.
-    assert caption_of(*runs).endswith("and with 0.999 at most 132 of a run's certificates are wrong")
+    assert caption_of(*runs).endswith("and with probability 0.999 at most 132 of a run's certificates are wrong")
 
 
 def test_a_run_with_two_values_of_a_setting_is_refused():
@@ -110,25 +110,25 @@ def caption_of(*runs):
 
 
 def test_the_caption_says_how_much_of_n_was_drawn():
-    assert "n0=100, n up to 10000 (adaptive: tolerance 2%, mean 901 draws an image), alpha=0.001:" in caption_of(
+    assert "n0=100, n up to 10000 (adaptive: tolerance 2%, mean 901 draws per image), alpha=0.001:" in caption_of(
         sampled_run(A, ADAPTIVE)
     )
-    assert "n0=100, n up to 10000 (decided at r = 0.3, mean 901 draws an image), alpha=0.001:" in caption_of(
+    assert "n0=100, n up to 10000 (decided at r = 0.3, mean 901 draws per image), alpha=0.001:" in caption_of(
         sampled_run(A, DECIDE, DECIDED)
     )
     two = [sampled_run(A, ADAPTIVE), sampled_run(B, ADAPTIVE, sigma=1.0, draws=[12_000] * 8)]
-    assert "n up to 10000 (adaptive: tolerance 2%, mean 901 to 12,000 draws an image)" in caption_of(*two)
+    assert "n up to 10000 (adaptive: tolerance 2%, mean 901 to 12,000 draws per image)" in caption_of(*two)
 
 
 def test_the_caption_where_ways_of_sampling_or_n_differ():
     assert "n0=100, n up to 10000 (fixed: all of them), alpha" in caption_of(run_of(A), sampled_run(B, ADAPTIVE))
     assert "n0=100, n up to 10000, alpha" in caption_of(sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED))
     two = [sampled_run(A, ADAPTIVE), sampled_run(B, ADAPTIVE, n=2000)]
-    assert "n0=100, adaptive: tolerance 2%, mean 901 draws an image, alpha" in caption_of(*two)
+    assert "n0=100, adaptive: tolerance 2%, mean 901 draws per image, alpha" in caption_of(*two)
     assert "n0=100, alpha" in caption_of(run_of(A), sampled_run(B, ADAPTIVE, n=2000))
 
 
-def test_labels_tell_ways_of_sampling_apart_fixed_first():
+def test_labels_distinguish_sampling_methods_fixed_first():
     runs = [sampled_run(A, DECIDE, DECIDED), sampled_run(B, ADAPTIVE), run_of("f" * 16)]
     assert labels_of(*runs) == [
         "fixed, no denoiser",
@@ -141,7 +141,7 @@ def test_labels_tell_ways_of_sampling_apart_fixed_first():
     ]
 
 
-def test_ways_of_sampling_that_short_words_do_not_tell_apart_are_named_in_full():
+def test_sampling_methods_alike_in_short_are_named_in_full():
     longer = ADAPTIVE.replace("100", "200")
     assert [label.split(", no")[0] for label in labels_of(sampled_run(A, ADAPTIVE), sampled_run(B, longer))] == [
         ADAPTIVE,
@@ -167,11 +167,11 @@ def test_the_caption_says_what_is_unknown_and_that_radii_are_another_tools():
     assert caption_of(run_of(A, **LOGGED), run_of(B, **{**LOGGED, "sigma": 0.5})) == (
         "digits, split unknown, index set unknown, classifier digits_cnn, gaussian noise, l2 norm, n0 unknown, "
         "n unknown, alpha unknown: each certificate holds with probability at least 1 - alpha, "
-        "imported radii as their logs have them (perhaps rounded up)"
+        "imported radii as in their logs (possibly rounded up)"
     )
     some = caption_of(run_of(A, **LOGGED), run_of(B))
     assert some.startswith("digits, classifier digits_cnn, gaussian noise, l2 norm, sigma 0.25: each")
-    assert "at least 1 - alpha (unknown of some), imported radii as their logs have them" in some
+    assert "at least 1 - alpha (unknown for some), imported radii as in their logs" in some
     own = caption_of(run_of(A, **{**UNKNOWN, "source": "recertified from abc"}))
     assert own.endswith("at least 1 - alpha")
     adaptive = caption_of(sampled_run(A, ADAPTIVE, n=None), run_of(B, n=None))
@@ -228,6 +228,6 @@ def test_an_alpha_of_many_digits_is_rounded_up():
 
 def test_a_promise_is_never_rounded_up():
     for alpha, sure in ((0.001, "0.999"), (1e-9, "0.999999999"), (1e-12, "0.999999999999"), (8.34e-32, "1 - 8.34e-32")):
-        assert assured(alpha) == sure
+        assert shown_confidence(alpha) == sure
     words = caption(describe_runs(run_of(A, alpha=1e-30 / 8)))
     assert "with probability at least 1 - 1.25e-31, all those of a run at once with 1 - 1e-30" in words

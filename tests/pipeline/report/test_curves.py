@@ -139,7 +139,7 @@ def test_norms_do_not_share_a_curve():
     with pytest.raises(RaysmoothError) as refused:
         plot_curves(pd.concat(runs))
     assert str(refused.value) == (
-        "these runs have radii in different norms (l1, l2, linf), which no table and no curve can compare: "
+        "these runs have radii in different norms (l1, l2, linf), which tables and curves cannot compare: "
         "write --where norm=l1, or --where norm=l2, or --where norm=linf"
     )
     for rows, norm in zip(runs, ("l2", "linf", "l1"), strict=True):
@@ -148,7 +148,7 @@ def test_norms_do_not_share_a_curve():
         plot_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))
 
 
-def test_a_long_legend_is_shortened_and_still_tells_all_lines_apart():
+def test_a_long_legend_is_shortened_and_still_distinguishes_all_lines():
     runs = [
         small_run(f"{sigma}-{objective}", denoiser="dncnn", objective=objective, sigma=sigma)
         for sigma in (0.12, 0.25, 0.5, 1.0)

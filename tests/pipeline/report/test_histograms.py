@@ -8,7 +8,7 @@ from certificate_rows import DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sam
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.report.figures.curves import certification_curve, plot_panels
-from raysmooth.pipeline.report.figures.histograms import KINDS, pa_histograms, plot_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.histograms import KINDS, p_lower_histograms, plot_histograms, radius_histograms
 from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path
 from raysmooth.pipeline.report.report_data import ReportData
 
@@ -27,7 +27,7 @@ def test_radii_by_hand():
 
 
 def test_pa_by_hand():
-    found = pa_histograms(ReportData(RUN))
+    found = p_lower_histograms(ReportData(RUN))
     shares = dict(zip(KINDS, found.shares[A], strict=True))
     bars = {name: place for place, name in enumerate(found.names)}
     assert shares["right"].sum() == 4 / 8
@@ -39,9 +39,9 @@ def test_pa_by_hand():
 def test_runs_that_say_nothing_are_left_out_and_nothing_is_not_drawn():
     decided = sampled_run(B, DECIDE, DECIDED)
     both = ReportData(pd.concat([RUN, decided]))
-    for make in (radius_histograms, pa_histograms):
+    for make in (radius_histograms, p_lower_histograms):
         assert set(make(both).shares) == {A}
-        with pytest.raises(RaysmoothError, match="there is nothing to draw"):
+        with pytest.raises(RaysmoothError, match="there is nothing to plot"):
             plot_histograms(ReportData(decided), make(ReportData(decided)))
 
 
@@ -53,11 +53,11 @@ def test_a_run_that_certifies_nothing_is_drawn_as_such():
 
 
 def test_the_drawn_bars_have_the_shares_as_heights():
-    reported = ReportData(pd.concat([RUN, RUN.assign(run_id=B, radius=RUN["radius"] * 2, **DENOISED)]))
-    found = radius_histograms(reported)
-    (axes,) = plot_histograms(reported, found).axes
+    data = ReportData(pd.concat([RUN, RUN.assign(run_id=B, radius=RUN["radius"] * 2, **DENOISED)]))
+    found = radius_histograms(data)
+    (axes,) = plot_histograms(data, found).axes
     highest = max(shares.max() for shares in found.shares.values())
-    for place, (patch, run) in enumerate(zip(axes.patches, reported.runs.index, strict=True)):
+    for place, (patch, run) in enumerate(zip(axes.patches, data.runs.index, strict=True)):
         values, _, base = patch.get_data()
         np.testing.assert_allclose((values - base) * highest / 0.85, found.shares[run][0], atol=1e-12)
         assert set(base) == {-place}

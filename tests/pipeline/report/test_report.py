@@ -132,7 +132,7 @@ def test_a_report_is_six_files(out):
 
 
 def test_a_report_can_go_elsewhere(out, tmp_path):
-    written = write_report(out, radii=[0.1], folder=tmp_path / "paper" / "figures")
+    written = write_report(out, radii=[0.1], out=tmp_path / "paper" / "figures")
     assert {path.parent for path in written} == {tmp_path / "paper" / "figures"}
     assert "r=0.1" in pd.read_csv(written[2])
 
@@ -144,13 +144,13 @@ def refusal(out):
     return str(refused.value)
 
 
-def test_a_torn_part_is_named(out):
+def test_a_truncated_part_is_named(out):
     part = out / "certificates" / f"run_id={A}" / "part-1.parquet"
     part.write_bytes(part.read_bytes()[:-100])
     assert str(part) in refusal(out)
 
 
-def test_a_part_that_is_torn_in_its_middle_is_named(out):
+def test_a_part_corrupt_in_its_middle_is_named(out):
     part = out / "certificates" / f"run_id={A}" / "part-1.parquet"
     whole = part.read_bytes()
     part.write_bytes(whole[:4] + b"\xff" * 400 + whole[404:])
@@ -272,7 +272,7 @@ def test_norms_are_not_mixed_in_a_report(tmp_path):
     write_run(tmp_path, A, PLAIN)
     write_run(tmp_path, B, PLAIN, norm="linf")
     with pytest.raises(
-        RaysmoothError, match=r"different norms \(l2, linf\), which no table .*: write --where norm=l2, or"
+        RaysmoothError, match=r"different norms \(l2, linf\), which tables .*: write --where norm=l2, or"
     ):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()

@@ -76,8 +76,8 @@ def file(tmp_path_factory):
         pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), folder / "part-0.parquet")
         home = out / "runs" / run
         home.mkdir(parents=True)
-        told = {"run_id": run, "settings": {"seed": 0, "sigma": [0.25, 0.5]}, "identity": facts, "started": "today"}
-        (home / "manifest.json").write_text(json.dumps(told))
+        manifest = {"run_id": run, "settings": {"seed": 0, "sigma": [0.25, 0.5]}, "identity": facts, "started": "today"}
+        (home / "manifest.json").write_text(json.dumps(manifest))
     return write_report(out, radii=[0, 0.25, 0.5])[-1]
 
 
@@ -88,7 +88,7 @@ def test_tables_say_what_they_say_elsewhere(file):
     assert re.fullmatch(r"37\.5 \| [\d.]+ to [\d.]+", first[4])
     assert [cell.split(" | ")[0] for cell in second[:6]] == ["dncnn", "stab+mse", "0.5", "87.5", "62.5", "37.5"]
     assert page.tables["table-envelope"][2][-1].startswith("37.5 (87.5)")
-    assert {f"table-{name}" for name in ("table", "envelope", "sigma", "radii", "pa", "classes", "cost")} <= set(
+    assert {f"table-{name}" for name in ("table", "envelope", "sigma", "radii", "p-lower", "classes", "cost")} <= set(
         page.tables
     )
     assert page.text.count("every 50th of 400 (8 images)") >= len(page.tables) - 3  # in each note, and above all
@@ -125,7 +125,7 @@ def test_what_a_user_calls_things_is_text(tmp_path):
 
 def test_a_run_without_a_manifest_says_so(tmp_path):
     (tmp_path / "runs" / A).mkdir(parents=True)
-    (tmp_path / "runs" / A / "manifest.json").write_text("{torn")
+    (tmp_path / "runs" / A / "manifest.json").write_text("{cut off")
     text = page_of(run_of(A), run_of(B, sigma=0.5), out=tmp_path)
     assert text.count("no manifest") == 2
 
@@ -133,8 +133,8 @@ def test_a_run_without_a_manifest_says_so(tmp_path):
 def test_what_these_runs_have_not_is_said(tmp_path):
     page = Page(page_of(sampled_run(A, DECIDE, DECIDED, label=None), out=tmp_path))
     assert "classes: no run has labels" in page.text
-    assert "pa: no run says its pA" in page.text
-    assert "table-pa" not in page.tables
+    assert "p-lower: no pA available" in page.text
+    assert "table-p-lower" not in page.tables
     assert ("circle", "4.5") in [(tag, facts.get("r")) for tag, facts in page.elements]
 
 
@@ -161,9 +161,9 @@ def chromium(tmp_path, page, *flags):
 
 def requested(log):
     """The addresses that pages asked for, by a browser's network log; what itself asks for has no origin."""
-    told = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
     return {
-        params["url"] for params in told if "url" in params and params.get("initiator") not in (None, "not an origin")
+        params["url"] for params in events if "url" in params and params.get("initiator") not in (None, "not an origin")
     }
 
 

@@ -34,7 +34,7 @@ def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, interva
     table = TABLES[name](BOTH, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
-    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "pa", "cost", "sure"))
+    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "p-lower", "cost", "wrong-certificates"))
     assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
 
 
@@ -42,10 +42,8 @@ def test_a_run_that_goes_on_says_so_in_every_table():
     unfinished = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
-        told = (
-            "*: of a run that is not finished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
-        )
-        assert told, name
+        marked = "*: the run is unfinished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
+        assert marked, name
 
 
 def test_noise_levels_are_one_below_the_other_and_the_best_are_those_of_a_level():
@@ -56,7 +54,7 @@ def test_noise_levels_are_one_below_the_other_and_the_best_are_those_of_a_level(
         ["0.25", "dncnn", "62.5"],
         ["0.5", "dncnn", "62.5"],
     ]
-    assert table.best["r=0.25"].tolist() == [False, True, False]  # alone, nobody is the best
+    assert table.best["r=0.25"].tolist() == [False, True, False]  # a run alone is not the best
 
 
 def test_radii_by_hand():
@@ -70,8 +68,8 @@ def test_radii_by_hand():
     ]  # fmt: skip
 
 
-def test_pa_by_hand():
-    table = TABLES["pa"](BOTH, False)
+def test_p_lower_by_hand():
+    table = TABLES["p-lower"](BOTH, False)
     first, second = table.cells.drop(columns=WHOSE).to_dict("records")
     # Seven images did not fail: pA 0.19, 0.29, 0.69, 0.79, 0.89, 0.94, 0.99.
     assert (first["5%"], first["50%"], first["95%"]) == ("0.1900", "0.7900", "0.9399")  # 0.95 - 0.01 is a little below
@@ -80,7 +78,7 @@ def test_pa_by_hand():
     assert list(table.values)[:4] == ["run_id", "pA 5%", "pA 25%", "pA 50%"]
 
 
-def test_a_decision_tells_nothing_of_other_radii():
+def test_a_decision_gives_nothing_at_other_radii():
     decided = sampled_run("d" * 16, "decide:radius=0.5", [(1, 0.5)] * 3 + DECIDED[3:])
     for radii, cells in (
         ([0, 0.25, 0.5], ["-", "-", "37.5"]),
@@ -92,20 +90,24 @@ def test_a_decision_tells_nothing_of_other_radii():
 
 
 def test_where_it_abstains_depends_on_the_bound():
-    assert "probability: at 0.5 and below it abstains." in TABLES["pa"](BOTH, False).note
+    assert "probability: CERTIFY abstains where it is at most 0.5." in TABLES["p-lower"](BOTH, False).note
     own = PLAIN_RUN.assign(p_upper=0.3, run_id="e" * 16)
     assert (
-        "probability: where it is not above the runner-up's it abstains." in TABLES["pa"](ReportData(own), False).note
+        "probability: CERTIFY abstains where it does not exceed the runner-up's upper bound."
+        in TABLES["p-lower"](ReportData(own), False).note
     )
-    both = TABLES["pa"](ReportData(pd.concat([PLAIN_RUN, own])), False).note
-    assert "with the 1 - pA bound at 0.5 and below it abstains, with the runner-up bound where" in both
+    both = TABLES["p-lower"](ReportData(pd.concat([PLAIN_RUN, own])), False).note
+    assert "with the 1 - pA bound, CERTIFY abstains where it is at most 0.5; with the runner-up bound, CERTIFY" in both
 
 
-def test_pa_of_runs_that_say_none():
+def test_p_lower_of_runs_that_record_none():
     decided = sampled_run("d" * 16, DECIDE, DECIDED)
-    cells = TABLES["pa"](ReportData(pd.concat([PLAIN_RUN, decided])), False).cells
+    cells = TABLES["p-lower"](ReportData(pd.concat([PLAIN_RUN, decided])), False).cells
     assert cells.iloc[1][["5%", "all draws agree"]].tolist() == ["-", "-"]
-    for name, words in (("pa", "no run says its pA"), ("radii", "all these runs decide one radius")):
+    for name, words in (
+        ("p-lower", "no pA available: runs with --sampling decide and imported logs do not"),
+        ("radii", "all these runs decide one radius"),
+    ):
         with pytest.raises(RaysmoothError, match=words):
             TABLES[name](ReportData(decided), False)
 
@@ -129,7 +131,7 @@ def test_of_too_many_classes_the_least_certified_are_kept():
     rows = PLAIN_RUN.assign(label=range(8))  # radii 0.5, 0.25, 0.8, 0.1, and four that count nowhere
     table = classes_table(ReportData(rows, [0, 0.3]), False, most=5)
     assert table.cells["class"].tolist() == ["1", "3", "4", "5", "6"]
-    assert "Of 8 lines those of each run's 5 classes that are least certified at r=0.3." in table.note
+    assert "Of 8 lines, only each run's 5 classes least certified at r=0.3 are shown." in table.note
 
 
 def test_classes_know_nothing_beyond_a_decided_radius():
@@ -151,7 +153,7 @@ def test_costs_by_hand():
     ]  # fmt: skip
     assert first["price"] == "0.38"  # 0.8 s of 1700 / 3600: 0.3777...
     assert first["price/1000"] == "53.97"  # 1000 / 7 of that: 53.968...
-    assert "Price: 1700 an hour of a replica." in table.note
+    assert "Price: 1700 per hour of one replica." in table.note
     assert "price" not in TABLES["cost"](BOTH, False).cells
 
 
@@ -159,25 +161,31 @@ def test_wrong_certificates_by_hand():
     # 500 images at 0.01: 5 are wrong on average; Poisson(5) nearly, P(<= 12) = 0.998, P(<= 13) = 0.9993.
     run = rows_of_counts(np.full(500, 900), 1000, 0.01, dataset="digits", split="test", index_set="all 500 images",
                          classifier="c", denoiser="none", objective="none", n0=100, error=None)  # fmt: skip
-    table = TABLES["sure"](ReportData(run, [0]), False)
+    table = TABLES["wrong-certificates"](ReportData(run, [0]), False)
     assert table.cells.iloc[0, -5:].tolist() == ["500", "500", "5.00", "13", "0.6"]  # 0.99^500 = 0.00657
     assert table.values["any_wrong"].tolist() == pytest.approx([1 - 0.99**500])
     # Of eight images five are certificates, one of them wrong; 0.999^8 = 0.99203.
-    cells = TABLES["sure"](ReportData(pd.concat([PLAIN_RUN, run_of("e" * 16, PLAIN, alpha=None)])), False).cells
+    cells = TABLES["wrong-certificates"](
+        ReportData(pd.concat([PLAIN_RUN, run_of("e" * 16, PLAIN, alpha=None)])), False
+    ).cells
     assert cells.iloc[:, -5:].to_numpy().tolist() == [["8", "5", "0.01", "1", "99.2"], ["8", "5", "-", "-", "-"]]
     # No more than there are, and never sure: (1 - 1e-30)^8.
-    few = TABLES["sure"](ReportData(run_of("f" * 16, PLAIN[:1] + [(-1, 0.0)] * 7, alpha=0.5)), False).cells
+    few = TABLES["wrong-certificates"](
+        ReportData(run_of("f" * 16, PLAIN[:1] + [(-1, 0.0)] * 7, alpha=0.5)), False
+    ).cells
     assert few["wrong at most"].tolist() == ["1"]
-    assert TABLES["sure"](ReportData(run_of("f" * 16, PLAIN, alpha=1e-30)), False).cells["all right"].tolist() == [
-        "99.9"
-    ]
-    with pytest.raises(RaysmoothError, match="no run says its alpha"):
-        TABLES["sure"](ReportData(run_of("f" * 16, PLAIN, alpha=None)), False)
+    assert TABLES["wrong-certificates"](ReportData(run_of("f" * 16, PLAIN, alpha=1e-30)), False).cells[
+        "all right"
+    ].tolist() == ["99.9"]
+    with pytest.raises(RaysmoothError, match="no run records its alpha"):
+        TABLES["wrong-certificates"](ReportData(run_of("f" * 16, PLAIN, alpha=None)), False)
 
 
 def test_a_price_below_nothing_is_refused():
     for price in (-1, float("inf"), float("nan")):
-        with pytest.raises(RaysmoothError, match=f"--price-per-hour {price:g}: write what an hour of a replica costs"):
+        with pytest.raises(
+            RaysmoothError, match=f"--price-per-hour {price:g}: write the price of one replica for an hour"
+        ):
             ReportData(BOTH.rows, price_per_hour=price)
 
 
@@ -193,13 +201,13 @@ def test_a_comparison_by_hand():
     assert table.values["image_id"].tolist() == [50, 200, 350]
     assert set(table.values["certified_by"]) == {"b"}
     assert "of the 8 images" not in table.note
-    assert "of the 8 that both have. A alone has 0, B alone 3" in table.note
-    assert "had probability 0.2500 (McNemar's exact test)" in table.note  # 2 / 2^3
+    assert "of the 8 that both runs have. Only A certifies 0, only B 3" in table.note
+    assert "would have probability 0.2500 (McNemar's exact test)" in table.note  # 2 / 2^3
     assert "-37.5 percentage points" in table.note
     tiny = PLAIN_RUN.iloc[:1].assign(images=2000)
     many = pd.concat([tiny.assign(image_id=i, correct=i > 0) for i in range(2000)])
     ahead = comparison_table(ReportData(pd.concat([many.assign(run_id=B, correct=True), many])), B, A, 0.3)
-    assert "A's share less B's: +0.0 percentage points" in ahead.note  # 1 of 2,000 is 0.05
+    assert "A's share minus B's: +0.0 percentage points" in ahead.note  # 1 of 2,000 is 0.05
     assert f"A: no denoiser, sigma 0.25 ({A[:8]}). B: STAB+MSE denoiser, sigma 0.5 ({B[:8]})." in table.note
 
 

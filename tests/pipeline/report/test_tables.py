@@ -12,7 +12,7 @@ from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_sh
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.report.tables.formats import FORMATS
-from raysmooth.pipeline.report.tables.runs import best_of, csv, latex, markdown, runs_table, telling_apart
+from raysmooth.pipeline.report.tables.runs import best_of, csv, latex, markdown, run_cells, runs_table
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_latex_escapes_what_a_user_may_call_things():
     table = latex(summarize(pd.concat(runs).assign(dataset=r"50%_{x}#$~^\y")))
     assert r"a\_b\&c\%d" in table
     caption = table[table.index(r"\caption") :].splitlines()[0]
-    assert r"50\%\_\{x\}\#\$\textasciitilde{}\textasciicircum{}\textbackslash{}y" in caption
+    assert r"50\%\_\{x\}\#\$\textasciitilde \textasciicircum \textbackslash y" in caption
 
 
 def test_markdown_escapes_the_bar():
@@ -120,7 +120,7 @@ def test_an_unlabelled_run_shows_shares_under_another_name():
     assert cells == ["dncnn", "unknown", "0.25", "62.5", "37.5", "-", "25.0", "1"]
 
 
-def test_runs_that_no_column_tells_apart_show_their_id():
+def test_runs_equal_in_every_column_show_their_id():
     table = markdown(summarize(pd.concat([run_of(A), run_of(B)])))
     assert [row[0] for row in cells_of(table.splitlines()[4:], "|")] == [A[:8], B[:8]]
 
@@ -148,18 +148,18 @@ def test_runs_sampled_otherwise_by_hand():
     assert heading == ["sampling", *settings, "r=0", "r=0.3", "r=0.5", "ACR", "abstain", "undecided", "draws", "errors"]
     same = ["none", "none", "0.25"]
     assert body == [
-        ["fixed", *same, "50.0", "25.0", "25.0", "0.206", "25.0", "-", "10,100", "1"],
-        ["adaptive 2%", *same, "50.0", "25.0", "25.0", "0.206", "25.0", "-", "901", "1"],
+        ["fixed", *same, "**50.0**", "25.0", "**25.0**", "0.206", "25.0", "-", "10,100", "1"],
+        ["adaptive 2%", *same, "**50.0**", "25.0", "**25.0**", "0.206", "25.0", "-", "901", "1"],
         # Beyond 0.3 nothing is known: no 0, and no ACR; what is not certified at 0.3 is no abstention.
-        ["decide r=0.3", *same, "37.5", "37.5", "-", "-", "-", "12.5", "901", "1"],
+        ["decide r=0.3", *same, "37.5", "**37.5**", "-", "-", "-", "12.5", "901", "1"],
     ]
-    assert "at larger ones, and of ACR and abstentions, nothing is known (-)" in lines[0]
+    assert "at larger radii, and for ACR and abstentions, nothing is known (-)" in lines[0]
     assert "Percentages and ACR are rounded down, abstentions, undecided images and draws up." in lines[0]
 
 
 def test_decisions_alone_have_no_column_for_what_they_do_not_know():
     lines = markdown(summarize(MIXED[2])).splitlines()
-    assert "(decided at r = 0.3, mean 901 draws an image)" in lines[0]
+    assert "(decided at r = 0.3, mean 901 draws per image)" in lines[0]
     assert "Percentages are rounded down, undecided images and draws up." in lines[0]
     heading, _, cells = cells_of(lines[2:], "|")
     assert heading == ["denoiser", "objective", "sigma", "r=0.3", "undecided", "draws", "errors"]
@@ -210,7 +210,7 @@ def test_a_terminal_of_100_columns_suffices_for_default_radii():
     assert max(map(len, lines)) <= 100
 
 
-def test_a_table_tells_norms_bounds_and_levels_of_uniform_noise_apart():
+def test_a_table_distinguishes_norms_bounds_and_levels_of_uniform_noise():
     uniform = {"noise": "uniform", "norm": "l1", "sigma": 0.5 / np.sqrt(3)}
     rows = pd.concat(
         [
@@ -222,14 +222,14 @@ def test_a_table_tells_norms_bounds_and_levels_of_uniform_noise_apart():
     )
     with pytest.raises(RaysmoothError, match=r"different norms \(l1, l2, linf\)"):
         markdown(summarize(rows, [0]))
-    found = telling_apart(describe_runs(rows))[["noise", "norm", "bound", "sigma"]]
+    found = run_cells(describe_runs(rows))[["noise", "norm", "bound", "sigma"]]
     assert set(found.itertuples(index=False, name=None)) == {
         ("gaussian", "l2", "1 - pA", "0.25"),
         ("gaussian", "linf", "1 - pA", "0.25"),
         ("uniform", "l1", "1 - pA", "0.288675"),
         ("gaussian", "l2", "runner-up", "0.25"),
     }
-    assert "run" not in telling_apart(describe_runs(rows))
+    assert "run" not in run_cells(describe_runs(rows))
     alone = markdown(summarize(rows[rows["run_id"] == "d" * 16], [0]))
     assert "gaussian noise, l2 norm, runner-up bound, n0=100" in alone
     assert "bound" not in markdown(summarize(rows[rows["run_id"] == "a" * 16], [0]))
