@@ -192,7 +192,7 @@ def test_ctrl_c_asks_whether_to_stop_or_to_detach(
         os.write(ours, b"what?\n")
         until(lambda: screen.count("[s/d]") == 2 or not see("[s/d] ", 1), 10)
         os.write(ours, f"{answer}\n".encode())
-        see("is stopped; what was finished is there" if answer == "s" else "runs on")
+        see("stopped; finished work is kept" if answer == "s" else "is still running")
         assert process.wait(30) == 130
         assert "Traceback" not in screen
         assert "interrupted;" not in screen
@@ -297,7 +297,7 @@ def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, tmp_path: 
     job = errors.split("job ")[1].split()[0]
     try:
         assert process.returncode == 130, errors
-        assert f"job {job} runs on" in errors
+        assert f"job {job} is still running" in errors
         assert "Traceback" not in errors
         assert ray.get_job_status(job) == JobStatus.RUNNING
     finally:
