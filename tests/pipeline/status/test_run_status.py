@@ -321,7 +321,9 @@ def test_the_table_says_who_draws_who_is_silent_and_why_something_stopped(tmp_pa
     assert "no heartbeat for 15.0 min no denoiser, sigma 0.25: last heartbeat at" in silent
     assert "the same command" not in silent  # which would be refused if the driver lived
     stopped = shown(1010 + 7200, stage=Phase.STOPPED, why="all replicas died")
-    assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped: all replicas died rerun" in stopped
+    assert (
+        "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped: all replicas died rerun" in stopped
+    )
     assert "80 s starting sampled by" in shown(1012, stage=Phase.STARTING, replicas=0)
     assert "80 s starting, 1 replica sampled by" in shown(1012, stage=Phase.STARTING, replicas=1)
 
