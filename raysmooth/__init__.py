@@ -64,11 +64,11 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     import pandas as pd
 
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs import driver
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES["certify"]
-    estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
+    estimates = driver.estimate(procedure, checked(procedure.settings, settings, config), progress)
     return pd.DataFrame(
         {
             "sigma": one.run.noise.scale,
@@ -103,12 +103,11 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     import pandas as pd
 
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.derived.log_import import ImportSettings
-    from raysmooth.pipeline.derived.log_import import import_logs as import_job
+    from raysmooth.pipeline.derived import log_import
     from raysmooth.pipeline.store.parts import read_rows
 
-    given = checked(ImportSettings, settings, config)
-    runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
+    given = checked(log_import.ImportSettings, settings, config)
+    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, given))
     return pd.concat([read_rows(given.out, "certificates", run_id) for run_id in runs], ignore_index=True)
 
 
@@ -185,10 +184,10 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
     Returns the path or object of the figure. Raises RaysmoothError for settings that cannot work.
     """
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
+    from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 
-    return gallery_job(checked(GallerySettings, settings, config))
+    return plot_gallery(checked(GallerySettings, settings, config))
 
 
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":

@@ -36,12 +36,11 @@ def certify_command(
     Rerun the same command to resume, even after the process was killed.
     """
     from raysmooth.commands.estimate_table import print_estimates
-    from raysmooth.pipeline.runs.driver import carry_out
-    from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs.driver import carry_out, estimate
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     if dry_run:
-        print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
+        print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
     rows = carry_out(PROCEDURES["certify"], [settings])
     print_summary(rows)

@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -422,6 +423,27 @@ def test_what_is_counted_is_what_ray_packs(tmp_path: Path) -> None:
     assert set(what.files) == names == set(kept)
     # Folders that are empty are the only thing that is not counted.
     assert 0 <= (tmp_path / "w.zip").stat().st_size - what.bytes <= 200
+
+
+def test_a_clone_is_packed_with_each_file_once(folder: Path, tmp_path: Path) -> None:
+    """Links to the rooms become files below raysmooth/; the rooms beside it stay here."""
+    from ray._private.runtime_env.packaging import create_package
+
+    assert all((folder / "raysmooth" / room).is_symlink() for room in ROOMS)
+    create_package(str(folder), tmp_path / "clone.zip", include_gitignore=True, excludes=[])
+    with zipfile.ZipFile(tmp_path / "clone.zip") as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        assert all(not stat.S_ISLNK(info.external_attr >> 16) for info in archive.infolist())
+    expected = {
+        f"raysmooth/{file.relative_to(folder).as_posix()}"
+        for room in ROOMS
+        for file in (folder / room).rglob("*")
+        if file.suffix in (".py", ".yaml", ".jinja")
+    }
+    assert expected
+    assert expected <= set(names) == set(packed(folder).files)
+    assert len(names) == len(set(names))
+    assert not {name for name in names if name.partition("/")[0] in ROOMS}
 
 
 def test_what_must_not_travel_stays_here(tmp_path: Path) -> None:
