@@ -145,7 +145,7 @@ def _how(asked: str, chosen: Subject, bystanders: Bystanders) -> list[str]:
 
 
 def asleep(section: str, given: argparse.Namespace) -> list[pd.DataFrame]:
-    """A table of `sleeping.py`, in a process of its own, whose memory it measures."""
+    """A table of `sleeping.py`, in a process of its own: it tells of the driver's memory."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         table = pool.submit(_asleep, section, given.data / "mnist").result()
     return [table.map(lambda value: f"{value:.3f}" if isinstance(value, float) else value)]

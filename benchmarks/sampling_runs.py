@@ -74,7 +74,7 @@ def main() -> None:
             f"sigma {sigma:g}, alpha = {first['alpha']:g}. All draws count. 'only here' and 'only there': images "
             f"certified at r = {ASKED} by this run alone, or by fixed sampling with n = 100,000 alone.",
             table.to_markdown(index=False, disable_numparse=True),
-            "Shares of the draws of n = 100,000 that an oracle takes who knows each pA:",
+            "Shares of the draws of n = 100,000 that an oracle needs, given each pA:",
             pd.DataFrame(oracles).to_markdown(index=False, disable_numparse=True),
         ]
     )

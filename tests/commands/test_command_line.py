@@ -67,7 +67,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
         ({"classifier-weights": "nowhere.pt"}, "weights file nowhere.pt does not exist"),
         ({"classifier-weights": "lenet.safetensors"}, "do not fit"),
         ({"classifier-weights": "code.pt"}, "it would run code"),
-        ({"classifier-weights": "cut.safetensors"}, "cut.safetensors"),
+        ({"classifier-weights": "cut.safetensors"}, "cut.safetensors is corrupt or not a safetensors file"),
         ({"classifier": "lenet", "classifier-weights": "lenet.safetensors"}, "rejects images of shape (1, 8, 8)"),
         ({"preprocess": "cifar"}, "unknown preprocess 'cifar': did you mean 'cifar10'?"),
         ({"preprocess": "imagenet"}, "preprocess has constants for 3 channels, images have 1"),
@@ -107,7 +107,7 @@ def test_a_corrupt_file_in_out_is_refused_before_ray_starts(
     corrupt.parent.mkdir(parents=True)
     corrupt.write_bytes(b"PAR1 half")
     settings = {**GOOD, "classifier-weights": weights["digits.safetensors"], "out": str(tmp_path)}
-    assert f"{corrupt} is " in refused(capsys, "certify", *flags(settings))
+    assert f"{corrupt} is corrupt or not a Parquet file" in refused(capsys, "certify", *flags(settings))
     assert corrupt.read_bytes() == b"PAR1 half"
 
 
@@ -125,7 +125,7 @@ def test_a_corrupt_file_in_out_is_refused_before_ray_starts(
 def test_a_bad_config_is_refused_with_the_nearest_right_key(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, expected: str
 ) -> None:
-    config = tmp_path / "job.yaml"
+    config = tmp_path / "settings.yaml"
     config.write_text(text)
     line = refused(capsys, "certify", "--config", str(config), "--dataset", "digits", "--classifier", "lenet")
     assert expected in line
@@ -146,15 +146,15 @@ def test_a_config_file_and_flags_over_it(
     settings = {flag.replace("-", "_"): value for flag, value in GOOD.items()}
     settings |= {"classifier_weights": weights["digits.safetensors"], "sigma": [0.25, 0.5], "max": 9, "n": 50}
     settings |= {"replicas": 1, "out": str(tmp_path / "out")}
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(settings))
-    code, out, err = command(capsys, "certify", "--config", str(tmp_path / "job.yaml"), "--max", "4")
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    code, out, err = command(capsys, "certify", "--config", str(tmp_path / "settings.yaml"), "--max", "4")
     assert code == 0, err
     rows = pd.read_parquet(tmp_path / "out/certificates")
     assert len(rows) == 8
     assert set(rows.sigma) == {0.25, 0.5}
     assert "n0=100, n=50, alpha=0.001" in out
     assert "digits" in out
-    frame = raysmooth.certify(tmp_path / "job.yaml", max=4, progress=False)
+    frame = raysmooth.certify(tmp_path / "settings.yaml", max=4, progress=False)
     assert sorted(frame.radius) == sorted(rows.radius)
 
     code, out, err = command(capsys, "report", str(tmp_path / "out"), "--radii", "0,0.1", "--format", "csv")
@@ -165,7 +165,9 @@ def test_a_config_file_and_flags_over_it(
 
     refused(capsys, "report", str(tmp_path / "nothing"))
 
-    code, out, err = command(capsys, "predict", "--config", str(tmp_path / "job.yaml"), "--max", "4", "--sigma", "0.25")
+    code, out, err = command(
+        capsys, "predict", "--config", str(tmp_path / "settings.yaml"), "--max", "4", "--sigma", "0.25"
+    )
     assert code == 0, err
     assert "sigma 0.25: 4 images" in out
 

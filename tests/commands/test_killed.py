@@ -137,7 +137,7 @@ def test_ctrl_c(
     process = start_paused(tmp_path, ray_cluster, gate)
     assert replica_pids() - before
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("raysmooth: interrupted; finished work is on disk")
@@ -164,7 +164,7 @@ def test_sigterm_keeps_finished_work(tmp_path: Path, ray_cluster: dict[str, str]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode not in (0, None), errors
     assert result(tmp_path)[1].draws.sum() >= known
 

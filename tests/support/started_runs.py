@@ -43,7 +43,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A background job of a shell ignores SIGINT, and its child processes inherit that; so may these tests.
+        # A shell's background job ignores SIGINT, and so do the processes that it starts, such as these tests.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         cwd=REPOSITORY,
     )
