@@ -125,7 +125,7 @@ def test_a_corrupt_file_in_out_is_refused_before_ray_starts(
 def test_a_bad_config_is_refused_with_the_nearest_right_key(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, expected: str
 ) -> None:
-    config = tmp_path / "settings.yaml"
+    config = tmp_path / "run.yaml"
     config.write_text(text)
     line = refused(capsys, "certify", "--config", str(config), "--dataset", "digits", "--classifier", "lenet")
     assert expected in line
@@ -146,15 +146,15 @@ def test_a_config_file_and_flags_over_it(
     settings = {flag.replace("-", "_"): value for flag, value in GOOD.items()}
     settings |= {"classifier_weights": weights["digits.safetensors"], "sigma": [0.25, 0.5], "max": 9, "n": 50}
     settings |= {"replicas": 1, "out": str(tmp_path / "out")}
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
-    code, out, err = command(capsys, "certify", "--config", str(tmp_path / "settings.yaml"), "--max", "4")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    code, out, err = command(capsys, "certify", "--config", str(tmp_path / "run.yaml"), "--max", "4")
     assert code == 0, err
     rows = pd.read_parquet(tmp_path / "out/certificates")
     assert len(rows) == 8
     assert set(rows.sigma) == {0.25, 0.5}
     assert "n0=100, n=50, alpha=0.001" in out
     assert "digits" in out
-    frame = raysmooth.certify(tmp_path / "settings.yaml", max=4, progress=False)
+    frame = raysmooth.certify(tmp_path / "run.yaml", max=4, progress=False)
     assert sorted(frame.radius) == sorted(rows.radius)
 
     code, out, err = command(capsys, "report", str(tmp_path / "out"), "--radii", "0,0.1", "--format", "csv")
@@ -165,9 +165,7 @@ def test_a_config_file_and_flags_over_it(
 
     refused(capsys, "report", str(tmp_path / "nothing"))
 
-    code, out, err = command(
-        capsys, "predict", "--config", str(tmp_path / "settings.yaml"), "--max", "4", "--sigma", "0.25"
-    )
+    code, out, err = command(capsys, "predict", "--config", str(tmp_path / "run.yaml"), "--max", "4", "--sigma", "0.25")
     assert code == 0, err
     assert "sigma 0.25: 4 images" in out
 
