@@ -14,12 +14,12 @@ from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 def output(*words: str | Path, folder: Path, environment: dict[str, str] | None = None) -> str:
     """Standard output of a program that runs in `folder` and succeeds."""
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
