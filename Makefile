@@ -1,8 +1,10 @@
-# make demo    certify real images on this machine, from nothing, in a few minutes
+# make demo    install, train and certify real images on this machine, in a few minutes
 # make check   lint, types, and the tests that start no process: the inner loop
-# make test    the whole test suite                              make test-cluster    whole clusters, which takes root
-# make bench   how fast it is, against others and the limit: make bench DATA=folder with mnist, cifar10-jpeg, imagenet-val-100
-# make lint    ruff and mypy      make format    let ruff rewrite      make hooks    run both before each commit
+# make test    the whole test suite              make test-cluster    tests on whole clusters, as root
+# make bench   speed against other tools and the limit: make bench DATA=FOLDER, which holds mnist, cifar10-jpeg and
+#              imagenet-val-100
+# make lint    ruff, codespell (our words, docs/words.txt) and mypy    make format    apply the fixes of ruff
+# make hooks   run these before each commit
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# The report's page is opened in Debian's Chromium by its tests.
+# The tests of the report's page open it in Debian's Chromium.
 browser:
 	@command -v chromium > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
 	  || { echo "the tests need Chromium: sudo apt-get install chromium" >&2; exit 1; }
@@ -33,7 +35,7 @@ check: lint
 test: install browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Machines with sshd, each in namespaces of its own: as root, on Debian.
+# Machines with sshd, each in its own namespaces: as root, on Debian.
 test-cluster: install
 	@{ command -v sshd && command -v rsync && command -v ip && command -v curl; } > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client rsync iproute2 curl > /dev/null; } \
 	  || { echo "these tests need sshd, rsync, ip and curl: sudo apt-get install openssh-server rsync iproute2 curl" >&2; exit 1; }
@@ -46,6 +48,7 @@ bench: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell .
 	$(BIN)/mypy
 
 format: install

@@ -1,9 +1,9 @@
-"""How fast raysmooth certifies, against a reference loop, a toolbox and the limit; how it scales; how soon it starts:
+"""Speed of certifying, against a reference loop, a toolbox and the limit; scaling; start-up:
 
     make bench DATA=data
 
-DATA holds `mnist`, `cifar10-jpeg` and `imagenet-val-100`, each as its data set is laid out (README, "Data sets"). The
-table is printed, and written to benchmarks/results/speed.md when all sections are run in full.
+DATA holds `mnist`, `cifar10-jpeg` and `imagenet-val-100`, each in the layout of its data set (README, "Data sets"). The
+tables are printed, and written to benchmarks/results/speed.md if all sections are run in full.
 """
 
 import argparse
@@ -45,7 +45,7 @@ PEERS: dict[str, tuple[str, Callable[[Subject, torch.device], Peer]]] = {
     "art": ("ART", Toolbox),
 }
 TEST_SET = 500
-"""Images of the papers' tables: every 20th of CIFAR-10's, every 100th of ImageNet's."""
+"""Images in the papers' tables: every 20th of CIFAR-10, every 100th of ImageNet."""
 
 NOTES = {
     "speed": """\
@@ -71,7 +71,7 @@ _COMPUTING = {
 
 
 def speed(given: argparse.Namespace, folder: Path, device: torch.device) -> list[pd.DataFrame]:
-    """Ratios to all contestants, and what the commands took, on every network."""
+    """Two tables, one row per network: ratios to all competitors, and the commands' times."""
     ratios: list[dict[str, Any]] = []
     commands: list[dict[str, Any]] = []
     places = ["cpu"] * given.replicas if device.type == "cpu" else [f"cuda:{i}" for i in range(given.replicas)]
@@ -101,8 +101,8 @@ def _compare(
         others |= {key: peer.rate() for key, peer in peers.items()}
         runs.append(run)
         rates.append(others)
-        said = ", ".join(f"{key} {_figure(rate)}" for key, rate in others.items())
-        _say(f"{network.name}, round {turn + 1}: {_figure(run.draws_per_second)} in {describe(run.path)}; {said}")
+        theirs = ", ".join(f"{key} {_figure(rate)}" for key, rate in others.items())
+        _note(f"{network.name}, round {turn + 1}: {_figure(run.draws_per_second)} in {describe(run.path)}; {theirs}")
     ours = median(run.draws_per_second for run in runs)
     ratios = []
     for key in ("limit", *PEERS):
@@ -136,7 +136,7 @@ def _compare(
 
 
 def _how(asked: str, chosen: Subject, bystanders: Bystanders) -> list[str]:
-    """The flags that say how to compute."""
+    """Flags of `certify` for precision, compilation and batch size."""
     if asked != "test-set":
         return ["--compile", asked]
     path: ComputeConfig = bystanders.choose(chosen, TEST_SET)
@@ -160,7 +160,7 @@ def _overhead(section: str, data_root: Path) -> pd.DataFrame:
 
 
 def circumstances(device: torch.device) -> str:
-    """Machine, versions, commit and command: what a reader needs to do it again."""
+    """Machine, versions, commit and command, with which a reader can repeat the measurement."""
     packages = ("torch", "ray", "numpy", "adversarial-robustness-toolbox")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     memory = psutil.virtual_memory().total / 2**30
@@ -168,10 +168,10 @@ def circumstances(device: torch.device) -> str:
         subprocess.run(["git", *asked], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
         for asked in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
     )
-    told = sys.argv[1:]
-    place = told.index("--data")
-    del told[place : place + 2]
-    flags = f' BENCH="{" ".join(told)}"' if told else ""
+    given = sys.argv[1:]
+    place = given.index("--data")
+    del given[place : place + 2]
+    flags = f' BENCH="{" ".join(given)}"' if given else ""
     return (
         f"{device_kind(device)}, {CORES} cores, {memory:.0f} GiB; Python {platform.python_version()}, {versions}; "
         f"commit {commit or 'unknown'}{' with changes' if changed else ''}.\n\n"
@@ -182,26 +182,26 @@ def circumstances(device: torch.device) -> str:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder that holds mnist, cifar10-jpeg and imagenet-val-100")
-    parser.add_argument("--sections", default=",".join(SECTIONS), help="which of them, such as speed,startup")
+    parser.add_argument("--sections", default=",".join(SECTIONS), help="sections to run, such as speed,startup")
     parser.add_argument("--networks", default="", help="only these classifiers, such as mnist_cnn,lenet")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--replicas", type=int, help="default: one for each GPU, else for each core")
     parser.add_argument(
         "--compile", default="test-set", choices=["test-set", "auto", "on", "off"],
-        help=f"test-set: all as auto chooses for {TEST_SET} images; else what certify is told, which chooses the rest",
+        help=f"test-set: what auto chooses for {TEST_SET} images; otherwise passed to certify, which chooses the rest",
     )  # fmt: skip
-    parser.add_argument("--limit-seconds", type=float, default=8.0, help="how long the limit is measured in a round")
+    parser.add_argument("--limit-seconds", type=float, default=8.0, help="seconds of measuring the limit in each round")
     parser.add_argument("--starts", type=int, default=3, help="fresh commands of each kind in the start-up section")
-    parser.add_argument("--peak-tflops", type=float, help="a GPU's peak in bfloat16, to tell the share of it")
-    parser.add_argument("--quick", action="store_true", help="two rounds with a tenth of the draws, to try it")
-    parser.add_argument("--out", type=Path, help="file of the results. Default: none unless all is run in full")
+    parser.add_argument("--peak-tflops", type=float, help="a GPU's peak in bfloat16, to print the share of it")
+    parser.add_argument("--quick", action="store_true", help="two rounds with a tenth of the draws")
+    parser.add_argument("--out", type=Path, help="results file. Default: none, unless all sections run in full")
     given = parser.parse_args()
     if not given.data:
         parser.error("write make bench DATA=FOLDER, a folder that holds mnist, cifar10-jpeg and imagenet-val-100")
     given.data = Path(given.data).resolve()
     given.sections = given.sections.split(",")
     if unknown := [name for name in given.sections if name not in SECTIONS]:
-        parser.error(f"--sections {unknown[0]}: write some of {','.join(SECTIONS)}")
+        parser.error(f"--sections {unknown[0]}: write one or more of {','.join(SECTIONS)}")
     given.networks = [name for name in given.networks.split(",") if name]
     if given.quick:
         given.rounds, given.limit_seconds, given.starts = 2, 3.0, 1
@@ -225,7 +225,7 @@ def main() -> None:
     parts = [circumstances(device)]
     with tempfile.TemporaryDirectory() as folder:
         for section in given.sections:
-            _say(f"{SECTIONS[section]} ...")
+            _note(f"{SECTIONS[section]} ...")
             tables = measured(section, given, Path(folder), device)
             notes = NOTES[section].format(
                 rounds=given.rounds, starts=given.starts, computing=_COMPUTING.get(given.compile, ""),
@@ -237,14 +237,14 @@ def main() -> None:
     print(text)
     if given.out:
         given.out.write_text(text)
-    _say(f"in all {monotonic() - began:.0f} s{f'; written: {given.out}' if given.out else ''}")
+    _note(f"total {monotonic() - began:.0f} s{f'; written: {given.out}' if given.out else ''}")
 
 
 def _figure(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
-def _say(line: str) -> None:
+def _note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""The networks that `make bench` measures, their targets, and what every contestant gets of them: weights and images.
+"""The networks that `make bench` measures, their targets, and the weights and images that every competitor gets.
 
-Speed does not depend on what weights say, as long as activations are of ordinary size: they are random, from a seed,
-and BatchNorm's statistics are those of noisy images.
+Speed does not depend on the values of weights, as long as activations have ordinary sizes: weights are random, from a
+seed, and BatchNorm's statistics are those of noisy images.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Work:
-    """So many images, each with n0 selection draws and n estimation draws."""
+    """A number of images, each with n0 selection draws and n estimation draws."""
 
     images: int
     n0: int
@@ -38,9 +38,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Network:
-    """`ours` is what the command certifies in a round, `peers` what a peer does: their loops take equally long for
-    every draw, so that fewer tell their rate. `batches` are the peers' batch sizes to choose from. `data` is
-    (--dataset, folder in the data folder, --resize, --crop). `targets` are ours over each contestant, at least.
+    """`ours` is the work of the command in a round, `peers` that of a peer, whose loop takes equally long for every
+    draw, so that fewer give its rate. `batches` are the batch sizes that peers choose from. `data` is (--dataset,
+    folder in the data folder, --resize, --crop). `targets` are the least ratios of our rate to each competitor's.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Network:
 
     @property
     def quick(self) -> "Network":
-        """The same with a tenth of the draws, to try the benchmark."""
+        """The same network with a tenth of the draws."""
         tenth = {part: replace(work, n=max(20, work.n // 10)) for part, work in vars(self).items() if part in _WORK}
         return replace(self, **tenth)
 
@@ -98,7 +98,7 @@ GPU_NETWORKS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """A network with its weights on disk and its data: what the command's flags and a worker's `spec` come from."""
+    """A network with its weights on disk and its data: the source of the command's flags and of a worker's `spec`."""
 
     network: Network
     data_root: Path
@@ -107,9 +107,9 @@ class Subject:
 
     @property
     def flags(self) -> list[str]:
-        """What `raysmooth certify` is told of it; how much it draws is told apart."""
+        """Flags of `raysmooth certify` for data and networks, without those for the number of draws."""
         dataset, _, resize, crop = self.network.data
-        told = {
+        given = {
             "dataset": dataset,
             "data-root": self.data_root,
             "resize": resize,
@@ -120,7 +120,7 @@ class Subject:
             "denoiser": self.network.denoiser,
             "denoiser-weights": self.denoiser_weights,
         }
-        return [part for name, value in told.items() if value is not None for part in (f"--{name}", str(value))]
+        return [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
 
     @property
     def spec(self) -> BaseClassifierSpec:
@@ -137,13 +137,13 @@ class Subject:
         return _images(self.network, self.data_root, count)
 
     def plain(self, device: torch.device) -> nn.Module:
-        """Noisy pixels -> logits, as one would write it: float32, contiguous, eager."""
+        """Noisy pixels -> logits in the ordinary way: float32, contiguous, eager."""
         model = load_base_classifier(self.spec, device).model
         logits = nn.Sequential(model.denoiser, model.normalize, model.classifier)
         return logits.to(memory_format=torch.contiguous_format)
 
     def operations(self) -> int:
-        """Floating-point operations of one draw, a multiplication and an addition counted as two."""
+        """Floating-point operations of one draw; a multiplication and an addition count as two."""
         image = torch.from_numpy(self.images(1)[0])[None]
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self.plain(torch.device("cpu"))(image)
@@ -159,13 +159,13 @@ def subject(network: Network, data: Path, folder: Path) -> Subject:
     denoiser = None
     if network.denoiser != "none":
         denoiser = build_denoiser(Variant.parse(network.denoiser))
-        # Untrained it is the identity, its last layer zero: no trained one is.
+        # An untrained denoiser is the identity, since its last layer is zero; a trained one is not.
         last = [layer for layer in denoiser.modules() if isinstance(layer, nn.Conv2d)][-1]
         nn.init.normal_(last.weight, std=0.01)
     whole = DenoisedClassifier(denoiser, parse_preprocess(default_preprocess(architecture)), classifier)
     for module in whole.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the average of all that it has seen, which is one batch
+            module.momentum = None  # the average over all batches so far, of which there is one
     clean = torch.from_numpy(np.stack(_images(network, data_root, 4)))
     with torch.no_grad():
         whole.train()(clean + network.sigma * torch.randn_like(clean))

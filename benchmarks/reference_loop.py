@@ -1,7 +1,7 @@
-"""What raysmooth is measured against: the published loop, a toolbox, and the limit.
+"""The competitors of raysmooth: the published loop, a toolbox, and the limit.
 
-`ReferenceLoop` is CERTIFY as published with Cohen et al. 2019, `Toolbox` that of the Adversarial Robustness Toolbox.
-The limit, which `Bystanders` measure, is no sampler at all: forward passes of raysmooth's own network.
+`ReferenceLoop` is CERTIFY as published with Cohen et al. 2019, `Toolbox` is that of the Adversarial Robustness Toolbox.
+The limit, measured by `Bystanders`, does not sample: it is the forward passes of raysmooth's own network.
 """
 
 import multiprocessing
@@ -26,21 +26,21 @@ from raysmooth.actors.compute.probe import ComputeRequest, choose_compute
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
 
 ALPHA = 0.001
-# The search for a peer's best: seconds of a look at one batch size, looks at each, seconds after which it ends.
-TELLING, TURNS, SEARCHING = 0.5, 5, 15.0
+# The search for a peer's best batch size: seconds per trial, trials of each size, seconds after which it ends.
+TRIAL_SECONDS, TURNS, SEARCH_SECONDS = 0.5, 5, 15.0
 
 READY_MADE = 4
-"""Noisy batches that the limit's passes take in turn."""
+"""Noisy batches that the limit's passes use in turn."""
 
 
 class Peer(Protocol):
     def certify(self, image: np.ndarray, n0: int, n: int, batch_size: int) -> tuple[int, float]:
-        """Prediction (-1: abstains) and radius of one image (C, H, W)."""
+        """Prediction (-1: abstain) and radius of one image (C, H, W)."""
 
 
 class ReferenceLoop:
-    """One image at a time: copies of it, noise by randn_like, float32, eager, hard argmax, and every label counted by
-    a Python loop over what came back.
+    """One image at a time: copies, noise from randn_like, float32, eager, hard argmax, and a Python loop that counts
+    the labels.
     """
 
     def __init__(self, subject: Subject, device: torch.device) -> None:
@@ -61,7 +61,7 @@ class ReferenceLoop:
         return selected, self._sigma * float(norm.ppf(p_lower))
 
     def _sample_noise(self, x: torch.Tensor, num: int, batch_size: int) -> np.ndarray:
-        """How often each class was answered in `num` noisy copies of `x`."""
+        """Label counts of `num` noisy copies of `x`, (classes,)."""
         counts = np.zeros(self._num_classes, dtype=int)
         with torch.no_grad():
             for _ in range(ceil(num / batch_size)):
@@ -110,7 +110,7 @@ class AtItsBest:
     threads: int
 
     def rate(self) -> float:
-        """Draws a second of its share of a round."""
+        """Draws per second in a round."""
         work = self.subject.network.peers
         torch.set_num_threads(self.threads)
         images = self.subject.images(work.images)
@@ -126,28 +126,28 @@ class AtItsBest:
 def at_its_best(
     make: Callable[[Subject, torch.device], Peer], subject: Subject, device: torch.device, cores: int
 ) -> AtItsBest:
-    """The fastest of all batch sizes with all threads or one. Each gets its best of several turns, as whatever else
-    the machine does makes it slower; how many depends on how long they take.
+    """The fastest of all batch sizes with all threads or one. Each counts with its best of several turns, since other
+    load on the machine only makes it slower; the number of turns depends on how long they take.
     """
     peer, image = make(subject, device), subject.images(1)[0]
     rates = {(size, threads): 0.0 for size in subject.network.batches for threads in {cores, 1}}
-    peer.certify(image, 1, subject.network.batches[0], subject.network.batches[0])  # the first pass prepares much
+    peer.certify(image, 1, subject.network.batches[0], subject.network.batches[0])  # the first pass is slow
     started = perf_counter()
     for _ in range(TURNS):
         for (size, threads), known in rates.items():
             torch.set_num_threads(threads)
-            draws = size * ceil(TELLING * known / size) or size
+            draws = size * ceil(TRIAL_SECONDS * known / size) or size
             began = perf_counter()
             peer.certify(image, 1, draws, size)
             rates[size, threads] = max(known, draws / (perf_counter() - began))
-        if perf_counter() - started > SEARCHING:
+        if perf_counter() - started > SEARCH_SECONDS:
             break
     batch_size, threads = max(rates, key=lambda candidate: rates[candidate])
     return AtItsBest(peer, subject, batch_size, threads)
 
 
 class Bystanders:
-    """Processes of one thread, one beside each of `devices`, as replicas are. A context: leaving it ends them."""
+    """Processes with one thread each, one per device, like replicas. A context manager: its exit ends them."""
 
     def __init__(self, devices: Sequence[str]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -158,14 +158,14 @@ class Bystanders:
         self._pool = context.Pool(self._processes, _settle, (places, context.Barrier(self._processes)))
 
     def limit(self, subject: Subject, path: ComputeConfig, seconds: float) -> float:
-        """Draws a second that no sampler can beat: all processes at once pass ready-made noisy batches through the
-        network; no noise is made, nothing counted, nothing sent.
+        """Draws per second that no sampler can beat: all processes at once pass ready-made noisy batches through the
+        network, without making noise, counting or sending anything.
         """
         task = (subject.spec, path, subject.images(READY_MADE), subject.network.sigma, seconds)
         return sum(self._pool.starmap(_passes, [task] * self._processes, chunksize=1))
 
     def choose(self, subject: Subject, images: int) -> ComputeConfig:
-        """How raysmooth, left to itself, would compute a test set of so many images."""
+        """The computation that raysmooth would choose for a test set of `images` images."""
         work = replace(subject.network.ours, images=images)
         shape = subject.images(1)[0].shape
         return self._pool.apply(_choose, (subject.spec, shape, work.draws // self._processes))
@@ -178,7 +178,7 @@ class Bystanders:
 
 
 PATIENCE = 900.0
-"""Seconds that a process waits for another that compiles."""
+"""Seconds that a process waits while another compiles."""
 
 _here: dict[str, Any] = {}
 _networks: dict[tuple[BaseClassifierSpec, ComputeConfig], FastNetwork] = {}
@@ -211,7 +211,7 @@ def _passes(
         batches.append(batch.contiguous(memory_format=torch.channels_last))
     classify(batches[0])
     _finish(device)
-    _here["barrier"].wait(PATIENCE)  # so that all are at work while any is timed
+    _here["barrier"].wait(PATIENCE)  # all processes compute while any is timed
     turn, passes, at_once = cycle(batches), 0, READY_MADE if device.type == "cuda" else 1
     began = perf_counter()
     while perf_counter() - began < seconds:

@@ -1,7 +1,7 @@
-"""What `--sampling` saved and cost in real runs at one sigma, beside fixed sampling with n = 100,000:
+"""Savings and costs of `--sampling` in real runs at one sigma, compared with fixed sampling with n = 100,000:
 
     raysmooth certify ... --sigma 0.5 --n 100000 --out OUT
-    raysmooth certify ... --sigma 0.5 --n 100000 --sampling adaptive --out OUT    (and others, as many as one likes)
+    raysmooth certify ... --sigma 0.5 --n 100000 --sampling adaptive --out OUT    (and any others)
     python benchmarks/sampling_runs.py OUT --rows
 
 The oracle is that of `sampling_savings.py`, with each image's pA as the fixed run with n = 100,000 found it.
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results" / "sampling-runs.md"
 
 
 def run_row(rows: pd.DataFrame, full: pd.DataFrame) -> dict[str, str]:
-    """One run beside the `full` one, its rows in the same order."""
+    """One run compared with the `full` one, whose rows are in the same order."""
     acr, reference = average_certified_radius(rows), average_certified_radius(full)
     decided = rows["sampling"].iloc[0].startswith("decide")
     at, theirs = (frame["radius"].to_numpy() >= ASKED for frame in (rows, full))
@@ -74,7 +74,7 @@ def main() -> None:
             f"sigma {sigma:g}, alpha = {first['alpha']:g}. All draws count. 'only here' and 'only there': images "
             f"certified at r = {ASKED} by this run alone, or by fixed sampling with n = 100,000 alone.",
             table.to_markdown(index=False, disable_numparse=True),
-            "Shares of the draws of n = 100,000 that an oracle takes who knows each pA:",
+            "Shares of the draws of n = 100,000 that an oracle needs, given each pA:",
             pd.DataFrame(oracles).to_markdown(index=False, disable_numparse=True),
         ]
     )

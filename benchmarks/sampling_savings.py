@@ -1,12 +1,12 @@
-"""How many draws `--sampling adaptive` and `--sampling decide` save, and what they cost, by simulation on the pA of
-published certificates:
+"""Draws saved by `--sampling adaptive` and `--sampling decide`, and their cost, by simulation on the pA of published
+certificates:
 
     python benchmarks/sampling_savings.py --logs DATA/cohen-logs/cifar10 --rows
 
-Each log (idx, label, predict, radius, correct; n = 100,000, alpha = 0.001) says what every image's pA is:
-Phi(radius/sigma), and 1 where the radius is within 0.002 of the log's largest; abstentions get one that is uniform in
-0.25-0.5. Labels are then drawn by that pA, and the rules of pipeline/ are asked as the driver asks them. All draws
-count: n0, the pilot and the estimation draws.
+Each log (idx, label, predict, radius, correct; n = 100,000, alpha = 0.001) gives every image's pA: Phi(radius/sigma),
+and 1 if the radius is within 0.002 of the log's largest; abstentions get a uniform one in 0.25-0.5. Labels are then
+sampled with that pA, and the rules of pipeline/certification are called as the driver calls them. All draws count: n0,
+the pilot and the estimation draws.
 """
 
 import argparse
@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "sampling-savings.md"
 
 @dataclass(frozen=True)
 class Images:
-    """`p` is each image's pA, `correct` whether its class is the label, `abstained` where the log has no certificate
+    """`p` is each image's pA, `correct` whether its class is the label, `abstained` whether the log has no certificate
     and `p` is made up; all (images,).
     """
 
@@ -53,7 +53,7 @@ def read_log(path: Path, sigma: float, generator: np.random.Generator) -> Images
 def images_of(
     radius: np.ndarray, predict: np.ndarray, correct: np.ndarray, sigma: float, generator: np.random.Generator
 ) -> Images:
-    """Images that certificates come from, as the docstring above has it."""
+    """Images that match certificates, as the module's docstring describes."""
     abstained = predict == ABSTAIN
     p = np.where(radius >= radius.max() - 0.002, 1.0, ndtr(radius / sigma))
     p[abstained] = generator.uniform(0.25, 0.5, int(abstained.sum()))
@@ -61,8 +61,8 @@ def images_of(
 
 
 def oracle(images: Images, tolerance: float, step: float) -> tuple[float, float]:
-    """Shares of the N draws, and of the ACR, of one who knows each pA: the smallest n, in steps of a factor, whose
-    radius is within the relative tolerance of that of N when a class gets exactly its share pA; 100 for an abstention.
+    """Shares of the N draws, and of the ACR, of one that knows each pA: the smallest n, in steps of a factor, whose
+    radius is within the relative tolerance of that of N if a class gets exactly its share pA; 100 for an abstention.
     """
     sizes = np.unique(np.minimum(200 * step ** np.arange(np.log(N / 200) / np.log(step) + 2), N).astype(int))
     noise, known = Gaussian(images.sigma), ~images.abstained
@@ -75,8 +75,8 @@ def oracle(images: Images, tolerance: float, step: float) -> tuple[float, float]
 
 
 def ideal_sequential(images: Images) -> float:
-    """Mean draws of a test that knows each pA: log(1/alpha) over the divergence from the p0 of ASKED, what no test that
-    errs with probability alpha can beat on average but for overshoot (Wald 1945); at most N.
+    """Mean draws of a test that knows each pA: log(1/alpha) over the divergence from the p0 of ASKED, at most N. No
+    test with error probability alpha needs fewer on average, apart from overshoot (Wald 1945).
     """
     p, p0 = images.p, Gaussian(images.sigma).needed(ASKED)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,7 +85,7 @@ def ideal_sequential(images: Images) -> float:
 
 
 def drive(rule: SamplingRule, p: float, generator: np.random.Generator) -> tuple[int, Certificate]:
-    """All draws of an image, and its certificate: class 0 has probability p, the others share the rest."""
+    """Draws of an image, and its certificate: class 0 has probability p, the others share the rest."""
     odds = [p, *[(1 - p) / (LABELS - 1)] * (LABELS - 1)]
     counts = {role: np.zeros(LABELS, np.int64) for role in Role}
     need = rule.first
@@ -102,7 +102,7 @@ def drive(rule: SamplingRule, p: float, generator: np.random.Generator) -> tuple
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of many simulated images: all draws, radii of correct certificates, whether certified at ASKED."""
+    """Simulated images: draws, radii of correct certificates, whether certified at ASKED; all (images,)."""
 
     draws: np.ndarray
     radii: np.ndarray
@@ -119,7 +119,7 @@ def simulate(rule: SamplingRule, images: Images, repeats: int, seed: int) -> Out
 
 
 def adaptive_rows(images: Images, fixed: Outcome, repeats: int) -> Iterator[dict[str, object]]:
-    """Draws and ACR of `adaptive` beside those of the oracle at the same tolerance."""
+    """Draws and ACR of `adaptive`, and those of the oracle at the same tolerance."""
     for share in (0.02, 0.01):
         rule = Adaptive(N0, N, ALPHA, Gaussian(images.sigma), default_pilot(N), Tolerance(share, "relative"))
         ours = simulate(rule, images, repeats, seed=1)
@@ -157,7 +157,7 @@ def equal_row(images: Images, repeats: int) -> dict[str, object]:
 
 
 def decide_row(images: Images, fixed: Outcome, repeats: int) -> dict[str, object]:
-    """Draws of `decide`, and its decisions beside those of fixed sampling with N draws of their own."""
+    """Draws of `decide`, and its decisions compared with those of fixed sampling with N separate draws."""
     rule = Decide(N0, N, ALPHA, Gaussian(images.sigma), ASKED)
     ours = simulate(rule, images, repeats, seed=5)
     again = simulate(Fixed(N0, N, ALPHA, rule.noise), images, repeats, seed=6)
@@ -184,7 +184,7 @@ def section(heading: str, rows: list[dict[str, object]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--logs", type=Path, required=True, help="folder of sigma_*.tsv")
-    parser.add_argument("--sigma", default="0.25,0.50", help="which of them")
+    parser.add_argument("--sigma", default="0.25,0.50", help="noise levels of the logs")
     parser.add_argument("--repeats", type=int, default=20, help="how often each image of a log is simulated")
     parser.add_argument("--rows", action="store_true", help=f"write the tables to benchmarks/results/{RESULTS.name}")
     given = parser.parse_args()

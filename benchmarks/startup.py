@@ -1,4 +1,4 @@
-"""One `raysmooth certify` command watched from outside, and what passes between it and the first certificate."""
+"""One `raysmooth certify` command observed from outside, and the time until its first certificate."""
 
 import json
 import os
@@ -45,15 +45,15 @@ print(time.perf_counter() - began)
 
 @dataclass(frozen=True)
 class Watched:
-    """A command that has ended. `first` and `whole` are seconds on our clock, from the moment that it was started;
-    `ready` (in all, settings and Ray, choosing, loading and compiling), `said_first` and `drawing` (seconds, images,
-    draws) are what its notes say, `path` what its manifest says.
+    """A command that has ended. `first` and `whole` are seconds on our clock since its start; `ready` (total, settings
+    and Ray, choosing, loading and compiling), `noted_first` and `drawing` (seconds, images, draws) come from its notes,
+    `path` from its manifest.
     """
 
     first: float
     whole: float
     ready: list[float]
-    said_first: float
+    noted_first: float
     drawing: list[float] | None
     path: ComputeConfig
 
@@ -64,8 +64,8 @@ class Watched:
 
 
 def watch(arguments: Sequence[str], until_first: bool = False, cache: Path | None = None) -> Watched:
-    """Run `raysmooth certify` with `arguments` on a Ray of its own, into a new folder; interrupt it after the first
-    certificate where only that matters. `cache` is where it keeps compiled code, in place of the user's folder.
+    """Run `raysmooth certify` with `arguments` on a Ray of its own, into a new folder; `until_first` interrupts it
+    after the first certificate. `cache` replaces the user's folder of compiled code.
     """
     environment = dict(os.environ)
     if cache is not None:
@@ -87,17 +87,17 @@ def watch(arguments: Sequence[str], until_first: bool = False, cache: Path | Non
                     process.send_signal(signal.SIGINT)
         code = process.wait()
         whole = perf_counter() - began
-        ready, said, drawing = (_numbers(pattern, notes) for pattern in (_READY, _FIRST, _DRAWING))
-        if ready is None or said is None or (code and not until_first) or (drawing is None and not until_first):
+        ready, noted, drawing = (_numbers(pattern, notes) for pattern in (_READY, _FIRST, _DRAWING))
+        if ready is None or noted is None or (code and not until_first) or (drawing is None and not until_first):
             sys.exit(f"raysmooth certify {' '.join(arguments)} ended with code {code}:\n{notes}")
         manifest = json.loads(next(Path(folder).glob("runs/*/manifest.json")).read_text())["identity"]
         path = ComputeConfig(**{name: manifest[name] for name in ComputeConfig.__dataclass_fields__})
-    return Watched(first, whole, ready, said[0], drawing, path)
+    return Watched(first, whole, ready, noted[0], drawing, path)
 
 
 def startup(subject: Subject, replicas: int, runs: int) -> pd.DataFrame:
-    """From the command to the first of 20 certificates with n = 10,000, in medians of `runs` fresh commands, as they
-    are and compiled, where `runs` first ones find nothing compiled.
+    """Seconds from the command to the first of 20 certificates with n = 10,000, medians of `runs` new commands: with
+    default flags, compiled for the first time, and compiled before.
     """
     flags = [*subject.flags, "--max", "20", "--n", "10000", "--replicas", str(replicas)]
     settings = {name[2:].replace("-", "_"): text for name, text in zip(flags[::2], flags[1::2], strict=True)}
@@ -118,14 +118,14 @@ def startup(subject: Subject, replicas: int, runs: int) -> pd.DataFrame:
 
 
 def _row(name: str, seen: list[Watched], preparing: float) -> dict[str, str]:
-    """Medians of each part: what the notes leave out is Python's start, its imports and the reading of the flags."""
+    """Medians of each part. The notes leave out the start of Python, imports and the reading of flags."""
     parts = {
-        "Python, imports": median(run.first - run.said_first for run in seen),
+        "Python, imports": median(run.first - run.noted_first for run in seen),
         "settings, data, weights": preparing,
         "Ray, replicas": median(run.ready[1] for run in seen) - preparing,
         "choosing": median(run.ready[2] for run in seen),
         "loading, compiling": median(run.ready[3] for run in seen),
-        "first image": median(run.said_first - run.ready[0] for run in seen),
+        "first image": median(run.noted_first - run.ready[0] for run in seen),
     }
     whole = median(run.first for run in seen)
     judged = {"at most": f"{ALLOWED:g}", "met": "yes" if whole <= ALLOWED else "NO"} if name == "auto" else {}
@@ -144,7 +144,7 @@ def describe(path: ComputeConfig) -> str:
 
 
 def _preparing(settings: dict[str, str]) -> float:
-    """Seconds in which a fresh process checks the settings, opens the data and tries the weights, as the driver does
+    """Seconds that a new process takes to check the settings, open the data and load the weights, as the driver does
     before it starts Ray.
     """
     asked = subprocess.run(

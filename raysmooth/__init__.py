@@ -1,4 +1,9 @@
-"""raysmooth: provable robustness for image classifiers, at cluster scale. This is the Python API."""
+"""raysmooth: provable robustness for image classifiers, at cluster scale. This module is the Python API.
+
+Each function corresponds to a command and takes its flags as keywords. All raise `RaysmoothError`, whose message is one
+line, for requests that cannot work. Importing this module is fast: torch, Ray and pandas are imported by the first call
+that needs them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from raysmooth.common.errors import RaysmoothError
 
-# Functions import what they need when they are called: torch alone takes seconds.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -35,30 +39,36 @@ __all__ = [
 
 
 def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
-    """Certify images with CERTIFY of Cohen et al. 2019, the classifier behind a denoiser if one is named.
+    """Certify images with CERTIFY (Cohen et al. 2019), with a denoiser in front of the classifier if one is named.
 
-    Keyword arguments are those of `CertifySettings`, the flags of `raysmooth certify`; `config` is a YAML file of the
-    same. Returns one row an image: the rows that stand in `<out>/certificates`. Raises RaysmoothError, in one line, for
-    settings that cannot work.
+    Keyword arguments are the fields of `CertifySettings`, which are the flags of `raysmooth certify`; they override
+    `config`, a YAML file of the same fields. Calling it again with the same arguments resumes the run. Without
+    `progress` nothing is printed, and warnings are Python warnings.
+
+    Returns one row per image, columns as in `<out>/certificates`; an image that failed is a row with `status` "error".
+    Raises RaysmoothError for settings that cannot work, before Ray starts, and if the run has to stop; finished images
+    stay on disk.
 
     >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
     """
-    return _carry_out("certify", config, settings, progress)
+    return _run_procedure("certify", config, settings, progress)
 
 
 def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
-    """What `certify` would cost with the same arguments, after a few seconds of trying; nothing is written. One row a
-    sigma: `images` still to be done, `draws` expected and `most_draws`, `seconds` of drawing on `replicas` (those that
-    are here), `busy_seconds` of one replica, `disk_bytes`.
+    """Estimate the cost of `certify` with the same arguments, from a few seconds of sampling; nothing is written.
+
+    Returns one row per sigma: `images` not yet finished, expected `draws` and at most `most_draws`, `seconds` of
+    sampling on the `replicas` available now, `busy_seconds` summed over replicas, and `disk_bytes`. Raises
+    RaysmoothError like `certify`.
     """
     import pandas as pd
 
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.runs.driver import estimate as estimate_job
+    from raysmooth.pipeline.runs import driver
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES["certify"]
-    estimates = estimate_job(procedure, checked(procedure.settings, settings, config), progress)
+    estimates = driver.estimate(procedure, checked(procedure.settings, settings, config), progress)
     return pd.DataFrame(
         {
             "sigma": one.run.noise.scale,
@@ -76,31 +86,37 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
 
 
 def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
-    """Predict images with the smoothed classifier, PREDICT of Cohen et al. 2019; otherwise like `certify`, with the
-    settings of `PredictSettings` and rows in `<out>/predictions`.
+    """Predict images with the smoothed classifier, by PREDICT (Cohen et al. 2019).
+
+    Keyword arguments are the fields of `PredictSettings`; the rows are those of `<out>/predictions`. Otherwise like
+    `certify`.
     """
-    return _carry_out("predict", config, settings, progress)
+    return _run_procedure("predict", config, settings, progress)
 
 
 def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
-    """Certification logs of other tools as runs in `<out>`, one a log; keyword arguments are those of `ImportSettings`,
-    the flags of `raysmooth import`. Returns their rows. Raises RaysmoothError, and writes nothing, for what is no such log.
+    """Import certification logs of other tools into `<out>`, each as a run of its own.
+
+    Keyword arguments are the fields of `ImportSettings`, the flags of `raysmooth import`. Returns the rows of all
+    `logs`, one per image. Raises RaysmoothError, and writes nothing, if a file is not such a log.
     """
     import pandas as pd
 
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.derived.log_import import ImportSettings
-    from raysmooth.pipeline.derived.log_import import import_logs as import_job
+    from raysmooth.pipeline.derived import log_import
     from raysmooth.pipeline.store.parts import read_rows
 
-    given = checked(ImportSettings, settings, config)
-    runs = dict.fromkeys(log.run_id for log in import_job(logs, given))
+    given = checked(log_import.ImportSettings, settings, config)
+    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, given))
     return pd.concat([read_rows(given.out, "certificates", run_id) for run_id in runs], ignore_index=True)
 
 
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
-    """Train a classifier and return the path of its weights; keyword arguments are those of `TrainClassifierSettings`,
-    the flags of `raysmooth train classifier`. Otherwise like `certify`; the same call again goes on or finds it done.
+    """Train a classifier, or resume its training.
+
+    Keyword arguments are the fields of `TrainClassifierSettings`, the flags of `raysmooth train classifier`; `config`
+    and `progress` as in `certify`. Returns the path of the weights; a finished training returns at once. Raises
+    RaysmoothError for settings that cannot work, and where another training's weights are in the way.
     """
     from raysmooth.common.settings import checked
     from raysmooth.tune.recipes.settings import TrainClassifierSettings
@@ -110,7 +126,7 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
 
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
-    """Train a denoiser, otherwise like `train_classifier`, with the settings of `TrainDenoiserSettings`."""
+    """Train a denoiser; like `train_classifier`, with the fields of `TrainDenoiserSettings`."""
     from raysmooth.common.settings import checked
     from raysmooth.tune.recipes.settings import TrainDenoiserSettings
     from raysmooth.tune.training import train as training
@@ -119,8 +135,11 @@ def train_denoiser(config: str | Path | None = None, *, progress: bool = True, *
 
 
 def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "SweepResult":
-    """Run a sweep of trainings; keyword arguments are those of `SweepSettings`, the keys of an experiment file.
-    Otherwise like `certify`: `.trials` has a row for each epoch of each trial, `.winner` tells of the best one.
+    """Run a sweep of trainings, or resume it.
+
+    Keyword arguments are the fields of `SweepSettings`, the keys of a sweep file; `config` and `progress` as in
+    `certify`. In the result, `.trials` has one row per epoch of each trial and `.winner` describes the best trial.
+    Raises RaysmoothError for settings that cannot work, before any trial starts.
     """
     from raysmooth.common.settings import checked
     from raysmooth.tune.sweeps.settings import SweepSettings
@@ -160,17 +179,19 @@ def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
 
 
 def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Location":
-    """Draw images clean, noisy and denoised, and return the figure's file; keyword arguments are those of
-    `GallerySettings`, the flags of `raysmooth gallery`. Otherwise like `certify`.
+    """Plot images clean, noisy and denoised.
+
+    Keyword arguments are the fields of `GallerySettings`, the flags of `raysmooth gallery`; `config` as in `certify`.
+    Returns the path or object of the figure. Raises RaysmoothError for settings that cannot work.
     """
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
+    from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 
-    return gallery_job(checked(GallerySettings, settings, config))
+    return plot_gallery(checked(GallerySettings, settings, config))
 
 
-def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
+def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -180,7 +201,7 @@ def _carry_out(name: str, config: Any, settings: dict[str, Any], progress: bool)
 
 
 def __getattr__(name: str) -> Any:
-    """`read_certificates`, `summarize` and `recertify`, which come with pandas."""
+    """Import `read_certificates`, `summarize` and `recertify` on first use: they need pandas."""
     if name == "recertify":
         from raysmooth.pipeline.derived.recertify import recertify
 

@@ -1,4 +1,4 @@
-"""The command line: `raysmooth`, and `python -m raysmooth`."""
+"""Entry point of the command line: `raysmooth`, or `python -m raysmooth`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from raysmooth.common.errors import RaysmoothError
 
 
 def main() -> None:
-    """The `raysmooth` command. Exit codes: 0 done, 1 all images failed, 2 refused or stopped, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 everything failed, 2 refused or stopped, 130 interrupted."""
     import raysmooth.commands  # noqa: F401, registers every command
 
     try:

@@ -1,4 +1,4 @@
-"""What all tests share: one Ray for the whole session, and image files made to order."""
+"""Shared by all tests: one Ray for the whole session, and image files made to order."""
 
 import io
 import multiprocessing.process
@@ -22,13 +22,13 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("common", "storage", "actors", "pipeline", "tune", "experiments")
-"""Folders to which raysmooth/ has links."""
+"""Folders that raysmooth/ links to."""
 
 # tests/support, importable here and in replicas.
 SUPPORT = Path(__file__).parent / "support"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
 
-# Whatever deprecated API our modules use is an error, in replicas, trials and commands too.
+# A deprecated API used by our modules is an error, in replicas, trials and commands too.
 _MODULES = [
     f"raysmooth.{'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)}".replace(
         "raysmooth.raysmooth", "raysmooth"
@@ -42,9 +42,10 @@ torch.set_num_threads(1)
 
 _LONGEST = (
     "test_certify.py", "test_killed.py", "test_submit.py", "test_sweep.py", "test_workers.py", "test_certify_to_s3.py",
-    "test_sweep_search.py", "test_experiments.py", "test_estimate.py", "test_pool.py", "test_run_status.py",
+    "test_sweep_search.py", "test_experiment.py", "test_estimate.py", "test_pool.py", "test_run_status.py",
+    "test_packaging.py",
 )  # fmt: skip
-"""Begun first, so that none of them is left for the end, when there is nothing to do beside it."""
+"""Started first: the longest modules must not be left for the end, when one worker has nothing else to do."""
 
 
 _START_PROCESSES = {"ray_cluster", "one_pool", "server", "head"}
@@ -60,13 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
+settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
 def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make check` leaves out what is marked; what is not marked may start neither Ray nor a process."""
+    """`make check` leaves out marked tests; an unmarked test may start neither Ray nor a process."""
     if request.node.get_closest_marker("processes"):
         return
 
@@ -91,7 +92,7 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     address = ray.get_runtime_context().gcs_address
     yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
-    # Rarely Ray asks its head something at the end, and is never answered; its head's death is an answer.
+    # Rarely, shutdown waits forever for an answer of Ray's head process; killing that process ends the wait.
     heads = [child for child in psutil.Process().children() if child.name().startswith("gcs_server")]
     hurry = threading.Timer(60, lambda: [head.kill() for head in heads])
     hurry.start()
@@ -126,7 +127,7 @@ def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """An object store of a module's own; this process finds its credentials, and must be told its address."""
+    """An object store of the module's own. This process has its credentials in the environment, not its address."""
     with served() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
@@ -136,7 +137,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def picture_file(tmp_path: Path) -> Callable[..., str]:
-    """Writes a Parquet file of 8x8 grey images, one for each (brightness or bytes, label), and gives its path."""
+    """Writes a Parquet file of 8x8 grey images, one for each (brightness or bytes, label), and returns its path."""
 
     def write(pictures: Sequence[tuple[float | bytes, int | None]], name: str = "pictures.parquet") -> str:
         def encoded(content: float | bytes) -> bytes:

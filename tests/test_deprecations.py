@@ -1,4 +1,4 @@
-"""Nothing here is built on what Ray is about to drop: a deprecated API is an error, in every process of the tests."""
+"""No deprecated API of Ray is used: its warning is an error, in every process of the tests."""
 
 import warnings
 

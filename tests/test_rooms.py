@@ -1,4 +1,4 @@
-"""The house stays readable: imports point one way, from wing to wing, wherever in a module they stand."""
+"""Imports point one way, from wing to wing, wherever in a module they are."""
 
 import ast
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("raysmooth/commands",),
     ("raysmooth",),
 )
-"""From the ground up: a wing may import itself and the wings of the floors below, never its neighbours on a floor."""
+"""From the ground up: a wing may import itself and the wings of lower floors, never its neighbours on a floor."""
 
 REPORT_NEEDS = {"common", "storage", "pipeline/analysis", "pipeline/report"}
 ROOMS = ("actors", "pipeline", "tune")
@@ -43,7 +43,7 @@ def wing_of(path: str) -> str:
 
 
 def imports(file: Path) -> set[str]:
-    """The wings that a file imports, wherever in it and in whatever way."""
+    """The wings that a file imports, at the top or inside functions, by any form of import."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -52,7 +52,7 @@ def imports(file: Path) -> set[str]:
             assert node.level == 0, f"{file}: relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("raysmooth."):
-            found.add(node.value.partition(":")[0])  # import_module, and the modules that commands name for later
+            found.add(node.value.partition(":")[0])  # import_module, and modules that commands name
     return {wing for name in found if (wing := _imported_wing(name)) is not None}
 
 
@@ -67,7 +67,7 @@ def _imported_wing(name: str) -> str | None:
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Each module with its wing."""
+    """Each module, after its wing."""
     for top in ("common", "storage", *ROOMS, "raysmooth"):
         for file in sorted((REPOSITORY / top).rglob("*.py")):
             if (path := file.relative_to(REPOSITORY).as_posix()) not in {f"{room}/__init__.py" for room in ROOMS}:
@@ -89,7 +89,7 @@ def test_imports_point_one_way(wing: str) -> None:
         assert not wrong, f"{file.relative_to(REPOSITORY)} imports {', '.join(sorted(wrong))}"
 
 
-def test_a_wrong_import_is_seen(tmp_path: Path) -> None:
+def test_a_wrong_import_is_found(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text(
         "def f():\n"
@@ -128,7 +128,7 @@ def test_the_report_needs_nothing_of_a_run() -> None:
 def test_every_wing_has_a_sign() -> None:
     for wing in FLOOR:
         sign = ast.get_docstring(ast.parse((REPOSITORY / wing / "__init__.py").read_text()))
-        assert sign, f"{wing}/__init__.py says nothing"
+        assert sign, f"{wing}/__init__.py has no docstring"
 
 
 def test_rooms_hold_wings_and_no_loose_modules() -> None:

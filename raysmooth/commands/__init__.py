@@ -1,6 +1,7 @@
-"""The command line: flags in, words and tables out. Importing this package registers every command.
+"""The command line: flags in, text and tables out. Importing this package registers every command.
 
-A new command is a function in one of these modules, registered at `app`.
+Only `raysmooth` itself imports this package. A new command is a function in one of its modules, registered with
+`app`.
 """
 
 from raysmooth.commands import certify, experiments, figures, jobs, report, status, train

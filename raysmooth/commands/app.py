@@ -1,4 +1,4 @@
-"""The command line's frame: what commands are registered at, and where they speak to whoever watches."""
+"""The Typer application that commands are registered with, and the console for notes on standard error."""
 
 import typer
 from rich.console import Console
@@ -11,7 +11,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-"""For whoever watches; results go to standard output."""
+"""Progress and hints for the user, on standard error; results go to standard output."""
 
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
@@ -21,4 +21,4 @@ app.add_typer(train, name="train", rich_help_panel="Train")
 
 
 class AlreadyReported(SystemExit):
-    """An end of which the person who asked has been told already."""
+    """Exit without a message: the user has already been informed."""

@@ -1,4 +1,4 @@
-"""certify and predict: draws on replicas, rows in Parquet."""
+"""certify and predict: sample on replicas, write rows to Parquet."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +19,12 @@ def certify_command(
         bool,
         typer.Option(
             "--dry-run",
-            help="Try for a few seconds, print draws, time and disk, and write nothing.",
+            help="Estimate draws, time and disk space from a few seconds of sampling; write nothing.",
             rich_help_panel="Replicas and results",
         ),
     ] = False,
 ) -> None:
-    """Certify images: how far can each be perturbed before the smoothed classifier's prediction may change?
+    """Certify images: the radius within which no perturbation changes the smoothed classifier's prediction.
 
     **Examples**
 
@@ -33,15 +33,14 @@ def certify_command(
     `raysmooth certify --dataset cifar10 --data-root data --skip 20 --classifier cifar_resnet110 --classifier-weights
     resnet110.pth.tar --denoiser dncnn --denoiser-weights "dncnn-{sigma}.pth.tar" --sigma 0.12,0.25,0.5,1.0`
 
-    The same command again continues where it was stopped.
+    Rerun the same command to resume, even after the process was killed.
     """
     from raysmooth.commands.estimate_table import print_estimates
-    from raysmooth.pipeline.runs.driver import estimate as estimate_job
-    from raysmooth.pipeline.runs.driver import run_procedure
+    from raysmooth.pipeline.runs.driver import estimate, run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     if dry_run:
-        print_estimates(estimate_job(PROCEDURES["certify"], settings), settings.replicas, notes)
+        print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
     rows = run_procedure(PROCEDURES["certify"], [settings])
     print_summary(rows)
@@ -50,7 +49,7 @@ def certify_command(
 
 @settings_command(app, "predict", "raysmooth.pipeline.runs.settings:PredictSettings", panel="Certify")
 def predict_command(settings: "SamplingSettings") -> None:
-    """Predict images with the smoothed classifier, or abstain.
+    """Predict the class of each image with the smoothed classifier, or abstain.
 
     **Example**
 

@@ -1,4 +1,4 @@
-"""Lengths of time, as a person says them."""
+"""Durations as text."""
 
 
 def duration(seconds: float) -> str:

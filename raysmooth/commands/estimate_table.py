@@ -1,4 +1,4 @@
-"""What a dry run prints."""
+"""The table that a dry run prints."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from raysmooth.pipeline.runs.estimate import Estimate
 
 
 def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Console) -> None:
-    """Print a column a run, with times on the replicas that are here and, where others were asked for, on so many; what
-    a reader should know of it goes to `notes`.
+    """Print one column per run, with times on the available replicas and, if `asked` differs, on `asked` replicas.
+    Explanations go to `notes`.
     """
     here = max(one.replicas for one in estimates)
     rows = [
@@ -32,11 +32,11 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
         table.add_row(name, *cells)
     Console().print(table)
     if len(estimates) > 1:
-        print(f"in all {duration(sum(one.seconds() for one in estimates))}")
+        print(f"total {duration(sum(one.seconds() for one in estimates))}")
     for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
-        judged = f"as {sampled} images of the run needed, drawn to see when they stop" if sampled else "by experience"
-        notes.print(f"~: {judged}")
-    notes.print("start-up, and the reading of images, come on top; nothing was written")
+        basis = f"measured on {sampled} images of the run" if sampled else "typical values"
+        notes.print(f"~: {basis}")
+    notes.print("start-up and reading of images not included; nothing was written")
 
 
 def _replicas(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Settings as flags: a command has the fields of a pydantic model, and is given them checked."""
+"""Settings as flags: each field of a pydantic model is a flag of the command, which receives the checked settings."""
 
 import inspect
 from collections.abc import Callable
@@ -18,11 +18,11 @@ RESULTS = typer.Argument(metavar="RESULTS", help="Folder of results (--out of ce
 def settings_command(
     app: typer.Typer, name: str, settings: str, panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function the command `name` of `app`, with the fields of a model as flags, and `--config`.
+    """Register a function as the command `name` of `app`, with the fields of a model as flags, and `--config`.
 
-    `settings` says where the model is, as MODULE:CLASS. It is imported when the command is used or explained, not when
-    all commands are listed: networks, and so torch, come with most. The function is called with the checked settings,
-    and with what it has as flags of its own. `panel` is where the list of all commands has it.
+    `settings` is the model, as MODULE:CLASS. It is imported when the command runs or prints its help, not when all
+    commands are listed, since most models import torch. The function receives the checked settings, and its own flags
+    as keywords. `panel` is the heading of the command in the list of commands.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -92,7 +92,7 @@ def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
 
 
 def _flag_type(annotation: Any) -> Any:
-    """What a flag's text is read as: the field's own type, text for lists."""
+    """The type that Typer parses a flag into: the field's own, or text for lists."""
     if get_origin(annotation) in (Union, type(int | None)):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     return annotation if annotation in (int, float, bool, str) else str

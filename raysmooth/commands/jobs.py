@@ -1,4 +1,4 @@
-"""submit: any other command as a job of a Ray cluster."""
+"""submit: run any other command as a job on a Ray cluster."""
 
 import shutil
 import sys
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @app.command(
     "submit",
     rich_help_panel="Clusters",
-    # What comes after the first word belongs to the job, with or without `--` before it.
+    # All words after the first are the job's, with or without `--` before them.
     context_settings={"allow_interspersed_args": False},
 )
 def submit_command(
     context: typer.Context,
-    job: Annotated[list[str], typer.Argument(metavar="-- COMMAND ...", help="A raysmooth command, and its flags.")],
+    job: Annotated[list[str], typer.Argument(metavar="-- COMMAND ...", help="A raysmooth command and its flags.")],
     address: Annotated[
         str | None,
         typer.Option(
@@ -32,10 +32,10 @@ def submit_command(
             show_default=False,
         ),
     ] = None,
-    working_dir: Annotated[str, typer.Option(help="Folder that the job takes along: raysmooth's own.")] = ".",
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id and leave it alone.")] = False,
+    working_dir: Annotated[str, typer.Option(help="Folder to upload with the job: a checkout of raysmooth.")] = ".",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id and return without waiting.")] = False,
 ) -> None:
-    """Run a command as a job of a Ray cluster, and follow its log; the exit code is the job's.
+    """Run a command as a job on a Ray cluster and follow its log; the exit code is the job's.
 
     **Examples**
 
@@ -44,8 +44,8 @@ def submit_command(
 
     `raysmooth submit --no-wait -- sweep sweep.yaml --out /shared/sweep`
 
-    `ray dashboard cluster.yaml`, left running, brings a cluster's dashboard to this machine. Ctrl-C asks whether to
-    stop the job, or to leave it running.
+    `ray dashboard cluster.yaml`, left running, forwards a cluster's dashboard to this machine. Ctrl-C asks whether to
+    stop the job or to leave it running.
     """
     _refuse_no_command(context, job)
     _refuse_lost_results(job)
@@ -54,21 +54,21 @@ def submit_command(
     from raysmooth.jobs.working_directory import MIB, checked_working_directory
 
     dashboard = find_dashboard(address)
-    what = checked_working_directory(working_dir)
-    notes.print(f"{working_dir}: {len(what.files)} files, {what.bytes / MIB:,.1f} MiB, to {dashboard.address}")
+    package = checked_working_directory(working_dir)
+    notes.print(f"{working_dir}: {len(package.files)} files, {package.bytes / MIB:,.1f} MiB, to {dashboard.address}")
     submitted = SubmittedJob.submit(dashboard, working_dir, job, shutil.get_terminal_size().columns)
     if no_wait:
         print(submitted.id)
-        _say_how_to_go_on(submitted)
+        _print_how_to_follow(submitted)
         return
     notes.print(f"job {submitted.id}")
     try:
-        code, said = submitted.follow(_write)
+        code, message = submitted.follow(_write)
     except KeyboardInterrupt:
         _stop_or_detach(submitted)
         raise AlreadyReported(INTERRUPTED) from None
     if code:
-        notes.print(f"job {submitted.id} failed{f': {said}' if said else f' with exit code {code}'}")
+        notes.print(f"job {submitted.id} failed{f': {message}' if message else f' with exit code {code}'}")
         raise typer.Exit(code)
 
 
@@ -78,7 +78,7 @@ def _write(text: str) -> None:
 
 
 def _refuse_no_command(context: typer.Context, job: Sequence[str]) -> None:
-    """Raises RaysmoothError where the job's first word is no command: the cluster would say so a minute later."""
+    """Raises RaysmoothError unless the job's first word is a command: on the cluster this would fail a minute later."""
     group = context.find_root().command
     known = set(group.commands) - {"submit"} if isinstance(group, TyperGroup) else set()
     if job[0] not in known:
@@ -86,30 +86,30 @@ def _refuse_no_command(context: typer.Context, job: Sequence[str]) -> None:
 
 
 def _refuse_lost_results(job: Sequence[str]) -> None:
-    """Raises RaysmoothError where results would go into the job's copy of the working directory, which the cluster throws away
-    sooner or later.
+    """Raises RaysmoothError where results would go into the job's copy of the working directory, which the cluster
+    deletes sooner or later.
     """
     given = [after for flag, after in zip(job, [*job[1:], ""], strict=True) if flag == "--out"]
     given += [word.partition("=")[2] for word in job if word.startswith("--out=")]
     if not given and job[0] in ("certify", "predict") and "--dry-run" not in job:
-        # A configuration file may say where; it is read by the job.
+        # A configuration file may name the folder; the job reads it.
         given = [] if any(word.partition("=")[0] == "--config" for word in job) else ["results"]
     for out in given:
         if "://" not in out and not PurePath(out).is_absolute():
             raise RaysmoothError(
                 f"--out {out}: a job's own folder is lost with the cluster: write a URL such as s3://bucket/{out}, "
-                "or the absolute path of a folder that stays"
+                "or the absolute path of a folder that all nodes share"
             )
 
 
 def _stop_or_detach(submitted: "SubmittedJob") -> None:
-    """What Ctrl-C means is asked; where nobody can answer, the job goes on."""
+    """Ask what Ctrl-C means; without a terminal, detach."""
     if _wants_stop():
         submitted.stop()
         submitted.follow(_write)
-        notes.print(f"job {submitted.id} is stopped; what was finished is there, the same command goes on from there")
+        notes.print(f"job {submitted.id} stopped; finished work is kept, rerun the same command to resume")
     else:
-        _say_how_to_go_on(submitted)
+        _print_how_to_follow(submitted)
 
 
 def _wants_stop() -> bool:
@@ -127,7 +127,7 @@ def _wants_stop() -> bool:
         return False
 
 
-def _say_how_to_go_on(submitted: "SubmittedJob") -> None:
-    notes.print(f"job {submitted.id} runs on")
+def _print_how_to_follow(submitted: "SubmittedJob") -> None:
+    notes.print(f"job {submitted.id} is still running")
     notes.print(f"follow it: {submitted.how_to_follow}")
     notes.print(f"stop it: {submitted.dashboard.command('stop', submitted.id)}")

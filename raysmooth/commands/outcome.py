@@ -1,4 +1,4 @@
-"""What every command says of the rows that it made."""
+"""Summary and errors of the rows that a command produced."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(rows: "pd.DataFrame") -> None:
-    """A table of the runs for each norm that they have: radii of different norms have no columns in common."""
+    """Print a table of the runs for each norm: radii of different norms share no columns."""
     from raysmooth.pipeline.analysis.summary import summarize
     from raysmooth.pipeline.report.tables.formats import FORMATS
     from raysmooth.pipeline.report.tables.runs import runs_table
@@ -24,7 +24,7 @@ def print_summary(rows: "pd.DataFrame") -> None:
 
 
 def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
-    """Say how many images failed, and where all rows are; end with code 1 if all failed."""
+    """Print how many images failed and where the rows are; raises `typer.Exit(1)` if all images failed."""
     from raysmooth.storage.location import located
 
     failed = rows[rows["status"] == "error"]

@@ -1,4 +1,4 @@
-"""status: how far runs are, told from another shell or machine."""
+"""status: progress of runs, read from another shell or machine."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @app.command("status", rich_help_panel="Results")
 def status_command(
-    out: Annotated[str, typer.Argument(help="Folder of results (--out of certify).")],
+    out: Annotated[str, typer.Argument(metavar="RESULTS", help="Folder of results (--out of certify).")],
     watch: Annotated[
         float | None,
         typer.Option(
             min=0.1,
             metavar="SECONDS",
-            help="Look again every so often, until all runs are finished.",
+            help="Refresh every SECONDS, until all runs are finished.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of runs as JSON; with --watch, a line each time.")
+        bool, typer.Option("--json", help="Print a list of runs as JSON; with --watch, one line per refresh.")
     ] = False,
 ) -> None:
-    """Tell how far runs are: images done, errors, pace, time left, and whether anybody draws them now.
+    """Show the progress of runs: finished images, errors, speed, time left, and the process that is sampling, if any.
 
-    It reads what is in the folder and needs no Ray, so any shell or machine will do that sees the folder.
+    Reads the folder alone, without Ray: works from any shell or machine with access to it.
 
     **Examples**
 
@@ -47,9 +47,9 @@ def status_command(
     from raysmooth.pipeline.status.run_status import State, StatusReader
 
     reader = StatusReader(out)
-    # Ctrl-C is the way to leave a watch, and no accident.
-    left = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
-    with left, _shown_as(as_json, again=watch is not None) as show:
+    # Ctrl-C is the normal way to leave a watch.
+    leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
+    with leaving, _shown_as(as_json, again=watch is not None) as show:
         while True:
             runs = reader.read()
             show(runs)
@@ -60,7 +60,7 @@ def status_command(
 
 @contextmanager
 def _shown_as(as_json: bool, again: bool) -> "Iterator[Show]":
-    """What shows runs: as JSON, or as a table, which a terminal shows in the same place `again` and again."""
+    """A function that prints runs, as JSON or as a table; a terminal refreshes the table in place if called `again`."""
     from raysmooth.commands.status_table import records, status_table
 
     console = Console()

@@ -1,4 +1,4 @@
-"""How far runs are, for a person: a table; for a program: records."""
+"""Progress of runs: a table for people, records for programs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -29,9 +29,7 @@ _STYLES = {
 
 
 def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
-    """A line a run, under what all of them share; below it what a person should know besides. In a terminal of less
-    than 110 columns there are no bars.
-    """
+    """One line per run, below a line of what all runs share, followed by notes. No bars below 110 columns."""
     bars = width >= 110
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold", min_width=10)
@@ -55,12 +53,12 @@ def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
             duration(run.seconds_left) if going and run.seconds_left is not None else "-",
             Text(_words(run), style),
         )
-    below = [Text(line, "dim") for line in _below(runs)]
+    below = [Text(line, "dim") for line in _notes(runs)]
     return Group(Text(f"{short_caption(_described(runs))}\n"), table, *([Text(), *below] if below else []))
 
 
 def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
-    """The same as JSON values, a record a run; null is unknown."""
+    """The same as JSON values, one record per run; null means unknown."""
     return [
         {
             "run_id": run.run_id,
@@ -90,7 +88,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
 
 
 def short(number: float) -> str:
-    """Of a large number three digits: '1,004', '81,300', '3.18 M'."""
+    """A number of at least 1 million with three digits: '1,004', '81,300', '3.18 M'."""
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M")):
         if number >= size:
             return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:,.0f}{unit}"
@@ -98,7 +96,7 @@ def short(number: float) -> str:
 
 
 def _names(runs: Sequence[RunStatus]) -> list[str]:
-    """What tells each run from the others, apart from sigma."""
+    """What distinguishes each run from the others, apart from sigma."""
     procedures = [run.identity["procedure"] for run in runs]
     several = len(set(procedures)) > 1
     names = run_names(_described(runs))
@@ -106,14 +104,14 @@ def _names(runs: Sequence[RunStatus]) -> list[str]:
 
 
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
-    """The runs as `pipeline.report.captions` wants them, by their manifests."""
-    told = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "quantity": LABELLED}
-    facts = [{**dict.fromkeys(SETTINGS), **told, **run.identity, "objective": run.objective} for run in runs]
+    """The runs as a frame of facts for `pipeline.report.captions`, from their manifests."""
+    known = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "quantity": LABELLED}
+    facts = [{**dict.fromkeys(SETTINGS), **known, **run.identity, "objective": run.objective} for run in runs]
     return pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
 
 
 def _words(run: RunStatus) -> str:
-    """What becomes of the run, in a few words."""
+    """The state of the run, in a few words."""
     ago = duration(run.age) if run.age is not None else "-"
     match run.state:
         case State.FINISHED:
@@ -121,41 +119,41 @@ def _words(run: RunStatus) -> str:
         case State.STOPPED:
             return f"stopped {ago} ago"
         case State.SILENT:
-            return f"silent for {ago}"
+            return f"no heartbeat for {ago}"
         case State.WAITING:
-            return "waits for its turn"
+            return "waiting for its turn"
         case State.DRAWN:
-            return "drawn, not all written"
-    assert run.record is not None, "who is at work has said so"
+            return "sampling finished, writing results"
+    assert run.record is not None, "a live run has a record"
     replicas = f"{run.record.replicas or 'no'} replica{'s' * (run.record.replicas != 1)}"
     if run.state == State.STARTING:
         return f"starting, {replicas}" if run.record.replicas else "starting"
     return replicas + (f", {run.record.deaths} died" if run.record.deaths else "")
 
 
-def _below(runs: Sequence[RunStatus]) -> Iterator[str]:
-    """Who draws, who is silent, why something was stopped, and what is to be done."""
+def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
+    """Notes below the table: processes at work, missing heartbeats, reasons for stops, and what to do."""
     names = [f"{name}, sigma {run.identity['sigma']:.6}" for run, name in zip(runs, _names(runs), strict=True)]
     alive = [run for run in runs if run.is_alive]
     for writer in dict.fromkeys(run.record.writer for run in alive if run.record is not None):
         left = [run.seconds_left for run in alive if run.record is not None and run.record.writer == writer]
         known = [seconds for seconds in left if seconds is not None]
-        in_all = f"; in all {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
-        yield f"drawn by process {writer.pid} on {writer.host}{in_all}"
+        total = f"; total {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
+        yield f"sampled by process {writer.pid} on {writer.host}{total}"
     for run, name in zip(runs, names, strict=True):
         if run.first_error:
-            yield f"{name}: {'the first error, ' * (run.errors > 1)}{run.first_error}"
+            yield f"{name}: {'first error: ' * (run.errors > 1)}{run.first_error}"
         if run.record is not None and run.state == State.SILENT:
             writer = run.record.writer
-            yield f"{name}: no sign of life since {_clock(run)}, then from process {writer.pid} on {writer.host}"
+            yield f"{name}: last heartbeat at {_clock(run)}, from process {writer.pid} on {writer.host}"
         if run.record is not None and run.record.why and run.state == State.STOPPED:
-            yield f"{name}: stopped, {run.record.why}"
+            yield f"{name}: stopped: {run.record.why}"
     if any(run.state == State.STOPPED for run in runs):
-        yield "what is stopped goes on, from there, with the same command"
+        yield "rerun the same command to resume stopped runs"
 
 
 def _clock(run: RunStatus) -> str:
-    """When it was last heard of, by this machine's clock and time zone."""
-    assert run.heard is not None, "there was a last sign"
+    """The time of the last heartbeat or part, in this machine's time zone."""
+    assert run.heard is not None, "the run has given a sign of life"
     heard = datetime.fromtimestamp(run.heard)
     return f"{heard:%H:%M}" if run.age is not None and run.age < 12 * 3600 else f"{heard:%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""train and sweep: one training, or many."""
+"""train and sweep: run one training, or many."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysmooth.commands.app import app, notes, train
-from raysmooth.commands.flags import settings_command
+from raysmooth.commands.flags import renamed, settings_command
 from raysmooth.commands.outcome import print_summary
-from raysmooth.common.errors import RaysmoothError
 
 if TYPE_CHECKING:
     from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
@@ -29,7 +28,7 @@ def train_classifier_command(settings: "TrainClassifierSettings") -> None:
 
 @settings_command(train, "denoiser", "raysmooth.tune.recipes.settings:TrainDenoiserSettings")
 def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
-    """Train a denoiser to stand in front of a classifier that stays as it is.
+    """Train a denoiser to put in front of a classifier, which stays unchanged.
 
     **Example**
 
@@ -44,30 +43,28 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
 @app.command("sweep", rich_help_panel="Train")
 def sweep_command(
     experiment: Annotated[str, typer.Argument(help="YAML file of the sweep.")],
-    out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
-    time_budget_hours: Annotated[float | None, typer.Option(help="Stop all trials after this time.")] = None,
-    hours: Annotated[float | None, typer.Option(hidden=True)] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and Ray Tune print.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder for the results. Overrides the file.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'. Overrides the file.")] = None,
+    time_budget_hours: Annotated[float | None, typer.Option(help="Hours after which all trials stop.")] = None,
+    hours: Annotated[str | None, renamed("--hours", "--time-budget-hours")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the output of Ray and Ray Tune.")] = False,
 ) -> None:
-    """Train many: over optimizers, learning rates, objectives, architectures or surrogates, by Ray Tune.
+    """Run many trainings with Ray Tune: over optimizers, learning rates, objectives, architectures or surrogates.
 
-    The winner is chosen by certificates of a few held-out training images, and certified on the test images. What the
-    file may say: `raysmooth list sweep`.
+    The winner is chosen by certifying a few held-out training images, then certified on the test images. For the keys
+    of the file: `raysmooth list sweep`.
 
     **Example**
 
     `raysmooth sweep experiments/digits-sweep.yaml`
 
-    The same command again continues where it was stopped.
+    Rerun the same command to resume, even after the process was killed.
     """
     from raysmooth.common.settings import checked
     from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
-    if hours is not None:
-        raise RaysmoothError("unknown option --hours: it is now called --time-budget-hours")
     given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
     settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)
     result = run_sweep(settings)
@@ -83,6 +80,6 @@ def sweep_command(
     for trial_id, error in failed[["trial_id", "error"]].itertuples(index=False):
         notes.print(f"trial {trial_id} failed: {error}")
     if len(failed):
-        notes.print(f"{len(failed)} of {len(last)} trials failed; the same command tries them again")
+        notes.print(f"{len(failed)} of {len(last)} trials failed; rerun the same command to retry them")
     if len(failed) == len(last):
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -192,7 +193,7 @@ def test_ctrl_c_asks_whether_to_stop_or_to_detach(
         os.write(ours, b"what?\n")
         see("[s/d] ", times=2)
         os.write(ours, f"{answer}\n".encode())
-        see("is stopped; what was finished is there" if answer == "s" else "runs on")
+        see("stopped; finished work is kept" if answer == "s" else "is still running")
         assert process.wait(250) == 130
         assert "Traceback" not in screen
         assert "interrupted;" not in screen
@@ -303,7 +304,7 @@ def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, tmp_path: 
     job = errors.split("job ")[1].split()[0]
     try:
         assert process.returncode == 130, errors
-        assert f"job {job} runs on" in errors
+        assert f"job {job} is still running" in errors
         assert "Traceback" not in errors
         assert ray.get_job_status(job) == JobStatus.RUNNING
     finally:
@@ -428,6 +429,27 @@ def test_the_counted_files_are_those_that_ray_packs(tmp_path: Path) -> None:
     assert set(what.files) == names == set(kept)
     # Only empty folders are not counted.
     assert 0 <= (tmp_path / "w.zip").stat().st_size - what.bytes <= 200
+
+
+def test_a_clone_is_packed_with_each_file_once(folder: Path, tmp_path: Path) -> None:
+    """Links to the rooms become files below raysmooth/; the rooms beside it stay here."""
+    from ray._private.runtime_env.packaging import create_package
+
+    assert all((folder / "raysmooth" / room).is_symlink() for room in ROOMS)
+    create_package(str(folder), tmp_path / "clone.zip", include_gitignore=True, excludes=[])
+    with zipfile.ZipFile(tmp_path / "clone.zip") as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        assert all(not stat.S_ISLNK(info.external_attr >> 16) for info in archive.infolist())
+    expected = {
+        f"raysmooth/{file.relative_to(folder).as_posix()}"
+        for room in ROOMS
+        for file in (folder / room).rglob("*")
+        if file.suffix in (".py", ".yaml", ".jinja")
+    }
+    assert expected
+    assert expected <= set(names) == set(packed(folder).files)
+    assert len(names) == len(set(names))
+    assert not {name for name in names if name.partition("/")[0] in ROOMS}
 
 
 def test_ignored_files_are_not_packed(tmp_path: Path) -> None:

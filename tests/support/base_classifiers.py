@@ -39,6 +39,21 @@ class Slow(Linear):
         return super().forward(batch)
 
 
+class Gated(Slow):
+    """Takes `seconds` for a batch. After `passes` batches a process waits until the file `gate` exists."""
+
+    def __init__(self, gate: str, passes: int, seconds: float = 0.02) -> None:
+        super().__init__(seconds)
+        self.gate = Path(gate)
+        self.left = passes
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        while self.left == 0 and not self.gate.exists():
+            time.sleep(0.02)
+        self.left = max(0, self.left - 1)
+        return super().forward(batch)
+
+
 class Fragile(Linear):
     """NaN logits for a bright image, infinite ones for a very bright one, an exception for a dark one."""
 

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from collections.abc import Mapping
 
 import pytest
 
@@ -9,7 +10,7 @@ from raysmooth.__main__ import main
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error of `raysmooth ARGUMENTS`."""
+    """Exit code, standard output and standard error of `raysmooth ARGUMENTS`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["raysmooth", *arguments])
         try:
@@ -20,3 +21,19 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     atexit.unregister(gc.freeze)  # this process does not end with the command
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which `raysmooth ARGUMENTS` refuses, without the prefix "raysmooth: ".
+
+    Fails unless the exit code is 2, standard output is empty and standard error is that line.
+    """
+    code, out, err = command(capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("raysmooth: "), err
+    return err.removeprefix("raysmooth: ").rstrip("\n")
+
+
+def flags(settings: Mapping[str, object]) -> list[str]:
+    """Settings as flags: {"max": 4} as ["--max", "4"]; None leaves a flag out."""
+    return [part for name, value in settings.items() if value is not None for part in (f"--{name}", str(value))]

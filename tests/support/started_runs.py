@@ -4,16 +4,26 @@ import signal
 import subprocess
 import sys
 import time
+from math import ceil
 from pathlib import Path
 
 import pandas as pd
 from conftest import REPOSITORY
 
+FIRST_FLUSH = 5.6
+"""Seconds of sampling after which the first rows are on disk."""
 
-def start(out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05) -> subprocess.Popen[str]:
-    """`raysmooth certify` of 60 digits in its own process and process group."""
+
+def start(
+    out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05, gate: Path | None = None
+) -> subprocess.Popen[str]:
+    """`raysmooth certify` of 60 digits in a process, and process group, of its own; a batch takes `seconds`. With a
+    `gate`, replicas pause once the first rows are on disk, until that file exists.
+    """
     flags = "--dataset digits --max 60 --sigma 0.25 --n 500 --n0 40 --batch-size 100 --block-size 200 --replicas 2"
-    classifier = ["--classifier", f"base_classifiers:Slow:seconds={seconds}"]
+    classifier = f"base_classifiers:Slow:seconds={seconds}"
+    if gate is not None:
+        classifier = f"base_classifiers:Gated:seconds={seconds},passes={ceil(FIRST_FLUSH / seconds)},gate={gate}"
     command = [
         sys.executable,
         "-m",
@@ -22,7 +32,8 @@ def start(out: Path | str, environment: dict[str, str], *more: str, seconds: flo
         *flags.split(),
         "--out",
         str(out),
-        *classifier,
+        "--classifier",
+        classifier,
         *more,
     ]
     return subprocess.Popen(

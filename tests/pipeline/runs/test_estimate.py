@@ -85,5 +85,5 @@ def test_what_a_dry_run_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert rows["draws/s, 2 replicas"] == ["5,000", "100,000"]
     assert rows["time, 2 replicas"] == ["3.3 min", "20 s"]
     assert rows["time, 16 replicas"] == ["25 s", "2 s"]
-    assert printed.splitlines()[-1] == "in all 3.7 min"
-    assert "~: as 32 images of the run needed" in notes
+    assert printed.splitlines()[-1] == "total 3.7 min"
+    assert "~: measured on 32 images of the run" in notes

@@ -319,15 +319,17 @@ def test_the_table_names_drivers_silent_runs_and_reasons(tmp_path: Path) -> None
     about = {"images": 5, "errors": 2, "error": "image 7: bad", "deaths": 1}
     assert "7 of 10 2 500 25 " in (drawing := shown(1012, **about))
     assert (
-        "3 replicas, 1 died drawn by process 1 on far no denoiser, sigma 0.25: the first error, image 7: bad" in drawing
+        "3 replicas, 1 died sampled by process 1 on far no denoiser, sigma 0.25: first error: image 7: bad" in drawing
     )
     silent = shown(1010 + 900, **about)
-    assert "silent for 15.0 min no denoiser, sigma 0.25: no sign of life since" in silent
+    assert "no heartbeat for 15.0 min no denoiser, sigma 0.25: last heartbeat at" in silent
     assert "the same command" not in silent  # which would be refused if the driver lived
     stopped = shown(1010 + 7200, phase=Phase.STOPPED, why="all replicas died")
-    assert "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped, all replicas died what" in stopped
-    assert "80 s starting drawn by" in shown(1012, phase=Phase.STARTING, replicas=0)
-    assert "80 s starting, 1 replica drawn by" in shown(1012, phase=Phase.STARTING, replicas=1)
+    assert (
+        "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped: all replicas died rerun" in stopped
+    )
+    assert "80 s starting sampled by" in shown(1012, phase=Phase.STARTING, replicas=0)
+    assert "80 s starting, 1 replica sampled by" in shown(1012, phase=Phase.STARTING, replicas=1)
 
 
 @pytest.mark.processes
