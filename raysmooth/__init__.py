@@ -168,8 +168,9 @@ def run(
 
 
 def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
-    """Plot one image as the runs in `results` certified it, and return the figure's file; keyword arguments are the other
-    fields of `ShowSettings`, the flags of `raysmooth show`.
+    """Plot one image as the runs in `results` certified it, and return the figure's file.
+
+    Keyword arguments are the other fields of `ShowSettings`, the flags of `raysmooth show`.
     """
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings

@@ -61,8 +61,8 @@ def sampled_run(
     undecided: int = 0,
     **options: Any,
 ) -> pd.DataFrame:
-    """A run with another sampling method than the papers': with draws, 900.142857... on average, and decisions, the first
-    `undecided` abstentions of which are undecided.
+    """A run with another sampling method than the papers'. It has draws, 900.142857... on average, and decisions; the
+    first `undecided` abstentions are undecided.
     """
     rows = run_of(run_id, outcomes, **options).assign(sampling=sampling, draws=list(draws)[: len(outcomes)])
     if sampling.startswith("decide"):

@@ -53,4 +53,4 @@ def test_the_former_flag_is_refused_with_the_present_one(tmp_path: Path, capsys:
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps(experiment(tmp_path / "out")))
     code, _, err = command(capsys, "sweep", str(file), "--hours", "2")
-    assert (code, err) == (2, "raysmooth: unknown option --hours: it is now called --time-budget-hours\n")
+    assert (code, err) == (2, "raysmooth: --hours is now --time-budget-hours: write --time-budget-hours 2\n")
