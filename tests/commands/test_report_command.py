@@ -131,7 +131,7 @@ def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], 
         (["--group-by", ""], "--group-by : runs have no such column"),
         (["--radii", "-1"], "radius -1.0 for the report: write finite numbers >= 0"),
         (["--out", "/proc/nowhere"], "/proc/nowhere"),
-        (["--out", "/proc"], "--out /proc/table.md: No such file or directory: write a folder that can be"),
+        (["--out", "/proc"], "--out /proc/table.md: No such file or directory: write a folder that is"),
     ],
 )
 def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], out: Path, flags: list[str], refusal: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raysmooth.actors.compute.probe import Asked, Choice
+from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
@@ -28,7 +28,9 @@ class ScriptedReplica:
     def identity(self) -> ReplicaIdentity:
         return ReplicaIdentity("scripted", "0", "0", "here", os.getpid())
 
-    def choose(self, base: BaseClassifierSpec, image_shape: tuple[int, ...], asked: Asked, draws: int) -> Choice:
+    def choose(
+        self, base: BaseClassifierSpec, image_shape: tuple[int, ...], request: ComputeRequest, draws: int
+    ) -> ComputeChoice:
         raise NotImplementedError("tests of the pool set how to compute")
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float:

@@ -10,6 +10,7 @@ from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
+from raysmooth.pipeline.runs.settings import refuse_without_classifier
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveEntry, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
@@ -132,9 +133,9 @@ def _check_classifiers(
         raise RaysmoothError(
             f"objective '{name}' does not use a classifier: leave --surrogates out, or write --objective stab"
         )
-    if settings.classifier is None and (settings.classifier_weights or settings.preprocess):
-        flag = "--classifier-weights" if settings.classifier_weights else "--preprocess"
-        raise RaysmoothError(f"{flag} without --classifier: name the classifier too, or leave {flag} out")
+    refuse_without_classifier(
+        settings.classifier, classifier_weights=settings.classifier_weights, preprocess=settings.preprocess
+    )
     if starts_from is not None and settings.init_weights is None:
         raise RaysmoothError(
             f"objective '{name}' starts from {starts_from} weights: train them with --objective {starts_from} "

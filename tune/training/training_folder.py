@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 from raysmooth.actors.models.weights import read_weights, save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
-from raysmooth.storage.atomic_file import atomic_file
+from raysmooth.storage.atomic_file import atomic_file, leftovers
 
 Row = dict[str, float]
 """Metrics of an epoch by name, `epoch` among them."""
@@ -75,8 +75,8 @@ class TrainingFolder:
             raise RaysmoothError(
                 f"another process is training to {self.out}: wait for it, or write another --out"
             ) from None
-        for litter in (*self.path.glob(".*.part"), *self.out.parent.glob(f".{self.out.name}.*.part")):
-            litter.unlink(missing_ok=True)  # files half written at a kill
+        for leftover in (*leftovers(self.path), *leftovers(self.out.parent, self.out.name)):
+            leftover.unlink(missing_ok=True)
         other = self._other()
         if other is not None and not overwrite:
             self.close()

@@ -72,7 +72,7 @@ def test_auto_is_asked_once_and_a_second_session_reads_the_manifest(tmp_path: Pa
     (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, probe)
     manifest = begin(first)
     (second,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, never)
-    assert first.run.compute == second.run.compute == FOUND.path
+    assert first.run.compute == second.run.compute == FOUND.compute
     assert begin(second) == manifest
     assert json.loads(manifest.read_text())["compute"] == {
         "why": FOUND.why,
@@ -102,8 +102,8 @@ def test_the_sigmas_of_a_job_share_a_path(tmp_path: Path) -> None:
 
 def test_other_networks_are_asked_about_by_themselves(tmp_path: Path) -> None:
     runs = [*planned(tmp_path), *planned(tmp_path, classifier="base_classifiers:Linear:seed=4")]
-    probe = Probe(OTHER, FOUND.path)
-    assert configs(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.path]
+    probe = Probe(OTHER, FOUND.compute)
+    assert configs(choose_compute_configs(runs, REPLICA, 1, probe)) == [OTHER, FOUND.compute]
     assert [question[-1] for question in probe.asked] == [20 * 540] * 2
 
 
@@ -129,7 +129,7 @@ def test_a_flag_that_fits_the_begun_run_goes_on_with_it(tmp_path: Path, flags: d
 
 
 def test_the_first_begun_of_several_wins(tmp_path: Path) -> None:
-    for started, compute in (("2026-01-02", FOUND.path), ("2026-01-01", OTHER), ("2026-01-03", FOUND.path)):
+    for started, compute in (("2026-01-02", FOUND.compute), ("2026-01-01", OTHER), ("2026-01-03", FOUND.compute)):
         (run,) = planned(tmp_path)
         number = int(started[-1])
         begin(
