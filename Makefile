@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Without its bytecode every process of the tests would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install browser demo check test test-cluster bench lint format hooks clean
 .DEFAULT_GOAL := install
@@ -30,7 +32,7 @@ demo: install
 	$(BIN)/raysmooth demo
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not processes"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not processes" --hypothesis-profile inner-loop
 
 test: install browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

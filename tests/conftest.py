@@ -62,6 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 settings.register_profile("untimed", deadline=None)  # a busy machine must not fail a test
+settings.register_profile("inner-loop", deadline=None, max_examples=20)  # make check: fewer examples, same properties
 settings.load_profile("untimed")
 
 

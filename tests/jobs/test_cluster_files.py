@@ -214,6 +214,10 @@ def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> N
 # AWS
 
 
+INSTANCE_TYPES: dict[str, Any] = {}
+"""By region. The simulated AWS takes seconds to list them, so it is asked once."""
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """A simulated AWS, with the key pair and the instance profiles of cluster.yaml."""
@@ -223,8 +227,16 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/YOUR-KEY.pem").write_text("")
     with mock_aws():
-        from ray.autoscaler._private.aws import config, utils
+        from ray.autoscaler._private.aws import config, node_provider, utils
 
+        list_types = node_provider.list_ec2_instances
+
+        def types_of(region: str, credentials: dict[str, Any] | None = None) -> Any:
+            if region not in INSTANCE_TYPES:
+                INSTANCE_TYPES[region] = list_types(region, credentials)
+            return INSTANCE_TYPES[region]
+
+        monkeypatch.setattr(node_provider, "list_ec2_instances", types_of)
         # Ray caches clients and answers of an AWS that has ended.
         utils.resource_cache.cache_clear()
         utils.client_cache.cache_clear()
