@@ -79,9 +79,13 @@ class Location:
         return self._type() == FileType.Directory
 
     def files(self, recursive: bool = False) -> list["Location"]:
-        """The files in this folder, or all below it, sorted by name; empty if there is no folder."""
+        """The files in this folder, or all below it, sorted by name; empty if there is no folder. Links to folders are
+        followed: a user may gather runs by them.
+        """
         if self.store is None:
-            paths = Path(self.path).rglob("*") if recursive else Path(self.path).glob("*")
+            below = os.walk(self.path, followlinks=True) if recursive else ()
+            deep = (Path(folder, name) for folder, _, names in below for name in names)
+            paths = deep if recursive else Path(self.path).glob("*")
             return [Location(str(path)) for path in sorted(paths) if path.is_file()]
         selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
         found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))

@@ -1,6 +1,7 @@
 """Imports point one way, from wing to wing, wherever in a module they are."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,11 @@ def modules() -> Iterator[tuple[str, Path]]:
         for file in sorted((REPOSITORY / top).rglob("*.py")):
             if (path := file.relative_to(REPOSITORY).as_posix()) not in {f"{room}/__init__.py" for room in ROOMS}:
                 yield wing_of(path), file
+
+
+def test_a_room_itself_imports_nothing() -> None:
+    for room in ROOMS:
+        assert not imports(REPOSITORY / room / "__init__.py")
 
 
 def test_the_order_of_wings_is_that_of_the_folders() -> None:
@@ -160,5 +166,6 @@ def test_workers_know_nothing_of_runs_or_files_of_results() -> None:
     for wing, file in modules():
         if wing.startswith("actors/"):
             source = file.read_text()
-            for word in ("pyarrow", "pandas", "typer", "import ray\n"):
+            for word in ("pyarrow", "pandas", "typer"):
                 assert word not in source, f"{file.name} mentions {word}"
+            assert not re.search(r"^\s*(import|from) ray\b(?!smooth)", source, re.M), f"{file.name} imports Ray"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pyarrow as pa
@@ -28,6 +28,8 @@ MOST_RUNS = 10
 
 class ShowSettings(Settings):
     """Show"""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"to": "out"}
 
     results: str = Field(description="Folder of results (--out of certify).")
     image_id: int = Field(description="Number of the image in the data set.", ge=0)

@@ -24,7 +24,9 @@ def statement(row: Mapping[str, Any]) -> str:
         )
     if decided == inf:
         other = "1/2" if row.get("p_upper") is None else "that of every other class"
-        return f"the smoothed classifier abstains: the selected class's probability is not certain to exceed {other}"
+        return (
+            f"the smoothed classifier abstains: it is not shown that the selected class's probability exceeds {other}"
+        )
     if row.get("decision") == UNDECIDED:
         return f"undecided: n={row['n']} draws do not show whether {row['norm']} radius {decided:g} is certified"
     return f"not certified at {row['norm']} radius {decided:g}; other radii were not tested"

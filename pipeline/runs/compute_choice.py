@@ -26,14 +26,14 @@ class ChosenRun:
         compute = self.run.compute
         assert compute is not None, "it is chosen"
         how = "compiled" if compute.compiled else "eager"
-        why = self.choice.why if self.choice is not None else "as an earlier run of these networks"
+        why = self.choice.why if self.choice is not None else "same as an earlier run of these networks"
         return f"computing in {compute.precision}, {how}, batches of {compute.batch_size} ({why})"
 
     @property
     def manifest_entry(self) -> dict[str, Any]:
         """What the manifest records of the choice."""
         if self.choice is None:
-            return {"why": "as an earlier run of these networks"}
+            return {"why": "same as an earlier run of these networks"}
         return {"why": self.choice.why, "draws_per_second": self.choice.draws_per_second, "tried": self.choice.tried}
 
 

@@ -109,7 +109,7 @@ class Lease:
         self._home, self._file = home, home / ".lock"
         self._id, self._writer = uuid.uuid4().hex, WriterProcess.here()
         self._heartbeats = 0
-        self._wait_for_holder(self._read())
+        self._wait_for_holder(self._content())
         self._rewrite()
         time.sleep(SETTLE_SECONDS)
         self.verify()
@@ -145,25 +145,32 @@ class Lease:
         content = _LeaseContent(self._id, self._writer, self._heartbeats)
         self._file.write_atomic(content.text().encode(), patiently=patiently)
 
-    def _read(self, patiently: bool = True) -> _LeaseContent | None:
+    def _content(self, patiently: bool = True) -> bytes | None:
         try:
-            return _LeaseContent.parse(self._file.read_bytes(patiently))
+            return self._file.read_bytes(patiently)
         except FileNotFoundError:
             return None
 
-    def _wait_for_holder(self, found: _LeaseContent | None) -> None:
-        """Wait until the holder of a lease is known to be gone. Raises RaysmoothError if it is alive."""
-        if found is None or found.is_gone:
+    def _read(self, patiently: bool = True) -> _LeaseContent | None:
+        content = self._content(patiently)
+        return _LeaseContent.parse(content) if content is not None else None
+
+    def _wait_for_holder(self, before: bytes | None) -> None:
+        """Wait until the holder of a lease is known to be gone. Raises RaysmoothError if it is alive.
+
+        Bytes are compared, not what they mean: the holder may be of another version, whose lease cannot be read here.
+        """
+        if before is None or (found := _LeaseContent.parse(before)).is_gone:
             return
         patience = HEARTBEAT_SECONDS * PATIENCE_HEARTBEATS
         notify(f"{self._home} was being written by {found}: waiting {patience:.0f} s, to see if it still is")
         until = time.monotonic() + patience
         while time.monotonic() < until:
             time.sleep(min(1.0, HEARTBEAT_SECONDS))
-            again = self._read()
-            if again is None or again.is_gone:
+            content = self._content()
+            if content is None or (again := _LeaseContent.parse(content)).is_gone:
                 return
-            if again != found:
+            if content != before:
                 raise _being_written(self._home, str(again))
 
 

@@ -251,6 +251,6 @@ def refuse_unwritable(out: Where) -> None:
             trial.write_atomic(content)
             trial.unlink()
     except OSError as error:
-        raise RaysmoothError(f"--out {out}: {error.strerror or error}: write a folder that can be written to") from None
+        raise RaysmoothError(f"--out {out}: {error.strerror or error}: name a writable folder") from None
     except RaysmoothError as refusal:
         raise RaysmoothError(f"--out {refusal}") from None

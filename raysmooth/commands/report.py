@@ -97,7 +97,8 @@ def report_command(
         float | None,
         typer.Option(
             metavar="DELTA",
-            help="Images certified at --radius, all answers of a run right at once with probability 1 - DELTA (Holm).",
+            help="List images certified at --radius such that all answers of a run are right with "
+            "probability 1 - DELTA (Holm).",
             show_default=False,
         ),
     ] = None,

@@ -117,7 +117,7 @@ def _words(run: RunStatus) -> str:
         case State.FINISHED:
             return f"finished in {duration(run.seconds)}"
         case State.STOPPED:
-            return f"stopped {ago} ago"
+            return f"stopped {ago} ago" if run.age is not None else "stopped"
         case State.SILENT:
             return f"no heartbeat for {ago}"
         case State.WAITING:

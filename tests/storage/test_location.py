@@ -130,3 +130,12 @@ def test_urls_that_are_refused(url: str, refusal: str) -> None:
     with pytest.raises(RaysmoothError, match=refusal) as refused:
         located(url)
     assert "hidden" not in str(refused.value)
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/run_id=a").mkdir(parents=True)
+    (tmp_path / "elsewhere/run_id=a/part-0.parquet").write_text("a")
+    (tmp_path / "certificates").mkdir()
+    (tmp_path / "certificates/run_id=a").symlink_to(tmp_path / "elsewhere/run_id=a")
+    found = located(tmp_path / "certificates").files(recursive=True)
+    assert [file.path for file in found] == [str(tmp_path / "certificates/run_id=a/part-0.parquet")]

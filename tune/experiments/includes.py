@@ -43,7 +43,9 @@ def _stages_of_other(
     other_settings = read_experiment(other_file)
     out = read_yaml(file).get("out")  # as in the file; the settings may have that of the command line
     if (other_settings.data, other_settings.out) != (settings.data, out):
-        raise RaysmoothError(f"include: {other} has another data or out: stages are shared only where these are equal")
+        raise RaysmoothError(
+            f"include: {other} has a different 'data' or 'out': files can share stages only if both are equal"
+        )
     return _all_stages(other_file, other_settings, (*includers, other_file.resolve()))
 
 

@@ -40,11 +40,15 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
         ({"alpha": 1e-30}, f"{WITHIN}: right".replace("0.999", "1 - 1e-30")),
         (
             {**ABSTAINS, "p_upper": 0.45},
-            "the smoothed classifier abstains: the selected class's probability is not certain to exceed that of every "
+            "the smoothed classifier abstains: it is not shown that the selected class's probability exceeds that of "
+            "every "
             "other class",
         ),
         ({"norm": "l1"}, f"{WITHIN}: right".replace("l2", "l1")),
-        (ABSTAINS, "the smoothed classifier abstains: the selected class's probability is not certain to exceed 1/2"),
+        (
+            ABSTAINS,
+            "the smoothed classifier abstains: it is not shown that the selected class's probability exceeds 1/2",
+        ),
         ({"status": "error", "error": "image cannot be read"}, "no certificate: image cannot be read"),
         (
             {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "undecided"},

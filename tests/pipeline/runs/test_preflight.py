@@ -69,6 +69,6 @@ def test_a_job_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RaysmoothError, match="write a folder that can be written to"):
+    with pytest.raises(RaysmoothError, match="name a writable folder"):
         preflight(CERTIFY, [job(tmp_path / "file" / "out")])
     preflight(CERTIFY, [job(tmp_path / "file" / "out")], dry=True)

@@ -1,5 +1,6 @@
 """The lease of a run in an object store: taken over from processes that are gone, never from living ones."""
 
+import itertools
 import json
 import os
 import signal
@@ -129,6 +130,16 @@ def test_a_lease_of_another_machine_that_does_not_change_is_taken_over_after_som
 def test_a_lease_that_cannot_be_read_is_taken_over_when_it_does_not_change(home: Location, content: bytes) -> None:
     (home / ".lock").write_atomic(content)
     Lease(home).close()
+
+
+def test_a_lease_of_another_version_is_refused_while_it_changes(
+    home: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock, "PATIENCE_HEARTBEATS", 1000)
+    contents = itertools.cycle([b'{"beats": 1, "host": "far"}', b'{"beats": 2, "host": "far"}'])
+    monkeypatch.setattr(Lease, "_content", lambda lease, patiently=True: next(contents))
+    with pytest.raises(RaysmoothError, match="is being written by another process: wait for it"):
+        Lease(home)
 
 
 def test_a_writer_that_was_frozen_and_replaced_stops_and_leaves_the_lease(

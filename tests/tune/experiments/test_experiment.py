@@ -111,7 +111,7 @@ class TestPlan:
         ):
             with pytest.raises(RaysmoothError, match=message):
                 read_plan(write(tmp_path, {**other, "include": wrong, "stages": {"end": {"report": None}}}))
-        with pytest.raises(RaysmoothError, match="other has another data or out"):
+        with pytest.raises(RaysmoothError, match="other has a different 'data' or 'out'"):
             read_plan(write(tmp_path, {**other, "out": "x", "include": {"other": ["mse"]}}))
         with pytest.raises(RaysmoothError, match="include: test includes this file itself"):
             read_plan(write(tmp_path, {**other, "include": {"test": ["mse"]}}))
