@@ -70,7 +70,7 @@ def test_a_run_in_a_bucket_equals_that_in_a_folder(server: Server, folder: str, 
     assert f"s3://results/{folder}/report/report.html?endpoint_override={server.address}" in files
     reported = server.contents(f"{folder}/report")
     assert sorted(name.rpartition("/")[2] for name in reported) == sorted(
-        file.name for file in write_report(tmp_path, folder=tmp_path / "elsewhere")
+        file.name for file in write_report(tmp_path, out=tmp_path / "elsewhere")
     )
     assert b"not the run's" not in reported[f"{folder}/report/report.html"]
     assert reported[f"{folder}/report/curves.pdf"].startswith(b"%PDF")

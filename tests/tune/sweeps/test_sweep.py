@@ -17,7 +17,8 @@ import yaml
 from digits_trainings import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
-from raysmooth.commands import app
+import raysmooth.commands  # noqa: F401 -- registers them
+from raysmooth.commands.app import app
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps.progress import TrialStates, observed_by
 from raysmooth.tune.sweeps.report import command_lines, trial_table, write_sweep_report
@@ -274,7 +275,7 @@ class TestSurrogates:
         files = members(f"{ensemble}:2")
         assert files is not None
         hidden = Path(files[1]).rename(tmp_path / "hidden")
-        with pytest.raises(RaysmoothError, match="is missing: run the ensemble's sweep again"):
+        with pytest.raises(RaysmoothError, match="is missing: rerun the ensemble's sweep"):
             members(f"{ensemble}:2")
         assert len(members(f"{ensemble}:1") or []) == 1
         hidden.rename(files[1])
