@@ -76,7 +76,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
         ({"denoiser-weights": "digits.safetensors"}, "without a denoiser: write --denoiser dncnn too"),
         ({"denoiser": "dncnn", "denoiser-weights": "lenet.safetensors"}, "do not fit DnCNN"),
         ({"out": "s4://bucket/results"}, "s4://bucket/results: write a folder, or a URL such as s3://bucket/folder"),
-        ({"out": "/proc/nowhere"}, "--out /proc/nowhere: No such file or directory: write a folder"),
+        ({"out": "/proc/nowhere"}, "--out /proc/nowhere: No such file or directory: name a writable folder"),
         ({"gpus-per-replica": "1.5"}, "--gpus-per-replica 1.5: write a whole number, or a fraction below 1"),
         ({"classifier": "base_classifiers:OneLogit", "classifier-weights": None}, "has one class: smoothing needs two"),
         (
