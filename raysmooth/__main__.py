@@ -2,14 +2,13 @@
 
 import sys
 
+# Importing anything of `commands` registers every command.
 from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
 from raysmooth.common.errors import RaysmoothError
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 everything failed, 2 refused or stopped, 130 interrupted."""
-    import raysmooth.commands  # noqa: F401, registers every command
-
     try:
         app()
     except RaysmoothError as refusal:

@@ -8,7 +8,6 @@ import typer
 from conftest import REPOSITORY
 from typer.core import TyperGroup
 
-import raysmooth.commands  # noqa: F401, registers every command
 from raysmooth.commands.app import app
 from raysmooth.commands.catalogue import CATALOGUE
 

@@ -130,7 +130,7 @@ class Dispatcher:
         return []
 
     def refuse_hopeless(self) -> None:
-        """Raises RaysmoothError after so many failures in a row that nothing can work."""
+        """Raises RaysmoothError if too many failures in a row show that nothing can work."""
         self._failures.refuse_hopeless(self._group.size)
 
     def _submit(self, replica: ReplicaHandle, call: Call) -> None:

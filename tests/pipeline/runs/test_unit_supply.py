@@ -17,7 +17,7 @@ def request(image_id: int, role: Role = Role.SELECTION) -> UnitRequest:
     return UnitRequest(WorkUnit(0, role, (Block(image_id, 0, 10),)), {image_id: np.zeros((1, 2, 2), np.float32)})
 
 
-def supply(opened: list[Sequence[int]], unwanted: set[int] = frozenset()) -> UnitSupply:  # type: ignore[assignment]
+def supply(opened: list[Sequence[int]], unwanted: frozenset[int] = frozenset()) -> UnitSupply:
     """Of SHARDS, a unit for each image; of a resumed run that has the first round of images 2 to 5."""
 
     def open_shard(shard: Sequence[int]) -> ShardRequests:
@@ -57,7 +57,7 @@ def test_a_first_round_comes_before_what_its_shard_has_due() -> None:
 
 
 def test_unwanted_units_are_dropped() -> None:
-    units = supply([], unwanted={0, 3, 6, 7})
+    units = supply([], unwanted=frozenset({0, 3, 6, 7}))
     assert [image_id for image_id, _ in handed_out(units)] == [1, 2, 4, 5]
     units.add([request(3), request(5)])
     assert [image_id for image_id, _ in handed_out(units)] == [5]

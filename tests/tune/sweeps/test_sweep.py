@@ -17,7 +17,6 @@ import yaml
 from digits_trainings import DENOISER, classifier_settings, same_weights
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
-import raysmooth.commands  # noqa: F401 -- registers them
 from raysmooth.commands.app import app
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps.progress import TrialStates, observed_by
