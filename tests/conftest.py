@@ -1,5 +1,6 @@
 """Shared by all tests: one Ray for the whole session, and image files made to order."""
 
+import gc
 import io
 import multiprocessing.process
 import os
@@ -14,8 +15,6 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
-import torch
 from hypothesis import settings
 from object_store import Server, line, served  # noqa: F401 -- a fixture
 from PIL import Image
@@ -23,6 +22,19 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("common", "storage", "actors", "pipeline", "tune", "experiments")
 """Folders that raysmooth/ links to."""
+
+# All that collecting imports stays for good: no garbage collection needs to go through it.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
 
 # tests/support, importable here and in replicas.
 SUPPORT = Path(__file__).parent / "support"
@@ -38,8 +50,6 @@ _MODULES = [
 ]
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
 
-torch.set_num_threads(1)
-
 _LONGEST = (
     "test_certify.py", "test_killed.py", "test_submit.py", "test_sweep.py", "test_workers.py", "test_certify_to_s3.py",
     "test_sweep_search.py", "test_experiment.py", "test_estimate.py", "test_pool.py", "test_run_status.py",
@@ -54,6 +64,9 @@ _START_PROCESSES = {"ray_cluster", "one_pool", "server", "head"}
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch  # here, like Ray below: the process that hands tests to the workers needs neither
+
+    torch.set_num_threads(1)
     for item in items:
         if _START_PROCESSES & set(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
@@ -71,6 +84,7 @@ def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """`make check` leaves out marked tests; an unmarked test may start neither Ray nor a process."""
     if request.node.get_closest_marker("processes"):
         return
+    import ray
 
     def refused(*given: Any, **_: Any) -> None:
         raise AssertionError(f"a test that is not marked `processes` starts one: {given}")
@@ -90,6 +104,8 @@ def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
     """One real Ray for all tests. Yields the environment with which another process joins it."""
+    import ray
+
     ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     address = ray.get_runtime_context().gcs_address
     yield {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}

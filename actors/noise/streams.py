@@ -122,6 +122,9 @@ class NoiseFamily(Protocol):
     name: ClassVar[str]
     norm: ClassVar[str]
 
+    def __hash__(self) -> int:
+        """Families are values: equal ones are one key of a cache."""
+
     @property
     def scale(self) -> float:
         """The noise level in pixel units: in every family sigma, the standard deviation of a coordinate."""

@@ -158,7 +158,7 @@ def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
     """Pilot and estimation draws of an image whose most frequent class got `top` of the `made` selection draws. The
     estimation draws are 0 while the pilot is unfinished; (0, 0) means to abstain now.
     """
-    sizes, radii = _radii(rule)
+    sizes, radii = _radii(rule.n, rule.alpha, rule.noise)
     weights = np.diff(betainc(top + PRIOR[0], made - top + PRIOR[1], _edges()))
     expected = radii @ weights
     certified = float(weights @ (radii[-1] > 0))
@@ -174,16 +174,16 @@ def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _radii(rule: Adaptive) -> tuple[np.ndarray, np.ndarray]:
+def _radii(n: int, alpha: float, noise: NoiseFamily) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of draws, int (S,), in steps of STEP up to n, and the radius of CERTIFY with each, at each probability of
     the grid, when the class gets exactly that share of the draws, (S, GRID_POINTS). Takes 0.2 s, once a run.
     """
-    n, smallest = rule.n, max(1, rule.n // 1000)
+    smallest = max(1, n // 1000)
     steps = smallest * STEP ** np.arange(np.ceil(np.log(n / smallest) / np.log(STEP)) + 1)
     sizes = np.unique(np.minimum(np.ceil(steps), n).astype(int))
     points = np.sin(np.linspace(pi / 4, pi / 2, 2 * GRID_POINTS + 1)[1::2]) ** 2
-    bounds = betaincinv(sizes[:, None] * points, sizes[:, None] * (1 - points) + 1, rule.alpha)
-    return sizes, np.vectorize(rule.noise.radius, otypes=[float])(bounds)
+    bounds = betaincinv(sizes[:, None] * points, sizes[:, None] * (1 - points) + 1, alpha)
+    return sizes, np.vectorize(noise.radius, otypes=[float])(bounds)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,9 @@
 """Small data sets that are kept in memory as one array: digits, MNIST, CIFAR-10."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
@@ -81,12 +83,17 @@ class ArrayDataset:
 
 def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
     """scikit-learn's handwritten digits, 8x8 grey, values 0..16; the package contains them, so `root` is unused."""
-    from sklearn.datasets import load_digits  # here: the import takes two seconds
-
-    digits = load_digits()
+    digits = _digits()
     part = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
     images = (digits.images[part] / 16).astype(np.float32)  # exact in float32
     return ArrayDataset(name, split, 10, images, digits.target[part], framing)
+
+
+@cache
+def _digits() -> Any:
+    from sklearn.datasets import load_digits  # here: the import takes two seconds
+
+    return load_digits()
 
 
 def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:

@@ -53,6 +53,12 @@ def files(out: Path) -> set[str]:
     return {path.name for path in (out / "report").iterdir()}
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take half a second each."""
+    monkeypatch.setattr("raysmooth.pipeline.report.report.FIGURES", {})
+
+
 USUAL = {"table.md", "table.tex", "table.csv", "curves.png", "curves.pdf", "report.html"}
 
 
@@ -65,6 +71,11 @@ def test_tables_are_printed_and_written(capsys: pytest.CaptureFixture[str], out:
 
 
 def test_all_tables_with_their_figures(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    """Dollars in names are no formulas."""
+    for part in out.glob("certificates/*/*.parquet"):
+        table = pq.read_table(part, partitioning=None)
+        names = pa.array([r"net$\x$"] * len(table))
+        pq.write_table(table.set_column(table.schema.get_field_index("classifier"), "classifier", names), part)
     report(capsys, out, "--table", "all")
     figures = {f"{name}.{kind}" for name in ("curves-by-sigma", "radii", "p-lower") for kind in ("png", "pdf")}
     assert files(out) >= USUAL | figures | {f"{name}.csv" for name in TABLES if name != "runs"}
@@ -77,12 +88,14 @@ def test_runs_are_chosen(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     assert files(out) == USUAL
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_groups_bring_the_envelope(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     printed, _ = report(capsys, out, "--group-by", "classifier", "--radii", "0.5")
     assert "digits_cnn  40.0 (100.0)" in printed  # of 20 images with radii up to 0.855 eight reach 0.5
     assert "envelope.csv" in files(out)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_intervals_are_printed_where_asked_for(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     assert " to " not in report(capsys, out)[0].split("──")[-1]
     assert " to " in report(capsys, out, "--intervals")[0].split("──")[-1]
@@ -99,6 +112,7 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
     assert "Comparison" in (out / "report" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     printed, _ = report(capsys, out, "--familywise", "0.05", "--radius", "0.2", "--where", "sigma=0.25")
     # Radii are 0.02 i: ten reach 0.2. 900 of 1,000 draws, which all have, make p0 = Phi(0.8) = 0.788 wrong for sure.
@@ -149,15 +163,7 @@ def test_a_file_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[st
     assert not list((out / "report").glob(".*"))
 
 
-def test_dollars_in_names_are_no_formulas(capsys: pytest.CaptureFixture[str], out: Path) -> None:
-    for part in out.glob("certificates/*/*.parquet"):
-        table = pq.read_table(part, partitioning=None)
-        names = pa.array([r"net$\x$"] * len(table))
-        pq.write_table(table.set_column(table.schema.get_field_index("classifier"), "classifier", names), part)
-    report(capsys, out, "--table", "all")
-    assert files(out) >= USUAL
-
-
+@pytest.mark.usefixtures("without_figures")
 def test_nothing_and_mixtures_are_refused(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     part = out / "certificates" / f"run_id={C}" / "part-0.parquet"
     table = pq.read_table(part, partitioning=None)

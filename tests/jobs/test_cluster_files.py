@@ -18,6 +18,7 @@ import yaml
 from conftest import REPOSITORY
 from kuberay_rules import RULES
 from moto import mock_aws
+from moto.ec2.models.instance_types import InstanceTypeBackend
 
 LAUNCHED = {name: REPOSITORY / path for name, path in
             (("aws", "cluster.yaml"), ("gcp", "clusters/gcp.yaml"), ("local", "clusters/local.yaml"))}  # fmt: skip
@@ -214,10 +215,6 @@ def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> N
 # AWS
 
 
-INSTANCE_TYPES: dict[str, Any] = {}
-"""By region. The simulated AWS takes seconds to list them, so it is asked once."""
-
-
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """A simulated AWS, with the key pair and the instance profiles of cluster.yaml."""
@@ -226,17 +223,14 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/YOUR-KEY.pem").write_text("")
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # thousands of images, of which none is used
+    # Of hundreds of families the ones that are used: the simulated AWS takes seconds to list them all.
+    kinds = InstanceTypeBackend.instance_types
+    families = [kind for kind in kinds if kind["InstanceType"].split(".")[0] in ("m7i", "g6", "g5", "p5")]
+    monkeypatch.setattr(InstanceTypeBackend, "instance_types", families)
     with mock_aws():
-        from ray.autoscaler._private.aws import config, node_provider, utils
+        from ray.autoscaler._private.aws import config, utils
 
-        list_types = node_provider.list_ec2_instances
-
-        def types_of(region: str, credentials: dict[str, Any] | None = None) -> Any:
-            if region not in INSTANCE_TYPES:
-                INSTANCE_TYPES[region] = list_types(region, credentials)
-            return INSTANCE_TYPES[region]
-
-        monkeypatch.setattr(node_provider, "list_ec2_instances", types_of)
         # Ray caches clients and answers of an AWS that has ended.
         utils.resource_cache.cache_clear()
         utils.client_cache.cache_clear()

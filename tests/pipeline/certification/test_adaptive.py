@@ -52,22 +52,36 @@ bound = cache(lower_bound)
 def wrong(rule: Adaptive, p: float, generator: np.random.Generator, reuse: bool = False) -> int:
     """How many of TRIALS images, of classes with probabilities 1 - p and p, get a bound above their class's
     probability and are certified; `reuse` estimates from the selection draws as well, which is no sound rule.
+
+    Images with equal counts need equal draws, so each group of them is drawn for at once.
     """
     count, truth = 0, (1 - p, p)
-    for _ in range(TRIALS):
-        counts, need = {role: np.zeros(2, np.int64) for role in Role}, rule.first
-        while need is not None:
-            for role, draws in need.items():
-                missing = draws - int(counts[role].sum())
-                successes = generator.binomial(missing, p)
-                counts[role] += (missing - successes, successes)
-            need = rule.next(counts)
-        selection, estimation = counts[Role.SELECTION], counts[Role.ESTIMATION]
-        if estimation.any():
-            top, used = int(selection.argmax()), estimation + selection if reuse else estimation
+    started = rule.first[Role.SELECTION]
+    groups = [(started, top, images) for top, images in _tally(generator.binomial(started, p, TRIALS))]
+    while groups:
+        made, successes, images = groups.pop()
+        selection = np.array([made - successes, successes])
+        need = rule.next({Role.SELECTION: selection, Role.ESTIMATION: np.zeros(2, np.int64)})
+        if need is None:
+            continue
+        more = need[Role.SELECTION] - made
+        if more:
+            assert Role.ESTIMATION not in need
+            found = _tally(generator.binomial(more, p, images))
+            groups += [(made + more, successes + further, number) for further, number in found]
+            continue
+        draws, top = need[Role.ESTIMATION], int(selection.argmax())
+        for of_one, number in _tally(generator.binomial(draws, p, images)):
+            estimation = np.array([draws - of_one, of_one])
+            assert rule.next({Role.SELECTION: selection, Role.ESTIMATION: estimation}) is None
+            used = estimation + selection if reuse else estimation
             p_lower = bound(int(used[top]), int(used.sum()), rule.alpha)
-            count += p_lower > max(0.5, truth[top])
+            count += number * (p_lower > max(0.5, truth[top]))
     return count
+
+
+def _tally(values: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(value), int(times)) for value, times in zip(*np.unique(values, return_counts=True), strict=True)]
 
 
 RULES = {
