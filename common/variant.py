@@ -1,4 +1,4 @@
-"""The name of a network in a command, a card or a manifest, with the options it is built with."""
+"""A registry's entry with its options, as users write it: NAME:option=value,option=value."""
 
 import inspect
 import re
@@ -17,7 +17,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Variant:
-    """A network without its weights, in a form that can be compared, hashed and written as one word.
+    """A network without its weights, an objective or another entry of a registry, in a form that can be compared,
+    hashed and written as one word.
 
     `name`: a registry's entry, a torchvision or timm model, or the user's own "module:callable". `options`: keyword
     arguments to build it with, sorted by name. `str()` gives the canonical text, which `parse` reads.
@@ -40,7 +41,7 @@ class Variant:
                 raise RaysmoothError(f"'{text}' is not an importable module:callable: {_HOW}, such as my_models:make")
             name = f"{name}:{attribute}"
         if not name or re.search(r"[\s=,]", name) or (colon and not rest):
-            raise RaysmoothError(f"'{text}' names no network: {_HOW}")
+            raise RaysmoothError(f"'{text}' names nothing: {_HOW}")
         options: dict[str, Option] = {}
         for pair in rest.split(",") if colon else ():
             key, equals, value = (part.strip() for part in pair.partition("="))

@@ -252,7 +252,7 @@ def recertify(
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
     changes = Changes(alpha, n, noise_bound, familywise, norm)
-    chosen = split_at_commas(runs) if isinstance(runs, str) else runs
+    chosen = (split_at_commas(runs) or [runs]) if isinstance(runs, str) else runs
     planned = [Recertification(source, changes) for source in source_runs(results, chosen)]
     begun = {one.run_id: read_rows(results, _CERTIFY.folder, one.run_id) for one in planned}
     new = [one.new_rows(results, set(begun[one.run_id].get("image_id", ()))) for one in planned]

@@ -43,7 +43,7 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     try:
         found = {run.run_id: manifest for run, manifest in manifests(out, "identity")}
     except ManifestError as error:
-        raise RaysmoothError(f"{error}: move its folder away") from None
+        raise RaysmoothError(f"{error}: {error.remedy}") from None
     sampled = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
     names = sampled if chosen is None else [_the_run(text, found) for text in chosen]
     sources = []

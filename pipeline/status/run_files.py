@@ -39,7 +39,7 @@ def drawn_manifests(out: Where) -> Iterator[tuple[RunFolder, Manifest]]:
     try:
         yield from ((run, found) for run, found in manifests(out, "identity") if found.procedure in FOLDERS)
     except ManifestError as error:
-        raise RaysmoothError(f"{error}: move its folder away") from None
+        raise RaysmoothError(f"{error}: {error.remedy}") from None
 
 
 class PartReader:

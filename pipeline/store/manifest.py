@@ -12,13 +12,13 @@ RUNS = "runs"
 
 
 class ManifestError(RaysmoothError):
-    """There is no manifest (`is_missing`), or it is not one of raysmooth's; the message names the file. A caller that
-    refuses adds what to do about it.
+    """There is no manifest (`is_missing`), it cannot be read, or it is not one of raysmooth's. The message names the
+    file; a caller that refuses adds the `remedy`.
     """
 
-    def __init__(self, message: str, is_missing: bool = False) -> None:
+    def __init__(self, message: str, is_missing: bool = False, remedy: str = "move its folder away") -> None:
         super().__init__(message)
-        self.is_missing = is_missing
+        self.is_missing, self.remedy = is_missing, remedy
 
 
 @dataclass(frozen=True, order=True)
@@ -106,7 +106,8 @@ def read_manifest(run: RunFolder, *needed: str) -> Manifest:
     except FileNotFoundError:
         raise ManifestError(f"there is no {file}", is_missing=True) from None
     except OSError as error:
-        raise ManifestError(f"{file} cannot be read ({error.strerror or one_line(error)})") from None
+        message = f"{file} cannot be read ({error.strerror or one_line(error)})"
+        raise ManifestError(message, remedy="make it readable") from None
     except ValueError:
         values = None
     complete = isinstance(values, dict) and all(name in values for name in needed)

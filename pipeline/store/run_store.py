@@ -216,7 +216,7 @@ class RunStore:
             first = read_manifest(self._run, "identity")
         except ManifestError as error:
             if not error.is_missing:
-                raise RaysmoothError(f"{error}: move it away and run the command again") from None
+                raise RaysmoothError(f"{error}: {error.remedy} and run the command again") from None
             self.amend()
             return
         if first.identity != manifest["identity"]:

@@ -346,6 +346,7 @@ def test_runs_that_are_no_source_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert refusal("--run", "abc").startswith("run abc (predict) has no certificates sampled here")
     source = stored_run(tmp_path, [EASY])
     (made,) = recertify(tmp_path, alpha=0.05).run_id.unique()
+    assert refusal("--run", ",").startswith("--run ,: there is no such run")
     expected = f"run {made} has no counts, as it was recertified: write --run {source}, its source\n"
     assert refusal("--run", made) == expected
     predictions.write_text("{")

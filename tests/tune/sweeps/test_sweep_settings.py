@@ -13,9 +13,11 @@ from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 from raysmooth.tune.experiments.settings import is_sweep
+from raysmooth.tune.sweeps.report import command_lines
 from raysmooth.tune.sweeps.search_space import combinations, grid_size, parse_domain
 from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS, SweepSettings
 from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
+from raysmooth.tune.sweeps.trials import Winner
 from raysmooth.tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
 from raysmooth.tune.training.training_data import held_out_ids
 from raysmooth.tune.training.trainings import TRAININGS
@@ -48,6 +50,17 @@ def test_the_papers_sweeps_have_the_papers_trials() -> None:
     }
     # {Adam, SGD} x {1e-4, 1e-5} and six settings of AdamThenSGD, each for three denoisers; 14 surrogates.
     assert planned == {"cifar10-stab-mse": 12, "cifar10-stab": 18, "cifar10-surrogates": 14}
+
+
+@pytest.mark.parametrize(("written", "flag"), [(True, " --compile on "), (False, " --compile off "), ("auto", " ")])
+def test_commands_to_train_the_winner_again_can_be_pasted(written: bool | str, flag: str, tmp_path: Path) -> None:
+    """YAML reads an unquoted on or off as a boolean."""
+    settings = sweep(settings={**BASE["settings"], "compile": written})
+    winner = Winner("t1", {"optimizer": "sgd", "learning_rate": 0.1}, 0.5, 0.5, 1, 2, tmp_path / "w.safetensors")
+    (line,) = command_lines(settings, winner)
+    assert line.startswith("raysmooth train classifier --")
+    assert flag + "--optimizer sgd --learning-rate 0.1 " in line
+    assert ("--compile" in line) == (written != "auto")
 
 
 def test_a_grid_has_all_combinations_times_rows_and_seeds() -> None:
