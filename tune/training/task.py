@@ -94,8 +94,8 @@ def _refuse_disagreement(folder: TrainingFolder, finished: bool, saved: Saved | 
         if other != all_of_them[0]:
             raise RaysmoothError(
                 f"worker {rank} does not see what worker 0 sees (data, weights, or the epochs in {folder.path}): give "
-                "every machine the same files by the same absolute paths, the same kind of device, and for --compile auto "
-                "a C++ compiler or none"
+                "every machine the same files by the same absolute paths, the same kind of device, and, for "
+                "--compile auto, a C++ compiler or none"
             )
 
 
