@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def wing_of(path: str) -> str:
     return "/".join(parts[:2])
 
 
+@cache
 def imports(file: Path) -> set[str]:
     """The wings that a file imports, at the top or inside functions, by any form of import."""
     found: set[str] = set()

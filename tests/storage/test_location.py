@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples import examples
 from google_store import google_served
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from object_store import Server
 
@@ -60,7 +61,7 @@ def done(home: Location, sequence: list[tuple[str, str, bytes]]) -> list[object]
     return seen
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(steps)
 def test_a_folder_and_buckets_behave_alike(server: Server, google: str, sequence: list[tuple[str, str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,8 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Linear
 
@@ -140,7 +141,7 @@ def images_and_draws(seed: int, m: int) -> tuple[torch.Tensor, torch.Tensor, tor
     steps=st.integers(1, 8),
     hidden=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_attacks_stay_in_ball_and_box(name: str, seed: int, m: int, epsilon: float, steps: int, hidden: bool) -> None:
     images, labels, noises = images_and_draws(seed, m)
     given_images = images.clone()

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, PLAIN, A, B, run_of, sampled_run
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import binom, binomtest, multinomial
@@ -54,7 +55,7 @@ outcome = st.tuples(st.sampled_from([1, 2, -1, None]), st.floats(0, 1)).map(
 
 
 @given(st.lists(st.tuples(outcome, outcome), min_size=1, max_size=25), st.floats(0, 1))
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_it_adds_up_and_is_scipys_binomial_test(pairs: list[tuple], radius: float) -> None:  # type: ignore[type-arg]
     a, b = (run_of(name, [pair[place] for pair in pairs]) for place, name in ((0, A), (1, B)))
     found = compare(a, b, radius)

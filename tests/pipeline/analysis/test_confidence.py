@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, norm
 from simulated_runs import SETS, most_failures, needed_count
@@ -48,7 +49,7 @@ def test_the_low_end_is_tight_and_without_alpha_it_would_be_wrong() -> None:
 
 
 @given(st.integers(1, 2000), st.floats(0.0, 0.2), st.floats(0.001, 0.5), st.data())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_exact_ends_are_beta_quantiles(images: int, alpha: float, delta: float, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, images))
     (low,), (procedure_low,), (high,) = population_interval(np.array([k]), images, alpha, delta)
@@ -87,7 +88,7 @@ def test_wrong_certificates_by_hand() -> None:
 
 
 @given(st.integers(1, 2000), st.floats(1e-6, 0.2), st.floats(0.001, 0.5))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_the_bound_is_the_binomials_quantile(images: int, alpha: float, delta: float) -> None:
     assert wrong_certificates_bound(images, alpha, delta) == binom.ppf(1 - delta, images, alpha)
 

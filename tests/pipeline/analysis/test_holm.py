@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from certificate_rows import DECIDE, DECIDED, A, run_of, sampled_run
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, norm
 from simulated_runs import SETS, bounds, most_failures, rows_of_counts
@@ -68,7 +69,7 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=12), st.floats(0, 1.5), st.floats(0.001, 0.5))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_holm_follows_the_binomial_test_and_never_certifies_fewer(
     counts: list[int], radius: float, delta: float
 ) -> None:

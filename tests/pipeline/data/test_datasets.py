@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import REPOSITORY
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -224,7 +225,7 @@ def test_damaged_images_are_unreadable_and_their_neighbours_are_not(tmp_path):
     assert (dataset.read(6).image == noise.transpose(2, 0, 1).astype(np.float32) / np.float32(255)).all()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 900), byte=st.integers(0, 255), kind=st.sampled_from(["JPEG", "PNG", "TIFF", "BMP"]))
 @pytest.mark.filterwarnings("ignore")
 def test_whatever_the_damage_there_are_pixels_or_a_reason(tmp_path, place, byte, kind):

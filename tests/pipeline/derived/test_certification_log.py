@@ -1,7 +1,8 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raysmooth.common.errors import RaysmoothError
@@ -267,7 +268,7 @@ def logs(draw):
     return end.join([*text, cut]), list(zip(ids, rows, strict=True)), "time" in columns, bool(cut)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(logs())
 def test_whatever_was_written_is_read_back(tmp_path_factory, written):
     text, rows, timed, cut = written

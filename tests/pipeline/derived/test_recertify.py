@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from command import command
+from examples import examples
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
@@ -260,7 +260,7 @@ def test_uniform_noise_and_many_classes(tmp_path: Path) -> None:
     assert (row["prediction"], row["radius"]) == (7, pytest.approx(2 * (p_lower - 0.5), rel=1e-9))
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.lists(
         st.lists(st.integers(0, BLOCK), min_size=3, max_size=3).filter(lambda cuts: sum(cuts) > 0),

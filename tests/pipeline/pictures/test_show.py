@@ -13,7 +13,8 @@ import pytest
 import torch
 from base_classifiers import Linear
 from command import command
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -295,7 +296,7 @@ class Recorded(Gaussian):
         out.zero_()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     first=st.fixed_dictionaries({Role.SELECTION: st.integers(1, 30), Role.ESTIMATION: st.integers(1, 90)}),
     block_size=st.integers(1, 40),

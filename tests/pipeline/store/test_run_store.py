@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raysmooth.actors.noise.role import Role
@@ -63,7 +64,7 @@ def test_what_was_flushed_comes_back_sparse_and_whole(tmp_path: Path) -> None:
 actions = st.lists(st.sampled_from(["draw", "finish", "flush", "kill"]), max_size=40)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(actions)
 def test_nothing_flushed_is_lost_or_doubled_whatever_the_order(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

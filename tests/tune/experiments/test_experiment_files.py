@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,8 +45,11 @@ FIGURES = {"2", "3", "4", "7", "8", "9", "10", "11", "12", "13", "14", "15", "20
 INSPECTOR = Inspector()
 
 
+plan_of = cache(read_plan)
+
+
 def paper_of(file: Path) -> PaperSettings:
-    settings = read_plan(file).settings
+    settings = plan_of(file).settings
     assert settings is not None
     return settings.paper
 
@@ -131,7 +135,7 @@ def test_acrs_of_the_tables_agree_with_their_certified_accuracies() -> None:
 
 
 def test_all_tables_and_figures_are_there() -> None:
-    papers = [paper_of(file) for file in FILES if read_plan(file).settings is not None]
+    papers = [paper_of(file) for file in FILES if plan_of(file).settings is not None]
     salman = [paper for paper in papers if paper.source.startswith("Salman")]
     words = " ".join(paper.figure or "" for paper in salman).replace(",", " ").split()
     figures = {word.rstrip("abc") for word in words if word != "and"}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from base_classifiers import Labels
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, norm, uniform
 
@@ -96,7 +97,7 @@ def test_a_seed_decides_and_every_call_is_fresh(family: str) -> None:
     cuts=st.tuples(st.integers(0, 12), st.integers(0, 12)),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_a_part_has_the_noise_of_the_whole(family: str, batch: int, cuts: tuple[int, int], seed: int) -> None:
     begin, end = sorted(min(cut, batch) for cut in cuts)
     whole, part = TrainingNoise(family, 0.5, CPU), TrainingNoise(family, 0.5, CPU)

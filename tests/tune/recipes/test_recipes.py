@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -216,7 +217,7 @@ def of(*parts: Phase) -> Recipe:
 
 
 @given(phases, st.integers(1, 700))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_a_stretched_recipe_has_the_epochs_asked_for_and_all_its_phases(parts: list[Phase], epochs: int) -> None:
     recipe = of(*parts)
     stretched = recipe.stretched(epochs)
@@ -235,7 +236,7 @@ def test_a_stretched_recipe_has_the_epochs_asked_for_and_all_its_phases(parts: l
 
 
 @given(phases, st.integers(1, 700))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_drops_keep_their_places_in_proportion(parts: list[Phase], epochs: int) -> None:
     """Epoch e of a stretched phase has the rate of the moment e / factor, in exact arithmetic."""
     recipe = of(*parts)
