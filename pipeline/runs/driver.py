@@ -43,9 +43,9 @@ def run_procedure(procedure: Procedure, jobs: Sequence[SamplingSettings], show_p
     standard error, as "raysmooth: warning: ...", or as a Python warning where `show_progress` is off, so that a
     notebook shows it and can filter it like any other. The runs' manifests keep it.
 
-    Returns one row an image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and images.
-    Raises RaysmoothError before Ray starts for whatever can be known by then, and later where continuing is pointless.
-    Finished work is on disk in either case, also on KeyboardInterrupt.
+    Returns one row per image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and
+    images. Raises RaysmoothError for every error that can be found before Ray starts, and later where continuing is
+    pointless. Finished work is on disk in either case, also on KeyboardInterrupt.
     """
     ids = run_jobs(procedure, jobs, show_progress)
     places = dict.fromkeys((job.out, run_id) for job, own in zip(jobs, ids, strict=True) for run_id in own)
@@ -117,7 +117,7 @@ class _Session:
     def make_ready(
         self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]], patience: float = 0.0
     ) -> None:
-        """Have the replicas load and compile the networks of `samplings`, one a run, for images of `shapes`. Waits
+        """Have the replicas load and compile the networks of `samplings`, one per run, for images of `shapes`. Waits
         until one replica can draw, and up to `patience` seconds more until all can; not at all without samplings.
         """
         tuned = monotonic()

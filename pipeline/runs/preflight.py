@@ -12,8 +12,8 @@ from raysmooth.storage.store_urls import is_url
 
 
 def preflight(procedure: Procedure, jobs: Sequence[SamplingSettings], dry: bool = False) -> list[Run]:
-    """The runs of all `jobs` in order, one for each sigma of each job. Raises RaysmoothError, before Ray starts, for
-    whatever can be known to fail by then.
+    """The runs of all `jobs` in order, one for each sigma of each job. Raises RaysmoothError for
+    every error that can be found before Ray starts.
 
     A `dry` run writes nothing, so `out` need not be writable. Otherwise object stores are tried first, since a wrong
     key shows within seconds; local folders come last, since trying creates them: a job that is refused for another

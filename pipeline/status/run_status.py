@@ -63,7 +63,9 @@ class RunStatus:
 
     @property
     def draws_left(self) -> float | None:
-        """Draws that unfinished images still need; draws beyond those of finished images are theirs."""
+        """Draws that unfinished images still need; draws made beyond those of finished images already count towards
+        them.
+        """
         if self.mean_draws is None:
             return None
         begun = max(0.0, self.draws - (self.done - self.errors) * self.mean_draws)

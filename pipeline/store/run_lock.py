@@ -75,7 +75,7 @@ class LocalLock:
 
 @dataclass(frozen=True)
 class _LeaseContent:
-    """Who holds a lease, under an `id` of its own, and how often it was rewritten. `writer` is None if it cannot be
+    """The holder of a lease, its unique `id`, and how often it was rewritten. `writer` is None if it cannot be
     read; its holder may still be there.
     """
 

@@ -154,6 +154,6 @@ def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
 
 def _clock(run: RunStatus) -> str:
     """The time of the last heartbeat or part, in this machine's time zone."""
-    assert run.heard is not None, "the run has given a sign of life"
+    assert run.heard is not None, "a silent run has written a file"
     heard = datetime.fromtimestamp(run.heard)
     return f"{heard:%H:%M}" if run.age is not None and run.age < 12 * 3600 else f"{heard:%Y-%m-%d %H:%M}"

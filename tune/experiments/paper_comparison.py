@@ -87,8 +87,8 @@ Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]
 
 
 def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """The best of all runs at each radius, in brackets its accuracy at radius 0; of equally good runs the most
-    accurate.
+    """The best of all runs at each radius, in parentheses its accuracy at radius 0; of equally good runs
+    the most accurate.
     """
     cells = []
     for name in headings:

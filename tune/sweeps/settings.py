@@ -75,8 +75,8 @@ class SweepSettings(Settings):
     )
     search: Annotated[dict[str, Domain], BeforeValidator(_domains)] = Field(
         {},
-        description="Settings to vary: a list, all of which is tried, or {choice: [...]}, {uniform: [low, high]}, "
-        "loguniform or randint.",
+        description="Settings to vary: a list, every value of which is tried, or {choice: [...]}, "
+        "{uniform: [low, high]}, loguniform or randint.",
     )
     configurations: list[Annotated[dict[str, Any], BeforeValidator(_training_values)]] = Field(
         [], description="Explicit configurations, which may differ in several settings; each is run."
@@ -114,7 +114,7 @@ class SweepSettings(Settings):
         None, description="GPUs of a trial (0.25 puts four on one). Default: 1 where there are GPUs, else 0.", ge=0
     )
     max_concurrent_trials: int | None = Field(
-        None, description="Most trials to run at once. Default: as many as fit.", ge=1
+        None, description="Maximum number of trials running at once. Default: as many as fit.", ge=1
     )
     retries: int = Field(2, description="How often a failed trial resumes from its last validated epoch.", ge=0)
     storage: str | None = Field(
