@@ -174,9 +174,9 @@ def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
     """
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
-    from raysmooth.pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.pictures.show import show as plot_image
 
-    return show_job(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))[0]
+    return plot_image(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))[0]
 
 
 def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Location":

@@ -81,9 +81,9 @@ class ImportSettings(Settings):
     @model_validator(mode="after")
     def _refuse_unknown_split(self) -> "ImportSettings":
         if self.split is not None and self.dataset in DATASETS:
-            row = DATASETS[self.dataset]
-            if self.split not in row.splits and not row.other_splits:
-                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, row.splits)}")
+            entry = DATASETS[self.dataset]
+            if self.split not in entry.splits and not entry.other_splits:
+                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, entry.splits)}")
         return self
 
 

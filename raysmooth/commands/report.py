@@ -173,9 +173,9 @@ def import_command(
     Facts given neither by a log nor by a flag are unknown. Importing the same log again changes nothing.
     """
     from raysmooth.pipeline.analysis.certificates import read_certificates
-    from raysmooth.pipeline.derived.log_import import import_logs as import_job
+    from raysmooth.pipeline.derived.log_import import import_logs
 
-    imported = import_job(logs, settings)
+    imported = import_logs(logs, settings)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
         what = f"{log.rows} rows, imported as run {log.run_id}" if log.new else f"already imported as run {log.run_id}"

@@ -156,8 +156,8 @@ def test_uniform_noise_on_real_ray(ray_cluster: object, tmp_path: Path) -> None:
     common = {**NEEDED, "max": 12, "noise": "uniform:0.5", "n": 600, "n0": 40, "block_size": 200, "batch_size": 100}
     common |= {"replicas": 2, "precision": "float32", "compile": "off", "out": str(tmp_path)}
     ways: list[dict[str, Any]] = [{}, {"sampling": "adaptive"}, {"sampling": "decide", "radius": 0.1}]
-    jobs = [checked(procedure.settings, {**common, **way}) for way in ways]
-    rows = run_procedure(procedure, jobs, show_progress=False)
+    all_settings = [checked(procedure.settings, {**common, **way}) for way in ways]
+    rows = run_procedure(procedure, all_settings, show_progress=False)
     assert len(rows) == 36
     assert set(rows.noise) == {"uniform"}
     assert set(rows.norm) == {"l1"}
