@@ -14,7 +14,7 @@ from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import split_at_commas
+from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.derived.log_import import ImportSettings
@@ -130,7 +130,7 @@ def report_command(
     `raysmooth report results --familywise 0.05 --radius 0.5`
     """
     grid = _numbers(radii) if radii is not None else None
-    groups = (split_at_commas(group_by) or [group_by]) if group_by is not None else None
+    groups = (split_list(group_by) or [group_by]) if group_by is not None else None
     with _without_garbage_collection(), ThreadPoolExecutor(1) as reader:
         from raysmooth.pipeline.analysis.certificates import read_certificates
 
@@ -188,7 +188,7 @@ def import_command(
 
 def _numbers(text: str) -> list[float]:
     try:
-        values = [float(part) for part in split_at_commas(text)]
+        values = [float(part) for part in split_list(text)]
     except ValueError:
         values = []
     if not values:

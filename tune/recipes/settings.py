@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.common.settings import CommaList, OnOff, Settings
+from raysmooth.common.settings import AutoOnOff, CommaList, Settings
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 from raysmooth.tune.data.augment import AUGMENTATIONS
@@ -76,7 +76,7 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
         description=f"Precision of training: auto, {', '.join(TRAINING_PRECISIONS)}. auto is bfloat16 where the device "
         "is made for it. (certify has a --precision of its own.)",
     )
-    compile: Annotated[Literal["auto", "on", "off"], OnOff] = Field(
+    compile: AutoOnOff = Field(
         "auto",
         description="Compile the network with torch.compile: on, off, or auto: on a GPU, for trainings of at least "
         "2 million 32x32 images, counted over all epochs (or as many pixels).",

@@ -46,6 +46,7 @@ def identity_of(**changes: Any) -> dict[str, Any]:
     [
         ({"noise": "uniform:0.5"}, "uniform", [0.5 / sqrt(3)]),
         ({"noise": "uniform:0.25,0.5"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
+        ({"noise": "uniform:0.25, 0.5,"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
         ({"noise": "uniform", "sigma": "0.25,0.5"}, "uniform", [0.25, 0.5]),
         ({"noise": "gaussian:0.5"}, "gaussian", [0.5]),
         ({"sigma": 0.5}, "gaussian", [0.5]),
@@ -106,6 +107,7 @@ REFUSED = [
     ({"noise": "unifrm", "sigma": "0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
     ({"noise": "uniform:much"}, "--noise uniform:much: write its lambda after the colon, as in uniform:0.5"),
     ({"noise": "gaussian:"}, "--noise gaussian:: write its sigma after the colon, as in gaussian:0.5"),
+    ({"noise": "gaussian:,"}, "--noise gaussian:,: write its sigma after the colon, as in gaussian:0.5"),
     ({"noise": "uniform:0"}, "sigma must be a positive number, not 0"),
     ({"noise": "uniform:0.5,0.5"}, "--sigma names a level twice"),
     ({"noise": "uniform:0.5", "norm": "l2"}, "--norm l2: uniform noise gives radii in l1: write --norm l1, or --noise"),
