@@ -88,6 +88,7 @@ def demo_command(
 
 def run_and_print(request: ExperimentRequest) -> None:
     """Run an experiment, and print its report and where its results are."""
+    from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.tune.experiments.report import print_report
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
@@ -96,6 +97,6 @@ def run_and_print(request: ExperimentRequest) -> None:
     if report is not None:
         notes.print()
         print_report(report)
-        notes.print(f"certificates: {report.plan.out / 'certificates'}  (pandas.read_parquet)")
+        notes.print(f"certificates: {report.plan.out / CERTIFICATES}  (pandas.read_parquet)")
         notes.print(f"written: {', '.join(map(str, report.files))}")
     notes.print(f"total time: {monotonic() - began:.0f} s")

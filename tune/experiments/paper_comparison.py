@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isnan
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 
 from raysmooth.common.registry import Registry
+from raysmooth.pipeline.analysis.summary import heading
 from raysmooth.pipeline.report.rounding import floored, percent
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
@@ -75,11 +75,6 @@ def compare_with_paper(
         for whose, mean, values in ((PAPERS, _printed(row.acr, 3), theirs), (ours, acr, cells)):
             lines.append({**name, WHOSE: whose, "ACR": mean, **dict(zip(headings, values, strict=True))})
     return pd.DataFrame(lines)[[*leading, *(["ACR"] if with_acr else []), *headings]]
-
-
-def heading(radius: float) -> str:
-    """The column of a radius in a summary."""
-    return f"r={np.format_float_positional(radius, trim='-')}"
 
 
 Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]

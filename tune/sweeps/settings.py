@@ -36,7 +36,7 @@ SET_BY_SWEEP = ("out", "overwrite", "workers", "address", "seed", "threads", "de
 TRAINING_SETTINGS: Registry[type[TrainingSettings]] = Registry(
     "training", {"classifier": TrainClassifierSettings, "denoiser": TrainDenoiserSettings}
 )
-"""The settings of the trainings that can be swept."""
+"""The settings in TRAININGS (tune/training/trainings.py), here without importing them; a test compares them."""
 
 CONFIGURATION = "configuration"
 """Key of a trial's config: the position of its configuration in `configurations`."""
