@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from command import command
+from command import refused_without_trace
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
@@ -129,21 +129,13 @@ REFUSED = [
 ]
 
 
+@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(("changes", "expected"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_unclear_is_refused_in_one_line_before_ray_starts(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    changes: dict[str, str],
-    expected: str,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, changes: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
-    flags = {**NEEDED, "out": str(tmp_path / "out"), **changes}
-    given = [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
-    code, out, err = command(capsys, "certify", *given)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"raysmooth: {expected}"), err
-    assert not (tmp_path / "out").exists()
+    line = refused_without_trace(capsys, "certify", tmp_path / "out", {**NEEDED, **changes})
+    assert line.startswith(expected)
 
 
 def test_a_radius_in_linf_that_the_images_allow_is_decided() -> None:
