@@ -115,13 +115,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise RaysmoothError(f"--config {path}: {error.strerror or error}") from None
+        raise RaysmoothError(f"{path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RaysmoothError(f"--config {path} is not YAML: {one_line(error, whole=True)}") from None
+        raise RaysmoothError(f"{path} is not YAML: {one_line(error, whole=True)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RaysmoothError(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
+        raise RaysmoothError(f"{path}: expected 'setting: value' lines, found a {type(content).__name__}")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 

@@ -110,7 +110,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
 
     noise: str = Field("gaussian", description=NOISE)
     sigma: NoiseLevels = Field(
-        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Leave it out if --noise has a "
+        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Required unless --noise has a "
         "level.",
         min_length=1,
     )
