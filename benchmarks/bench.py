@@ -60,7 +60,7 @@ Medians of {rounds} rounds in which all take turns; a ratio is the median of the
 * **ART**: `PyTorchRandomizedSmoothing.certify` of adversarial-robustness-toolbox, at its best in the same way.""",
     "startup": """\
 Seconds: `mnist_cnn`, 20 MNIST images, n = 10,000, medians of {starts} fresh commands each. `auto` computes so small a
-job without compiling; "for the first time" finds an empty folder of compiled code.""",
+run without compiling; "for the first time" finds an empty folder of compiled code.""",
     "scaling": "Replicas that sleep instead of computing (`benchmarks/pool_overhead.py`), equal work for each.",
     "growth": "The same replicas, ever more images with n = 1,000.",
 }
@@ -97,12 +97,12 @@ def _compare(
     runs, rates = [], []
     for turn in range(given.rounds):
         run = watch(arguments)
-        others = {"limit": bystanders.limit(chosen, run.path, given.limit_seconds)}
+        others = {"limit": bystanders.limit(chosen, run.compute, given.limit_seconds)}
         others |= {key: peer.rate() for key, peer in peers.items()}
         runs.append(run)
         rates.append(others)
         theirs = ", ".join(f"{key} {_figure(rate)}" for key, rate in others.items())
-        _note(f"{network.name}, round {turn + 1}: {_figure(run.draws_per_second)} in {describe(run.path)}; {theirs}")
+        _note(f"{network.name}, round {turn + 1}: {_figure(run.draws_per_second)} in {describe(run.compute)}; {theirs}")
     ours = median(run.draws_per_second for run in runs)
     ratios = []
     for key in ("limit", *PEERS):
@@ -121,7 +121,7 @@ def _compare(
         )
     command = {
         "network": network.name,
-        "computed in": "; ".join(dict.fromkeys(describe(run.path) for run in runs)),
+        "computed in": "; ".join(dict.fromkeys(describe(run.compute) for run in runs)),
         "images": f"{work.images}",
         "n0 + n": f"{work.n0} + {work.n:,}",
         "draws/s": _figure(ours),
@@ -139,9 +139,9 @@ def _how(asked: str, chosen: Subject, bystanders: Bystanders) -> list[str]:
     """Flags of `certify` for precision, compilation and batch size."""
     if asked != "test-set":
         return ["--compile", asked]
-    path: ComputeConfig = bystanders.choose(chosen, TEST_SET)
-    return ["--precision", path.precision, "--compile", "on" if path.compiled else "off",
-            "--batch-size", str(path.batch_size)]  # fmt: skip
+    compute: ComputeConfig = bystanders.choose(chosen, TEST_SET)
+    return ["--precision", compute.precision, "--compile", "on" if compute.compiled else "off",
+            "--batch-size", str(compute.batch_size)]  # fmt: skip
 
 
 def overhead(section: str, given: argparse.Namespace) -> list[pd.DataFrame]:

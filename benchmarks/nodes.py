@@ -13,7 +13,7 @@ import pandas as pd
 import ray
 from pool_overhead import measure
 from ray.cluster_utils import Cluster
-from stub_replica import SleepingReplica
+from stub_replica import StubReplica
 
 REPLICAS = 4
 """Per node."""
@@ -28,8 +28,8 @@ def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         try:
             replicas = nodes * REPLICAS
-            images = max(10, int(seconds * replicas / SleepingReplica.seconds_a_unit / 10.1))
-            rows.append({"nodes": nodes, **measure(SleepingReplica, replicas, images, 10_000, data_root)})
+            images = max(10, int(seconds * replicas / StubReplica.seconds_per_unit / 10.1))
+            rows.append({"nodes": nodes, **measure(StubReplica, replicas, images, 10_000, data_root)})
         finally:
             ray.shutdown()
             cluster.shutdown()

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import ray
-from stub_replica import BriskReplica, SleepingReplica
+from stub_replica import FastStubReplica, StubReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
@@ -34,7 +34,7 @@ from raysmooth.pipeline.store.run_store import RunStore
 REPLICAS = 64
 
 
-def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, data_root: Path) -> dict[str, Any]:
+def measure(kind: type[StubReplica], replicas: int, images: int, n: int, data_root: Path) -> dict[str, Any]:
     """One run of `images` with n draws each; the clock starts when all replicas are ready."""
     procedure = PROCEDURES["certify"]
     with tempfile.TemporaryDirectory() as out:
@@ -57,13 +57,13 @@ def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, dat
                 units = ledger.drawn / 1000
                 return {
                     "replicas": replicas,
-                    "s a unit": kind.seconds_a_unit,
+                    "s per unit": kind.seconds_per_unit,
                     "images": images,
                     "units": round(units),
                     "seconds": seconds,
-                    "of ideal": units * kind.seconds_a_unit / replicas / seconds,
-                    "driver CPU, ms a unit": 1000 * used / units,
-                    "ms an image": 1000 * seconds / images,
+                    "of ideal": units * kind.seconds_per_unit / replicas / seconds,
+                    "driver CPU, ms per unit": 1000 * used / units,
+                    "ms per image": 1000 * seconds / images,
                     "driver's memory before, MiB": memory / 2**20,
                     "after, MiB": process.memory_info().rss / 2**20,
                 }
@@ -72,15 +72,15 @@ def measure(kind: type[SleepingReplica], replicas: int, images: int, n: int, dat
 def scaling(data_root: Path, seconds: float = 20.0) -> pd.DataFrame:
     """Equal work for each of 1, 4, 16 and 64 replicas, and for 64 that are five times as fast."""
     rows = []
-    for kind, replicas in [*((SleepingReplica, number) for number in (1, 4, 16, REPLICAS)), (BriskReplica, REPLICAS)]:
-        images = max(10, int(seconds * replicas / kind.seconds_a_unit / 10.1))
+    for kind, replicas in [*((StubReplica, number) for number in (1, 4, 16, REPLICAS)), (FastStubReplica, REPLICAS)]:
+        images = max(10, int(seconds * replicas / kind.seconds_per_unit / 10.1))
         rows.append(measure(kind, replicas, images, 10_000, data_root))
     return pd.DataFrame(rows)
 
 
 def growth(data_root: Path) -> pd.DataFrame:
     """500, 5,000 and 50,000 images with n = 1,000."""
-    return pd.DataFrame([measure(BriskReplica, REPLICAS, images, 1000, data_root) for images in (500, 5000, 50_000)])
+    return pd.DataFrame([measure(FastStubReplica, REPLICAS, images, 1000, data_root) for images in (500, 5000, 50_000)])
 
 
 def begin() -> None:

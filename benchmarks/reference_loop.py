@@ -157,11 +157,11 @@ class Bystanders:
         self._processes = len(devices)
         self._pool = context.Pool(self._processes, _settle, (places, context.Barrier(self._processes)))
 
-    def limit(self, subject: Subject, path: ComputeConfig, seconds: float) -> float:
+    def limit(self, subject: Subject, compute: ComputeConfig, seconds: float) -> float:
         """Draws per second that no sampler can beat: all processes at once pass ready-made noisy batches through the
         network, without making noise, counting or sending anything.
         """
-        task = (subject.spec, path, subject.images(READY_MADE), subject.network.sigma, seconds)
+        task = (subject.spec, compute, subject.images(READY_MADE), subject.network.sigma, seconds)
         return sum(self._pool.starmap(_passes, [task] * self._processes, chunksize=1))
 
     def choose(self, subject: Subject, images: int) -> ComputeConfig:
@@ -196,17 +196,17 @@ def _choose(spec: BaseClassifierSpec, shape: tuple[int, ...], draws: int) -> Com
 
 
 def _passes(
-    spec: BaseClassifierSpec, path: ComputeConfig, images: Sequence[np.ndarray], sigma: float, seconds: float
+    spec: BaseClassifierSpec, compute: ComputeConfig, images: Sequence[np.ndarray], sigma: float, seconds: float
 ) -> float:
     device = _here["device"]
-    settle_backend(path, device)
-    if (spec, path) not in _networks:
+    settle_backend(compute, device)
+    if (spec, compute) not in _networks:
         _networks.clear()
-        _networks[spec, path] = fast_network(load_base_classifier(spec, device).model, path, device)
-    classify = _networks[spec, path]
+        _networks[spec, compute] = fast_network(load_base_classifier(spec, device).model, compute, device)
+    classify = _networks[spec, compute]
     batches = []
     for image in images:
-        batch = torch.from_numpy(image).to(device).expand(path.batch_size, -1, -1, -1)
+        batch = torch.from_numpy(image).to(device).expand(compute.batch_size, -1, -1, -1)
         batch = batch + sigma * torch.randn(batch.shape, device=device)
         batches.append(batch.contiguous(memory_format=torch.channels_last))
     classify(batches[0])
@@ -219,7 +219,7 @@ def _passes(
             classify(batch)
         _finish(device)
         passes += at_once
-    return passes * path.batch_size / (perf_counter() - began)
+    return passes * compute.batch_size / (perf_counter() - began)
 
 
 def _finish(device: torch.device) -> None:

@@ -53,6 +53,7 @@ def write_results(out: Path, case: Case) -> None:
     from scipy.special import betaincinv, ndtri
 
     from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.pipeline.store.parts import write_part
     from raysmooth.storage.location import located
 
@@ -98,11 +99,11 @@ def write_results(out: Path, case: Case) -> None:
         for field in schema:
             column = rows[field.name] if field.name in rows else [facts.get(field.name)] * case.images
             columns[field.name] = pa.array(column, field.type)
-        folder = out / "certificates" / f"run_id={run_id}"
+        folder = out / CERTIFICATES / f"run_id={run_id}"
         folder.mkdir(parents=True)
         step = -(-case.images // case.files)
         for part in range(case.files):
-            origin = {"run_id": run_id, "kind": "certificates"}
+            origin = {"run_id": run_id, "kind": CERTIFICATES}
             file = located(folder / f"part-{part:05d}.parquet")
             write_part(file, pa.table(columns, schema).slice(part * step, step), origin)
         manifest = out / "runs" / run_id / "manifest.json"

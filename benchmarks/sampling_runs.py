@@ -28,7 +28,7 @@ def run_row(rows: pd.DataFrame, full: pd.DataFrame) -> dict[str, str]:
     return {
         "sampling": rows["sampling"].iloc[0],
         "n": f"{rows['n'].iloc[0]:,}",
-        "draws an image": f"{rows['draws'].mean():,.0f}",
+        "draws per image": f"{rows['draws'].mean():,.0f}",
         "of n = 100,000": f"{rows['draws'].mean() / full['draws'].mean():.3f}",
         "ACR": "" if decided else f"{acr:.4f}",
         "its share": "" if decided else f"{acr / reference:.3f}",

@@ -197,7 +197,7 @@ def main() -> None:
         decisions.append(decide_row(images, fixed, given.repeats))
     text = "\n".join(
         [
-            f"Simulated on the pA of `{given.logs.name}` ({given.repeats} times {len(images.p)} images a sigma), "
+            f"Simulated on the pA of `{given.logs.name}` ({given.repeats} times {len(images.p)} images per sigma), "
             f"n = {N:,}, alpha = {ALPHA}; all draws count, n0 = {N0} and the pilot among them.\n",
             "```bash\npython benchmarks/sampling_savings.py --logs DATA/cohen-logs/cifar10 --rows\n```\n",
             section(

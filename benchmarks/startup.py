@@ -47,7 +47,7 @@ print(time.perf_counter() - began)
 class Watched:
     """A command that has ended. `first` and `whole` are seconds on our clock since its start; `ready` (total, settings
     and Ray, choosing, loading and compiling), `noted_first` and `drawing` (seconds, images, draws) come from its notes,
-    `path` from its manifest.
+    `compute` from its manifest.
     """
 
     first: float
@@ -55,7 +55,7 @@ class Watched:
     ready: list[float]
     noted_first: float
     drawing: list[float] | None
-    path: ComputeConfig
+    compute: ComputeConfig
 
     @property
     def draws_per_second(self) -> float:
@@ -91,8 +91,8 @@ def watch(arguments: Sequence[str], until_first: bool = False, cache: Path | Non
         if ready is None or noted is None or (code and not until_first) or (drawing is None and not until_first):
             sys.exit(f"raysmooth certify {' '.join(arguments)} ended with code {code}:\n{notes}")
         manifest = json.loads(next(Path(folder).glob("runs/*/manifest.json")).read_text())["identity"]
-        path = ComputeConfig(**{name: manifest[name] for name in ComputeConfig.__dataclass_fields__})
-    return Watched(first, whole, ready, noted[0], drawing, path)
+        compute = ComputeConfig(**{name: manifest[name] for name in ComputeConfig.__dataclass_fields__})
+    return Watched(first, whole, ready, noted[0], drawing, compute)
 
 
 def startup(subject: Subject, replicas: int, runs: int) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def _row(name: str, seen: list[Watched], preparing: float) -> dict[str, str]:
     judged = {"at most": f"{ALLOWED:g}", "met": "yes" if whole <= ALLOWED else "NO"} if name == "auto" else {}
     return {
         "command": name,
-        "computed in": ", ".join(sorted({describe(run.path) for run in seen})),
+        "computed in": ", ".join(sorted({describe(run.compute) for run in seen})),
         **{part: f"{seconds:.1f}" for part, seconds in parts.items()},
         "first certificate, s": f"{whole:.1f}",
         "at most": judged.get("at most", ""),
@@ -139,8 +139,8 @@ def _row(name: str, seen: list[Watched], preparing: float) -> dict[str, str]:
     }
 
 
-def describe(path: ComputeConfig) -> str:
-    return f"{path.precision}, {'compiled' if path.compiled else 'eager'}, batch {path.batch_size}"
+def describe(compute: ComputeConfig) -> str:
+    return f"{compute.precision}, {'compiled' if compute.compiled else 'eager'}, batch {compute.batch_size}"
 
 
 def _preparing(settings: dict[str, str]) -> float:

@@ -11,12 +11,12 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 
-class SleepingReplica:
-    """Answers as a Replica does, after `seconds_a_unit` for each unit. It does not import torch, so 64 of its processes
-    fit into the memory of a laptop.
+class StubReplica:
+    """Answers as a Replica does, after `seconds_per_unit` for each unit. It does not import torch, so 64 of its
+    processes fit into the memory of a laptop.
     """
 
-    seconds_a_unit = 0.1
+    seconds_per_unit = 0.1
 
     def __init__(self, device: str, threads: int) -> None:
         pass
@@ -31,18 +31,18 @@ class SleepingReplica:
         return 0.0
 
     def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
-        return 1000 / self.seconds_a_unit
+        return 1000 / self.seconds_per_unit
 
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
-        wake = time.perf_counter() + self.seconds_a_unit * len(units)
+        wake = time.perf_counter() + self.seconds_per_unit * len(units)
         answers = []
         for unit in units:
             counts = np.zeros((len(unit.blocks), 10), np.int64)
             counts[:, 3] = [block.draws for block in unit.blocks]
-            answers.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), self.seconds_a_unit, 1000))
+            answers.append(UnitCounts(counts, np.zeros(len(unit.blocks), np.int64), self.seconds_per_unit, 1000))
         time.sleep(max(0.0, wake - time.perf_counter()))
         return Drawn(answers)
 
 
-class BriskReplica(SleepingReplica):
-    seconds_a_unit = 0.02
+class FastStubReplica(StubReplica):
+    seconds_per_unit = 0.02

@@ -27,15 +27,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint}(known: {', '.join(known)})"
 
 
-def one_line(error: BaseException | str, whole: bool = False, limit: int = 300) -> str:
+def one_line(error: BaseException | str, whole: bool = False, limit: int = 300, last: bool = False) -> str:
     """An error's message on one line of at most `limit` characters, without colours or control characters.
 
     Normally this is the first line; of a remote traceback it is the last, which names the exception. `whole` joins all
-    lines, for messages whose important part comes later. An empty message gives the name of the error's type.
+    lines, for messages whose important part comes later; `last` takes the last line, for tracebacks. An empty message
+    gives the name of the error's type.
     """
     lines = [" ".join(line.split()) for line in _TERMINAL.sub("", str(error)).splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         return type(error).__name__
-    line = " ".join(lines) if whole else lines[-1] if _REMOTE_TRACE in lines[0] else lines[0]
+    line = " ".join(lines) if whole else lines[-1] if last or _REMOTE_TRACE in lines[0] else lines[0]
     return line[:limit]

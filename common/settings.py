@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, nearest, one_line
 from raysmooth.common.registry import Registry
@@ -34,22 +35,37 @@ class Settings(BaseModel):
     """Former names of settings and their present ones. A former name is refused with the present one."""
 
 
-def split_at_commas(text: str) -> list[str]:
+def split_list(text: str, separator: str = ",") -> list[str]:
     """The parts of "0.12, 0.25", without blanks; empty parts are left out."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return [part.strip() for part in text.split(separator) if part.strip()]
 
 
-def _listed(value: Any) -> Any:
-    if isinstance(value, str):
-        return split_at_commas(value)
-    return [value] if isinstance(value, int | float) else value
+def _list_at(separator: str) -> BeforeValidator:
+    def listed(value: Any) -> Any:
+        if isinstance(value, str):
+            return split_list(value, separator)
+        return [value] if isinstance(value, int | float) else value
+
+    return BeforeValidator(listed)
 
 
-CommaList = BeforeValidator(_listed)
+CommaList = _list_at(",")
 """Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
 
-OnOff = BeforeValidator(lambda value: ("off", "on")[value] if isinstance(value, bool) else value)
-"""Annotation of a field that takes "on" and "off": YAML reads these words, unquoted, as booleans."""
+SemicolonList = _list_at(";")
+"""As `CommaList`, for parts that may hold commas."""
+
+
+def _auto_on_off(value: Any) -> str:
+    if isinstance(value, bool):  # how YAML reads on and off without quotes
+        return "on" if value else "off"
+    if value not in ("auto", "on", "off"):
+        raise PydanticCustomError("auto_on_off", "write auto, on or off")
+    return str(value)
+
+
+AutoOnOff = Annotated[Literal["auto", "on", "off"], BeforeValidator(_auto_on_off)]
+"""The type of a switch that can be left to raysmooth."""
 
 
 def name_in(registry: Registry[Any]) -> BeforeValidator:
@@ -99,13 +115,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = _parsed(Path(path).read_text())
     except OSError as error:
-        raise RaysmoothError(f"--config {path}: {error.strerror or error}") from None
+        raise RaysmoothError(f"{path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RaysmoothError(f"--config {path} is not YAML: {one_line(error, whole=True)}") from None
+        raise RaysmoothError(f"{path} is not YAML: {one_line(error, whole=True)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RaysmoothError(f"--config {path}: expected 'setting: value' lines, found a {type(content).__name__}")
+        raise RaysmoothError(f"{path}: expected 'setting: value' lines, found a {type(content).__name__}")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 

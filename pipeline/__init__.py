@@ -1,1 +1,1 @@
-"""The driver: images in, work units out, counts back, certificates, Parquet, reports."""
+"""Certifying: images in, work units out, counts back, certificates, Parquet, reports."""

@@ -104,11 +104,12 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
 
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.derived import log_import
+    from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.pipeline.store.parts import read_rows
 
     given = checked(log_import.ImportSettings, settings, config)
     runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, given))
-    return pd.concat([read_rows(given.out, "certificates", run_id) for run_id in runs], ignore_index=True)
+    return pd.concat([read_rows(given.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
 
 
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
@@ -174,9 +175,9 @@ def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
     """
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
-    from raysmooth.pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.pictures.show import show as plot_image
 
-    return show_job(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))[0]
+    return plot_image(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))[0]
 
 
 def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Location":

@@ -8,7 +8,9 @@ from raysmooth.common.errors import RaysmoothError
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 everything failed, 2 refused or stopped, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 all images or trials failed, 2 refused or stopped,
+    130 interrupted.
+    """
     try:
         app()
     except RaysmoothError as refusal:

@@ -175,3 +175,13 @@ def picture_file(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / name)
 
     return write
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that gets as far as starting Ray, or joining a cluster, fails the test."""
+
+    def start(*_: Any, **__: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", start)

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 from conftest import REPOSITORY
-from test_rooms import ORDER
+from test_rooms import ORDER, registries
 
 from raysmooth.common.registry import Registry
 
@@ -27,6 +27,11 @@ def test_each_registry_is_in_its_module(name: str, path: str) -> None:
     registry = getattr(import_module(module), name)
     assert len(registry)
     assert isinstance(registry, Registry) or (name, path) in NO_REGISTRY
+
+
+def test_each_registry_of_the_code_is_in_the_table() -> None:
+    missing = {(name, module) for _, name, module in registries()} - set(NAMED)
+    assert not missing, "add them to the table of variants, or to NO_VARIANT of test_rooms with the reason"
 
 
 @pytest.mark.parametrize("folder", sorted(set(re.findall(r"`([a-z_/]+/)`", VARIANTS))))

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -68,9 +69,10 @@ def own_environment(packages: Path, **more: str) -> dict[str, str]:
 
 
 def test_the_wheel_holds_one_package_with_its_data(wheel: Path) -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {name.partition("/")[0] for name in names} == {"raysmooth", "raysmooth-0.1.0.dist-info"}
+    assert {name.partition("/")[0] for name in names} == {"raysmooth", f"raysmooth-{version}.dist-info"}
     modules = {
         f"raysmooth/{file.relative_to(REPOSITORY)}".replace("raysmooth/raysmooth/", "raysmooth/")
         for room in ("actors", "common", "pipeline", "storage", "tune", "raysmooth")

@@ -29,7 +29,15 @@ ORDER: tuple[tuple[str, ...], ...] = (
 REPORT_NEEDS = {"common", "storage", "pipeline/analysis", "pipeline/report"}
 ROOMS = ("actors", "pipeline", "tune")
 LARGEST_FOLDER = 20
-MAY_BE_LARGER = {"actors/models/networks", "experiments"}
+TESTS_OF_NO_WING = {
+    ".": "the project as a whole",
+    "cluster": "simulated machines, by `make test-cluster`",
+    "support": "helpers",
+}
+"""Folders of tests that mirror no wing, and what they are about."""
+
+NO_VARIANT = {"TRAINING_SETTINGS": "repeats the settings in TRAININGS"}
+"""Registries to which no one adds an entry alone, and why."""
 
 FLOOR = {wing: floor for floor, wings in enumerate(ORDER, 1) for wing in wings}
 
@@ -133,10 +141,40 @@ def test_the_report_needs_nothing_of_a_run() -> None:
             assert imports(file) <= REPORT_NEEDS, file
 
 
-def test_every_wing_has_a_sign() -> None:
+def registries() -> Iterator[tuple[str, str, str]]:
+    """The wing, the name and the module (as "tune/data/augment") of each registry with entries for users to add to."""
+    for wing, file in modules():
+        for node in ast.parse(file.read_text()).body:
+            target, value = getattr(node, "target", None), getattr(node, "value", None)
+            if not (isinstance(value, ast.Call) and isinstance(target, ast.Name)) or target.id in NO_VARIANT:
+                continue
+            if ast.unparse(value.func) == "Registry":
+                yield wing, target.id, file.relative_to(REPOSITORY).with_suffix("").as_posix()
+
+
+def sign(wing: str) -> str:
+    """The docstring of a wing."""
+    return ast.get_docstring(ast.parse((REPOSITORY / wing / "__init__.py").read_text())) or ""
+
+
+def test_every_wing_has_a_sign_that_says_more_than_its_idea() -> None:
     for wing in FLOOR:
-        sign = ast.get_docstring(ast.parse((REPOSITORY / wing / "__init__.py").read_text()))
-        assert sign, f"{wing}/__init__.py has no docstring"
+        assert sign(wing), f"{wing}/__init__.py has no docstring"
+        assert "\n\n" in sign(wing), f"{wing}/__init__.py: say who imports it, and where a new variant goes"
+
+
+def test_signs_name_the_registries_of_their_wings() -> None:
+    found = list(registries())
+    assert len(found) > 25
+    for wing, name, _ in found:
+        assert f"`{name}`" in sign(wing), f"{wing}/__init__.py: say what a new entry of {name} is"
+
+
+def test_tests_mirror_the_wings() -> None:
+    tests = REPOSITORY / "tests"
+    folders = {file.parent.relative_to(tests).as_posix() for file in tests.rglob("*.py")} - set(TESTS_OF_NO_WING)
+    wings = {folder if folder in FLOOR else f"raysmooth/{folder}" for folder in folders}
+    assert wings == set(FLOOR) - {"raysmooth"}
 
 
 def test_rooms_hold_wings_and_no_loose_modules() -> None:
@@ -146,10 +184,8 @@ def test_rooms_hold_wings_and_no_loose_modules() -> None:
 
 def test_no_folder_is_crowded() -> None:
     for _, file in modules():
-        folder = file.parent
-        if folder.relative_to(REPOSITORY).as_posix() not in MAY_BE_LARGER:
-            held = [one for one in folder.glob("*.py") if one.name != "__init__.py"]
-            assert len(held) <= LARGEST_FOLDER, f"{folder} holds {len(held)} modules"
+        held = [one for one in file.parent.glob("*.py") if one.name != "__init__.py"]
+        assert len(held) <= LARGEST_FOLDER, f"{file.parent} holds {len(held)} modules"
 
 
 def test_common_holds_only_what_everything_shares() -> None:

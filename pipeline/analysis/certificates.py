@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
-from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, RunFolder
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
 from raysmooth.storage.location import Location, Where, located
 
@@ -30,9 +30,9 @@ def read_certificates(results: Where) -> pd.DataFrame:
     whose names begin with "." or "_" are ignored. Raises RaysmoothError, naming the file, for a file that is corrupt or
     does not hold a run's certificates; also if there are no rows, or two of the same image.
     """
-    folder = located(results) / "certificates"
+    folder = located(results) / CERTIFICATES
     if not folder.is_folder():
-        if (located(results) / "predictions").is_folder():
+        if (located(results) / PREDICTIONS).is_folder():
             raise RaysmoothError(f"{results} holds only predictions: give the results of 'raysmooth certify'")
         raise RaysmoothError(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
     run_id = pa.schema([("run_id", pa.string())])
@@ -53,7 +53,7 @@ def read_certificates(results: Where) -> pd.DataFrame:
     frame = rows.to_pandas()
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        rows_of = RunFolder.of(results, run).rows("certificates")
+        rows_of = RunFolder.of(results, run).rows(CERTIFICATES)
         raise RaysmoothError(f"{rows_of} has two rows of image {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 

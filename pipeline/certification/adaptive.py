@@ -176,7 +176,7 @@ def _plan(rule: Adaptive, top: int, made: int) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _radii(n: int, alpha: float, noise: NoiseFamily) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of draws, int (S,), in steps of STEP up to n, and the radius of CERTIFY with each, at each probability of
-    the grid, when the class gets exactly that share of the draws, (S, GRID_POINTS). Takes 0.2 s, once a run.
+    the grid, when the class gets exactly that share of the draws, (S, GRID_POINTS). Takes 0.2 s, once per run.
     """
     smallest = max(1, n // 1000)
     steps = smallest * STEP ** np.arange(np.ceil(np.log(n / smallest) / np.log(STEP)) + 1)

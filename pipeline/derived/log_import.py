@@ -25,7 +25,7 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.derived.certification_log import CertificationLog, LogLine, read_log
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
-from raysmooth.pipeline.store.manifest import manifests
+from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
 
@@ -81,9 +81,9 @@ class ImportSettings(Settings):
     @model_validator(mode="after")
     def _refuse_unknown_split(self) -> "ImportSettings":
         if self.split is not None and self.dataset in DATASETS:
-            row = DATASETS[self.dataset]
-            if self.split not in row.splits and not row.other_splits:
-                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, row.splits)}")
+            entry = DATASETS[self.dataset]
+            if self.split not in entry.splits and not entry.other_splits:
+                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, entry.splits)}")
         return self
 
 
@@ -144,7 +144,7 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
             facts = ", ".join(f"{name} {_shown(earlier['identity'].get(name))}" for name in differing)
             raise RaysmoothError(
                 f"{run.log.path} is already run {earlier['run_id']}, with {facts}: remove that run's folders below "
-                f"{settings.out}/runs and {settings.out}/certificates to import the log again"
+                f"{settings.out}/{RUNS} and {settings.out}/{CERTIFICATES} to import the log again"
             )
         for sha256, other in known.items():
             if sha256 != run.log.sha256 and other["imported"]["file"] == earlier["imported"]["file"]:

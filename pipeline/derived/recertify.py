@@ -25,7 +25,7 @@ from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import split_at_commas
+from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
 from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
@@ -34,10 +34,11 @@ from raysmooth.pipeline.certification.sequential_test import Decide, reachable
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import SCHEME, run_id
+from raysmooth.pipeline.store.manifest import RunFolder
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.pipeline.store.stored_counts import StoredCounts
-from raysmooth.storage.location import Where, located
+from raysmooth.storage.location import Where
 
 _CERTIFY = PROCEDURES["certify"]
 
@@ -217,7 +218,7 @@ class Recertification:
             found, expected = (int(counts[role].sum()) for role in Role), self._expected(row)
             if tuple(found) != expected:
                 raise RaysmoothError(
-                    f"{located(out) / 'runs' / self.source.run_id / 'counts'} lacks draws of image {image_id}, "
+                    f"{RunFolder.of(out, self.source.run_id).counts} lacks draws of image {image_id}, "
                     f"which has {' + '.join(map(str, expected))}: restore its parts, or certify again"
                 )
             seconds = stored.seconds(image_id)
@@ -252,7 +253,7 @@ def recertify(
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
     changes = Changes(alpha, n, noise_bound, familywise, norm)
-    chosen = (split_at_commas(runs) or [runs]) if isinstance(runs, str) else runs
+    chosen = (split_list(runs) or [runs]) if isinstance(runs, str) else runs
     planned = [Recertification(source, changes) for source in source_runs(results, chosen)]
     begun = {one.run_id: read_rows(results, _CERTIFY.folder, one.run_id) for one in planned}
     new = [one.new_rows(results, set(begun[one.run_id].get("image_id", ()))) for one in planned]

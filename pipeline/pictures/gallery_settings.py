@@ -1,14 +1,14 @@
 """Settings of a gallery: the command line's flags, YAML keys and keyword arguments are these fields."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import CommaList
+from raysmooth.common.settings import CommaList, SemicolonList
 from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
@@ -17,10 +17,6 @@ from raysmooth.pipeline.runs.settings import (
     NoiseLevels,
     refuse_without_classifier,
 )
-
-
-def _split_at_semicolons(value: Any) -> Any:
-    return [part.strip() for part in value.split(";") if part.strip()] if isinstance(value, str) else value
 
 
 class GallerySettings(DataSettings):
@@ -35,7 +31,7 @@ class GallerySettings(DataSettings):
         description="Weights of the denoisers, comma-separated; {sigma} in a path stands for each noise level.",
         min_length=1,
     )
-    denoiser: Annotated[list[str], BeforeValidator(_split_at_semicolons)] = Field(
+    denoiser: Annotated[list[str], SemicolonList] = Field(
         [],
         description=f"Denoisers: {', '.join(DENOISERS)}, with options as in dncnn:depth=7,width=32; one for all "
         "weights, or one for each, separated by semicolons. Default: from the weights' cards.",

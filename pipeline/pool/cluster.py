@@ -123,7 +123,7 @@ def settle_replicas(
     """How many replicas to start, how many there may be after more nodes have joined, and the resources of each; never
     more than there are work units.
 
-    Raises RaysmoothError if a local Ray cannot hold the requested replicas: it would wait for ever.
+    Raises RaysmoothError if a local Ray cannot hold the requested replicas: it would wait forever.
     """
     gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
     resources = ReplicaResources(cpus_per_replica, gpus)

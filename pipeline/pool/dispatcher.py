@@ -53,7 +53,8 @@ class Dispatcher:
                 self._submit(replica, [suspect])
         # If there is little work, some of it is left for replicas that are still loading.
         window = WINDOW if self._group.are_ready() else WINDOW - 1
-        for depth in range(window):  # round by round, so that the last units of a run are shared among all replicas
+        # One call per replica at a time, so that the last units of a run are shared among all replicas.
+        for depth in range(window):
             for replica in filled:
                 if len(replica.in_flight) <= depth:
                     call = self.backlog.next_call(next_request)

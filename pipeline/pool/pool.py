@@ -35,7 +35,7 @@ class Pool:
     """`size` replicas, each with `resources`, replaced when they die; up to `most` if nodes join that hold them and
     there is work for them. A context: leaving it ends them.
 
-    `note` gets lines for a person who watches. `replica` is the actor class.
+    `note` is called with one-line messages for the user. `replica` is the actor class.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Pool:
         self._group.prepare(samplings, image_shapes)
 
     def wait_prepared(self, patience: float = 0.0) -> None:
-        """Wait until one replica can draw, and for `patience` more seconds until all can that the cluster holds."""
+        """Wait until one replica can draw, and for `patience` more seconds until all that fit the cluster can."""
         until = None
         while not self._group.are_ready():
             if any(replica.ready for replica in self._group):
@@ -104,8 +104,8 @@ class Pool:
         wanted: Callable[[WorkUnit], bool],
         units_left: Callable[[], int] | None = None,
     ) -> Iterator[UnitResult]:
-        """Draw the units of `next_request` and yield their results in the order in which they come. It is called as
-        fast as replicas have free slots; None means that there is nothing now, and nothing at all once all results are
+        """Draw the units of `next_request` and yield their results in the order in which they come. `next_request` is
+        called whenever a replica has a free slot; None means no unit is available now, and the end once all results are
         in. A unit that has to be drawn again is dropped if it is not `wanted` any more. The pool has no more replicas
         than about `units_left`.
 

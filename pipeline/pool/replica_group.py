@@ -63,7 +63,7 @@ class ReplicaGroup:
         return max(1, min(self._most, self._nodes.fit + AHEAD, self.units_left()))
 
     def are_ready(self) -> bool:
-        """Whether all replicas can draw that the nodes hold; others wait for nodes to join."""
+        """Whether all replicas that fit the present nodes can draw; others wait for nodes to join."""
         self._nodes.look()
         ready = sum(replica.ready for replica in self._replicas)
         return ready >= min(len(self._replicas), max(1, self._nodes.fit))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import split_at_commas
+from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 from raysmooth.pipeline.analysis.summary import summarize
@@ -123,7 +123,7 @@ def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _pair(compare: str) -> tuple[str, str]:
-    runs = split_at_commas(compare)
+    runs = split_list(compare)
     if len(runs) != 2:
         raise RaysmoothError(f"--compare {compare}: write two run ids with a comma between, such as 3f2a,b71c")
     return runs[0], runs[1]

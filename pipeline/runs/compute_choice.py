@@ -11,7 +11,7 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.store.manifest import manifests
 
-_PATH = tuple(ComputeConfig.__dataclass_fields__)
+_FIELDS = tuple(ComputeConfig.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def _earlier_compute(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None
     for _, manifest in manifests(run.settings.out, "identity", skip_bad=True):
         identity = dict(manifest.identity)
         try:
-            path = ComputeConfig(**{name: identity.pop(name) for name in _PATH})
+            compute = ComputeConfig(**{name: identity.pop(name) for name in _FIELDS})
         except (ValueError, KeyError, TypeError):
             continue
-        if identity == wanted and _fits(path, run):
-            found.append((manifest.get("started", ""), path))
+        if identity == wanted and _fits(compute, run):
+            found.append((manifest.get("started", ""), compute))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 

@@ -33,31 +33,37 @@ _DRY_RUN_PATIENCE = 20.0
 """Seconds that a dry run waits for further replicas once one is ready."""
 
 
-def run_procedure(procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True) -> pd.DataFrame:
-    """Certify, or predict, all images of all `jobs` on one pool of replicas, and return their rows.
+def run_procedure(
+    procedure: Procedure, all_settings: Sequence[SamplingSettings], show_progress: bool = True
+) -> pd.DataFrame:
+    """Certify, or predict, all images of `all_settings` on one pool of replicas, and return their rows.
 
-    Each sigma of each job is a run. Images finished by earlier sessions keep their rows; only the rest is drawn. The
-    pool (replicas, their resources, the cluster's address) is that of the first job; `out` may differ.
+    Each sigma of each of them is a run. Images finished by earlier sessions keep their rows; only the rest is drawn.
+    The pool (replicas, their resources, the cluster's address) is that of the first settings; `out` may differ.
 
     Weights whose card names other noise than the run's cause one warning before Ray starts: among the notes on
     standard error, as "raysmooth: warning: ...", or as a Python warning where `show_progress` is off, so that a
     notebook shows it and can filter it like any other. The runs' manifests keep it.
 
-    Returns one row an image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and images.
-    Raises RaysmoothError before Ray starts for whatever can be known by then, and later where continuing is pointless.
-    Finished work is on disk in either case, also on KeyboardInterrupt.
+    Returns one row per image, columns as in `<out>/<procedure's folder>` plus `run_id`, in the order of runs and
+    images. Raises RaysmoothError for every error that can be found before Ray starts, and later where continuing is
+    pointless. Finished work is on disk in either case, also on KeyboardInterrupt.
     """
-    ids = run_jobs(procedure, jobs, show_progress)
-    places = dict.fromkeys((job.out, run_id) for job, own in zip(jobs, ids, strict=True) for run_id in own)
+    ids = run_all(procedure, all_settings, show_progress)
+    places = dict.fromkeys(
+        (settings.out, run_id) for settings, own in zip(all_settings, ids, strict=True) for run_id in own
+    )
     return pd.concat([read_rows(out, procedure.folder, run_id) for out, run_id in places], ignore_index=True)
 
 
-def run_jobs(
-    procedure: Procedure, jobs: Sequence[SamplingSettings], show_progress: bool = True
+def run_all(
+    procedure: Procedure, all_settings: Sequence[SamplingSettings], show_progress: bool = True
 ) -> Sequence[Sequence[str]]:
-    """As `run_procedure`, but returns the run ids of each job, one for each sigma. Jobs may share a run."""
+    """As `run_procedure`, but returns the run ids of each of `all_settings`, one for each sigma. They may share
+    a run.
+    """
     progress = Progress(show_progress)
-    with _open_session(procedure, jobs, progress) as session, ExitStack() as stores:
+    with _open_session(procedure, all_settings, progress) as session, ExitStack() as stores:
         ledgers: dict[tuple[str, str], Ledger] = {}
         ids = []
         for number, chosen in enumerate(session.chosen):
@@ -75,7 +81,7 @@ def run_jobs(
             session.make_ready([ledger.sampling for ledger in drawn], [ledger.run.image_shape for ledger in drawn])
             draw_all(session.pool, all_ledgers, progress, session.started)
     remaining = iter(ids)
-    return [list(islice(remaining, len(job.sigma))) for job in jobs]
+    return [list(islice(remaining, len(settings.sigma))) for settings in all_settings]
 
 
 def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
@@ -117,7 +123,7 @@ class _Session:
     def make_ready(
         self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]], patience: float = 0.0
     ) -> None:
-        """Have the replicas load and compile the networks of `samplings`, one a run, for images of `shapes`. Waits
+        """Have the replicas load and compile the networks of `samplings`, one per run, for images of `shapes`. Waits
         until one replica can draw, and up to `patience` seconds more until all can; not at all without samplings.
         """
         tuned = monotonic()
@@ -138,13 +144,13 @@ class _Session:
 
 @contextmanager
 def _open_session(
-    procedure: Procedure, jobs: Sequence[SamplingSettings], progress: Progress, dry: bool = False
+    procedure: Procedure, all_settings: Sequence[SamplingSettings], progress: Progress, dry: bool = False
 ) -> Iterator[_Session]:
     """Everything before a run's first file: checks, Ray, the replicas, the compute configurations. Leaving the context
     stops the replicas. A `dry` run takes as many replicas as fit where more are requested.
     """
-    settings, started = jobs[0], monotonic()
-    runs = preflight(procedure, jobs, dry)
+    settings, started = all_settings[0], monotonic()
+    runs = preflight(procedure, all_settings, dry)
     for line in describe(run.mismatch for run in runs):
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")

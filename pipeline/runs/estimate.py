@@ -94,7 +94,7 @@ class _SampledImage:
 
 class _Sample:
     """Images spread over a run's index set, drawn round by round until their sampling rule says how many draws they
-    need, or time is up. Images that fail are left out. `rate`: draws a second of a replica with full batches.
+    need, or time is up. Images that fail are left out. `rate`: draws per second of a replica with full batches.
     """
 
     def __init__(self, index: int, run: Run, rate: float) -> None:
@@ -138,7 +138,7 @@ class _Sample:
                 self._request(image_id, need)
 
     def mean(self) -> tuple[float, float, int]:
-        """Draws of an image, a replica's seconds for it, and the number of images that these are means of. That number
+        """Draws of an image, a replica's seconds for it, and the number of images averaged. That number
         is 0, and the means are from experience, if fewer than half the images became known in time: those would be
         the easy ones.
         """

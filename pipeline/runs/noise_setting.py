@@ -9,6 +9,7 @@ from typing import Any
 
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import split_list
 
 SIGMA = "Noise level: the standard deviation of a pixel, in pixel units ([0, 1])"
 NOISE = (
@@ -32,8 +33,10 @@ def settled_noise(values: Any) -> Any:
     if values.get("sigma") is not None:
         raise RaysmoothError(f"--noise {text} and --sigma {values['sigma']} both give a level: write one of them")
     try:
-        given = [float(level) for level in levels.split(",")]
+        given = [float(level) for level in split_list(levels)]
     except ValueError:
-        raise RaysmoothError(f"--noise {text}: write its {entry.parameter} after the colon, as in {name}:0.5") from None
+        given = []
+    if not given:
+        raise RaysmoothError(f"--noise {text}: write its {entry.parameter} after the colon, as in {name}:0.5")
     sigmas = [entry.sigma_of(level) for level in given]
     return {**values, "noise": name, "sigma": sigmas if len(sigmas) > 1 else sigmas[0]}

@@ -31,7 +31,9 @@ class ImageState(Enum):
 
 
 class ShardRequests(NamedTuple):
-    """What opening a shard gives to draw: its `first_round` and, of a resumed run, later rounds that are `due`."""
+    """The requests that opening a shard produces: its `first_round` and, of a resumed run, later rounds that are
+    `due`.
+    """
 
     first_round: list[UnitRequest]
     due: list[UnitRequest]

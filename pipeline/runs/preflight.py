@@ -11,19 +11,19 @@ from raysmooth.pipeline.store.run_store import refuse_unwritable
 from raysmooth.storage.store_urls import is_url
 
 
-def preflight(procedure: Procedure, jobs: Sequence[SamplingSettings], dry: bool = False) -> list[Run]:
-    """The runs of all `jobs` in order, one for each sigma of each job. Raises RaysmoothError, before Ray starts, for
-    whatever can be known to fail by then.
+def preflight(procedure: Procedure, all_settings: Sequence[SamplingSettings], dry: bool = False) -> list[Run]:
+    """The runs of `all_settings` in order, one for each sigma of each. Raises RaysmoothError for every error that can
+    be found before Ray starts.
 
     A `dry` run writes nothing, so `out` need not be writable. Otherwise object stores are tried first, since a wrong
-    key shows within seconds; local folders come last, since trying creates them: a job that is refused for another
+    key shows within seconds; local folders come last, since trying creates them: a command that is refused for another
     reason leaves no folder behind.
     """
-    outs = list(dict.fromkeys(job.out for job in jobs))
+    outs = list(dict.fromkeys(settings.out for settings in all_settings))
     written = [] if dry else outs
     for out in filter(is_url, written):
         refuse_unwritable(out)
-    runs = [run for job in jobs for run in prepare(procedure, job)]
+    runs = [run for settings in all_settings for run in prepare(procedure, settings)]
     for out in written:
         if not is_url(out):
             refuse_unwritable(out)

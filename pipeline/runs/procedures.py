@@ -18,6 +18,7 @@ from raysmooth.pipeline.certification.sampling_methods import (
 )
 from raysmooth.pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ PROCEDURES: Registry[Procedure] = Registry(
     {
         "certify": Procedure(
             name="certify",
-            folder="certificates",
+            folder=ROW_FOLDERS["certify"],
             settings=CertifySettings,
             rule=sampling_rule,
             refuse=refuse_hopeless,
@@ -134,7 +135,7 @@ PROCEDURES: Registry[Procedure] = Registry(
         ),
         "predict": Procedure(
             name="predict",
-            folder="predictions",
+            folder=ROW_FOLDERS["predict"],
             settings=PredictSettings,
             rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha),
             refuse=lambda settings, noise: refuse_hopeless_predict(settings.n, settings.alpha),

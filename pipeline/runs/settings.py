@@ -13,7 +13,7 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import CommaList, OnOff, Settings
+from raysmooth.common.settings import AutoOnOff, CommaList, Settings
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -80,8 +80,8 @@ class PoolSettings(Settings):
 
     replicas: int | None = Field(
         None,
-        description="Most Ray actors that sample, each a process with its own copy of the network. Default: as many "
-        "as fit, and more as nodes join.",
+        description="Maximum number of replicas (Ray actors), each a process with its own copy of the network. "
+        "Default: as many as fit, and more as nodes join.",
         ge=1,
     )
     gpus_per_replica: float | None = Field(
@@ -110,16 +110,16 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
 
     noise: str = Field("gaussian", description=NOISE)
     sigma: NoiseLevels = Field(
-        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Leave it out if --noise has a "
+        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Required unless --noise has a "
         "level.",
         min_length=1,
     )
-    n: int = Field(10_000, description="Noise samples per image for estimation.", ge=1)
+    n: int = Field(10_000, description="Estimation draws (noise samples) per image.", ge=1)
     alpha: float = Field(0.001, description="Failure probability of each certificate (per image).", gt=0, lt=1)
     seed: int = Field(0, description="Random seed of the noise.", ge=0, lt=2**63)
     block_size: int = Field(
         1000,
-        description=f"Noise samples per block. Each block has its own random stream and one row of counts. {NEW_RUN}",
+        description=f"Draws per block. Each block has its own random stream and one row of counts. {NEW_RUN}",
         ge=1,
     )
     precision: str = Field(
@@ -127,7 +127,7 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         description=f"Precision of the network: auto, {', '.join(PRECISIONS)}. auto is bfloat16 on devices made for "
         f"it, float32 elsewhere. {NEW_RUN}",
     )
-    compile: Annotated[str, OnOff] = Field(
+    compile: AutoOnOff = Field(
         "auto", description=f"torch.compile the network: on, off, or auto (if it saves time overall). {NEW_RUN}"
     )
     batch_size: int | None = Field(
@@ -149,11 +149,9 @@ class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
         return self
 
     @model_validator(mode="after")
-    def _refuse_unknown_compute(self) -> "SamplingSettings":
+    def _refuse_unknown_precision(self) -> "SamplingSettings":
         if self.precision != "auto":
             PRECISIONS[self.precision]
-        if self.compile not in ("auto", "on", "off"):
-            raise RaysmoothError(f"--compile {self.compile}: write auto, on or off")
         return self
 
     @model_validator(mode="after")
@@ -172,22 +170,21 @@ class CertifySettings(SamplingSettings):
         + "; ".join(f"{' or '.join(entry.norms)} with {name} noise" for name, entry in NOISES.items())
         + ". linf is the l2 radius divided by sqrt(channels x height x width). Default: the first for the noise.",
     )
-    n0: int = Field(100, description="Noise samples per image to select the class; never reused for estimation.", ge=1)
+    n0: int = Field(100, description="Selection draws per image; never reused for estimation.", ge=1)
     sampling: str = Field(
         "fixed",
-        description="Sampling method, how many of the n samples an image gets: "
+        description="Sampling method, how many of the n draws an image gets: "
         + "; ".join(f"{name}: {entry.summary}" for name, entry in SAMPLINGS.items())
         + ".",
     )
     tolerance: str | None = Field(
         None,
-        description="adaptive: accepted loss of radius compared with n samples, relative (2%) or in pixel units "
+        description="adaptive: accepted loss of radius compared with n draws, relative (2%) or in pixel units "
         "(0.01). Default: 2%.",
     )
     pilot: int | None = Field(
         None,
-        description="adaptive: extra selection samples used to choose the number of estimation samples. "
-        "Default: n/100.",
+        description="adaptive: extra selection draws used to choose the number of estimation draws. Default: n/100.",
         ge=1,
     )
     radius: float | None = Field(None, description="decide: the radius to certify.", gt=0)
@@ -205,7 +202,7 @@ class CertifySettings(SamplingSettings):
 class PredictSettings(SamplingSettings):
     """PREDICT (Cohen et al. 2019)"""
 
-    n: int = Field(1000, description="Noise samples per image.", ge=1)
+    n: int = Field(1000, description="Draws (noise samples) per image.", ge=1)
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "PredictSettings":

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.store.manifest import Manifest, ManifestError, RunFolder, manifests, refuse_no_runs
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, ManifestError, RunFolder, manifests, refuse_no_runs
 from raysmooth.pipeline.store.parts import part_files, read_part, session_of
 from raysmooth.storage.location import Location, Where
-
-FOLDERS = {"certify": "certificates", "predict": "predictions"}
-"""Folders of rows by procedure. Other procedures draw nothing and are done at once, so they have no status."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,12 @@ class Part:
 
 
 def drawn_manifests(out: Where) -> Iterator[tuple[RunFolder, Manifest]]:
-    """The folder and the manifest of each run in `out` that draws. Raises RaysmoothError if there are no runs, or for a
-    file that is not a manifest.
+    """The folder and the manifest of each run in `out` that draws; others are done at once, so they have no status.
+    Raises RaysmoothError if there are no runs, or for a file that is not a manifest.
     """
     refuse_no_runs(out)
     try:
-        yield from ((run, found) for run, found in manifests(out, "identity") if found.procedure in FOLDERS)
+        yield from ((run, found) for run, found in manifests(out, "identity") if found.procedure in ROW_FOLDERS)
     except ManifestError as error:
         raise RaysmoothError(f"{error}: {error.remedy}") from None
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.status.run_files import FOLDERS, Part, PartReader, drawn_manifests
+from raysmooth.pipeline.status.run_files import Part, PartReader, drawn_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.manifest import Manifest, RunFolder
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, RunFolder
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, last_record
 from raysmooth.storage.location import Where, located
 
@@ -63,7 +63,9 @@ class RunStatus:
 
     @property
     def draws_left(self) -> float | None:
-        """Draws that unfinished images still need; draws beyond those of finished images are theirs."""
+        """Draws that unfinished images still need; draws made beyond those of finished images already count towards
+        them.
+        """
         if self.mean_draws is None:
             return None
         begun = max(0.0, self.draws - (self.done - self.errors) * self.mean_draws)
@@ -101,7 +103,7 @@ class StatusReader:
     def _status(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
         identity, found = manifest.identity, last_record(run)
         # Rows first: their counts were on disk before them.
-        rows = self._parts.rows(run.rows(FOLDERS[manifest.procedure]))
+        rows = self._parts.rows(run.rows(ROW_FOLDERS[manifest.procedure]))
         counts = self._parts.counts(run.counts)
         record, heard = found if found is not None else (None, None)
         images, on_disk = identity["images"], sum(part.images for part in rows)

@@ -9,6 +9,9 @@ from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.storage.location import Location, Where, located
 
 RUNS = "runs"
+CERTIFICATES, PREDICTIONS = "certificates", "predictions"
+ROW_FOLDERS = {"certify": CERTIFICATES, "predict": PREDICTIONS}
+"""Folders of rows by procedure."""
 
 
 class ManifestError(RaysmoothError):

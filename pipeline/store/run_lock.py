@@ -9,7 +9,6 @@ it is another process.
 
 import fcntl
 import json
-import os
 import time
 import uuid
 from contextlib import suppress
@@ -22,7 +21,7 @@ from raysmooth.pipeline.store.writer_process import WriterProcess
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, notify
 
-HEARTBEAT_SECONDS = 3.0
+LEASE_SECONDS = 3.0
 """How often a lease is rewritten."""
 
 PATIENCE_HEARTBEATS = 5
@@ -62,7 +61,7 @@ class LocalLock:
         with suppress(OSError):  # on a full disk the writer stays unknown
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(f"process {os.getpid()} on {os.uname().nodename}")
+            self._file.write(str(WriterProcess.here()))
             self._file.flush()
 
     def verify(self, patiently: bool = True) -> None:
@@ -75,7 +74,7 @@ class LocalLock:
 
 @dataclass(frozen=True)
 class _LeaseContent:
-    """Who holds a lease, under an `id` of its own, and how often it was rewritten. `writer` is None if it cannot be
+    """The holder of a lease, its unique `id`, and how often it was rewritten. `writer` is None if it cannot be
     read; its holder may still be there.
     """
 
@@ -134,7 +133,7 @@ class Lease:
             self._file.unlink(patiently=False)
 
     def _keep(self) -> None:
-        while not self._closed.wait(HEARTBEAT_SECONDS):
+        while not self._closed.wait(LEASE_SECONDS):
             # Never overwrite another process's lease. The next write to the run reports all this to the user.
             with suppress(RaysmoothError, Unreachable):
                 self.verify(patiently=False)
@@ -162,11 +161,11 @@ class Lease:
         """
         if before is None or (found := _LeaseContent.parse(before)).is_gone:
             return
-        patience = HEARTBEAT_SECONDS * PATIENCE_HEARTBEATS
+        patience = LEASE_SECONDS * PATIENCE_HEARTBEATS
         notify(f"{self._home} was being written by {found}: waiting {patience:.0f} s, to see if it still is")
         until = time.monotonic() + patience
         while time.monotonic() < until:
-            time.sleep(min(1.0, HEARTBEAT_SECONDS))
+            time.sleep(min(1.0, LEASE_SECONDS))
             content = self._content()
             if content is None or (again := _LeaseContent.parse(content)).is_gone:
                 return

@@ -154,7 +154,7 @@ class RunStore:
         return found[0] if found is not None else None
 
     def flush_when_due(self) -> None:
-        """Write waiting rows, if it is time. If an object store does not answer, they go on waiting, so that drawing
+        """Write waiting rows, if it is time. If an object store does not answer, they stay in memory, so that drawing
         continues.
         """
         if monotonic() >= self._due:

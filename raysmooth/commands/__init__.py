@@ -1,7 +1,7 @@
 """The command line: flags in, text and tables out. Importing this package registers every command.
 
 Only `raysmooth` itself imports this package. A new command is a function in one of its modules, registered with
-`app`.
+`app`; a new list of `raysmooth list` is an entry of `CATALOGUE` in `catalogue`.
 """
 
 from raysmooth.commands import certify, experiments, figures, jobs, report, status, train

@@ -21,7 +21,7 @@ LISTS = (
 
 @app.command("list", rich_help_panel="Experiments")
 def list_command(
-    what: Annotated[str, typer.Argument(help=f"What to list: {', '.join(LISTS)}.")],
+    what: Annotated[str, typer.Argument(metavar="LIST", help=f"What to list: {', '.join(LISTS)}.")],
 ) -> None:
     """List the available data sets, classifiers, denoisers, objectives, recipes and augmentations; for sweeps, metrics,
     schedulers and the keys of a file; experiments, and the kinds of their stages.
@@ -43,13 +43,15 @@ def list_command(
 
 @app.command("run", rich_help_panel="Experiments")
 def run_command(
-    experiment: Annotated[str, typer.Argument(help="YAML file, or the name of a bundled experiment.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="YAML file, or the name of a bundled experiment.")
+    ],
     only: Annotated[str | None, typer.Option(help="Run only this stage.", show_default=False)] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Quick test of all stages, with small networks and little data.")
     ] = False,
-    out: Annotated[str | None, typer.Option(help="Folder of the results, instead of the file's.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Folder of the data set, instead of the file's.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the results. Default: the file's.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder of the data set. Default: the file's.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
 ) -> None:
     """Reproduce a table or a figure of a paper, from training to certificates, with the paper's numbers beside ours.
@@ -88,6 +90,7 @@ def demo_command(
 
 def run_and_print(request: ExperimentRequest) -> None:
     """Run an experiment, and print its report and where its results are."""
+    from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.tune.experiments.report import print_report
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
@@ -96,6 +99,6 @@ def run_and_print(request: ExperimentRequest) -> None:
     if report is not None:
         notes.print()
         print_report(report)
-        notes.print(f"certificates: {report.plan.out / 'certificates'}  (pandas.read_parquet)")
+        notes.print(f"certificates: {report.plan.out / CERTIFICATES}  (pandas.read_parquet)")
         notes.print(f"written: {', '.join(map(str, report.files))}")
     notes.print(f"total time: {monotonic() - began:.0f} s")

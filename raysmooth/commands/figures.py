@@ -38,12 +38,12 @@ def show_command(
     """
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
-    from raysmooth.pipeline.pictures.show import show as show_job
+    from raysmooth.pipeline.pictures.show import show as plot_image
 
     given = {"results": results, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root}
     given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
-    file, lines = show_job(settings)
+    file, lines = plot_image(settings)
     for line in lines:
         print(line)
     notes.print(f"written: {file}")
@@ -58,6 +58,6 @@ def gallery_command(settings: "GallerySettings") -> None:
     `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
     "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
     """
-    from raysmooth.pipeline.pictures.gallery import gallery as gallery_job
+    from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
 
-    notes.print(f"written: {gallery_job(settings)}")
+    notes.print(f"written: {plot_gallery(settings)}")

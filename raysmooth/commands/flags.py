@@ -60,10 +60,8 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
     parameters = [_parameter("config", str, file)]
     for name, field in model.model_fields.items():
         owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
-        known = "Required." if field.is_required() else f"Default: {field.default}."
-        silent = not field.is_required() and field.default in (None, [])
         option = typer.Option(
-            help=field.description if silent else f"{field.description} {known}",
+            help=_help(field),
             show_default=False,
             rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
         )
@@ -72,6 +70,13 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__doc__ = command.__doc__
     return wrapper
+
+
+def _help(field: Any) -> str:
+    """The field's description with its default, or that it is required unless the description says when it is."""
+    if field.is_required():
+        return field.description if "Required" in field.description else f"{field.description} Required."
+    return field.description if field.default in (None, []) else f"{field.description} Default: {field.default}."
 
 
 def renamed(old: str, new: str) -> Any:

@@ -14,7 +14,7 @@ from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import split_at_commas
+from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.derived.log_import import ImportSettings
@@ -130,7 +130,7 @@ def report_command(
     `raysmooth report results --familywise 0.05 --radius 0.5`
     """
     grid = _numbers(radii) if radii is not None else None
-    groups = (split_at_commas(group_by) or [group_by]) if group_by is not None else None
+    groups = (split_list(group_by) or [group_by]) if group_by is not None else None
     with _without_garbage_collection(), ThreadPoolExecutor(1) as reader:
         from raysmooth.pipeline.analysis.certificates import read_certificates
 
@@ -173,9 +173,9 @@ def import_command(
     Facts given neither by a log nor by a flag are unknown. Importing the same log again changes nothing.
     """
     from raysmooth.pipeline.analysis.certificates import read_certificates
-    from raysmooth.pipeline.derived.log_import import import_logs as import_job
+    from raysmooth.pipeline.derived.log_import import import_logs
 
-    imported = import_job(logs, settings)
+    imported = import_logs(logs, settings)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
         what = f"{log.rows} rows, imported as run {log.run_id}" if log.new else f"already imported as run {log.run_id}"
@@ -188,7 +188,7 @@ def import_command(
 
 def _numbers(text: str) -> list[float]:
     try:
-        values = [float(part) for part in split_at_commas(text)]
+        values = [float(part) for part in split_list(text)]
     except ValueError:
         values = []
     if not values:

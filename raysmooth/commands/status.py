@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from raysmooth.commands.app import app
+from raysmooth.commands.flags import RESULTS
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.status.run_status import RunStatus
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @app.command("status", rich_help_panel="Results")
 def status_command(
-    out: Annotated[str, typer.Argument(metavar="RESULTS", help="Folder of results (--out of certify).")],
+    results: Annotated[str, RESULTS],
     watch: Annotated[
         float | None,
         typer.Option(
@@ -46,7 +47,7 @@ def status_command(
     """
     from raysmooth.pipeline.status.run_status import State, StatusReader
 
-    reader = StatusReader(out)
+    reader = StatusReader(results)
     # Ctrl-C is the normal way to leave a watch.
     leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
     with leaving, _shown_as(as_json, again=watch is not None) as show:

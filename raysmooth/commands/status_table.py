@@ -139,13 +139,12 @@ def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
         left = [run.seconds_left for run in alive if run.record is not None and run.record.writer == writer]
         known = [seconds for seconds in left if seconds is not None]
         total = f"; total {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
-        yield f"sampled by process {writer.pid} on {writer.host}{total}"
+        yield f"sampled by {writer}{total}"
     for run, name in zip(runs, names, strict=True):
         if run.first_error:
             yield f"{name}: {'first error: ' * (run.errors > 1)}{run.first_error}"
         if run.record is not None and run.state == State.SILENT:
-            writer = run.record.writer
-            yield f"{name}: last heartbeat at {_clock(run)}, from process {writer.pid} on {writer.host}"
+            yield f"{name}: last heartbeat at {_clock(run)}, from {run.record.writer}"
         if run.record is not None and run.record.why and run.state == State.STOPPED:
             yield f"{name}: stopped: {run.record.why}"
     if any(run.state == State.STOPPED for run in runs):
@@ -154,6 +153,6 @@ def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
 
 def _clock(run: RunStatus) -> str:
     """The time of the last heartbeat or part, in this machine's time zone."""
-    assert run.heard is not None, "the run has given a sign of life"
+    assert run.heard is not None, "a silent run has written a file"
     heard = datetime.fromtimestamp(run.heard)
     return f"{heard:%H:%M}" if run.age is not None and run.age < 12 * 3600 else f"{heard:%Y-%m-%d %H:%M}"

@@ -42,7 +42,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
 
 @app.command("sweep", rich_help_panel="Train")
 def sweep_command(
-    experiment: Annotated[str, typer.Argument(help="YAML file of the sweep.")],
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="YAML file of the sweep.")],
     out: Annotated[str | None, typer.Option(help="Folder for the results. Overrides the file.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'. Overrides the file.")] = None,
     time_budget_hours: Annotated[float | None, typer.Option(help="Hours after which all trials stop.")] = None,
@@ -66,7 +66,7 @@ def sweep_command(
     from raysmooth.tune.sweeps.sweep import run_sweep
 
     given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
-    settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, experiment)
+    settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, sweep)
     result = run_sweep(settings)
     folder = Path(settings.out)
     files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)

@@ -32,14 +32,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
 
 
-@pytest.fixture
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(*_: Any) -> None:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", start)
-
-
 GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "digits.safetensors", "sigma": "0.25"}
 
 
@@ -84,7 +76,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
             "has a BatchNorm without running statistics",
         ),
         ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "returns 1 outputs for 2 images"),
-        ({"config": "nowhere.yaml"}, "--config nowhere.yaml: No such file"),
+        ({"config": "nowhere.yaml"}, "nowhere.yaml: No such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),
         (
             {"classifier": "base_classifiers:NoMore", "classifier-weights": None},
@@ -220,3 +212,13 @@ def test_the_cards_preprocess_is_used_without_being_repeated(weights: dict[str, 
 def test_unknown_report_format_and_radii(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "did you mean 'markdown'?" in refused(capsys, "report", str(tmp_path), "--format", "markdwn")
     assert "--radii 0;1: write numbers" in refused(capsys, "report", str(tmp_path), "--radii", "0;1")
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [("sweep", "nosuch.yaml: No such file or directory"), ("run", "there is no experiment nosuch.yaml: ")],
+)
+def test_a_file_that_is_not_there_is_named_as_written(
+    capsys: pytest.CaptureFixture[str], command: str, line: str
+) -> None:
+    assert refused(capsys, command, "nosuch.yaml").startswith(line)

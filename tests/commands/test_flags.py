@@ -1,15 +1,33 @@
 """Flags that commands share."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from raysmooth.commands.app import app as whole_app
 from raysmooth.commands.flags import renamed
 from raysmooth.common.errors import RaysmoothError
 
 app = typer.Typer()
+
+
+def arguments(group: Any) -> Iterator[tuple[str, str]]:
+    """The arguments of each command, as its usage names them."""
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from arguments(one)
+        else:
+            found = [param for param in one.get_params(typer.Context(one)) if param.param_type_name == "argument"]
+            yield from ((name, param.metavar or param.name) for param in found)
+
+
+def test_usages_name_their_arguments_in_capitals() -> None:
+    found = list(arguments(typer.main.get_command(whole_app)))
+    assert {("run", "EXPERIMENT"), ("status", "RESULTS"), ("import", "LOG")} <= set(found)
+    assert [(name, argument) for name, argument in found if not argument.isupper()] == []
 
 
 @app.command()

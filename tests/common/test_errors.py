@@ -27,6 +27,11 @@ def test_a_line_has_a_limit() -> None:
     assert one_line("ab\ncd", whole=True, limit=4) == "ab c"
 
 
+def test_the_last_line_of_a_traceback_names_the_exception() -> None:
+    assert one_line("Traceback:\n  line 3\nOSError: no  space\n\n", last=True) == "OSError: no space"
+    assert one_line(ValueError("\n"), last=True) == "ValueError"
+
+
 @pytest.mark.parametrize(
     ("name", "known", "end"),
     [

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import OnOff, Options, Settings, checked, name_in, option_fields, read_options
+from raysmooth.common.settings import AutoOnOff, Options, Settings, checked, name_in, option_fields, read_options
 from raysmooth.common.variant import Variant
 
 COLOURS = Registry("colour", {"red": 1, "blue": 2})
@@ -105,12 +105,22 @@ def test_positional_values_are_refused_by_name_too() -> None:
         Wheel(4, -2)
 
 
-@pytest.mark.parametrize(("written", "read"), [("on", "on"), (True, "on"), ("off", "off"), (False, "off"), ("x", "x")])
-def test_on_and_off_survive_yaml(written: str | bool, read: str) -> None:
-    class Machine(Settings):
-        power: Annotated[str, OnOff]
+class Machine(Settings):
+    power: AutoOnOff = "auto"
 
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("on", "on"), (True, "on"), ("off", "off"), (False, "off"), ("auto", "auto")]
+)
+def test_on_and_off_survive_yaml(written: str | bool, read: str) -> None:
     assert checked(Machine, {"power": written}).power == read
+
+
+@pytest.mark.parametrize("written", ["x", 1, None, ["on"]])
+def test_what_is_not_auto_on_or_off_is_refused(written: object) -> None:
+    with pytest.raises(RaysmoothError) as refused:
+        checked(Machine, {"power": written})
+    assert str(refused.value) == f"--power {written}: write auto, on or off"
 
 
 @pytest.mark.parametrize("text", ["", "wheel:", "wheel:spokes=3,spokes=4"])

@@ -86,5 +86,5 @@ def test_a_file_without_settings_is_refused_by_its_name(tmp_path: Path, content:
         file.write_bytes(content)
     with pytest.raises(RaysmoothError) as refusal:
         read_yaml(file)
-    assert str(refusal.value).startswith(f"--config {file}{reason}")
+    assert str(refusal.value).startswith(f"{file}{reason}")
     assert "\n" not in str(refusal.value)

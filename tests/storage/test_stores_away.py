@@ -32,7 +32,7 @@ DIGITS = {"dataset": "digits", "max": 6, "sigma": 0.25, "n0": 20, "n": 200, "cla
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 0.2)
     monkeypatch.setattr(run_lock, "SETTLE_SECONDS", 0.1)
 
 

@@ -3,6 +3,7 @@
 import atexit
 import gc
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith("raysmooth: "), err
     return err.removeprefix("raysmooth: ").rstrip("\n")
+
+
+def refused_without_trace(
+    capsys: pytest.CaptureFixture[str], name: str, out: Path, settings: Mapping[str, object]
+) -> str:
+    """The line with which the command `name` refuses `settings`; fails if it leaves something at its --out."""
+    line = refused(capsys, name, *flags({**settings, "out": out}))
+    assert not out.exists()
+    return line
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:

@@ -1,6 +1,8 @@
 """An experiment: a file of stages that ends in a table or a figure of a paper, the paper's numbers beside ours.
 
-A new experiment is a YAML file in `experiments/`; a new kind of stage is an entry of `STAGE_KINDS` in `stage_kinds`.
+A new experiment is a YAML file in `experiments/`. A new kind of stage is an entry of `STAGE_KINDS` in `stage_kinds`, a
+new layout of a paper's table one of `LAYOUTS` in `paper_comparison`, generated images for smoke tests one of
+`GENERATORS` in `smoke_data`.
 Words: a file `include`s stages of other files; a stage with a `matrix` is repeated for its combinations of values; each
 repetition is a stage run.
 """

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isnan
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 
 from raysmooth.common.registry import Registry
+from raysmooth.pipeline.analysis.summary import heading
 from raysmooth.pipeline.report.rounding import floored, percent
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
@@ -77,18 +77,13 @@ def compare_with_paper(
     return pd.DataFrame(lines)[[*leading, *(["ACR"] if with_acr else []), *headings]]
 
 
-def heading(radius: float) -> str:
-    """The column of a radius in a summary."""
-    return f"r={np.format_float_positional(radius, trim='-')}"
-
-
 Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]
 """From the summary of a row's runs (at least one) and the columns of the radii to the ACR and the cells, as text."""
 
 
 def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
-    """The best of all runs at each radius, in brackets its accuracy at radius 0; of equally good runs the most
-    accurate.
+    """The best of all runs at each radius, in parentheses its accuracy at radius 0; of equally good runs
+    the most accurate.
     """
     cells = []
     for name in headings:

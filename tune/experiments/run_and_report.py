@@ -1,7 +1,7 @@
 """An experiment from its file to its report."""
 
 from raysmooth.tune.experiments.experiment import run_experiment
-from raysmooth.tune.experiments.plan import read_plan
+from raysmooth.tune.experiments.plan import REPORT, read_plan
 from raysmooth.tune.experiments.report import Report, report_experiment
 from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.settings import find_experiment
@@ -16,5 +16,5 @@ def run_and_report(request: ExperimentRequest, show: bool = True) -> Report | No
     if request.smoke:
         plan = smoke_plan(plan)
     outcome = run_experiment(plan, request.only, request.address, show)
-    wants_report = request.only is None or any(run.kind == "report" for run in plan.named(request.only))
+    wants_report = request.only is None or any(run.kind == REPORT for run in plan.named(request.only))
     return report_experiment(plan, outcome.results) if wants_report else None

@@ -154,7 +154,7 @@ class _Shrinker:
 
     def networks(self, values: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """`values` with small networks, with weights for them unless another stage makes these, and with data that
-        exists. `common` are settings that hold besides.
+        exists. `common`: further settings that apply.
         """
         small = dict(values)
         for role, shrink in (("classifier", small_classifier), ("denoiser", small_denoiser)):

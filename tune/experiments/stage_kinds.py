@@ -16,7 +16,7 @@ from raysmooth.common.settings import Settings, checked
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pictures.gallery import gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-from raysmooth.pipeline.runs.driver import run_jobs
+from raysmooth.pipeline.runs.driver import run_all
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
 from raysmooth.tune.experiments.results import Result, count_rows, file_hash
 from raysmooth.tune.recipes.settings import TrainingSettings
@@ -162,7 +162,7 @@ def _sample(procedure: Procedure, runs: Sequence[ReadyRun], context: Context) ->
     settings: list[Any] = [run.settings for run in runs]
     settings = [one.model_copy(update={"address": context.address or one.address}) for one in settings]
     results = []
-    for run_ids in run_jobs(procedure, settings, context.show):
+    for run_ids in run_all(procedure, settings, context.show):
         rows = {run_id: count_rows(context.out, procedure.folder, run_id) for run_id in run_ids}
         results.append(Result(settings_hash(rows), rows_in=procedure.folder, runs=rows))
     return results

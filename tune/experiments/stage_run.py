@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import split_list
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.tune.experiments.matrix import MatrixValue, combinations, parse_matrix
 from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
@@ -115,8 +116,11 @@ def _repeat_for_noise_levels(values: dict[str, Any], matrix: dict[str, list[Matr
 
 def _noise_levels(written: Any) -> list[float]:
     """Noise levels as settings have them: 0.25, [0.12, 0.25] or "0.12,0.25"."""
-    parts = written.split(",") if isinstance(written, str) else written if isinstance(written, list) else [written]
+    parts = split_list(written) if isinstance(written, str) else written if isinstance(written, list) else [written]
     try:
-        return [float(part) for part in parts]
+        levels = [float(part) for part in parts]
     except (TypeError, ValueError):
-        raise RaysmoothError(f"sigma: {written}: write a noise level, or several as [0.12, 0.25]") from None
+        levels = []
+    if not levels:
+        raise RaysmoothError(f"sigma: {written}: write a noise level, or several as [0.12, 0.25]")
+    return levels

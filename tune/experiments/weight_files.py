@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raysmooth.common.settings import split_list
 from raysmooth.tune.experiments.references import Reference, word
 
 WEIGHT_SETTINGS = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
@@ -17,7 +18,9 @@ def with_home(values: Any, key: str = "") -> Any:
     if isinstance(values, list):
         return [with_home(inner, key) for inner in values]
     if isinstance(values, str) and key in (*WEIGHT_SETTINGS, "data_root"):
-        return ",".join(str(Path(part).expanduser()) if part.startswith("~") else part for part in values.split(","))
+        parts = split_list(values)
+        if any(part.startswith("~") for part in parts):
+            return ",".join(str(Path(part).expanduser()) if part.startswith("~") else part for part in parts)
     return values
 
 
@@ -33,7 +36,7 @@ def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
         for inner in values:
             yield from files_of(inner, key)
     elif key in WEIGHT_SETTINGS and isinstance(values, str) and Reference.read(values) is None:
-        for part in values.split(","):
+        for part in split_list(values):
             path = part if Path(part).exists() else part.rpartition("@")[2]
             folder, _, count = path.rpartition(":")
             yield key, folder if key == "surrogates" and folder and count.isdigit() else path

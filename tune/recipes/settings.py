@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.common.settings import CommaList, OnOff, Settings
+from raysmooth.common.settings import AutoOnOff, CommaList, Settings
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 from raysmooth.tune.data.augment import AUGMENTATIONS
@@ -38,25 +38,31 @@ class RecipeSettings(Settings):
         description=f"Recipe: {', '.join(RECIPES)}. Default: the one made for the data set and objective.",
     )
     epochs: int | None = Field(
-        None, description="Instead of the recipe's; its phases, drops and warm-ups scale in proportion.", ge=1
+        None,
+        description="Number of epochs; phases, drops and warm-ups scale in proportion. Default: the recipe's.",
+        ge=1,
     )
-    batch_size: int | None = Field(None, description="Instead of the recipe's; images per step.", ge=1)
+    batch_size: int | None = Field(None, description="Images per step. Default: the recipe's.", ge=1)
     phases: str | None = Field(
         None,
-        description="Instead of the recipe's: optimizers in sequence, each with its options, as in "
-        "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100'.",
+        description="Optimizers in sequence, each with its options, as in "
+        "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100'. Default: the recipe's.",
     )
-    optimizer: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(OPTIMIZERS)}.")
-    learning_rate: float | None = Field(None, description="Instead of the recipe's.", gt=0)
-    schedule: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(SCHEDULES)}.")
+    optimizer: str | None = Field(None, description=f"Optimizer: {', '.join(OPTIMIZERS)}. Default: the recipe's.")
+    learning_rate: float | None = Field(None, description="Initial learning rate. Default: the recipe's.", gt=0)
+    schedule: str | None = Field(
+        None, description=f"Schedule of the learning rate: {', '.join(SCHEDULES)}. Default: the recipe's."
+    )
     step_size: float | None = Field(
-        None, description="Instead of the recipe's; epochs between drops of the rate.", gt=0
+        None, description="Epochs between drops of the learning rate. Default: the recipe's.", gt=0
     )
-    gamma: float | None = Field(None, description="Instead of the recipe's; factor of each drop.", gt=0)
-    weight_decay: float | None = Field(None, description="Instead of the recipe's.", ge=0)
-    momentum: float | None = Field(None, description="Instead of the recipe's; SGD only.", ge=0, lt=1)
+    gamma: float | None = Field(
+        None, description="Factor of each drop of the learning rate. Default: the recipe's.", gt=0
+    )
+    weight_decay: float | None = Field(None, description="Weight decay. Default: the recipe's.", ge=0)
+    momentum: float | None = Field(None, description="Momentum, of SGD only. Default: the recipe's.", ge=0, lt=1)
     clip_norm: float | None = Field(None, description="Clip gradients to this l2 norm.", gt=0)
-    augment: str | None = Field(None, description=f"Instead of the recipe's: {', '.join(AUGMENTATIONS)}.")
+    augment: str | None = Field(None, description=f"Augmentation: {', '.join(AUGMENTATIONS)}. Default: the recipe's.")
 
 
 class NoiseSettings(Settings):
@@ -76,7 +82,7 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
         description=f"Precision of training: auto, {', '.join(TRAINING_PRECISIONS)}. auto is bfloat16 where the device "
         "is made for it. (certify has a --precision of its own.)",
     )
-    compile: Annotated[Literal["auto", "on", "off"], OnOff] = Field(
+    compile: AutoOnOff = Field(
         "auto",
         description="Compile the network with torch.compile: on, off, or auto: on a GPU, for trainings of at least "
         "2 million 32x32 images, counted over all epochs (or as many pixels).",
@@ -127,7 +133,7 @@ class TrainDenoiserSettings(TrainingSettings):
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
-    sigma: float = Field(description=f"{SIGMA}.", gt=0)
+    sigma: float = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
     classifier: str | None = Field(
         None,
         description=f"Classifier behind the denoiser (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "

@@ -32,7 +32,7 @@ class WarmStartSettings(Settings):
 
     objective: str = Field("mse", description="Objective of the warm start.")
     recipe: str | None = Field(None, description="Recipe of the warm start. Default: the one made for the data set.")
-    epochs: int | None = Field(None, description="Epochs of the warm start, instead of the recipe's.", ge=1)
+    epochs: int | None = Field(None, description="Epochs of the warm start. Default: the recipe's.", ge=1)
     seed: int = Field(0, description="Seed of the warm start.", ge=0, lt=2**63)
 
 

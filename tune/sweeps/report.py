@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysmooth.common.settings import OnOff
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.pipeline.report.rounding import floored
@@ -183,8 +182,8 @@ def _command(sweep: SweepSettings, values: dict[str, Any]) -> str:
         if value == fields[name].default:
             continue
         flag = f"--{name.replace('_', '-')}"
-        if OnOff in fields[name].metadata:
-            value = "on" if value is True else "off" if value is False else value  # as YAML reads these words
+        if isinstance(value, bool) and fields[name].annotation is not bool:
+            value = "on" if value else "off"  # as written: YAML reads these words as booleans
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         parts.append(flag if value is True else f"{flag} {shlex.quote(text)}")
     return " ".join(parts)

@@ -36,7 +36,7 @@ SET_BY_SWEEP = ("out", "overwrite", "workers", "address", "seed", "threads", "de
 TRAINING_SETTINGS: Registry[type[TrainingSettings]] = Registry(
     "training", {"classifier": TrainClassifierSettings, "denoiser": TrainDenoiserSettings}
 )
-"""The settings of the trainings that can be swept."""
+"""The settings in TRAININGS (tune/training/trainings.py), here without importing them; a test compares them."""
 
 CONFIGURATION = "configuration"
 """Key of a trial's config: the position of its configuration in `configurations`."""
@@ -75,8 +75,8 @@ class SweepSettings(Settings):
     )
     search: Annotated[dict[str, Domain], BeforeValidator(_domains)] = Field(
         {},
-        description="Settings to vary: a list, all of which is tried, or {choice: [...]}, {uniform: [low, high]}, "
-        "loguniform or randint.",
+        description="Settings to vary: a list, every value of which is tried, or {choice: [...]}, "
+        "{uniform: [low, high]}, loguniform or randint.",
     )
     configurations: list[Annotated[dict[str, Any], BeforeValidator(_training_values)]] = Field(
         [], description="Explicit configurations, which may differ in several settings; each is run."
@@ -114,7 +114,7 @@ class SweepSettings(Settings):
         None, description="GPUs of a trial (0.25 puts four on one). Default: 1 where there are GPUs, else 0.", ge=0
     )
     max_concurrent_trials: int | None = Field(
-        None, description="Most trials to run at once. Default: as many as fit.", ge=1
+        None, description="Maximum number of trials running at once. Default: as many as fit.", ge=1
     )
     retries: int = Field(2, description="How often a failed trial resumes from its last validated epoch.", ge=0)
     storage: str | None = Field(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from raysmooth.actors.models.own_callable import source_digest
 from raysmooth.actors.models.weights import Weights, fingerprint_of, read_weights
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.common.variant import Variant
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.tune.sweeps.settings import SweepSettings
@@ -95,12 +95,11 @@ def _fingerprint(weights: Weights) -> str:
 
 
 def _reason(trial: Any) -> str:
+    """Why a trial failed, on one line. Ray's errors end with the exception, after its traceback."""
     error = trial.get_pickled_error() or trial.get_error()
     cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    if not lines:
-        return type(cause).__name__
-    return lines[-1][:500] if isinstance(cause, RaysmoothError) else f"{type(cause).__name__}: {lines[-1][:500]}"
+    line, kind = one_line(cause, limit=500, last=True), type(cause).__name__
+    return line if isinstance(cause, RaysmoothError) or line == kind else f"{kind}: {line}"
 
 
 def write_trials(trials: Sequence[Trial], sweep: SweepSettings, out: Path) -> pd.DataFrame:

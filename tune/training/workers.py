@@ -107,7 +107,7 @@ def _refused(out: Path) -> Path:
 def _resource(settings: TrainingSettings, cluster: Cluster) -> str:
     """What each worker occupies, "GPU" or "CPU core"; raises RaysmoothError where this machine has too few."""
     if settings.device not in ("auto", "cpu", "cuda"):
-        raise RaysmoothError(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU a worker")
+        raise RaysmoothError(f"--device {settings.device} with --workers: write auto, cpu or cuda, one GPU per worker")
     if settings.device == "cuda" and not cluster.gpus:
         raise RaysmoothError("--device cuda: Ray sees no GPUs: write --device auto")
     resource, available = (

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import command
+from command import command, flags, refused_without_trace
 
 import raysmooth
 from raysmooth.actors.noise.streams import Gaussian
@@ -22,10 +22,6 @@ NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:L
 
 def settings_of(**changes: Any) -> CertifySettings:
     return checked(CertifySettings, {**NEEDED, **changes})
-
-
-def given(flags: dict[str, Any]) -> list[str]:
-    return [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
 
 
 @pytest.mark.parametrize(
@@ -82,20 +78,13 @@ REFUSED = [
 ]
 
 
+@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(("changes", "expected"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_cannot_work_is_refused_in_one_line_before_ray_starts(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    changes: dict[str, str],
-    expected: str,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, changes: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
-    flags = {**NEEDED, "out": str(tmp_path / "out"), **changes}
-    code, out, err = command(capsys, "certify", *given(flags))
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"raysmooth: {expected}")
-    assert not (tmp_path / "out").exists()
+    line = refused_without_trace(capsys, "certify", tmp_path / "out", {**NEEDED, **changes})
+    assert line.startswith(expected)
 
 
 def test_predictions_know_no_other_sampling() -> None:
@@ -107,8 +96,8 @@ def test_tensor_cores_are_refused_where_the_replica_has_none(
     ray_cluster: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Only the replica knows."""
-    flags = {**NEEDED, "max": 1, "n": 50, "precision": "tf32", "replicas": 1, "out": str(tmp_path / "out")}
-    code, _, err = command(capsys, "certify", *given(flags))
+    settings = {**NEEDED, "max": 1, "n": 50, "precision": "tf32", "replicas": 1, "out": str(tmp_path / "out")}
+    code, _, err = command(capsys, "certify", *flags(settings))
     assert code == 2
     refusal = "raysmooth: precision tf32 needs an NVIDIA GPU, Ampere or newer, not 'cpu': "
     assert err.splitlines()[-1].startswith(refusal)

@@ -42,8 +42,8 @@ def results_of(folder: Path, replicas: int) -> dict[str, Result]:
         Image.fromarray(np.full((8, 8, 3), brightness, np.uint8)).save(pictures / f"{number}.png")
     common = {"n0": N0, "n": N, "sigma": SIGMA, "alpha": ALPHA, "batch_size": 50, "block_size": 150}
     common |= {"precision": "float32", "replicas": replicas, "data_root": str(pictures)}
-    jobs = [common | changes | {"out": str(folder / name)} for name, changes in WAYS.items()]
-    run_procedure(procedure, [checked(procedure.settings, job) for job in jobs], show_progress=False)
+    all_settings = [common | changes | {"out": str(folder / name)} for name, changes in WAYS.items()]
+    run_procedure(procedure, [checked(procedure.settings, settings) for settings in all_settings], show_progress=False)
     return {name: result_of(folder / name) for name in WAYS}
 
 

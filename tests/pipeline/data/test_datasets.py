@@ -523,7 +523,7 @@ def test_listings_of_parquet_files(tmp_path):
     assert len({of([small] * 3, [0, 1, 2]), of([small] * 3, [0, 1, 1]), of([small, small, large], [0, 1, 2])}) == 3
 
 
-# The table
+# The registry
 
 
 def test_unknown_names_and_splits_are_refused_with_the_known_ones():
@@ -531,10 +531,10 @@ def test_unknown_names_and_splits_are_refused_with_the_known_ones():
     assert "known: test, train" in refused("digits", None, "val")
 
 
-def test_every_row_that_needs_a_folder_says_which():
-    for name, row in DATASETS.items():
-        if row.layout is not None:
-            assert row.layout in refused(name, None, row.splits[0])
+def test_every_entry_that_needs_a_folder_says_which():
+    for name, entry in DATASETS.items():
+        if entry.layout is not None:
+            assert entry.layout in refused(name, None, entry.splits[0])
     assert DATASETS["digits"].layout is None
 
 

@@ -32,7 +32,7 @@ from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 CERTIFY = PROCEDURES["certify"]
-JOB: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "dataset": "digits",
     "classifier": "base_classifiers:Linear",
     "sigma": 0.25,
@@ -45,7 +45,7 @@ JOB: dict[str, Any] = {
     "compile": "off",
     "replicas": 1,
 }
-JOBS: dict[str, dict[str, Any]] = {
+RUNS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "fewer": {"n": 400},
     "other alpha": {"alpha": 0.05},
@@ -60,9 +60,11 @@ NEW = ["run_id", "source", "seconds"]
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict[str, Path]:
     """Real runs, each in a folder of its own."""
-    folders = {name: tmp_path_factory.mktemp("drawn") for name in JOBS}
-    jobs = [checked(CERTIFY.settings, {**JOB, **JOBS[name], "out": str(out)}) for name, out in folders.items()]
-    run_procedure(CERTIFY, jobs, show_progress=False)
+    folders = {name: tmp_path_factory.mktemp("drawn") for name in RUNS}
+    all_settings = [
+        checked(CERTIFY.settings, {**COMMON, **RUNS[name], "out": str(out)}) for name, out in folders.items()
+    ]
+    run_procedure(CERTIFY, all_settings, show_progress=False)
     return folders
 
 

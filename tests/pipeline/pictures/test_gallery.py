@@ -19,7 +19,7 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.pictures import gallery as job
+from raysmooth.pipeline.pictures import gallery as gallery_module
 from raysmooth.pipeline.pictures.gallery import psnr
 from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
@@ -62,8 +62,8 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
         handed.extend((exhibits, note))
         return Figure()
 
-    monkeypatch.setattr(job, "plot_gallery", keep)
-    job.gallery(checked(GallerySettings, {**DIGITS, "out": str(folder / "kept.png"), **settings}))
+    monkeypatch.setattr(gallery_module, "plot_gallery", keep)
+    gallery_module.gallery(checked(GallerySettings, {**DIGITS, "out": str(folder / "kept.png"), **settings}))
     return handed[0], handed[1]
 
 

@@ -20,10 +20,10 @@ def source(*requests: UnitRequest) -> NextRequest:
     return lambda: left.popleft() if left else None
 
 
-def backlog(seconds_a_unit: float | None = None) -> Backlog:
+def backlog(seconds_per_unit: float | None = None) -> Backlog:
     durations = UnitDurations()
-    if seconds_a_unit is not None:
-        durations.record(request().unit, seconds_a_unit)
+    if seconds_per_unit is not None:
+        durations.record(request().unit, seconds_per_unit)
     return Backlog(durations)
 
 

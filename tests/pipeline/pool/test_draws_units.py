@@ -29,9 +29,9 @@ def test_actors_have_the_methods_of_the_protocol(actor: type) -> None:
 
 def test_so_has_the_benchmarks_stub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
-    from stub_replica import BriskReplica, SleepingReplica
+    from stub_replica import FastStubReplica, StubReplica
 
-    assert refused(SleepingReplica) == refused(BriskReplica) == []
+    assert refused(StubReplica) == refused(FastStubReplica) == []
     sys.modules.pop("stub_replica")
 
 

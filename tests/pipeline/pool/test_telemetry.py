@@ -38,10 +38,10 @@ def scraped() -> dict[tuple[str, str], float]:
 
 
 def published(
-    job: dict[str, Any], out: Path, statuses: list[str], draws: int, units: int
+    settings: dict[str, Any], out: Path, statuses: list[str], draws: int, units: int
 ) -> dict[tuple[str, str], float]:
-    """The last value of every metric, once those of a job are complete whose images end as `statuses`."""
-    rows = raysmooth.certify(progress=False, out=str(out), sigma=0.25, **SMALL, **job)
+    """The last value of every metric, once those of a run are complete whose images end as `statuses`."""
+    rows = raysmooth.certify(progress=False, out=str(out), sigma=0.25, **SMALL, **settings)
     assert rows.status.tolist() == statuses
     run = str(rows.run_id[0])
     expected = {

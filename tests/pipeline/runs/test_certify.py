@@ -103,8 +103,8 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
 def undisturbed_of(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict[str, Result]:
     """Of each way of sampling."""
     out = tmp_path_factory.mktemp("undisturbed")
-    jobs = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
-    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
+    all_settings = [settings_of(out / name, **changes) for name, changes in SAMPLINGS.items()]
+    run_procedure(PROCEDURES["certify"], all_settings, show_progress=False)
     return {name: (rows_of(out / name), counts_of(out / name)) for name in SAMPLINGS}
 
 
@@ -278,11 +278,11 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
     blank = [(0.0 if number == 3 else value, 1) for number, value in enumerate(values)]
     data = {"dataset": "parquet", "classifier": "base_classifiers:Kills", "max": None, "sigma": 0.02}
     data |= {"n0": 10, "n": 50, "block_size": 40, "replicas": replicas}
-    jobs = [
+    all_settings = [
         settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
         for name, pictures in (("deadly", deadly), ("blank", blank))
     ]
-    run_procedure(PROCEDURES["certify"], jobs, show_progress=False)
+    run_procedure(PROCEDURES["certify"], all_settings, show_progress=False)
     rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
     assert rows.image_id.tolist() == list(range(10))
     assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
@@ -301,8 +301,8 @@ def test_too_little_memory_changes_no_row_and_is_reported_once(
 
     def session() -> tuple[pd.DataFrame, str]:
         log.write_text("")
-        job = settings_of(tmp_path / "out", classifier=classifier)
-        return run_procedure(PROCEDURES["certify"], [job]), capsys.readouterr().err
+        settings = settings_of(tmp_path / "out", classifier=classifier)
+        return run_procedure(PROCEDURES["certify"], [settings]), capsys.readouterr().err
 
     rows, printed = session()
     facts = ["run_id", "classifier"]

@@ -50,12 +50,16 @@ def settings_of(out: Path, weights: str, **changes: Any) -> dict[str, Any]:
     return {**values, "replicas": 1, "sigma": 0.25, "out": str(out), **changes}
 
 
-def run(*jobs: dict[str, Any], procedure: str = "certify", show: bool = False) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of `jobs`, and their Python warnings about weights."""
+def run(
+    *all_settings: dict[str, Any], procedure: str = "certify", show: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of `all_settings`, and their Python warnings about weights."""
     chosen = PROCEDURES[procedure]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = run_procedure(chosen, [checked(chosen.settings, job) for job in jobs], show_progress=show)
+        rows = run_procedure(
+            chosen, [checked(chosen.settings, settings) for settings in all_settings], show_progress=show
+        )
     return rows, [text for warning in caught if "were trained for" in (text := str(warning.message))]
 
 
@@ -124,17 +128,19 @@ def test_one_line_for_a_weights_file_however_many_runs_and_replicas(
     tmp_path: Path, classifier_weights: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = denoiser_weights(tmp_path / "mse.safetensors", 0.25)
-    job = settings_of(tmp_path / "out", classifier_weights["clean"], denoiser="dncnn", denoiser_weights=weights, max=3)
-    job |= {"sigma": "0.12,0.25,0.5", "replicas": 2}
+    settings = settings_of(
+        tmp_path / "out", classifier_weights["clean"], denoiser="dncnn", denoiser_weights=weights, max=3
+    )
+    settings |= {"sigma": "0.12,0.25,0.5", "replicas": 2}
     expected = line("denoiser", weights, "0.25", "command draws gaussian noise of sigma 0.12, 0.5")
-    # Two jobs, as the demo has several; then both again, where all is finished.
+    # Two settings, as the demo has several; then both again, where all is finished.
     for _ in range(2):
-        rows, caught = run(job, {**job, "n": 30}, show=True)
+        rows, caught = run(settings, {**settings, "n": 30}, show=True)
         assert len(rows) == 18
         assert caught == []
         printed = [text for text in capsys.readouterr().err.splitlines() if "were trained for" in text]
         assert printed == [PREFIX + expected]
-    rows, caught = run(job)
+    rows, caught = run(settings)
     assert len(rows) == 9
     assert caught == [expected]
     assert "were trained for" not in capsys.readouterr().err
@@ -150,8 +156,8 @@ def test_weights_by_sigma_are_each_compared_with_their_own(tmp_path: Path, class
     for named, trained in (("0.12", 0.12), ("0.25", 0.5), ("0.5", 0.5), ("1", None)):
         denoiser_weights(tmp_path / f"mse-{named}.safetensors", trained)
     by_sigma = str(tmp_path / "mse-{sigma}.safetensors")
-    job = settings_of(tmp_path, classifier_weights["clean"], denoiser="dncnn", denoiser_weights=by_sigma)
-    rows, caught = run({**job, "sigma": "0.12,0.25,0.5,1.0"})
+    settings = settings_of(tmp_path, classifier_weights["clean"], denoiser="dncnn", denoiser_weights=by_sigma)
+    rows, caught = run({**settings, "sigma": "0.12,0.25,0.5,1.0"})
     assert len(rows) == 4
     wrong = str(tmp_path / "mse-0.25.safetensors")
     assert caught == [line("denoiser", wrong, "0.5", "run draws gaussian noise of sigma 0.25")]

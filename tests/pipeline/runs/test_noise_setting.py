@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from command import command
+from command import refused_without_trace
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
@@ -46,6 +46,7 @@ def identity_of(**changes: Any) -> dict[str, Any]:
     [
         ({"noise": "uniform:0.5"}, "uniform", [0.5 / sqrt(3)]),
         ({"noise": "uniform:0.25,0.5"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
+        ({"noise": "uniform:0.25, 0.5,"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
         ({"noise": "uniform", "sigma": "0.25,0.5"}, "uniform", [0.25, 0.5]),
         ({"noise": "gaussian:0.5"}, "gaussian", [0.5]),
         ({"sigma": 0.5}, "gaussian", [0.5]),
@@ -106,6 +107,7 @@ REFUSED = [
     ({"noise": "unifrm", "sigma": "0.5"}, "unknown noise family 'unifrm': did you mean 'uniform'?"),
     ({"noise": "uniform:much"}, "--noise uniform:much: write its lambda after the colon, as in uniform:0.5"),
     ({"noise": "gaussian:"}, "--noise gaussian:: write its sigma after the colon, as in gaussian:0.5"),
+    ({"noise": "gaussian:,"}, "--noise gaussian:,: write its sigma after the colon, as in gaussian:0.5"),
     ({"noise": "uniform:0"}, "sigma must be a positive number, not 0"),
     ({"noise": "uniform:0.5,0.5"}, "--sigma names a level twice"),
     ({"noise": "uniform:0.5", "norm": "l2"}, "--norm l2: uniform noise gives radii in l1: write --norm l1, or --noise"),
@@ -127,21 +129,13 @@ REFUSED = [
 ]
 
 
+@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(("changes", "expected"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_is_unclear_is_refused_in_one_line_before_ray_starts(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    changes: dict[str, str],
-    expected: str,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, changes: dict[str, str], expected: str
 ) -> None:
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", lambda *_: pytest.fail("Ray was started"))
-    flags = {**NEEDED, "out": str(tmp_path / "out"), **changes}
-    given = [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
-    code, out, err = command(capsys, "certify", *given)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"raysmooth: {expected}"), err
-    assert not (tmp_path / "out").exists()
+    line = refused_without_trace(capsys, "certify", tmp_path / "out", {**NEEDED, **changes})
+    assert line.startswith(expected)
 
 
 def test_a_radius_in_linf_that_the_images_allow_is_decided() -> None:
@@ -156,8 +150,8 @@ def test_uniform_noise_on_real_ray(ray_cluster: object, tmp_path: Path) -> None:
     common = {**NEEDED, "max": 12, "noise": "uniform:0.5", "n": 600, "n0": 40, "block_size": 200, "batch_size": 100}
     common |= {"replicas": 2, "precision": "float32", "compile": "off", "out": str(tmp_path)}
     ways: list[dict[str, Any]] = [{}, {"sampling": "adaptive"}, {"sampling": "decide", "radius": 0.1}]
-    jobs = [checked(procedure.settings, {**common, **way}) for way in ways]
-    rows = run_procedure(procedure, jobs, show_progress=False)
+    all_settings = [checked(procedure.settings, {**common, **way}) for way in ways]
+    rows = run_procedure(procedure, all_settings, show_progress=False)
     assert len(rows) == 36
     assert set(rows.noise) == {"uniform"}
     assert set(rows.norm) == {"l1"}

@@ -15,7 +15,7 @@ from raysmooth.pipeline.runs.settings import SamplingSettings
 CERTIFY = PROCEDURES["certify"]
 
 
-def job(out: Path | str, **changes: Any) -> SamplingSettings:
+def settings(out: Path | str, **changes: Any) -> SamplingSettings:
     values = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 2, "out": str(out)}
     return checked(CERTIFY.settings, values | changes)
 
@@ -37,7 +37,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_stores_are_tried_first_and_folders_last(steps: list[tuple[str, str]]) -> None:
-    preflight(CERTIFY, [job("here"), job("s3://there/away"), job("here")])
+    preflight(CERTIFY, [settings("here"), settings("s3://there/away"), settings("here")])
     assert steps == [
         ("write", "s3://there/away"),
         ("prepare", "here"),
@@ -50,25 +50,25 @@ def test_stores_are_tried_first_and_folders_last(steps: list[tuple[str, str]]) -
 
 
 def test_a_dry_run_only_reads(steps: list[tuple[str, str]]) -> None:
-    preflight(CERTIFY, [job("here"), job("s3://there/away")], dry=True)
+    preflight(CERTIFY, [settings("here"), settings("s3://there/away")], dry=True)
     assert [step for step, _ in steps] == ["prepare", "prepare", "read", "read"]
 
 
 def test_one_run_for_each_sigma_of_each_job_in_their_order(tmp_path: Path) -> None:
-    runs = preflight(CERTIFY, [job(tmp_path / "a", sigma="0.5,0.25"), job(tmp_path / "b", sigma=1.0)])
+    runs = preflight(CERTIFY, [settings(tmp_path / "a", sigma="0.5,0.25"), settings(tmp_path / "b", sigma=1.0)])
     assert [run.noise.scale for run in runs] == [0.5, 0.25, 1.0]
     assert [Path(run.settings.out).name for run in runs] == ["a", "a", "b"]
 
 
 def test_a_job_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
-    jobs = [job(tmp_path / "a"), job(tmp_path / "b", classifier="base_classifiers:OneLogit")]
+    all_settings = [settings(tmp_path / "a"), settings(tmp_path / "b", classifier="base_classifiers:OneLogit")]
     with pytest.raises(RaysmoothError):
-        preflight(CERTIFY, jobs)
+        preflight(CERTIFY, all_settings)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RaysmoothError, match="name a writable folder"):
-        preflight(CERTIFY, [job(tmp_path / "file" / "out")])
-    preflight(CERTIFY, [job(tmp_path / "file" / "out")], dry=True)
+        preflight(CERTIFY, [settings(tmp_path / "file" / "out")])
+    preflight(CERTIFY, [settings(tmp_path / "file" / "out")], dry=True)

@@ -26,9 +26,9 @@ from raysmooth.pipeline.runs import heartbeat
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.status.run_files import FOLDERS
 from raysmooth.pipeline.status.run_status import RunStatus, State, StatusReader
 from raysmooth.pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord
 from raysmooth.pipeline.store.writer_process import WriterProcess
 
@@ -373,7 +373,7 @@ def test_the_command_imports_nothing_slow() -> None:
 
 
 def test_every_procedure_has_its_folder() -> None:
-    assert {name: procedure.folder for name, procedure in PROCEDURES.items()} == FOLDERS
+    assert {name: procedure.folder for name, procedure in PROCEDURES.items()} == ROW_FOLDERS
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ HOLDER = f"""
 import sys, time
 from raysmooth.pipeline.store import run_lock
 from raysmooth.storage.location import located
-run_lock.HEARTBEAT_SECONDS, run_lock.SETTLE_SECONDS = {HEARTBEAT}, 0.1
+run_lock.LEASE_SECONDS, run_lock.SETTLE_SECONDS = {HEARTBEAT}, 0.1
 lease = run_lock.lock_run(located(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.readline()
@@ -41,7 +41,7 @@ lease.close()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", HEARTBEAT)
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", HEARTBEAT)
     monkeypatch.setattr(run_lock, "SETTLE_SECONDS", 0.1)
 
 

@@ -28,7 +28,7 @@ def test_moves_worked_out_by_hand() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name, row in AUGMENTATIONS.items() if isinstance(row, Augmentation)])
+@pytest.mark.parametrize("name", [name for name, entry in AUGMENTATIONS.items() if isinstance(entry, Augmentation)])
 def test_a_part_of_the_moves_moves_a_part_of_the_batch(name: str) -> None:
     augmentation = AUGMENTATIONS[name]
     assert isinstance(augmentation, Augmentation)
@@ -63,10 +63,10 @@ def test_a_piece_is_resized_antialiased() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(50, 40), (40, 50), (400, 50), (30, 100)])
 def test_pieces_are_distributed_as_torchvisions(width: int, height: int) -> None:
-    row = AUGMENTATIONS["resized-crop-flip"]
-    assert isinstance(row, PictureAugmentation)
+    entry = AUGMENTATIONS["resized-crop-flip"]
+    assert isinstance(entry, PictureAugmentation)
     generator, count = random(), 3000
-    ours = np.array([row._box(width, height, generator) for _ in range(count)], float)
+    ours = np.array([entry._box(width, height, generator) for _ in range(count)], float)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         blank = torch.empty(1, height, width)
@@ -81,11 +81,11 @@ def test_pieces_are_distributed_as_torchvisions(width: int, height: int) -> None
 
 
 def test_pieces_are_decided_by_the_generator_and_half_are_mirrored() -> None:
-    row = AUGMENTATIONS["resized-crop-flip"]
-    assert isinstance(row, PictureAugmentation)
+    entry = AUGMENTATIONS["resized-crop-flip"]
+    assert isinstance(entry, PictureAugmentation)
     ramp = Image.fromarray(np.tile(np.arange(0, 240, 6, dtype=np.uint8), (30, 1)))
-    pieces = [np.asarray(row.apply(ramp, 8, random(seed))).astype(int) for seed in range(400)]
+    pieces = [np.asarray(entry.apply(ramp, 8, random(seed))).astype(int) for seed in range(400)]
     assert {piece.shape for piece in pieces} == {(8, 8)}
     assert 150 < sum(piece[0, 0] > piece[0, -1] for piece in pieces) < 250
     assert len({piece.tobytes() for piece in pieces}) > 250
-    assert (pieces[7] == np.asarray(row.apply(ramp, 8, random(7)))).all()
+    assert (pieces[7] == np.asarray(entry.apply(ramp, 8, random(7)))).all()

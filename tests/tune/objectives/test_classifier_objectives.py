@@ -153,7 +153,7 @@ def test_identical_draws_are_consistent(draw: np.ndarray, lambda_: float, loss: 
     assert found == pytest.approx(cross_entropy(logits) + uncertainty, rel=1e-4, abs=1e-4)
 
 
-# Two classes and logits (x0 - x1, x1 - x0): attacks go along TOWARDS, see tests/tune/test_attacks.py.
+# Two classes and logits (x0 - x1, x1 - x0): attacks go along TOWARDS, see tests/actors/attacks/test_attacks.py.
 DIFFERENCE = np.array([[1.0, -1.0], [-1.0, 1.0]])
 TOWARDS = np.array([-1.0, 1.0]) / sqrt(2)
 

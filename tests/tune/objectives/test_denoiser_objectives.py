@@ -43,9 +43,9 @@ def test_losses(name: str, expected: float) -> None:
 
 
 def test_what_starts_from_what_and_needs_what() -> None:
-    rows = {name: (row.starts_from, row.build.needs_classifier, row.build.needs_labels)
-            for name, row in DENOISER_OBJECTIVES.items()}  # fmt: skip
-    assert rows == {
+    found = {name: (entry.starts_from, entry.build.needs_classifier, entry.build.needs_labels)
+             for name, entry in DENOISER_OBJECTIVES.items()}  # fmt: skip
+    assert found == {
         "mse": (None, False, False),
         "stab": (None, True, False),
         "stab+mse": ("mse", True, False),

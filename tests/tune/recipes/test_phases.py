@@ -103,7 +103,6 @@ def test_what_is_written_is_read_back(written: list[Phase]) -> None:
         ("", "'' is not a valid phase: write NAME or NAME:option=value,option=value, each option once, such as adam:"),
         ("sgd:epochs=1,learning_rate=1;", "'' is not a valid phase: write NAME or NAME:option=value"),
         ("adam:epochs=5,learning_rate=", "'adam:epochs=5,learning_rate=' is not a valid phase"),
-        ("adam:epochs=5,epochs=6,learning_rate=1", "'adam:epochs=5,epochs=6,learning_rate=1' is not a valid phase"),
         (
             "adm:epochs=5,learning_rate=1",
             "phase 'adm:epochs=5,learning_rate=1': unknown optimizer 'adm': did you mean",
@@ -116,12 +115,9 @@ def test_what_is_written_is_read_back(written: list[Phase]) -> None:
             "adam:epochs=5,lr=1",
             "phase 'adam' has no option 'lr': (known: epochs, gamma, learning_rate, schedule",
         ),
-        ("adam:epochs=5,learning_rat=1", "phase 'adam' has no option 'learning_rat': did you mean 'learning_rate'?"),
         ("adam:epochs=5,learning_rate=1,optimizer=sgd", "phase 'adam' has no option 'optimizer'"),
         ("adam:epochs=5", "phase 'adam:epochs=5': option learning_rate is missing: write a number above 0"),
         ("adam", "phase 'adam': option epochs is missing: write a whole number above 0"),
-        ("adam:epochs=true,learning_rate=1", "option epochs=True: write a whole number above 0"),
-        ("adam:epochs=many,learning_rate=1", "option epochs=many: write a whole number above 0"),
         (
             "adam:epochs=1,learning_rate=1,schedule=3",
             "phase 'adam:epochs=1,learning_rate=1,schedule=3': unknown",
@@ -129,11 +125,10 @@ def test_what_is_written_is_read_back(written: list[Phase]) -> None:
         ("adam:epochs=2.5,learning_rate=1", "option epochs=2.5: write a whole number"),
         ("adam:epochs=0,learning_rate=1", "option epochs=0: write a whole number above 0"),
         ("adam:epochs=5,learning_rate=-1", "option learning_rate=-1: write a number above 0"),
-        ("adam:epochs=5,learning_rate=fast", "option learning_rate=fast: write a number above 0"),
-        ("adam:epochs=5,learning_rate=true", "option learning_rate=True: write a number above 0"),
     ],
 )
 def test_what_is_not_a_phase_is_refused(text: str, message: str) -> None:
+    """What the fields of a phase add to the refusals of all options (tests/common/test_options.py)."""
     with pytest.raises(RaysmoothError) as refused:
         parse_phases(text)
     assert message in str(refused.value)

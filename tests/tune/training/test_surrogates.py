@@ -237,7 +237,7 @@ def test_published_checkpoints_name_their_architecture(tmp_path: Path) -> None:
 
 
 def test_no_two_architectures_are_published_under_one_name() -> None:
-    published = [row.published for row in CLASSIFIERS.values() if row.published]
+    published = [entry.published for entry in CLASSIFIERS.values() if entry.published]
     assert len(set(published)) == len(published) > 10
 
 
