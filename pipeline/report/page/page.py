@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius
@@ -31,11 +32,9 @@ _MOST_CLASSES = 200
 """Most lines of the table of classes."""
 
 
-def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
-    """The page's text. Settings come from the manifests below `results`; a run without a manifest is marked. `made` are
-    tables with intervals that exist already, by their names in TABLES; the page shows `more` beside all of TABLES.
-    """
-    # Everything filled in is escaped, as names come from users: the template has no "safe".
+@cache
+def _template() -> Template:
+    """Everything filled in is escaped, as names come from users: the template has no "safe"."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -43,6 +42,13 @@ def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedT
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html.jinja")
+
+
+def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
+    """The page's text. Settings come from the manifests below `results`; a run without a manifest is marked. `made` are
+    tables with intervals that exist already, by their names in TABLES; the page shows `more` beside all of TABLES.
+    """
     tables, refused = [], {}
     for name, make in TABLES.items():
         if name == "sigma" and not varies(data.runs["sigma"]):
@@ -59,7 +65,7 @@ def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedT
     shared, own = _split_shared({run: facts for run, facts in manifests.items() if facts})
     all_curves, panels = _all_curves(data)
     labels = dict(zip(data.runs.index, run_labels(data.runs), strict=True))
-    return environment.get_template("page.html.jinja").render(
+    return _template().render(
         zip=zip,
         share_of=_share_of,
         best={table.name: {name: own.tolist() for name, own in table.best.items()} for table in tables},

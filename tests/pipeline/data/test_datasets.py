@@ -559,7 +559,8 @@ class TestSharedData:
         dataset = open_dataset("cifar10-jpeg", SHARED / "cifar10-jpeg", "test")
         assert (dataset.name, len(dataset), dataset.num_classes) == ("cifar10-jpeg", 10_000, 10)
         assert dataset.read(0).image.shape == (3, 32, 32)
-        labels = [dataset.read(i).label for i in range(10_000)]
+        labels = dataset.labels()
+        assert [dataset.read(i).label for i in range(100)] == labels[:100]
         assert np.bincount(labels).tolist() == [1000] * 10
         assert labels[:6] == [9, 3, 7, 0, 9, 7]  # seen: truck, cat, horse, plane, truck, horse
 
