@@ -103,6 +103,12 @@ def _no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take half a second each."""
+    monkeypatch.setattr("raysmooth.pipeline.report.report.FIGURES", {})
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[dict[str, str]]:
     """One real Ray for all tests. Yields the environment with which another process joins it."""

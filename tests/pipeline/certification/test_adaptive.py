@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from examples import repeats
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -25,7 +26,7 @@ from raysmooth.pipeline.certification.adaptive import (
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, certify_counts, lower_bound
 from raysmooth.pipeline.certification.sampling_rule import Counts, SamplingRule
 
-TRIALS = 20_000
+TRIALS = repeats(20_000)
 TWO_PERCENT = Tolerance(0.02, "relative")
 
 

@@ -4,6 +4,7 @@ from math import comb, log, sqrt
 
 import numpy as np
 import pytest
+from examples import repeats
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -120,7 +121,7 @@ def test_certified_radius_is_below_the_true_one_in_whole_certifications() -> Non
     """Selection and estimation together, three classes: a wrong certificate is a radius above that of the true pA, or a
     class that is not the smoothed classifier's.
     """
-    truth, noise, alpha, trials = np.array([0.25, 0.6, 0.15]), Gaussian(0.5), 0.01, 8_000
+    truth, noise, alpha, trials = np.array([0.25, 0.6, 0.15]), Gaussian(0.5), 0.01, repeats(8_000)
     generator = np.random.default_rng(5)
     selections, estimations = generator.multinomial(20, truth, trials), generator.multinomial(400, truth, trials)
     # A certificate depends on nothing but the selected class and its count.
@@ -280,14 +281,14 @@ def test_both_bounds_hold_together_over_all_counts_there_can_be(p: tuple[float, 
 
 
 def test_wrong_radii_of_the_runner_up_bound_by_simulation() -> None:
-    """8,000 images of ten classes, two of them in close pursuit of the right one: n0 = 30, n = 300, alpha = 0.1."""
+    """Thousands of images of ten classes, two of them close behind the right one: n0 = 30, n = 300, alpha = 0.1."""
     p = np.array([0.36, 0.27, 0.26, 0.03, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01])
-    rng = np.random.default_rng(5)
+    rng, trials = np.random.default_rng(5), repeats(8_000)
     wrong = certified = 0
     known: dict[tuple[int, int, int], Certificate] = {}
     rest = [max(np.delete(p, top)) for top in range(10)]
     true_radius = np.maximum(0.0, (norm.ppf(p) - norm.ppf(rest)) / 2)
-    for selection, estimation in zip(rng.multinomial(30, p, 8_000), rng.multinomial(300, p, 8_000), strict=True):
+    for selection, estimation in zip(rng.multinomial(30, p, trials), rng.multinomial(300, p, trials), strict=True):
         top = int(selection.argmax())
         key = (top, int(estimation[top]), int(np.delete(estimation, top).max()))
         if key not in known:
@@ -295,5 +296,5 @@ def test_wrong_radii_of_the_runner_up_bound_by_simulation() -> None:
         certificate = known[key]
         certified += certificate.prediction != ABSTAIN
         wrong += certificate.radius > true_radius[top]
-    assert certified > 1000  # and pA is far below 1/2
-    assert 0 < wrong <= binom.ppf(0.999, 8_000, 0.1)
+    assert certified > trials / 8  # and pA is far below 1/2
+    assert 0 < wrong <= binom.ppf(0.999, trials, 0.1)

@@ -7,6 +7,7 @@ from math import exp, inf, log, pi
 
 import numpy as np
 import pytest
+from examples import repeats
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -27,7 +28,7 @@ from raysmooth.pipeline.certification.sequential_test import (
     refuse_hopeless_decide,
 )
 
-TRIALS = 20_000
+TRIALS = repeats(20_000)
 Decision = Callable[[int, int], str]
 
 

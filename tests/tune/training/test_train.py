@@ -158,7 +158,7 @@ OPTIONS = {
 def test_every_classifier_objective_lessens_its_loss(name: str, tmp_path: Path) -> None:
     text = OPTIONS.get(name, name)
     settings = classifier_settings(
-        tmp_path / "w.safetensors", objective=text, sigma=0.1, max=300, epochs=6, learning_rate=3e-3, augment="none"
+        tmp_path / "w.safetensors", objective=text, sigma=0.1, max=300, epochs=3, learning_rate=3e-3, augment="none"
     )
     out = train_classifier(settings, show=False)
     card, rows = read_weights(out).card, metrics(out)
@@ -170,7 +170,7 @@ def test_every_classifier_objective_lessens_its_loss(name: str, tmp_path: Path) 
     assert card["measured_at"] == {"noise": "gaussian", "sigma": 0.1}
     # Where each image is seen m times, a batch of the recipe is split into as many steps.
     steps = -(-270 // (32 if name in ("consistency", "smoothadv") else 64))
-    assert list(rows.steps) == [steps] * 6
+    assert list(rows.steps) == [steps] * 3
 
 
 @pytest.mark.parametrize("name", DENOISER_OBJECTIVES)
@@ -185,7 +185,7 @@ def test_every_denoiser_objective_trains_the_denoiser_alone(
         return seen[0]
 
     monkeypatch.setattr(raysmooth.tune.training.denoiser_task, "load_base_classifier", remember)
-    values: dict[str, Any] = {"objective": name, "recipe": "digits-mse", "max": 300, "epochs": 6}
+    values: dict[str, Any] = {"objective": name, "recipe": "digits-mse", "max": 300, "epochs": 3}
     values |= {"init_weights": str(mse), "learning_rate": 3e-3}
     out = train_denoiser(denoiser_settings(tmp_path / "w.safetensors", classifier, **values), show=False)
     card, rows = read_weights(out).card, metrics(out)
