@@ -42,6 +42,9 @@ def pytest_sessionfinish() -> None:
 SUPPORT = Path(__file__).parent / "support"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
 
+# Ray gives its workers a niceness of 15: beside other work of the same session they would hardly get to run.
+os.environ["RAY_worker_niceness"] = "0"
+
 # A deprecated API used by our modules is an error, in replicas, trials and commands too.
 _MODULES = [
     f"raysmooth.{'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)}".replace(
