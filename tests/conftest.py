@@ -43,7 +43,7 @@ SUPPORT = Path(__file__).parent / "support"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
 
 # Ray gives its workers a niceness of 15: beside other work of the same session they would hardly get to run.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 -- as Ray spells it
 
 # A deprecated API used by our modules is an error, in replicas, trials and commands too.
 _MODULES = [
