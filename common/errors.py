@@ -7,6 +7,9 @@ from difflib import get_close_matches
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 """Colours and control characters: they must not reach a terminal or a results file."""
 
+_LONGEST_TEXT = 200
+"""Characters of a text from outside."""
+
 _REMOTE_TRACE = "creation task"
 """Part of the first line of Ray's error for an actor that died while starting."""
 
@@ -25,6 +28,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     hint = next((f"did you mean '{k}'? " for k in known if close and k.lower() == close[0]), "")
     return f"{hint}(known: {', '.join(known)})"
+
+
+def printable(text: str) -> str:
+    """Text from outside, such as a file's name, for messages and rows: bytes that are not UTF-8 and control characters
+    as escapes, and at most 200 characters.
+    """
+    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
 
 
 def one_line(error: BaseException | str, whole: bool = False, limit: int = 300, last: bool = False) -> str:

@@ -104,6 +104,9 @@ def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayData
         mnist = MNIST(root, train=split == "train", download=False)
     except (RuntimeError, ValueError, AssertionError, IndexError, OSError) as error:
         raise _unread(name, root, MNIST_LAYOUT, error) from None
+    if len(mnist.data) != len(mnist.targets):
+        counts = f"{len(mnist.data)} images and {len(mnist.targets)} labels"
+        raise RaysmoothError(f"{name}: {root} has {counts} of split '{split}': fetch its files again")
     return ArrayDataset(name, split, 10, mnist.data.numpy(), mnist.targets.tolist(), framing)
 
 

@@ -2,11 +2,13 @@
 
 import os
 import re
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.data.images import (
     EXTENSIONS,
     Cut,
@@ -21,6 +23,9 @@ from raysmooth.pipeline.data.images import (
 
 SPLIT_FOLDERS = {"train", "test", "val", "validation"}
 IMAGENET_SPLITS = ("val", "train")
+LARGEST_FILE = 2**30
+"""Bytes; larger files are not read."""
+
 WNID = re.compile(r"n\d{8}")
 
 FOLDER_LAYOUT = f"a folder for each class, or images side by side ({' '.join(EXTENSIONS)})"
@@ -58,13 +63,10 @@ class FolderDataset:
         return Example(pixels(self.values(index)), self._samples[index][1])
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
-        path = self._path(index)
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise UnreadableImage(index, f"{path.name}: {reason}") from None
-        return decode(index, content, cut or self.framing, keep_grey=False)
+            return decode(index, self._content(index), cut or self.framing, keep_grey=False)
+        except UnreadableImage as error:
+            raise UnreadableImage(index, f"{printable(self._samples[index][0])}: {error.reason}") from None
 
     def labels(self) -> list[int | None]:
         return [label for _, label in self._samples]
@@ -72,8 +74,8 @@ class FolderDataset:
     def raw(self, index: int) -> bytes:
         label = self._samples[index][1]
         try:
-            return identity(self._path(index).read_bytes(), label)
-        except OSError:
+            return identity(self._content(index), label)
+        except UnreadableImage:
             return identity(None, label)
 
     def listed(self, index: int) -> bytes:
@@ -83,6 +85,19 @@ class FolderDataset:
         except OSError:
             return listed(path, None, label)
 
+    def _content(self, index: int) -> bytes:
+        """The file's bytes; raises UnreadableImage. Only regular files are opened: a pipe would be waited for."""
+        path = self._path(index)
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableImage(index, "not a regular file")
+            if status.st_size > LARGEST_FILE:
+                raise UnreadableImage(index, f"{status.st_size / 2**30:.1f} GiB are no image's")
+            return path.read_bytes()
+        except OSError as error:
+            raise UnreadableImage(index, error.strerror or type(error).__name__) from None
+
     def _path(self, index: int) -> Path:
         return self._root / self._samples[index][0]
 
@@ -91,8 +106,8 @@ def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDa
     """Any folder of images. Its class folders, in sorted order, are the labels; without them there are no labels.
 
     Class folders are searched to any depth, and images beside them are ignored (torchvision's ImageFolder convention,
-    except that hidden folders are not classes); a flat folder is sorted by file name. `split` is only a name for
-    reports. No image is opened. Raises RaysmoothError if there are no images.
+    except for what systems leave behind, `_is_leftover`); a flat folder is sorted by file name. `split` is only a name
+    for reports. No image is opened. Raises RaysmoothError if there are no images, or none in one of the class folders.
     """
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
     classes = _class_folders(root)
@@ -100,8 +115,9 @@ def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDa
         # Otherwise every label would be the name of a split.
         raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
     if classes:
-        return FolderDataset(name, split, len(classes), root, _labelled(name, root, classes), framing)
-    files = sorted(p for p in root.iterdir() if p.suffix.lower() in EXTENSIONS and p.name[0] != ".")
+        samples = _labelled(name, root, classes, each=True)
+        return FolderDataset(name, split, len(classes), root, samples, framing)
+    files = sorted(path for path in root.iterdir() if _is_image(path.name))
     if not files:
         raise RaysmoothError(f"{name}: no images in {root}; --data-root needs {FOLDER_LAYOUT}")
     return FolderDataset(name, split, None, root, [(path.name, None) for path in files], framing)
@@ -128,21 +144,57 @@ def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> Folder
             f"{name}: {len(classes)} class folders in {root}; --data-root needs {IMAGENET_LAYOUT}; "
             "for images of your own write --dataset folder"
         )
-    return FolderDataset(name, split, 1000, root, _labelled(name, root, classes), framing)
+    return FolderDataset(name, split, 1000, root, _labelled(name, root, classes, each=False), framing)
 
 
 def _class_folders(root: Path) -> list[str]:
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _is_leftover(entry.name))
 
 
-def _labelled(name: str, root: Path, classes: list[str]) -> list[tuple[str, int | None]]:
-    from torchvision.datasets.folder import make_dataset  # here: the import takes two seconds
+def _is_leftover(name: str) -> bool:
+    """Whether a file or folder is not the user's: hidden, or left behind by macOS, a Synology disk or a file system."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "lost+found")
 
-    labels = {folder: label for label, folder in enumerate(classes)}
-    samples = make_dataset(root, labels, EXTENSIONS, allow_empty=True)
-    if not samples:
-        raise RaysmoothError(f"{name}: no images in the {len(classes)} folders of {root} ({' '.join(EXTENSIONS)})")
-    return [(path.removeprefix(f"{root}{os.sep}"), label) for path, label in samples]
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not _is_leftover(name)
+
+
+def _labelled(name: str, root: Path, classes: list[str], each: bool) -> list[tuple[str, int | None]]:
+    """The images of the class folders, in torchvision's order: by class, then folder, then file name.
+
+    Raises RaysmoothError if there are none, or with `each`, if there are none in one of the folders.
+    """
+    samples: list[tuple[str, int | None]] = []
+    empty = []
+    for label, folder in enumerate(classes):
+        own = [os.path.join(place, file) for place, files in sorted(_images_below(root, folder)) for file in files]
+        samples += [(path, label) for path in own]
+        if not own:
+            empty.append(folder)
+    if empty and (each or not samples):
+        listing = ", ".join(map(printable, empty[:3])) + (", ..." if len(empty) > 3 else "")
+        raise RaysmoothError(
+            f"{name}: no images ({' '.join(EXTENSIONS)}) in {len(empty)} of the {len(classes)} class folders of {root} "
+            f"({listing}): every folder there is a class, move those away that are not"
+        )
+    return samples
+
+
+def _images_below(root: Path, folder: str, above: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[str]]]:
+    """Each folder from `folder` down, as a path below `root`, with the names of its images in order. Links to folders
+    are followed, but not to one that they lie in.
+    """
+    place = root / folder
+    real = os.path.realpath(place)
+    if real in above:
+        return
+    with os.scandir(place) as entries:
+        found = sorted((entry.name, entry.is_dir()) for entry in entries)
+    yield folder, [name for name, is_folder in found if not is_folder and _is_image(name)]
+    for name, is_folder in found:
+        if is_folder and not _is_leftover(name):
+            yield from _images_below(root, os.path.join(folder, name), above | {real})
 
 
 def _refuse_unless_folder(name: str, root: Path, layout: str) -> None:

@@ -12,8 +12,12 @@ from raysmooth.common.errors import RaysmoothError, one_line
 
 # The formats that Pillow may try. By default it tries all it knows, some of which start other programs (EPS runs
 # Ghostscript), and image files are of unknown origin.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")  # as in torchvision
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif", ".avif", ".jp2",
+)  # fmt: skip
+MOST_PIXELS = 2**26
+"""Pixels of an image after resizing; a narrow image would become thousands of times as large."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class Framing:
         import torchvision.transforms.functional as transforms  # here: the import takes two seconds
 
         if self.resize is not None:
+            width, height = (round(side * self.resize / min(image.size)) for side in image.size)
+            if width * height > MOST_PIXELS:
+                raise UnreadableImage(
+                    index, f"{image.width} x {image.height} pixels would become {width} x {height} by resizing"
+                )
             image = transforms.resize(image, self.resize, antialias=True)
         if self.crop is not None:
             if self.crop > min(image.size):  # torchvision would pad with black, and certify the padding
@@ -88,13 +97,13 @@ def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
     """Decode an image and cut it to size: uint8 (C, H, W).
 
     With `keep_grey`, grey images (Pillow's modes 1, L, LA) keep one channel; all others become RGB. An alpha channel
-    is dropped and EXIF orientation is not applied, as in torchvision. Raises UnreadableImage, also for grey images of
-    more than 8 bits, which Pillow would silently clip at 255.
+    is dropped and EXIF orientation is not applied, as in torchvision; of an animation the first frame is taken. Raises
+    UnreadableImage, also for images of more than 8 bits a channel, which Pillow would silently clip or reduce.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.mode == "F" or image.mode.startswith("I"):
-            raise UnreadableImage(index, f"more than 8 bits a pixel (mode {image.mode}): store it with 8 bits")
+        if image.mode == "F" or image.mode.startswith("I") or _reduces(image):
+            raise UnreadableImage(index, f"more than 8 bits a channel (mode {image.mode}): store it with 8 bits")
         image = image.convert("L" if keep_grey and image.mode in ("1", "L", "LA") else "RGB")
         return channels_first(np.asarray(cut.apply(index, image)))
     except UnreadableImage:
@@ -105,6 +114,11 @@ def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
     except Exception as error:
         # Decoders raise OSError, SyntaxError, struct.error and more for damaged bytes: no list is complete.
         raise UnreadableImage(index, portable_reason(error)) from error
+
+
+def _reduces(image: Image.Image) -> bool:
+    """Whether Pillow will reduce 16 bits a channel to 8: it names the raw mode so, as in "RGB;16B"."""
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:
@@ -128,7 +142,7 @@ def identity(content: bytes | None, label: int | None) -> bytes:
 
 def listed(name: str, size: int | None, label: int | None) -> bytes:
     """One image's part of a listing's fingerprint: its place, its size in bytes (None if missing) and its label."""
-    return f"{name};{size};{label};".encode()
+    return f"{name};{size};{label};".encode(errors="surrogateescape")
 
 
 def portable_reason(error: Exception) -> str:

@@ -158,12 +158,36 @@ def _files(name: str, root: Path, split: str) -> list[Path]:
     for folder in (root, root / "data"):
         found = sorted(path for path in folder.glob("*.parquet") if pattern.fullmatch(path.name))
         if found:
+            _refuse_missing_shards(name, found)
             return found
     there = sorted(str(path.relative_to(root)) for path in [*root.glob("*"), *root.glob("data/*.parquet")])
     listing = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
     raise RaysmoothError(
         f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split"
     )
+
+
+def _refuse_missing_shards(name: str, files: list[Path]) -> None:
+    """Raises RaysmoothError unless files that number themselves, -00000-of-00003, are all there, each once."""
+    numbers: dict[int, list[int]] = {}
+    for file in files:
+        if numbered := re.search(r"-(\d+)-of-(\d+)\.parquet$", file.name):
+            numbers.setdefault(int(numbered[2]), []).append(int(numbered[1]))
+    if not numbers:
+        return
+    if len(numbers) > 1 or len(files) > sum(map(len, numbers.values())):
+        raise RaysmoothError(
+            f"{name}: {files[0].parent} has parts of more than one set of files ({files[0].name}, {files[-1].name}): "
+            "move away those that do not belong to it"
+        )
+    ((total, there),) = numbers.items()
+    if missing := sorted(set(range(total)) - set(there)):
+        raise RaysmoothError(
+            f"{name}: of {total} parts in {files[0].parent}, {len(missing)} are missing, the first is number "
+            f"{missing[0]:05d}: fetch them again"
+        )
+    if len(there) > total or sorted(set(there)) != sorted(there):
+        raise RaysmoothError(f"{name}: {files[0].parent} has a part twice: move one of them away")
 
 
 def _open_shard(name: str, path: Path) -> _Shard:
@@ -175,6 +199,8 @@ def _open_shard(name: str, path: Path) -> _Shard:
             f"{name}: {path} is corrupt or not a Parquet file ({portable_reason(error)}): fetch or write it again"
         ) from None
     columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    if twice := next((column for column in schema.names if schema.names.count(column) > 1), None):
+        raise RaysmoothError(f"{name}: {path} has two columns '{twice}': it has {columns}")
     image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
     if image is None:
         raise RaysmoothError(f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}")
@@ -224,7 +250,12 @@ def _class_names(schema: pa.Schema) -> int:
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return len(features["label"]["names"])
-    except (KeyError, TypeError, ValueError):  # no metadata, or in another format: it is only a shortcut
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # no metadata, or in another format: it is only a shortcut
         return 0
 
 

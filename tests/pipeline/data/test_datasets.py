@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 from fractions import Fraction
 from pathlib import Path
@@ -116,6 +117,16 @@ def test_missing_files_are_refused_with_the_layout(tmp_path):
     assert "does not exist" in refused("mnist", tmp_path / "nowhere", "test")
 
 
+def test_mnist_with_fewer_labels_than_images_is_refused(tmp_path):
+    import struct
+
+    raw = tmp_path / "MNIST/raw"
+    for split in ("train", "t10k"):
+        write(raw / f"{split}-images-idx3-ubyte", struct.pack(">IIII", 2051, 10, 28, 28) + bytes(7840))
+        write(raw / f"{split}-labels-idx1-ubyte", struct.pack(">II", 2049, 9) + bytes(9))
+    assert "has 10 images and 9 labels of split 'test'" in refused("mnist", tmp_path, "test")
+
+
 def test_corrupt_mnist_files_are_refused(tmp_path):
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):
@@ -214,8 +225,8 @@ def test_damaged_images_are_unreadable_and_their_neighbours_are_not(tmp_path):
     write(tmp_path / "7.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
     dataset = open_dataset("folder", tmp_path)
     assert "truncated" in unreadable(dataset, 1).lower()
-    assert unreadable(dataset, 2) == "not an image of a known format (16 bytes)"
-    assert unreadable(dataset, 3) == "not an image of a known format (no bytes at all)"
+    assert unreadable(dataset, 2) == "2.jpg: not an image of a known format (16 bytes)"
+    assert unreadable(dataset, 3) == "3.jpg: not an image of a known format (no bytes at all)"
     assert "8 bits" in unreadable(dataset, 4)
     assert unreadable(dataset, 5)
     assert "known format" in unreadable(dataset, 7)  # never handed to Ghostscript
@@ -265,11 +276,115 @@ def test_images_of_differing_size_are_framed_as_torchvision_does(tmp_path):
 def test_a_crop_larger_than_the_image(tmp_path):
     write(tmp_path / "a.png", encoded(flat_colour(0, 10, 20)))
     dataset = open_dataset("folder", tmp_path, crop=11)
-    assert unreadable(dataset, 0) == "crop 11 is larger than the image (20 x 10 pixels)"
+    assert unreadable(dataset, 0) == "a.png: crop 11 is larger than the image (20 x 10 pixels)"
     assert "--crop 11 exceeds --resize 10" in refused("folder", tmp_path, resize=10, crop=11)
     assert "--resize 0" in refused("folder", tmp_path, resize=0)
     assert "--crop -1" in refused("folder", tmp_path, crop=-1)
     assert "smaller --crop" in refused("digits", None, "test", crop=9)
+
+
+def test_what_systems_leave_behind_is_neither_class_nor_image(tmp_path):
+    for name in ("a/0.png", "b/1.png", "b/deep/2.png"):
+        write(tmp_path / name, encoded(FOUR_PIXELS))
+    for name in ("__MACOSX/._0.png", "@eaDir/0.png", "lost+found/0.png", ".cache/0.png", "a/._0.png", "b/@eaDir/1.png"):
+        write(tmp_path / name, b"resource fork")
+    dataset = open_dataset("folder", tmp_path)
+    assert (dataset.num_classes, dataset.labels()) == (2, [0, 1, 1])
+    assert all(dataset.read(index).image.shape == (3, 2, 2) for index in range(3))
+    flat = tmp_path / "flat"
+    write(flat / "0.png", encoded(FOUR_PIXELS))
+    write(flat / "._0.png", b"resource fork")
+    assert len(open_dataset("folder", flat)) == 1
+
+
+def test_folders_are_searched_in_torchvisions_order(tmp_path):
+    from torchvision.datasets.folder import make_dataset
+
+    for name in ("a/2.png", "a-b/1.png", "a/b/0.png", "a/b-c/1.jpg", "a/b/c/3.png", "a/10.png"):
+        write(tmp_path / name, encoded(FOUR_PIXELS))
+    expected = make_dataset(tmp_path, {"a": 0, "a-b": 1}, (".png", ".jpg"))
+    dataset = open_dataset("folder", tmp_path)
+    assert [str(dataset._path(index)) for index in range(6)] == [path for path, _ in expected]
+    assert dataset.labels() == [label for _, label in expected]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    write(tmp_path / "set/a/0.png", encoded(FOUR_PIXELS))
+    write(tmp_path / "elsewhere/1.png", encoded(FOUR_PIXELS))
+    (tmp_path / "set/a/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/a/again").symlink_to(tmp_path / "set/a")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
+    assert len(open_dataset("folder", tmp_path / "set")) == 2
+
+
+def test_only_regular_files_of_sane_size_are_read(tmp_path):
+    write(tmp_path / "0.png", encoded(FOUR_PIXELS))
+    os.mkfifo(tmp_path / "1.png")
+    with open(tmp_path / "2.png", "wb") as sparse:
+        sparse.truncate(60 * 2**30)
+    (tmp_path / "3.png").mkdir()
+    (tmp_path / "4.png").symlink_to("/dev/zero")
+    (tmp_path / "dataset").mkdir()
+    for file in tmp_path.glob("*.png"):
+        file.rename(tmp_path / "dataset" / file.name)
+    (tmp_path / "dataset/3.png").rmdir()
+    dataset = open_dataset("folder", tmp_path / "dataset")
+    assert unreadable(dataset, 1) == "1.png: not a regular file"
+    assert unreadable(dataset, 2) == "2.png: 60.0 GiB are no image's"
+    assert unreadable(dataset, 3) == "4.png: not a regular file"
+    assert fingerprint(dataset, range(4))
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    whole = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(whole, "wb") as file:
+        file.write(encoded(FOUR_PIXELS))
+    write(tmp_path / "new\nline.png", b"damaged")
+    dataset = open_dataset("folder", tmp_path)
+    assert dataset.read(0).image.shape == (3, 2, 2)
+    assert len({fingerprint(dataset, range(2)), listing_fingerprint(dataset, range(2))}) == 2
+    assert unreadable(dataset, 1) == "new\\nline.png: not an image of a known format (7 bytes)"
+    os.unlink(whole)
+    assert unreadable(dataset, 0) == "caf\\xe9.png: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [("gif", "GIF"), ("jfif", "JPEG"), ("jpe", "JPEG"), ("avif", "AVIF"), ("jp2", "JPEG2000"), ("webp", "WEBP")],
+)
+def test_formats(tmp_path, ending, kind):
+    write(tmp_path / f"a.{ending}", encoded(flat_colour(100, 16, 16), kind))
+    image = open_dataset("folder", tmp_path).read(0).image
+    assert image.shape == (3, 16, 16)
+    assert abs(image - 100 / 255).max() < 0.03
+
+
+def test_an_animations_first_frame(tmp_path):
+    frames = [Image.fromarray(flat_colour(value)) for value in (0, 255)]
+    write(tmp_path / "a.gif", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert (open_dataset("folder", tmp_path).read(0).image == 0).all()
+
+
+def test_sixteen_bits_a_channel_are_not_reduced_silently(tmp_path):
+    import struct
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)  # 2 x 2, 16 bits, RGB
+    rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    write(tmp_path / "a.png", png)
+    assert unreadable(open_dataset("folder", tmp_path), 0) == (
+        "a.png: more than 8 bits a channel (mode RGB): store it with 8 bits"
+    )
+
+
+def test_an_image_that_resizing_would_blow_up_is_not_resized(tmp_path):
+    write(tmp_path / "a.png", encoded(np.zeros((1, 20_000), np.uint8)))
+    dataset = open_dataset("folder", tmp_path, resize=256)
+    assert unreadable(dataset, 0) == "a.png: 20000 x 1 pixels would become 5120000 x 256 by resizing"
 
 
 def test_folders_without_what_is_needed_are_refused(tmp_path):
@@ -280,6 +395,9 @@ def test_folders_without_what_is_needed_are_refused(tmp_path):
     assert "is a file" in refused("folder", file)
     (tmp_path / "empty/cat").mkdir(parents=True)
     assert "no images" in refused("folder", tmp_path / "empty")
+    write(tmp_path / "empty/dog/a.png", encoded(FOUR_PIXELS))
+    assert "in 1 of the 2 class folders of" in refused("folder", tmp_path / "empty")
+    assert "(cat): every folder there is a class, move those away" in refused("folder", tmp_path / "empty")
 
 
 def test_imagenet_wants_all_its_folders(tmp_path):
@@ -335,6 +453,34 @@ def test_parquet_files_of_a_split_follow_each_other(tmp_path):
     listing = refused("parquet", tmp_path / "data", "train")
     assert "no train*.parquet" in listing
     assert "test_matched.parquet" in listing
+
+
+def test_parts_that_are_missing_or_strange_are_refused(tmp_path):
+    def folder(*names):
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name in names:
+            write_parquet(root / name, [encoded(FOUR_PIXELS)], [0])
+        return root
+
+    whole = folder("test-00000-of-00002.parquet", "test-00001-of-00002.parquet")
+    assert len(open_dataset("parquet", whole, "test")) == 2
+    refusal = refused("parquet", folder("test-00000-of-00003.parquet", "test-00002-of-00003.parquet"), "test")
+    assert "of 3 parts in" in refusal
+    assert "1 are missing, the first is number 00001" in refusal
+    for more in ("test-00000-of-00001.parquet", "test-0.parquet"):
+        mixed = folder(more, "test-00000-of-00002.parquet", "test-00001-of-00002.parquet")
+        assert "parts of more than one set of files" in refused("parquet", mixed, "test")
+
+
+def test_a_column_twice_and_metadata_without_end(tmp_path):
+    images = pa.array([{"bytes": encoded(FOUR_PIXELS)}], pa.struct([("bytes", pa.binary())]))
+    twice = pa.Table.from_arrays([images, pa.array([0]), pa.array([1])], names=["image", "label", "label"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    assert "has two columns 'label'" in refused("parquet", tmp_path / "twice.parquet", "test")
+    deep = b"[" * 100_000 + b"]" * 100_000
+    once = pa.table({"image": images, "label": [3]}).replace_schema_metadata({b"huggingface": deep})
+    pq.write_table(once, tmp_path / "deep.parquet")
+    assert open_dataset("parquet", tmp_path / "deep.parquet", "test").num_classes == 4
 
 
 def test_number_of_classes_in_parquet(tmp_path):

@@ -306,7 +306,7 @@ def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
 
 def test_an_unreadable_file_is_met_before_training_where_images_are_kept(pictures: Path) -> None:
     (pictures / "a/02.png").write_bytes(b"")
-    with pytest.raises(RaysmoothError, match=r"^folder train: image 2: not an image .*; training needs every image"):
+    with pytest.raises(RaysmoothError, match=r"^folder train: image 2: a/02\.png: not an image .*; training needs "):
         read("folder", data_root=pictures)
 
 
