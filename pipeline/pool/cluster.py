@@ -2,18 +2,20 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from threading import current_thread, main_thread
 
 import ray
 from ray._private.state import state  # what an autoscaler may start has no public interface
 from ray.exceptions import AuthenticationError
 
 from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.pipeline.pool.local_ray import ray_folder, settle_folder, settle_token
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,22 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
         )
     local = found in (None, "local")
     try:
-        if local:
-            join(address="local", include_dashboard=False)
-        else:
-            _refuse_silence(str(found))
-            join(address=found)
+        with _own_signals():
+            if local:
+                settle_folder()
+                settle_token()
+                join(address="local", include_dashboard=False)
+            else:
+                _refuse_silence(str(found))
+                join(address=found)
     except (ConnectionError, AuthenticationError) as error:
         raise RaysmoothError(
             f"the Ray cluster at {found} refuses the connection: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
             "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
+        ) from error
+    except OSError as error:  # its folder: read-only, full, gone
+        raise RaysmoothError(
+            f"Ray cannot start in {ray_folder()}: {one_line(error)}: set RAY_TMPDIR to another folder, such as /tmp"
         ) from error
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, or an invalid address
         raise RaysmoothError(f"Ray at {found or 'local'}: {one_line(error, whole=True)}") from error
@@ -80,6 +89,20 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
         yield _cluster(local)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, in C++ too, where it prints a stack and aborts: the handlers of the command line
+    are set again.
+    """
+    own = {}
+    if current_thread() is main_thread():
+        own = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in own.items():
+        if callable(handler):
+            signal.signal(number, handler)
 
 
 def will_be_local(address: str | None) -> bool:
@@ -92,8 +115,10 @@ def will_be_local(address: str | None) -> bool:
 
 def _this_machines_cluster() -> str | None:
     """The cluster that `ray start` has joined this machine to, if it still answers (ray.init's own convention)."""
-    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    note = ray_folder() / "ray" / "ray_current_cluster"
     try:
+        if note.stat().st_uid != os.getuid():
+            return None  # written by another user of this machine
         found = note.read_text().strip()
         _refuse_silence(found)
     except (OSError, RaysmoothError):

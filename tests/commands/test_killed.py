@@ -125,21 +125,33 @@ def test_sigkill_in_the_middle_of_a_run_whose_images_stop_early(
     assert len(counts[counts.session.isin(first.session)]) == len(first)
 
 
-@pytest.mark.parametrize("to_all", [False, True], ids=["to the driver", "to the whole process group"])
-def test_ctrl_c(
+@pytest.mark.parametrize(
+    ("number", "to_all", "code"),
+    [
+        (signal.SIGINT, False, 130),
+        (signal.SIGINT, True, 130),
+        (signal.SIGTERM, False, 143),
+        (signal.SIGHUP, False, 129),
+    ],
+    ids=["Ctrl-C", "Ctrl-C in a terminal", "SIGTERM", "SIGHUP"],
+)
+def test_interrupted(
     tmp_path: Path,
     ray_cluster: dict[str, str],
     undisturbed: tuple[pd.DataFrame, pd.DataFrame],
     gate: Path,
+    number: signal.Signals,
     to_all: bool,
+    code: int,
 ) -> None:
     before = replica_pids()
     process = start_paused(tmp_path, ray_cluster, gate)
     assert replica_pids() - before
-    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    (os.killpg if to_all else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert "Traceback" not in errors
+    assert "***" not in errors  # Ray's stack dump
     assert errors.splitlines()[-1].startswith("raysmooth: interrupted; finished work is on disk")
     assert 0 < rows_on_disk(tmp_path) < 60
     deadline = time.monotonic() + 60
@@ -171,8 +183,11 @@ def test_sigterm_keeps_finished_work(tmp_path: Path, ray_cluster: dict[str, str]
 
 @pytest.mark.processes
 def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path) -> None:
+    """Also where TMPDIR is that of a batch job, too long for Ray's sockets."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["DESCENDANT_OF"] = str(tmp_path)
+    environment["TMPDIR"] = str(tmp_path / "slurm_jobdir/0123456789/people/some_long_account_name")
+    Path(environment["TMPDIR"]).mkdir(parents=True)
     process = start(tmp_path, environment, "--address", "local", "--max", "10", seconds=0.0)
     deadline = time.monotonic() + 120
     while len(descendants(tmp_path)) < 4:  # the command, Ray's head, raylet and a replica
