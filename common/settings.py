@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
@@ -18,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, nearest, one_line
 from raysmooth.common.registry import Registry
-from raysmooth.common.variant import Variant
+from raysmooth.common.variant import Variant, is_own_code
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
 AnyOptions = TypeVar("AnyOptions", bound="Options")
@@ -78,13 +79,59 @@ def name_in(registry: Registry[Any]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+TRUST_CODE = "trust_code"
+"""Name of the setting that allows files to name code of the user's own. No file can give it."""
+
+
+def trust_code_field() -> Any:
+    """The setting TRUST_CODE. It decides nothing about results, so no manifest, card or hash has it."""
+    return Field(
+        False,
+        description="Import classifiers of your own (MODULE:CALLABLE) that a file names too, not only those named on "
+        "the command line.",
+        exclude=True,
+    )
+
+
+def user_settings(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
+    """`checked`, for values that the user gave in this call: code that they name is trusted, that of the file is not,
+    unless the values have TRUST_CODE.
+    """
+    if TRUST_CODE in model.model_fields and TRUST_CODE not in values:
+        written = read_yaml(config) if config is not None else {}
+        named = {key: value for key, value in written.items() if key not in values}
+        values = {**values, TRUST_CODE: not any(_own_code(named))}
+    return checked(model, values, config)
+
+
+_CODE_SETTINGS = ("classifier", "surrogates")
+
+
+def _own_code(written: Any, key: str = "") -> Iterator[str]:
+    """The texts in settings, however deep, that name code of the user's own."""
+    if isinstance(written, Mapping):
+        for name, value in written.items():
+            # A domain, such as {choice: [...]}, belongs to the setting around it.
+            yield from _own_code(value, key if key in _CODE_SETTINGS else str(name).replace("-", "_"))
+    elif isinstance(written, list):
+        for value in written:
+            yield from _own_code(value, key)
+    elif isinstance(written, str) and key == "classifier":
+        yield from filter(is_own_code, [written])
+    elif isinstance(written, str) and key == "surrogates":
+        yield from filter(is_own_code, (part.rpartition("@")[0] for part in split_list(written)))
+
+
 def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
     """`model` from the YAML file `config`, if any, overridden by `values`.
 
     Raises RaysmoothError, in one line, for an unknown key (with the nearest known one), a value out of range, or one
     that is missing.
     """
-    merged = {**(read_yaml(config) if config is not None else {}), **values}
+    content = read_yaml(config) if config is not None else {}
+    if TRUST_CODE in content:
+        raise RaysmoothError(f"{config}: {TRUST_CODE}: a file cannot say that it is trusted: write --trust-code")
+    merged = {**content, **values}
     where = f"{config}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:

@@ -27,6 +27,11 @@ class Variant:
     name: str
     options: tuple[tuple[str, Option], ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it names the user's own "module:callable" and no entry of a registry."""
+        return ":" in self.name
+
     @classmethod
     def parse(cls, text: str) -> "Variant":
         """Read "lenet", "dncnn:depth=7,width=32", "my.module:make" or "my.module:make:num_classes=10".
@@ -86,6 +91,14 @@ class Variant:
             reason = one_line(error, whole=True)
             hint = f" (options: {', '.join(parameters)})" if parameters else ""
             raise RaysmoothError(f"{what} '{self}' cannot be built: {reason}{hint}") from error
+
+
+def is_own_code(text: str) -> bool:
+    """Whether `text` names the user's own "module:callable"; False for text that names nothing."""
+    try:
+        return Variant.parse(text).is_own
+    except RaysmoothError:
+        return False
 
 
 def _is_dotted_name(text: str) -> bool:

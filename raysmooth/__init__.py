@@ -63,12 +63,12 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     """
     import pandas as pd
 
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.runs import driver
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES["certify"]
-    estimates = driver.estimate(procedure, checked(procedure.settings, settings, config), progress)
+    estimates = driver.estimate(procedure, user_settings(procedure.settings, settings, config), progress)
     return pd.DataFrame(
         {
             "sigma": one.run.noise.scale,
@@ -102,14 +102,14 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     """
     import pandas as pd
 
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.derived import log_import
     from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.pipeline.store.parts import read_rows
 
-    given = checked(log_import.ImportSettings, settings, config)
-    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, given))
-    return pd.concat([read_rows(given.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
+    chosen = user_settings(log_import.ImportSettings, settings, config)
+    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, chosen))
+    return pd.concat([read_rows(chosen.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
 
 
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
@@ -119,20 +119,20 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
     and `progress` as in `certify`. Returns the path of the weights; a finished training returns at once. Raises
     RaysmoothError for settings that cannot work, and where another training's weights are in the way.
     """
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.tune.recipes.settings import TrainClassifierSettings
     from raysmooth.tune.training import train as training
 
-    return training.train_classifier(checked(TrainClassifierSettings, settings, config), progress)
+    return training.train_classifier(user_settings(TrainClassifierSettings, settings, config), progress)
 
 
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser; like `train_classifier`, with the fields of `TrainDenoiserSettings`."""
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.tune.recipes.settings import TrainDenoiserSettings
     from raysmooth.tune.training import train as training
 
-    return training.train_denoiser(checked(TrainDenoiserSettings, settings, config), progress)
+    return training.train_denoiser(user_settings(TrainDenoiserSettings, settings, config), progress)
 
 
 def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "SweepResult":
@@ -142,11 +142,11 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     `certify`. In the result, `.trials` has one row per epoch of each trial and `.winner` describes the best trial.
     Raises RaysmoothError for settings that cannot work, before any trial starts.
     """
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
-    return run_sweep(checked(SweepSettings, settings, config), progress)
+    return run_sweep(user_settings(SweepSettings, settings, config), progress)
 
 
 def run(
@@ -157,6 +157,7 @@ def run(
     out: str | None = None,
     data_root: str | None = None,
     address: str | None = None,
+    trust_code: bool = False,
     progress: bool = True,
 ) -> "Report | None":
     """Run an experiment, or resume it: a YAML file, or the name of a bundled one. The arguments are the flags of
@@ -165,7 +166,7 @@ def run(
     from raysmooth.tune.experiments.request import ExperimentRequest
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
-    return run_and_report(ExperimentRequest(experiment, only, smoke, out, data_root, address), progress)
+    return run_and_report(ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code), progress)
 
 
 def show(results: str, image_id: int, **settings: Any) -> "Path | Location":
@@ -186,20 +187,20 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "Path | Locati
     Keyword arguments are the fields of `GallerySettings`, the flags of `raysmooth gallery`; `config` as in `certify`.
     Returns the path or object of the figure. Raises RaysmoothError for settings that cannot work.
     """
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 
-    return plot_gallery(checked(GallerySettings, settings, config))
+    return plot_gallery(user_settings(GallerySettings, settings, config))
 
 
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES[name]
-    return run_procedure(procedure, [checked(procedure.settings, settings, config)], progress)
+    return run_procedure(procedure, [user_settings(procedure.settings, settings, config)], progress)
 
 
 def __getattr__(name: str) -> Any:

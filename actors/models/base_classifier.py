@@ -10,7 +10,8 @@ import torch
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, source_digest
-from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.preprocess import parse_preprocess, preprocess_text
+from raysmooth.actors.models.weight_paths import whole_file
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.common.variant import Variant
@@ -38,7 +39,8 @@ class BaseClassifierSpec:
     """Names and paths from which a worker builds a base classifier; no tensors.
 
     `import_path`: further folders to search for the user's own `module:callable` and for weights with relative paths.
-    The fingerprints, once known, must match the files on every machine.
+    `trust_code`: whether the user named the classifier, so that a `module:callable` may be imported. The fingerprints,
+    once known, must match the files on every machine.
     """
 
     classifier: str
@@ -47,6 +49,7 @@ class BaseClassifierSpec:
     denoiser: str = NO_DENOISER
     denoiser_weights: str | None = None
     import_path: tuple[str, ...] = ()
+    trust_code: bool = False
     classifier_fingerprint: str | None = None
     denoiser_fingerprint: str | None = None
 
@@ -96,6 +99,8 @@ class Loaded:
     spec: BaseClassifierSpec
     classifier_card: dict[str, Any]
     denoiser_card: dict[str, Any]
+    assumed: str | None = None
+    """What neither the user nor the files said, and what was taken instead."""
 
 
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
@@ -104,14 +109,16 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     Raises RaysmoothError for an unknown name, a weights file that is missing or does not fit, and weights whose
     fingerprint differs from the spec's.
     """
-    make_importable(spec.import_path)
     architecture = Variant.parse(spec.classifier)
-    classifier = build_classifier(architecture)
+    if architecture.is_own and spec.trust_code:
+        make_importable(spec.import_path)
+    classifier = build_classifier(architecture, spec.trust_code)
     weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
+    stored = None
     if weights is not None:
-        load_weights(classifier, weights, str(spec.classifier_weights))
-    carded = weights.card.get("preprocess") if weights is not None else None
-    preprocess = spec.preprocess or carded or default_preprocess(architecture)
+        fit = load_weights(classifier, weights, str(spec.classifier_weights))
+        stored = weights.card.get("preprocess") or (preprocess_text(*fit.normalisation) if fit.normalisation else None)
+    preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     found = replace(
         spec,
@@ -136,7 +143,12 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
             "would depend on the others in its batch. Give networks whose BatchNorms track them"
         )
     model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
-    return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card)
+    assumed = None
+    if weights is not None and weights.where and not (spec.preprocess or stored):
+        assumed = (
+            f"preprocess {preprocess} assumed, as {weights.where} does not name one: write --preprocess if it differs"
+        )
+    return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card, assumed)
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:
@@ -170,16 +182,16 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
 
 def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
     """`path` if it exists (working directories differ between nodes), else below the first folder that has it."""
-    if path is None or os.path.exists(path):
+    if path is None or os.path.exists(file := whole_file(path)):
         return path
-    return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
+    return next((os.path.join(folder, path) for folder in folders if os.path.exists(os.path.join(folder, file))), path)
 
 
 def _classifier_weights(architecture: Variant, classifier: Any, path: str | None) -> Weights | None:
     """The classifier's weights: from a file, or one of torchvision's sets by name. None for the user's own callable,
     which has its weights already.
     """
-    own = ":" in architecture.name
+    own = architecture.is_own
     if path is None:
         if own:
             return None
@@ -200,7 +212,7 @@ def _classifier_weights(architecture: Variant, classifier: Any, path: str | None
                     f"({', '.join(published.__members__)})"
                 )
             try:
-                return Weights(published[path].get_state_dict(progress=False, check_hash=True), {})
+                return Weights({"": published[path].get_state_dict(progress=False, check_hash=True)}, {})
             except OSError as error:
                 raise RaysmoothError(
                     f"--classifier-weights {path}: cannot be fetched ({error}): give a file instead"

@@ -26,9 +26,10 @@ from raysmooth.actors.models.networks.cifar_shufflenet import cifar_shufflenet_v
 from raysmooth.actors.models.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.networks.mnist import lenet, mnist_cnn
+from raysmooth.actors.models.networks.small import small_cnn
 from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
 from raysmooth.actors.models.networks.timm_models import build_timm, timm_preprocess
-from raysmooth.actors.models.own_callable import build_own
+from raysmooth.actors.models.own_callable import build_own, refused_code
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
@@ -57,6 +58,7 @@ CLASSIFIERS: Registry[ClassifierEntry] = Registry(
         "lenet": ClassifierEntry(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
         "mnist_cnn": ClassifierEntry(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
         "digits_cnn": ClassifierEntry(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
+        "small_cnn": ClassifierEntry(small_cnn, "none", "RGB images of any size, one convolution, for smoke tests"),
         "cifar_resnet20": _cifar(cifar_resnet20, "ResNet-20", "cifar_resnet20"),
         "cifar_resnet110": _cifar(cifar_resnet110, "the papers' ResNet-110", "cifar_resnet110"),
         "cifar_resnet18": _cifar(cifar_resnet18, "ResNet-18", "ResNet18"),
@@ -84,20 +86,25 @@ _TORCHVISION_DEFAULTS: dict[str, dict[str, bool]] = {
 }
 
 
-def build_classifier(architecture: Variant) -> Any:
+def build_classifier(architecture: Variant, trust_code: bool = False) -> Any:
     """The classifier without its weights: a torch module, or the result of the user's own callable.
 
     A name is looked up in `CLASSIFIERS`, then among torchvision's classification models; "timm/NAME" is a model of
     timm; "module:callable" is imported and called with the options as keywords: it returns a torch module or another
     callable that maps pixels (B, C, H, W) to logits (B, K), or to int64 labels (B,) if it has an attribute
-    `num_classes`. Raises RaysmoothError for an unknown name, an import that fails, or options that do not fit.
+    `num_classes`. It is imported only with `trust_code`, which says that the user named it, and not a file.
+
+    Raises RaysmoothError for an unknown name, own code without `trust_code`, an import that fails, or options that do
+    not fit.
     """
     name = architecture.name
     if name in CLASSIFIERS:
         return architecture.build(CLASSIFIERS[name].build, "classifier")
     if name.startswith(TIMM):
         return build_timm(architecture)
-    if ":" in name:
+    if architecture.is_own:
+        if not trust_code:
+            raise refused_code(architecture)
         return build_own(architecture)
     known = _torchvision_names()
     if name in known:
@@ -121,7 +128,7 @@ def default_preprocess(architecture: Variant) -> str:
         return CLASSIFIERS[architecture.name].preprocess
     if architecture.name.startswith(TIMM):
         return timm_preprocess(architecture)
-    return "none" if ":" in architecture.name else "imagenet"
+    return "none" if architecture.is_own else "imagenet"
 
 
 def _torchvision_names() -> list[str]:

@@ -2,10 +2,10 @@
 
 import hashlib
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, one_line
@@ -19,6 +19,15 @@ def make_importable(folders: Iterable[str] | None = None) -> None:
             sys.path.append(folder)
 
 
+def refused_code(architecture: Variant) -> RaysmoothError:
+    """The refusal of a callable that a file names, and not the user: importing a module runs it."""
+    module = architecture.name.partition(":")[0]
+    return RaysmoothError(
+        f"classifier '{architecture.name}' is code, of the module '{module}', and a file names it: write --trust-code "
+        "to import it, if you know what it does"
+    )
+
+
 def build_own(architecture: Variant) -> Any:
     """The result of the user's callable, called with the options as keywords: a torch module or another callable.
 
@@ -26,6 +35,11 @@ def build_own(architecture: Variant) -> Any:
     callable.
     """
     module_name, _, attribute = architecture.name.partition(":")
+    if module_name == "__main__":
+        raise RaysmoothError(
+            f"classifier '{architecture.name}': replicas are other processes, which cannot import what a notebook or a "
+            f"script defines: move it into a file my_models.py and write my_models:{attribute}"
+        )
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
@@ -55,11 +69,25 @@ def source_digest(architecture: Variant, before: str = "") -> str | None:
     """SHA-256 in hex of `before` and the source file of the user's callable, which no state dict contains; None for
     other networks.
     """
-    if ":" not in architecture.name:
+    if not architecture.is_own:
         return None
-    found = importlib.util.find_spec(architecture.name.partition(":")[0])
     digest = hashlib.sha256(before.encode())
-    if found is not None and found.origin is not None and os.path.isfile(found.origin):
-        with open(found.origin, "rb") as source:
+    file = _source_file(architecture.name.partition(":")[0])
+    if file is not None and os.path.isfile(file):
+        with open(file, "rb") as source:
             digest.update(source.read())
     return digest.hexdigest()
+
+
+def _source_file(module_name: str) -> str | None:
+    """The file of a module, found without importing it or the packages around it."""
+    if module_name in sys.modules:
+        return getattr(sys.modules[module_name], "__file__", None)
+    spec, folders = None, None
+    parts = module_name.split(".")
+    for depth in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: depth + 1]), folders)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations
+    return spec.origin if spec is not None else None

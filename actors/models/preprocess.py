@@ -1,8 +1,10 @@
 """Normalisation, the first layer of a classifier. Noise and denoiser come before it, in pixel units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+import numpy as np
 import torch
 
 from raysmooth.common.errors import RaysmoothError, nearest
@@ -22,6 +24,8 @@ PREPROCESS: Registry[Preprocess] = Registry(
     {
         "none": Preprocess(),
         "cifar10": Preprocess((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        # The SmoothAdv checkpoints (Salman et al. 2019) are centred, not scaled.
+        "cifar10-centred": Preprocess((0.4914, 0.4822, 0.4465), (1.0, 1.0, 1.0)),
         "imagenet": Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     },
 )
@@ -49,6 +53,13 @@ class Normalize(torch.nn.Module):
                 "write --preprocess none, or MEANS/STDS with one number per channel"
             )
         return (batch - self.mean) / self.std
+
+
+def preprocess_text(mean: Sequence[float], std: Sequence[float]) -> str:
+    """The text that `parse_preprocess` reads as these constants, which are those of float32 numbers."""
+    return "/".join(
+        ",".join(np.format_float_positional(np.float32(value), trim="-") for value in values) for values in (mean, std)
+    )
 
 
 def parse_preprocess(text: str) -> torch.nn.Module:

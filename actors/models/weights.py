@@ -1,13 +1,16 @@
 """Weights files: read without running code, loaded into a module, fingerprinted, written with their card."""
 
+import argparse
 import hashlib
 import json
 import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,94 +18,136 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.actors.models.checkpoints import BARE, Fit, StateDict, faults, fits, nearest_form, state_dicts
+from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.store_urls import is_url
 
-_INSIDE = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts save the state dict."""
-
-_WRAPPERS = ("module.", "1.")
-"""Key prefixes of published weights: those of DataParallel and of Sequential(normalize, model)."""
+_CARD_TEXTS = ("architecture", "objective", "noise", "preprocess", "dataset", "split", "access", "arch", "training")
+_CARD_NUMBERS = ("sigma",)
+"""Entries of cards that results, messages or networks are made of; each may be null."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors by key, on the CPU, and the file's card.
+    """The content of a weights file, on the CPU: its state dicts by their places in it, mostly one, and its card.
 
-    The card is that of `save_weights`, {"arch": ...} of a published checkpoint, or {}.
+    The card is that of `save_weights`, {"arch": ...} of a published checkpoint, or {}. `where` is the file's path.
     """
 
-    state_dict: dict[str, torch.Tensor]
+    state_dicts: Mapping[str, Mapping[str, torch.Tensor]]
     card: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    @property
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """The only state dict. Raises RaysmoothError where there are several."""
+        if len(self.state_dicts) > 1:
+            raise RaysmoothError(_several(self.where, list(self.state_dicts)))
+        return next(iter(self.state_dicts.values()))
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
     """Read a safetensors or a torch file, or download it from a URL first; no code in it is ever run.
 
-    A torch file holds a state dict, bare or under "state_dict", "model_state_dict" or "model". Raises RaysmoothError,
-    naming the path, for a file that is missing, corrupt, needs code to be read, or holds no tensors.
+    A torch file holds a state dict, or containers with one or several (`state_dicts`); FILE#PLACE names one of them.
+    Raises RaysmoothError, naming the path, for a file that is missing, corrupt, needs code to be read, or holds no
+    tensors, and for a card whose entries have other types.
     """
-    if is_url(path):
+    text = os.fspath(path)
+    file, place = text, None
+    if "#" in text and not os.path.exists(text):
+        file, _, place = text.rpartition("#")
+    if is_url(file):
         try:
-            return read_weights(local_copy(path))
+            found = read_weights(local_copy(file))
         except RaysmoothError as refusal:
-            raise RaysmoothError(f"weights {path}: {refusal}") from refusal
-    path = Path(path)
+            raise RaysmoothError(f"weights {text}: {refusal}") from refusal
+    else:
+        found = _read(Path(file))
+    if not found.state_dicts:
+        raise RaysmoothError(
+            f"weights file {text} holds no tensors of floating point: give one written from model.state_dict()"
+        )
+    return found if place is None else _only(found, file, place)
+
+
+def _read(path: Path) -> Weights:
     if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
+        problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise RaysmoothError(f"weights file {path} {problem}: give the path of a safetensors or a torch file")
     try:
         weights = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
         raise RaysmoothError(f"weights file {path} cannot be read: {error.strerror or error}") from error
-    if not weights.state_dict:
-        raise RaysmoothError(f"weights file {path} holds no tensors: give one written from model.state_dict()")
+    _refuse_bad_card(path, weights.card)
     return weights
 
 
-def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> None:
-    """Load `weights` into `module`; keys and shapes must be equal.
+def _only(weights: Weights, file: str, place: str) -> Weights:
+    """The state dict at `place`, or the part of one whose keys begin so."""
+    if place in weights.state_dicts:
+        return Weights({place: weights.state_dicts[place]}, weights.card, f"{file}#{place}")
+    for outer, state in weights.state_dicts.items():
+        inner = place.removeprefix(f"{outer}.") if outer else place
+        below = {key: value for key, value in state.items() if key.startswith(f"{inner}.")}
+        if below and (not outer or inner != place):
+            return Weights({place: below}, weights.card, f"{file}#{place}")
+    raise RaysmoothError(f"weights {file}#{place}: the file has {nearest(place, filter(None, weights.state_dicts))}")
 
-    A wrapper's prefix that all keys of the file and none of the module's have is removed first. `where`: the path, for
-    messages. BatchNorm's `num_batches_tracked` may be missing: torch before 0.4.1 had none, and inference does not use
-    it. Raises RaysmoothError for weights that do not fit.
+
+def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> Fit:
+    """Load the state dict in `weights` that fits `module`, and say how it did (`fits`). `where`: the path, for
+    messages.
+
+    Raises RaysmoothError if none fits, or if several do that differ.
     """
     own = module.state_dict()
-    state = dict(weights.state_dict)
-    while prefix := next((p for p in _WRAPPERS if _wrapped(state, p) and not _any_key(own, p)), None):
-        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    missing = own.keys() - state.keys()
-    state |= {key: own[key] for key in missing if key.endswith("num_batches_tracked")}
-    missing = own.keys() - state.keys()
-    unexpected = state.keys() - own.keys()
-    shapes = [
-        f"{key} {_shape(state[key])} where the network has {_shape(own[key])}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    faults = [
-        f"{title} {_first_few(found)}"
-        for title, found in (
-            ("misses", [key for key in own if key in missing]),
-            ("has unexpected", [key for key in state if key in unexpected]),
-            ("has", shapes),
-        )
-        if found
-    ]
-    if faults:
-        made_for = weights.card.get("architecture") or weights.card.get("arch")
-        remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
-        raise RaysmoothError(
-            f"weights {where} do not fit {type(module).__name__}: file {'; '.join(faults)} -- {remedy}"
-        )
+    found = [(place, fit) for place, state in weights.state_dicts.items() for fit in fits(own, state)]
+    if not found:
+        raise RaysmoothError(_misfit(own, module, weights, where))
+    if len({fingerprint_of(fit.state) for _, fit in found}) > 1:
+        places = [".".join(filter(None, (place, fit.prefix.rstrip(".")))) for place, fit in found]
+        raise RaysmoothError(_several(where, places))
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(found[0][1].state)
     except RuntimeError as error:
         raise RaysmoothError(
             f"weights {where} do not fit {type(module).__name__}: {one_line(error, whole=True)}"
         ) from error
+    return found[0][1]
+
+
+def _several(where: str, places: Sequence[str]) -> str:
+    listing = " or ".join(f"{where}#{printable(place)}" for place in places)
+    return f"weights {where} hold several state dicts, such as those of a model and of its average: write {listing}"
+
+
+def _misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: str) -> str:
+    forms = [nearest_form(own, state) for state in weights.state_dicts.values()]
+    closest = max(forms, key=lambda form: len(own.keys() & form.keys()))
+    listing = "; ".join(f"{title} {_first_few(map(printable, keys))}" for title, keys in faults(own, closest))
+    made_for = weights.card.get("architecture") or weights.card.get("arch")
+    remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
+    return f"weights {where} do not fit {type(module).__name__}: file {listing} -- {remedy}"
+
+
+def _refuse_bad_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Raises RaysmoothError for an entry of another type than `save_weights` writes: it would reach result rows."""
+    for name in _CARD_TEXTS:
+        value = card.get(name)
+        if value is not None and not (isinstance(value, str) and len(value) <= 200 and value.isprintable()):
+            raise RaysmoothError(_bad_entry(path, name, value, "a text of at most 200 characters"))
+    for name in _CARD_NUMBERS:
+        value = card.get(name)
+        if value is not None and not (isinstance(value, int | float) and isfinite(value) and value > 0):
+            raise RaysmoothError(_bad_entry(path, name, value, "a number above 0"))
+
+
+def _bad_entry(path: Path, name: str, value: Any, expected: str) -> str:
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+    return f"weights file {path}: its card has {name} = {printable(shown)}, expected {expected}: save the weights again"
 
 
 def fingerprint(module: torch.nn.Module) -> str:
@@ -161,19 +206,25 @@ def _read_safetensors(path: Path) -> Weights:
         ) from error
     try:
         card = json.loads(metadata.get("card", "{}"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         card = {}  # metadata of another tool
-    return Weights(tensors, card if isinstance(card, dict) else {})
+    states = {BARE: tensors} if any(tensor.is_floating_point() for tensor in tensors.values()) else {}
+    return Weights(states, card if isinstance(card, dict) else {}, str(path))
 
 
 def _read_torch(path: Path) -> Weights:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             warnings.simplefilter("ignore", UserWarning)  # about an unknown pickle protocol; it then raises
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # on garbage the unpickler raises nearly anything
+        if (kind := _program(path)) is not None:
+            raise RaysmoothError(
+                f"weights file {path} is {kind}, a program and no weights: save model.state_dict() with torch.save or "
+                "safetensors instead"
+            ) from error
         if _would_run_code(path, error):
             needs = re.search(r"GLOBAL ([\w.]+)", str(error))
             raise RaysmoothError(
@@ -181,40 +232,50 @@ def _read_torch(path: Path) -> Weights:
                 "re-save its state_dict with safetensors or torch.save(model.state_dict())"
             ) from error
         raise RaysmoothError(f"weights file {path} is corrupt or not a weights file: fetch or save it again") from error
-    card: dict[str, Any] = {}
-    if isinstance(found, Mapping):
-        if isinstance(found.get("arch"), str):
-            card["arch"] = found["arch"]
-        found = next((found[key] for key in _INSIDE if isinstance(found.get(key), Mapping)), found)
     if not isinstance(found, Mapping):
         raise RaysmoothError(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
-    strange = [key for key, value in found.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
-    if strange:
+    card = {"arch": found["arch"]} if isinstance(found.get("arch"), str) else {}
+    states = dict(state_dicts(found))
+    if found and not states:
         raise RaysmoothError(
-            f"weights file {path} holds no state dict: {_first_few(map(str, strange))} are not tensors; "
-            "save model.state_dict(), bare or under the key state_dict"
+            f"weights file {path} holds no state dict ({_first_few(printable(str(key)) for key in found)}): save "
+            "model.state_dict(), bare or under the key state_dict"
         )
-    return Weights({key: tensor.detach() for key, tensor in found.items()}, card)
+    return Weights(states, card, str(path))
+
+
+def _harmless() -> list[Any]:
+    """What training scripts save beside tensors, and torch refuses by default: NumPy's numbers, and settings. None of
+    them runs code when it is read.
+    """
+    import numpy as np
+
+    kinds = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool")]
+    scalar = np.float64(0).__reduce__()[0]  # under another name before NumPy 2
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *kinds, argparse.Namespace]
+
+
+def _program(path: Path) -> str | None:
+    """What kind of program a file holds, if it is an intact archive of one."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    if "archive_format" in names or "serialized_exported_program.json" in names:
+        return "an exported program (torch.export)"
+    return "a TorchScript archive" if "constants.pkl" in names and "data.pkl" in names and _has_code(names) else None
+
+
+def _has_code(names: Iterable[str]) -> bool:
+    return any(name.startswith("code/") for name in names)
 
 
 def _would_run_code(path: Path, error: Exception) -> bool:
-    """Whether torch refused the content of an intact pickle or TorchScript archive, not garbage."""
+    """Whether torch refused the content of an intact pickle, not garbage."""
     if isinstance(error, pickle.UnpicklingError):
         with path.open("rb") as file:
             return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
     return "TorchScript" in str(error)
-
-
-def _wrapped(state: Mapping[str, Any], prefix: str) -> bool:
-    return bool(state) and all(key.startswith(prefix) for key in state)
-
-
-def _any_key(state: Mapping[str, Any], prefix: str) -> bool:
-    return any(key.startswith(prefix) for key in state)
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
 
 
 def _first_few(items: Any) -> str:

@@ -17,6 +17,7 @@ from raysmooth.actors.models.base_classifier import (
     load_denoiser,
 )
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
@@ -55,7 +56,8 @@ def gallery(settings: GallerySettings) -> Path | Location:
     named = dict(zip(settings.labels or _names(settings, denoisers), denoisers, strict=True))
     classifier = None
     if settings.classifier is not None:
-        spec = BaseClassifierSpec(settings.classifier, settings.classifier_weights, settings.preprocess)
+        weights, trusted = settings.classifier_weights, settings.trust_code
+        spec = BaseClassifierSpec(settings.classifier, weights, settings.preprocess, trust_code=trusted)
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
     save_figure(plot_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
@@ -82,7 +84,7 @@ def _by_sigma(settings: GallerySettings, place: int) -> dict[float, _Denoiser]:
     by_file: dict[str, _Denoiser] = {}
     by_sigma = {}
     for sigma in settings.sigma:
-        file = settings.denoiser_weights[place].replace("{sigma}", f"{sigma:g}")
+        file = path_at(settings.denoiser_weights[place], sigma)
         if file not in by_file:
             given = settings.denoiser[place % len(settings.denoiser)] if settings.denoiser else _denoiser_of(file)
             network, _, card = load_denoiser(given, file)

@@ -8,7 +8,7 @@ from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import CommaList, SemicolonList
+from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field
 from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
@@ -44,6 +44,7 @@ class GallerySettings(DataSettings):
     )
     classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    trust_code: bool = trust_code_field()
     seed: int = Field(0, description="Seed of the noise: the first draw of certify with this seed on a CPU.", ge=0)
     out: str = Field("gallery.png", description="File for the figure, .png or .pdf.")
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import Settings
+from raysmooth.common.settings import Settings, trust_code_field
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
@@ -37,6 +37,10 @@ class ShowSettings(Settings):
     data_root: str | None = Field(None, description="New location of the data set, if it has moved.")
     classifier_weights: str | None = Field(None, description="New location of the classifier's weights.")
     denoiser_weights: str | None = Field(None, description="New location of the denoiser's weights.")
+    classifier: str | None = Field(
+        None, description="The run's classifier, if it is your own (MODULE:CALLABLE): naming it allows its import."
+    )
+    trust_code: bool = trust_code_field()
     copies: int = Field(3, description="Number of noisy copies to show.", ge=1, le=6)
     out: str | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
 
@@ -58,7 +62,8 @@ def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
         run = StoredRun.read(settings.results, _sampled_by(row))
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
-        images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved))
+        trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
+        images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
     save_figure(plot_image(images), file, flag="--out")
     lines = [f"{heading}: {statement(image.row)}" for heading, image in zip(headings(images), images, strict=True)]
     return file.outward, lines

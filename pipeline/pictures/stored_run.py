@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from raysmooth.actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -83,23 +84,28 @@ class StoredRun:
         return dataset
 
     def load(
-        self, device: torch.device, classifier_weights: str | None = None, denoiser_weights: str | None = None
+        self,
+        device: torch.device,
+        classifier_weights: str | None = None,
+        denoiser_weights: str | None = None,
+        trust_code: bool = False,
     ) -> Loaded:
         """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
-        other than the run's.
+        other than the run's, and without `trust_code` for a classifier that is code.
         """
         identity = self.identity
-        weights = None
+        classifiers = classifier_weights or self.settings.get("classifier_weights")
+        denoisers = None
         if identity["denoiser"] != NO_DENOISER:
-            weights = denoiser_weights or self.settings["denoiser_weights"]
-            weights = weights.replace("{sigma}", f"{identity['sigma']:g}")
+            denoisers = denoiser_weights or self.settings["denoiser_weights"]
         spec = BaseClassifierSpec(
             identity["classifier"],
-            classifier_weights or self.settings.get("classifier_weights"),
+            None if classifiers is None else path_at(classifiers, identity["sigma"]),
             identity["preprocess"],
             identity["denoiser"],
-            weights,
+            None if denoisers is None else path_at(denoisers, identity["sigma"]),
             import_path=(os.getcwd(),),
+            trust_code=trust_code,
             classifier_fingerprint=identity["classifier_fingerprint"],
             denoiser_fingerprint=identity["denoiser_fingerprint"],
         )

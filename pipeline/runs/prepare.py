@@ -5,6 +5,7 @@ import os
 import torch
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
@@ -29,14 +30,18 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
         procedure.refuse(settings, noise)
-        weights = settings.denoiser_weights
+        classifier_weights, denoiser_weights = (
+            None if path is None else path_at(path, sigma)
+            for path in (settings.classifier_weights, settings.denoiser_weights)
+        )
         spec = BaseClassifierSpec(
             settings.classifier,
-            settings.classifier_weights,
+            classifier_weights,
             settings.preprocess,
             settings.denoiser,
-            weights.replace("{sigma}", f"{sigma:g}") if weights is not None else None,
+            denoiser_weights,
             import_path=(os.getcwd(),),
+            trust_code=settings.trust_code,
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)
@@ -57,6 +62,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 tuple(image.shape),
                 objective,
                 find_mismatch(loaded, noise),
+                assumed=loaded.assumed,
             )
         )
     return runs

@@ -30,8 +30,8 @@ counts, or when rows get other columns.
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked, except the kind of device, which only the pool knows. `compute`
-    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch` decides no
-    row: it is a warning for the reader.
+    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch` and
+    `assumed` decide no row: they are for the reader, what does not fit, and what was taken for granted.
     """
 
     procedure: Procedure
@@ -46,6 +46,7 @@ class Run:
     objective: str | None
     mismatch: Mismatch | None
     compute: ComputeConfig | None = None
+    assumed: str | None = None
 
     @cached_property
     def rule(self) -> SamplingRule:
@@ -156,6 +157,7 @@ class Run:
             "num_classes": self.num_classes,
             "compute": dict(compute_choice),
             "warnings": describe([self.mismatch]),
+            "assumed": [self.assumed] if self.assumed is not None else [],
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {
                 name: package_version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")

@@ -13,7 +13,7 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import AutoOnOff, CommaList, Settings
+from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -34,7 +34,10 @@ class DataSettings(Settings):
 
 
 KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
-THEIR_WEIGHTS = "The classifier's weights: a safetensors or torch file, or the name of a torchvision weight set."
+THEIR_WEIGHTS = (
+    "The classifier's weights: a safetensors or torch file (FILE#KEY for one of several state dicts in it), or the "
+    "name of a torchvision weight set."
+)
 THEIR_PREPROCESS = (
     f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
     "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own."
@@ -71,8 +74,11 @@ class ModelSettings(Settings):
         "dncnn:depth=7,width=32.",
     )
     denoiser_weights: str | None = Field(
-        None, description="The denoiser's weights; {sigma} in the path is replaced by each noise level."
+        None,
+        description="The denoiser's weights; {sigma} in the path stands for each noise level (0.5 or 0.50), "
+        "{sigma:.2f} for 0.50. So it does in the classifier's.",
     )
+    trust_code: bool = trust_code_field()
 
 
 class PoolSettings(Settings):

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysmooth.commands.app import app, notes
+from raysmooth.commands.flags import TRUST_CODE
 from raysmooth.tune.experiments.request import ExperimentRequest
 
 LISTS = (
@@ -53,6 +54,7 @@ def run_command(
     out: Annotated[str | None, typer.Option(help="Folder of the results. Default: the file's.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the data set. Default: the file's.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'.")] = None,
+    trust_code: Annotated[bool, TRUST_CODE] = False,
 ) -> None:
     """Reproduce a table or a figure of a paper, from training to certificates, with the paper's numbers beside ours.
 
@@ -64,7 +66,7 @@ def run_command(
 
     Rerun the same command to resume; finished stages are not run again.
     """
-    run_and_print(ExperimentRequest(experiment, only, smoke, out, data_root, address))
+    run_and_print(ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code))
 
 
 @app.command("demo", rich_help_panel="Experiments")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysmooth.commands.app import app, notes
-from raysmooth.commands.flags import RESULTS, renamed, settings_command
+from raysmooth.commands.flags import RESULTS, TRUST_CODE, renamed, settings_command
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
@@ -25,6 +25,11 @@ def show_command(
     data_root: Annotated[str | None, typer.Option(help="New location of the data set, if it has moved.")] = None,
     classifier_weights: Annotated[str | None, typer.Option(help="New location of the classifier's weights.")] = None,
     denoiser_weights: Annotated[str | None, typer.Option(help="New location of the denoiser's weights.")] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(help="The run's classifier, if it is your own (MODULE:CALLABLE): naming it allows its import."),
+    ] = None,
+    trust_code: Annotated[bool, TRUST_CODE] = False,
     out: Annotated[
         str | None, typer.Option(help="File for the figure, .png or .pdf. Default: RESULTS/report/image-ID.png.")
     ] = None,
@@ -42,6 +47,7 @@ def show_command(
 
     given = {"results": results, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root}
     given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
+    given |= {"classifier": classifier, "trust_code": trust_code or None}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
     file, lines = plot_image(settings)
     for line in lines:

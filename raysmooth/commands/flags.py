@@ -11,6 +11,11 @@ from typer.core import TyperCommand
 
 from raysmooth.common.errors import RaysmoothError
 
+TRUST_CODE = typer.Option(
+    "--trust-code", help="Import classifiers of your own (MODULE:CALLABLE) that a file names.", show_default=False
+)
+"""The flag that allows files to name code."""
+
 RESULTS = typer.Argument(metavar="RESULTS", help="Folder of results (--out of certify).")
 """The argument of commands that read results."""
 
@@ -47,14 +52,14 @@ def settings_command(
 
 
 def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[..., None]:
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
 
     own = list(inspect.signature(command).parameters.values())[1:]
 
-    def wrapper(config: str | None = None, **given: Any) -> None:
-        beside = {parameter.name: given.pop(parameter.name) for parameter in own}
-        values = {name: value for name, value in given.items() if value is not None}
-        command(checked(model, values, config), **beside)
+    def wrapper(config: str | None = None, **flags: Any) -> None:
+        beside = {parameter.name: flags.pop(parameter.name) for parameter in own}
+        values = {name: value for name, value in flags.items() if value is not None}
+        command(user_settings(model, values, config), **beside)
 
     file = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
     parameters = [_parameter("config", str, file)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysmooth.commands.app import app, notes, train
-from raysmooth.commands.flags import renamed, settings_command
+from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command
 from raysmooth.commands.outcome import print_summary
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def sweep_command(
     time_budget_hours: Annotated[float | None, typer.Option(help="Hours after which all trials stop.")] = None,
     hours: Annotated[str | None, renamed("--hours", "--time-budget-hours")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the output of Ray and Ray Tune.")] = False,
+    trust_code: Annotated[bool, TRUST_CODE] = False,
 ) -> None:
     """Run many trainings with Ray Tune: over optimizers, learning rates, objectives, architectures or surrogates.
 
@@ -60,13 +61,14 @@ def sweep_command(
 
     Rerun the same command to resume, even after the process was killed.
     """
-    from raysmooth.common.settings import checked
+    from raysmooth.common.settings import user_settings
     from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
     given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
-    settings = checked(SweepSettings, {name: value for name, value in given.items() if value is not None}, sweep)
+    given |= {"trust_code": trust_code or None}
+    settings = user_settings(SweepSettings, {name: value for name, value in given.items() if value is not None}, sweep)
     result = run_sweep(settings)
     folder = Path(settings.out)
     files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)

@@ -19,7 +19,7 @@ from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenois
 from raysmooth.tune.training.trainer import Trainer
 
 DENOISER = "dncnn:channels=1,depth=3,width=8"
-COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "float32"}
+COMMON = {"dataset": "digits", "threads": 1, "device": "cpu", "precision": "float32", "trust_code": True}
 
 
 class Stopped(BaseException):

@@ -14,7 +14,7 @@ from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica import device_kind
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
@@ -38,7 +38,7 @@ def certified(out: Path, **settings: Any) -> str:
 def opened(out: Path, **settings: Any) -> Iterator[tuple[Ledger, Callable[[], bool]]]:
     """A session of such a run: its ledger, and a function that draws its next unit; False if there was none."""
     procedure = PROCEDURES["certify"]
-    (planned,) = prepare(procedure, checked(procedure.settings, {"out": str(out), **settings}))
+    (planned,) = prepare(procedure, user_settings(procedure.settings, {"out": str(out), **settings}))
     planned = replace(planned, compute=ComputeConfig("float32", False, 50))
     model = load_base_classifier(planned.base, CPU).model
     here = ReplicaIdentity(DEVICE_KIND, torch.__version__, np.__version__, "here", 1)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from digits_trainings import COMMON
 
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.sweep import SweepResult, run_sweep
 
@@ -31,7 +31,7 @@ def experiment(out: Path, **changes: Any) -> dict[str, Any]:
 
 
 def settings_of(out: Path, **changes: Any) -> SweepSettings:
-    return checked(SweepSettings, experiment(out, **changes))
+    return user_settings(SweepSettings, experiment(out, **changes))
 
 
 def swept(out: Path, **changes: Any) -> SweepResult:

@@ -24,14 +24,15 @@ from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.experiments.weight_files import files_of
 from raysmooth.tune.sweeps.settings import SweepSettings
 
-_NETWORKS = {"classifier": build_classifier, "denoiser": build_denoiser}
+_NETWORKS = ("classifier", "denoiser")
 _DATA = ("name", "data_root", "split", "resize", "crop")
 
 
 class Inspector:
     """Inspects networks and data sets, each once, although many stage runs share them."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust_code: bool = False) -> None:
+        self.trust_code = trust_code
         self._networks: set[tuple[str, str]] = set()
         self._data: dict[tuple[Any, ...], str] = {}
         self.defaults: dict[str, dict[str, Any]] = {}
@@ -44,10 +45,13 @@ class Inspector:
         if (role, text) in self._networks or (role, text) == ("denoiser", "none"):
             return
         architecture = Variant.parse(text)
-        if ":" in architecture.name:
+        if architecture.is_own and self.trust_code:
             make_importable()
-        with torch.device("cpu" if ":" in architecture.name else "meta"):
-            _NETWORKS[role](architecture)
+        with torch.device("cpu" if architecture.is_own else "meta"):
+            if role == "classifier":
+                build_classifier(architecture, self.trust_code)
+            else:
+                build_denoiser(architecture)
         self._networks.add((role, text))
 
     def data_fingerprint(self, settings: Mapping[str, Any]) -> str:

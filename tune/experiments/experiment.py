@@ -10,6 +10,7 @@ from rich.console import Console
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
+from raysmooth.common.settings import TRUST_CODE
 from raysmooth.pipeline.pool.cluster import connected
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.storage.download_cache import local_copy
@@ -38,15 +39,16 @@ class ExperimentOutcome:
 
 
 def run_experiment(
-    plan: Plan, only: str | None = None, address: str | None = None, show: bool = True
+    plan: Plan, only: str | None = None, address: str | None = None, show: bool = True, trust_code: bool = False
 ) -> ExperimentOutcome:
     """Execute the stage runs of `plan` that are not done, or those of stage `only`; the caller makes the report.
 
     A stage run is done if its note has the hash of everything that affects its result (its settings, its data, the
     results that it uses), and its result is complete. Raises RaysmoothError, before the first stage run, for all errors
-    that can be found by then; with `only`, if a stage that it needs is not done.
+    that can be found by then; with `only`, if a stage that it needs is not done; and without `trust_code`, if a stage
+    names code of the user's own.
     """
-    inspector = Inspector()
+    inspector = Inspector(trust_code)
     wanted = list(plan.stage_runs) if only is None else plan.named(only)
     refuse_impossible(plan, inspector)
     refuse_missing_files(plan)
@@ -152,7 +154,10 @@ class _Execution:
             outputs["out"] = str(self._plan.out) if self._plan.settings is None else f"{outputs['out']}-{identity[:8]}"
         if run.entry.trains in ("classifier", "denoiser"):
             outputs["overwrite"] = True
-        return ReadyRun(run.name, run.entry.check({**values, **outputs}))
+        settings = run.entry.check({**values, **outputs})
+        if TRUST_CODE in type(settings).model_fields:
+            settings = settings.model_copy(update={TRUST_CODE: self._inspector.trust_code})
+        return ReadyRun(run.name, settings)
 
     def _path(self, key: str, reference: Reference) -> str:
         """What the setting `key` says in place of a reference: mostly the path of weights."""

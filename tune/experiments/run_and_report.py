@@ -15,6 +15,6 @@ def run_and_report(request: ExperimentRequest, show: bool = True) -> Report | No
     plan = read_plan(find_experiment(str(request.experiment)), request.out, request.data_root)
     if request.smoke:
         plan = smoke_plan(plan)
-    outcome = run_experiment(plan, request.only, request.address, show)
+    outcome = run_experiment(plan, request.only, request.address, show, request.trust_code)
     wants_report = request.only is None or any(run.kind == REPORT for run in plan.named(request.only))
     return report_experiment(plan, outcome.results) if wants_report else None

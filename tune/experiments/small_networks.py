@@ -2,26 +2,13 @@
 
 from collections.abc import Mapping
 
-from torch import nn
-
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.common.variant import Variant
 
 
-def small_cnn(classes: int = 10, width: int = 4) -> nn.Module:
-    """RGB pixels (B, 3, H, W) of any size -> logits (B, classes)."""
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(4 * width, classes),
-    )
-
-
 def _small_cnn(classes: int, position: int) -> str:
     # Every classifier gets another width, so that no two surrogates have the same weights.
-    return f"raysmooth.tune.experiments.small_networks:small_cnn:classes={classes},width={4 + position}"
+    return f"small_cnn:num_classes={classes},width={4 + position}"
 
 
 _CIFAR10 = [name for name in CLASSIFIERS if name.startswith("cifar_")]

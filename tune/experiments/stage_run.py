@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import split_list
+from raysmooth.common.settings import TRUST_CODE, split_list
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.tune.experiments.matrix import MatrixValue, combinations, parse_matrix
 from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
@@ -16,7 +16,7 @@ from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS, StageKind
 from raysmooth.tune.experiments.weight_files import with_home
 from raysmooth.tune.sweeps.nested_settings import mapping
 
-_SET_BY_EXPERIMENT = ("out", "overwrite", "address", "verbose")
+_SET_BY_EXPERIMENT = ("out", "overwrite", "address", "verbose", TRUST_CODE)
 _SIGMA = frozenset({"sigma"})
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raysmooth.actors.models.weight_paths import has_sigma, path_at, whole_file
 from raysmooth.common.settings import split_list
-from raysmooth.tune.experiments.references import Reference, word
+from raysmooth.tune.experiments.references import Reference
 
 WEIGHT_SETTINGS = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
 """Settings that name weights, or folders of weights."""
@@ -30,13 +31,17 @@ def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
         levels = values.get("sigma")
         for inner_key, inner in values.items():
             for named, path in files_of(inner, inner_key):
-                for level in levels if isinstance(levels, list) and "{sigma}" in path else [levels]:
-                    yield named, path.replace("{sigma}", word(level))
+                if levels is None or not has_sigma(path):
+                    yield named, path
+                    continue
+                for level in levels if isinstance(levels, list) else [levels]:
+                    yield named, path_at(path, float(level))
     elif isinstance(values, list):
         for inner in values:
             yield from files_of(inner, key)
     elif key in WEIGHT_SETTINGS and isinstance(values, str) and Reference.read(values) is None:
         for part in split_list(values):
             path = part if Path(part).exists() else part.rpartition("@")[2]
+            path = whole_file(path)
             folder, _, count = path.rpartition(":")
             yield key, folder if key == "surrogates" and folder and count.isdigit() else path

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.common.settings import AutoOnOff, CommaList, Settings
+from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 from raysmooth.tune.data.augment import AUGMENTATIONS
@@ -117,6 +117,7 @@ class TrainClassifierSettings(TrainingSettings):
 
     classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    trust_code: bool = trust_code_field()
     objective: str = Field(
         "clean",
         description=f"Objective: {', '.join(CLASSIFIER_OBJECTIVES)}; with options as in consistency:m=4,lambda=10.",
@@ -141,6 +142,7 @@ class TrainDenoiserSettings(TrainingSettings):
     )
     classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    trust_code: bool = trust_code_field()
     surrogates: Annotated[list[str], CommaList] = Field(
         [],
         description="Black-box access: weights of other classifiers to train through instead, in turn by batch, as "

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import Settings, checked
+from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
@@ -30,7 +30,18 @@ SEARCH_ALGORITHMS = ("grid", "random", "optuna")
 MOST_COMBINATIONS = 10_000
 """Limit on the combinations of settings to check before anything is trained."""
 
-SET_BY_SWEEP = ("out", "overwrite", "workers", "address", "seed", "threads", "device", "loader_workers", "keep")
+SET_BY_SWEEP = (
+    "out",
+    "overwrite",
+    "workers",
+    "address",
+    "seed",
+    "threads",
+    "device",
+    "loader_workers",
+    "keep",
+    TRUST_CODE,
+)
 """Settings of a training that a sweep file may not have: the sweep sets them itself."""
 
 TRAINING_SETTINGS: Registry[type[TrainingSettings]] = Registry(
@@ -125,6 +136,7 @@ class SweepSettings(Settings):
     )
     out: str = Field("sweep", description="Folder of the results.")
     verbose: bool = Field(False, description="Show the output of Ray and Ray Tune.")
+    trust_code: bool = trust_code_field()
 
     @property
     def settings_class(self) -> type[TrainingSettings]:
@@ -311,5 +323,5 @@ def space_of(settings: SweepSettings) -> SearchSpace:
 
 def training_settings(sweep: SweepSettings, config: Mapping[str, Any], out: Path) -> Any:
     """The settings of the trial with `config`, which writes its weights to `out`."""
-    values = {**sweep.values(config), "out": str(out), "threads": sweep.cpus_per_trial}
+    values = {**sweep.values(config), "out": str(out), "threads": sweep.cpus_per_trial, TRUST_CODE: sweep.trust_code}
     return checked(sweep.settings_class, values)

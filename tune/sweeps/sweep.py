@@ -110,7 +110,7 @@ def _refuse_shared_images(sweep: SweepSettings) -> None:
 
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:
     """Settings of `raysmooth certify` for the weights of a training."""
-    names = ("dataset", "data_root", "resize", "crop", "noise", "sigma", "classifier", "preprocess")
+    names = ("dataset", "data_root", "resize", "crop", "noise", "sigma", "classifier", "preprocess", "trust_code")
     values = {name: getattr(training, name) for name in names}
     if sweep.train == "classifier":
         values["classifier_weights"] = weights

@@ -114,7 +114,11 @@ def _as_certified(settings: TrainingSettings, task: TrainingTask, device: torch.
     assert isinstance(settings, TrainDenoiserSettings)
     assert settings.classifier is not None
     spec = BaseClassifierSpec(
-        settings.classifier, settings.classifier_weights, settings.preprocess, import_path=(os.getcwd(),)
+        settings.classifier,
+        settings.classifier_weights,
+        settings.preprocess,
+        import_path=(os.getcwd(),),
+        trust_code=settings.trust_code,
     )
     protected = load_base_classifier(spec, device).model
     return DenoisedClassifier(task.weights, protected.normalize, protected.classifier)

@@ -35,7 +35,7 @@ def warm_sweep(sweep: SweepSettings, warm: WarmStartSettings) -> SweepSettings:
         configurations.setdefault(warm_start_key(trial), {name: getattr(trial, name) for name in _DECISIVE})
         copied = copied or {name: getattr(trial, name) for name in _COPIED}
     own = {name: value for name, value in warm.model_dump(exclude={"seed"}).items() if value is not None}
-    same = ("train", "cpus_per_trial", "gpus_per_trial", "max_concurrent_trials", "retries", "verbose")
+    same = ("train", "cpus_per_trial", "gpus_per_trial", "max_concurrent_trials", "retries", "verbose", "trust_code")
     values = {
         **{name: getattr(sweep, name) for name in same},
         "settings": {**copied, **own},

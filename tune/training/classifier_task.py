@@ -41,8 +41,9 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     """The training of these settings; raises RaysmoothError for one that is impossible."""
     named, text, objective = choose_for_classifier(settings)
     architecture = Variant.parse(settings.classifier)
-    make_importable()
-    classifier = initialised(lambda: build_classifier(architecture), settings.seed)
+    if settings.trust_code:
+        make_importable()
+    classifier = initialised(lambda: build_classifier(architecture, settings.trust_code), settings.seed)
     if not (isinstance(classifier, torch.nn.Module) and any(True for _ in classifier.parameters())):
         raise RaysmoothError(
             f"classifier '{architecture}' has no parameters to train: give a torch module with parameters"

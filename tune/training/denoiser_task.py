@@ -49,7 +49,7 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
     start = start_from(denoiser, settings, entry.starts_from)
     protected = _load_classifier(settings, device)
-    surrogates = load_surrogates(settings.surrogates, protected, device)
+    surrogates = load_surrogates(settings.surrogates, protected, device, settings.trust_code)
     data = read_training_data(settings, named.recipe.augment, device)
     network = as_trained(denoiser, settings, device, named.recipe, data.train)
     cleaned = try_out(network, data.train.first(), f"denoiser '{architecture}'")
@@ -169,7 +169,11 @@ def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> L
     if settings.classifier is None:
         return None
     spec = BaseClassifierSpec(
-        settings.classifier, settings.classifier_weights, settings.preprocess, import_path=(os.getcwd(),)
+        settings.classifier,
+        settings.classifier_weights,
+        settings.preprocess,
+        import_path=(os.getcwd(),),
+        trust_code=settings.trust_code,
     )
     return load_base_classifier(spec, device)
 

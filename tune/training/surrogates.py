@@ -17,7 +17,9 @@ from raysmooth.common.variant import Variant
 from raysmooth.tune.training.ensemble import members
 
 
-def load_surrogates(written: Sequence[str], protected: Loaded | None, device: torch.device) -> list[Loaded]:
+def load_surrogates(
+    written: Sequence[str], protected: Loaded | None, device: torch.device, trust_code: bool = False
+) -> list[Loaded]:
     """The classifiers of `--surrogates`: FILE, ARCHITECTURE@FILE, or the FOLDER of an ensemble; frozen, in eval mode.
 
     Raises RaysmoothError for a file of unknown architecture, for two files with the same weights, and for the protected
@@ -34,7 +36,8 @@ def load_surrogates(written: Sequence[str], protected: Loaded | None, device: to
                 f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "
                 "classifiers"
             )
-        spec = BaseClassifierSpec(architecture or _architecture_in(path), path, import_path=(os.getcwd(),))
+        named = architecture or _architecture_in(path)
+        spec = BaseClassifierSpec(named, path, import_path=(os.getcwd(),), trust_code=trust_code)
         surrogate = load_base_classifier(spec, device)
         found = _tensors(surrogate)
         if found in seen and not seen[found]:
@@ -63,6 +66,11 @@ def _architecture_in(path: str) -> str:
         architecture = Variant.parse(named)
         if architecture.name in DENOISERS:
             raise RaysmoothError(f"--surrogates {path} holds a denoiser ({named}): give classifiers")
+        if architecture.is_own:
+            raise RaysmoothError(
+                f"--surrogates {path} names code ('{architecture}') as its architecture: to import that, write it "
+                f"yourself, {architecture}@{path}"
+            )
         return str(architecture)
     for name, entry in CLASSIFIERS.items():
         if entry.published and entry.published == card.get("arch"):

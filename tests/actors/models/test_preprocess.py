@@ -37,7 +37,10 @@ def test_another_number_of_channels_is_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cifar", r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, imagenet, none\)"),
+        (
+            "cifar",
+            r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, cifar10-centred, imagenet, none\)",
+        ),
         ("0.5", "unknown preprocess '0.5'"),
         ("0.5,a/1,1", "is not two lists of numbers"),
         ("0.5/1/2", "is not two lists of numbers"),

@@ -138,10 +138,10 @@ def test_a_truncated_file_is_refused(kind: str, keep: float, tmp_path: Path) -> 
     ("saved", "message"),
     [
         ({}, "holds no tensors"),
-        ({"arch": "cifar_resnet20"}, "holds no state dict: arch are not tensors"),
+        ({"arch": "cifar_resnet20"}, r"holds no state dict \(arch\)"),
         ([torch.zeros(1)], "holds a list"),
         (torch.zeros(1), "holds a Tensor"),
-        ({"state_dict": OrderedDict(a=1, b=2)}, "holds no state dict: a, b are not tensors"),
+        ({"state_dict": OrderedDict(a=1, b=2)}, r"holds no state dict \(state_dict\)"),
     ],
 )
 def test_a_file_without_weights_is_refused(saved: object, message: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_mismatched_keys_are_named_with_the_architecture_of_the_file() -> None:
     state = {"conv.weight": torch.zeros(1), "fc.weight": torch.zeros(10, 3), "fc.bias": torch.zeros(10)}
     with pytest.raises(RaysmoothError) as refusal:
-        load_weights(resnet20(), Weights(state, {"arch": "VGG16"}), "w.pth")
+        load_weights(resnet20(), Weights({"": state}, {"arch": "VGG16"}), "w.pth")
     message = str(refusal.value)
     assert "weights w.pth do not fit CifarResNet: file misses conv1.weight, bn1.weight, bn1.bias and " in message
     assert "has unexpected conv.weight; has fc.weight 10x3 where the network has 10x64" in message
@@ -181,7 +181,7 @@ def test_mismatched_keys_are_named_with_the_architecture_of_the_file() -> None:
 def test_only_num_batches_tracked_may_be_missing() -> None:
     state = {k: v for k, v in resnet20().state_dict().items() if not k.endswith("bn1.running_mean")}
     with pytest.raises(RaysmoothError, match=r"misses bn1\.running_mean, "):
-        load_weights(resnet20(), Weights(state), "w.pth")
+        load_weights(resnet20(), Weights({"": state}), "w.pth")
 
 
 def test_a_prefix_that_the_module_has_itself_is_kept() -> None:
@@ -189,14 +189,14 @@ def test_a_prefix_that_the_module_has_itself_is_kept() -> None:
         return torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2))
 
     trained, fresh = network(), network()
-    load_weights(fresh, Weights(prefixed(trained, "module.")), "w.pth")
+    load_weights(fresh, Weights({"": prefixed(trained, "module.")}), "w.pth")
     assert fingerprint(fresh) == fingerprint(trained)
 
 
 def test_a_prefix_that_not_all_keys_have_is_kept() -> None:
     state = {"1.weight": torch.zeros(2, 2), "bias": torch.zeros(2)}
     with pytest.raises(RaysmoothError, match=r"misses weight; has unexpected 1\.weight"):
-        load_weights(torch.nn.Linear(2, 2), Weights(state), "w.pth")
+        load_weights(torch.nn.Linear(2, 2), Weights({"": state}), "w.pth")
 
 
 def test_fingerprint_is_of_values_shapes_types_and_keys() -> None:

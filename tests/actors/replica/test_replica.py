@@ -30,7 +30,7 @@ def torchs_switches() -> Iterator[None]:
 def replica_of(name: str, batch_size: int = 40, micro_batch: int | None = None, sigma: float = 0.25) -> Replica:
     compute = ComputeConfig("float32", False, batch_size)
     replica = Replica("cpu", 1)
-    spec = BaseClassifierSpec(f"base_classifiers:{name}")
+    spec = BaseClassifierSpec(f"base_classifiers:{name}", trust_code=True)
     replica.prepare([Sampling(spec, compute, Gaussian(sigma), 0, micro_batch)], [SHAPE])
     return replica
 
@@ -52,7 +52,7 @@ def test_a_failed_unit_leaves_earlier_units_of_its_call_unaffected() -> None:
 
 
 def test_images_of_a_call_are_distinguished_by_run_and_number() -> None:
-    spec, compute = BaseClassifierSpec("base_classifiers:Labels"), ComputeConfig("float32", False, 20)
+    spec, compute = BaseClassifierSpec("base_classifiers:Labels", trust_code=True), ComputeConfig("float32", False, 20)
     replica = Replica("cpu", 1)
     replica.prepare([Sampling(spec, compute, Gaussian(1e-3), 0)] * 2, [SHAPE] * 2)
     units = [WorkUnit(run, Role.SELECTION, (Block(7, 0, 5), Block(8, 0, 4))) for run in (0, 1)]
@@ -108,17 +108,22 @@ def test_too_little_memory_for_one_image_is_refused() -> None:
 
 
 def test_a_requested_batch_is_kept_even_if_only_parts_of_it_fit() -> None:
-    spec = BaseClassifierSpec("base_classifiers:OutOfMemory:limit=30")
+    spec = BaseClassifierSpec("base_classifiers:OutOfMemory:limit=30", trust_code=True)
     replica = Replica("cpu", 1)
     assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off", 100), 1000).compute.batch_size == 100
     # Without a request, the batch fits.
     assert replica.choose(spec, SHAPE, ComputeRequest("float32", "off"), 1000).compute.batch_size <= 30
     with pytest.raises(RaysmoothError, match="too small for one image"):
         replica.choose(
-            BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0"), SHAPE, ComputeRequest("float32"), 1000
+            BaseClassifierSpec("base_classifiers:OutOfMemory:limit=0", trust_code=True),
+            SHAPE,
+            ComputeRequest("float32"),
+            1000,
         )
 
 
 def test_tf32_on_a_processor_is_refused() -> None:
     with pytest.raises(RaysmoothError, match="precision tf32 needs an NVIDIA GPU"):
-        Replica("cpu", 1).choose(BaseClassifierSpec("base_classifiers:Linear"), SHAPE, ComputeRequest("tf32"), 1000)
+        Replica("cpu", 1).choose(
+            BaseClassifierSpec("base_classifiers:Linear", trust_code=True), SHAPE, ComputeRequest("tf32"), 1000
+        )

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
@@ -43,7 +43,9 @@ def results_of(folder: Path, replicas: int) -> dict[str, Result]:
     common = {"n0": N0, "n": N, "sigma": SIGMA, "alpha": ALPHA, "batch_size": 50, "block_size": 150}
     common |= {"precision": "float32", "replicas": replicas, "data_root": str(pictures)}
     all_settings = [common | changes | {"out": str(folder / name)} for name, changes in WAYS.items()]
-    run_procedure(procedure, [checked(procedure.settings, settings) for settings in all_settings], show_progress=False)
+    run_procedure(
+        procedure, [user_settings(procedure.settings, settings) for settings in all_settings], show_progress=False
+    )
     return {name: result_of(folder / name) for name in WAYS}
 
 

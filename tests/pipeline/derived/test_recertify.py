@@ -22,7 +22,7 @@ import raysmooth
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.runs.driver import run_procedure
@@ -62,7 +62,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory, ray_cluster: object) -> dict
     """Real runs, each in a folder of its own."""
     folders = {name: tmp_path_factory.mktemp("drawn") for name in RUNS}
     all_settings = [
-        checked(CERTIFY.settings, {**COMMON, **RUNS[name], "out": str(out)}) for name, out in folders.items()
+        user_settings(CERTIFY.settings, {**COMMON, **RUNS[name], "out": str(out)}) for name, out in folders.items()
     ]
     run_procedure(CERTIFY, all_settings, show_progress=False)
     return folders

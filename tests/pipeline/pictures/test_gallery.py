@@ -17,7 +17,7 @@ import raysmooth
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pictures import gallery as gallery_module
 from raysmooth.pipeline.pictures.gallery import psnr
@@ -63,7 +63,7 @@ def drawn(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
         return Figure()
 
     monkeypatch.setattr(gallery_module, "plot_gallery", keep)
-    gallery_module.gallery(checked(GallerySettings, {**DIGITS, "out": str(folder / "kept.png"), **settings}))
+    gallery_module.gallery(user_settings(GallerySettings, {**DIGITS, "out": str(folder / "kept.png"), **settings}))
     return handed[0], handed[1]
 
 

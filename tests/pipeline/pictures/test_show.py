@@ -68,7 +68,7 @@ def replays(out: Path, image_id: int, copies: int = 3) -> list[ReplayedImage]:
     rows = records(find_rows(out, image_id))
     runs = [StoredRun.read(out, row["run_id"]) for row in rows]
     dataset = runs[0].open_dataset()
-    return [replay(run, row, dataset, copies) for run, row in zip(runs, rows, strict=True)]
+    return [replay(run, row, dataset, copies, trust_code=True) for run, row in zip(runs, rows, strict=True)]
 
 
 def stored(out: Path, run_id: str, image_id: int, role: str = "estimation") -> pd.DataFrame:
@@ -203,12 +203,12 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([{k: v for k, v in again.items() if k != "run_id"}]), folder / "part-0.parquet")
     (tmp_path / "out/runs").symlink_to(home / "out/runs")
-    file, (line,) = show(ShowSettings(results=str(tmp_path / "out"), image_id=9))
+    file, (line,) = show(ShowSettings(results=str(tmp_path / "out"), image_id=9, trust_code=True))
     assert file.exists()
     assert "image 9" in line
     row = records(find_rows(tmp_path / "out", 9))[0]
     run = StoredRun.read(tmp_path / "out", source.run_id)
-    one = replay(run, row, run.open_dataset(), 3)
+    one = replay(run, row, run.open_dataset(), 3, trust_code=True)
     assert (
         one.counts[Role.ESTIMATION].counts.tolist() == dense(stored(home / "out", source.run_id, 9).iloc[:1]).tolist()
     )
@@ -217,7 +217,7 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
 
 def refusal(results: Path, image_id: int, **options: Any) -> str:
     with pytest.raises(RaysmoothError) as refused:
-        show(ShowSettings(results=str(results), image_id=image_id, **options))
+        show(ShowSettings(results=str(results), image_id=image_id, trust_code=True, **options))
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -265,7 +265,11 @@ def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: P
     certified(tmp_path / "out", **data, sigma=0.25, n0=10, n=50)
     path.rename(tmp_path / "moved.parquet")
     assert "does not exist" in refusal(tmp_path / "out", 1)
-    assert show(ShowSettings(results=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet")))
+    assert show(
+        ShowSettings(
+            results=str(tmp_path / "out"), image_id=1, data_root=str(tmp_path / "moved.parquet"), trust_code=True
+        )
+    )
     picture_file([(0.2, 1), (0.3, 3), (0.6, 5)])  # another image than the one asked for
     assert "is not the data that run" in refusal(tmp_path / "out", 1)
 
@@ -279,7 +283,7 @@ def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_pat
     for changed, own in (({}, True), ({"scheme": 4}, False), ({"device": "cuda NVIDIA H200"}, False)):
         (home_of / "manifest.json").write_text(json.dumps(manifest | {"identity": manifest["identity"] | changed}))
         run = StoredRun.read(out, row["run_id"])
-        one = replay(run, row, run.open_dataset(), 3)
+        one = replay(run, row, run.open_dataset(), 3, trust_code=True)
         assert one.copies.own == own
         assert ("the noise is not the run's own" in words(plot_image([one]))) == (not own)
 
@@ -330,18 +334,18 @@ def test_the_command_prints_the_certificate_and_writes_the_file(
     home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = str(home / "out")
-    code, printed, err = command(capsys, "show", out, "9")
+    code, printed, err = command(capsys, "show", out, "9", "--classifier", "base_classifiers:Linear")
     assert code == 0, err
     assert printed.count("\n") == 4
     assert f"written: {home / 'out/report/image-9.png'}" in err
     assert (home / "out/report/image-9.png").read_bytes().startswith(b"\x89PNG")
     run = find_rows(out, 9).run_id.iloc[0]
     code, printed, err = command(
-        capsys, "show", out, "9", "--run", run, "--out", str(tmp_path / "a/b.pdf"), "--copies", "5"
+        capsys, "show", out, "9", "--run", run, "--out", str(tmp_path / "a/b.pdf"), "--copies", "5", "--trust-code"
     )
     assert (code, printed.count("\n")) == (0, 1), err
     assert (tmp_path / "a/b.pdf").read_bytes().startswith(b"%PDF")
-    assert raysmooth.show(out, 9, run=run, out=str(tmp_path / "c.png")) == tmp_path / "c.png"
+    assert raysmooth.show(out, 9, run=run, out=str(tmp_path / "c.png"), trust_code=True) == tmp_path / "c.png"
     code, printed, err = command(capsys, "show", out, "9", "--to", "c.png")
     assert (code, printed, err.count("\n")) == (2, "", 1)
     assert "--to is now --out: write --out c.png" in err

@@ -24,7 +24,7 @@ from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.ledger import Ledger
@@ -52,7 +52,7 @@ Result = tuple[pd.DataFrame, pd.DataFrame]
 
 def settings_of(out: Path, **changes: Any) -> SamplingSettings:
     values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
-    return checked(PROCEDURES["certify"].settings, values | changes)
+    return user_settings(PROCEDURES["certify"].settings, values | changes)
 
 
 def run(out: Path, **changes: Any) -> pd.DataFrame:
@@ -409,7 +409,7 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
     procedure, replica = PROCEDURES["certify"], ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
 
     def identify(on: ReplicaIdentity = replica, **changes: Any) -> str:
-        (planned,) = prepare(procedure, checked(procedure.settings, {**DIGITS, **changes}))
+        (planned,) = prepare(procedure, user_settings(procedure.settings, {**DIGITS, **changes}))
         compute = ComputeConfig(planned.settings.precision, False, planned.settings.batch_size or 100)
         return run_id(dataclasses.replace(planned, compute=compute).identity(on))
 
@@ -474,7 +474,7 @@ def test_predict_writes_its_own_rows(tmp_path: Path) -> None:
     procedure = PROCEDURES["predict"]
     values = {**DIGITS, "replicas": 1, "out": str(tmp_path), "n": 300}
     del values["n0"]
-    rows = run_procedure(procedure, [checked(procedure.settings, values)], show_progress=False)
+    rows = run_procedure(procedure, [user_settings(procedure.settings, values)], show_progress=False)
     assert len(rows) == 23
     assert "radius" not in rows
     assert ((rows.p_value > 0.001) == rows.abstain).all()

@@ -10,7 +10,7 @@ import pytest
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -34,7 +34,7 @@ def planned(out: Path, **changes: Any) -> list[Run]:
         "n0": 40,
     }
     procedure = PROCEDURES["certify"]
-    return prepare(procedure, checked(procedure.settings, {**values, "out": str(out), **changes}))
+    return prepare(procedure, user_settings(procedure.settings, {**values, "out": str(out), **changes}))
 
 
 class Probe:

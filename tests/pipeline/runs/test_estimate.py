@@ -10,7 +10,7 @@ from rich.console import Console
 from test_certify import DIGITS, run
 
 from raysmooth.commands.estimate_table import print_estimates
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs import estimate as estimate_module
 from raysmooth.pipeline.runs.driver import estimate
 from raysmooth.pipeline.runs.estimate import Estimate
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 def estimated(out: Path, **changes: Any) -> list[Estimate]:
     procedure = PROCEDURES["certify"]
     values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
-    return estimate(procedure, checked(procedure.settings, values | changes), show_progress=False)
+    return estimate(procedure, user_settings(procedure.settings, values | changes), show_progress=False)
 
 
 def test_fixed_sampling_is_known_to_the_draw_and_nothing_is_written(tmp_path: Path) -> None:

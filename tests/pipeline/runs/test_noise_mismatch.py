@@ -16,7 +16,7 @@ from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
@@ -58,7 +58,7 @@ def run(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         rows = run_procedure(
-            chosen, [checked(chosen.settings, settings) for settings in all_settings], show_progress=show
+            chosen, [user_settings(chosen.settings, settings) for settings in all_settings], show_progress=show
         )
     return rows, [text for warning in caught if "were trained for" in (text := str(warning.message))]
 

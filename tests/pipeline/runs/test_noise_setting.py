@@ -17,7 +17,7 @@ from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded
 from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import checked, user_settings
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.prepare import prepare
@@ -29,7 +29,7 @@ NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:L
 
 
 def settings_of(**changes: Any) -> CertifySettings:
-    return checked(CertifySettings, {**NEEDED, **changes})
+    return user_settings(CertifySettings, {**NEEDED, **changes})
 
 
 def prepared(**changes: Any) -> Run:
@@ -150,7 +150,7 @@ def test_uniform_noise_on_real_ray(ray_cluster: object, tmp_path: Path) -> None:
     common = {**NEEDED, "max": 12, "noise": "uniform:0.5", "n": 600, "n0": 40, "block_size": 200, "batch_size": 100}
     common |= {"replicas": 2, "precision": "float32", "compile": "off", "out": str(tmp_path)}
     ways: list[dict[str, Any]] = [{}, {"sampling": "adaptive"}, {"sampling": "decide", "radius": 0.1}]
-    all_settings = [checked(procedure.settings, {**common, **way}) for way in ways]
+    all_settings = [user_settings(procedure.settings, {**common, **way}) for way in ways]
     rows = run_procedure(procedure, all_settings, show_progress=False)
     assert len(rows) == 36
     assert set(rows.noise) == {"uniform"}

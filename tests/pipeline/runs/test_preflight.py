@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs import preflight as preflight_module
 from raysmooth.pipeline.runs.preflight import preflight
 from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -17,7 +17,7 @@ CERTIFY = PROCEDURES["certify"]
 
 def settings(out: Path | str, **changes: Any) -> SamplingSettings:
     values = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 2, "out": str(out)}
-    return checked(CERTIFY.settings, values | changes)
+    return user_settings(CERTIFY.settings, values | changes)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.settings import checked
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs import run as run_module
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -62,7 +62,7 @@ def planned(**changes: Any) -> Run:
         "n": 500,
         "n0": 40,
     }
-    (run,) = prepare(PROCEDURES["certify"], checked(PROCEDURES["certify"].settings, values | changes))
+    (run,) = prepare(PROCEDURES["certify"], user_settings(PROCEDURES["certify"].settings, values | changes))
     return dataclasses.replace(run, compute=ComputeConfig("float32", False, 100))
 
 

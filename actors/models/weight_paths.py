@@ -1,0 +1,46 @@
+"""Paths of weights with {sigma} in them: a file for each noise level, however its number is spelled."""
+
+import os
+import re
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.storage.store_urls import is_url
+
+_SIGMA = re.compile(r"\{sigma(?::([^{}]*))?\}")
+
+_SPELLINGS = ("g", ".2f", ".1f", ".3f")
+"""Of 0.5: 0.5, 0.50, 0.5, 0.500. Published trees have noise_0.50."""
+
+
+def has_sigma(path: str) -> bool:
+    """Whether a path differs between noise levels."""
+    return _SIGMA.search(path) is not None
+
+
+def whole_file(path: str) -> str:
+    """The file of a path that may name one of its state dicts: FILE of FILE#KEY."""
+    return path if "#" not in path or os.path.exists(path) else path.rpartition("#")[0]
+
+
+def path_at(pattern: str, sigma: float) -> str:
+    """The path at a noise level: "{sigma:.2f}" is formatted so; "{sigma}" stands for the spelling whose file exists,
+    and for the shortest if none does.
+
+    Raises RaysmoothError for another format, and if files of several spellings exist.
+    """
+    spelled = {_spelled(pattern, sigma, spelling): spelling for spelling in reversed(_SPELLINGS)}
+    shortest = _spelled(pattern, sigma, _SPELLINGS[0])
+    if len(spelled) == 1 or is_url(pattern):
+        return shortest
+    there = [path for path in spelled if os.path.exists(path)]
+    if len(there) > 1 and not all(os.path.samefile(path, there[0]) for path in there):
+        choices = " or ".join(f"{{sigma:{spelled[path]}}} for {path}" for path in there)
+        raise RaysmoothError(f"{pattern} at sigma {sigma:g} is more than one file: write {choices}")
+    return there[0] if there else shortest
+
+
+def _spelled(pattern: str, sigma: float, spelling: str) -> str:
+    try:
+        return _SIGMA.sub(lambda found: format(sigma, found[1] or spelling), pattern)
+    except ValueError:
+        raise RaysmoothError(f"{pattern}: write {{sigma}} or a format of numbers, such as {{sigma:.2f}}") from None
