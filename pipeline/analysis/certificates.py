@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
 from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, RunFolder
@@ -45,12 +45,12 @@ def read_certificates(results: Where) -> pd.DataFrame:
     try:
         fragments = [part.rows for part in parts]
         files = folder.filesystem if folder.is_local else None
-        rows = ds.FileSystemDataset(fragments, schema, ds.ParquetFileFormat(), files).to_table()
+        rows = ds.FileSystemDataset(fragments, schema, _parquet(), files).to_table()
     except (pa.ArrowException, OSError):  # the error does not name the part
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
         raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then try again")
-    frame = rows.to_pandas()
+    frame = _readable(rows.to_pandas())
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
         rows_of = RunFolder.of(results, run).rows(CERTIFICATES)
@@ -58,8 +58,25 @@ def read_certificates(results: Where) -> pd.DataFrame:
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
+def _parquet() -> ds.ParquetFileFormat:
+    """Pages whose bytes are not those that were written are refused: a flipped bit is another radius."""
+    return ds.ParquetFileFormat(
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    )
+
+
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with every text fit for a line of a terminal, a table and a page: results may be those of others."""
+    for column in frame.select_dtypes(["object", "string"]):
+        texts = frame[column].dropna().unique()
+        odd = {text: clean for text in texts if isinstance(text, str) and (clean := printable(text)) != text}
+        if odd:
+            frame[column] = frame[column].replace(odd)
+    return frame
+
+
 def _parts(folder: Location, layout: ds.Partitioning) -> list[_Part]:
-    form, parts = ds.ParquetFileFormat(), []
+    form, parts = _parquet(), []
     # Objects in one request each, many at a time, and tried again where the store is away.
     for file, content in read_parts(part_files(folder, recursive=True), content_of):
         where = layout.parse("/".join(file.below(folder)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -77,8 +77,14 @@ def _latex_words(words: str) -> str:
 
 
 def csv(table: PrintedTable) -> str:
-    """All values, in full precision, null as nothing. Read a run_id as text."""
-    return table.values.to_csv(index=False, lineterminator="\n")
+    """All values, in full precision, null as nothing. Read a run_id as text. A text that a spreadsheet would take for a
+    formula begins with an apostrophe.
+    """
+    return table.values.map(_no_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
 
 
 def text(table: PrintedTable, console: Console) -> None:

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -155,6 +157,28 @@ def test_a_part_corrupt_in_its_middle_is_named(out):
     whole = part.read_bytes()
     part.write_bytes(whole[:4] + b"\xff" * 400 + whole[404:])
     assert str(part) in refusal(out)
+
+
+def test_any_flipped_bit_of_the_radii_is_found(tmp_path):
+    folder = write_run(tmp_path, A, PLAIN, parts=1)
+    (part,) = folder.iterdir()
+    table = pq.read_table(part, partitioning=None)
+    pq.write_table(table, part, write_page_checksum=True, compression="none", use_dictionary=False)
+    whole = part.read_bytes()
+    place = whole.index(struct.pack("<2d", 0.5, 0.25))
+    assert read_certificates(tmp_path)["radius"][0] == 0.5
+    for bit in range(0, 64, 7):
+        damaged = bytearray(whole)
+        damaged[place + bit // 8] ^= 1 << bit % 8
+        part.write_bytes(damaged)
+        assert str(part) in refusal(tmp_path)
+
+
+def test_texts_are_printable_whoever_wrote_them(tmp_path):
+    write_run(tmp_path, A, PLAIN, classifier="a\x1b[31m\nred", denoiser="x" * 5000)
+    rows = read_certificates(tmp_path)
+    assert rows["classifier"].unique().tolist() == [r"a\x1b[31m\nred"]
+    assert rows["denoiser"].str.len().max() == 200
 
 
 def test_a_file_that_is_not_parquet_is_named(out):

@@ -41,6 +41,13 @@ def test_the_csv_has_everything_in_full_precision(rows):
         np.testing.assert_array_equal(shares.to_numpy(float), expected)
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)"])
+def test_a_spreadsheet_sees_no_formulas_in_the_csv(rows, text):
+    summary = summarize(rows.assign(classifier=text))
+    back = pd.read_csv(io.StringIO(csv(summary)), dtype={"run_id": str})
+    assert set(back["classifier"]) == {f"'{text}"}
+
+
 HEADING = ["denoiser", "objective", "sigma", "finished", "r=0", "r=0.25", "r=0.5", "ACR", "abstain", "errors"]
 BODY = [
     ["none", "none", "0.25", "all", "50.0", "37.5", "25.0", "0.206", "25.0", "1"],
