@@ -125,6 +125,12 @@ def test_sigkill_in_the_middle_of_a_run_whose_images_stop_early(
     assert len(counts[counts.session.isin(first.session)]) == len(first)
 
 
+def draws_known(out: Path) -> int:
+    """Draws of the run's only session, by the last record of its driver."""
+    (file,) = out.glob("runs/*/progress.json")
+    return int(json.loads(file.read_text())["draws"])
+
+
 @pytest.mark.parametrize(
     ("number", "to_all", "code"),
     [
@@ -147,6 +153,11 @@ def test_interrupted(
     before = replica_pids()
     process = start_paused(tmp_path, ray_cluster, gate)
     assert replica_pids() - before
+    flushed = result(tmp_path)[1].draws.sum()
+    deadline = time.monotonic() + 60
+    while (drawn := draws_known(tmp_path)) <= flushed:  # replicas have paused: nothing flushes the rest
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     (os.killpg if to_all else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
@@ -154,31 +165,14 @@ def test_interrupted(
     assert "***" not in errors  # Ray's stack dump
     assert errors.splitlines()[-1].startswith("raysmooth: interrupted; finished work is on disk")
     assert 0 < rows_on_disk(tmp_path) < 60
+    assert result(tmp_path)[1].draws.sum() >= drawn
     deadline = time.monotonic() + 60
     while left := replica_pids() - before:
         assert time.monotonic() < deadline, f"replicas {left} were not released"
         time.sleep(0.1)
-    finish(tmp_path, ray_cluster, gate)
-    check(tmp_path, undisturbed, sessions=2)
-
-
-def draws_known(out: Path) -> int:
-    """Draws of the run's only session, by the last record of its driver."""
-    (file,) = out.glob("runs/*/progress.json")
-    return int(json.loads(file.read_text())["draws"])
-
-
-def test_sigterm_keeps_finished_work(tmp_path: Path, ray_cluster: dict[str, str], gate: Path) -> None:
-    process = start_paused(tmp_path, ray_cluster, gate)
-    flushed = result(tmp_path)[1].draws.sum()
-    deadline = time.monotonic() + 60
-    while (known := draws_known(tmp_path)) <= flushed:  # replicas have paused: nothing flushes the rest
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.terminate()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode not in (0, None), errors
-    assert result(tmp_path)[1].draws.sum() >= known
+    if number == signal.SIGTERM:
+        finish(tmp_path, ray_cluster, gate)
+        check(tmp_path, undisturbed, sessions=2)
 
 
 @pytest.mark.processes

@@ -40,7 +40,7 @@ class Slow(Linear):
 
 
 class Gated(Slow):
-    """Takes `seconds` for a batch. After `passes` batches a process waits until the file `gate` exists."""
+    """Takes `seconds` for a batch, until the file `gate` exists; after `passes` batches a process waits for that."""
 
     def __init__(self, gate: str, passes: int, seconds: float = 0.02) -> None:
         super().__init__(seconds)
@@ -51,7 +51,7 @@ class Gated(Slow):
         while self.left == 0 and not self.gate.exists():
             time.sleep(0.02)
         self.left = max(0, self.left - 1)
-        return super().forward(batch)
+        return Linear.forward(self, batch) if self.gate.exists() else super().forward(batch)
 
 
 class Fragile(Linear):

@@ -1,11 +1,6 @@
-"""Whole runs on real Ray: the same rows whatever happens on the way, and an error is a row, never a count."""
+"""Whole runs on real Ray: rows are certificates of their counts, and an error is a row, never a count."""
 
 import dataclasses
-import json
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from digits_runs import DIGITS, Result, counts_of, error_of, neighbours, rows_of, run, same, settings_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
@@ -23,7 +18,6 @@ from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.driver import run_procedure
@@ -31,72 +25,16 @@ from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
-from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 23, "n": 500, "n0": 40}
-
+pytestmark = pytest.mark.usefixtures("one_pool")
 
 SAMPLINGS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "adaptive": {"sampling": "adaptive"},
     "decide": {"sampling": "decide", "radius": 0.2},
 }
-
-Result = tuple[pd.DataFrame, pd.DataFrame]
-"""Rows and counts."""
-
-
-def settings_of(out: Path, **changes: Any) -> SamplingSettings:
-    values = {**DIGITS, "replicas": 1, "batch_size": 100, "block_size": 200, "precision": "float32", "out": str(out)}
-    return user_settings(PROCEDURES["certify"].settings, values | changes)
-
-
-def run(out: Path, **changes: Any) -> pd.DataFrame:
-    return run_procedure(PROCEDURES["certify"], [settings_of(out, **changes)], show_progress=False)
-
-
-def counts_of(out: Path) -> pd.DataFrame:
-    """All stored counts, in the order of what they are, whichever session drew them."""
-    parts = pd.concat([pd.read_parquet(part) for part in out.glob("runs/*/counts/*.parquet")])
-    parts = parts.drop(columns="seconds").sort_values(["image_id", "role", "block"], ignore_index=True)
-    return parts.assign(labels=parts.labels.map(list), counts=parts.counts.map(list))
-
-
-def rows_of(out: Path) -> pd.DataFrame:
-    """The rows of the one run in `out`."""
-    (folder,) = out.glob("runs/*")
-    return read_rows(out, "certificates", folder.name)
-
-
-def begun(out: Path) -> Callable[[], bool]:
-    """Whether the run in `out` has its manifest: its replicas are up, and about to draw."""
-    return lambda: bool(list(out.glob("runs/*/manifest.json")))
-
-
-def wait_until(true: Callable[[], bool], over: threading.Event) -> None:
-    while not true() and not over.is_set():
-        over.wait(0.01)
-
-
-@contextmanager
-def meanwhile(disturb: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Disturbs a run from another thread; the event says that the run is over, so that nothing waits for it in vain."""
-    over = threading.Event()
-    thread = threading.Thread(target=disturb, args=(over,))
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(left.drop(columns="seconds"), right.drop(columns="seconds"))
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +67,6 @@ def test_rows_are_certificates_of_their_counts(undisturbed: Result) -> None:
         assert row.radius == pytest.approx(radius, rel=1e-8)
         assert row.prediction == (top if p_lower > 0.5 else -1)
         assert row.correct == (row.prediction == row.label)
-
-
-def test_two_replicas_give_the_same_rows_and_counts(tmp_path: Path, undisturbed: Result) -> None:
-    same(run(tmp_path, replicas=2), undisturbed[0])
-    pd.testing.assert_frame_equal(counts_of(tmp_path), undisturbed[1])
 
 
 def test_python_reads_the_same_rows_from_parquet(tmp_path: Path, undisturbed: Result) -> None:
@@ -184,48 +117,8 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     pd.testing.assert_frame_equal(counts_of(out), counts)
 
 
-def test_a_replica_killed_in_mid_run_changes_nothing(tmp_path: Path) -> None:
-    """SIGKILL of a real replica process, three times: when the flag file is there, whichever computes next dies."""
-    flag = tmp_path / "die"
-    changes: dict[str, Any] = {"classifier": f"base_classifiers:KillsOnce:flag={flag},seconds=0.02", "n": 1000}
-    calm = run(tmp_path / "calm", **changes)
-
-    kills = []
-
-    def kill(over: threading.Event) -> None:
-        wait_until(begun(tmp_path / "killed"), over)
-        for _ in range(3):
-            over.wait(0.3)
-            flag.touch()
-            wait_until(lambda: not flag.exists(), over)
-            kills.append(not flag.exists())
-
-    with meanwhile(kill):
-        killed = run(tmp_path / "killed", replicas=2, **changes)
-    assert kills[0]
-    same(killed, calm)
-    pd.testing.assert_frame_equal(counts_of(tmp_path / "killed"), counts_of(tmp_path / "calm"))
-    assert not killed.image_id.duplicated().any()
-
-
 INVALID = "no valid answer (logits NaN or infinite, or a label outside the classes) in 100 of 100 draws"
 GOOD = [(0.2, 1), (0.3, 3), (0.5, 5), (0.7, 7)]
-
-
-def neighbours(counts: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The counts of the images that have a row in `rows`."""
-    return counts[counts.image_id.isin(rows.image_id)].reset_index(drop=True)
-
-
-def error_of(row: dict[str, Any]) -> str:
-    """The reason of an error row, which holds no conclusion."""
-    assert row["status"] == "error"
-    assert np.isnan(row["radius"])
-    assert np.isnan(row["prediction"])
-    assert not row["correct"]
-    assert not row["abstain"]
-    assert "\n" not in row["error"]
-    return row["error"]
 
 
 def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_file: Any) -> None:
@@ -268,122 +161,6 @@ def test_an_unreadable_image_changes_nothing_for_those_that_share_its_units(tmp_
     pd.testing.assert_frame_equal(left, right, check_dtype=False)  # the error row's nulls make floats of integers
     counts = counts_of(tmp_path / "a").query("image_id != 2").reset_index(drop=True)
     pd.testing.assert_frame_equal(counts_of(tmp_path / "b"), counts)
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, picture_file: Any, replicas: int) -> None:
-    """Ten images share the unit of selection draws, two a unit of estimation draws, and ten what fills no block."""
-    values = [0.08 * number for number in range(1, 11)]
-    deadly = [(1.0 if number == 3 else value, 1) for number, value in enumerate(values)]
-    blank = [(0.0 if number == 3 else value, 1) for number, value in enumerate(values)]
-    data = {"dataset": "parquet", "classifier": "base_classifiers:Kills", "max": None, "sigma": 0.02}
-    data |= {"n0": 10, "n": 50, "block_size": 40, "replicas": replicas}
-    all_settings = [
-        settings_of(tmp_path / name, data_root=picture_file(pictures, f"{name}.parquet"), **data)
-        for name, pictures in (("deadly", deadly), ("blank", blank))
-    ]
-    run_procedure(PROCEDURES["certify"], all_settings, show_progress=False)
-    rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
-    assert rows.image_id.tolist() == list(range(10))
-    assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
-    assert (rows.drop(index=3).status == "ok").all()
-    left, right = (one.drop(index=3, columns=["error", "run_id", "seconds"]) for one in (rows, whole))
-    pd.testing.assert_frame_equal(left, right, check_dtype=False)
-    counts, clean = (neighbours(counts_of(tmp_path / name), left) for name in ("deadly", "blank"))
-    pd.testing.assert_frame_equal(counts, clean)
-
-
-def test_too_little_memory_changes_no_row_and_is_reported_once(
-    tmp_path: Path, undisturbed: Result, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = tmp_path / "log"
-    classifier = f"base_classifiers:OutOfMemory:limit=30,log={log}"
-
-    def session() -> tuple[pd.DataFrame, str]:
-        log.write_text("")
-        settings = settings_of(tmp_path / "out", classifier=classifier)
-        return run_procedure(PROCEDURES["certify"], [settings]), capsys.readouterr().err
-
-    rows, printed = session()
-    facts = ["run_id", "classifier"]
-    same(rows.drop(columns=facts), undisturbed[0].drop(columns=facts))
-    pd.testing.assert_frame_equal(counts_of(tmp_path / "out"), undisturbed[1])
-    assert printed.count("too small for compute batches of 100: computed in parts of 25, with the same noise") == 1
-    (file,) = tmp_path.glob("out/runs/*/manifest.json")
-    manifest = json.loads(file.read_text())
-    assert manifest["micro_batch"] == 25
-    assert manifest["identity"]["batch_size"] == 100
-    assert "micro_batch" not in manifest["identity"]
-    assert {"100", "50"} <= set(log.read_text().split())
-    # Some of the work undone: the next session reads from the manifest what fits, and the compute configuration.
-    for part in [*tmp_path.glob("out/runs/*/counts/*.parquet"), *tmp_path.glob("out/certificates/*/*.parquet")]:
-        part.unlink()
-    monkeypatch.setattr(
-        "raysmooth.pipeline.pool.pool.Pool.ask", lambda *_: pytest.fail("a replica was asked how to compute")
-    )
-    again, printed = session()
-    same(again, rows)
-    assert log.read_text() == ""
-    assert "too small" not in printed
-    assert json.loads(file.read_text()) == manifest
-
-
-def test_memory_that_holds_no_image_stops_the_run_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        RaysmoothError, match=r"is too small for one image in --batch-size 100: write a smaller one"
-    ) as refused:
-        run(tmp_path, classifier=f"base_classifiers:OutOfMemory:limit=0,spared={os.getpid()}")
-    assert "\n" not in str(refused.value)
-    assert not list(tmp_path.rglob("*.parquet"))
-
-
-def test_too_many_errors_stop_the_run_with_the_first_and_are_tried_again(tmp_path: Path, picture_file: Any) -> None:
-    path = picture_file([(0.5, 5), *[(1.0, 9)] * 8])
-    data = {"dataset": "parquet", "data_root": path, "classifier": "base_classifiers:Fragile", "sigma": 0.02}
-    with pytest.raises(
-        RaysmoothError, match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1: no valid answer"
-    ):
-        run(tmp_path / "out", **data, max=None, max_errors=3)
-    # What was finished is on disk; what failed is not: the cause may be gone the next time.
-    assert pd.read_parquet(tmp_path / "out/certificates").image_id.tolist() == [0]
-    rows = run(tmp_path / "out", **data, max=None, max_errors=8)
-    assert (rows.status == "error").tolist() == [False] + [True] * 8
-
-
-def test_images_that_vanish_during_a_run_are_not_lost_for_good(tmp_path: Path) -> None:
-    folder, classifier = tmp_path / "pictures", "base_classifiers:Slow:pixels=192,seconds=0.05"
-    folder.mkdir()
-    for number in range(40):
-        Image.fromarray(np.full((8, 8, 3), 5 * number, np.uint8)).save(folder / f"{number:02}.png")
-    data = {"dataset": "folder", "data_root": str(folder), "classifier": classifier, "max": None, "max_errors": 5}
-
-    def take_away(over: threading.Event) -> None:
-        wait_until(begun(tmp_path / "out"), over)
-        over.wait(0.3)
-        folder.rename(tmp_path / "away")
-
-    with meanwhile(take_away), pytest.raises(RaysmoothError, match="No such file or directory"):
-        run(tmp_path / "out", **data)
-    (tmp_path / "away").rename(folder)
-    rows = run(tmp_path / "out", **data)
-    assert (rows.status == "ok").all()
-    assert rows.image_id.tolist() == list(range(40))
-
-
-def test_a_replica_that_has_gone_bad_is_replaced_and_its_units_are_drawn_elsewhere(tmp_path: Path) -> None:
-    flag = tmp_path / "sick"
-    changes: dict[str, Any] = {"classifier": f"base_classifiers:Sick:flag={flag}", "n": 1000}
-    calm = run(tmp_path / "calm", **changes)
-
-    def sicken(over: threading.Event) -> None:
-        wait_until(begun(tmp_path / "sick-run"), over)
-        over.wait(0.3)
-        flag.touch()
-
-    with meanwhile(sicken):
-        same(run(tmp_path / "sick-run", replicas=2, **changes), calm)
-    assert not flag.exists()
-    pd.testing.assert_frame_equal(counts_of(tmp_path / "sick-run"), counts_of(tmp_path / "calm"))
 
 
 def test_a_second_setting_becomes_a_second_run(tmp_path: Path, undisturbed: Result) -> None:
@@ -444,11 +221,6 @@ def test_whatever_decides_rows_is_in_the_run_id() -> None:
         {"on": dataclasses.replace(replica, node="b", pid=2)},
     ):
         assert identify(**change) == ids[0]
-
-
-def test_weights_that_differ_between_processes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RaysmoothError, match=r"weights on .* are not those that this run began with"):
-        run(tmp_path, classifier="base_classifiers:Random")
 
 
 def test_labels_without_logits(tmp_path: Path, picture_file: Any) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from digits_runs import DIGITS, run
 from rich.console import Console
-from test_certify import DIGITS, run
 
 from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.settings import user_settings
