@@ -196,7 +196,7 @@ def test_ctrl_c_asks_whether_to_stop_or_to_detach(
         see("stopped; finished work is kept" if answer == "s" else "is still running")
         assert process.wait(250) == 130
         assert "Traceback" not in screen
-        assert "interrupted;" not in screen
+        assert screen.count("interrupted;") <= (answer == "s")  # by the job, in its log
         assert ray.get_job_status(job) == status
     finally:
         os.close(ours)
