@@ -182,7 +182,7 @@ def test_a_killed_sweep_resumes(ray_cluster: dict[str, str], tmp_path: Path) -> 
     changes = {"search": search, "settings": settings}
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(experiment(out, **changes)))
-    command = [sys.executable, "-m", "raysmooth", "sweep", str(file)]
+    command = [sys.executable, "-m", "raysmooth", "sweep", str(file), "--trust-code"]
     with (tmp_path / "stderr").open("w+") as stderr:
         process = subprocess.Popen(command, env=ray_cluster, stderr=stderr, start_new_session=True)
         while not _finished(out):
