@@ -73,7 +73,8 @@ def wait_for_epochs(folder: Path, epochs: int, process: subprocess.Popen[str]) -
 
 
 def settings(folder: Path) -> TrainClassifierSettings:
-    return TrainClassifierSettings.model_validate(TRAINING | {"out": str(folder / "w.safetensors")})
+    values = TRAINING | {"out": str(folder / "w.safetensors"), "trust_code": True}
+    return TrainClassifierSettings.model_validate(values)
 
 
 @pytest.fixture(scope="module")
