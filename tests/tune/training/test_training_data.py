@@ -294,7 +294,7 @@ def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
     (pictures / "a/02.png").write_bytes(b"<html>")
     data = read("folder", "crop-flip", workers, data_root=pictures)
     line = (
-        "folder train: image 2: not an image of a known format (6 bytes); "
+        "folder train: image 2: a/02.png: not an image of a known format (6 bytes); "
         "training needs every image: remove or replace it"
     )
     with pytest.raises(RaysmoothError, match=f"^{re.escape(line)}$"):
