@@ -138,6 +138,7 @@ def test_integers_are_no_weights(tmp_path: Path) -> None:
         load_weights(digits(), read_weights(tmp_path / "one.pth"), "one.pth")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # which is how such files are made
 def test_programs_are_named_as_what_they_are(tmp_path: Path) -> None:
     example = torch.zeros(1, 1, 8, 8)
     torch.export.save(torch.export.export(digits(), (example,)), tmp_path / "c.pt2")
