@@ -17,7 +17,7 @@ from raysmooth.pipeline.runs.estimate import Estimate
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.run_store import FLUSH_SECONDS
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("one_pool")
 
 
 def estimated(out: Path, **changes: Any) -> list[Estimate]:

@@ -151,7 +151,7 @@ def test_one_line_for_a_weights_file_however_many_runs_and_replicas(
     }
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("one_pool")
 def test_weights_by_sigma_are_each_compared_with_their_own(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
     for named, trained in (("0.12", 0.12), ("0.25", 0.5), ("0.5", 0.5), ("1", None)):
         denoiser_weights(tmp_path / f"mse-{named}.safetensors", trained)
@@ -163,7 +163,7 @@ def test_weights_by_sigma_are_each_compared_with_their_own(tmp_path: Path, class
     assert caught == [line("denoiser", wrong, "0.5", "run draws gaussian noise of sigma 0.25")]
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("one_pool")
 @pytest.mark.parametrize("procedure", ["certify", "predict"])
 def test_a_classifiers_card_counts_only_where_it_meets_the_noise(
     tmp_path: Path, classifier_weights: dict[str, str], procedure: str
@@ -177,7 +177,7 @@ def test_a_classifiers_card_counts_only_where_it_meets_the_noise(
     assert caught == []
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("one_pool")
 def test_a_warning_is_no_part_of_the_run_id(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
     """The same tensors under another card continue the run that the first began, and its rows say the same."""
     ids = []
@@ -191,7 +191,7 @@ def test_a_warning_is_no_part_of_the_run_id(tmp_path: Path, classifier_weights: 
     assert len(set(ids)) == 1
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("one_pool")
 def test_a_notebook_sees_a_python_warning_at_its_own_line(tmp_path: Path, classifier_weights: dict[str, str]) -> None:
     import raysmooth  # the front door knows all rooms; the other tests here need none above the pipeline
 
