@@ -71,6 +71,15 @@ def fits(own: StateDict, state: StateDict) -> list[Fit]:
     return found
 
 
+def fitting_parts(own: StateDict, state: StateDict) -> list[str]:
+    """The prefixes below which `state` has the network, beside tensors of something else, such as a metric's."""
+    return [
+        prefix.rstrip(".")
+        for prefix in _prefixes(own, state)
+        if prefix and fits(own, {key: value for key, value in state.items() if key.startswith(prefix)})
+    ]
+
+
 def faults(own: StateDict, state: StateDict) -> list[tuple[str, list[str]]]:
     """Why `state` does not fit a network with the state `own`: kinds of faults, each with the keys concerned.
 

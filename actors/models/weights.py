@@ -18,7 +18,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from raysmooth.actors.models.checkpoints import BARE, Fit, StateDict, faults, fits, nearest_form, state_dicts
+from raysmooth.actors.models.checkpoints import (
+    BARE,
+    Fit,
+    StateDict,
+    faults,
+    fits,
+    fitting_parts,
+    nearest_form,
+    state_dicts,
+)
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
@@ -130,6 +139,13 @@ def _misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: st
     listing = "; ".join(f"{title} {_first_few(map(printable, keys))}" for title, keys in faults(own, closest))
     made_for = weights.card.get("architecture") or weights.card.get("arch")
     remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
+    parts = [
+        ".".join(filter(None, (place, part)))
+        for place, state in weights.state_dicts.items()
+        for part in fitting_parts(own, state)
+    ]
+    if parts:
+        remedy = f"write {' or '.join(f'{where}#{printable(part)}' for part in parts)} for the part that fits"
     return f"weights {where} do not fit {type(module).__name__}: file {listing} -- {remedy}"
 
 

@@ -123,8 +123,12 @@ def test_a_registered_normalisation_is_the_normalisation(tmp_path: Path) -> None
 def test_other_tensors_beside_the_network_are_not_overlooked(tmp_path: Path) -> None:
     torch.save({"state_dict": prefixed("model.") | {"loss.weight": torch.ones(10)}}, tmp_path / "c.ckpt")
     path = str(tmp_path / "c.ckpt")
-    with pytest.raises(RaysmoothError, match=r"has unexpected loss\.weight"):
+    with pytest.raises(RaysmoothError, match=r"has unexpected loss\.weight") as refusal:
         load_weights(digits(), read_weights(path), path)
+    assert str(refusal.value).endswith(f"write {path}#state_dict.model for the part that fits")
+    fresh = digits(2)
+    load_weights(fresh, read_weights(f"{path}#state_dict.model"), path)
+    assert fingerprint(fresh) == fingerprint(digits(1))
 
 
 def test_integers_are_no_weights(tmp_path: Path) -> None:
