@@ -1,12 +1,14 @@
 """The folder and the token of a local Ray. (tests/commands/test_killed.py starts one where TMPDIR is long.)"""
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.pool.cluster import will_be_local
 from raysmooth.pipeline.pool.local_ray import LONGEST_FOLDER, ray_folder, settle_folder, settle_token
 
 SHORT, LONG = "/x" * (LONGEST_FOLDER // 2), "/x" * (LONGEST_FOLDER // 2) + "/yy"
@@ -83,3 +85,16 @@ def test_another_choice_of_the_user_stays(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     settle_token()
     assert not (tmp_path / ".ray").exists()
+
+
+def test_a_cluster_that_another_user_names_is_not_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file lies where every user of the machine can write."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "ray").mkdir()
+        (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
+        assert not will_be_local(None)
+        own = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: own + 1)
+        assert will_be_local(None)
