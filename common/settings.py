@@ -97,11 +97,11 @@ def user_settings(model: type[AnySettings], values: Mapping[str, Any], config: s
     """`checked`, for values that the user gave in this call: code that they name is trusted, that of the file is not,
     unless the values have TRUST_CODE.
     """
+    written = read_yaml(config) if config is not None else {}
     if TRUST_CODE in model.model_fields and TRUST_CODE not in values:
-        written = read_yaml(config) if config is not None else {}
         named = {key: value for key, value in written.items() if key not in values}
         values = {**values, TRUST_CODE: not any(_own_code(named))}
-    return checked(model, values, config)
+    return _checked(model, values, written, config)
 
 
 _CODE_SETTINGS = ("classifier", "surrogates")
@@ -119,7 +119,8 @@ def _own_code(written: Any, key: str = "") -> Iterator[str]:
     elif isinstance(written, str) and key == "classifier":
         yield from filter(is_own_code, [written])
     elif isinstance(written, str) and key == "surrogates":
-        yield from filter(is_own_code, (part.rpartition("@")[0] for part in split_list(written)))
+        # An element of a list is one surrogate, whose options may have commas between; a text may be several.
+        yield from filter(is_own_code, (part.rpartition("@")[0] for part in (written, *split_list(written))))
 
 
 def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | Path | None = None) -> AnySettings:
@@ -128,10 +129,16 @@ def checked(model: type[AnySettings], values: Mapping[str, Any], config: str | P
     Raises RaysmoothError, in one line, for an unknown key (with the nearest known one), a value out of range, or one
     that is missing.
     """
-    content = read_yaml(config) if config is not None else {}
-    if TRUST_CODE in content:
+    return _checked(model, values, read_yaml(config) if config is not None else {}, config)
+
+
+def _checked(
+    model: type[AnySettings], values: Mapping[str, Any], written: Mapping[str, Any], config: str | Path | None
+) -> AnySettings:
+    """`checked`, with the content of the file."""
+    if TRUST_CODE in written:
         raise RaysmoothError(f"{config}: {TRUST_CODE}: a file cannot say that it is trusted: write --trust-code")
-    merged = {**content, **values}
+    merged = {**written, **values}
     where = f"{config}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:

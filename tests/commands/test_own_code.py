@@ -19,7 +19,7 @@ from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.tune.experiments.request import ExperimentRequest
-from raysmooth.tune.recipes.settings import TrainClassifierSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.training.surrogates import load_surrogates
 
@@ -87,6 +87,18 @@ def _denoiser() -> torch.nn.Module:
     from raysmooth.actors.models.denoisers import build_denoiser
 
     return build_denoiser(Variant.parse("dncnn:channels=1,depth=3,width=2"))
+
+
+@pytest.mark.parametrize(
+    "surrogates",
+    ["own_code_7a:make@w.safetensors", "a.safetensors,own_code_7a:make@w.safetensors",
+     ["own_code_7a:make@w.safetensors"], ["own_code_7a:make:a=1,b=2@w.safetensors"]],
+)  # fmt: skip
+def test_surrogates_that_a_file_names_are_not_trusted(surrogates: Any) -> None:
+    values = {**TRAIN, "denoiser": "dncnn", "objective": "clf", "sigma": 0.25}
+    file = written("c.yaml", {**values, "surrogates": surrogates})
+    assert not user_settings(TrainDenoiserSettings, {}, file).trust_code
+    assert user_settings(TrainDenoiserSettings, {"surrogates": surrogates}, file).trust_code  # the user's own words
 
 
 def test_named_on_the_command_line_it_runs(executed: Path) -> None:
@@ -179,7 +191,4 @@ def test_what_decides_nothing_is_in_no_manifest_card_or_hash() -> None:
     trusted, other = (checked(TrainClassifierSettings, {**values, "trust_code": trust}) for trust in (True, False))
     assert trusted.trust_code
     assert trusted.model_dump() == other.model_dump()
-    assert (
-        "trust_code" not in SweepSettings.model_json_schema()["properties"]
-        or SweepSettings.model_fields["trust_code"].exclude
-    )
+    assert SweepSettings.model_fields["trust_code"].exclude
