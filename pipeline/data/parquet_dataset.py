@@ -183,8 +183,8 @@ def _refuse_missing_shards(name: str, files: list[Path]) -> None:
     ((total, there),) = numbers.items()
     if missing := sorted(set(range(total)) - set(there)):
         raise RaysmoothError(
-            f"{name}: of {total} parts in {files[0].parent}, {len(missing)} are missing, the first is number "
-            f"{missing[0]:05d}: fetch them again"
+            f"{name}: {files[0].parent} lacks {len(missing)} of {total} parts, first number {missing[0]:05d}: fetch what is "
+            "missing"
         )
     if len(there) > total or sorted(set(there)) != sorted(there):
         raise RaysmoothError(f"{name}: {files[0].parent} has a part twice: move one of them away")
@@ -250,12 +250,7 @@ def _class_names(schema: pa.Schema) -> int:
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return len(features["label"]["names"])
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # no metadata, or in another format: it is only a shortcut
+    except (KeyError, TypeError, ValueError, RecursionError):  # none, or in another format
         return 0
 
 

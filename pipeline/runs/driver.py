@@ -152,7 +152,7 @@ def _open_session(
     settings, started = all_settings[0], monotonic()
     runs = preflight(procedure, all_settings, dry)
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
-        progress.note(line)
+        progress.note(f"raysmooth: {line}")
     for line in describe(run.mismatch for run in runs):
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")

@@ -465,8 +465,7 @@ def test_parts_that_are_missing_or_strange_are_refused(tmp_path):
     whole = folder("test-00000-of-00002.parquet", "test-00001-of-00002.parquet")
     assert len(open_dataset("parquet", whole, "test")) == 2
     refusal = refused("parquet", folder("test-00000-of-00003.parquet", "test-00002-of-00003.parquet"), "test")
-    assert "of 3 parts in" in refusal
-    assert "1 are missing, the first is number 00001" in refusal
+    assert "lacks 1 of 3 parts, first number 00001: fetch what is missing" in refusal
     for more in ("test-00000-of-00001.parquet", "test-0.parquet"):
         mixed = folder(more, "test-00000-of-00002.parquet", "test-00001-of-00002.parquet")
         assert "parts of more than one set of files" in refused("parquet", mixed, "test")
