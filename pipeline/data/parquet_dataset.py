@@ -183,8 +183,8 @@ def _refuse_missing_shards(name: str, files: list[Path]) -> None:
     ((total, there),) = numbers.items()
     if missing := sorted(set(range(total)) - set(there)):
         raise RaysmoothError(
-            f"{name}: {files[0].parent} lacks {len(missing)} of {total} parts, first number {missing[0]:05d}: fetch what is "
-            "missing"
+            f"{name}: {files[0].parent} lacks {len(missing)} of {total} parts, first number {missing[0]:05d}: "
+            "fetch what is missing"
         )
     if len(there) > total or sorted(set(there)) != sorted(there):
         raise RaysmoothError(f"{name}: {files[0].parent} has a part twice: move one of them away")
