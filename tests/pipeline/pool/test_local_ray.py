@@ -91,6 +91,7 @@ def test_a_cluster_that_another_user_names_is_not_joined(tmp_path: Path, monkeyp
     """The file lies where every user of the machine can write."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests of this process may have started one
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / "ray").mkdir()
         (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
