@@ -6,12 +6,12 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from preloaded import PreloadedCommand
 from started_runs import rows_on_disk, start, wait_for_rows
 
 TOTAL_DRAWS = 60 * 540
@@ -42,7 +42,7 @@ def undisturbed(
     return rows, counts
 
 
-def start_paused(out: Path, environment: dict[str, str], gate: Path, *more: str, **options: Any) -> Popen[str]:
+def start_paused(out: Path, environment: dict[str, str], gate: Path, *more: str, **options: Any) -> PreloadedCommand:
     """A run of which some rows are on disk and others are not yet sampled."""
     gate.unlink(missing_ok=True)
     process = start(out, environment, *more, gate=gate, **options)

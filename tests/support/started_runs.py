@@ -1,14 +1,12 @@
 """`raysmooth certify` in a process that a test can kill."""
 
-import signal
-import subprocess
-import sys
 import time
 from math import ceil
 from pathlib import Path
 
 import pandas as pd
 from conftest import REPOSITORY
+from preloaded import PreloadedCommand
 
 FIRST_FLUSH = 5.6
 """Seconds of sampling after which the first rows are on disk."""
@@ -16,7 +14,7 @@ FIRST_FLUSH = 5.6
 
 def start(
     out: Path | str, environment: dict[str, str], *more: str, seconds: float = 0.05, gate: Path | None = None
-) -> subprocess.Popen[str]:
+) -> PreloadedCommand:
     """`raysmooth certify` of 60 digits in a process, and process group, of its own; a batch takes `seconds`. With a
     `gate`, replicas pause once the first rows are on disk, until that file exists.
     """
@@ -24,28 +22,8 @@ def start(
     classifier = f"base_classifiers:Slow:seconds={seconds}"
     if gate is not None:
         classifier = f"base_classifiers:Gated:seconds={seconds},passes={ceil(FIRST_FLUSH / seconds)},gate={gate}"
-    command = [
-        sys.executable,
-        "-m",
-        "raysmooth",
-        "certify",
-        *flags.split(),
-        "--out",
-        str(out),
-        "--classifier",
-        classifier,
-        *more,
-    ]
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell's background job ignores SIGINT, and so do the processes that it starts, such as these tests.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        cwd=REPOSITORY,
+    return PreloadedCommand(
+        ["certify", *flags.split(), "--out", str(out), "--classifier", classifier, *more], environment, REPOSITORY
     )
 
 
@@ -53,7 +31,7 @@ def rows_on_disk(out: Path) -> int:
     return sum(len(pd.read_parquet(part)) for part in out.glob("certificates/*/part-*.parquet"))
 
 
-def wait_for_rows(out: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_rows(out: Path, process: PreloadedCommand) -> None:
     deadline = time.monotonic() + 240
     while rows_on_disk(out) == 0:
         assert process.poll() is None, process.communicate()
