@@ -1,7 +1,6 @@
 """`raysmooth certify --out s3://...`: the same rows as in a folder, through kills and lost connections."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from object_store import Line, Server, rows_in, served
+from preloaded import PreloadedCommand
 from started_runs import start
 
 BUSY = 0.1
@@ -41,14 +41,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, ray_cluster: dict[str,
 
 def certify(
     server: Server, folder: str, ray_cluster: dict[str, str], gate: Path, port: int | None = None
-) -> subprocess.Popen[str]:
+) -> PreloadedCommand:
     """A run into a folder of the bucket, through another port than the server's if one is given."""
     endpoint = {} if port is None else {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}"}
     environment = {**ray_cluster, **server.environment, **endpoint}
     return start(f"s3://results/{folder}", environment, seconds=BUSY, gate=gate)
 
 
-def wait_for_rows(server: Server, folder: str, process: subprocess.Popen[str]) -> int:
+def wait_for_rows(server: Server, folder: str, process: PreloadedCommand) -> int:
     deadline = time.monotonic() + 120
     while not (found := len(rows_in(server, folder))):
         assert process.poll() is None, process.communicate()
@@ -96,18 +96,16 @@ def test_a_frozen_server_and_a_lost_connection(
     server.process.send_signal(signal.SIGCONT)
     time.sleep(1)
     line.cut()
-    errors, lost = "", "cannot reach s3://results (NETWORK_CONNECTION"
-    assert process.stderr is not None
-    while lost not in errors:  # the run is paused, and rewrites its lock
-        note = process.stderr.readline()
-        assert note, errors
-        errors += note
-    assert "trying again for 5 minutes" in errors
+    lost, deadline = "cannot reach s3://results (NETWORK_CONNECTION", time.monotonic() + 200
+    while lost not in process.errors:  # the run is paused, and rewrites its lock
+        assert process.poll() is None, process.errors
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "trying again for 5 minutes" in process.errors
     gate.touch()
     line.connect()
-    errors += process.stderr.read()
-    assert process.wait() == 0, errors
-    assert "Traceback" not in errors
+    assert process.wait(200) == 0, process.errors
+    assert "Traceback" not in process.errors
     check(server, "away", undisturbed)
     line.cut()
 

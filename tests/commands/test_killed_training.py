@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPOSITORY
+from preloaded import PreloadedCommand
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
@@ -43,19 +44,11 @@ TRAINING = {
 EPOCHS = 40
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> PreloadedCommand:
     """`raysmooth train classifier` of `TRAINING`, to w.safetensors in the folder, which holds the network."""
     flags = [part for name, value in TRAINING.items() for part in (f"--{name}", str(value))]
-    return subprocess.Popen(
-        [sys.executable, "-m", "raysmooth", "train", "classifier", *flags, "--out", "w.safetensors"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    command = ["train", "classifier", *flags, "--out", "w.safetensors"]
+    return PreloadedCommand(command, {**os.environ, "OMP_NUM_THREADS": "1"}, folder)
 
 
 def metrics(folder: Path) -> pd.DataFrame:
@@ -63,7 +56,7 @@ def metrics(folder: Path) -> pd.DataFrame:
     return rows.drop(columns="images_per_second")
 
 
-def wait_for_epochs(folder: Path, epochs: int, process: subprocess.Popen[str]) -> None:
+def wait_for_epochs(folder: Path, epochs: int, process: PreloadedCommand) -> None:
     """Gives up after minutes only: the machine may be busy."""
     deadline = time.monotonic() + 400
     while not (folder / "w.training/metrics.csv").exists() or len(metrics(folder)) < epochs:

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, ROOMS
 from own_head import Head, clean_environment, own_head
+from preloaded import PreloadedCommand
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from raysmooth.actors.models.classifiers import build_classifier
@@ -86,11 +87,26 @@ def client(head: Head) -> JobSubmissionClient:
 
 
 @pytest.fixture(scope="module")
-def local(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def local_out(folder: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: dict[str, str]) -> Path:
+    """The results of a run without a job."""
     out = tmp_path_factory.mktemp("local")
-    code, _, errors = raysmooth(folder, clean_environment(out), *DIGITS, "--out", str(out), "--address", "local")
-    assert code == 0, errors
-    return rows(out)
+    process = PreloadedCommand([*DIGITS, "--out", str(out)], ray_cluster, folder)
+    _, errors = process.communicate(timeout=250)
+    assert process.returncode == 0, errors
+    return out
+
+
+@pytest.fixture(scope="module")
+def local(local_out: Path) -> pd.DataFrame:
+    return rows(local_out)
+
+
+@pytest.fixture(scope="module")
+def watching(local_out: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A command that does not end, and needs no replicas: it watches a run that has stopped before its first row."""
+    stopped = tmp_path_factory.mktemp("watched")
+    shutil.copytree(local_out / "runs", stopped / "runs")
+    return ["status", str(stopped), "--json", "--watch", "0.5"]
 
 
 def test_a_job_gives_what_a_local_run_gives(head: Head, folder: Path, tmp_path: Path, local: pd.DataFrame) -> None:
@@ -156,10 +172,11 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 @pytest.mark.parametrize(("answer", "status"), [("s", JobStatus.STOPPED), ("d", JobStatus.RUNNING)])
 def test_ctrl_c_asks_whether_to_stop_or_to_detach(
-    head: Head, folder: Path, tmp_path: Path, answer: str, status: JobStatus
+    head: Head, folder: Path, tmp_path: Path, watching: list[str], answer: str, status: JobStatus
 ) -> None:
     ours, theirs = pty.openpty()
-    words = [sys.executable, "-m", "raysmooth", "submit", *ENDLESS, "--out", str(tmp_path)]
+    given = [*ENDLESS, "--out", str(tmp_path)] if answer == "s" else watching
+    words = [sys.executable, "-m", "raysmooth", "submit", *given]
     process = subprocess.Popen(
         words,
         cwd=folder,
@@ -186,7 +203,10 @@ def test_ctrl_c_asks_whether_to_stop_or_to_detach(
     try:
         see("job raysubmit_")
         see("\n")
-        until(lambda: bool(list(tmp_path.glob("runs/*/manifest.json"))), 120)
+        if answer == "s":
+            until(lambda: bool(list(tmp_path.glob("runs/*/manifest.json"))), 120)
+        else:
+            see("run_id")
         job = next(word for word in screen.split() if word.startswith("raysubmit_"))
         os.write(ours, b"\x03")
         see("stop the job, or detach? [s/d] ")
@@ -286,9 +306,9 @@ def test_a_cut_connection_loses_and_repeats_nothing_of_the_log(head: Head, folde
         relay.close()
 
 
-def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, watching: list[str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "raysmooth", "submit", *ENDLESS, "--out", str(tmp_path)],
+        [sys.executable, "-m", "raysmooth", "submit", *watching],
         cwd=folder,
         env=head.environment,
         stdin=subprocess.DEVNULL,
@@ -297,7 +317,8 @@ def test_without_a_terminal_ctrl_c_detaches(head: Head, folder: Path, tmp_path: 
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    until(lambda: bool(list(tmp_path.glob("runs/*/manifest.json"))) or process.poll() is not None, 120)
+    assert process.stdout is not None
+    assert any("run_id" in line for line in process.stdout)  # the job's own output
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=250)
     ray = client(head)

@@ -1,4 +1,4 @@
-"""`python -m raysmooth` as a real process of its own that starts in a moment: a fork of one that has loaded the modules.
+"""`raysmooth` in a real process of its own that starts in a moment: the fork of one that has loaded the modules.
 
 Loading torch, Ray and pandas costs each command three seconds of computing. What a test kills, signals or reads here is
 a process like any other; only its modules are loaded already.
@@ -22,7 +22,7 @@ _context.set_forkserver_preload(["preloaded_modules"])
 
 class PreloadedCommand:
     """`raysmooth ARGUMENTS` in a process and a session of its own, with the methods of `subprocess.Popen` that tests
-    use. What it prints is read when it has ended.
+    use. What it prints goes to files.
     """
 
     def __init__(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
@@ -52,11 +52,15 @@ class PreloadedCommand:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    @property
+    def errors(self) -> str:
+        """Standard error so far."""
+        return (Path(self._printed.name) / "err").read_text()
+
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Standard output and standard error, once it has ended."""
         self.wait(timeout)
-        folder = Path(self._printed.name)
-        return (folder / "out").read_text(), (folder / "err").read_text()
+        return (Path(self._printed.name) / "out").read_text(), self.errors
 
 
 def _run(arguments: list[str], env: dict[str, str], cwd: str, printed: str) -> None:

@@ -19,12 +19,16 @@ VALIDATION = {"images": 8, "n": 100, "n0": 20}
 
 
 def experiment(out: Path, **changes: Any) -> dict[str, Any]:
+    """The values of a sweep file. Its trials run one after the other, in one process: starting one takes longer than
+    such a training.
+    """
     base = {
         "train": "classifier",
         "settings": CLASSIFIER,
         "search": {"optimizer": ["adam", "sgd"], "learning_rate": [1e-2, 1e-3]},
         "metric": "acr",
         "validation": VALIDATION,
+        "max_concurrent_trials": 1,
         "out": str(out),
     }
     return {**base, **changes}

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
+from preloaded import PreloadedCommand
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded
 from raysmooth.actors.models.classifiers import build_classifier
@@ -206,14 +206,9 @@ def test_the_command_says_it_on_standard_error(
 ) -> None:
     flags = settings_of(tmp_path, classifier_weights["gaussian"], sigma=0.5)
     given = [part for flag, value in flags.items() for part in (f"--{flag.replace('_', '-')}", str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "raysmooth", "certify", *given],
-        env=ray_cluster,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
+    process = PreloadedCommand(["certify", *given], ray_cluster, REPOSITORY)
+    out, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
     expected = line("classifier", flags["classifier_weights"], "0.25", "run draws gaussian noise of sigma 0.5")
-    assert [text for text in done.stderr.splitlines() if "were trained for" in text] == [PREFIX + expected]
-    assert "were trained for" not in done.stdout
+    assert [text for text in errors.splitlines() if "were trained for" in text] == [PREFIX + expected]
+    assert "were trained for" not in out

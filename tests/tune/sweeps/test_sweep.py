@@ -14,7 +14,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from conftest import REPOSITORY
 from digits_trainings import DENOISER, classifier_settings, same_weights
+from preloaded import PreloadedCommand
 from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
 
 from raysmooth.commands.app import app
@@ -116,7 +118,6 @@ def test_asha_ends_the_worse_trials_early(ray_cluster: dict[str, str], tmp_path:
             search={"learning_rate": [1e-2, 1e-6, 2e-6, 3e-6]},
             scheduler="asha:grace=1,factor=2",
             metric="accuracy_under_noise",
-            max_concurrent_trials=1,
         )
     last = result.trials[result.trials["last"]]
     assert "stopped" in set(last["status"])
@@ -141,6 +142,7 @@ def test_pbt_continues_with_other_rates(ray_cluster: dict[str, str], tmp_path: P
         seeds=[0, 1],
         scheduler="pbt:every=2,quantile=0.5,resample=0.5",
         metric="accuracy_under_noise",
+        max_concurrent_trials=None,
     )
     rates = result.trials.groupby("trial_id")["epoch_learning_rate"].nunique()
     assert (result.trials[result.trials["last"]]["epoch"] == 12).all()
@@ -179,23 +181,23 @@ def test_a_killed_sweep_resumes(ray_cluster: dict[str, str], tmp_path: Path) -> 
     whole, out, released = tmp_path / "whole", tmp_path / "killed", tmp_path / "released"
     settings = {key: value for key, value in CLASSIFIER.items() if key != "classifier"}
     search = {"classifier": ["digits_cnn", f"sweeps:held_cnn:until={released}"], "learning_rate": [1e-2, 1e-3]}
-    changes = {"search": search, "settings": settings}
+    changes = {"search": search, "settings": settings, "max_concurrent_trials": 3}
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(experiment(out, **changes)))
-    command = [sys.executable, "-m", "raysmooth", "sweep", str(file), "--trust-code"]
-    with (tmp_path / "stderr").open("w+") as stderr:
-        process = subprocess.Popen(command, env=ray_cluster, stderr=stderr, start_new_session=True)
-        while not _finished(out):
-            assert process.poll() is None, (tmp_path / "stderr").read_text()
-            time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    command = ["sweep", str(file), "--trust-code"]
+    process = PreloadedCommand(command, ray_cluster, REPOSITORY)
+    while not _finished(out):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     done = _finished(out)
     assert 1 <= len(done) <= 2
     stamps = {file: file.stat().st_mtime_ns for file in done}
     released.touch()
-    again = subprocess.run(command, env=ray_cluster, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    again = PreloadedCommand(command, ray_cluster, REPOSITORY)
+    _, errors = again.communicate()
+    assert again.returncode == 0, errors
     assert {file: file.stat().st_mtime_ns for file in done} == stamps
     undisturbed = swept(whole, **changes)
     rows = pd.read_parquet(out / "trials")

@@ -62,6 +62,7 @@ def test_when_the_time_is_over_trials_count_as_they_stand(ray_cluster: dict[str,
         settings={**CLASSIFIER, "epochs": 10_000},
         metric="accuracy_under_noise",
         time_budget_hours=15 / 3600,
+        max_concurrent_trials=None,
     )
     last = result.trials[result.trials["last"]]
     assert set(last["status"]) == {"stopped"}
