@@ -64,7 +64,7 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     keys = runs.assign(denoised=runs["denoiser"] != "none", not_fixed=runs["sampling"] != FIXED)
     order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "not_fixed", "sampling"]
-    return runs.loc[keys.sort_values([*order, "run_id"], na_position="first").index]
+    return runs.loc[keys.sort_values([*order, "source", "run_id"], na_position="first").index]
 
 
 def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Certificates of other tools as runs, so that published results can be part of our tables and curves.
 
 A log has the result of each image but not the settings: the user supplies the known ones, and the rest stays null in
-the rows. Nothing is drawn or computed: radii are those of the log.
+the rows. Nothing is drawn or computed: radii are those of the log, or the setting's largest where the log rounded that
+up.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,19 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.settings import Settings
-from raysmooth.pipeline.analysis.run_facts import IMPORTED
+from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN, largest_p_lower
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.derived.certification_log import CertificationLog, LogLine, read_log
+from raysmooth.pipeline.derived.certification_log import (
+    RADIUS,
+    CertificationLog,
+    LogLine,
+    NoCertificates,
+    read_log,
+)
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests
@@ -76,6 +85,10 @@ class ImportSettings(Settings):
     n0: int | None = Field(None, description="Selection draws per image.", ge=1)
     n: int | None = Field(None, description="Estimation draws per image.", ge=1)
     alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)
+    radius_column: str = Field(RADIUS, description="Column of the logs that holds the radius.", min_length=1)
+    strict: bool = Field(
+        False, description="Import nothing if one of the logs has no certificate yet, instead of leaving it out."
+    )
     out: str = Field("results", description="Folder for the results; each log becomes a run in it.")
 
     @model_validator(mode="after")
@@ -100,15 +113,28 @@ class ImportedLog:
 
 @dataclass(frozen=True)
 class _LogRun:
-    """A log to import, with the columns that are equal in all its rows, and the identity that follows from them."""
+    """A log to import, with the columns that are equal in all its rows, and the identity that follows from them.
+    `largest` is the radius that its larger ones are capped at, None where it has none.
+    """
 
     log: CertificationLog
     facts: dict[str, Any]
     notes: list[str]
+    largest: float | None
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"import": SCHEME, "sha256": self.log.sha256, **self.facts}
+        column = self.log.radius_column
+        # Absent by default: logs that were imported by releases without these keep their run ids.
+        decided: dict[str, Any] = {} if column == RADIUS else {"radius_column": column}
+        if self.largest is not None:
+            decided["radii"] = "capped"
+        return {"import": SCHEME, "sha256": self.log.sha256, **self.facts, **decided}
+
+    @property
+    def source(self) -> str:
+        """The column `source` of its rows."""
+        return imported_from(str(self.log.path), self.log.radius_column, self.largest is not None)
 
     def manifest(self, settings: ImportSettings) -> dict[str, Any]:
         return {
@@ -117,10 +143,12 @@ class _LogRun:
             "settings": settings.model_dump(),
             "num_classes": None,
             "imported": {
-                "file": str(self.log.path.resolve()),
+                "file": printable(str(self.log.path.resolve())),
+                "source": self.source,
                 "sha256": self.log.sha256,
                 "rows": len(self.log.lines),
                 "left_out": self.log.left_out,
+                "reread": self.log.reread,
                 "ignored_columns": self.log.ignored,
                 "notes": self.notes,
             },
@@ -128,26 +156,33 @@ class _LogRun:
         }
 
 
-def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[ImportedLog]:
+def import_logs(
+    logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[str], None] = warnings.warn
+) -> list[ImportedLog]:
     """Write each log's certificates to `<out>/certificates/run_id=<id>`, in the format of `certify`, and its known
     facts to `<out>/runs/<id>/manifest.json`. Importing the same log with the same settings again changes nothing.
 
-    Raises RaysmoothError, before anything is written, as `read_log` does, and for settings that the log contradicts.
+    A log without a certificate, among others that have some, is left out and named in `note`, unless
+    `settings.strict`. Raises RaysmoothError, before anything is written, as `read_log` does, and for settings that the
+    log contradicts.
     """
     if not logs:
         raise RaysmoothError("no log to import: name at least one")
-    runs = [_log_run(read_log(path), settings) for path in logs]
+    runs = [_log_run(log, settings) for log in _read(logs, settings, note)]
     known = _known(settings.out)
     for run in runs:
-        earlier = known.setdefault(run.log.sha256, run.manifest(settings))
-        if differing := [name for name, value in run.identity.items() if earlier["identity"].get(name) != value]:
+        key = run.log.sha256, run.log.radius_column
+        earlier = known.setdefault(key, run.manifest(settings))
+        names = dict.fromkeys([*run.identity, *earlier["identity"]])
+        if differing := [name for name in names if earlier["identity"].get(name) != run.identity.get(name)]:
             facts = ", ".join(f"{name} {_shown(earlier['identity'].get(name))}" for name in differing)
             raise RaysmoothError(
-                f"{run.log.path} is already run {earlier['run_id']}, with {facts}: remove that run's folders below "
+                f"{run.log.shown} is already run {earlier['run_id']}, with {facts}: remove that run's folders below "
                 f"{settings.out}/{RUNS} and {settings.out}/{CERTIFICATES} to import the log again"
             )
-        for sha256, other in known.items():
-            if sha256 != run.log.sha256 and other["imported"]["file"] == earlier["imported"]["file"]:
+        for (sha256, column), other in known.items():
+            same_file = other["imported"]["file"] == earlier["imported"]["file"]
+            if sha256 != run.log.sha256 and column == run.log.radius_column and same_file:
                 run.notes.append(
                     f"run {other['run_id']} is an earlier version of the same file: remove it if the log has grown"
                 )
@@ -156,24 +191,45 @@ def import_logs(logs: Sequence[str | Path], settings: ImportSettings) -> list[Im
     return [_written(run, settings) for run in runs]
 
 
+def _read(logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[str], None]) -> list[CertificationLog]:
+    """The logs that have certificates; raises the first one's NoCertificates if none has."""
+    read: list[CertificationLog] = []
+    empty: list[NoCertificates] = []
+    for path in logs:
+        try:
+            read.append(read_log(path, settings.radius_column))
+        except NoCertificates as refusal:
+            if settings.strict:
+                raise
+            empty.append(refusal)
+    if not read:
+        raise empty[0]
+    for begun in empty:
+        note(f"left out: {begun}")
+    return read
+
+
 def _written(run: _LogRun, settings: ImportSettings) -> ImportedLog:
     procedure, manifest = PROCEDURES["certify"], run.manifest(settings)
     with RunStore(settings.out, procedure.folder, procedure.schema, manifest) as store:
         missing = [line for line in run.log.lines if line.image_id not in store.finished]
-        source = f"{IMPORTED}{Path(store.manifest['imported']['file']).name}"
+        # All rows of a run have one source, though the file may have moved since a session that was killed.
+        begun = store.manifest["imported"]
+        source = begun.get("source") or imported_from(Path(begun["file"]).name)
         for line in missing:
-            store.add_row({**dict.fromkeys(procedure.schema.names), **run.facts, "source": source, **_row(line)})
+            row = _row(line, run.largest)
+            store.add_row({**dict.fromkeys(procedure.schema.names), **run.facts, "source": source, **row})
         return ImportedLog(run.log.path, store.run_id, len(run.log.lines), bool(missing), run.notes)
 
 
-def _row(line: LogLine) -> dict[str, Any]:
+def _row(line: LogLine, largest: float | None) -> dict[str, Any]:
     return {
         "image_id": line.image_id,
         "label": line.label,
         "prediction": line.prediction,
         "abstain": line.prediction == ABSTAIN,
         "correct": line.prediction == line.label,
-        "radius": line.radius,
+        "radius": line.radius if largest is None else min(line.radius, largest),
         "seconds": line.seconds,
         "status": "ok",
     }
@@ -181,12 +237,15 @@ def _row(line: LogLine) -> dict[str, Any]:
 
 def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
     """The run of a log and the settings; raises RaysmoothError where they contradict each other."""
-    notes = [f"{_lines(numbers)}: {what}" for what, numbers in log.left_out.items()]
+    notes = [f"{_lines(numbers)}: {what}" for what, numbers in {**log.left_out, **log.reread}.items()]
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
     sigma = _sigma(log, settings, notes)
     noise = noise_family(settings.noise, sigma)
-    _refuse_impossible_radii(log, noise, settings)
+    largest = _largest_radius(log, noise, settings)
+    if above := [line.number for line in log.lines if line.radius > largest]:
+        shown = floor(1e6 * largest) / 1e6
+        notes.append(f"{_lines(above)}: rounded up, capped at {shown:g}, the largest radius of this setting")
     index_set, images = _index_set(log, settings)
     facts: dict[str, Any] = {
         "dataset": settings.dataset,
@@ -208,7 +267,7 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
     if unknown := [name for name, value in facts.items() if value is None]:
         flags = ["skip" if name == "index_set" else name for name in unknown]
         notes.append(f"unknown: {', '.join(unknown)} (supply them with --{', --'.join(dict.fromkeys(flags))})")
-    return _LogRun(log, facts, notes)
+    return _LogRun(log, facts, notes, largest if above else None)
 
 
 def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) -> float:
@@ -220,31 +279,34 @@ def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) ->
     if given is None:
         why = "has no sigma" if not in_name else "has several sigmas"
         raise RaysmoothError(
-            f"{log.path}: its file name {why}: write --sigma 0.25, for example; import each sigma separately"
+            f"{log.shown}: its file name {why}: write --sigma 0.25, for example; import each sigma separately"
         )
     if log.sigma not in (None, given):
-        raise RaysmoothError(f"{log.path}: its column sigma has {log.sigma:g}: leave --sigma {given:g} out")
+        raise RaysmoothError(f"{log.shown}: its column sigma has {log.sigma:g}: leave --sigma {given:g} out")
     if in_name and given not in in_name:
         notes.append(f"sigma {given:g}, although its file name has {', '.join(f'{s:g}' for s in sorted(in_name))}")
     return given
 
 
-def _refuse_impossible_radii(log: CertificationLog, noise: NoiseFamily, settings: ImportSettings) -> None:
-    """Raises RaysmoothError for radii that the noise, or n draws at level alpha, can never give."""
+def _largest_radius(log: CertificationLog, noise: NoiseFamily, settings: ImportSettings) -> float:
+    """The largest radius that the noise, or n draws at level alpha, can give; infinite where neither limits it. Raises
+    RaysmoothError for radii that even rounding cannot explain.
+    """
     line = max(log.lines, key=lambda line: line.radius)
     if _exceeds(line.radius, largest := noise.radius(1.0)):
         raise RaysmoothError(
-            f"{log.path}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
+            f"{log.shown}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
             f"sigma={noise.scale:g} can give ({largest:.4f}): write the --noise and --sigma of these logs"
         )
     if settings.n is None or settings.alpha is None:
-        return
+        return largest
     if _exceeds(line.radius, largest := noise.radius(largest_p_lower(settings.n, settings.alpha))):
         raise RaysmoothError(
-            f"{log.path}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
+            f"{log.shown}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
             f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three is wrong; "
             "leave --n and --alpha out if they are unknown"
         )
+    return largest
 
 
 def _exceeds(radius: float, largest: float) -> bool:
@@ -257,7 +319,7 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
     dataset, split, images = settings.dataset, settings.split, settings.images
     if settings.skip is None:
         if images is not None and len(log.lines) > images:
-            raise RaysmoothError(f"{log.path} has {len(log.lines)} images: write --images {len(log.lines)} or more")
+            raise RaysmoothError(f"{log.shown} has {len(log.lines)} images: write --images {len(log.lines)} or more")
         return None, images
     size = settings.dataset_size or SIZES.get((dataset, split or ""))
     if size is None:
@@ -274,18 +336,19 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
     for line in log.lines:
         if line.image_id not in index_set:
             raise RaysmoothError(
-                f"{log.path}, line {line.number}: image {line.image_id} is not in '{index_set.describe()}': write "
+                f"{log.shown}, line {line.number}: image {line.image_id} is not in '{index_set.describe()}': write "
                 "other --skip or --images, or leave them out"
             )
     return index_set.describe(), len(index_set)
 
 
-def _known(out: str) -> dict[str, Mapping[str, Any]]:
-    """The manifests of the runs that were imported earlier, by the SHA-256 of their logs."""
-    known: dict[str, Mapping[str, Any]] = {}
+def _known(out: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The manifests of the runs that were imported earlier, by the SHA-256 of their logs and the columns of radii."""
+    known: dict[tuple[str, str], Mapping[str, Any]] = {}
     for _, manifest in manifests(out, "identity", "imported", skip_bad=True):
-        with suppress(KeyError, TypeError):  # a file that is not a manifest is passed over: no import depends on it
-            known[manifest["imported"]["sha256"]] = manifest
+        # A file that is not a manifest is passed over: no import depends on it.
+        with suppress(KeyError, TypeError, AttributeError):
+            known[manifest["imported"]["sha256"], manifest["identity"].get("radius_column", RADIUS)] = manifest
     return known
 
 

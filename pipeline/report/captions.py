@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
+from raysmooth.pipeline.analysis.log_names import are_capped, log_names
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
 from raysmooth.pipeline.analysis.run_facts import FACTS, PLAIN, UNLABELLED, differing, is_imported, origins, varies
 
@@ -51,7 +52,8 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
     confidence = shown_confidence(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
-    logged = ", imported radii as in their logs (possibly rounded up)" if is_imported(runs).any() else ""
+    capped = ", those above the largest of their setting capped at it" if are_capped(runs).any() else ""
+    logged = f", imported radii as in their logs (possibly rounded up){capped}" if is_imported(runs).any() else ""
     guarantee = f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
     return f"{', '.join(phrases)}: {guarantee}"
 
@@ -145,8 +147,18 @@ def look_alike(runs: pd.DataFrame) -> pd.Series:
 
     Weights, seed and kind of device, for example, have no column.
     """
-    columns = runs[[*FACTS, "denoiser", "objective", "quantity"]].assign(origin=origins(runs))
-    return columns.duplicated(keep=False)
+    return _known(runs).assign(log=log_names(runs)).duplicated(keep=False)
+
+
+def _known(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[[*FACTS, "denoiser", "objective", "quantity"]].assign(origin=origins(runs))
+
+
+def distinguishing_logs(runs: pd.DataFrame) -> pd.Series:
+    """`log_names` of the runs that would be equal to another in every column without them, "" of the others; str, by
+    run_id.
+    """
+    return log_names(runs).where(_known(runs).duplicated(keep=False), "")
 
 
 def run_names(runs: pd.DataFrame) -> pd.Series:
@@ -158,6 +170,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
         *(_settings(runs, column) for column in differing(runs) if column != "sigma"),
         _models(runs),
         unlabelled.map({True: "class unchecked", False: ""}),
+        distinguishing_logs(runs),
         ("run " + runs.index.to_series().str[:8]).where(look_alike(runs), ""),
     ]
     names = [", ".join(filter(None, own)) for own in zip(*words, strict=True)]
@@ -224,6 +237,8 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells["alpha"] = ["-" if pd.isna(alpha) else shown_alpha(alpha) for alpha in runs["alpha"]]
     if varies(origins(runs)):
         cells["source"] = origins(runs)
+    if (logs := distinguishing_logs(runs)).any():
+        cells["log"] = logs.replace("", "-")
     if look_alike(runs).any():
         cells["run"] = runs.index.str[:8]
     for column, values in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):

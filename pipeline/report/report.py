@@ -47,18 +47,19 @@ def write_report(
     out: Where | None = None,
     *,
     where: Sequence[str] = (),
-    tables: Collection[str] = DEFAULT,
+    tables: str | Collection[str] = DEFAULT,
     **options: Any,
 ) -> list[Path | Location]:
     """Write the report of the runs in `results`, over an earlier one, and return its files' paths.
 
-    The files are each of `tables` (names of TABLES) as Markdown, LaTeX and CSV, its figure as PNG and PDF (for "runs":
-    table.md, table.tex, table.csv, curves.png and curves.pdf), and report.html, which shows everything. They go into
-    the folder `out`, created if missing; default: `<results>/report`. `where` are conditions for the function of that
-    name, `options` fields of `ReportData`. Raises RaysmoothError as these do.
+    The files are each of `tables` as Markdown, LaTeX and CSV, its figure as PNG and PDF (for "runs": table.md,
+    table.tex, table.csv, curves.png and curves.pdf), and report.html, which shows everything. They go into the folder
+    `out`, created if missing; default: `<results>/report`. `tables` are names of TABLES, of which one text may hold
+    several with commas between, `where` conditions for the function of that name, `options` fields of `ReportData`.
+    Raises RaysmoothError as these do.
     """
     data = ReportData.of(read_certificates(results), where, radii=radii, **options)
-    return _write(data, located(results), out, {name: _both(data, name) for name in tables})
+    return _write(data, located(results), out, {name: _both(data, name) for name in _wanted(tables, options)})
 
 
 def print_report(
@@ -67,7 +68,7 @@ def print_report(
     console: Console,
     notes: Console,
     *,
-    tables: Sequence[str] = (),
+    tables: str | Collection[str] = (),
     format: str = "text",
     intervals: bool = False,
     out: Where | None = None,
@@ -80,9 +81,10 @@ def print_report(
     """`write_report`, with the tables printed to `console`: the command `raysmooth report`. `rows` reads the rows of
     `results`; it is called after the other arguments are checked.
 
-    `tables` may be "all": a table that these runs do not support is then named in `notes` and left out. `compare` names
-    two runs, "RUN,RUN", to compare at `radius`; `familywise` is the delta of `holm_table` at `radius`. Without `tables`
-    the report has DEFAULT, and the envelope if `group_by` is given; the answers at one radius are then printed alone.
+    `tables`, as in `write_report`, may be "all": a table that these runs do not support is then named in `notes` and
+    left out. `compare` names two runs, "RUN,RUN", to compare at `radius`; `familywise` is the delta of `holm_table` at
+    `radius`. Without `tables` the report has DEFAULT, and the envelope if `group_by` is given; the answers at one
+    radius are then printed alone. Several tables are printed below their headings.
     """
     chosen, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare) if compare is not None else None
@@ -102,24 +104,34 @@ def print_report(
         try:
             made[name] = _both(data, name)
         except RaysmoothError as refusal:
-            if "all" not in tables:
+            if "all" not in _names(tables):
                 raise
             notes.print(f"no table {name}: {refusal}")
     printed = [both[intervals or chosen.intervals] for both in made.values()] if tables or not more else []
-    for place, table in enumerate([*printed, *more]):
+    shown = [*printed, *more]
+    for place, table in enumerate(shown):
         if place:
             console.print()
+        if len(shown) > 1:
+            console.print(f"{chosen.heading}{table.title}\n", style="bold", markup=False, highlight=False)
         chosen.show(table, console)
     return _write(data, located(results), out, made, *more)
 
 
-def _wanted(tables: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
+def _names(tables: str | Collection[str]) -> list[str]:
+    """The names in `tables`, each of which may be several with commas between."""
+    written = [tables] if isinstance(tables, str) else tables
+    return [name for text in written for name in split_list(text) or [text]]
+
+
+def _wanted(tables: str | Collection[str], options: Mapping[str, Any]) -> Sequence[str]:
     """The names of tables, each checked."""
-    if "all" in tables:
+    names = _names(tables)
+    if "all" in names:
         return tuple(TABLES)
-    for name in tables:
+    for name in names:
         find_table(name)
-    return tuple(dict.fromkeys(tables)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
+    return tuple(dict.fromkeys(names)) or (("runs", "envelope") if options.get("group_by") else DEFAULT)
 
 
 def _pair(compare: str) -> tuple[str, str]:

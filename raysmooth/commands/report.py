@@ -13,7 +13,7 @@ from rich.console import Console
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def report_command(
     results: Annotated[str, RESULTS],
     table: Annotated[
         list[str] | None,
-        typer.Option(help=f"Tables to print and write: {', '.join(TABLES)}, or all; repeatable. Default: runs."),
+        typer.Option(
+            help=f"Tables to print and write, comma-separated: {', '.join(TABLES)}, or all; repeatable. Default: runs."
+        ),
     ] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="Filter runs: COLUMN=VALUE, such as sigma=0.5; repeatable.")
@@ -123,7 +125,7 @@ def report_command(
 
     `raysmooth report results --radii 0,0.25,0.5,0.75,1.0 --format markdown`
 
-    `raysmooth report results --table envelope --where dataset=cifar10 --group-by denoiser,objective`
+    `raysmooth report results --table runs,envelope --where dataset=cifar10 --group-by denoiser,objective`
 
     `raysmooth report results --compare 3f2a,b71c --radius 0.5`
 
@@ -170,16 +172,18 @@ def import_command(
 
     `raysmooth import sigma_*.tsv --dataset cifar10 --split test --skip 20 --classifier cifar_resnet110 --denoiser none`
 
-    Facts given neither by a log nor by a flag are unknown. Importing the same log again changes nothing.
+    Facts given neither by a log nor by a flag are unknown. Importing the same log again changes nothing. A log without
+    a certificate is left out, unless --strict.
     """
     from raysmooth.pipeline.analysis.certificates import read_certificates
     from raysmooth.pipeline.derived.log_import import import_logs
 
-    imported = import_logs(logs, settings)
+    imported = import_logs(logs, settings, notes.print)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
         what = f"{log.rows} rows, imported as run {log.run_id}" if log.new else f"already imported as run {log.run_id}"
-        notes.print(f"{log.path}: {'; '.join([what, *(note for note in log.notes if note not in shared)])}")
+        own = [note for note in log.notes if note not in shared]
+        notes.print(f"{printable(str(log.path))}: {'; '.join([what, *own])}")
     for note in shared:
         notes.print(f"all logs: {note}")
     rows = read_certificates(settings.out)

@@ -14,6 +14,7 @@ from conftest import REPOSITORY
 from raysmooth.commands import experiments
 from raysmooth.commands import report as report_module
 from raysmooth.commands.catalogue import CATALOGUE
+from raysmooth.pipeline.report.report import write_report
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.formats import FORMATS
 
@@ -59,6 +60,30 @@ USUAL = {"table.md", "table.tex", "table.csv", "curves.png", "curves.pdf", "repo
 def test_tables_are_printed_and_written(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     printed, _ = report(capsys, out, "--table", "envelope", "--table", "cost", "--price-per-hour", "3")
     assert printed.index("Best of sigma") < printed.index("price/1000")
+    assert files(out) == {f"{name}.{kind}" for name in ("envelope", "cost") for kind in ("md", "tex", "csv")} | {
+        "report.html"
+    }
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    ("form", "headings"),
+    [("text", ["Runs", "Envelope", "Cost"]), ("markdown", ["## Runs", "## Envelope", "## Cost"]),
+     ("latex", ["% Runs", "% Envelope", "% Cost"]), ("csv", ["# Runs", "# Envelope", "# Cost"])],
+)  # fmt: skip
+def test_a_list_of_tables_is_printed_below_headings(
+    capsys: pytest.CaptureFixture[str], out: Path, form: str, headings: list[str]
+) -> None:
+    several = ["--table", "runs, envelope", "--table", "cost,runs", "--price-per-hour", "3", "--format", form]
+    lines = report(capsys, out, *several)[0].splitlines()
+    assert [line for line in lines if line in headings] == headings
+    assert {"table.md", "envelope.md", "cost.md"} <= files(out)
+    assert headings[0] not in report(capsys, out, "--table", "runs", "--format", form)[0].splitlines()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_same_lists_from_python(out: Path) -> None:
+    write_report(out, [0.5], tables="envelope,cost", price_per_hour=3)
     assert files(out) == {f"{name}.{kind}" for name in ("envelope", "cost") for kind in ("md", "tex", "csv")} | {
         "report.html"
     }
@@ -120,6 +145,8 @@ def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], 
     ("flags", "refusal"),
     [
         (["--table", "envelop"], "unknown table 'envelop': did you mean 'envelope'?"),
+        (["--table", "runs,envelop"], "unknown table 'envelop': did you mean 'envelope'?"),
+        (["--table", ","], "unknown table ','"),
         (["--where", "sigma=2"], "--where sigma=2: none of these runs has that sigma"),
         (["--where", "denoiserr=none"], "did you mean 'denoiser'?"),
         (["--group-by", "sigm"], "--group-by sigm: runs have no such column: did you mean 'sigma'?"),

@@ -114,29 +114,31 @@ def text(table: PrintedTable, console: Console) -> None:
 @dataclass(frozen=True)
 class Format:
     """`show` prints a table to a console, with the intervals of certified accuracies where `intervals` is true.
-    `render` gives the text of a file whose name ends in `ending`, which is None where there is no such file.
+    `heading` comes before a table's title where several are printed. `render` gives the text of a file whose name ends
+    in `ending`, which is None where there is no such file.
     """
 
     show: Callable[[PrintedTable, Console], None]
     intervals: bool
+    heading: str = ""
     ending: str | None = None
     render: Callable[[PrintedTable], str] = markdown
 
 
-def _written(render: Callable[[PrintedTable], str], ending: str, intervals: bool) -> Format:
+def _written(render: Callable[[PrintedTable], str], ending: str, intervals: bool, heading: str) -> Format:
     def show(table: PrintedTable, console: Console) -> None:
         console.out(render(table), highlight=False, end="")
 
-    return Format(show, intervals, ending, render)
+    return Format(show, intervals, heading, ending, render)
 
 
 FORMATS: Registry[Format] = Registry(
     "report format",
     {
         "text": Format(text, intervals=False),
-        "markdown": _written(markdown, "md", intervals=True),
-        "latex": _written(latex, "tex", intervals=False),
-        "csv": _written(csv, "csv", intervals=True),
+        "markdown": _written(markdown, "md", intervals=True, heading="## "),
+        "latex": _written(latex, "tex", intervals=False, heading="% "),
+        "csv": _written(csv, "csv", intervals=True, heading="# "),
     },
 )
 """How tables are printed and written, by the name of the format."""

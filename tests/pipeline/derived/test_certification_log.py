@@ -1,3 +1,4 @@
+import os
 from datetime import timedelta
 
 import pytest
@@ -6,13 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.derived import certification_log
 from raysmooth.pipeline.derived.certification_log import (
     DUPLICATE,
     HEADER,
+    NEGATIVE,
     NO_END,
+    NO_RADIUS,
     NO_TIME,
+    OTHER_ABSTENTION,
     TRUNCATED,
     LogLine,
+    NoCertificates,
     read_log,
 )
 
@@ -157,12 +163,16 @@ def test_a_header_after_a_truncated_line(log):
         ("20\t7\t7\t0.5\t0\t1", "line 3: correct is 0, but label 7 and predict 7"),
         ("20\t7\t-1\t0.0\t1\t1", "line 3: correct is 1, but label 7 and predict -1"),
         ("20\t7\t-1\t0.01\t0\t1", "line 3: an abstention (predict -1) with radius 0.01"),
-        ("20\t7\t7\t-0.5\t1\t1", "line 3: radius -0.5 is negative"),
+        ("20\t7\t6\t-0.5\t1\t1", "line 3: correct is 1, but label 7 and predict 6"),
+        ("20\t7\t-2\t0.5\t0\t1", "line 3: an abstention (predict -2) with radius 0.5"),
+        ("20\t7\t-1\tlarge\t0\t1", "line 3: radius is 'large', not a number"),
+        ("20\t7\t7\t\x1b[31m\t1\t1", "line 3: radius is '\\x1b[31m', not a number"),
+        ("20\t7\t7\t0.5\t" + "x" * 500 + "\t1", "line 3: correct is '" + "x" * 197 + "...', neither 0 nor 1"),
         ("20\t7\t7\tnan\t1\t1", "line 3: radius is 'nan', not a number"),
         ("20\t7\t7\tinf\t1\t1", "line 3: radius is 'inf', not a number"),
         ("20\t7\t7\t1e999\t1\t1", "line 3: radius is '1e999', not a number"),
         ("20\t7\t7\t\t1\t1", "line 3: radius is '', not a number"),
-        ("20\t7\t-2\t0.5\t0\t1", "line 3: predict is '-2', not an integer >= -1"),
+        ("20\t7\t-3\t0.0\t0\t1", "line 3: predict is '-3', not an integer >= -2"),
         ("20\t-1\t-1\t0.0\t0\t1", "line 3: label is '-1', not an integer >= 0"),
         ("2.5\t7\t7\t0.5\t1\t1", "line 3: idx is '2.5', not an integer >= 0"),
         ("9" * 30 + "\t7\t7\t0.5\t1\t1", "not an integer >= 0"),
@@ -220,6 +230,69 @@ def test_a_column_of_one_sigma_is_the_runs_and_of_several_is_refused(log):
         RaysmoothError, match=r"line 3: sigma is 0\.3, but 0\.25 on line 2: one run has one smoothed classifier"
     ):
         read_log(log(f"{heading}0\t1\t1\t0.5\t1\t1\t0.25\n20\t1\t1\t0.5\t1\t1\t0.3\n"))
+
+
+def test_a_radius_in_a_column_of_another_name(log):
+    text = "idx\tlabel\tpredict\tRadius\tl1 radius\n0\t1\t1\t0.5\t0.25\n20\t1\t2\t0.75\tx\n"
+    with pytest.raises(RaysmoothError, match=r"line 3: radius is 'x', not a number"):
+        read_log(log(text), "L1 Radius ")
+    read = read_log(log(text.replace("x\n", "0.125\n")), "L1 Radius ")
+    assert certificates(read) == [(0, 1, 1, 0.25), (20, 1, 2, 0.125)]
+    assert (read.radius_column, read.ignored) == ("l1 radius", ["radius"])
+    # Of a line without its end the last field may be cut off: here it is the radius.
+    cut = read_log(log(text.replace("x\n", "0.1")), "l1 radius")
+    assert (certificates(cut), cut.left_out) == ([(0, 1, 1, 0.25)], {TRUNCATED: [3]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "radius_column", "expected"),
+    [
+        ("idx label predict certified_radius", "radius", "--radius-column NAME: did you mean 'certified_radius'?"),
+        ("idx label predict correct time gap", "radius", "write --radius-column NAME: (known: gap)"),
+        ("idx label predict correct time", "radius", "a log of predictions, not of certificates"),
+        ("idx label predict radius", "raduis", "--radius-column raduis: LOG has no such column: did you mean"),
+        ("idx label predict radius", "predict", "--radius-column predict: that column is no radius"),
+        ("idx label predict \x1b[2Jradius", "radius", "did you mean '\\x1b[2jradius'?"),
+        ("label predict", "r", "line 1: the header lacks idx, r: write"),
+    ],
+)
+def test_a_column_that_holds_no_radius_is_refused(log, columns, radius_column, expected):
+    path = log("\t".join(columns.split(" ")) + "\n0\t1\t1\t1\t1\n")
+    with pytest.raises(RaysmoothError) as refused:
+        read_log(path, radius_column)
+    assert expected.replace("LOG", str(path)) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_abstentions_as_other_tools_write_them(log):
+    lines = ["-2\t0.0", "-1\t-0.3", "-2\t-1", "-1\tnan", "-1\t", "-1\t-inf", "7\t-0.2", "4\t-0.2", "-1\t-0.0"]
+    text = HEADING + "".join(f"{image}\t7\t{line}\t0\t1\n" for image, line in enumerate(lines))
+    again = "0\t7\t-2\t-1\t0\t1\n"  # a duplicate counts for nothing, and is not named
+    read = read_log(log(text + again))
+    assert certificates(read) == [(image, 7, -1, 0.0) for image in range(9)]
+    assert read.reread == {OTHER_ABSTENTION: [2, 4], NO_RADIUS: [3, 4, 5, 6, 7], NEGATIVE: [8, 9]}
+    marked = read_log(log(HEADING + "0\t7\t7\t-0.2\t1\t1\n"))
+    assert (certificates(marked), marked.reread) == ([(0, 7, -1, 0.0)], {NEGATIVE: [2]})
+
+
+def test_a_log_of_a_run_that_has_just_begun_has_an_error_of_its_own(log):
+    for begun in ("", HEADING, HEADING + "0\t1\t1"):
+        with pytest.raises(NoCertificates):
+            read_log(log(begun))
+    with pytest.raises(RaysmoothError) as refused:
+        read_log(log("idx\n"))
+    assert not isinstance(refused.value, NoCertificates)
+
+
+def test_only_regular_files_of_a_log_s_size_are_read(tmp_path, log, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.tsv")
+    with pytest.raises(RaysmoothError, match=r"pipe\.tsv is not a regular file"):
+        read_log(tmp_path / "pipe.tsv")
+    monkeypatch.setattr(certification_log, "LARGEST", 40)
+    with pytest.raises(RaysmoothError, match=r"has \d+ bytes, which no log has \(40 at most\)"):
+        read_log(log(THREE))
+    with pytest.raises(RaysmoothError, match="null"):
+        read_log("a\0.tsv")
 
 
 LABELS = st.integers(0, 999)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.derived.certification_log import NO_TIME, TRUNCATED
 from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
-from raysmooth.pipeline.report.captions import caption, run_labels
+from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import own_parts, refuse_foreign_parts
@@ -66,7 +67,7 @@ def test_rows_are_those_of_the_log_and_what_it_does_not_say_is_null(log, out):
     said = {
         "dataset": "cifar10",
         "classifier": "cifar_resnet110",
-        "source": "imported from log.tsv",
+        "source": f"imported from {log}",
         "noise": "gaussian",
         "norm": "l2",
         "sigma": 0.25,
@@ -269,6 +270,113 @@ def test_radii_that_were_rounded_up_are_no_contradiction(log, out):
     imported([log], out, **KNOWN, **SAMPLED)
     log.write_text(LOG.replace("0.5", "0.978"))
     assert "can give (0.9529): one of the three is wrong" in refusal([log], out, **KNOWN, **SAMPLED)
+
+
+def test_rounded_radii_are_capped_at_the_largest_of_the_setting(log, out):
+    # All of 100,000 draws at alpha 0.001 give a radius between 0.952864 and 0.952865, which is logged as 0.953.
+    log.write_text(LOG.replace("0.5", "0.953"))
+    (run,) = imported([log], out, **KNOWN, **SAMPLED)
+    assert "line 4: rounded up, capped at 0.952864, the largest radius of this setting" in run.notes
+    rows = read_certificates(out)
+    assert rows["radius"][:2].tolist() == [0.0, 0.0734]
+    assert 0.952864 < rows["radius"][2] < 0.952865
+    assert rows["source"].unique().tolist() == [f"imported from {log}, radii capped"]
+    assert "(possibly rounded up), those above the largest of their setting capped at it" in title(out)
+
+
+def test_what_is_not_known_caps_nothing(log, out, tmp_path):
+    log.write_text(LOG.replace("0.5", "0.953"))
+    imported([log], out, **KNOWN, n=100_000)
+    assert read_certificates(out)["radius"].max() == 0.953
+    assert "capped" not in title(out)
+    # A log without such radii is the same run as before there was a cap: its run id is that of its facts alone.
+    log.write_text(LOG)
+    (run,) = imported([log], tmp_path / "other", **KNOWN, **SAMPLED)
+    manifest = json.loads((tmp_path / "other/runs" / run.run_id / "manifest.json").read_text())
+    assert not {"radii", "radius_column"} & set(manifest["identity"])
+
+
+def test_a_log_with_radii_in_two_columns_is_two_runs(log, out):
+    log.write_text("idx\tlabel\tpredict\tradius\tl1\n0\t1\t1\t0.5\t0.25\n")
+    imported([log], out, **GIVEN)
+    (run,) = imported([log], out, **GIVEN, radius_column="l1")
+    rows = read_certificates(out)
+    assert rows.set_index("run_id")["radius"][run.run_id] == 0.25
+    assert sorted(rows["source"]) == [f"imported from {log}", f"imported from {log}, radius column l1"]
+    assert labels(out) == ["denoiser unknown, log.tsv", "denoiser unknown, log.tsv (l1)"]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_logs_of_one_name_are_distinguished_by_their_folders(tmp_path, out, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logs = ["a/x/n.tsv", "a/y/n.tsv", "b/y/n.tsv", "b/m.tsv"]
+    for number, name in enumerate(logs):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(LOG.replace("0.0734", f"0.0{number}"))
+    imported(logs, out, **KNOWN)
+    rows = read_certificates(out)
+    cells = run_cells(describe_runs(rows))
+    assert cells["log"].tolist() == ["x/n.tsv", "a/y/n.tsv", "m.tsv", "b/y/n.tsv"]
+    assert "run" not in cells
+    assert sorted(labels(out)) == [
+        f"gaussian classifier, {name} (unfinished: 3 of 500)" for name in ["a/y/n.tsv", "b/y/n.tsv", "m.tsv", "x/n.tsv"]
+    ]
+    write_report(out, [0.5])
+    assert "x/n.tsv" in printed(out)
+    # Two versions of one file differ by their run ids only.
+    (tmp_path / "b/m.tsv").write_text(LOG.replace("0.0734", "0.09"))
+    imported(["b/m.tsv"], out, **KNOWN)
+    cells = run_cells(describe_runs(read_certificates(out)))
+    assert cells["log"].tolist().count("m.tsv") == 2
+    assert cells["run"].is_unique
+
+
+def test_logs_of_which_one_column_says_enough_have_no_names(tmp_path, out):
+    for sigma in ("0.25", "0.5"):
+        (tmp_path / f"sigma_{sigma}.tsv").write_text(LOG.replace("0.0734", f"0.0{len(sigma)}"))
+    imported(sorted(tmp_path.glob("*.tsv")), out, dataset="a", classifier="b")
+    assert "log" not in run_cells(describe_runs(read_certificates(out)))
+
+
+def test_a_log_without_certificates_is_left_out_of_many(tmp_path, log, out):
+    begun = tmp_path / "begun.tsv"
+    begun.write_text(LOG.splitlines(keepends=True)[0])
+    notes = []
+    runs = import_logs([begun, log], checked(ImportSettings, {**KNOWN, "out": str(out)}), notes.append)
+    assert [run.path for run in runs] == [log]
+    assert notes == [
+        f"left out: {begun} has no complete line below its header: import it after the first image is certified"
+    ]
+    with pytest.warns(UserWarning, match=r"left out: .*begun\.tsv"):
+        imported([begun, log], out, **KNOWN)
+    assert "begun.tsv has no complete line" in refusal([log, begun], out, **KNOWN, strict=True)
+    assert "begun.tsv has no complete line" in refusal([begun, begun], out, **KNOWN)
+    log.write_text("nothing\n")
+    assert "the header lacks" in refusal([begun, log], out, **KNOWN)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_names_and_columns_that_others_gave_are_printable_everywhere(capsys, tmp_path, out):
+    logs = [tmp_path / os.fsdecode(name) for name in (b"\x1b[31m\n.tsv", b"caf\xe9.tsv", b"<b>&.tsv")]
+    for number, log in enumerate(logs):
+        header, *lines = LOG.replace("0.0734", f"0.0{number}").splitlines()
+        log.write_text("\n".join([f"{header}\tsp\x1b[2Ja\u202ece", *(f"{line}\tx" for line in lines), ""]))
+    flags = "--dataset cifar10 --split test --skip 20 --classifier r --denoiser none --sigma 0.25"
+    code, shown, said = command(capsys, "import", *map(str, logs), *flags.split(), "--out", str(out))
+    assert code == 0, said
+    code, reported, _ = command(capsys, "report", str(out), "--format", "markdown")
+    assert code == 0
+    files = [path.read_text() for path in (out / "report").iterdir() if path.suffix in (".md", ".tex", ".csv", ".html")]
+    manifests = [path.read_text() for path in out.glob("runs/*/manifest.json")]
+    assert (len(files), len(manifests)) == (4, 3)
+    for text in (shown, said, reported, *files, *manifests):
+        assert not [c for c in text if not (c.isprintable() or c in "\n\t")]
+    assert "\\x1b[31m\\n.tsv" in shown
+    assert "caf\\xe9.tsv" in shown
+    assert "columns left out: sp\\x1b[2ja\\u202ece" in said
+    html = (out / "report/report.html").read_text()
+    assert "<b>&.tsv" not in html
+    assert "&lt;b&gt;&amp;.tsv" in html
 
 
 def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
