@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from types import BuiltinFunctionType, FunctionType, MethodType
 
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 """Colours and control characters: they must not reach a terminal or a results file."""
@@ -37,6 +38,20 @@ def printable(text: str) -> str:
     text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
+
+
+def described(value: object) -> str:
+    """What an object is, on one line, where it was given by mistake; never its own words, which may be those of a whole
+    network or data set.
+    """
+    if isinstance(value, type | FunctionType | BuiltinFunctionType | MethodType):
+        what = "class" if isinstance(value, type) else "function"
+        return printable(f"the {what} {value.__module__}.{value.__qualname__}")
+    shape = getattr(value, "shape", None)
+    of_shape = f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else ""
+    module = type(value).__module__
+    kind = type(value).__qualname__ if module == "builtins" else f"{module}.{type(value).__qualname__}"
+    return printable(f"an object of type {kind}{of_shape}")
 
 
 def one_line(error: BaseException | str, whole: bool = False, limit: int = 300, last: bool = False) -> str:

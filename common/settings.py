@@ -1,7 +1,8 @@
 """Settings read from keywords, flags and YAML files, and the options of NAME:option=value."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from datetime import date
+from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
@@ -17,7 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from raysmooth.common.errors import RaysmoothError, nearest, one_line
+from raysmooth.common.errors import RaysmoothError, described, nearest, one_line, printable
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant, is_own_code
 
@@ -73,6 +74,8 @@ def name_in(registry: Registry[Any]) -> BeforeValidator:
     """Annotation of a text field that names one of the registry's entries; an unknown name raises RaysmoothError."""
 
     def check(value: Any) -> str:
+        if _holds_object(value):
+            raise PydanticCustomError("name", "write a name")
         _ = registry[str(value)]
         return str(value)
 
@@ -153,8 +156,33 @@ def _checked(
         if first["type"] == "missing":
             description = (model.model_fields[field].description or "").rstrip(".")
             raise RaysmoothError(f"{where}{flag} is missing: {description}") from None
+        if _holds_object(value := first["input"]):
+            raise RaysmoothError(f"{where}{flag} is {described(value)}: {_named(field, value)}") from None
         reason = first["msg"][0].lower() + first["msg"][1:]
-        raise RaysmoothError(f"{where}{flag} {first['input']}: {reason}") from None
+        raise RaysmoothError(f"{where}{flag} {printable(str(value))}: {reason}") from None
+
+
+def _holds_object(value: Any) -> bool:
+    """Whether a value is an object of a program, which no flag or file can hold, or a list or mapping of such."""
+    if isinstance(value, Mapping):
+        return any(_holds_object(inner) for inner in value.values())
+    if isinstance(value, list | tuple | set):
+        return any(_holds_object(inner) for inner in value)
+    return not isinstance(value, str | bytes | int | float | PurePath | date | None)
+
+
+def _named(field: str, value: Any) -> str:
+    """What to write instead of an object."""
+    if field not in _CODE_SETTINGS:
+        return "write a text, a number or a list of them, as on the command line"
+    weights = "@weights.safetensors" if field == "surrogates" else ""
+    module, name = getattr(value, "__module__", ""), getattr(value, "__qualname__", "<")
+    if "<" not in name and module.partition(".")[0] not in ("__main__", "builtins", "torch"):
+        return f"replicas are other processes, which import it by its name: write {field}='{module}:{name}{weights}'"
+    return (
+        "replicas are other processes, which import it by its name: put a function that returns it into a file "
+        f"my_models.py and write {field}='my_models:make{weights}'"
+    )
 
 
 def _instead(model: type[BaseModel], key: str) -> str:
@@ -166,6 +194,8 @@ def _instead(model: type[BaseModel], key: str) -> str:
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a YAML file; raises RaysmoothError, naming the file, if it is missing or not YAML settings."""
+    if not isinstance(path, str | PurePath):
+        raise RaysmoothError(f"config is {described(path)}: write the path of a YAML file of settings")
     try:
         content = _parsed(Path(path).read_text())
     except OSError as error:

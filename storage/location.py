@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
+from raysmooth.common.errors import RaysmoothError, described
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.store_urls import bucket_of, is_url
@@ -172,9 +173,13 @@ Where: TypeAlias = str | os.PathLike[str] | Location
 
 
 def located(where: Where) -> Location:
-    """The location of a path or a URL. Raises RaysmoothError for a URL that is not an object store's."""
+    """The location of a path or a URL. Raises RaysmoothError for a URL that is not an object store's, and for an object
+    that is neither.
+    """
     if isinstance(where, Location):
         return where
+    if not isinstance(where, str | os.PathLike):
+        raise RaysmoothError(f"{described(where)} is no path: write the path of a file or folder, or a URL")
     if not is_url(where):
         return Location(str(where))
     store, path = bucket_of(str(where))

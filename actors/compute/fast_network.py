@@ -11,7 +11,9 @@ from raysmooth.actors.compute.compilation import compiled
 from raysmooth.actors.compute.compute_config import ComputeConfig, check_precision
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
-from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier, wrong_count, wrong_shape
+from raysmooth.actors.models.answers import read_answer
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
+from raysmooth.actors.models.steadiness import alike
 from raysmooth.common.errors import RaysmoothError, one_line
 
 
@@ -71,7 +73,7 @@ class FastNetwork:
         batch = batch.contiguous(memory_format=torch.channels_last)
         if self._compute is None:
             self._compute = self._prepared(batch)
-        return self._labels(self._network.classifier(self._compute(batch))) if self._own else self._compute(batch)
+        return self._labels(self._answer(self._compute(batch))) if self._own else self._compute(batch)
 
     def _prepared(self, batch: torch.Tensor) -> Any:
         """The map from a batch to labels; with the user's own callable, to the input of that callable."""
@@ -102,12 +104,8 @@ class FastNetwork:
         pairs = [(network.denoiser(few), pixels)]
         if not self._own:
             given = plain.normalize(pixels)
-            pairs.append((network.classifier(given), plain.classifier(given)))
-        return all(
-            ours.shape == theirs.shape
-            and torch.allclose(ours.float(), theirs.float(), 1e-2, 1e-2 * float(theirs.abs().max()), equal_nan=True)
-            for ours, theirs in pairs
-        )
+            pairs.append((self._answer(given), read_answer(plain.classifier(given), given)))
+        return all(ours.shape == theirs.shape and alike(ours, theirs, 1e-2) for ours, theirs in pairs)
 
     def _check_answer(self, few: torch.Tensor) -> nn.Module | None:
         """Find the number of classes from an output in float32; returns the layer whose output, reshaped or not, is the
@@ -124,16 +122,12 @@ class FastNetwork:
             layers = (layer for layer in network.classifier.modules() if type(layer) in (nn.Linear, nn.Conv2d))
             hooks = [layer.register_forward_hook(note) for layer in layers]
         try:
-            answer = network.classifier(network.normalize(network.denoiser(few)))
+            answer = self._answer(network.normalize(network.denoiser(few)))
         finally:
             for hook in hooks:
                 hook.remove()
-        if len(answer) != len(few):
-            raise wrong_count(answer, few)
         if answer.ndim == 2:
             self.num_classes = answer.shape[1]
-        elif answer.ndim != 1 or answer.is_floating_point():
-            raise wrong_shape(answer)
         return next((layer for layer, output in outputs if output.data_ptr() == answer.data_ptr()), None)
 
     def _cast(self, last: nn.Module | None) -> None:
@@ -153,7 +147,10 @@ class FastNetwork:
         if not isinstance(network.denoiser, nn.Identity):
             batch = network.denoiser(batch.to(self._dtype)).float()
         pixels = network.normalize(batch)
-        return pixels if self._own else self._labels(network.classifier(pixels.to(self._dtype)))
+        return pixels if self._own else self._labels(self._answer(pixels.to(self._dtype)))
+
+    def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
+        return read_answer(self._network.classifier(pixels), pixels)
 
     def _labels(self, answer: torch.Tensor) -> torch.Tensor:
         if answer.ndim == 1:

@@ -13,6 +13,7 @@ from raysmooth.actors.compute.compilation import compiler, require_compiler
 from raysmooth.actors.compute.compute_config import ComputeConfig, native_precision, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from raysmooth.actors.models.steadiness import MOST_UNEQUAL_LABELS, RANDOM
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, open_stream
 from raysmooth.common.errors import RaysmoothError
@@ -53,13 +54,14 @@ class ComputeRequest:
 @dataclass(frozen=True)
 class ComputeChoice:
     """The configuration chosen. For notes and manifests: its draws per second here, the reason, and all configurations
-    `tried`, each with its draws per second.
+    `tried`, each with its draws per second; `unsteady` is a warning if equal batches got different labels.
     """
 
     compute: ComputeConfig
     draws_per_second: float
     why: str
     tried: list[dict[str, Any]]
+    unsteady: str | None = None
 
 
 def choose_compute(
@@ -107,8 +109,23 @@ class _Loop:
         self._noise = noise
         self._device = device
         self._image = torch.full((height, width, channels), 0.5, device=device)
-        self._stream = open_stream(device, 0, Role.SELECTION, 0, 0)
+        self._rewind()
         self._buffer = torch.empty(0, height, width, channels, device=device)
+
+    def _rewind(self) -> None:
+        self._stream = open_stream(self._device, 0, Role.SELECTION, 0, 0)
+
+    def twice(self, batch_size: int) -> tuple[float, bool]:
+        """Compute a batch, and the same batch again; returns the seconds of the second time, and whether both have the
+        same labels, but for a few.
+        """
+        self._rewind()
+        self.once(batch_size)
+        before = self._labels.clone()  # compiled code overwrites its output
+        self._rewind()
+        seconds = self.once(batch_size)
+        unequal = int((before != self._labels).sum())
+        return seconds, unequal <= MOST_UNEQUAL_LABELS * batch_size
 
     @torch.inference_mode()
     def once(self, batch_size: int) -> float:
@@ -117,8 +134,8 @@ class _Loop:
             self._buffer = self._buffer.new_empty(batch_size, *self._buffer.shape[1:])
         started = time.perf_counter()
         self._noise.add_(self._stream, self._buffer, self._image)
-        labels = self._network(self._buffer.permute(0, 3, 1, 2))
-        torch.bincount(labels + 1, minlength=self._network.num_classes + 1).cpu()
+        self._labels = self._network(self._buffer.permute(0, 3, 1, 2))
+        torch.bincount(self._labels + 1, minlength=self._network.num_classes + 1).cpu()
         return time.perf_counter() - started
 
 
@@ -138,6 +155,7 @@ class _Probe:
         self._device = device
         self._loops: dict[tuple[str, bool], _Loop] = {}
         self._rates: dict[ComputeConfig, float] = {}
+        self._unsteady: str | None = None
 
     def choose(self) -> ComputeChoice:
         request = self._request
@@ -184,11 +202,12 @@ class _Probe:
         """Draws per second with a few images, and with a whole batch if that is quick."""
         few = min(few, compute.batch_size)
         loop = self._loop(compute)
-        loop.once(few)
-        rate = few / loop.once(few)
+        seconds, equal = loop.twice(few)
+        rate = few / seconds
         if compute.batch_size / rate < 0.5 and isinstance(self._model.classifier, nn.Module):
-            loop.once(compute.batch_size)
-            rate = max(rate, compute.batch_size / loop.once(compute.batch_size))
+            seconds, whole_equal = loop.twice(compute.batch_size)
+            rate, equal = max(rate, compute.batch_size / seconds), equal and whole_equal
+        self._unsteady = None if equal else RANDOM
         return rate
 
     def _loop(self, compute: ComputeConfig) -> _Loop:
@@ -276,4 +295,4 @@ class _Probe:
 
     def _chosen(self, compute: ComputeConfig, rate: float, reason: str) -> ComputeChoice:
         tried = [{**asdict(config), "draws_per_second": rate} for config, rate in self._rates.items()]
-        return ComputeChoice(compute, rate, reason, tried)
+        return ComputeChoice(compute, rate, reason, tried, self._unsteady)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, source_digest
@@ -64,31 +65,16 @@ class DenoisedClassifier(torch.nn.Module):
         self.classifier = classifier
         self.num_classes = int(getattr(classifier, "num_classes", 0))
 
+    def answer(self, batch: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K), or labels (B,), as `read_answer` reads what the classifier returns."""
+        return read_answer(self.classifier(self.normalize(self.denoiser(batch))), batch)
+
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        answer = self.classifier(self.normalize(self.denoiser(batch)))
-        if len(answer) != len(batch):
-            raise wrong_count(answer, batch)
-        if answer.ndim == 1 and not answer.is_floating_point():
+        answer = self.answer(batch)
+        if answer.ndim == 1:
             return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
-        if answer.ndim != 2:
-            raise wrong_shape(answer)
         self.num_classes = answer.shape[1]
         return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
-
-
-def wrong_count(answer: torch.Tensor, batch: torch.Tensor) -> RaysmoothError:
-    """The refusal of a classifier whose output does not have one entry per image."""
-    return RaysmoothError(
-        f"the classifier returns {len(answer)} outputs for {len(batch)} images: it must return one for each"
-    )
-
-
-def wrong_shape(answer: torch.Tensor) -> RaysmoothError:
-    """The refusal of a classifier whose output is neither logits nor integer labels."""
-    return RaysmoothError(
-        f"the classifier returns shape {tuple(answer.shape)}: "
-        "it must return logits (images, classes), or one integer label per image"
-    )
 
 
 @dataclass(frozen=True)

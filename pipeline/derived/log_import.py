@@ -5,7 +5,6 @@ the rows. Nothing is drawn or computed: radii are those of the log, or the setti
 up.
 """
 
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,11 +17,10 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from raysmooth.actors.noise.families import NOISES, noise_family
-from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import RaysmoothError, nearest, printable
+from raysmooth.common.errors import RaysmoothError, described, nearest, printable
 from raysmooth.common.settings import Settings
 from raysmooth.pipeline.analysis.log_names import imported_from
-from raysmooth.pipeline.certification.certificate import ABSTAIN, largest_p_lower
+from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.derived.certification_log import (
@@ -32,6 +30,7 @@ from raysmooth.pipeline.derived.certification_log import (
     NoCertificates,
     read_log,
 )
+from raysmooth.pipeline.derived.log_noise import largest_radius, sigma_of
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests
@@ -50,8 +49,6 @@ SIZES = {
     ("imagenet", "val"): 50_000,
 }
 """Sizes of the usual data sets, known without opening them."""
-
-_IN_NAME = re.compile(r"(?<![a-z])(?:sigma|noise)[_=-]?([0-9]+\.[0-9]+|[1-9])(?![0-9])", re.IGNORECASE)
 
 
 class ImportSettings(Settings):
@@ -166,7 +163,7 @@ def import_logs(
     `settings.strict`. Raises RaysmoothError, before anything is written, as `read_log` does, and for settings that the
     log contradicts.
     """
-    if not logs:
+    if not len(logs):
         raise RaysmoothError("no log to import: name at least one")
     runs = [_log_run(log, settings) for log in _read(logs, settings, note)]
     known = _known(settings.out)
@@ -195,7 +192,9 @@ def _read(logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[
     """The logs that have certificates; raises the first one's NoCertificates if none has."""
     read: list[CertificationLog] = []
     empty: list[NoCertificates] = []
-    for path in logs:
+    for path in [logs] if isinstance(logs, str | Path) else logs:
+        if not isinstance(path, str | Path):
+            raise RaysmoothError(f"{described(path)} is no log: write paths of logs")
         try:
             read.append(read_log(path, settings.radius_column))
         except NoCertificates as refusal:
@@ -240,9 +239,9 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
     notes = [f"{_lines(numbers)}: {what}" for what, numbers in {**log.left_out, **log.reread}.items()]
     if log.ignored:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
-    sigma = _sigma(log, settings, notes)
+    sigma = sigma_of(log, settings.sigma, notes)
     noise = noise_family(settings.noise, sigma)
-    largest = _largest_radius(log, noise, settings)
+    largest = largest_radius(log, noise, settings.n, settings.alpha)
     if above := [line.number for line in log.lines if line.radius > largest]:
         shown = floor(1e6 * largest) / 1e6
         notes.append(f"{_lines(above)}: rounded up, capped at {shown:g}, the largest radius of this setting")
@@ -268,50 +267,6 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
         flags = ["skip" if name == "index_set" else name for name in unknown]
         notes.append(f"unknown: {', '.join(unknown)} (supply them with --{', --'.join(dict.fromkeys(flags))})")
     return _LogRun(log, facts, notes, largest if above else None)
-
-
-def _sigma(log: CertificationLog, settings: ImportSettings, notes: list[str]) -> float:
-    in_name = {float(found) for found in _IN_NAME.findall(log.path.name)}
-    given = settings.sigma if settings.sigma is not None else log.sigma
-    if given is None and len(in_name) == 1:
-        given = in_name.pop()
-        notes.append(f"sigma {given:g}, from the file name")
-    if given is None:
-        why = "has no sigma" if not in_name else "has several sigmas"
-        raise RaysmoothError(
-            f"{log.shown}: its file name {why}: write --sigma 0.25, for example; import each sigma separately"
-        )
-    if log.sigma not in (None, given):
-        raise RaysmoothError(f"{log.shown}: its column sigma has {log.sigma:g}: leave --sigma {given:g} out")
-    if in_name and given not in in_name:
-        notes.append(f"sigma {given:g}, although its file name has {', '.join(f'{s:g}' for s in sorted(in_name))}")
-    return given
-
-
-def _largest_radius(log: CertificationLog, noise: NoiseFamily, settings: ImportSettings) -> float:
-    """The largest radius that the noise, or n draws at level alpha, can give; infinite where neither limits it. Raises
-    RaysmoothError for radii that even rounding cannot explain.
-    """
-    line = max(log.lines, key=lambda line: line.radius)
-    if _exceeds(line.radius, largest := noise.radius(1.0)):
-        raise RaysmoothError(
-            f"{log.shown}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
-            f"sigma={noise.scale:g} can give ({largest:.4f}): write the --noise and --sigma of these logs"
-        )
-    if settings.n is None or settings.alpha is None:
-        return largest
-    if _exceeds(line.radius, largest := noise.radius(largest_p_lower(settings.n, settings.alpha))):
-        raise RaysmoothError(
-            f"{log.shown}, line {line.number}: radius {line.radius:g} is more than sigma={noise.scale:g}, "
-            f"n={settings.n} and alpha={settings.alpha:g} can give ({largest:.4f}): one of the three is wrong; "
-            "leave --n and --alpha out if they are unknown"
-        )
-    return largest
-
-
-def _exceeds(radius: float, largest: float) -> bool:
-    """Whether a log's radius exceeds `largest`, allowing for rounding up to three digits or two decimals."""
-    return radius > 1.005 * largest + 0.005
 
 
 def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | None, int | None]:

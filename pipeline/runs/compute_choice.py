@@ -59,7 +59,9 @@ def choose_compute_configs(
             choice = choose(run.base, run.image_shape, _request(run), int(draws / replicas))
             shared[key] = (choice.compute, choice)
         compute, shared_choice = shared[key]
-        chosen.append(ChosenRun(replace(run, compute=earlier[number] or compute), shared_choice))
+        found = shared_choice.unsteady if shared_choice is not None else None
+        run = replace(run, compute=earlier[number] or compute, unsteady=run.unsteady or found)
+        chosen.append(ChosenRun(run, shared_choice))
     return chosen
 
 

@@ -1,7 +1,7 @@
 """The driver: checks settings, starts the pool, feeds it the units of all runs, and sees every image to its row."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -142,6 +142,15 @@ class _Session:
         )
 
 
+def _warn(progress: Progress, lines: Iterable[str | None]) -> None:
+    """Say each line once: in the progress or, where that is not shown, as a warning of raysmooth.certify's caller."""
+    for line in dict.fromkeys(line for line in lines if line is not None):
+        if progress.shown:
+            progress.note(f"raysmooth: warning: {line}")
+        else:
+            warnings.warn(line, stacklevel=8)
+
+
 @contextmanager
 def _open_session(
     procedure: Procedure, all_settings: Sequence[SamplingSettings], progress: Progress, dry: bool = False
@@ -153,11 +162,7 @@ def _open_session(
     runs = preflight(procedure, all_settings, dry)
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
-    for line in describe(run.mismatch for run in runs):
-        if progress.shown:
-            progress.note(f"raysmooth: warning: {line}")
-        else:
-            warnings.warn(line, stacklevel=7)  # 7: the caller of raysmooth.certify
+    _warn(progress, [*describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
     with progress, connected(settings.address, settings.verbose) as cluster:
         settle = partial(
             settle_replicas,
@@ -175,6 +180,8 @@ def _open_session(
         with Pool(replicas, resources, progress.note, most=replicas if dry else most) as pool:
             identity, pool_up = pool.wait_up(), monotonic()
             chosen = choose_compute_configs(runs, identity, replicas, partial(pool.ask, "choose"))
+            if not any(run.unsteady for run in runs):
+                _warn(progress, [one.run.unsteady for one in chosen])
             yield _Session(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 

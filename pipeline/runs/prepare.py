@@ -5,6 +5,7 @@ import os
 import torch
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from raysmooth.actors.models.steadiness import unsteadiness
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError
@@ -45,6 +46,8 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)
+        # Each call of a callable that is no module may be billed: replicas compare the answers of their probe's calls.
+        unsteady = unsteadiness(loaded.model, image) if isinstance(loaded.model.classifier, torch.nn.Module) else None
         denoised = loaded.spec.denoiser != "none"
         objective = (
             loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
@@ -63,6 +66,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 objective,
                 find_mismatch(loaded, noise),
                 assumed=loaded.assumed,
+                unsteady=unsteady,
             )
         )
     return runs

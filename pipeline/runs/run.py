@@ -30,8 +30,9 @@ counts, or when rows get other columns.
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked, except the kind of device, which only the pool knows. `compute`
-    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch` and
-    `assumed` decide no row: they are for the reader, what does not fit, and what was taken for granted.
+    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch`, `assumed` and
+    `unsteady` decide no row: they are for the reader, what does not fit, what was taken for granted, and why equal
+    counts cannot be promised.
     """
 
     procedure: Procedure
@@ -47,6 +48,7 @@ class Run:
     mismatch: Mismatch | None
     compute: ComputeConfig | None = None
     assumed: str | None = None
+    unsteady: str | None = None
 
     @cached_property
     def rule(self) -> SamplingRule:
@@ -156,7 +158,7 @@ class Run:
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
             "compute": dict(compute_choice),
-            "warnings": describe([self.mismatch]),
+            "warnings": [*describe([self.mismatch]), *([self.unsteady] if self.unsteady is not None else [])],
             "assumed": [self.assumed] if self.assumed is not None else [],
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
             "versions": {

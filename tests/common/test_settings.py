@@ -1,11 +1,14 @@
 """Settings from keywords and YAML files, and the one line that refuses them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
+import raysmooth
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import CommaList, Settings, checked, read_yaml
 
@@ -48,6 +51,75 @@ def test_a_list_of_names() -> None:
 def test_a_refusal_names_the_flag_in_one_line(values: dict[str, object], refusal: str) -> None:
     with pytest.raises(RaysmoothError) as raised:
         checked(Radii, values)
+    assert str(raised.value).startswith(refusal)
+    assert "\n" not in str(raised.value)
+
+
+class Network:
+    shape = (3, 4)
+
+    def __repr__(self) -> str:
+        return "Network(\n)" * 1000
+
+
+class Models(Settings):
+    classifier: str = "lenet"
+    surrogates: Annotated[list[str], CommaList] = Field([])
+    dataset: str = "mnist"
+    number: int = 1
+
+
+OWN = "replicas are other processes, which import it by its name: "
+
+
+@pytest.mark.parametrize(
+    ("values", "refusal"),
+    [
+        (
+            {"classifier": Network()},
+            f"--classifier is an object of type {__name__}.Network of shape (3, 4): {OWN}put a function that returns "
+            "it into a file my_models.py and write classifier='my_models:make'",
+        ),
+        ({"classifier": Network}, f"--classifier is the class {__name__}.Network: {OWN}write classifier='{__name__}:N"),
+        ({"classifier": lambda: None}, f"--classifier is the function {__name__}.<lambda>: {OWN}put a function that"),
+        ({"classifier": len}, f"--classifier is the function builtins.len: {OWN}put a function that"),
+        ({"classifier": [Network()]}, f"--classifier is an object of type list: {OWN}put a function"),
+        (
+            {"surrogates": [Network()]},
+            f"--surrogates is an object of type {__name__}.Network of shape (3, 4): {OWN}put a function that returns "
+            "it into a file my_models.py and write surrogates='my_models:make@weights.safetensors'",
+        ),
+        (
+            {"dataset": np.zeros((2, 3))},
+            "--dataset is an object of type numpy.ndarray of shape (2, 3): write a text, a number or a list of them",
+        ),
+        ({"dataset": {"images": Network()}}, "--dataset is an object of type dict: write a text, a number"),
+        ({"number": Network()}, f"--number is an object of type {__name__}.Network of shape (3, 4): write a text"),
+        ({"number": "x" * 500 + "\x1b"}, f"--number {'x' * 197}...: input should be a valid integer"),
+        ({"number": None}, "--number None: input should be a valid integer"),
+    ],
+)
+def test_objects_given_by_mistake_are_named_and_not_printed(values: dict[str, object], refusal: str) -> None:
+    with pytest.raises(RaysmoothError) as raised:
+        checked(Models, values)
+    assert str(raised.value).startswith(refusal)
+    assert "\n" not in str(raised.value)
+    assert "Network(" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "refusal"),
+    [
+        (lambda: raysmooth.certify(Network()), "config is an object of type"),  # type: ignore[arg-type]
+        (lambda: raysmooth.run(Network()), "an object of type"),  # type: ignore[arg-type]
+        (lambda: raysmooth.read_certificates(Network()), "an object of type"),  # type: ignore[arg-type]
+        (lambda: raysmooth.import_logs([Network()], dataset="a", classifier="b"), "an object of type"),  # type: ignore[list-item]
+        (lambda: raysmooth.import_logs(np.array([]), dataset="a", classifier="b"), "no log to import"),  # type: ignore[arg-type]
+    ],
+)
+def test_objects_given_to_functions_are_named_too(call: Callable[[], object], refusal: str) -> None:
+    with pytest.raises(RaysmoothError) as raised:
+        call()
     assert str(raised.value).startswith(refusal)
     assert "\n" not in str(raised.value)
 

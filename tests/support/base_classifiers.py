@@ -175,6 +175,25 @@ class Random(torch.nn.Module):
         return self.linear(batch.flatten(1))
 
 
+class Undecided(Linear):
+    """Logits with chance in them, as of dropout that is left on."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return super().forward(batch) + 3 * torch.randn(len(batch), 10)
+
+
+class UndecidedLabels(Labels):
+    """Labels by chance, from a service."""
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.randint(0, 10, (len(batch),))
+
+
+class NotANumber(Linear):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return super().forward(batch) * float("nan")
+
+
 class AnswersPairs(Linear):
     """Logits; in training a pair of them."""
 

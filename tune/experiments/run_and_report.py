@@ -12,7 +12,7 @@ def run_and_report(request: ExperimentRequest, show: bool = True) -> Report | No
     """Run the stages that are not done, or the stage `request.only`, and report the results. Returns None if nothing is
     certified, or if `only` is not the report. Raises RaysmoothError like `run_experiment`.
     """
-    plan = read_plan(find_experiment(str(request.experiment)), request.out, request.data_root)
+    plan = read_plan(find_experiment(request.experiment), request.out, request.data_root)
     if request.smoke:
         plan = smoke_plan(plan)
     outcome = run_experiment(plan, request.only, request.address, show, request.trust_code)

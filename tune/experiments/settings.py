@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, described, nearest
 from raysmooth.common.settings import Settings, checked, read_yaml
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.nested_settings import mapping, nested
@@ -141,8 +141,10 @@ class ExperimentSettings(Settings):
         return self
 
 
-def find_experiment(text: str) -> Path:
+def find_experiment(text: str | Path) -> Path:
     """The file of an experiment, given its path, or the name of a bundled one; raises RaysmoothError for neither."""
+    if not isinstance(text, str | Path):
+        raise RaysmoothError(f"{described(text)} is no experiment: write the path of its YAML file, or a name")
     path = Path(text).expanduser()
     if path.is_file():
         return path

@@ -326,6 +326,21 @@ def test_without_a_compiler_compiling_is_refused(
         fast_network(trained, config(compiled=True), CPU)(torch.rand(BATCH, 1, 8, 8))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_whose_first_logits_are_not_finite_gives_invalid_labels(precision: str, value: float) -> None:
+    """The first batch, with which the folded network is compared with the plain one."""
+
+    class Overflows(base_classifiers.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return super().forward(batch) * value
+
+    batch = torch.rand(5, 1, 8, 8)
+    network = fast_network(alone(Overflows()), config(precision, False, 5), CPU)
+    assert network(batch).tolist() == [INVALID] * 5
+    assert network.num_classes == 10
+
+
 def test_the_original_is_not_changed(trained: DenoisedClassifier) -> None:
     before = copy.deepcopy(trained.state_dict())
     fast_network(trained, config(), CPU)(torch.rand(BATCH, 1, 8, 8))

@@ -17,6 +17,7 @@ from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest, choose_compute, measure
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.networks.digits import digits_cnn
+from raysmooth.actors.models.steadiness import RANDOM
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 
@@ -46,6 +47,13 @@ def _native_bfloat16_and_simulated_time(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def always_probing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raysmooth.actors.compute.probe, "WORTH_PROBING", 0.0)
+
+
+class Void(nn.Module):
+    """NaN and infinite logits."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([float("nan"), float("inf"), 1.0]) + 0 * batch[:, :3]
 
 
 def alone(classifier: object) -> DenoisedClassifier:
@@ -233,6 +241,38 @@ def test_the_users_own_callable_is_called_twice_with_two_images() -> None:
     choice = choose(Billed(), ComputeRequest(), 10**9)
     assert choice.compute == ComputeConfig("float32", False, 250)
     assert sum(calls) <= 6
+    assert choice.unsteady is None
+
+
+@pytest.mark.parametrize("classifier", [base_classifiers.UndecidedLabels(), base_classifiers.Undecided()])
+def test_equal_batches_with_unequal_labels_are_noticed(classifier: object) -> None:
+    torch.manual_seed(0)
+    for request in (ComputeRequest(), ComputeRequest("float32", "off", 50)):
+        assert choose(classifier, request).unsteady == RANDOM
+
+
+def test_a_few_unequal_labels_are_rounding() -> None:
+    class Flickers(nn.Module):
+        """Every other answer differs in the first labels."""
+
+        num_classes, calls, unequal = 10, 0, 2
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            Flickers.calls += 1
+            labels = (10 * batch.flatten(1).mean(dim=1)).long().clamp(0, 9)
+            if len(batch) == 250 and Flickers.calls % 2:
+                labels[: self.unequal] = 9 - labels[: self.unequal]
+            return labels
+
+    for unequal, warning in ((2, None), (3, RANDOM)):
+        Flickers.unequal = unequal
+        assert choose(Flickers(), ComputeRequest("float32", "off", 250)).unsteady == warning
+
+
+@pytest.mark.parametrize("asked", [ComputeRequest(), ComputeRequest("float32"), ComputeRequest("bfloat16")])
+def test_logits_that_are_no_numbers_do_not_stop_the_probe(asked: ComputeRequest) -> None:
+    choice = choose(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), Void()), asked)
+    assert choice.unsteady is None
 
 
 def test_measured_draws_a_second() -> None:

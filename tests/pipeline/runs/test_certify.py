@@ -76,6 +76,28 @@ def test_python_reads_the_same_rows_from_parquet(tmp_path: Path, undisturbed: Re
     same(stored, undisturbed[0])
 
 
+@pytest.mark.parametrize("classifier", ["Undecided", "UndecidedLabels"])
+def test_a_random_classifier_is_said_once(tmp_path: Path, classifier: str, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = settings_of(tmp_path, classifier=f"base_classifiers:{classifier}", max=2, sigma="0.25,0.5")
+    run_procedure(PROCEDURES["certify"], [chosen])
+    said = [line for line in capsys.readouterr().err.splitlines() if "random" in line]
+    assert said == [
+        "raysmooth: warning: the classifier is random (it answers differently to equal input): equal counts cannot be "
+        "promised"
+    ]
+    with pytest.warns(UserWarning, match="the classifier is random") as caught:
+        run(tmp_path / "quiet", classifier=f"base_classifiers:{classifier}", max=2)
+    assert len(caught) == 1
+
+
+def test_logits_that_are_no_numbers_from_the_first_draw_are_error_rows(tmp_path: Path) -> None:
+    rows = run(tmp_path, classifier="base_classifiers:NotANumber", max=3, precision="auto")
+    assert [error_of(row) for row in rows.to_dict("records")] == [
+        error_of(row) for row in run(tmp_path, classifier="base_classifiers:NotANumber", max=3).to_dict("records")
+    ]
+    assert rows.error[0].startswith("no valid answer (logits NaN or infinite, ")
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @settings(max_examples=12, deadline=None)
 @given(order=st.randoms(use_true_random=False), killed_after=st.integers(0, 100), window=st.integers(1, 60))

@@ -9,6 +9,7 @@ import pytest
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
+from raysmooth.actors.models.steadiness import RANDOM
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
@@ -57,6 +58,18 @@ def begin(chosen: ChosenRun, started: str = "2026-01-01T00:00:00+00:00", replica
     )
     with RunStore(chosen.run.settings.out, procedure.folder, procedure.schema, manifest) as store:
         return Path(chosen.run.settings.out) / "runs" / store.run_id / "manifest.json"
+
+
+def test_a_classifier_that_is_random_is_said_in_the_manifest(tmp_path: Path) -> None:
+    (module,) = choose_compute_configs(planned(tmp_path, classifier="base_classifiers:Undecided"), REPLICA, 1, Probe())
+    assert json.loads(begin(module).read_text())["warnings"] == [RANDOM]
+    # Calls of a service may be billed: only the replica's probe compares its answers.
+    runs = planned(tmp_path, classifier="base_classifiers:UndecidedLabels", sigma="0.25,0.5")
+    assert [run.unsteady for run in runs] == [None, None]
+    for one in choose_compute_configs(runs, REPLICA, 1, lambda *_: dataclasses.replace(FOUND, unsteady=RANDOM)):
+        assert json.loads(begin(one).read_text())["warnings"] == [RANDOM]
+    (steady,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
+    assert json.loads(begin(steady).read_text())["warnings"] == []
 
 
 def never(*_: Any) -> ComputeChoice:
