@@ -2,13 +2,16 @@
 
 import hashlib
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError, one_line
+import torch
+
+from raysmooth.common.errors import RaysmoothError, described, one_line
 from raysmooth.common.variant import Variant
 
 
@@ -56,13 +59,32 @@ def build_own(architecture: Variant) -> Any:
                 "give the name of a function in it that returns the classifier"
             )
         found = getattr(found, part)
-    classifier = architecture.build(found, "classifier")
+    if isinstance(found, torch.nn.Module) or not callable(found):
+        raise RaysmoothError(
+            f"classifier '{architecture.name}' is {described(found)}: give the name of a function that returns the "
+            f"classifier, such as make after 'def make(): return {attribute}'"
+        )
+    try:
+        classifier = architecture.build(found, "classifier")
+    except RaysmoothError as refusal:
+        if not isinstance(refusal.__cause__, TypeError) or _can_be_called(found, architecture):
+            raise
+        raise RaysmoothError(f"{refusal}: give the name of a function that returns the classifier") from refusal
     if not callable(classifier):
         raise RaysmoothError(
             f"classifier '{architecture.name}' returns a {type(classifier).__name__}: it must return a torch "
             "module or another callable from pixels (B, C, H, W) to logits or labels"
         )
     return classifier
+
+
+def _can_be_called(maker: Any, architecture: Variant) -> bool:
+    """Whether `maker` takes the options of `architecture` and needs nothing else."""
+    try:
+        inspect.signature(maker).bind(**dict(architecture.options))
+    except (TypeError, ValueError):  # ValueError: a signature that Python does not know
+        return False
+    return True
 
 
 def source_digest(architecture: Variant, before: str = "") -> str | None:

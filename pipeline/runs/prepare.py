@@ -9,6 +9,7 @@ from raysmooth.actors.models.steadiness import unsteadiness
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import is_own_code
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.noise_mismatch import find_mismatch
@@ -46,8 +47,11 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)
-        # Each call of a callable that is no module may be billed: replicas compare the answers of their probe's calls.
-        unsteady = unsteadiness(loaded.model, image) if isinstance(loaded.model.classifier, torch.nn.Module) else None
+        # Our own networks draw nothing in eval mode. Each call of a callable that is no module may be billed: of those
+        # the replicas' probe compares the answers that it needs anyway.
+        ours = not is_own_code(settings.classifier)
+        module = isinstance(loaded.model.classifier, torch.nn.Module)
+        unsteady = unsteadiness(loaded.model, image) if module and not ours else None
         denoised = loaded.spec.denoiser != "none"
         objective = (
             loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysmooth.actors.models.own_callable import build_own, make_importable, source_digest
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 
 
@@ -23,6 +24,35 @@ def test_folders_come_last_and_once(own_path: list[str]) -> None:
     assert own_path == [*before, "one", "two"]
     make_importable(())
     assert own_path == [*before, "one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [
+        ("network", "is an object of type torch.nn.modules.activation.ReLU: give the name of a function that returns"),
+        (
+            "numbers",
+            "is an object of type tuple: give the name of a function that returns the classifier, such as make ",
+        ),
+        ("classify", "missing 1 required positional argument: 'batch' (options: batch): give the name of a function"),
+        ("nothing", "returns a NoneType: it must return a torch module or another callable"),
+        ("broken", "cannot be built: no such size"),
+    ],
+)
+def test_what_makes_no_classifier_is_refused(
+    name: str, refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_networks_9g.py").write_text(
+        "import torch\nnetwork = torch.nn.ReLU()\nnumbers = (1, 2)\ndef classify(batch): return batch\n"
+        "def nothing(): pass\ndef broken(): raise TypeError('no such size')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_networks_9g", raising=False)
+    with pytest.raises(RaysmoothError) as refused:
+        build_own(Variant.parse(f"own_networks_9g:{name}"))
+    assert refusal in str(refused.value)
+    assert str(refused.value).count("give the name") == ("give the name" in refusal)
+    assert "\n" not in str(refused.value)
 
 
 def test_without_folders_it_is_the_working_directory(

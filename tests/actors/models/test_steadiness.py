@@ -32,6 +32,7 @@ def found(classifier: object) -> str | None:
         lambda batch: LINEAR(batch) / 0.0,
         lambda batch: LINEAR(batch).half(),
         lambda batch: LINEAR(batch) * (1 + 1e-5 * torch.rand(len(batch), 10)),  # rounding is not chance
+        lambda batch: (50 * LINEAR(batch) + torch.randint(2, (len(batch), 10))).to(torch.int16),  # nor are last digits
         lambda batch: LINEAR(batch.mul_(0.5)),  # changes its input, which is its own
         Fragile(),
     ],
