@@ -243,8 +243,8 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
     noise = noise_family(settings.noise, sigma)
     largest = largest_radius(log, noise, settings.n, settings.alpha)
     if above := [line.number for line in log.lines if line.radius > largest]:
-        shown = floor(1e6 * largest) / 1e6
-        notes.append(f"{_lines(above)}: rounded up, capped at {shown:g}, the largest radius of this setting")
+        shown = f"{floor(1e4 * largest) / 1e4:.4f}"  # no radius is rounded up, in a note neither
+        notes.append(f"{_lines(above)}: rounded up, capped at {shown}, the largest radius of this setting")
     index_set, images = _index_set(log, settings)
     facts: dict[str, Any] = {
         "dataset": settings.dataset,

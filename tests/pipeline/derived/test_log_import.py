@@ -276,7 +276,7 @@ def test_rounded_radii_are_capped_at_the_largest_of_the_setting(log, out):
     # All of 100,000 draws at alpha 0.001 give a radius between 0.952864 and 0.952865, which is logged as 0.953.
     log.write_text(LOG.replace("0.5", "0.953"))
     (run,) = imported([log], out, **KNOWN, **SAMPLED)
-    assert "line 4: rounded up, capped at 0.952864, the largest radius of this setting" in run.notes
+    assert "line 4: rounded up, capped at 0.9528, the largest radius of this setting" in run.notes
     rows = read_certificates(out)
     assert rows["radius"][:2].tolist() == [0.0, 0.0734]
     assert 0.952864 < rows["radius"][2] < 0.952865
