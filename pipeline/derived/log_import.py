@@ -57,15 +57,19 @@ class ImportSettings(Settings):
     dataset: str = Field(description="Data set, such as cifar10.")
     split: str | None = Field(None, description="Split of the data set, such as test.")
     skip: int | None = Field(None, description="The runs certified every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1)
+    start: int | None = Field(
+        None, description="They began with image START: --start 500 --images 500 for idx 500 to 999.", ge=0
+    )
     images: int | None = Field(
         None,
-        description="Planned number of images; a log with fewer is an unfinished run. Follows from --skip unless the "
-        "runs stopped early.",
+        description="Planned number of images; a log with fewer is an unfinished run. Follows from --skip and --start "
+        "unless the runs stopped early.",
         ge=1,
     )
     dataset_size: int | None = Field(
         None,
-        description="Number of images in the split, for --skip; known for digits, mnist, cifar10, imagenet.",
+        description="Number of images in the split, for --skip and --start; known for digits, mnist, cifar10, "
+        "imagenet.",
         ge=1,
     )
     classifier: str = Field(description="Base classifier, such as cifar_resnet110.")
@@ -272,7 +276,8 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
 def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | None, int | None]:
     """The index set in words, and its size, as far as known."""
     dataset, split, images = settings.dataset, settings.split, settings.images
-    if settings.skip is None:
+    start, skip = settings.start, settings.skip
+    if start is None and skip is None:
         if images is not None and len(log.lines) > images:
             raise RaysmoothError(f"{log.shown} has {len(log.lines)} images: write --images {len(log.lines)} or more")
         return None, images
@@ -281,9 +286,10 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
         splits = [known for name, known in SIZES if name == dataset and split is None]
         remedy = f"--split {splits[0]}" if splits else "--dataset-size"
         raise RaysmoothError(
-            f"--skip {settings.skip}: the number of images of {dataset} is unknown: write {remedy} too"
+            f"--{'start' if skip is None else 'skip'} {start if skip is None else skip}: the number of images of "
+            f"{dataset} is unknown: write {remedy} too"
         )
-    index_set = IndexSet(size, skip=settings.skip, max=images)
+    index_set = IndexSet(size, skip=skip or 1, max=images, start=start or 0)
     if images is not None and len(index_set) < images:
         raise RaysmoothError(
             f"--images {images}: '{index_set.describe()}' has only {len(index_set)}: write --images {len(index_set)}"
@@ -292,7 +298,7 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
         if line.image_id not in index_set:
             raise RaysmoothError(
                 f"{log.shown}, line {line.number}: image {line.image_id} is not in '{index_set.describe()}': write "
-                "other --skip or --images, or leave them out"
+                "other --start, --skip or --images, or leave them out"
             )
     return index_set.describe(), len(index_set)
 

@@ -141,4 +141,5 @@ class StoredRun:
         return self._index_set(length).ids
 
     def _index_set(self, length: int) -> IndexSet:
-        return IndexSet(length, skip=self.settings["skip"], max=self.settings["max"])
+        chosen = {name: self.settings[name] for name in ("skip", "max")}
+        return IndexSet(length, **chosen, start=self.settings.get("start", 0))  # not in manifests of earlier versions

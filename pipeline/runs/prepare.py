@@ -25,7 +25,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     settings that cannot work: data, weights, shapes, or numbers of draws that could only abstain.
     """
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
-    index_set = IndexSet(len(dataset), skip=settings.skip, max=settings.max)
+    index_set = IndexSet(len(dataset), **settings.chosen_images)
     image = _first_readable(dataset, index_set)
     data_fingerprint = fingerprint(dataset, index_set)
     runs = []

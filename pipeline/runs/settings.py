@@ -3,7 +3,7 @@ the Python functions are these fields; the help texts are their descriptions.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -31,6 +31,19 @@ class DataSettings(Settings):
     crop: int | None = Field(None, description="Then crop the central square of this many pixels.", ge=1)
     skip: int = Field(1, description="Take every SKIP-th image: 20 takes 500 of the 10,000 CIFAR-10 test images.", ge=1)
     max: int | None = Field(None, description="Take at most this many images.", ge=1)
+
+
+class CertifiedDataSettings(DataSettings):
+    """Data"""
+
+    start: int = Field(
+        0, description="Begin with image START: --start 500 --max 500 takes images 500 to 999, as MACER does.", ge=0
+    )
+
+    @property
+    def chosen_images(self) -> dict[str, Any]:
+        """The settings that choose the images of a data set, by the names of IndexSet."""
+        return {"skip": self.skip, "max": self.max, "start": self.start}
 
 
 KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
@@ -111,7 +124,7 @@ class PoolSettings(Settings):
     verbose: bool = Field(False, description="Show the output of Ray and the replicas.")
 
 
-class SamplingSettings(PoolSettings, ModelSettings, DataSettings):
+class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
     """Smoothing"""
 
     noise: str = Field("gaussian", description=NOISE)

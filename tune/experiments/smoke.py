@@ -34,7 +34,9 @@ _TRAINING = {
 _SWEEP_TRAINING = {key: _TRAINING[key] for key in ("epochs", "skip", "max", "batch_size", "precision", "compile")}
 """The settings of `_TRAINING` that a sweep does not set itself."""
 
-_CERTIFY = {"skip": 1, "max": 2, "batch_size": 16, "block_size": 100, "precision": "float32", "compile": "off"}
+_CERTIFY = {
+    "start": 0, "skip": 1, "max": 2, "batch_size": 16, "block_size": 100, "precision": "float32", "compile": "off",
+}  # fmt: skip
 _POOL = {"replicas": 1, "gpus_per_replica": 0.0, "cpus_per_replica": 1}
 _DRAWS = {"n0": 10, "n": 20}
 _NETWORK_OF = {"classifier_weights": "classifier", "denoiser_weights": "denoiser", "init_weights": "denoiser"}

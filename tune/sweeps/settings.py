@@ -12,7 +12,7 @@ from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
-from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings
+from raysmooth.pipeline.runs.settings import CertifiedDataSettings, CertifySettings
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.metrics import ChosenMetric
 from raysmooth.tune.sweeps.nested_settings import (
@@ -52,7 +52,7 @@ TRAINING_SETTINGS: Registry[type[TrainingSettings]] = Registry(
 CONFIGURATION = "configuration"
 """Key of a trial's config: the position of its configuration in `configurations`."""
 
-_CERTIFY_KEYS = (set(CertifySettings.model_fields) & set(DataSettings.model_fields)) | {
+_CERTIFY_KEYS = set(CertifiedDataSettings.model_fields) | {
     "norm", "n0", "n", "alpha", "seed", "sampling", "tolerance", "pilot", "block_size", "precision", "compile",
     "batch_size", "max_errors",
 }  # fmt: skip

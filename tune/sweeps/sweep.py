@@ -104,7 +104,7 @@ def _refuse_shared_images(sweep: SweepSettings) -> None:
         seen.add(images)
         test = checked(CertifySettings, _certify_values(sweep, training, training.out))
         dataset = open_dataset(test.dataset, test.data_root, test.split, test.resize, test.crop)
-        ids = IndexSet(len(dataset), skip=test.skip, max=test.max).ids
+        ids = IndexSet(len(dataset), **test.chosen_images).ids
         refuse_shared(training, dataset, test.data_root, ids)
 
 

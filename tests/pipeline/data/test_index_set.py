@@ -19,11 +19,13 @@ def test_the_papers_500_images():
     length=st.integers(1, 300),
     skip=st.integers(1, 400),
     limit=st.none() | st.integers(1, 400),
+    start=st.integers(0, 299),
 )
-def test_agrees_with_a_list_comprehension(length, skip, limit):
-    expected = [i for i in range(length) if i % skip == 0]
+def test_agrees_with_a_list_comprehension(length, skip, limit, start):
+    start %= length
+    expected = [i for i in range(start, length) if (i - start) % skip == 0]
     expected = expected if limit is None else expected[:limit]
-    index_set = IndexSet(length, skip, limit)
+    index_set = IndexSet(length, skip, limit, start)
     assert list(index_set) == list(index_set.ids) == expected
     assert len(index_set) == len(expected)
     assert [i for i in range(length) if i in index_set] == expected
@@ -41,6 +43,9 @@ def test_agrees_with_a_list_comprehension(length, skip, limit):
         (IndexSet(50, skip=11), "every 11th of 50 (5 images)"),
         (IndexSet(50, skip=23), "every 23rd of 50 (3 images)"),
         (IndexSet(50, skip=21, max=1), "every 21st of 50, 0 to 0 (1 image)"),
+        (IndexSet(10_000, max=500, start=500), "every image of 10000, 500 to 999 (500 images)"),
+        (IndexSet(10_000, skip=20, start=9_950), "every 20th of 10000, 9950 to 9990 (3 images)"),
+        (IndexSet(10, start=0), "all 10"),
     ],
 )
 def test_describe(index_set, text):
@@ -54,6 +59,8 @@ def test_describe(index_set, text):
         ({"length": 10, "skip": -1}, "--skip -1"),
         ({"length": 10, "max": 0}, "--max 0"),
         ({"length": 0}, "--data-root"),
+        ({"length": 10, "start": 10}, "--start 10: the data set has 10 images: write 0 to 9"),
+        ({"length": 10, "start": -1}, "--start -1"),
     ],
 )
 def test_refuses_what_selects_nothing(arguments, flag):

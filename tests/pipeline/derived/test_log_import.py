@@ -244,7 +244,7 @@ def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_
         ({"split": "tset"}, "cifar10 has no split 'tset': did you mean 'test'?"),
         ({"split": None}, "--skip 20: the number of images of cifar10 is unknown: write --split test too"),
         ({"dataset": "svhn"}, "--skip 20: the number of images of svhn is unknown: write --dataset-size too"),
-        ({"skip": 30}, "line 3: image 20 is not in 'every 30th of 10000 (334 images)': write other --skip"),
+        ({"skip": 30}, "line 3: image 20 is not in 'every 30th of 10000 (334 images)': write other --start, --skip"),
         ({"images": 2}, "line 4: image 40 is not in 'every 20th of 10000, 0 to 20 (2 images)'"),
         ({"images": 501}, "--images 501: 'every 20th of 10000 (500 images)' has only 500: write --images 500"),
         ({"skip": None, "images": 2}, "has 3 images: write --images 3 or more"),
@@ -388,6 +388,17 @@ def test_an_index_set_of_any_data_set_and_a_run_that_stopped_early(log, out):
     rows = read_certificates(out).query("run_id == @run.run_id")
     assert rows["index_set"].unique().tolist() == ["every 20th of 26032, 0 to 40 (3 images)"]
     assert not any(note.startswith("unfinished") for note in run.notes)
+
+
+def test_a_log_that_begins_with_a_later_image(log, out):
+    log.write_text(LOG.replace("\n0\t", "\n500\t").replace("\n20\t", "\n501\t").replace("\n40\t", "\n502\t"))
+    settings = {**KNOWN, "skip": None, "start": 500}
+    assert imported([log], out, **settings, images=500)[0].notes[0] == "unfinished: 3 of 500 images"
+    assert read_certificates(out)["index_set"].unique().tolist() == ["every image of 10000, 500 to 999 (500 images)"]
+    said = refusal([log], out, **{**settings, "start": 501}, images=500)
+    assert "line 2: image 500 is not in 'every image of 10000, 501 to 1000 (500 images)': write other --start" in said
+    assert "--start 500: the number of images of svhn is unknown" in refusal([log], out, **settings | {"dataset": "svhn"})
+    assert "only 300: write --images 300" in refusal([log], out, **settings | {"start": 9_700, "images": 500})
 
 
 def test_a_corrupt_part_in_the_results_is_refused_and_left(log, out):

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ def test_copies_are_those_that_the_run_drew(home: Path) -> None:
         assert one.copies.own
         noise = normals(5, 0 if one.row["n_used"] == 0 else 1, 6, 0, 3 * 64).reshape(3, 8, 8)
         np.testing.assert_allclose(one.copies.noisy[:, 0], clean + one.row["sigma"] * noise, atol=1e-5)
+
+
+def test_a_run_that_begins_with_a_later_image(tmp_path: Path) -> None:
+    run_id = certified(tmp_path, **DIGITS | {"start": 7, "max": 2})
+    assert pd.read_parquet(tmp_path / "certificates").image_id.tolist() == [7, 10]
+    run = StoredRun.read(tmp_path, run_id)
+    assert list(run.image_ids(len(run.open_dataset()))) == [7, 10]
+    of_earlier_versions = {name: value for name, value in run.settings.items() if name != "start"}
+    assert list(replace(run, settings=of_earlier_versions).image_ids(400)) == [0, 3]
 
 
 def test_noise_of_colour_images_is_made_pixel_by_pixel() -> None:

@@ -75,6 +75,15 @@ def test_the_identity_is_that_of_earlier_releases() -> None:
     assert run_id(identity) == "0647f669e3ae960c"
 
 
+def test_another_first_image_is_another_run() -> None:
+    own = planned(start=0).identity(REPLICA)
+    assert {name: own[name] for name in FIXED} == FIXED
+    other = planned(start=5)
+    assert list(other.index_set) == list(range(5, 28))
+    assert other.identity(REPLICA)["index_set"] == "every image of 400, 5 to 27 (23 images)"
+    assert other.data_fingerprint != own["data_fingerprint"]
+
+
 def test_rules_that_stop_early_depend_on_scipy_too() -> None:
     identity = planned(sampling="adaptive").identity(REPLICA)
     assert identity["scipy"] == "version of scipy"
