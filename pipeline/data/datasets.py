@@ -33,6 +33,7 @@ __all__ = [
     "Example",
     "UnreadableImage",
     "fingerprint",
+    "fingerprint_of",
     "listing_fingerprint",
     "open_dataset",
 ]
@@ -156,7 +157,7 @@ def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
 
     Reads each image's bytes once, holds one at a time and decodes none. Unreadable images do not raise.
     """
-    return _digest(dataset, image_ids, dataset.raw)
+    return fingerprint_of(dataset, image_ids, dataset.raw)
 
 
 def listing_fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
@@ -164,10 +165,11 @@ def listing_fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
 
     For data sets that take hours to read; a file that changes but keeps its size goes unnoticed.
     """
-    return _digest(dataset, image_ids, dataset.listed)
+    return fingerprint_of(dataset, image_ids, dataset.listed)
 
 
-def _digest(dataset: Dataset, image_ids: Iterable[int], content_of: Callable[[int], bytes]) -> str:
+def fingerprint_of(dataset: Dataset, image_ids: Iterable[int], content_of: Callable[[int], bytes]) -> str:
+    """SHA-256, in hex, of the framing, and of the ids of images with what `content_of` gives for each."""
     digest = hashlib.sha256(f"resize={dataset.framing.resize};crop={dataset.framing.crop};".encode())
     for image_id in image_ids:
         content = content_of(image_id)

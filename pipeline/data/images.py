@@ -140,9 +140,19 @@ def identity(content: bytes | None, label: int | None) -> bytes:
     return f"image;{label};".encode() + content
 
 
+def is_missing(content: bytes) -> bool:
+    """Whether an `identity` is of an image whose content is missing."""
+    return content.startswith(b"missing;")
+
+
 def listed(name: str, size: int | None, label: int | None) -> bytes:
     """One image's part of a listing's fingerprint: its place, its size in bytes (None if missing) and its label."""
     return f"{name};{size};{label};".encode(errors="surrogateescape")
+
+
+def place_of(listing: bytes) -> str:
+    """The name in a `listed`."""
+    return listing.rsplit(b";", 3)[0].decode(errors="surrogateescape")
 
 
 def portable_reason(error: Exception) -> str:

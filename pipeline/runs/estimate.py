@@ -111,7 +111,7 @@ class _Sample:
         while not self._ready and self._waiting:
             image_id = self._waiting.popleft()
             try:
-                example = self._run.dataset.read(image_id)
+                example = self._run.images.read(image_id)
             except UnreadableImage:
                 continue
             if self._run.problem_with(example) is None:

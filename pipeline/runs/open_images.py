@@ -69,7 +69,9 @@ class OpenImages:
         return tally is not None and tally.lacks((role, block.index))
 
     def open_shard(self, shard: Sequence[int]) -> ShardRequests:
-        """Open the WAITING images of `shard`."""
+        """Open the WAITING images of `shard`. Raises RaysmoothError if one was altered since its fingerprint was taken,
+        a FINISHED one too, which is part of its neighbours' batches.
+        """
         if all(self.state_of(image_id) is ImageState.FINISHED for image_id in shard):
             return ShardRequests([], [])
         # A unit always has the same images, including finished ones, and blank ones in place of bad ones: neither
@@ -99,7 +101,7 @@ class OpenImages:
         """
         tally, pixels, problem = Tally(), np.zeros(self._run.image_shape, np.float32), None
         try:
-            example = self._run.dataset.read(image_id)
+            example = self._run.images.read(image_id)
         except UnreadableImage as error:
             problem = error.reason
         else:

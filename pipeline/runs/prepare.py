@@ -10,8 +10,9 @@ from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import is_own_code
-from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, fingerprint, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.runs.noise_mismatch import find_mismatch
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
@@ -27,7 +28,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
     index_set = IndexSet(len(dataset), **settings.chosen_images)
     image = _first_readable(dataset, index_set)
-    data_fingerprint = fingerprint(dataset, index_set)
+    images = KnownImages(dataset, index_set.ids)
     runs = []
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
@@ -63,7 +64,7 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 noise,
                 dataset,
                 index_set,
-                data_fingerprint,
+                images,
                 loaded.spec,
                 num_classes,
                 tuple(image.shape),

@@ -15,6 +15,7 @@ from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe
 from raysmooth.pipeline.runs.procedures import Procedure
@@ -40,7 +41,7 @@ class Run:
     noise: NoiseFamily
     dataset: Dataset
     index_set: IndexSet
-    data_fingerprint: str
+    images: KnownImages
     base: BaseClassifierSpec
     num_classes: int
     image_shape: tuple[int, ...]
@@ -49,6 +50,10 @@ class Run:
     compute: ComputeConfig | None = None
     assumed: str | None = None
     unsteady: str | None = None
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.images.fingerprint
 
     @cached_property
     def rule(self) -> SamplingRule:

@@ -67,6 +67,22 @@ def test_a_resumed_run_opens_only_what_has_no_row(tmp_path: Path, pictures: dict
         assert states(ledger)[:2] == [FINISHED, FINISHED]  # the unreadable image is tried again
 
 
+def test_an_image_altered_in_mid_run_is_not_certified(tmp_path: Path, pictures: dict[str, Any]) -> None:
+    altered = Path(pictures["data_root"]) / "3.png"
+    content = altered.read_bytes()
+    with opened(tmp_path / "out", **pictures) as (ledger, step):
+        step()
+        Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(altered)
+        with pytest.raises(RaysmoothError, match=r"image 3 of folder \(3.png\) was altered during the run"):
+            draw_rest(step)
+        run_id = ledger.run_id
+    altered.write_bytes(content)
+    with opened(tmp_path / "out", **pictures) as (ledger, step):
+        assert ledger.run_id == run_id
+        draw_rest(step)
+        assert states(ledger) == [FINISHED] * 5
+
+
 def test_stored_counts_that_are_not_this_runs_are_refused(tmp_path: Path, pictures: dict[str, Any]) -> None:
     with opened(tmp_path / "out", **pictures) as (ledger, step):
         step()
