@@ -26,6 +26,7 @@ from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.progress_bars import Progress
 from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.store.earlier_runs import changed_since
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 
@@ -162,6 +163,9 @@ def _open_session(
     runs = preflight(procedure, all_settings, dry)
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
+    for run in runs:
+        if (change := changed_since(run.settings.out, run.known_identity, run.settings)) is not None:
+            progress.note(f"raysmooth: {change}")
     _warn(progress, [*describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
     with progress, connected(settings.address, settings.verbose) as cluster:
         settle = partial(

@@ -6,6 +6,7 @@ from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.store.earlier_runs import refuse_second_driver
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import refuse_unwritable
 from raysmooth.storage.store_urls import is_url
@@ -24,6 +25,11 @@ def preflight(procedure: Procedure, all_settings: Sequence[SamplingSettings], dr
     for out in filter(is_url, written):
         refuse_unwritable(out)
     runs = [run for settings in all_settings for run in prepare(procedure, settings)]
+    for run in () if dry else runs:
+        if not is_url(
+            run.settings.out
+        ):  # a lease in an object store takes time to judge: that is left to the run's lock
+            refuse_second_driver(run.settings.out, run.known_identity, run.settings)
     for out in written:
         if not is_url(out):
             refuse_unwritable(out)

@@ -150,6 +150,13 @@ class Run:
             **({} if self.is_fixed else {"scipy": package_version("scipy")}),
         }
 
+    @property
+    def known_identity(self) -> dict[str, Any]:
+        """The part of the identity that is known before there is a replica."""
+        unknown = ReplicaIdentity("", "", "", "", 0)
+        identity = self.identity_without_compute(unknown)
+        return {name: value for name, value in identity.items() if name not in vars(unknown)}
+
     def manifest(self, replica: ReplicaIdentity, compute_choice: Mapping[str, Any]) -> dict[str, Any]:
         """The content of `manifest.json`: the identity and, for the reader, the versions and settings at the start of
         the run and how its compute configuration was chosen.

@@ -9,12 +9,13 @@ it is another process.
 
 import fcntl
 import json
+import os
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from threading import Event, Thread
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.writer_process import WriterProcess
@@ -46,18 +47,27 @@ def lock_run(home: Location) -> RunLock:
     return LocalLock(home) if home.is_local else Lease(home)
 
 
+def refuse_being_written(home: Location) -> None:
+    """Raises RaysmoothError if another process writes the run with the folder `home`, which is on this machine, now.
+    Changes nothing.
+    """
+    try:
+        file = open(home.local / ".lock")  # noqa: SIM115 -- closed below
+    except OSError:  # nothing to lock, or `lock_run` will say what is wrong
+        return
+    with file:
+        _flock(home, file, fcntl.LOCK_SH)
+
+
 class LocalLock:
     """The operating system releases it when the process ends, for whatever reason."""
 
     def __init__(self, home: Location) -> None:
-        self._file = open(home.local / ".lock", "a+")  # noqa: SIM115 -- held as long as the lock is
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            writer = self._file.read().strip() or "another process"
+        self._path = home.local / ".lock"
+        self._file = self._locked(home)
+        while not self._is_there():  # another process removed the file before it was locked
             self._file.close()
-            raise _being_written(home, writer) from None
+            self._file = self._locked(home)
         with suppress(OSError):  # on a full disk the writer stays unknown
             self._file.seek(0)
             self._file.truncate()
@@ -65,11 +75,45 @@ class LocalLock:
             self._file.flush()
 
     def verify(self, patiently: bool = True) -> None:
-        pass
+        if not self._is_there():
+            raise RaysmoothError(
+                f"stopped: {self._path} was removed while this process wrote the run, and another process may write it "
+                "now: restore the folder if you can, and run the command again"
+            )
 
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()
+
+    def _locked(self, home: Location) -> TextIO:
+        file = open(self._path, "a+")  # noqa: SIM115 -- held as long as the lock is
+        try:
+            _flock(home, file, fcntl.LOCK_EX)
+        except RaysmoothError:
+            file.close()
+            raise
+        return file
+
+    def _is_there(self) -> bool:
+        """Whether the file that is locked is the one that others would lock."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
+        except OSError:
+            return False
+
+
+def _flock(home: Location, file: TextIO, kind: int) -> None:
+    """Lock `file`. Raises RaysmoothError if another process holds a lock that excludes this one, for longer than
+    `refuse_being_written` does.
+    """
+    for attempt in range(3):
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return
+        except OSError:
+            time.sleep(0.05 * (attempt < 2))
+    file.seek(0)
+    raise _being_written(home, file.read(200).strip() or "another process")
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ def test_an_image_replaced_while_it_is_read(root: Path, monkeypatch: pytest.Monk
 def test_rows_of_parquet_files(tmp_path: Path) -> None:
     def written(colours: list[int], labels: list[int]) -> None:
         contents = [encoded(flat_colour(colour), "BMP") for colour in colours]
-        write_parquet(tmp_path / "test.parquet", contents, labels, rows_a_group=1, compression="none", use_dictionary=False)
+        write_parquet(
+            tmp_path / "test.parquet", contents, labels, rows_a_group=1, compression="none", use_dictionary=False
+        )
 
     written([10, 20, 30, 40], [0, 1, 2, 3])
     dataset = open_dataset("parquet", tmp_path)

@@ -397,7 +397,9 @@ def test_a_log_that_begins_with_a_later_image(log, out):
     assert read_certificates(out)["index_set"].unique().tolist() == ["every image of 10000, 500 to 999 (500 images)"]
     said = refusal([log], out, **{**settings, "start": 501}, images=500)
     assert "line 2: image 500 is not in 'every image of 10000, 501 to 1000 (500 images)': write other --start" in said
-    assert "--start 500: the number of images of svhn is unknown" in refusal([log], out, **settings | {"dataset": "svhn"})
+    assert "--start 500: the number of images of svhn is unknown" in refusal(
+        [log], out, **settings | {"dataset": "svhn"}
+    )
     assert "only 300: write --images 300" in refusal([log], out, **settings | {"start": 9_700, "images": 500})
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import opened
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
@@ -65,6 +66,16 @@ def test_a_job_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RaysmoothError):
         preflight(CERTIFY, all_settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_another_driver_writes_is_refused(tmp_path: Path) -> None:
+    values = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 2}
+    with opened(tmp_path, **values) as (ledger, _):
+        with pytest.raises(RaysmoothError, match=rf"^run {ledger.run_id} in .* is being written by process"):
+            preflight(CERTIFY, [settings(tmp_path, sigma="0.5,0.25", replicas=2)])
+        preflight(CERTIFY, [settings(tmp_path)], dry=True)
+        preflight(CERTIFY, [settings(tmp_path, seed=1), settings(tmp_path, sigma=0.5), settings(tmp_path / "other")])
+    preflight(CERTIFY, [settings(tmp_path)])
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

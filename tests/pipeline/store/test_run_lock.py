@@ -1,4 +1,6 @@
-"""The lease of a run in an object store: taken over from processes that are gone, never from living ones."""
+"""The lock of a run on this machine, and its lease in an object store: taken over from processes that are gone, never
+from living ones.
+"""
 
 import itertools
 import json
@@ -9,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from object_store import Server
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store import run_lock
-from raysmooth.pipeline.store.run_lock import Lease
+from raysmooth.pipeline.store.run_lock import Lease, LocalLock, refuse_being_written
 from raysmooth.storage.location import Location, located
 
 HEARTBEAT = 0.2
@@ -167,3 +170,48 @@ def test_a_removed_lease_stops_its_writer(home: Location) -> None:
     with pytest.raises(RaysmoothError, match=r"\.lock.* is gone, another process may have written"):
         lease.verify()
     lease.close()
+
+
+def test_whether_a_run_is_being_written_is_known_without_locking_it(tmp_path: Path) -> None:
+    folder = tmp_path / "out/runs/0123"
+    home = located(folder)
+    refuse_being_written(home)
+    folder.mkdir(parents=True)
+    refuse_being_written(home)
+    assert list(folder.iterdir()) == []
+    lock = LocalLock(home)
+    with pytest.raises(RaysmoothError, match=rf"^run 0123 in .*/out is being written by process {os.getpid()} on "):
+        refuse_being_written(home)
+    lock.verify()
+    lock.close()
+    refuse_being_written(home)
+    LocalLock(home).close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_whose_file_was_removed_stops_its_writer(tmp_path: Path, replaced: bool) -> None:
+    first = LocalLock(located(tmp_path))
+    (tmp_path / ".lock").unlink()
+    second = LocalLock(located(tmp_path)) if replaced else None
+    with pytest.raises(RaysmoothError, match=r"^stopped: .*/\.lock was removed while this process wrote the run"):
+        first.verify()
+    first.close()
+    if second is not None:
+        second.verify()
+        second.close()
+
+
+def test_a_file_that_is_removed_before_it_is_locked_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = iter([True, False])
+    flock = run_lock.fcntl.flock
+
+    def removed_first(file: Any, kind: int) -> None:
+        if next(locked):
+            (tmp_path / ".lock").unlink()
+        flock(file, kind)
+
+    monkeypatch.setattr(run_lock.fcntl, "flock", removed_first)
+    lock = LocalLock(located(tmp_path))
+    lock.verify()
+    lock.close()
+    assert next(locked, None) is None

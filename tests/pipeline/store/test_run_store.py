@@ -1,6 +1,7 @@
 """The files of a run after kills, second writers, and with foreign files among them."""
 
 import json
+import shutil
 import os
 import subprocess
 import tempfile
@@ -229,6 +230,22 @@ def test_the_manifest_must_be_this_runs(tmp_path: Path) -> None:
     path.write_text("{ half")
     with pytest.raises(RaysmoothError, match="is not a raysmooth manifest"):
         open_store(tmp_path)
+
+
+def test_results_removed_under_a_writer_stop_it_and_a_second_one_has_them_alone(tmp_path: Path) -> None:
+    first = open_store(tmp_path / "out")
+    first.add_row({"image_id": 1, "radius": 0.25})
+    first.flush()
+    shutil.rmtree(tmp_path / "out")
+    with open_store(tmp_path / "out") as second:
+        second.add_row({"image_id": 1, "radius": 0.25})
+        first.add_row({"image_id": 2, "radius": 0.5})
+        for write in (first.flush, lambda: first.amend(micro_batch=8), first.close):
+            with pytest.raises(RaysmoothError, match=r"^stopped: .* was removed while this process wrote the run"):
+                write()
+    with open_store(tmp_path / "out") as third:
+        assert third.finished == {1}
+        assert "micro_batch" not in third.manifest
 
 
 @pytest.fixture
