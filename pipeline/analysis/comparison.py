@@ -68,7 +68,8 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
     pairs = _reached(rows_a).merge(_reached(rows_b), on="image_id", suffixes=("_a", "_b"), validate="one_to_one")
     if pairs.empty:
         raise RaysmoothError(
-            f"{named(rows_a)} and {named(rows_b)} have no image in common: certify the same ones (--start, --skip, --max)"
+            f"{named(rows_a)} and {named(rows_b)} have no image in common: certify the same ones "
+            "(--start, --skip, --max)"
         )
     if (unlike := pairs[(pairs["label_a"] != pairs["label_b"]).fillna(False)]).size:
         image, *labels = unlike[["image_id", "label_a", "label_b"]].iloc[0]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
@@ -32,6 +32,14 @@ GENERATED = "generated.json"
 """A file with this name marks generated batches in CIFAR-10's layout, for tests of whole experiments."""
 
 
+class Rows(Protocol):
+    """Images by position, as an array has them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
 class ArrayDataset:
     """Images in one array, with one label each.
 
@@ -44,7 +52,7 @@ class ArrayDataset:
         name: str,
         split: str,
         num_classes: int,
-        images: np.ndarray,
+        images: Rows,
         labels: Sequence[int],
         framing: Framing,
     ) -> None:

@@ -23,6 +23,7 @@ from raysmooth.pipeline.data.folder_dataset import (
     open_imagenet,
 )
 from raysmooth.pipeline.data.images import Cut, Example, Framing, UnreadableImage
+from raysmooth.pipeline.data.numpy_dataset import NUMPY_LAYOUT, open_numpy
 from raysmooth.pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
 from raysmooth.storage.download_cache import local_copy
 
@@ -127,6 +128,12 @@ DATASETS: Registry[DatasetEntry] = Registry(
             open_parquet,
             other_splits=True,
             layout=PARQUET_LAYOUT,
+        ),
+        "numpy": DatasetEntry(
+            "your own NumPy arrays: .npz as MedMNIST's, or .npy files as CIFAR-10-C's (--split fog:severity=3)",
+            open_numpy,
+            other_splits=True,
+            layout=NUMPY_LAYOUT,
         ),
     },
 )

@@ -49,10 +49,10 @@ class KnownImages:
         content = self._dataset.raw(image_id)
         if _digest(content) == self._digests[place : place + _DIGEST_BYTES] or (may_be_missing and is_missing(content)):
             return
+        where = printable(place_of(self._dataset.listed(image_id)))
         raise RaysmoothError(
-            f"stopped: image {image_id} of {self._dataset.name} ({printable(place_of(self._dataset.listed(image_id)))}) "
-            "was altered during the run: restore it and rerun the command to resume, or rerun it with the data as they "
-            "are now, as a new run"
+            f"stopped: image {image_id} of {self._dataset.name} ({where}) was altered during the run: restore it and "
+            "rerun the command to resume, or rerun it with the data as they are now, as a new run"
         )
 
 

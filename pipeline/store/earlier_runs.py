@@ -48,7 +48,8 @@ def changed_since(out: Where, identity: Mapping[str, Any], settings: BaseModel) 
     if last is None:
         return None
     started, run_id, changed = last
-    return f"{' and '.join(changed)} changed since run {run_id} (of {started[:10]}), which has the same settings: a new run"
+    what = " and ".join(changed)
+    return f"{what} changed since run {run_id} (of {started[:10]}), which has the same settings: a new run"
 
 
 def _of_command(

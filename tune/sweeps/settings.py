@@ -12,7 +12,7 @@ from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
-from raysmooth.pipeline.runs.settings import CertifiedDataSettings, CertifySettings
+from raysmooth.pipeline.runs.settings import CertifiedDataSettings
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.metrics import ChosenMetric
 from raysmooth.tune.sweeps.nested_settings import (

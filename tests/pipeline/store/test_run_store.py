@@ -1,8 +1,8 @@
 """The files of a run after kills, second writers, and with foreign files among them."""
 
 import json
-import shutil
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
