@@ -1,7 +1,8 @@
 """Weights and data given as URLs: downloaded once into a cache folder on this machine.
 
 Cached names contain a hash of URL, size and modification time, so that a changed file is downloaded again. The identity
-of a run depends on fingerprints of the content as always. The cache may be deleted at any time.
+of a run depends on fingerprints of the content as always. The cache may be deleted at any time. Only its owner can read
+it: the buckets may be private.
 """
 
 import fcntl
@@ -9,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
     target = _cache_folder() / digest / (where.rpartition("/")[2] or "all")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(_cache_folder(), 0o700)
         with _one_at_a_time(target.parent / ".lock"):
             _fetch(store, url, found, where, target)
     except FileNotFoundError:
@@ -59,9 +61,9 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
 
 
 def _fetch(store: ObjectStore, url: str, found: list[tuple[str, int, Any]], where: str, target: Path) -> None:
-    """Download the missing files; a killed download of a folder resumes with them."""
+    """Download the files that are missing or of another size; a killed download of a folder resumes with them."""
     wanted = [(name, size, target / name.removeprefix(where).lstrip("/")) for name, size, _ in found]
-    missing = [(name, size, file) for name, size, file in wanted if not file.is_file()]
+    missing = [(name, size, file) for name, size, file in wanted if not _is_whole(file, size)]
     if not missing:
         return
     size = sum(size for _, size, _ in missing)
@@ -77,11 +79,34 @@ def _fetch(store: ObjectStore, url: str, found: list[tuple[str, int, Any]], wher
         raise RaysmoothError(f"{url} changed during the download: rerun the command when it is complete")
 
 
+def _is_whole(file: Path, size: int) -> bool:
+    """Whether the file is there with its `size`. Files of earlier versions, which others could read, become private."""
+    if not file.is_file():
+        return False
+    status = file.stat()
+    _make_private(file, 0o600)
+    return status.st_size == size
+
+
+def _make_private(path: Path, mode: int) -> None:
+    with suppress(PermissionError):  # another user's, who shares a cache on purpose
+        if path.stat().st_mode & 0o077:
+            path.chmod(mode)
+
+
 def _fetch_file(store: ObjectStore, name: str, size: int, file: Path) -> None:
-    with atomic_file(file) as partial_file, partial_file.open("wb") as copy:
-        source = store.patiently(lambda: store.filesystem.open_input_file(name))
-        for start in range(0, size, CHUNK):
-            copy.write(store.patiently(partial(source.read_at, min(CHUNK, size - start), start)))
+    with atomic_file(file) as partial_file:
+        partial_file.unlink(missing_ok=True)
+        with open(partial_file, "xb", opener=_private) as copy:
+            source = store.patiently(lambda: store.filesystem.open_input_file(name))
+            for start in range(0, size, CHUNK):
+                copy.write(store.patiently(partial(source.read_at, min(CHUNK, size - start), start)))
+        if partial_file.stat().st_size != size:
+            raise FileNotFoundError(name)  # the object is shorter than it was
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.storage.download_cache import local_copy
+from raysmooth.storage.object_store import ObjectStore
+from raysmooth.storage.store_urls import bucket_of
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,39 @@ def test_a_folder_is_downloaded_whole_and_resumes_where_it_was_killed(
     assert local_copy(url(server, "tree")) == folder
     assert "downloading" in capsys.readouterr().err
     assert files(folder) == ["a.txt", "b/c.txt", "b/d/e.txt"]
+
+
+def test_only_the_owner_can_read_the_cache(server: Server, cache: Path) -> None:
+    server.put("private/x.bin", b"secret")
+    file = local_copy(url(server, "private/x.bin"))
+    assert (cache.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    file.chmod(0o644)  # as earlier versions left it
+    assert local_copy(url(server, "private/x.bin")) == file
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"some byt", b"some bytes, and more", b""])
+def test_a_file_of_another_size_is_downloaded_again(server: Server, content: bytes) -> None:
+    server.put("whole/x.bin", b"some bytes")
+    server.put("whole/y.bin", b"others")
+    folder = local_copy(url(server, "whole"))
+    (folder / "x.bin").write_bytes(content)
+    before = (folder / "y.bin").stat()
+    assert local_copy(url(server, "whole")) == folder
+    assert (folder / "x.bin").read_bytes() == b"some bytes"
+    assert (folder / "y.bin").stat() == before
+
+
+def test_an_object_that_became_shorter_is_not_kept(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.put("shrinks", b"0123456789")
+    files_of = ObjectStore.files
+    longer = [(name, size + 5, when) for name, size, when in files_of(*bucket_of(url(server, "shrinks")))]
+    monkeypatch.setattr(ObjectStore, "files", lambda store, where: longer)
+    with pytest.raises(RaysmoothError, match="changed during the download"):
+        local_copy(url(server, "shrinks"))
+    assert files(cache) == []
 
 
 def test_many_processes_download_a_file_once(server: Server, cache: Path) -> None:
