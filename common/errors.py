@@ -19,8 +19,12 @@ class RaysmoothError(Exception):
     """A request that raysmooth refuses.
 
     The message is one line: what is wrong, where, and what to write instead. The command line prints it without a
-    traceback and exits with code 2; in a notebook it is an ordinary exception.
+    traceback and exits with code 2; in a notebook it is an ordinary exception. Whatever it quotes, it stays one line
+    that a terminal can show: other characters become escapes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -35,7 +39,11 @@ def printable(text: str) -> str:
     """Text from outside, such as a file's name, for messages and rows: bytes that are not UTF-8 and control characters
     as escapes, and at most 200 characters.
     """
-    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    try:
+        encoded = text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, as JSON can write
+        encoded = text.encode(errors="surrogatepass")
+    text = encoded.decode(errors="backslashreplace")
     text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
 

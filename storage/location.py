@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 from raysmooth.common.errors import RaysmoothError, described
+from raysmooth.common.paths import refuse_no_path
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.store_urls import bucket_of, is_url
@@ -173,14 +174,15 @@ Where: TypeAlias = str | os.PathLike[str] | Location
 
 
 def located(where: Where) -> Location:
-    """The location of a path or a URL. Raises RaysmoothError for a URL that is not an object store's, and for an object
-    that is neither.
+    """The location of a path or a URL; "~" is the home folder, as in a shell. Raises RaysmoothError for a URL that is
+    not an object store's, for what no file that Arrow opens can be called, and for an object that is no path.
     """
     if isinstance(where, Location):
         return where
     if not isinstance(where, str | os.PathLike):
         raise RaysmoothError(f"{described(where)} is no path: write the path of a file or folder, or a URL")
+    refuse_no_path(str(where), for_arrow=True)
     if not is_url(where):
-        return Location(str(where))
+        return Location(os.path.expanduser(where))
     store, path = bucket_of(str(where))
     return Location(path, store, urlsplit(str(where)).query)

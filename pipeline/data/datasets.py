@@ -5,6 +5,7 @@ units, so normalisation is part of the base classifier.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
+from raysmooth.common.paths import refuse_no_path
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
 from raysmooth.pipeline.data.folder_dataset import (
@@ -156,7 +158,11 @@ def open_dataset(
     if split not in entry.splits and not entry.other_splits:
         raise RaysmoothError(f"{name} has no split '{split}': {nearest(split, entry.splits)}")
     framing = Framing(entry.resize if resize is None else resize, entry.crop if crop is None else crop)
-    return entry.open(name, _root(name, entry, data_root), split, framing)
+    try:
+        return entry.open(name, _root(name, entry, data_root), split, framing)
+    except OSError as error:  # a folder that may not be listed, or that vanished meanwhile
+        where = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
+        raise RaysmoothError(f"{name}: {where}{error.strerror or one_line(error)}: write another --data-root") from None
 
 
 def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
@@ -190,6 +196,7 @@ def _root(name: str, entry: DatasetEntry, data_root: str | Path | None) -> Path:
         return Path()
     if data_root is None:
         raise RaysmoothError(f"{name} needs --data-root: {entry.layout}")
+    refuse_no_path(str(data_root))
     root = local_copy(data_root).expanduser()
     if not root.exists():
         raise RaysmoothError(f"{name}: --data-root {root} does not exist; it must be {entry.layout}")

@@ -15,6 +15,7 @@ from math import isfinite
 from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError, nearest, printable
+from raysmooth.common.paths import refuse_no_path
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 
 RADIUS = "radius"
@@ -100,6 +101,7 @@ def read_log(path: str | Path, radius_column: str = RADIUS) -> CertificationLog:
     not such a log, and for an impossible line: marked correct, but not of the label's class; an abstention with a
     radius; a class with a radius that is not a number; a second label for the same image; a second sigma.
     """
+    refuse_no_path(str(path))
     file, radius_column = Path(path), radius_column.strip().lower()
     path = printable(str(file))
     if radius_column in ("idx", "label", "predict", "correct", "time", "sigma"):

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError, described, nearest, printable
+from raysmooth.common.paths import OutText
 from raysmooth.common.settings import Settings
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
@@ -90,7 +91,7 @@ class ImportSettings(Settings):
     strict: bool = Field(
         False, description="Import nothing if one of the logs has no certificate yet, instead of leaving it out."
     )
-    out: str = Field("results", description="Folder for the results; each log becomes a run in it.")
+    out: OutText = Field("results", description="Folder for the results; each log becomes a run in it.")
 
     @model_validator(mode="after")
     def _refuse_unknown_split(self) -> "ImportSettings":

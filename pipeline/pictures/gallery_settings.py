@@ -8,6 +8,7 @@ from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field
 from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
@@ -27,7 +28,7 @@ class GallerySettings(DataSettings):
         None, description="Numbers of the images, such as 0,20,40, instead of --skip and --max.", min_length=1
     )
     sigma: NoiseLevels = Field(description="Noise levels in pixel units ([0, 1]), such as 0.25,0.5.", min_length=1)
-    denoiser_weights: Annotated[list[str], CommaList] = Field(
+    denoiser_weights: Annotated[list[PathText], CommaList] = Field(
         description="Weights of the denoisers, comma-separated; {sigma} in a path stands for each noise level.",
         min_length=1,
     )
@@ -42,11 +43,11 @@ class GallerySettings(DataSettings):
     classifier: str | None = Field(
         None, description=f"Classifier whose prediction is printed below each picture: {KNOWN_CLASSIFIERS}."
     )
-    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     trust_code: bool = trust_code_field()
     seed: int = Field(0, description="Seed of the noise: the first draw of certify with this seed on a CPU.", ge=0)
-    out: str = Field("gallery.png", description="File for the figure, .png or .pdf.")
+    out: OutText = Field("gallery.png", description="File for the figure, .png or .pdf.")
 
     @model_validator(mode="after")
     def _refuse_two_choices(self) -> "GallerySettings":

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import Settings, trust_code_field
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
@@ -34,15 +35,15 @@ class ShowSettings(Settings):
     results: str = Field(description="Folder of results (--out of certify).")
     image_id: int = Field(description="Number of the image in the data set.", ge=0)
     run: str | None = Field(None, description="Only this run: its id, or its first characters. Default: all runs.")
-    data_root: str | None = Field(None, description="New location of the data set, if it has moved.")
-    classifier_weights: str | None = Field(None, description="New location of the classifier's weights.")
-    denoiser_weights: str | None = Field(None, description="New location of the denoiser's weights.")
+    data_root: PathText | None = Field(None, description="New location of the data set, if it has moved.")
+    classifier_weights: PathText | None = Field(None, description="New location of the classifier's weights.")
+    denoiser_weights: PathText | None = Field(None, description="New location of the denoiser's weights.")
     classifier: str | None = Field(
         None, description="The run's classifier, if it is your own (MODULE:CALLABLE): naming it allows its import."
     )
     trust_code: bool = trust_code_field()
     copies: int = Field(3, description="Number of noisy copies to show.", ge=1, le=6)
-    out: str | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
+    out: OutText | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
 
 
 def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:

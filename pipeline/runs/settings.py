@@ -13,6 +13,7 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
@@ -25,7 +26,7 @@ class DataSettings(Settings):
     """Data"""
 
     dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
-    data_root: str | None = Field(None, description="Folder or file with the data set (digits needs none).")
+    data_root: PathText | None = Field(None, description="Folder or file with the data set (digits needs none).")
     split: str | None = Field(None, description="Part of the data set. Default: its test images.")
     resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
     crop: int | None = Field(None, description="Then crop the central square of this many pixels.", ge=1)
@@ -79,14 +80,14 @@ class ModelSettings(Settings):
     """Base classifier"""
 
     classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
-    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     denoiser: str = Field(
         "none",
         description=f"Denoiser in front of the classifier: none, {', '.join(DENOISERS)}; with options as in "
         "dncnn:depth=7,width=32.",
     )
-    denoiser_weights: str | None = Field(
+    denoiser_weights: PathText | None = Field(
         None,
         description="The denoiser's weights; {sigma} in the path stands for each noise level (0.5 or 0.50), "
         "{sigma:.2f} for 0.50. So it does in the classifier's.",
@@ -115,7 +116,7 @@ class PoolSettings(Settings):
         None,
         description="Ray cluster to join, or 'local'. Default: this machine's cluster, or a new local one.",
     )
-    out: str = Field(
+    out: OutText = Field(
         "results",
         description="Folder for the results; s3://bucket/folder and gs://bucket/folder work too. It can hold many "
         "runs, one for each setting.",

@@ -145,9 +145,7 @@ class RunStore:
             self._run.manifest.write_atomic((json.dumps(self.manifest, indent=2) + "\n").encode())
 
     def write_progress(self, record: ProgressRecord) -> None:
-        """Replace the record in progress.json, for readers elsewhere; on this machine only while the run is its own."""
-        if self._run.home.is_local:
-            self._lock.verify()
+        """Replace the record in progress.json, for readers elsewhere."""
         self._run.progress.write_atomic(record.text().encode(), durable=False, patiently=False)
 
     def last_record(self) -> ProgressRecord | None:

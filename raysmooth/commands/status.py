@@ -12,11 +12,16 @@ from rich.live import Live
 
 from raysmooth.commands.app import app
 from raysmooth.commands.flags import RESULTS
+from raysmooth.common.errors import RaysmoothError
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.status.run_status import RunStatus
 
     Show = Callable[[Sequence[RunStatus]], None]
+
+
+_LONGEST_WATCH = 86_400
+"""Seconds."""
 
 
 @app.command("status", rich_help_panel="Results")
@@ -25,7 +30,6 @@ def status_command(
     watch: Annotated[
         float | None,
         typer.Option(
-            min=0.1,
             metavar="SECONDS",
             help="Refresh every SECONDS, until all runs are finished.",
             show_default=False,
@@ -47,6 +51,8 @@ def status_command(
     """
     from raysmooth.pipeline.status.run_status import State, StatusReader
 
+    if watch is not None and not 0.1 <= watch <= _LONGEST_WATCH:
+        raise RaysmoothError(f"--watch {watch:g}: write seconds, 0.1 to {_LONGEST_WATCH}")
     reader = StatusReader(results)
     # Ctrl-C is the normal way to leave a watch.
     leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, described, nearest
+from raysmooth.common.paths import OutText, refuse_no_path
 from raysmooth.common.settings import Settings, checked, read_yaml
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.nested_settings import mapping, nested
@@ -128,7 +129,7 @@ class ExperimentSettings(Settings):
         description="Its stages, in order: NAME: {KIND: {settings}}; 'matrix: {variable: [values]}' repeats a stage.",
         min_length=1,
     )
-    out: str = Field(description="Folder of the results; files that share stages share it.")
+    out: OutText = Field(description="Folder of the results; files that share stages share it.")
     shared: Any = Field(None, description="A place for YAML anchors; ignored.")
 
     @model_validator(mode="after")
@@ -145,6 +146,7 @@ def find_experiment(text: str | Path) -> Path:
     """The file of an experiment, given its path, or the name of a bundled one; raises RaysmoothError for neither."""
     if not isinstance(text, str | Path):
         raise RaysmoothError(f"{described(text)} is no experiment: write the path of its YAML file, or a name")
+    refuse_no_path(str(text))
     path = Path(text).expanduser()
     if path.is_file():
         return path

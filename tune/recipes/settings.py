@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
@@ -100,13 +101,15 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     address: str | None = Field(
         None, description="Ray cluster of --workers, or 'local'. Default: this machine's cluster, else a local one."
     )
-    init_weights: str | None = Field(None, description="Weights to start from; stab+mse and clf+mse need those of mse.")
+    init_weights: PathText | None = Field(
+        None, description="Weights to start from; stab+mse and clf+mse need those of mse."
+    )
     keep: Literal["last", "best"] = Field(
         "last",
         description="Weights to write to --out: of the last epoch, or the best by validation; X.training has both.",
     )
     overwrite: bool = Field(False, description="Replace existing weights of another training.")
-    out: str = Field(
+    out: OutText = Field(
         description="Weights file to write, X.safetensors; X.training beside it records each epoch: rerun the same "
         "command to resume."
     )
@@ -140,7 +143,7 @@ class TrainDenoiserSettings(TrainingSettings):
         description=f"Classifier behind the denoiser (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "
         "only measured, never trained through.",
     )
-    classifier_weights: str | None = Field(None, description=THEIR_WEIGHTS)
+    classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     trust_code: bool = trust_code_field()
     surrogates: Annotated[list[str], CommaList] = Field(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.paths import OutText
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
@@ -128,13 +129,13 @@ class SweepSettings(Settings):
         None, description="Maximum number of trials running at once. Default: as many as fit.", ge=1
     )
     retries: int = Field(2, description="How often a failed trial resumes from its last validated epoch.", ge=0)
-    storage: str | None = Field(
+    storage: OutText | None = Field(
         None, description="Folder or object store of checkpoints that all machines reach. Default: OUT/tune."
     )
     address: str | None = Field(
         None, description="Ray cluster to join, or 'local'. Default: this machine's cluster, else a new local one."
     )
-    out: str = Field("sweep", description="Folder of the results.")
+    out: OutText = Field("sweep", description="Folder of the results.")
     verbose: bool = Field(False, description="Show the output of Ray and Ray Tune.")
     trust_code: bool = trust_code_field()
 
