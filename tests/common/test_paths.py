@@ -63,7 +63,9 @@ def test_a_flag_is_named(capsys: pytest.CaptureFixture[str], flag: str, path: st
     assert len(line) < 400
 
 
-@pytest.mark.parametrize("arguments", [["report"], ["status"], ["recertify"], ["show", "0"], ["run"], ["check"]])
+@pytest.mark.parametrize(
+    "arguments", [["report"], ["status"], ["recertify", "--alpha", "0.01"], ["show", "0"], ["run"]]
+)
 @pytest.mark.parametrize("path", ["", "a\nb", "x" * 300])
 def test_arguments_too(capsys: pytest.CaptureFixture[str], arguments: list[str], path: str) -> None:
     name, *more = arguments
