@@ -1,4 +1,4 @@
-"""What no file can be called is refused in one line, whoever opens it; "~" is the home folder."""
+"""What no file can be called is refused in one line; "~" is the home folder."""
 
 from pathlib import Path
 from typing import Any
