@@ -5,7 +5,6 @@ units, so normalisation is part of the base classifier.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.paths import refuse_no_path
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
@@ -151,7 +150,8 @@ def open_dataset(
     """Open the data set `name` of `DATASETS`; no image is decoded unless the whole set is kept in memory.
 
     `split` None is the entry's first. `resize` (shorter edge) and `crop` (central square) are in pixels. Raises
-    RaysmoothError for an unknown name or split, a missing or wrong data root, and impossible sizes.
+    RaysmoothError for an unknown name or split, a data root that is missing, wrong or unreadable for this user, and
+    impossible sizes.
     """
     entry = DATASETS[name]
     split = entry.splits[0] if split is None else split
@@ -160,9 +160,9 @@ def open_dataset(
     framing = Framing(entry.resize if resize is None else resize, entry.crop if crop is None else crop)
     try:
         return entry.open(name, _root(name, entry, data_root), split, framing)
-    except OSError as error:  # a folder that may not be listed, or that vanished meanwhile
-        where = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
-        raise RaysmoothError(f"{name}: {where}{error.strerror or one_line(error)}: write another --data-root") from None
+    except PermissionError as error:
+        where = printable(str(error.filename or data_root))
+        raise RaysmoothError(f"{name}: {where} cannot be read (permission denied): make it readable") from None
 
 
 def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:

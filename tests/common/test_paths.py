@@ -81,7 +81,7 @@ def test_a_folder_that_may_not_be_read(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("os.scandir", denied)
     monkeypatch.setattr(Path, "iterdir", denied)
     line = refused(capsys, "certify", *FLAGS.split(), "--data-root", "/proc")
-    assert line == "folder: /proc/1/cwd: Permission denied: write another --data-root"
+    assert line == "folder: /proc/1/cwd cannot be read (permission denied): make it readable"
 
 
 def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
