@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 from raysmooth.common.errors import RaysmoothError, described
-from raysmooth.common.paths import refuse_no_path
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
+from raysmooth.storage.paths import refuse_no_path
 from raysmooth.storage.store_urls import bucket_of, is_url
 
 

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from raysmooth.common.errors import RaysmoothError, nearest, printable
-from raysmooth.common.paths import refuse_no_path
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
 from raysmooth.pipeline.data.folder_dataset import (
@@ -27,6 +26,7 @@ from raysmooth.pipeline.data.images import Cut, Example, Framing, UnreadableImag
 from raysmooth.pipeline.data.numpy_dataset import NUMPY_LAYOUT, open_numpy
 from raysmooth.pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
 from raysmooth.storage.download_cache import local_copy
+from raysmooth.storage.paths import refuse_no_path
 
 __all__ = [
     "DATASETS",

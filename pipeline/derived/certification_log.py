@@ -15,8 +15,8 @@ from math import isfinite
 from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError, nearest, printable
-from raysmooth.common.paths import refuse_no_path
 from raysmooth.pipeline.certification.certificate import ABSTAIN
+from raysmooth.storage.paths import refuse_no_path
 
 RADIUS = "radius"
 NEEDED = ("idx", "label", "predict", RADIUS)

@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError, described, nearest, printable
-from raysmooth.common.paths import OutText
 from raysmooth.common.settings import Settings
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
@@ -37,6 +36,7 @@ from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.storage.paths import OutText
 
 SCHEME = 1
 """Version of the import: raise it whenever the same log would give other rows."""

@@ -8,7 +8,6 @@ from raysmooth.actors.models.base_classifier import NO_DENOISER
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field
 from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
@@ -18,6 +17,7 @@ from raysmooth.pipeline.runs.settings import (
     NoiseLevels,
     refuse_without_classifier,
 )
+from raysmooth.storage.paths import OutText, PathText
 
 
 class GallerySettings(DataSettings):

@@ -9,7 +9,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import Settings, trust_code_field
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
@@ -22,6 +21,7 @@ from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figu
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.paths import OutText, PathText
 
 MOST_RUNS = 10
 """Most runs in one figure."""

@@ -13,12 +13,12 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.paths import OutText, PathText
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from raysmooth.storage.paths import OutText, PathText
 from raysmooth.storage.store_urls import checked_url, is_url
 
 

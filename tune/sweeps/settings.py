@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, nearest
-from raysmooth.common.paths import OutText
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.pipeline.runs.settings import CertifiedDataSettings
+from raysmooth.storage.paths import OutText
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
 from raysmooth.tune.sweeps.metrics import ChosenMetric
 from raysmooth.tune.sweeps.nested_settings import (

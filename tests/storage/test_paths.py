@@ -7,11 +7,11 @@ import pytest
 from command import command, refused
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.paths import problem_with_path, refuse_no_path
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.storage.location import located
+from raysmooth.storage.paths import problem_with_path, refuse_no_path
 
 IMPOSSIBLE = {
     "": "an empty path",
