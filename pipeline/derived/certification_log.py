@@ -7,6 +7,7 @@ write an abstention: `predict` -1 or -2, radius 0, none or negative.
 """
 
 import hashlib
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ def read_log(path: str | Path, radius_column: str = RADIUS) -> CertificationLog:
     not such a log, and for an impossible line: marked correct, but not of the label's class; an abstention with a
     radius; a class with a radius that is not a number; a second label for the same image; a second sigma.
     """
-    refuse_no_path(str(path))
+    if not os.path.exists(path):
+        refuse_no_path(str(path))
     file, radius_column = Path(path), radius_column.strip().lower()
     path = printable(str(file))
     if radius_column in ("idx", "label", "predict", "correct", "time", "sigma"):
