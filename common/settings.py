@@ -5,7 +5,6 @@ from datetime import date
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,8 +17,9 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from raysmooth.common.errors import RaysmoothError, described, nearest, one_line, printable
+from raysmooth.common.errors import RaysmoothError, described, nearest, printable
 from raysmooth.common.registry import Registry
+from raysmooth.common.settings_file import read_yaml
 from raysmooth.common.variant import Variant, is_own_code
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
@@ -142,10 +142,10 @@ def _checked(
     if TRUST_CODE in written:
         raise RaysmoothError(f"{config}: {TRUST_CODE}: a file cannot say that it is trusted: write --trust-code")
     merged = {**written, **values}
-    where = f"{config}: " if config is not None else ""
+    where = f"{printable(str(config))}: " if config is not None else ""
     for key in merged:
         if key not in model.model_fields:
-            raise RaysmoothError(f"{where}unknown setting '{key}': {_instead(model, key)}")
+            raise RaysmoothError(f"{where}unknown setting '{printable(key)}': {_instead(model, key)}")
     try:
         return model.model_validate(merged)
     except ValidationError as error:
@@ -190,31 +190,6 @@ def _instead(model: type[BaseModel], key: str) -> str:
     if issubclass(model, Settings) and key in model.RENAMED:
         return f"it is now called {model.RENAMED[key]}"
     return nearest(key, model.model_fields)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file; raises RaysmoothError, naming the file, if it is missing or not YAML settings."""
-    if not isinstance(path, str | PurePath):
-        raise RaysmoothError(f"config is {described(path)}: write the path of a YAML file of settings")
-    try:
-        content = _parsed(Path(path).read_text())
-    except OSError as error:
-        raise RaysmoothError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RaysmoothError(f"{path} is not YAML: {one_line(error, whole=True)}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise RaysmoothError(f"{path}: expected 'setting: value' lines, found a {type(content).__name__}")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
-
-
-def _parsed(text: str) -> Any:
-    """Libyaml is ten times as fast, where PyYAML was built with it, but refuses {denoiser: dncnn:depth=7}."""
-    try:
-        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
-        return yaml.safe_load(text)
 
 
 class Options:

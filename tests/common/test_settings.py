@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import CommaList, Settings, checked, read_yaml
+from raysmooth.common.settings import CommaList, Settings, checked
+from raysmooth.common.settings_file import read_yaml
 
 
 class Radii(Settings):

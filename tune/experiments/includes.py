@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, nearest
-from raysmooth.common.settings import read_yaml
+from raysmooth.common.settings_file import read_yaml
 from raysmooth.tune.experiments.settings import MATRIX, ExperimentSettings, find_experiment, read_experiment
 from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
 

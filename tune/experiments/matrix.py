@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 from raysmooth.common.errors import RaysmoothError
@@ -19,6 +20,9 @@ class MatrixValue:
     suffix: str
     variables: Mapping[str, Any]
 
+
+MOST_COMBINATIONS = 10_000
+"""Combinations of a stage's matrix: each is a run of the stage, planned before the first."""
 
 Matrix: TypeAlias = Mapping[str, Sequence[MatrixValue]]
 
@@ -49,7 +53,12 @@ def _matrix_value(variable: str, value: Any) -> MatrixValue:
 
 
 def combinations(matrix: Matrix) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """The suffixes and the variables of each combination of values; the last variable changes fastest."""
+    """The suffixes and the variables of each combination of values; the last variable changes fastest. Raises
+    RaysmoothError for more than `MOST_COMBINATIONS`.
+    """
+    number = prod(len(values) for values in matrix.values())
+    if number > MOST_COMBINATIONS:
+        raise RaysmoothError(f"matrix: {number:,} combinations are too many: write at most {MOST_COMBINATIONS:,}")
     for values in product(*matrix.values()):
         suffixes = [value.suffix for value in values if value.suffix]
         yield suffixes, {name: content for value in values for name, content in value.variables.items()}

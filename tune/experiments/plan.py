@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError, nearest
-from raysmooth.common.settings import read_yaml
+from raysmooth.common.settings_file import read_yaml
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.experiments.includes import all_stages
 from raysmooth.tune.experiments.settings import ExperimentSettings, is_sweep, read_experiment

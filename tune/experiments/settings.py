@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, described, nearest
-from raysmooth.common.settings import Settings, checked, read_yaml
+from raysmooth.common.settings import Settings, checked
+from raysmooth.common.settings_file import read_yaml
 from raysmooth.storage.paths import OutText, refuse_no_path
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.nested_settings import mapping, nested

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BeforeValidator, Field
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import Settings, checked
+from raysmooth.common.settings_file import by_name
 
 
 class ValidationSettings(Settings):
@@ -48,5 +49,6 @@ def nested(model: type[Settings]) -> BeforeValidator:
 def mapping(value: Any) -> dict[str, Any]:
     """A YAML mapping as settings by name; raises RaysmoothError for any other value."""
     if not isinstance(value, Mapping):
-        raise RaysmoothError(f"expected 'key: value' lines, found {value!r}: see the bundled experiments")
-    return {str(key).replace("-", "_"): inner for key, inner in value.items()}
+        found = printable(repr(value))
+        raise RaysmoothError(f"expected 'key: value' lines, found {found}: see the bundled experiments")
+    return by_name(value)

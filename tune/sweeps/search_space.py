@@ -3,12 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from types import ModuleType
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
+
+
+MOST_COMBINATIONS = 100_000
+"""Combinations of a search: each is checked before the first trial."""
+
+LARGEST_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,13 @@ def _distinct(key: str, name: str, values: list[Any]) -> tuple[Any, ...]:
 def _range(key: str, name: str, values: list[Any]) -> tuple[Any, Any]:
     try:
         low, high = (int(value) if name == "randint" else float(value) for value in values)
-    except (TypeError, ValueError):
-        raise RaysmoothError(f"search: {key}: {name} takes two numbers, [low, high], not {values}") from None
+    except (TypeError, ValueError, OverflowError):
+        found = printable(str(values))
+        raise RaysmoothError(f"search: {key}: {name} takes two numbers, [low, high], not {found}") from None
+    if not (isfinite(low) and isfinite(high) and isfinite(high - low)):
+        raise RaysmoothError(f"search: {key}: {name} [{low:g}, {high:g}]: the range must be finite")
+    if name == "randint" and max(-low, high) >= LARGEST_INTEGER:
+        raise RaysmoothError(f"search: {key}: {name} [{low}, {high}]: whole numbers below 2**53 only")
     if not low < high or (name == "loguniform" and low <= 0):
         above = "above 0, " if name == "loguniform" else ""
         raise RaysmoothError(f"search: {key}: {name} [{low:g}, {high:g}]: write [low, high], {above}low below high")
@@ -105,5 +116,10 @@ def grid_size(space: SearchSpace) -> int:
 
 
 def combinations(space: SearchSpace) -> list[dict[str, Any]]:
-    """The combinations to check before a search: all values of finite domains, and both ends of each range."""
+    """The combinations to check before a search: all values of finite domains, and both ends of each range. Raises
+    RaysmoothError for more than `MOST_COMBINATIONS`.
+    """
+    number = prod(len(domain.values) for domain in space.values())
+    if number > MOST_COMBINATIONS:
+        raise RaysmoothError(f"search: {number:,} combinations are too many: write fewer values, or a range of numbers")
     return [dict(zip(space, values, strict=True)) for values in product(*(d.values for d in space.values()))]
