@@ -57,7 +57,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def by_name(content: Mapping[Any, Any], where: str = "") -> dict[str, Any]:
-    """`content` with "_" for "-" in its keys; raises RaysmoothError, which begins with `where`, if two are then equal."""
+    """`content` with "_" for "-" in its keys. Raises RaysmoothError, beginning with `where`, if two are then equal."""
     settings: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")

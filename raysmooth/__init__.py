@@ -5,6 +5,13 @@ line, for requests that cannot work. Importing this module is fast: torch, Ray a
 that needs them.
 """
 
+import os
+import sys
+
+# `python -m raysmooth` has put the folder that one stands in first: a json.py there would be imported for Python's own.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
+    sys.path.append(sys.path.pop(0))
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

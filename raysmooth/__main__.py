@@ -5,24 +5,37 @@ import sys
 # Importing anything of `commands` registers every command.
 from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
 from raysmooth.commands.signals import exit_code, handled_as_interrupts
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.commands.surroundings import settle_surroundings, unwritten
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 all images or trials failed, 2 refused or stopped, 128 plus the
     number of a signal that interrupted it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
     """
+    settle_surroundings()
     try:
         with handled_as_interrupts():
             app()
     except RaysmoothError as refusal:
-        print(f"raysmooth: {refusal}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(refusal))
+    except OSError as error:  # a file that this user cannot read, too many open files, a full disk
+        where = "" if error.filename is None else f"{printable(str(error.filename))}: "
+        _refuse(f"{where}{error.strerror or one_line(error)}")
     except SystemExit as end:
         if end.code == INTERRUPTED and not isinstance(end, AlreadyReported):
             notes.print("raysmooth: interrupted; finished work is on disk, rerun the same command to resume")
             sys.exit(exit_code())
+        if (problem := unwritten()) is not None and not end.code:
+            _refuse(problem)
         raise
+
+
+def _refuse(reason: str) -> None:
+    if sys.stderr is not None:  # print would take standard output for it
+        print(f"raysmooth: {reason}", file=sys.stderr)
+    unwritten()
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 import logging
 import os
 import signal
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import current_thread, main_thread
@@ -15,7 +14,10 @@ from ray._private.state import state  # what an autoscaler may start has no publ
 from ray.exceptions import AuthenticationError
 
 from raysmooth.common.errors import RaysmoothError, one_line
-from raysmooth.pipeline.pool.local_ray import ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.pool.local_ray import on_loopback, ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.pool.ray_address import LOCAL, Note, cluster_to_join
+from raysmooth.pipeline.pool.ray_watch import watching_local_ray
+from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ class ReplicaResources:
 
 
 @contextmanager
-def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
+def connected(address: str | None, verbose: bool, note: Note = lambda _: None) -> Iterator[Cluster]:
     """Ray, as a context: the cluster that this process is connected to already (left as it is), else the one at
-    `address`, else the one that this machine or job belongs to, else a local one, which ends with the context.
+    `address`, else the one that this machine or job belongs to, else a local one, which ends with the context. `note`
+    is called with a line that names a cluster which is joined without having been named.
 
-    Raises RaysmoothError if `address` does not answer or refuses the connection.
+    Raises RaysmoothError if `address` does not answer or refuses the connection, and if a local Ray ends by itself.
     """
     if ray.is_initialized():
         yield _cluster(local=False)
@@ -55,24 +58,19 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's future default, and ours: an actor without GPUs can still see them, as its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    join = partial(ray.init, logging_level=logging.INFO if verbose else logging.ERROR, log_to_driver=verbose)
     # When a run is stopped, units in flight fail, and nothing reads these errors.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
-    named = address or os.environ.get("RAY_ADDRESS")
-    found = _this_machines_cluster() if named in (None, "auto") else named
-    if named == "auto" and found is None:
-        raise RaysmoothError(
-            "--address auto: this machine is not in a Ray cluster: write --address local, or HOST:PORT"
-        )
-    local = found in (None, "local")
+    found = cluster_to_join(address, note)
+    level = logging.INFO if verbose else logging.ERROR
+    join = partial(ray.init, logging_level=level, log_to_driver=verbose, job_config=WorkersOwnPath())
     try:
         with _own_signals():
-            if local:
+            if found is None:
                 settle_folder()
-                settle_token()
-                join(address="local", include_dashboard=False)
+                settle_token(note)
+                with on_loopback():
+                    join(address="local", include_dashboard=False)
             else:
-                _refuse_silence(str(found))
                 join(address=found)
     except (ConnectionError, AuthenticationError) as error:
         raise RaysmoothError(
@@ -84,9 +82,10 @@ def connected(address: str | None, verbose: bool) -> Iterator[Cluster]:
             f"Ray cannot start in {ray_folder()}: {one_line(error)}: set RAY_TMPDIR to another folder, such as /tmp"
         ) from error
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, or an invalid address
-        raise RaysmoothError(f"Ray at {found or 'local'}: {one_line(error, whole=True)}") from error
+        raise RaysmoothError(f"Ray at {found or LOCAL}: {one_line(error, whole=True)}") from error
     try:
-        yield _cluster(local)
+        with watching_local_ray() if found is None else nullcontext():
+            yield _cluster(local=found is None)
     finally:
         ray.shutdown()
 
@@ -103,43 +102,6 @@ def _own_signals() -> Iterator[None]:
     for number, handler in own.items():
         if callable(handler):
             signal.signal(number, handler)
-
-
-def will_be_local(address: str | None) -> bool:
-    """Whether `connected` would start a local Ray."""
-    if ray.is_initialized():
-        return False
-    named = address or os.environ.get("RAY_ADDRESS")
-    return named == "local" or (named is None and _this_machines_cluster() is None)
-
-
-def _this_machines_cluster() -> str | None:
-    """The cluster that `ray start` has joined this machine to, if it still answers (ray.init's own convention)."""
-    note = ray_folder() / "ray" / "ray_current_cluster"
-    try:
-        if note.stat().st_uid != os.getuid():
-            return None  # written by another user of this machine
-        found = note.read_text().strip()
-        _refuse_silence(found)
-    except (OSError, RaysmoothError):
-        return None
-    return found or None
-
-
-def _refuse_silence(address: str) -> None:
-    """Raises RaysmoothError if nothing listens at host:port: ray.init would keep trying for many minutes."""
-    host, _, port = address.rpartition(":")
-    if "://" in address or not (host and port.isdigit()):
-        raise RaysmoothError(
-            f"--address {address}: write HOST:PORT of the cluster's head, such as 10.0.0.1:6379, or local"
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise RaysmoothError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}): check --address and RAY_ADDRESS, "
-            "or write --address local"
-        ) from error
 
 
 def settle_replicas(

@@ -1,10 +1,16 @@
-"""What a local Ray needs of the machine: a folder short enough for its sockets, a token that only its user reads."""
+"""What a local Ray needs of the machine: a folder short enough for its sockets, a token that only its user reads, and
+ports that only this machine reaches.
+"""
 
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+
+from ray._private import ray_constants
 
 from raysmooth.common.errors import RaysmoothError
 
@@ -50,16 +56,34 @@ def _short_folder() -> str:
     return folder
 
 
-def settle_token() -> None:
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Within, a local Ray starts with all its ports on 127.0.0.1, as it does by itself on macOS and Windows."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def settle_token(note: Callable[[str], None] = lambda _: None) -> None:
     """Make the token with which a local Ray is joined readable for this user alone: Ray makes it readable for all.
-    Without a home that can be written the token is in the environment of this process.
+    Without a home that can be written the token is in the environment of this process. `note` is called with a line
+    for the user if others can read or replace the token, and that cannot be changed.
     """
     if any(os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         return
     try:
         file = Path.home() / ".ray" / "auth_token"
         if file.exists():
-            if file.stat().st_uid == os.getuid() and file.stat().st_mode & 0o077:
+            found = file.stat()
+            if found.st_uid != os.getuid():
+                note(
+                    f"raysmooth: warning: {file} is another user's, who can join the Ray that starts now, and run code "
+                    "as you: set RAY_AUTH_TOKEN_PATH to a file of your own"
+                )
+            elif found.st_mode & 0o077:
                 file.chmod(0o600)
             return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -167,7 +167,7 @@ def _open_session(
         if (change := changed_since(run.settings.out, run.known_identity, run.settings)) is not None:
             progress.note(f"raysmooth: {change}")
     _warn(progress, [*describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
-    with progress, connected(settings.address, settings.verbose) as cluster:
+    with progress, connected(settings.address, settings.verbose, progress.note) as cluster:
         settle = partial(
             settle_replicas,
             cluster,

@@ -1,5 +1,6 @@
 """Progress for people: bars on a terminal, an occasional line in a log."""
 
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
+
+from raysmooth.common.streams import unfailing
 
 LOG_SECONDS = 10.0
 """Seconds between two lines of a log."""
@@ -74,7 +77,7 @@ class Display:
     """
 
     def __init__(self, show: bool, *columns: ProgressColumn) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, file=unfailing(sys.stderr), highlight=False)
         self.shown = show
         self._live = show and self._console.is_terminal
         self._bars = Bars(

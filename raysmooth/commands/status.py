@@ -13,6 +13,7 @@ from rich.live import Live
 from raysmooth.commands.app import app
 from raysmooth.commands.flags import RESULTS
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.commands.surroundings import output_failure
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.status.run_status import RunStatus
@@ -60,7 +61,7 @@ def status_command(
         while True:
             runs = reader.read()
             show(runs)
-            if watch is None or all(run.state == State.FINISHED for run in runs):
+            if watch is None or output_failure() or all(run.state == State.FINISHED for run in runs):
                 return
             sleep(watch)
 

@@ -10,7 +10,6 @@ from typing import Any
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
 
-
 MOST_COMBINATIONS = 100_000
 """Combinations of a search: each is checked before the first trial."""
 

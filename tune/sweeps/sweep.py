@@ -14,7 +14,9 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.pool.cluster import Cluster, connected, will_be_local
+from raysmooth.pipeline.pool.cluster import Cluster, connected
+from raysmooth.pipeline.pool.ray_address import will_be_local
+from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import CertifySettings
@@ -61,7 +63,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     refuse_impossible_trials(sweep)
     storage = storage_of(sweep, out)
     refuse_other_sweep(out, sweep)
-    with quiet(sweep.verbose), connected(sweep.address, sweep.verbose) as cluster:
+    with quiet(sweep.verbose), connected(sweep.address, sweep.verbose, Display(show).note) as cluster:
         trials_of = partial(_trials_of, cluster=cluster, show=show)
         starts: Mapping[str, bytes] = {}
         if warm is not None:

@@ -44,7 +44,7 @@ def on_workers(settings: TrainingSettings, make_task: MakeTask, show: bool) -> N
 
     out = Path(settings.out).expanduser().absolute()
     settings = settings.model_copy(update={"out": str(out)})
-    with connected(settings.address, verbose=False) as cluster, TemporaryDirectory() as scratch:
+    with connected(settings.address, False, Display(show).note) as cluster, TemporaryDirectory() as scratch:
         resource = _resource(settings, cluster)
         make_task(settings.model_copy(update={"compile": "off"}), torch.device("cpu"))  # refuse before workers start
         trainer = TorchTrainer(

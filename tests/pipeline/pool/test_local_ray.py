@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool.cluster import will_be_local
 from raysmooth.pipeline.pool.local_ray import LONGEST_FOLDER, ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.pool.ray_address import will_be_local
 
 SHORT, LONG = "/x" * (LONGEST_FOLDER // 2), "/x" * (LONGEST_FOLDER // 2) + "/yy"
 
