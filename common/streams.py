@@ -1,5 +1,6 @@
 """Standard output and error that a full disk or a closed pipe behind them cannot make fail."""
 
+import sys
 from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
@@ -37,3 +38,11 @@ class UnfailingStream:
 def unfailing(stream: TextIO | None) -> TextIO | None:
     """`stream` as one that cannot fail; None, for one that was closed before Python started, stays None."""
     return stream if stream is None or isinstance(stream, UnfailingStream) else cast(TextIO, UnfailingStream(stream))
+
+
+def output_failure() -> OSError | None:
+    """Why standard output could not be written so far; None if it could."""
+    if not isinstance(sys.stdout, UnfailingStream):
+        return None
+    sys.stdout.flush()
+    return sys.stdout.failure

@@ -2,11 +2,12 @@
 
 import sys
 
-# Importing anything of `commands` registers every command.
-from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
-from raysmooth.commands.signals import exit_code, handled_as_interrupts
-from raysmooth.commands.surroundings import settle_surroundings, unwritten
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.signals import exit_code, handled_as_interrupts
+from raysmooth.surroundings import settle_surroundings, unwritten
+
+INTERRUPTED = 130
+"""Typer's exit code for Ctrl-C."""
 
 
 def main() -> None:
@@ -16,26 +17,39 @@ def main() -> None:
     settle_surroundings()
     try:
         with handled_as_interrupts():
+            # Takes a second, in which a signal may come. Importing anything of `commands` registers every command.
+            from raysmooth.commands.app import AlreadyReported, app
+
             app()
     except RaysmoothError as refusal:
         _refuse(str(refusal))
     except OSError as error:  # a file that this user cannot read, too many open files, a full disk
         where = "" if error.filename is None else f"{printable(str(error.filename))}: "
         _refuse(f"{where}{error.strerror or one_line(error)}")
+    except KeyboardInterrupt:
+        _interrupted()
     except SystemExit as end:
         if end.code == INTERRUPTED and not isinstance(end, AlreadyReported):
-            notes.print("raysmooth: interrupted; finished work is on disk, rerun the same command to resume")
-            sys.exit(exit_code())
+            _interrupted()
         if (problem := unwritten()) is not None and not end.code:
             _refuse(problem)
         raise
 
 
+def _interrupted() -> None:
+    _say("interrupted; finished work is on disk, rerun the same command to resume")
+    sys.exit(exit_code())
+
+
 def _refuse(reason: str) -> None:
-    if sys.stderr is not None:  # print would take standard output for it
-        print(f"raysmooth: {reason}", file=sys.stderr)
+    _say(reason)
     unwritten()
     sys.exit(2)
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # print would take standard output for it
+        print(f"raysmooth: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

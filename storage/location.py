@@ -1,8 +1,8 @@
 """Locations of results: a file or folder on this machine or in an object store, with one interface."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
-from raysmooth.common.errors import RaysmoothError, described
+from raysmooth.common.errors import RaysmoothError, described, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.paths import refuse_no_path
@@ -74,7 +74,9 @@ class Location:
         return Path(self.path).relative_to(folder.path).parts
 
     def exists(self) -> bool:
-        """Whether it is an existing file or folder."""
+        """Whether it is an existing file or folder. This and the next three raise RaysmoothError where this user may
+        not look: what is there must not count as missing.
+        """
         return self._type() != FileType.NotFound
 
     def is_folder(self) -> bool:
@@ -85,10 +87,11 @@ class Location:
         followed: a user may gather runs by them.
         """
         if self.store is None:
-            below = os.walk(self.path, followlinks=True) if recursive else ()
-            deep = (Path(folder, name) for folder, _, names in below for name in names)
-            paths = deep if recursive else Path(self.path).glob("*")
-            return [Location(str(path)) for path in sorted(paths) if path.is_file()]
+            with _permitted():
+                below = os.walk(self.path, followlinks=True, onerror=_unless_missing) if recursive else ()
+                deep = (Path(folder, name) for folder, _, names in below for name in names)
+                paths = deep if recursive else self._entries()
+                return [Location(str(path)) for path in sorted(paths) if path.is_file()]
         selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
         found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
         return sorted(Location(info.path, self.store, self.options) for info in found if info.is_file)
@@ -96,7 +99,8 @@ class Location:
     def folders(self) -> list["Location"]:
         """The folders in this folder, sorted by name; empty if there is no folder."""
         if self.store is None:
-            return [Location(str(path)) for path in sorted(Path(self.path).glob("*")) if path.is_dir()]
+            with _permitted():
+                return [Location(str(path)) for path in sorted(self._entries()) if path.is_dir()]
         # Google's store lists no folders: derive them from their files.
         deeper = (file for file in self.files(recursive=True) if len(file.below(self)) > 1)
         return sorted({self / file.below(self)[0] for file in deeper})
@@ -146,10 +150,19 @@ class Location:
         if self.store is None:
             Path(self.path).mkdir(parents=True, exist_ok=True)
 
+    def _entries(self) -> list[Path]:
+        """What is in this folder on this machine; empty if it is none."""
+        try:
+            return [Path(self.path, name) for name in os.listdir(self.path)]
+        except OSError as error:
+            _unless_missing(error)
+            return []
+
     def _type(self) -> FileType:
         if self.store is None:
             path = Path(self.path)
-            return FileType.Directory if path.is_dir() else FileType.File if path.exists() else FileType.NotFound
+            with _permitted():
+                return FileType.Directory if path.is_dir() else FileType.File if path.exists() else FileType.NotFound
         return self._tried(lambda: self.filesystem.get_file_info(self.path)).type
 
     def _get(self) -> bytes:
@@ -186,3 +199,18 @@ def located(where: Where) -> Location:
         return Location(os.path.expanduser(where))
     store, path = bucket_of(str(where))
     return Location(path, store, urlsplit(str(where)).query)
+
+
+def _unless_missing(error: OSError) -> None:
+    """For `os.walk`, which passes over what it cannot list."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        where = printable(str(error.filename))
+        raise RaysmoothError(f"{where} cannot be read (permission denied): make it readable") from error

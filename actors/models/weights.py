@@ -205,10 +205,8 @@ def save_weights(path: str | os.PathLike[str], module: torch.nn.Module, card: Ma
 
 def _is_safetensors(path: Path) -> bool:
     """By its name, or by its first bytes: eight of length, then a JSON object. No torch file starts so."""
-    if path.suffix == ".safetensors":
-        return True
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+    with path.open("rb") as file:  # also to find out whether it can be: safetensors' own error says that there is none
+        return file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
 
 
 def _read_safetensors(path: Path) -> Weights:

@@ -94,6 +94,8 @@ def _widened(schema: pa.Schema, part: _Part) -> pa.Schema:
         if "run_id" not in ds.get_partition_keys(part.rows.partition_expression):
             raise _foreign(part, "lies outside the run_id=... folders")
         return pa.unify_schemas([schema, own], promote_options="permissive")
+    except PermissionError:
+        raise _foreign(part, "cannot be read (permission denied)") from None
     except (pa.ArrowException, OSError) as error:
         raise _foreign(part, f"is corrupt or not a Parquet file ({one_line(error)})") from None
 

@@ -194,6 +194,8 @@ def _open_shard(name: str, path: Path) -> _Shard:
     try:
         with pq.ParquetFile(path) as file:
             footer, schema = file.metadata, file.schema_arrow
+    except PermissionError as error:
+        raise PermissionError(error.errno, error.strerror, str(path)) from None
     except (pa.ArrowException, OSError) as error:
         raise RaysmoothError(
             f"{name}: {path} is corrupt or not a Parquet file ({portable_reason(error)}): fetch or write it again"

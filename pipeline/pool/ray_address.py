@@ -61,7 +61,7 @@ def _this_machines_cluster(note: Note) -> str | None:
     try:
         refuse_silence(found)
     except RaysmoothError:
-        note(f"raysmooth: no Ray cluster answers at {printable(found)}, which {file} names: starting a local Ray")
+        note(f"raysmooth: no Ray cluster answers at {printable(found)}, which {file} names: it is not joined")
         return None
     note(f"raysmooth: joining this machine's Ray cluster at {found} (--address local: a Ray of its own instead)")
     return found

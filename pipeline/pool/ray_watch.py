@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
@@ -26,7 +27,7 @@ def watching_local_ray() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    node = ray._private.worker._global_node  # Ray's processes have no public interface
+    node: Any = ray._private.worker._global_node  # Ray's processes have no public interface
     main, leaving = threading.get_ident(), threading.Event()
     ended: list[str] = []
 

@@ -130,5 +130,7 @@ def _schema_and_origin(file: Location) -> tuple[pa.Schema, dict[str, Any] | None
 def _corrupt_is_refused(file: Location) -> Iterator[None]:
     try:
         yield
+    except PermissionError:
+        raise foreign(file, "cannot be read (permission denied)") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise foreign(file, f"is corrupt or not a Parquet file ({one_line(error, whole=True)})") from None

@@ -13,7 +13,7 @@ from rich.live import Live
 from raysmooth.commands.app import app
 from raysmooth.commands.flags import RESULTS
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.commands.surroundings import output_failure
+from raysmooth.common.streams import output_failure
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.status.run_status import RunStatus

@@ -2,10 +2,13 @@
 
 import logging
 import os
+import re
+import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 
 LARGEST_NAMED = 5
 """Number of files that a refusal names."""
@@ -62,8 +65,8 @@ def refuse_too_large(folder: Path, content: Packed) -> None:
 
 
 def checked_working_directory(given: str) -> Packed:
-    """The files that will be packed. Raises RaysmoothError for a folder that does not exist, lacks raysmooth, or is too
-    large.
+    """The files that will be packed. Raises RaysmoothError for a folder that does not exist, lacks raysmooth, is too
+    large, or has modules that would hide others.
     """
     folder = Path(given)
     if not folder.is_dir():
@@ -74,7 +77,33 @@ def checked_working_directory(given: str) -> Packed:
             f"--working-dir {given} has no raysmooth/__main__.py, which the job runs: name a checkout of raysmooth"
         )
     refuse_too_large(folder, content)
+    _refuse_hiding(given, content)
     return content
+
+
+def _refuse_hiding(given: str, content: Packed) -> None:
+    """Raises RaysmoothError if the folder has a json.py, say: Ray puts a job's folder first on the import path of all
+    its processes.
+    """
+    hidden = (sys.stdlib_module_names | _libraries()) - {"test"}  # which nothing imports, and many folders have
+    for file in sorted(content.files):
+        first, _, rest = file.partition("/")
+        name = first.removesuffix(".py") if not rest else first if rest == "__init__.py" else ""
+        if name in hidden:
+            raise RaysmoothError(
+                f"--working-dir {given}: {printable(file)} would be imported in the job instead of the real '{name}': "
+                "rename it, or name it in .rayignore"
+            )
+
+
+def _libraries() -> set[str]:
+    """The modules of the libraries that raysmooth needs, as they are installed here."""
+    try:
+        needed = {re.split(r"[^\w-]", text)[0].lower() for text in requires("raysmooth") or () if ";" not in text}
+    except PackageNotFoundError:  # a checkout that is not installed
+        return set()
+    found = packages_distributions().items()
+    return {module for module, packages in found if needed & {package.lower() for package in packages}} - {"raysmooth"}
 
 
 def _gitignore_counts() -> bool:

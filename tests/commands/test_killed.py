@@ -3,16 +3,19 @@
 import json
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from conftest import REPOSITORY, SUPPORT
 from preloaded import PreloadedCommand
-from started_runs import rows_on_disk, start, wait_for_rows
+from started_runs import arguments, rows_on_disk, start, wait_for_rows
 
 TOTAL_DRAWS = 60 * 540
 
@@ -191,6 +194,37 @@ def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path)
     assert process.returncode == 0, errors
     assert rows_on_disk(tmp_path) == 10
     assert not descendants(tmp_path)
+
+
+def test_the_local_ray_is_killed(
+    tmp_path: Path, ray_cluster: dict[str, str], undisturbed: tuple[pd.DataFrame, pd.DataFrame], gate: Path
+) -> None:
+    """It listens on loopback only, and neither the command nor its replicas import what lies in the folder that one
+    stands in instead of Python's own modules and the libraries.
+    """
+    folder, out = tmp_path / "stood in", tmp_path / "out"
+    folder.mkdir()
+    for module in ("json", "pandas", "random", "torch", "typing"):
+        (folder / f"{module}.py").write_text("raise SystemExit('imported')")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), str(REPOSITORY)])
+    gate.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "raysmooth", *arguments(out, "--address", "local", gate=gate)]
+    process = Popen(command, env=environment, cwd=folder, stdout=DEVNULL, stderr=PIPE, text=True)
+    wait_for_rows(out, process)
+    own = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    listening = [port.laddr.ip for one in own for port in one.net_connections() if port.status == psutil.CONN_LISTEN]
+    assert len(listening) > 4
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+    (raylet,) = (one for one in own if one.name() == "raylet")
+    raylet.kill()
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("raysmooth: stopped: the local Ray is gone (raylet, process ")
+    assert 0 < rows_on_disk(out) < 60
+    finish(out, ray_cluster, gate)
+    check(out, undisturbed, sessions=2)
 
 
 @pytest.mark.processes

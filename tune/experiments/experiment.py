@@ -12,6 +12,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import TRUST_CODE
 from raysmooth.pipeline.pool.cluster import connected
+from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible, refuse_missing_files
@@ -102,7 +103,7 @@ class _Execution:
         assert entry.execute is not None
         # The stages of a smoke test take less time than to start Ray again for each; others know what they need of it.
         if self._plan.smoke and entry.needs_ray:
-            ray.enter_context(connected(self._context.address, verbose=False))
+            ray.enter_context(connected(self._context.address, False, Display(self._context.show).note))
         for (run, identity), result in zip(waiting, entry.execute(ready, self._context), strict=True):
             write_note(self._plan.out, run.name, identity, run.values, result)
             self.results[run.name] = result

@@ -1,7 +1,6 @@
 """The folder and the token of a local Ray. (tests/commands/test_killed.py starts one where TMPDIR is long.)"""
 
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.local_ray import LONGEST_FOLDER, ray_folder, settle_folder, settle_token
-from raysmooth.pipeline.pool.ray_address import will_be_local
 
 SHORT, LONG = "/x" * (LONGEST_FOLDER // 2), "/x" * (LONGEST_FOLDER // 2) + "/yy"
 
@@ -87,15 +85,15 @@ def test_another_choice_of_the_user_stays(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / ".ray").exists()
 
 
-def test_a_cluster_that_another_user_names_is_not_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file lies where every user of the machine can write."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests of this process may have started one
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        (tmp_path / "ray").mkdir()
-        (tmp_path / "ray/ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
-        assert not will_be_local(None)
-        own = os.getuid()
-        monkeypatch.setattr(os, "getuid", lambda: own + 1)
-        assert will_be_local(None)
+def test_a_token_of_another_user_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could join the Ray that starts with it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settle_token()
+    token, notes = tmp_path / ".ray/auth_token", list[str]()
+    token.chmod(0o644)
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    settle_token(notes.append)
+    (line,) = notes
+    assert line.startswith(f"raysmooth: warning: {token} is another user's, ")
+    assert stat.S_IMODE(token.stat().st_mode) == 0o644

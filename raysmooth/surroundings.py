@@ -4,13 +4,18 @@ import errno
 import os
 import sys
 
-from raysmooth.common.streams import UnfailingStream, unfailing
+from raysmooth.common.streams import output_failure, unfailing
 
 
 def settle_surroundings() -> None:
-    """Called first by the command line. Where the locale is not UTF-8, Python starts again in its UTF-8 mode: file names
-    are bytes that Ray, Arrow and our files pass on as UTF-8.
+    """Called first by the command line. Where the locale is not UTF-8, Python starts again in its UTF-8 mode: names of
+    files are bytes that Ray, Arrow and our files pass on as UTF-8.
     """
+    for number in range(3):  # a closed one would be given to the next file that is opened, here or by Ray
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"  # for Ray's workers too
         if not sys.flags.ignore_environment:
@@ -31,11 +36,3 @@ def unwritten() -> str | None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.stdout.flush()
     return None if failure.errno == errno.EPIPE else f"standard output cannot be written: {failure.strerror}"
-
-
-def output_failure() -> OSError | None:
-    """Why standard output could not be written so far; None if it could."""
-    if not isinstance(sys.stdout, UnfailingStream):
-        return None
-    sys.stdout.flush()
-    return sys.stdout.failure

@@ -28,8 +28,9 @@ def handled_as_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, before[number])
+        if not _received:  # else the process ends, which a second signal may still hasten
+            for number in taken:
+                signal.signal(number, before[number])
 
 
 def exit_code() -> int:
