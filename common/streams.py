@@ -36,7 +36,7 @@ class UnfailingStream:
 
 
 def unfailing(stream: TextIO | None) -> TextIO | None:
-    """`stream` as one that cannot fail; None, for one that was closed before Python started, stays None."""
+    """`stream` as one that cannot fail; None, where it was closed before Python started, stays None."""
     return stream if stream is None or isinstance(stream, UnfailingStream) else cast(TextIO, UnfailingStream(stream))
 
 

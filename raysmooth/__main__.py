@@ -48,8 +48,7 @@ def _refuse(reason: str) -> None:
 
 
 def _say(line: str) -> None:
-    if sys.stderr is not None:  # print would take standard output for it
-        print(f"raysmooth: {line}", file=sys.stderr)
+    print(f"raysmooth: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def settle_surroundings() -> None:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     os.environ["MPLBACKEND"] = "agg"  # a notebook's kernel names one that need not be installed here
     for name in ("stdout", "stderr"):
-        setattr(sys, name, unfailing(getattr(sys, name)))
+        stream = getattr(sys, name)  # None where it was closed, with which Ray does not start
+        setattr(sys, name, unfailing(open(os.devnull, "w") if stream is None else stream))  # noqa: SIM115
 
 
 def unwritten() -> str | None:

@@ -98,10 +98,12 @@ def _own_signals() -> Iterator[None]:
     own = {}
     if current_thread() is main_thread():
         own = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in own.items():
-        if callable(handler):
-            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in own.items():
+            if callable(handler):
+                signal.signal(number, handler)
 
 
 def settle_replicas(

@@ -20,7 +20,7 @@ Note = Callable[[str], None]
 
 def cluster_to_join(address: str | None, note: Note) -> str | None:
     """HOST:PORT of the cluster at `address`, or else of the one that this machine or job belongs to; None for a local
-    Ray. `note` is called with a line for the user where nobody has named the cluster.
+    Ray. `note` is called with a line for the user if it is joined without having been named.
 
     Raises RaysmoothError for an address of another form, and for a cluster that does not answer.
     """

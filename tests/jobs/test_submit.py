@@ -29,7 +29,7 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.jobs.dashboard import DEFAULT_ADDRESS, find_dashboard, find_token
-from raysmooth.jobs.working_directory import packed, refuse_too_large
+from raysmooth.jobs.working_directory import checked_working_directory, packed, refuse_too_large
 
 CERTIFY = (
     "certify --dataset digits --max 6 --sigma 0.25 --n 100 --n0 20 --precision float32 --replicas 1 --batch-size 50"
@@ -421,6 +421,25 @@ def test_too_large_a_folder_is_refused_before_any_upload(stand_in: str, tmp_path
     with (tmp_path / "b.pt").open("wb") as file:
         file.truncate(59 * 2**20)
     refuse_too_large(tmp_path, packed(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "hides"),
+    [("json.py", "json"), ("torch/__init__.py", "torch"), ("yaml.py", "yaml"), ("test.py", None), ("json/x.py", None),
+     ("my/json.py", None), ("models.py", None)],
+)  # fmt: skip
+def test_a_folder_whose_modules_would_hide_others_is_refused(tmp_path: Path, file: str, hides: str | None) -> None:
+    for name in ("raysmooth/__main__.py", file):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    if hides is None:
+        assert set(checked_working_directory(str(tmp_path)).files) == {"raysmooth/__main__.py", file}
+        return
+    reason = rf"{file} would be imported in the job instead of the real '{hides}': rename it, "
+    with pytest.raises(RaysmoothError, match=reason):
+        checked_working_directory(str(tmp_path))
+    (tmp_path / ".rayignore").write_text(f"/{file}\n")
+    checked_working_directory(str(tmp_path))
 
 
 def test_the_counted_files_are_those_that_ray_packs(tmp_path: Path) -> None:

@@ -133,6 +133,21 @@ def test_urls_that_are_refused(url: str, refusal: str) -> None:
     assert "hidden" not in str(refused.value)
 
 
+def test_what_this_user_may_not_list_does_not_count_as_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may list everything, so the system's answer to others is given by hand."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+
+    def denied(path: object = ".") -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", denied)
+    monkeypatch.setattr(os, "scandir", denied)
+    for ask in (Location.files, Location.folders, lambda location: location.files(recursive=True)):
+        with pytest.raises(RaysmoothError, match=f"^{closed} cannot be read \\(permission denied\\): "):
+            ask(Location(str(closed)))
+
+
 def test_links_to_folders_are_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/run_id=a").mkdir(parents=True)
     (tmp_path / "elsewhere/run_id=a/part-0.parquet").write_text("a")

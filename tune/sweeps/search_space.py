@@ -10,9 +10,6 @@ from typing import Any
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
 
-MOST_COMBINATIONS = 100_000
-"""Combinations of a search: each is checked before the first trial."""
-
 LARGEST_INTEGER = 2**53
 
 
@@ -115,10 +112,5 @@ def grid_size(space: SearchSpace) -> int:
 
 
 def combinations(space: SearchSpace) -> list[dict[str, Any]]:
-    """The combinations to check before a search: all values of finite domains, and both ends of each range. Raises
-    RaysmoothError for more than `MOST_COMBINATIONS`.
-    """
-    number = prod(len(domain.values) for domain in space.values())
-    if number > MOST_COMBINATIONS:
-        raise RaysmoothError(f"search: {number:,} combinations are too many: write fewer values, or a range of numbers")
+    """The combinations to check before a search: all values of finite domains, and both ends of each range."""
     return [dict(zip(space, values, strict=True)) for values in product(*(d.values for d in space.values()))]

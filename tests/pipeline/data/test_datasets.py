@@ -387,6 +387,17 @@ def test_an_image_that_resizing_would_blow_up_is_not_resized(tmp_path):
     assert unreadable(dataset, 0) == "a.png: 20000 x 1 pixels would become 5120000 x 256 by resizing"
 
 
+def test_a_folder_that_this_user_may_not_read(tmp_path, monkeypatch):
+    """Root may read everything, so the system's answer to others is given by hand."""
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(RaysmoothError, match=rf"^folder: {tmp_path} cannot be read \(permission denied\)"):
+        open_dataset("folder", tmp_path)
+
+
 def test_folders_without_what_is_needed_are_refused(tmp_path):
     assert "no images" in refused("folder", tmp_path)
     file = write(tmp_path / "train/cat/a.png", encoded(FOUR_PIXELS))

@@ -141,6 +141,7 @@ NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0
         ({"a": {"for": {"sigma": [1]}, "train denoiser": MSE}}, "a: unknown setting 'for': it is now called matrix"),
         ({"a": "certify"}, "stage a: expected 'KIND: settings', found 'certify'"),
         ({"a": {"matrix": {"m": [{"x": 1}]}, "train denoiser": MSE}}, "matrix: m: a value with variables needs a name"),
+        ({"a": {"matrix": {k: list(range(101)) for k in "mn"}, "train denoiser": MSE}}, "matrix: 10,201 combinations"),
         ({"a": {"matrix": {"m": ["a b"]}, "train denoiser": MSE}}, "matrix: m: 'a b' becomes part of names"),
     ],
 )  # fmt: skip

@@ -93,6 +93,13 @@ def test_domains_by_hand() -> None:
         ({"search": {"optimizer": "adam"}}, "search: optimizer: write a list"),
         ({"search": {"learning_rate": {"loguniform": [0, 1]}}}, "above 0, low below high"),
         ({"search": {"learning_rate": {"uniform": [1]}}}, "takes two numbers"),
+        (
+            {"search": {"learning_rate": {"uniform": [0, float("inf")]}}},
+            r"uniform \[0, inf\]: the range must be",
+        ),
+        ({"search": {"learning_rate": {"uniform": [-1e308, 1e308]}}}, "the range must be finite"),
+        ({"search": {"epochs": {"randint": [1, float("inf")]}}}, "takes two numbers"),
+        ({"search": {"epochs": {"randint": [1, 10**18]}}}, "whole numbers below 2[*][*]53 only"),
         ({"search": {"learning_rate": [1e-3, 1e-3]}}, "has a value twice"),
         ({"search": {"learning_rate": [-1.0]}}, "--learning-rate -1.0: input should be greater than 0"),
         (
