@@ -80,18 +80,19 @@ def refuse_silence(address: str) -> None:
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RaysmoothError(f"no Ray cluster answers at {printable(address)} ({reason}): {instead}") from error
-    if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(address):
+    if os.environ.get("RAY_USE_TLS", "0") == "0" and not _is_ray(address):
         raise RaysmoothError(f"what listens at {printable(address)} does not answer as Ray does: {instead}")
 
 
-def _speaks_grpc(address: str) -> bool:
+def _is_ray(address: str) -> bool:
+    """Whether a Ray head answers there, be it that it wants a token: to the first thing that ray.init asks for."""
     import grpc
 
-    channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
-    try:
-        grpc.channel_ready_future(channel).result(timeout=PATIENCE)
-    except grpc.FutureTimeoutError:
-        return False
-    finally:
-        channel.close()
+    silent = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        cluster_id = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        try:
+            cluster_id(b"", timeout=PATIENCE, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return error.code() not in silent
     return True

@@ -31,8 +31,15 @@ def note_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def head() -> Iterator[str]:
-    """The address of a server that speaks gRPC, as a cluster's head does."""
+    """The address of a server that answers as a cluster's head does which wants a token."""
+
+    def refuse(_: bytes, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
+
     server = grpc.server(ThreadPoolExecutor(1))
+    method = grpc.unary_unary_rpc_method_handler(refuse)
+    service = grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", {"GetClusterId": method})
+    server.add_generic_rpc_handlers((service,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"
@@ -100,6 +107,20 @@ def test_a_listener_that_does_not_answer_is_not_waited_for(silent: str, note_fil
     line = f"raysmooth: no Ray cluster answers at {silent}, which {note_file} names: it is not joined"
     assert joined(None) == (None, [line])
     assert will_be_local(None)
+
+
+def test_another_service_is_not_taken_for_a_cluster() -> None:
+    """Ray would ask it for many minutes."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with pytest.raises(RaysmoothError, match=rf"^what listens at 127.0.0.1:{port} does not answer as Ray does: "):
+        refuse_silence(f"127.0.0.1:{port}")
+    server.stop(None)
+
+
+def test_a_real_cluster_answers(ray_cluster: dict[str, str]) -> None:
+    assert joined(ray_cluster["RAY_ADDRESS"]) == (ray_cluster["RAY_ADDRESS"], [])
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", ":6379", "head:x", "head:²", "a\x1b[31m:x"])
