@@ -1,5 +1,6 @@
 """Commands where the locale is not UTF-8, disks are full, pipes are closed and files cannot be read."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -32,9 +33,14 @@ def closed() -> Iterator[TextIO]:
         yield pipe
 
 
-def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "report", "x" * 300)
-    assert line == f"{'x' * 197}...: File name too long"
+def test_what_the_system_refuses_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    monkeypatch.setattr("raysmooth.pipeline.status.run_status.StatusReader", refuse)
+    assert refused(capsys, "status", "x" * 250) == f"{'x' * 197}...: Too many open files"
 
 
 def test_results_on_a_full_disk_are_not_a_success(
