@@ -87,6 +87,8 @@ class Loaded:
     denoiser_card: dict[str, Any]
     assumed: str | None = None
     """What neither the user nor the files said, and what was taken instead."""
+    preprocess_from: str = "the classifier's own"
+    """Where the spec's normalisation comes from."""
 
 
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
@@ -134,7 +136,15 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         assumed = (
             f"preprocess {preprocess} assumed, as {weights.where} does not name one: write --preprocess if it differs"
         )
-    return Loaded(model, found, weights.card if weights is not None else {}, denoiser_card, assumed)
+    card = weights.card if weights is not None else {}
+    origin = "the classifier's own"
+    if spec.preprocess:
+        origin = "--preprocess"
+    elif stored:
+        origin = "the weights' card" if card.get("preprocess") else "layers in the weights file"
+    elif assumed:
+        origin = "assumed"
+    return Loaded(model, found, card, denoiser_card, assumed, origin)
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:

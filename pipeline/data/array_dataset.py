@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import (
+    GREY,
+    RGB,
     Cut,
     Example,
     Framing,
@@ -21,12 +24,16 @@ from raysmooth.pipeline.data.images import (
     pixels,
     portable_reason,
 )
+from raysmooth.pipeline.data.reading import Reading
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
 
 MNIST_LAYOUT = "<root>/MNIST/raw with train- and t10k- images-idx3-ubyte and labels-idx1-ubyte"
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_LAYOUT = "<root>/cifar-10-batches-py with data_batch_1..5, test_batch and batches.meta as published"
+
+DIGIT_NAMES = tuple("0123456789")
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 GENERATED = "generated.json"
 """A file with this name marks generated batches in CIFAR-10's layout, for tests of whole experiments."""
@@ -54,15 +61,22 @@ class ArrayDataset:
         num_classes: int,
         images: Rows,
         labels: Sequence[int],
-        framing: Framing,
+        reading: Reading,
+        class_names: Sequence[str] = (),
+        bits: str = "8 bits a channel",
+        labels_from: str = "the data set",
     ) -> None:
         self.name = name
         self.split = split
         self.num_classes: int | None = num_classes
-        self.framing = framing
+        self.framing = reading.framing
+        self.facts = Facts(labels_from, class_names=dict(enumerate(class_names)), bits=bits)
         self._images = images
         self._labels = [int(label) for label in labels]
         try:
+            stored = GREY if images[0].ndim == 2 else RGB
+            self.channels = reading.channels or stored
+            self.recoloured = None if self.channels == stored else self.channels
             self.read(0)
         except UnreadableImage as error:
             raise RaysmoothError(f"{name}: {error.reason}; write a smaller --crop, or a --resize") from None
@@ -75,9 +89,16 @@ class ArrayDataset:
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
         image, cut = self._images[index], cut or self.framing
-        if cut != Framing():  # otherwise PIL is not needed
-            image = np.asarray(cut.apply(index, Image.fromarray(image)))
-        return channels_first(image)
+        to_grey = self.recoloured == GREY
+        if to_grey or cut != Framing():  # otherwise PIL is not needed
+            picture = Image.fromarray(image)
+            image = np.asarray(cut.apply(index, picture.convert("L") if to_grey else picture))
+        values = channels_first(image)
+        return values if self.recoloured != RGB else np.repeat(values, RGB, axis=0)
+
+    def place(self, index: int) -> str | None:
+        """None: an image is known by its index alone."""
+        return None
 
     def labels(self) -> list[int | None]:
         return list(self._labels)
@@ -89,12 +110,12 @@ class ArrayDataset:
         return listed(str(index), self._images[index].nbytes, self._labels[index])
 
 
-def open_digits(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+def open_digits(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:
     """scikit-learn's handwritten digits, 8x8 grey, values 0..16; the package contains them, so `root` is unused."""
     digits = _digits()
     part = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
     images = (digits.images[part] / 16).astype(np.float32)  # exact in float32
-    return ArrayDataset(name, split, 10, images, digits.target[part], framing)
+    return ArrayDataset(name, split, 10, images, digits.target[part], reading, DIGIT_NAMES, "17 levels of grey")
 
 
 @cache
@@ -104,7 +125,7 @@ def _digits() -> Any:
     return load_digits()
 
 
-def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+def open_mnist(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:
     """MNIST as torchvision reads it: (N, 28, 28), grey. Raises RaysmoothError for missing or corrupt files."""
     from torchvision.datasets import MNIST  # here, like CIFAR10 below: the import takes two seconds
 
@@ -115,15 +136,15 @@ def open_mnist(name: str, root: Path, split: str, framing: Framing) -> ArrayData
     if len(mnist.data) != len(mnist.targets):
         counts = f"{len(mnist.data)} images and {len(mnist.targets)} labels"
         raise RaysmoothError(f"{name}: {root} has {counts} of split '{split}': fetch its files again")
-    return ArrayDataset(name, split, 10, mnist.data.numpy(), mnist.targets.tolist(), framing)
+    return ArrayDataset(name, split, 10, mnist.data.numpy(), mnist.targets.tolist(), reading, DIGIT_NAMES)
 
 
-def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+def open_cifar10(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:
     """CIFAR-10 as published: (N, 32, 32, 3). Raises RaysmoothError for missing files, and for altered ones unless they
     are marked as generated.
     """
     if (root / CIFAR10_FOLDER / GENERATED).is_file():
-        return _open_generated_cifar10(name, root, split, framing)
+        return _open_generated_cifar10(name, root, split, reading)
     from torchvision.datasets import CIFAR10
 
     # The batches are pickles, which can run code when loaded. torchvision loads them only if all md5 sums are the
@@ -132,10 +153,10 @@ def open_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDa
         cifar = CIFAR10(root, train=split == "train", download=False)
     except (RuntimeError, OSError) as error:
         raise _unread(name, root, CIFAR10_LAYOUT, error) from None
-    return ArrayDataset(name, split, 10, cifar.data, cifar.targets, framing)
+    return ArrayDataset(name, split, 10, cifar.data, cifar.targets, reading, CIFAR10_NAMES)
 
 
-def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing) -> ArrayDataset:
+def _open_generated_cifar10(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:
     """Generated files with CIFAR-10's names: NumPy arrays, never pickles."""
     batches = ["test_batch"] if split == "test" else [f"data_batch_{number}" for number in range(1, 6)]
     images: list[np.ndarray] = []
@@ -149,7 +170,7 @@ def _open_generated_cifar10(name: str, root: Path, split: str, framing: Framing)
                 labels += [int(label) for label in content["labels"]]
     except (OSError, ValueError, KeyError, BadZipFile, AttributeError, TypeError) as error:
         raise _unread(name, root, CIFAR10_LAYOUT, error) from None
-    return ArrayDataset(name, split, 10, np.concatenate(images), labels, framing)
+    return ArrayDataset(name, split, 10, np.concatenate(images), labels, reading, CIFAR10_NAMES)
 
 
 def _unread(name: str, root: Path, layout: str, error: Exception) -> RaysmoothError:

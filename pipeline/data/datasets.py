@@ -8,13 +8,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
+from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.folder_dataset import (
     FOLDER_LAYOUT,
     IMAGENET_LAYOUT,
@@ -22,9 +21,11 @@ from raysmooth.pipeline.data.folder_dataset import (
     open_folder,
     open_imagenet,
 )
-from raysmooth.pipeline.data.images import Cut, Example, Framing, UnreadableImage
+from raysmooth.pipeline.data.images import Example, UnreadableImage
 from raysmooth.pipeline.data.numpy_dataset import NUMPY_LAYOUT, open_numpy
 from raysmooth.pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
+from raysmooth.pipeline.data.reading import Reading
+from raysmooth.pipeline.data.relabelled import relabelled
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.paths import refuse_no_path
 
@@ -41,44 +42,6 @@ __all__ = [
 ]
 
 
-class Dataset(Protocol):
-    """Images by position, 0..len-1, in an order that never changes; each is read on request."""
-
-    @property
-    def name(self) -> str:
-        """Its name in reports."""
-
-    @property
-    def split(self) -> str: ...
-
-    @property
-    def num_classes(self) -> int | None:
-        """K, where labels are 0..K-1; None where there are no labels."""
-
-    @property
-    def framing(self) -> Framing:
-        """The resize and crop in force, including the entry's defaults."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> Example:
-        """The image, float32 (C, H, W) in 0..1, and its label; raises UnreadableImage."""
-
-    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
-        """The image as stored, cut by `cut` in place of the framing: uint8 (C, H, W), or float32 in 0..1 if the source
-        does not have 8 bits. The array may be a view of the data set's memory. Raises UnreadableImage.
-        """
-
-    def labels(self) -> list[int | None]:
-        """The label of every image, None if it has none; decodes no image."""
-
-    def raw(self, index: int) -> bytes:
-        """Label and content before decoding, for the fingerprint; a marker, never an error, if missing."""
-
-    def listed(self, index: int) -> bytes:
-        """Label, place and size in bytes, for the fingerprint of a listing; a marker, never an error, if missing."""
-
-
 @dataclass(frozen=True)
 class DatasetEntry:
     """One data set: how it is opened and what it needs.
@@ -88,7 +51,7 @@ class DatasetEntry:
     """
 
     summary: str
-    open: Callable[[str, Path, str, Framing], Dataset]
+    open: Callable[[str, Path, str, Reading], Dataset]
     splits: tuple[str, ...] = ("test", "train")
     other_splits: bool = False
     layout: str | None = None
@@ -146,20 +109,25 @@ def open_dataset(
     split: str | None = None,
     resize: int | None = None,
     crop: int | None = None,
+    **decisions: Any,
 ) -> Dataset:
     """Open the data set `name` of `DATASETS`; no image is decoded unless the whole set is kept in memory.
 
-    `split` None is the entry's first. `resize` (shorter edge) and `crop` (central square) are in pixels. Raises
-    RaysmoothError for an unknown name or split, a data root that is missing, wrong or unreadable for this user, and
-    impossible sizes.
+    `split` None is the entry's first. `resize` (shorter edge) and `crop` (central square) are in pixels; `decisions`
+    are the other fields of a `Reading`. Raises RaysmoothError for an unknown name or split, a data root that is
+    missing, wrong or unreadable for this user, impossible sizes, and decisions that do not fit the data set.
     """
     entry = DATASETS[name]
     split = entry.splits[0] if split is None else split
     if split not in entry.splits and not entry.other_splits:
         raise RaysmoothError(f"{name} has no split '{split}': {nearest(split, entry.splits)}")
-    framing = Framing(entry.resize if resize is None else resize, entry.crop if crop is None else crop)
+    resize, crop = entry.resize if resize is None else resize, entry.crop if crop is None else crop
+    reading = Reading(resize=resize, crop=crop, **decisions)
+    _ = reading.framing  # refuses impossible sizes
+    if reading.label_column is not None and entry.open is not open_parquet:
+        raise RaysmoothError(f"--label-column {printable(reading.label_column)}: {name} has no columns: leave it out")
     try:
-        return entry.open(name, _root(name, entry, data_root), split, framing)
+        return relabelled(entry.open(name, _root(name, entry, data_root), split, reading), reading)
     except PermissionError as error:
         where = printable(str(error.filename or data_root))
         raise RaysmoothError(f"{name}: {where} cannot be read (permission denied): make it readable") from None
@@ -184,6 +152,8 @@ def listing_fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
 def fingerprint_of(dataset: Dataset, image_ids: Iterable[int], content_of: Callable[[int], bytes]) -> str:
     """SHA-256, in hex, of the framing, and of the ids of images with what `content_of` gives for each."""
     digest = hashlib.sha256(f"resize={dataset.framing.resize};crop={dataset.framing.crop};".encode())
+    if dataset.recoloured is not None:
+        digest.update(f"channels={dataset.recoloured};".encode())
     for image_id in image_ids:
         content = content_of(image_id)
         digest.update(f"{image_id};{len(content)};".encode())  # the length keeps neighbours apart

@@ -3,23 +3,26 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.data.facts import CLASS_FOLDERS, Facts
 from raysmooth.pipeline.data.images import (
     EXTENSIONS,
+    RGB,
     Cut,
     Example,
-    Framing,
     UnreadableImage,
     decode,
     identity,
     listed,
     pixels,
 )
+from raysmooth.pipeline.data.reading import Reading
 
 SPLIT_FOLDERS = {"train", "test", "val", "validation"}
 IMAGENET_SPLITS = ("val", "train")
@@ -35,7 +38,8 @@ IMAGENET_LAYOUT = (
 
 
 class FolderDataset:
-    """Image files in a fixed order, each read on request and converted to RGB, so that shapes agree.
+    """Image files in a fixed order, each read on request and converted to RGB, or with `--channels 1` to grey, so that
+    shapes agree. EXIF orientation is not applied, as in torchvision.
 
     `samples` pairs each file's path below `root` with its label (None: unlabelled).
     """
@@ -47,12 +51,16 @@ class FolderDataset:
         num_classes: int | None,
         root: Path,
         samples: list[tuple[str, int | None]],
-        framing: Framing,
+        reading: Reading,
+        facts: Facts,
     ) -> None:
         self.name = name
         self.split = split
         self.num_classes = num_classes
-        self.framing = framing
+        self.framing = reading.framing
+        self.channels = reading.channels or RGB
+        self.recoloured = None if self.channels == RGB else self.channels
+        self.facts = facts
         self._root = root
         self._samples = samples
 
@@ -64,9 +72,12 @@ class FolderDataset:
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
         try:
-            return decode(index, self._content(index), cut or self.framing, keep_grey=False)
+            return decode(index, self._content(index), cut or self.framing, self.channels)
         except UnreadableImage as error:
-            raise UnreadableImage(index, f"{printable(self._samples[index][0])}: {error.reason}") from None
+            raise UnreadableImage(index, f"{self.place(index)}: {error.reason}") from None
+
+    def place(self, index: int) -> str:
+        return printable(self._samples[index][0])
 
     def labels(self) -> list[int | None]:
         return [label for _, label in self._samples]
@@ -102,7 +113,10 @@ class FolderDataset:
         return self._root / self._samples[index][0]
 
 
-def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDataset:
+NOT_TURNED = "EXIF orientation not applied, as in torchvision"
+
+
+def open_folder(name: str, root: Path, split: str, reading: Reading) -> FolderDataset:
     """Any folder of images. Its class folders, in sorted order, are the labels; without them there are no labels.
 
     Class folders are searched to any depth, and images beside them are ignored (torchvision's ImageFolder convention,
@@ -110,20 +124,22 @@ def open_folder(name: str, root: Path, split: str, framing: Framing) -> FolderDa
     for reports. No image is opened. Raises RaysmoothError if there are no images, or none in one of the class folders.
     """
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
-    classes = _class_folders(root)
+    skipped: Counter[str] = Counter()
+    classes, files = _look_through(root, skipped)
     if classes and SPLIT_FOLDERS.issuperset(classes):
         # Otherwise every label would be the name of a split.
         raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
     if classes:
-        samples = _labelled(name, root, classes, each=True)
-        return FolderDataset(name, split, len(classes), root, samples, framing)
-    files = sorted(path for path in root.iterdir() if _is_image(path.name))
+        skipped["images beside the class folders"] += len(files)
+        samples = _labelled(name, root, classes, skipped, each=True)
+        return FolderDataset(name, split, len(classes), root, samples, reading, _facts(classes, skipped, True))
     if not files:
-        raise RaysmoothError(f"{name}: no images in {root}; --data-root needs {FOLDER_LAYOUT}")
-    return FolderDataset(name, split, None, root, [(path.name, None) for path in files], framing)
+        raise RaysmoothError(f"{name}: no images in {root}{_only(skipped)}; --data-root needs {FOLDER_LAYOUT}")
+    facts = Facts(None, exif=NOT_TURNED, skipped=+skipped)
+    return FolderDataset(name, split, None, root, [(file, None) for file in files], reading, facts)
 
 
-def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> FolderDataset:
+def open_imagenet(name: str, root: Path, split: str, reading: Reading) -> FolderDataset:
     """ImageNet's images of a split in 1000 class folders, whose sorted names are in the official label order.
 
     Not torchvision's `ImageNet`, which also needs the development kit, though that only adds the classes' English
@@ -138,17 +154,47 @@ def open_imagenet(name: str, root: Path, split: str, framing: Framing) -> Folder
         raise RaysmoothError(
             f"{name}: {root} is not of split '{split}': write --split {root.name}, or another --data-root"
         )
-    classes = [folder for folder in _class_folders(root) if WNID.fullmatch(folder)]
+    skipped: Counter[str] = Counter()
+    folders, files = _look_through(root, skipped)
+    classes = [folder for folder in folders if WNID.fullmatch(folder)]
     if len(classes) != 1000:
         raise RaysmoothError(
             f"{name}: {len(classes)} class folders in {root}; --data-root needs {IMAGENET_LAYOUT}; "
             "for images of your own write --dataset folder"
         )
-    return FolderDataset(name, split, 1000, root, _labelled(name, root, classes, each=False), framing)
+    skipped["images beside the class folders"] += len(files)
+    skipped["folders that are no class of ImageNet"] += len(folders) - len(classes)
+    samples = _labelled(name, root, classes, skipped, each=False)
+    return FolderDataset(name, split, 1000, root, samples, reading, _facts(classes, skipped, False))
 
 
-def _class_folders(root: Path) -> list[str]:
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not _is_leftover(entry.name))
+def _facts(classes: list[str], skipped: Counter[str], names_sorted: bool) -> Facts:
+    names = dict(enumerate(map(printable, classes)))
+    order = "names sorted as text" if names_sorted else "official"
+    return Facts(CLASS_FOLDERS, order, names, names_sorted, exif=NOT_TURNED, skipped=+skipped)
+
+
+def _look_through(folder: Path, skipped: Counter[str]) -> tuple[list[str], list[str]]:
+    """The folders and the images in a folder, by name; what is neither is counted in `skipped`."""
+    folders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_leftover(entry.name):
+                skipped["hidden, or left behind by a system"] += 1
+            elif entry.is_dir():
+                folders.append(entry.name)
+            elif _is_image(entry.name):
+                files.append(entry.name)
+            else:
+                ending = os.path.splitext(entry.name)[1].lower()
+                skipped[f"files {printable(ending) if ending else 'without an ending'}"] += 1
+    return sorted(folders), sorted(files)
+
+
+def _only(skipped: Counter[str]) -> str:
+    """What was found instead of images, in brackets."""
+    found = ", ".join(f"{count} {what}" for what, count in skipped.most_common(3))
+    return f" (only {found})" if found else ""
 
 
 def _is_leftover(name: str) -> bool:
@@ -157,18 +203,20 @@ def _is_leftover(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS and not _is_leftover(name)
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _labelled(name: str, root: Path, classes: list[str], each: bool) -> list[tuple[str, int | None]]:
-    """The images of the class folders, in torchvision's order: by class, then folder, then file name.
-
-    Raises RaysmoothError if there are none, or with `each`, if there are none in one of the folders.
+def _labelled(
+    name: str, root: Path, classes: list[str], skipped: Counter[str], each: bool
+) -> list[tuple[str, int | None]]:
+    """The images of the class folders, in torchvision's order: by class, then folder, then file name. What is skipped
+    in them is counted. Raises RaysmoothError if there are none, or with `each`, if one of the folders has none.
     """
     samples: list[tuple[str, int | None]] = []
     empty = []
     for label, folder in enumerate(classes):
-        own = [os.path.join(place, file) for place, files in sorted(_images_below(root, folder)) for file in files]
+        found = sorted(_images_below(root, folder, skipped))
+        own = [os.path.join(place, file) for place, files in found for file in files]
         samples += [(path, label) for path in own]
         if not own:
             empty.append(folder)
@@ -178,23 +226,25 @@ def _labelled(name: str, root: Path, classes: list[str], each: bool) -> list[tup
             f"{name}: no images ({' '.join(EXTENSIONS)}) in {len(empty)} of the {len(classes)} class folders of {root} "
             f"({listing}): every folder there is a class, move those away that are not"
         )
+    skipped["class folders without images"] += len(empty)
     return samples
 
 
-def _images_below(root: Path, folder: str, above: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[str]]]:
+def _images_below(
+    root: Path, folder: str, skipped: Counter[str], above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, list[str]]]:
     """Each folder from `folder` down, as a path below `root`, with the names of its images in order. Links to folders
     are followed, but not to one that they lie in.
     """
     place = root / folder
     real = os.path.realpath(place)
     if real in above:
+        skipped["links to a folder around them"] += 1
         return
-    with os.scandir(place) as entries:
-        found = sorted((entry.name, entry.is_dir()) for entry in entries)
-    yield folder, [name for name, is_folder in found if not is_folder and _is_image(name)]
-    for name, is_folder in found:
-        if is_folder and not _is_leftover(name):
-            yield from _images_below(root, os.path.join(folder, name), above | {real})
+    folders, files = _look_through(place, skipped)
+    yield folder, files
+    for name in folders:
+        yield from _images_below(root, os.path.join(folder, name), skipped, above | {real})
 
 
 def _refuse_unless_folder(name: str, root: Path, layout: str) -> None:

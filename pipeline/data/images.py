@@ -2,13 +2,17 @@
 
 import io
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.pipeline.data.bit_depth import exceeds_8_bits
 
 # The formats that Pillow may try. By default it tries all it knows, some of which start other programs (EPS runs
 # Ghostscript), and image files are of unknown origin.
@@ -16,6 +20,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif", ".avif", ".jp2",
 )  # fmt: skip
+GREY, RGB = 1, 3
+"""Numbers of channels."""
+
 MOST_PIXELS = 2**26
 """Pixels of an image after resizing; a narrow image would become thousands of times as large."""
 
@@ -93,19 +100,16 @@ class Framing:
         return image
 
 
-def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
-    """Decode an image and cut it to size: uint8 (C, H, W).
+def decode(index: int, content: bytes, cut: Cut, channels: int, upright: bool = False) -> np.ndarray:
+    """Decode an image and cut it to size: uint8 (channels, H, W), grey for 1 channel, RGB for 3.
 
-    With `keep_grey`, grey images (Pillow's modes 1, L, LA) keep one channel; all others become RGB. An alpha channel
-    is dropped and EXIF orientation is not applied, as in torchvision; of an animation the first frame is taken. Raises
-    UnreadableImage, also for images of more than 8 bits a channel, which Pillow would silently clip or reduce.
+    An alpha channel is dropped; of an animation the first frame is taken. With `upright` the orientation that EXIF
+    names is applied. Raises UnreadableImage, also for images of more than 8 bits a channel, which Pillow would
+    silently clip or reduce.
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.mode == "F" or image.mode.startswith("I") or _reduces(image):
-            raise UnreadableImage(index, f"more than 8 bits a channel (mode {image.mode}): store it with 8 bits")
-        image = image.convert("L" if keep_grey and image.mode in ("1", "L", "LA") else "RGB")
-        return channels_first(np.asarray(cut.apply(index, image)))
+        with _quiet():
+            return _decoded(index, content, cut, channels, upright)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
@@ -116,9 +120,70 @@ def decode(index: int, content: bytes, cut: Cut, keep_grey: bool) -> np.ndarray:
         raise UnreadableImage(index, portable_reason(error)) from error
 
 
-def _reduces(image: Image.Image) -> bool:
-    """Whether Pillow will reduce 16 bits a channel to 8: it names the raw mode so, as in "RGB;16B"."""
-    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+def _decoded(index: int, content: bytes, cut: Cut, channels: int, upright: bool) -> np.ndarray:
+    image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if exceeds_8_bits(image, content):
+        raise UnreadableImage(index, f"more than 8 bits a channel (mode {image.mode}): store it with 8 bits")
+    image.load()  # EXIF may follow the pixels, and Pillow turns TIFF files itself
+    turn = _orientation(image) if upright else None
+    image = image.convert("L" if channels == GREY else "RGB")
+    if turn is not None:
+        image = image.transpose(turn)
+    return channels_first(np.asarray(cut.apply(index, image)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings about damaged metadata, which decide nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says of itself before it is decoded: its `channels`, 1 or 3, and whether EXIF turns it."""
+
+    channels: int
+    turned: bool
+
+
+def header_of(content: bytes) -> Header | None:
+    """The header of an image; None for one that cannot be read."""
+    try:
+        with _quiet():
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            may_turn = image.format != "TIFF" and any(mark in content for mark in _ORIENTATION_MARKS)
+            turned = may_turn and _orientation(image) is not None
+        return Header(GREY if image.mode in ("1", "L", "LA") else RGB, turned)
+    except Exception:  # as in `decode`
+        return None
+
+
+_ORIENTATION_MARKS = (b"xif", b"EXIF", b"adobe", b"tiff:", b"irot", b"imir")
+"""An image without any of these has no orientation. (Asked for EXIF, Pillow would decode a whole PNG to find none.)"""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation."""
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF says has to be done to the image; None for nothing, and where EXIF is missing or damaged.
+
+    Not Pillow's `exif_transpose`: it also writes the other EXIF tags again, and fails where one of them is damaged.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # getexif parses what it finds: any error is possible, and none should cost the image
+        return None
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:

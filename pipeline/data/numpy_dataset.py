@@ -13,8 +13,9 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
-from raysmooth.pipeline.data.images import Framing, UnreadableImage, identity, listed
+from raysmooth.pipeline.data.images import GREY, Framing, UnreadableImage, identity, listed
 from raysmooth.pipeline.data.numpy_files import StoredArray, stored_arrays
+from raysmooth.pipeline.data.reading import Reading
 
 NUMPY_LAYOUT = (
     "a .npz file with the arrays <split>_images and <split>_labels (or x_<split> and y_<split>, or images and labels), "
@@ -57,11 +58,17 @@ class NumpyDataset(ArrayDataset):
         num_classes: int,
         images: "_Images",
         labels: np.ndarray,
-        framing: Framing,
+        reading: Reading,
         place: str,
+        labels_from: str,
     ) -> None:
         self._place, self._bytes = place, images.source.dtype.itemsize * prod(images.source.shape[1:])
-        super().__init__(name, split, num_classes, images, labels.tolist(), framing)
+        dtype = images.source.dtype
+        bits = "8 bits a channel" if dtype == np.uint8 else f"{dtype} from 0 to 1"
+        super().__init__(name, split, num_classes, images, labels.tolist(), reading, bits=bits, labels_from=labels_from)
+
+    def place(self, index: int) -> str:
+        return f"{self._place}, image {index}"
 
     def raw(self, index: int) -> bytes:
         label = self._labels[index]
@@ -104,7 +111,7 @@ class _Images:
         return image if image.dtype == np.uint8 else image.astype(np.float32)
 
 
-def open_numpy(name: str, root: Path, split: str, framing: Framing) -> NumpyDataset:
+def open_numpy(name: str, root: Path, split: str, reading: Reading) -> NumpyDataset:
     """Open the images and labels of `split`, which may be followed by `SplitOptions`.
 
     Images are uint8, or floats in 0..1; (N, H, W), (N, H, W, C), or (N, C, H, W) where the last is no C; C is 1 or 3.
@@ -123,7 +130,7 @@ def open_numpy(name: str, root: Path, split: str, framing: Framing) -> NumpyData
     images, labels = _pair(name, root, part, stored_arrays(name, root), file)
     values = labels.whole()
     _refuse_odd_labels(name, labels, values)
-    _refuse_odd_images(name, images, framing)
+    _refuse_odd_images(name, images, reading)
     if len(values) != images.shape[0]:
         raise RaysmoothError(f"{name}: {images} has {images.shape[0]} images, and {labels} has {len(values)} labels")
     values = values.reshape(-1)
@@ -143,7 +150,8 @@ def open_numpy(name: str, root: Path, split: str, framing: Framing) -> NumpyData
     chosen = _Images(images, pixels, first, length)
     classes = int(values.max()) + 1
     shown = str(Variant(part, written.options))
-    return NumpyDataset(name, shown, classes, chosen, values[first : first + length], framing, images.place)
+    chosen_labels = values[first : first + length]
+    return NumpyDataset(name, shown, classes, chosen, chosen_labels, reading, images.place, printable(labels.place))
 
 
 def _pair(
@@ -181,7 +189,7 @@ def _refuse_odd_labels(name: str, array: StoredArray, values: np.ndarray) -> Non
         raise RaysmoothError(f"{name}: label {values.min()} in {array}: whole numbers, from 0 on")
 
 
-def _refuse_odd_images(name: str, array: StoredArray, framing: Framing) -> None:
+def _refuse_odd_images(name: str, array: StoredArray, reading: Reading) -> None:
     shape, dtype = array.shape, array.dtype
     colour = 3 if 3 in (shape[-1:] + shape[1:2] if len(shape) == 4 else ()) else 1
     if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[-1]}) or not min(shape[1:]):
@@ -190,9 +198,9 @@ def _refuse_odd_images(name: str, array: StoredArray, framing: Framing) -> None:
         )
     if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
         raise RaysmoothError(f"{name}: images of type {dtype} in {array}: uint8 (0 to 255), or floats from 0 to 1")
-    if dtype != np.uint8 and colour == 3 and framing != Framing():
+    if dtype != np.uint8 and colour == 3 and (reading.framing != Framing() or reading.channels == GREY):
         raise RaysmoothError(
-            f"{name}: {array} has colours of type {dtype}, which cannot be resized or cropped: uint8 can"
+            f"{name}: {array} has colours of type {dtype}, which cannot be resized, cropped or made grey: uint8 can"
         )
 
 

@@ -1,81 +1,139 @@
 """Data sets in Parquet files, as Hugging Face lays them out, read a row group at a time."""
 
-import json
-import re
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import (
+    GREY,
+    RGB,
     Cut,
     Example,
-    Framing,
     UnreadableImage,
     decode,
+    header_of,
     identity,
     listed,
     pixels,
     portable_reason,
 )
+from raysmooth.pipeline.data.label_column import LABEL, label_of, one_of_all
+from raysmooth.pipeline.data.parquet_files import Shard, files_of, label_chunks, label_values, largest_label, open_shard
+from raysmooth.pipeline.data.reading import Reading
 
 PARQUET_LAYOUT = (
     "one .parquet file, or a folder with <split>*.parquet or data/<split>*.parquet; "
-    "columns image (or img): struct<bytes, path>, and label: int where there are labels"
+    "columns image (or img): struct<bytes, path>, and label (or --label-column) where there are labels"
 )
-IMAGE_COLUMNS = ("image", "img")
 HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for readers that go back and forth
-LARGEST_GROUP = 2**31  # bytes; also the limit of Arrow's 32-bit offsets
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """One file: its footer, and its columns of images and labels."""
-
-    path: Path
-    footer: pq.FileMetaData
-    schema: pa.Schema
-    image: str
-    labelled: bool
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A row group in memory: encoded images, and labels (None for images without)."""
+    """A row group in memory: encoded images, and the values of the label column (None for images without)."""
 
     content: pa.ChunkedArray
-    labels: list[int | None]
+    values: list[Any]
 
 
 class ParquetDataset:
     """The rows of some Parquet files, one after the other. Memory stays at `HELD_GROUPS` row groups.
 
-    Grey images keep one channel, all others become RGB. A null or negative label (Hugging Face's -1 in hidden test
-    sets) counts as none. No file stays open, so that there may be thousands.
+    All images have the same number of channels: 3 where any of them has, unless the user says otherwise. EXIF
+    orientation is applied, as Hugging Face's library does. A null or negative label (Hugging Face's -1 in hidden test
+    sets) counts as none; text labels are numbered in the order of the sorted names. No file stays open, so that there
+    may be thousands.
     """
 
-    def __init__(self, name: str, split: str, shards: list[_Shard], framing: Framing) -> None:
+    def __init__(self, name: str, split: str, shards: list[Shard], reading: Reading) -> None:
         self.name = name
         self.split = split
-        self.framing = framing
-        self.num_classes = _num_classes(shards)
+        self.framing = reading.framing
+        self.recoloured = reading.channels
         self._shards = shards
+        self._column = one_of_all([str(shard.path) for shard in shards], [shard.labels for shard in shards])
+        self._column_named = reading.label_column is not None
         self._labels: list[int | None] | None = None  # read on request
-        self._groups: list[tuple[_Shard, int]] = []
+        self._groups: list[tuple[Shard, int]] = []
         self._starts: list[int] = []  # of each row group, its first row's index in the data set
+        self._first_rows: list[int] = []  # of each row group, its first row's number in its file
         self._length = 0
         for shard in shards:
+            row = 0
             for group in range(shard.footer.num_row_groups):
                 self._groups.append((shard, group))
                 self._starts.append(self._length)
+                self._first_rows.append(row)
                 self._length += shard.footer.row_group(group).num_rows
+                row += shard.footer.row_group(group).num_rows
         self._held: OrderedDict[int, _Rows] = OrderedDict()
+
+    @cached_property
+    def num_classes(self) -> int | None:
+        """The number of class names, or the largest label plus one; None without labels."""
+        if self._column is None:
+            return None
+        if self._places is not None or self._column.names:
+            return len(self._places or self._column.names) or None
+        largest = max(largest_label(shard, self._column) for shard in self._shards)
+        return largest + 1 if largest >= 0 else None
+
+    @cached_property
+    def channels(self) -> int:
+        """Of all images: as the user says, else 3 unless all are grey, for which all their headers are read."""
+        if self.recoloured is not None:
+            return self.recoloured
+        headers = (header_of(content) for index in range(self._length) if (content := self._content(index)))
+        found = {RGB: 0, GREY: 0}
+        for header in headers:
+            if header is not None:
+                found[header.channels] += 1
+                if header.channels == RGB:
+                    return RGB
+        return GREY if found[GREY] else RGB
+
+    @property
+    def facts(self) -> Facts:
+        column, exif = self._column, "EXIF orientation applied, as Hugging Face's datasets does"
+        if column is None:
+            return Facts(None, exif=exif, notes=self._unused())
+        order = None
+        if self._places is not None:
+            order = "sorted names"
+        elif column.names:
+            order = "ClassLabel of Hugging Face"
+        names = dict(enumerate(map(printable, self._places or column.names)))
+        notes: tuple[str, ...] = ()
+        if not self._column_named and column.name != LABEL:
+            notes = (f"no column is named label: labels are those of the column {printable(column.name)}",)
+        elif not self._column_named and column.others:
+            others = ", ".join(map(printable, column.others))
+            notes = (f"labels are those of the column label: write --label-column if you mean {others}",)
+        return Facts(f"column {printable(column.name)}", order, names, self._places is not None, exif=exif, notes=notes)
+
+    def _unused(self) -> tuple[str, ...]:
+        """What to say of a set without labels: its other columns."""
+        others = [name for name in self._shards[0].schema.names if name != self._shards[0].image]
+        if not others or self._column_named:
+            return ()
+        found = ", ".join(map(printable, others[:8]))
+        return (f"no column is named label, there are {found}: the images have no labels",)
+
+    def place(self, index: int) -> str:
+        position = self._position(index)
+        row = index - self._starts[position] + self._first_rows[position]
+        return f"{self._groups[position][0].path.name}, row {row}"
 
     def __len__(self) -> int:
         return self._length
@@ -89,14 +147,16 @@ class ParquetDataset:
 
     def labels(self) -> list[int | None]:
         if self._labels is None:
-            self._labels = [label for shard in self._shards for label in _labels(shard)]
+            values = (label_values(shard, self._column) for shard in self._shards)
+            self._labels = [label_of(value, self._places) for of_shard in values for value in of_shard]
         return self._labels
 
     def raw(self, index: int) -> bytes:
         try:
-            return identity(*self._row(index))
+            content, label = self._row(index)
         except UnreadableImage:
             return identity(None, None)
+        return self._changed(content) + identity(content, label)
 
     def listed(self, index: int) -> bytes:
         position = self._position(index)
@@ -105,11 +165,38 @@ class ParquetDataset:
         row = index - self._starts[position]
         return listed(f"{shard.path.name};{group};{row}", size, self.labels()[index])
 
+    def _changed(self, content: bytes | None) -> bytes:
+        """A mark, for the fingerprint, of an image whose pixels are not those of the file: turned, or recoloured."""
+        header = header_of(content) if content else None
+        if header is None:
+            return b""
+        turned = b"upright;" if header.turned else b""
+        # `recoloured` is in the fingerprint already, and one image with 3 channels is enough for all to have 3.
+        same = self.recoloured is not None or header.channels == RGB or self.channels == GREY
+        return turned if same else turned + b"channels=3;"
+
     def _decoded(self, index: int, cut: Cut) -> tuple[np.ndarray, int | None]:
-        content, label = self._row(index)
-        if content is None:
-            raise UnreadableImage(index, "the row holds no image bytes")
-        return decode(index, content, cut, keep_grey=True), label
+        try:
+            content, label = self._row(index)
+            if content is None:
+                raise UnreadableImage(index, "no image bytes")
+            return decode(index, content, cut, self.channels, upright=True), label
+        except UnreadableImage as error:
+            raise UnreadableImage(index, f"{self.place(index)}: {error.reason}") from None
+
+    def _content(self, index: int) -> bytes | None:
+        try:
+            return self._row(index)[0]
+        except UnreadableImage:
+            return None
+
+    @cached_property
+    def _places(self) -> Mapping[str, int] | None:
+        """Text labels by name: their places among the sorted names. None for labels that are numbers."""
+        if self._column is None or not self._column.is_text:
+            return None
+        found = set().union(*(label_chunks(shard, self._column).unique().to_pylist() for shard in self._shards))
+        return {name: place for place, name in enumerate(sorted(name for name in found if name is not None))}
 
     def _position(self, index: int) -> int:
         """The position of the row group that holds the row `index`."""
@@ -128,154 +215,28 @@ class ParquetDataset:
             except (pa.ArrowException, OSError) as error:
                 shard, group = self._groups[position]
                 reason = portable_reason(error) if shard.path.exists() else "the file is gone"
-                raise UnreadableImage(index, f"row group {group} of {shard.path.name}: {reason}") from None
+                raise UnreadableImage(index, f"row group {group}: {reason}") from None
             self._held[position] = rows
         self._held.move_to_end(position)
         rows, row = self._held[position], index - self._starts[position]
-        return rows.content[row].as_py(), rows.labels[row]
+        return rows.content[row].as_py(), label_of(rows.values[row], self._places)
 
 
-def open_parquet(name: str, root: Path, split: str, framing: Framing) -> ParquetDataset:
+def open_parquet(name: str, root: Path, split: str, reading: Reading) -> ParquetDataset:
     """Open one Parquet file, or those of `split` in a folder, without reading images.
 
     Raises RaysmoothError, naming the file, if no file is of that split, or one is not Parquet, is corrupt, lacks the
     columns, or has row groups too large for memory.
     """
-    shards = [_open_shard(name, path) for path in _files(name, root, split)]
+    shards = [open_shard(name, path, reading.label_column) for path in files_of(name, root, split)]
     if not sum(shard.footer.num_rows for shard in shards):
         raise RaysmoothError(f"{name}: no rows in {root} for split '{split}'; write another --split or --data-root")
-    return ParquetDataset(name, split, shards, framing)
+    return ParquetDataset(name, split, shards, reading)
 
 
-def _files(name: str, root: Path, split: str) -> list[Path]:
-    if not root.is_dir():
-        named = re.match(r"(train|test|validation|val)(?![a-z])", root.name)
-        if named and named[1] != split:
-            raise RaysmoothError(f"{name}: {root} is not of split '{split}': write --split {named[1]}")
-        return [root]
-    # The split, optionally with a part's number: 'test' matches test-00000-of-00002 but not test_matched.
-    pattern = re.compile(re.escape(split) + r"([-_.]?\d.*)?\.parquet")
-    for folder in (root, root / "data"):
-        found = sorted(path for path in folder.glob("*.parquet") if pattern.fullmatch(path.name))
-        if found:
-            _refuse_missing_shards(name, found)
-            return found
-    there = sorted(str(path.relative_to(root)) for path in [*root.glob("*"), *root.glob("data/*.parquet")])
-    listing = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
-    raise RaysmoothError(
-        f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split"
-    )
-
-
-def _refuse_missing_shards(name: str, files: list[Path]) -> None:
-    """Raises RaysmoothError unless files that number themselves, -00000-of-00003, are all there, each once."""
-    numbers: dict[int, list[int]] = {}
-    for file in files:
-        if numbered := re.search(r"-(\d+)-of-(\d+)\.parquet$", file.name):
-            numbers.setdefault(int(numbered[2]), []).append(int(numbered[1]))
-    if not numbers:
-        return
-    if len(numbers) > 1 or len(files) > sum(map(len, numbers.values())):
-        raise RaysmoothError(
-            f"{name}: {files[0].parent} has parts of more than one set of files ({files[0].name}, {files[-1].name}): "
-            "move away those that do not belong to it"
-        )
-    ((total, there),) = numbers.items()
-    if missing := sorted(set(range(total)) - set(there)):
-        raise RaysmoothError(
-            f"{name}: {files[0].parent} lacks {len(missing)} of {total} parts, first number {missing[0]:05d}: "
-            "fetch what is missing"
-        )
-    if len(there) > total or sorted(set(there)) != sorted(there):
-        raise RaysmoothError(f"{name}: {files[0].parent} has a part twice: move one of them away")
-
-
-def _open_shard(name: str, path: Path) -> _Shard:
-    try:
-        with pq.ParquetFile(path) as file:
-            footer, schema = file.metadata, file.schema_arrow
-    except PermissionError as error:
-        raise PermissionError(error.errno, error.strerror, str(path)) from None
-    except (pa.ArrowException, OSError) as error:
-        raise RaysmoothError(
-            f"{name}: {path} is corrupt or not a Parquet file ({portable_reason(error)}): fetch or write it again"
-        ) from None
-    columns = ", ".join(f"{field.name}: {field.type}" for field in schema)
-    if twice := next((column for column in schema.names if schema.names.count(column) > 1), None):
-        raise RaysmoothError(f"{name}: {path} has two columns '{twice}': it has {columns}")
-    image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
-    if image is None:
-        raise RaysmoothError(f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}")
-    labelled = "label" in schema.names
-    if labelled and not pa.types.is_integer(schema.field("label").type):
-        raise RaysmoothError(f"{name}: the column label of {path} is not of integers; it has {columns}")
-    for group in range(footer.num_row_groups):
-        size = footer.row_group(group).total_byte_size
-        if size > LARGEST_GROUP:
-            raise RaysmoothError(
-                f"{name}: row group {group} of {path} has {size / 2**30:.1f} GiB, which must fit in memory: "
-                "write the file again with pyarrow's row_group_size=1000"
-            )
-    return _Shard(path, footer, schema, image, labelled)
-
-
-def _holds_bytes(column: pa.DataType) -> bool:
-    if not pa.types.is_struct(column) or column.get_field_index("bytes") < 0:
-        return False
-    inner = column.field("bytes").type
-    return pa.types.is_binary(inner) or pa.types.is_large_binary(inner)
-
-
-def _read_group(shard: _Shard, group: int) -> _Rows:
-    columns = [f"{shard.image}.bytes"] + ["label"] * shard.labelled
+def _read_group(shard: Shard, group: int) -> _Rows:
+    columns = [f"{shard.image}.bytes"] + ([shard.labels.name] if shard.labels else [])
     with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
         table = file.read_row_group(group, columns=columns)
     content = pc.struct_field(table[shard.image], "bytes")
-    return _Rows(content, _known(table["label"].to_pylist()) if shard.labelled else [None] * len(table))
-
-
-def _known(labels: list[int | None]) -> list[int | None]:
-    return [None if label is None or label < 0 else label for label in labels]
-
-
-def _num_classes(shards: list[_Shard]) -> int | None:
-    """The number of class names in Hugging Face's metadata, or the largest label plus one; None without labels."""
-    named = [count for shard in shards if (count := _class_names(shard.schema))]
-    if named:
-        return max(named)
-    largest = max((_largest_label(shard) for shard in shards if shard.labelled), default=-1)
-    return largest + 1 if largest >= 0 else None
-
-
-def _class_names(schema: pa.Schema) -> int:
-    """The number of names of the ClassLabel feature `label` in the schema's metadata; 0 if there are none."""
-    try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return len(features["label"]["names"])
-    except (KeyError, TypeError, ValueError, RecursionError):  # none, or in another format
-        return 0
-
-
-def _largest_label(shard: _Shard) -> int:
-    """From the footer's statistics if they are complete, otherwise from the column itself; -1 without labels."""
-    footer = shard.footer
-    column = next(i for i in range(footer.num_columns) if footer.schema.column(i).path == "label")
-    groups = [footer.row_group(group).column(column).statistics for group in range(footer.num_row_groups)]
-    if all(statistics is not None and statistics.has_min_max for statistics in groups):
-        return max((statistics.max for statistics in groups), default=-1)
-    largest = pc.max(_label_column(shard)).as_py()
-    return -1 if largest is None else largest
-
-
-def _labels(shard: _Shard) -> list[int | None]:
-    return _known(_label_column(shard).to_pylist()) if shard.labelled else [None] * shard.footer.num_rows
-
-
-def _label_column(shard: _Shard) -> pa.ChunkedArray:
-    try:
-        with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
-            return file.read(columns=["label"])["label"]
-    except (pa.ArrowException, OSError) as error:
-        raise RaysmoothError(
-            f"the column label of {shard.path} is damaged ({portable_reason(error)}): fetch or write it again"
-        ) from None
+    return _Rows(content, table[shard.labels.name].to_pylist() if shard.labels else [None] * len(table))

@@ -1,6 +1,6 @@
 """`raysmooth gallery`: the denoising figure of chosen images, noise levels and denoisers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log10
 from pathlib import Path
@@ -22,8 +22,9 @@ from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError, one_line
-from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.pictures.noise_replay import first_copies
@@ -42,15 +43,15 @@ class _Denoiser:
     card: Mapping[str, Any]
 
 
-def gallery(settings: GallerySettings) -> Path | Location:
-    """Plot the figure and return its file.
+def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda line: None) -> Path | Location:
+    """Plot the figure and return its file; `note` gets what is to be said of the data, line by line.
 
     All denoisers see the same noisy copy of an image and, at each sigma, the same noise, scaled: the first draw of
     certify with this seed on a CPU. PSNRs are of unclipped pixels. Raises RaysmoothError for images, weights and
     networks that are missing or do not fit each other.
     """
     file = figure_path(settings.out, "--out")
-    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    dataset = settings.open_dataset()
     image_ids = _image_ids(settings, len(dataset))
     denoisers = [_by_sigma(settings, place) for place in range(len(settings.denoiser_weights))]
     named = dict(zip(settings.labels or _names(settings, denoisers), denoisers, strict=True))
@@ -60,6 +61,10 @@ def gallery(settings: GallerySettings) -> Path | Location:
         spec = BaseClassifierSpec(settings.classifier, weights, settings.preprocess, trust_code=trusted)
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
+    summary = summarised(dataset, f"{len(exhibits)} of them", exhibits[0].clean.pixels.shape[1:])
+    note(f"raysmooth: {described(summary)}")
+    for line in summary["notes"]:
+        note(f"raysmooth: warning: {line}")
     save_figure(plot_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
     return file.outward
 

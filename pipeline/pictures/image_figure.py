@@ -13,7 +13,7 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
-from raysmooth.pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.pictures.statement import evidence, named, statement
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
 from raysmooth.pipeline.report.rounding import floored
@@ -37,7 +37,7 @@ def plot_image(images: Sequence[ReplayedImage]) -> Figure:
     figure = Figure(figsize=(width, sum(heights) + NOTE), layout="constrained")
     strips = figure.subfigures(len(images) + 1, 1, height_ratios=[*heights, NOTE], squeeze=False)[:, 0]
     for strip, heading, one in zip(strips, headings(images), images, strict=False):
-        words = [heading, _sentence(statement(one.row)), _sentence(evidence(one.row))]
+        words = [heading, _sentence(statement(one.row, one.class_names)), _sentence(evidence(one.row))]
         strip.suptitle("\n".join(fill(line, int(width * 16)) for line in words), x=0.01, ha="left", fontsize=8)
         _plot_strip(strip, one, copies)
     strips[-1].text(0.01, 0.4, fill(_note(images), int(width * 18)), fontsize=7, color="0.4")
@@ -86,23 +86,26 @@ def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
 
 
 def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
-    named = _named_classes(one)
+    classes = _shown_classes(one)
     for role, colour, offset in ((Role.ESTIMATION, BLUE, -0.2), (Role.SELECTION, SKY, 0.2)):
         if (stored := one.counts.get(role)) is None:
             continue
         draws = int(stored.counts.sum()) + stored.invalid
-        bars = [int(stored.counts[name]) for name in named]
+        bars = [int(stored.counts[name]) for name in classes]
         bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if _any_invalid(one) else [])]
         places = np.arange(len(bars)) + offset
         what = f"{role.name.lower()}: {draws:,} draws"
         container = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
         axes.bar_label(container, [f"{count:,}" for count in bars], fontsize=7, padding=2)
     p_lower, prediction = one.row["p_lower"], one.row["prediction"]
-    if p_lower and prediction in named:
-        place = named.index(prediction)
+    if p_lower and prediction in classes:
+        place = classes.index(prediction)
         axes.plot([p_lower] * 2, [place - 0.45, place + 0.05], color=BLACK, label=f"p_lower {floored(p_lower, 4)}")
     axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
-    ticks = [f"{name} (label)" if name == one.row["label"] else str(name) for name in named]
+    texts = [named(label, one.class_names) for label in classes]
+    ticks = [
+        f"{text} (label)" if label == one.row["label"] else text for label, text in zip(classes, texts, strict=True)
+    ]
     ticks += ["others", *(["no answer"] if _any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
     slots = max(len(ticks), CLASSES + 1)  # equally thick bars, however few
@@ -117,12 +120,12 @@ def _any_invalid(one: ReplayedImage) -> bool:
     return any(stored.invalid for stored in one.counts.values())
 
 
-def _named_classes(one: ReplayedImage) -> list[int]:
+def _shown_classes(one: ReplayedImage) -> list[int]:
     """The classes with the most draws, in descending order, and the label's class."""
     total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
-    named = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
+    shown = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
     label = one.row["label"]
-    return named if label is None or label in named or label >= len(total) else [*named, int(label)]
+    return shown if label is None or label in shown or label >= len(total) else [*shown, int(label)]
 
 
 def _note(images: Sequence[ReplayedImage]) -> str:

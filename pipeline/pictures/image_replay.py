@@ -40,7 +40,7 @@ class Copies:
 class ReplayedImage:
     """`row` is the certificate row, with None for unknown values. `clean` is float32 (C, H, W), None for an unreadable
     image; `clean_answer` is the base classifier's label for it without noise. Images that failed before any draw have
-    no `copies`, no answer and no counts.
+    no `copies`, no answer and no counts. `class_names` are those that the run recorded, by label.
     """
 
     row: Mapping[str, Any]
@@ -48,6 +48,7 @@ class ReplayedImage:
     clean_answer: int | None = None
     copies: Copies | None = None
     counts: Mapping[Role, RoleCounts] = field(default_factory=dict)
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def replay(
@@ -70,14 +71,14 @@ def replay(
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:
-        return ReplayedImage(row, None)
+        return ReplayedImage(row, None, class_names=run.class_names)
     counts = run.counts(image_id, _draws_used(row))
     if not counts and row["status"] == "ok":
         raise RaysmoothError(
             f"the counts of image {image_id} are not in {run.folder.counts}: copy the whole results folder again"
         )
     if not counts:
-        return ReplayedImage(row, clean)
+        return ReplayedImage(row, clean, class_names=run.class_names)
 
     role = max(counts)
     first, kind = counts[role].first, run.identity["device"]
@@ -99,7 +100,7 @@ def replay(
             denoised = model.denoiser(noisy).cpu().numpy()
         bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, config)
     replayed = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
-    return ReplayedImage(row, clean, clean_answer, replayed, counts)
+    return ReplayedImage(row, clean, clean_answer, replayed, counts, run.class_names)
 
 
 def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:

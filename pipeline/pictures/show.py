@@ -66,7 +66,10 @@ def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
         trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
     save_figure(plot_image(images), file, flag="--out")
-    lines = [f"{heading}: {statement(image.row)}" for heading, image in zip(headings(images), images, strict=True)]
+    lines = [
+        f"{heading}: {statement(image.row, image.class_names)}"
+        for heading, image in zip(headings(images), images, strict=True)
+    ]
     return file.outward, lines
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
@@ -10,7 +11,13 @@ from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
 from raysmooth.pipeline.report.rounding import floored
 
 
-def statement(row: Mapping[str, Any]) -> str:
+def named(label: int, class_names: Mapping[int, str]) -> str:
+    """A label with the name of its class, if that says more."""
+    name = class_names.get(label, "")
+    return f"{label} ({name})" if name not in ("", str(label)) else str(label)
+
+
+def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingProxyType({})) -> str:
     """One sentence about a certificate row (a mapping with None for unknown values): the guarantee with its
     probability, and whether the class is right. Radii are rounded down.
     """
@@ -20,7 +27,8 @@ def statement(row: Mapping[str, Any]) -> str:
     if not row["abstain"]:
         return (
             f"with probability at least {shown_confidence(shown_alpha(row['alpha']))} the smoothed classifier predicts "
-            f"{row['prediction']} everywhere within {row['norm']} distance {floored(row['radius'], 3)}: {_judged(row)}"
+            f"{named(row['prediction'], class_names)} everywhere within {row['norm']} distance "
+            f"{floored(row['radius'], 3)}: {_judged(row, class_names)}"
         )
     if decided == inf:
         other = "1/2" if row.get("p_upper") is None else "that of every other class"
@@ -48,7 +56,7 @@ def evidence(row: Mapping[str, Any]) -> str:
     return ", ".join([*counted, *settings, f"{row['noise']} noise of sigma {row['sigma']}"])
 
 
-def _judged(row: Mapping[str, Any]) -> str:
+def _judged(row: Mapping[str, Any], class_names: Mapping[int, str]) -> str:
     if row["label"] is None:
         return "there is no label to compare with"
-    return "right" if row["correct"] else f"wrong, the label is {row['label']}"
+    return "right" if row["correct"] else f"wrong, the label is {named(row['label'], class_names)}"

@@ -13,10 +13,11 @@ from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
@@ -45,6 +46,8 @@ class StoredRun:
     settings: Mapping[str, Any]
     framing: Mapping[str, int | None]
     num_classes: int
+    reading: Mapping[str, Any]
+    class_names: Mapping[int, str]
 
     @classmethod
     def read(cls, out: Where, run_id: str) -> "StoredRun":
@@ -59,7 +62,17 @@ class StoredRun:
                 f"run {run_id} has no {run.manifest}: without it nothing can be drawn again; copy the whole folder of "
                 "results, runs/ too"
             ) from None
-        return cls(run_id, run, *(manifest[key] for key in keys))
+        data = manifest.get("data")
+        return cls(
+            run_id,
+            run,
+            manifest["identity"],
+            manifest["settings"],
+            manifest["framing"],
+            manifest["num_classes"],
+            manifest.get("reading", {}),
+            _class_names(data.get("class_names") if isinstance(data, Mapping) else None),
+        )
 
     @property
     def noise(self) -> NoiseFamily:
@@ -71,9 +84,11 @@ class StoredRun:
         """
         identity = self.identity
         root = self.settings.get("data_root") if data_root is None else data_root
-        dataset = open_dataset(
-            identity["dataset"], root, identity["split"], self.framing["resize"], self.framing["crop"]
-        )
+        try:
+            reading = Reading.from_record(self.reading, self.framing)
+        except RaysmoothError as error:
+            raise RaysmoothError(f"{self.folder.manifest}: {error}") from None
+        dataset = open_dataset(identity["dataset"], root, identity["split"], **vars(reading))
         index_set = self._index_set(len(dataset))
         if fingerprint(dataset, index_set) != identity["data_fingerprint"]:
             raise RaysmoothError(
@@ -143,3 +158,9 @@ class StoredRun:
     def _index_set(self, length: int) -> IndexSet:
         chosen = {name: self.settings[name] for name in ("skip", "max")}
         return IndexSet(length, **chosen, start=self.settings.get("start", 0))  # not in manifests of earlier versions
+
+
+def _class_names(written: Any) -> dict[int, str]:
+    """Names by label, of those entries of a manifest that are any."""
+    entries = written.items() if isinstance(written, Mapping) else ()
+    return {int(label): printable(str(name)) for label, name in entries if str(label).isdecimal()}

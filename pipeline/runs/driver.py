@@ -14,6 +14,7 @@ from rich.progress import TaskID
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
@@ -161,12 +162,15 @@ def _open_session(
     """
     settings, started = all_settings[0], monotonic()
     runs = preflight(procedure, all_settings, dry)
+    for line in dict.fromkeys(described(run.data) for run in runs):
+        progress.note(f"raysmooth: {line}")
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
     for run in runs:
         if (change := changed_since(run.settings.out, run.known_identity, run.settings)) is not None:
             progress.note(f"raysmooth: {change}")
-    _warn(progress, [*describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
+    notes = dict.fromkeys(note for run in runs for note in run.notes)
+    _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
     with progress, connected(settings.address, settings.verbose, progress.note) as cluster:
         settle = partial(
             settle_replicas,

@@ -107,6 +107,8 @@ class OpenImages:
         else:
             tally.image, tally.label = example.image, example.label
             problem = self._run.problem_with(example)
+            if problem is not None and (place := self._run.dataset.place(image_id)) is not None:
+                problem = f"{place}: {problem}"
             pixels = example.image if problem is None else pixels
         if self.state_of(image_id) is ImageState.FINISHED:
             return pixels, []

@@ -13,10 +13,12 @@ from raysmooth.common.variant import is_own_code
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
+from raysmooth.pipeline.data.reading import Reading
+from raysmooth.pipeline.data.summary import class_count_note, summarised
 from raysmooth.pipeline.runs.noise_mismatch import find_mismatch
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import SamplingSettings, decisions
 
 
 def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
@@ -25,10 +27,14 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     Reads every image's bytes (for the fingerprint) and loads the base classifier on the CPU. Raises RaysmoothError for
     settings that cannot work: data, weights, shapes, or numbers of draws that could only abstain.
     """
-    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    reading = decisions(settings.model_dump())
+    dataset = open_dataset(
+        settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop, **reading
+    )
     index_set = IndexSet(len(dataset), **settings.chosen_images)
     image = _first_readable(dataset, index_set)
     images = KnownImages(dataset, index_set.ids)
+    data = summarised(dataset, index_set.describe(), image.shape[1:])
     runs = []
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
@@ -72,6 +78,9 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 find_mismatch(loaded, noise),
                 assumed=loaded.assumed,
                 unsteady=unsteady,
+                reading=Reading(**reading).recorded(),
+                data={**data, "preprocess": loaded.spec.preprocess, "preprocess_from": loaded.preprocess_from},
+                notes=tuple(note for note in (*data["notes"], class_count_note(dataset, num_classes)) if note),
             )
         )
     return runs

@@ -1,7 +1,7 @@
 """A run: one setting at one noise level on one index set, and the identity that names it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -31,9 +31,10 @@ counts, or when rows get other columns.
 @dataclass(frozen=True)
 class Run:
     """Everything that decides a run's rows, checked, except the kind of device, which only the pool knows. `compute`
-    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `mismatch`, `assumed` and
-    `unsteady` decide no row: they are for the reader, what does not fit, what was taken for granted, and why equal
-    counts cannot be promised.
+    depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `reading` are the user's
+    decisions about reading images, which the fingerprint covers. `mismatch`, `assumed`, `unsteady`, `data` and `notes`
+    decide no row: they are for the reader, what does not fit, what was taken for granted, why equal counts cannot be
+    promised, what the data is and what may be wrong about it.
     """
 
     procedure: Procedure
@@ -50,6 +51,9 @@ class Run:
     compute: ComputeConfig | None = None
     assumed: str | None = None
     unsteady: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def data_fingerprint(self) -> str:
@@ -93,7 +97,7 @@ class Run:
         """
         shape, label = example.image.shape, example.label
         if shape != self.image_shape:
-            return f"image of shape {shape}, unlike the first's {self.image_shape}: use --resize and --crop"
+            return f"image of shape {shape}, unlike the first's {self.image_shape}: write --resize and --crop"
         if label is not None and not 0 <= label < self.num_classes:
             return f"label {label} is outside the classifier's classes 0..{self.num_classes - 1}"
         return None
@@ -170,9 +174,15 @@ class Run:
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
             "compute": dict(compute_choice),
-            "warnings": [*describe([self.mismatch]), *([self.unsteady] if self.unsteady is not None else [])],
+            "warnings": [
+                *describe([self.mismatch]),
+                *([self.unsteady] if self.unsteady is not None else []),
+                *self.notes,
+            ],
             "assumed": [self.assumed] if self.assumed is not None else [],
             "framing": {"resize": self.dataset.framing.resize, "crop": self.dataset.framing.crop},
+            "reading": dict(self.reading),
+            "data": dict(self.data),
             "versions": {
                 name: package_version(name) for name in ("raysmooth", "torch", "torchvision", "ray", "numpy", "scipy")
             },

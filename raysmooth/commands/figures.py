@@ -66,4 +66,4 @@ def gallery_command(settings: "GallerySettings") -> None:
     """
     from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
 
-    notes.print(f"written: {plot_gallery(settings)}")
+    notes.print(f"written: {plot_gallery(settings, notes.print)}")

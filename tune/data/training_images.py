@@ -69,10 +69,10 @@ class Source:
         except UnreadableImage as error:
             raise RaysmoothError(f"{self.where}: {error}; training needs every image: remove or replace it") from error
         if self.shape and values.shape != self.shape:
-            colours = len(values) != self.shape[0]
+            place = self.dataset.place(index)
             raise RaysmoothError(
-                f"{self.where}: image {index} has shape {values.shape}, earlier ones {self.shape}: "
-                + ("training needs either grey or colour images, not both" if colours else "write --resize and --crop")
+                f"{self.where}: image {index}{f' ({place})' if place else ''} has shape {values.shape}, earlier ones "
+                f"{self.shape}: write --resize and --crop"
             )
         return values
 

@@ -17,6 +17,7 @@ from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
 from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.runs.settings import READING, decisions
 from raysmooth.storage.store_urls import is_url
 from raysmooth.tune.experiments.plan import REPORT, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
@@ -25,7 +26,7 @@ from raysmooth.tune.experiments.weight_files import files_of
 from raysmooth.tune.sweeps.settings import SweepSettings
 
 _NETWORKS = ("classifier", "denoiser")
-_DATA = ("name", "data_root", "split", "resize", "crop")
+_DATA = ("dataset", "data_root", "split", *READING)
 
 
 class Inspector:
@@ -58,9 +59,9 @@ class Inspector:
         """The fingerprint of all images of a data set: of their content if they are in memory, else of the list of
         their files. Raises RaysmoothError for missing data.
         """
-        key: tuple[Any, ...] = tuple({**settings, "name": settings["dataset"]}.get(name) for name in _DATA)
+        key: tuple[Any, ...] = tuple(settings.get(name) for name in _DATA)
         if key not in self._data:
-            dataset = open_dataset(*key)
+            dataset = open_dataset(*key[:5], **decisions(settings))
             take = fingerprint if isinstance(dataset, ArrayDataset) else listing_fingerprint
             self._data[key] = take(dataset, IndexSet(len(dataset)))
         return self._data[key]

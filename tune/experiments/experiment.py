@@ -27,6 +27,7 @@ from raysmooth.tune.training.ensemble import WEIGHTS
 _NOT_DECISIVE = {
     "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "max_concurrent_trials",
     "retries", "gpus_per_trial", "storage", "out", "overwrite", "address", "verbose",
+    "channels", "label_column", "class_order", "classes", "label_map",
 }  # fmt: skip
 """Settings that do not affect a result. (The data set does, by its content.)"""
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from raysmooth.common.errors import RaysmoothError, described, nearest
 from raysmooth.common.settings import Settings, checked
 from raysmooth.common.settings_file import read_yaml
+from raysmooth.pipeline.runs.settings import READING
 from raysmooth.storage.paths import OutText, refuse_no_path
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.nested_settings import mapping, nested
@@ -16,7 +17,7 @@ from raysmooth.tune.sweeps.nested_settings import mapping, nested
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 """The bundled experiments: beside the modules, in a checkout and in an installation."""
 
-DATA = ("dataset", "data_root", "resize", "crop")
+DATA = ("dataset", "data_root", *READING)
 """Settings that `data` may have."""
 
 MATRIX = "matrix"

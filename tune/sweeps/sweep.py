@@ -1,7 +1,7 @@
 """A sweep: many trainings run by Ray Tune; the best one is certified."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,14 @@ import torch
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.pool.ray_address import will_be_local
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.progress_bars import Display
-from raysmooth.pipeline.runs.settings import CertifySettings
+from raysmooth.pipeline.runs.settings import READING, CertifySettings
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.recipes.settings import TrainingDataSettings
 from raysmooth.tune.sweeps.folder import below, refuse_other_sweep, storage_of
@@ -61,6 +61,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
     if warm is not None:
         refuse_impossible_trials(warm)
     refuse_impossible_trials(sweep)
+    said = list(_said_of_data(sweep))
     storage = storage_of(sweep, out)
     refuse_other_sweep(out, sweep)
     with quiet(sweep.verbose), connected(sweep.address, sweep.verbose, Display(show).note) as cluster:
@@ -68,7 +69,7 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
         starts: Mapping[str, bytes] = {}
         if warm is not None:
             starts = starts_of(warm, trials_of(warm, out / WARM, below(storage, WARM), {}, "warm start"))
-        trials = trials_of(sweep, out, storage, starts, "sweep")
+        trials = trials_of(sweep, out, storage, starts, "sweep", said)
         rows = write_trials(trials, sweep, out)
         winner = winner_of(rows, sweep, trials)
         certificates = None
@@ -80,10 +81,20 @@ def run_sweep(sweep: SweepSettings, show: bool = True) -> SweepResult:
 
 
 def _trials_of(
-    sweep: SweepSettings, out: Path, storage: str, starts: Mapping[str, bytes], label: str, cluster: Cluster, show: bool
+    sweep: SweepSettings,
+    out: Path,
+    storage: str,
+    starts: Mapping[str, bytes],
+    label: str,
+    said: Sequence[str] = (),
+    *,
+    cluster: Cluster,
+    show: bool,
 ) -> list[Trial]:
-    """Run the trials that are not finished; the weights of all go below `out`."""
+    """Run the trials that are not finished; the weights of all go below `out`. `said` is noted first."""
     with SweepProgress(sweep, show, label) as progress, observed_by(progress):
+        for line in said:
+            progress.note(f"raysmooth: {line}")
         for wanted, available, _ in _lacking(sweep, cluster.cpus, cluster.gpus):
             progress.note(f"{wanted} is more than the {available} of the cluster: trials wait for it to grow")
         analysis = run_trials(sweep, storage, cluster.gpus > 0, starts)
@@ -97,22 +108,37 @@ def _certify_settings(sweep: SweepSettings, config: Mapping[str, Any], weights: 
 
 def _refuse_shared_images(sweep: SweepSettings) -> None:
     """Raises RaysmoothError if trials see images that the winner is certified on."""
-    seen = set()
-    for config in sweep.trial_configs:
-        training = training_settings(sweep, {**config, "seed": sweep.seeds[0]}, Path("weights.safetensors"))
-        images = training.model_dump_json(include=set(TrainingDataSettings.model_fields))
-        if images in seen:
-            continue
-        seen.add(images)
+    for training in _distinct_data(sweep):
         test = checked(CertifySettings, _certify_values(sweep, training, training.out))
-        dataset = open_dataset(test.dataset, test.data_root, test.split, test.resize, test.crop)
+        dataset = test.open_dataset()
         ids = IndexSet(len(dataset), **test.chosen_images).ids
         refuse_shared(training, dataset, test.data_root, ids)
 
 
+def _distinct_data(sweep: SweepSettings) -> Iterator[Any]:
+    """Settings of trainings, one for each choice of images in the sweep."""
+    seen = set()
+    for config in sweep.trial_configs:
+        training = training_settings(sweep, {**config, "seed": sweep.seeds[0]}, Path("weights.safetensors"))
+        images = training.model_dump_json(include=set(TrainingDataSettings.model_fields))
+        if images not in seen:
+            seen.add(images)
+            yield training
+
+
+def _said_of_data(sweep: SweepSettings) -> Iterator[str]:
+    """The lines about the images that trials train on."""
+    for training in _distinct_data(sweep):
+        dataset = training.open_dataset()
+        index_set = IndexSet(len(dataset), skip=training.skip, max=training.max)
+        summary = summarised(dataset, index_set.describe(), dataset.values(index_set.ids[0]).shape[1:])
+        yield described(summary)
+        yield from (f"warning: {note}" for note in summary["notes"])
+
+
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:
     """Settings of `raysmooth certify` for the weights of a training."""
-    names = ("dataset", "data_root", "resize", "crop", "noise", "sigma", "classifier", "preprocess", "trust_code")
+    names = ("dataset", "data_root", *READING, "noise", "sigma", "classifier", "preprocess", "trust_code")
     values = {name: getattr(training, name) for name in names}
     if sweep.train == "classifier":
         values["classifier_weights"] = weights

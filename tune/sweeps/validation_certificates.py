@@ -17,7 +17,7 @@ from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import average_certified_radius, certified_accuracy
 from raysmooth.pipeline.certification.sampling_rule import Fixed
-from raysmooth.pipeline.data.datasets import Dataset, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.tune.recipes.settings import TrainingDataSettings
 from raysmooth.tune.sweeps.settings import ValidationSettings
@@ -42,7 +42,7 @@ def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
     """`count` evenly spaced images that a training with these settings holds out, or all if there are fewer. Raises
     RaysmoothError for images without labels.
     """
-    dataset = open_dataset(settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop)
+    dataset = settings.open_dataset()
     ids = validation_ids(dataset, settings, count)
     read = {image_id: dataset.read(image_id) for image_id in ids}
     for image_id, item in read.items():

@@ -7,6 +7,7 @@ from typing import Any
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import checked
+from raysmooth.pipeline.runs.settings import READING
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, WarmStartSettings, training_settings
 from raysmooth.tune.sweeps.trials import Trial
@@ -15,7 +16,7 @@ FOLDER = "warm"
 """The folder of the warm starts, below the sweep's folder and below its storage."""
 
 _DECISIVE = ("denoiser", "sigma", "noise", "dataset", "data_root", "split", "resize", "crop", "skip", "max")
-"""Settings of a trial that decide which warm start it has."""
+"""Settings of a trial that decide which warm start it has, beside those of READING that it has."""
 
 _COPIED = ("precision", "compile")
 """Settings that all warm starts copy from the first trial."""
@@ -23,7 +24,12 @@ _COPIED = ("precision", "compile")
 
 def warm_start_key(settings: TrainDenoiserSettings) -> str:
     """The warm start of a trial with these settings, in hex."""
-    return settings_hash({name: getattr(settings, name) for name in _DECISIVE})[:16]
+    return settings_hash(_decisive(settings))[:16]
+
+
+def _decisive(settings: TrainDenoiserSettings) -> dict[str, Any]:
+    given = [name for name in READING if name not in _DECISIVE and getattr(settings, name) is not None]
+    return {name: getattr(settings, name) for name in (*_DECISIVE, *given)}
 
 
 def warm_sweep(sweep: SweepSettings, warm: WarmStartSettings) -> SweepSettings:
@@ -32,7 +38,7 @@ def warm_sweep(sweep: SweepSettings, warm: WarmStartSettings) -> SweepSettings:
     copied: dict[str, Any] = {}
     for config in sweep.trial_configs:
         trial = training_settings(sweep, {**config, "seed": warm.seed}, Path("weights.safetensors"))
-        configurations.setdefault(warm_start_key(trial), {name: getattr(trial, name) for name in _DECISIVE})
+        configurations.setdefault(warm_start_key(trial), _decisive(trial))
         copied = copied or {name: getattr(trial, name) for name in _COPIED}
     own = {name: value for name, value in warm.model_dump(exclude={"seed"}).items() if value is not None}
     same = ("train", "cpus_per_trial", "gpus_per_trial", "max_concurrent_trials", "retries", "verbose", "trust_code")

@@ -9,6 +9,7 @@ import torch
 from torch.distributed import all_gather_object, barrier
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.data.summary import described
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
@@ -121,7 +122,8 @@ def _epochs(
         rows = saved.rows
     images = len(task.data.train)
     with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and worker.first) as progress:
-        for warning in task.warnings:
+        progress.note(f"raysmooth: {described({**task.data.summary, 'preprocess': card.get('preprocess')})}")
+        for warning in (*task.data.summary["notes"], *task.warnings):
             progress.note(f"raysmooth: warning: {warning}")
         if rows:
             progress.note(f"{label}: resumes after epoch {trainer.epochs_done} of {recipe.epochs}")
@@ -137,6 +139,7 @@ def _epochs(
                     "epochs_done": result.epoch,
                     "metrics": metrics,
                     "run": environment(network, worker.world_size),
+                    "data_summary": dict(task.data.summary),
                 }
                 folder.keep(task.weights, epoch_card, trainer.state(), rows, best)
                 if observer is not None:

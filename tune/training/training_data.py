@@ -1,16 +1,17 @@
 """The images to train on and the held-out images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.data.summary import summarised
 from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation, PictureAugmentation
 from raysmooth.tune.data.loader_images import LoaderImages
 from raysmooth.tune.data.memory_images import MemoryImages
@@ -44,13 +45,15 @@ MOST_WORKERS = 8
 @dataclass(frozen=True)
 class TrainingData:
     """`train` and `held_out` share no image. `fingerprint` is of both, in hex; `fingerprint_of` says of what: the
-    content of images that fit in memory, else a listing of paths and sizes.
+    content of images that fit in memory, else a listing of paths and sizes. `summary` is that of
+    `pipeline.data.summary`.
     """
 
     train: Images
     held_out: Images
     fingerprint: str
     fingerprint_of: Literal["content", "listing"]
+    summary: Mapping[str, Any]
 
 
 def read_training_data(
@@ -63,15 +66,14 @@ def read_training_data(
     unequal shapes; for images that are read during training, `Images` raises the last two.
     """
     augmentation = AUGMENTATIONS[augment]
-    dataset = open_dataset(
-        settings.dataset, settings.data_root, settings.split, resize=settings.resize, crop=settings.crop
-    )
+    dataset = settings.open_dataset()
     where = f"{settings.dataset} {settings.split}"
     if isinstance(augmentation, PictureAugmentation) and dataset.framing.crop is None:
         raise RaysmoothError(
             f"augmentation '{augment}' cuts pieces of one size: write --crop with it, or another --augment"
         )
-    ids = IndexSet(len(dataset), settings.skip, settings.max).ids
+    index_set = IndexSet(len(dataset), settings.skip, settings.max)
+    ids = index_set.ids
     if len(ids) < HOLD_OUT:
         raise RaysmoothError(f"{where} has {len(ids)} images: training needs {HOLD_OUT} or more")
     source = Source(dataset, where, ids[0])
@@ -80,6 +82,7 @@ def read_training_data(
     train, held_out = _places(len(ids))
     of_data = fingerprint(dataset, ids) if small else listing_fingerprint(dataset, ids)
     of: Literal["content", "listing"] = "content" if small else "listing"
+    summary = summarised(dataset, index_set.describe(), source.shape[1:])
 
     if small and isinstance(augmentation, Augmentation):
         values = source.read_all([(index, None) for index in ids]).to(device)
@@ -88,6 +91,7 @@ def read_training_data(
             MemoryImages(values, held_out, labels[held_out], augmentation),
             of_data,
             of,
+            summary,
         )
     if loader_workers is None:
         loader_workers = settings.loader_workers
@@ -100,6 +104,7 @@ def read_training_data(
         LoaderImages(source, numbers[held_out], labels[held_out], augmentation, device, loader_workers),
         of_data,
         of,
+        summary,
     )
 
 

@@ -1,7 +1,5 @@
 """Data sets: hand-checked pixels and labels, damaged files, memory, and what is refused."""
 
-import io
-import json
 import os
 import pickle
 from fractions import Fraction
@@ -15,6 +13,7 @@ from conftest import REPOSITORY
 from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from image_files import encoded, flat_colour, sixteen_bit_png, write, write_parquet
 from PIL import Image
 
 from raysmooth.common.errors import RaysmoothError
@@ -26,38 +25,6 @@ SHARED = REPOSITORY.parent / "shared/data"
 # Two rows of two RGB pixels: red, green; blue, and one whose channels differ.
 FOUR_PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
 FOUR_PIXELS_READ = np.array([[[1, 0], [0, 51 / 255]], [[0, 1], [0, 102 / 255]], [[0, 0], [1, 153 / 255]]], np.float32)
-
-
-def encoded(array, kind="PNG", **options):
-    """The bytes of an image file; `array` is uint8 (H, W) or (H, W, 3), or a PIL image."""
-    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def flat_colour(value, height=4, width=4):
-    return np.full((height, width, 3), value, np.uint8)
-
-
-def write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def write_parquet(path, contents, labels=None, image="image", rows_a_group=4, names=None, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images = pa.array(
-        [{"bytes": content, "path": f"{i}.png"} for i, content in enumerate(contents)],
-        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-    )
-    table = pa.table({image: images} if labels is None else {image: images, "label": labels})
-    if names:
-        features = {"label": {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    pq.write_table(table, path, row_group_size=rows_a_group, **options)
-    return path
 
 
 def refused(*arguments, **options):
@@ -366,16 +333,7 @@ def test_an_animations_first_frame(tmp_path):
 
 
 def test_sixteen_bits_a_channel_are_not_reduced_silently(tmp_path):
-    import struct
-    import zlib
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)  # 2 x 2, 16 bits, RGB
-    rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    write(tmp_path / "a.png", png)
+    write(tmp_path / "a.png", sixteen_bit_png())
     assert unreadable(open_dataset("folder", tmp_path), 0) == (
         "a.png: more than 8 bits a channel (mode RGB): store it with 8 bits"
     )
@@ -442,9 +400,10 @@ def test_parquet_rows_grey_and_colour(tmp_path, image):
     dataset = open_dataset("parquet", tmp_path, "test")
     assert (len(dataset), dataset.num_classes) == (3, 5)
     assert (dataset.read(0).image == FOUR_PIXELS_READ).all()
-    assert (dataset.read(1).image == np.array([[[0, 51 / 255]]], np.float32)).all()  # grey stays one channel
+    assert dataset.channels == 3
+    assert (dataset.read(1).image == np.array([[[0, 51 / 255]]] * 3, np.float32)).all()  # as the others
     assert [dataset.read(i).label for i in (1, 0)] == [1, 4]
-    assert unreadable(dataset, 2) == "the row holds no image bytes"
+    assert unreadable(dataset, 2) == "test.parquet, row 2: no image bytes"
     with pytest.raises(IndexError):
         dataset.read(3)
 
@@ -548,8 +507,8 @@ def test_corrupt_and_foreign_files_are_refused_by_name(tmp_path):
     assert "it has pixels: int64, label: int64" in refused("parquet", tmp_path / "wrong.parquet", "test")
     pq.write_table(pa.table({"image": [b""], "label": [2]}), tmp_path / "bare.parquet")
     assert "image: binary" in refused("parquet", tmp_path / "bare.parquet", "test")
-    words = write_parquet(tmp_path / "words.parquet", [b""], ["cat"])
-    assert "label of" in refused("parquet", words, "test")
+    parts = write_parquet(tmp_path / "parts.parquet", [b""], [0.5])
+    assert "the column label of" in refused("parquet", parts, "test")
     assert "--split train" in refused("parquet", write_parquet(tmp_path / "train.parquet", [b""]), "test")
     assert "no rows" in refused("parquet", write_parquet(tmp_path / "none.parquet", [], pa.array([], "int64")), "test")
 
@@ -563,11 +522,11 @@ def test_a_file_damaged_or_gone_after_opening(tmp_path):
     path.write_bytes(damaged)
     dataset = open_dataset("parquet", path, "test")
     assert dataset.read(3).label == 3
-    assert unreadable(dataset, 5).startswith("row group 1 of test.parquet: ")
+    assert unreadable(dataset, 5).startswith("test.parquet, row 5: row group 1: ")
     assert dataset.raw(5) == b"missing;None;"
     path.unlink()
     assert dataset.read(3).label == 3  # still held
-    assert unreadable(dataset, 4) == "row group 1 of test.parquet: the file is gone"
+    assert unreadable(dataset, 4) == "test.parquet, row 4: row group 1: the file is gone"
 
 
 # Without decoding

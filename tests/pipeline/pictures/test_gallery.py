@@ -272,5 +272,9 @@ def test_the_command_writes_the_figure(folder: Path, capsys: pytest.CaptureFixtu
     flags = {**DIGITS, "denoiser-weights": weights(folder, "mse-{sigma}", "on-lenet"), "out": str(tmp_path / "g.png")}
     code, _, err = command(capsys, "gallery", *(part for flag, value in flags.items() for part in (f"--{flag}", value)))
     assert code == 0, err
-    assert f"written: {tmp_path / 'g.png'}" in err
+    assert err.splitlines() == [
+        "raysmooth: data: digits, split test: 400 images (2 of them), 10 classes (0, 1, 2, 3, 4, 5, ...) from the data "
+        "set, 1 x 8 x 8, 17 levels of grey",
+        f"written: {tmp_path / 'g.png'}",
+    ]
     assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")

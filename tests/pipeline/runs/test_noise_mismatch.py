@@ -138,8 +138,12 @@ def test_one_line_for_a_weights_file_however_many_runs_and_replicas(
         rows, caught = run(settings, {**settings, "n": 30}, show=True)
         assert len(rows) == 18
         assert caught == []
-        printed = [text for text in capsys.readouterr().err.splitlines() if "were trained for" in text]
-        assert printed == [PREFIX + expected]
+        lines = capsys.readouterr().err.splitlines()
+        assert [text for text in lines if "were trained for" in text] == [PREFIX + expected]
+        assert [text for text in lines if text.startswith("raysmooth: data: ")] == [
+            "raysmooth: data: digits, split test: 400 images (every image of 400, 0 to 2 (3 images)), 10 classes (0, "
+            "1, 2, 3, 4, 5, ...) from the data set, 1 x 8 x 8, 17 levels of grey; normalisation none (assumed)"
+        ]
     rows, caught = run(settings)
     assert len(rows) == 9
     assert caught == [expected]

@@ -16,6 +16,7 @@ from raysmooth.tune.experiments.settings import is_sweep
 from raysmooth.tune.sweeps.report import command_lines
 from raysmooth.tune.sweeps.search_space import combinations, grid_size, parse_domain
 from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS, SweepSettings
+from raysmooth.tune.sweeps.sweep import _certify_values, _distinct_data, _said_of_data
 from raysmooth.tune.sweeps.trial_check import refuse_impossible_trials
 from raysmooth.tune.sweeps.trials import Winner
 from raysmooth.tune.sweeps.validation_certificates import SEED, refuse_shared, validation_ids
@@ -225,6 +226,23 @@ def test_test_images_that_trials_see_are_refused() -> None:
         RaysmoothError, match="certify: 5 of the test images are images of digits train that trials train on"
     ):
         refuse_shared(training, train, None, range(10))
+
+
+def test_a_sweep_says_once_what_each_choice_of_images_is() -> None:
+    settings = {**BASE["settings"], "max": None}
+    of_two = sweep(settings=settings, configurations=[{"skip": 1}, {"skip": 2}], seeds=[0, 1])
+    assert list(_said_of_data(of_two)) == [
+        f"data: digits, split train: 1,397 images{used}, 10 classes (0, 1, 2, 3, 4, 5, ...) from the data set, "
+        "1 x 8 x 8, 17 levels of grey"
+        for used in ("", " (every 2nd of 1397 (699 images))")
+    ]
+
+
+def test_what_is_certified_is_read_as_what_was_trained_on() -> None:
+    chosen = {"channels": 3, "label_map": "map.yaml", "class_order": "number", "resize": 9}
+    one = sweep(settings={**BASE["settings"], **chosen}, certify={"n": 100})
+    training = next(_distinct_data(one))
+    assert chosen.items() <= _certify_values(one, training, "w.safetensors").items()
 
 
 def test_every_training_can_be_swept_with_its_settings() -> None:

@@ -64,6 +64,9 @@ def test_the_card_describes_the_training(classifier: Path) -> None:
     assert card.pop("metrics") == {"accuracy": metrics(classifier).accuracy.iloc[-1]}
     assert len(card.pop("training")) == 64
     assert card["recipe"].pop("source") == RECIPES["digits-classifier"].source
+    summary = card.pop("data_summary")  # for the reader; no part of the training's identity
+    assert (summary["images"], summary["used"], summary["channels"], summary["size"]) == (1397, "all 1397", 1, [8, 8])
+    assert summary["class_names"] == {str(digit): str(digit) for digit in range(10)}
     assert card == {
         "raysmooth_format": 2, "architecture": "digits_cnn", "preprocess": "none", "source": None, "parents": {},
         "objective": "clean", "options": {}, "noise": None, "sigma": None, "measured_at": None,
@@ -302,13 +305,14 @@ def test_threads_are_given_back(classifier: Path, tmp_path: Path) -> None:
 def test_a_log_gets_about_ten_lines_and_a_silent_training_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for show, epochs, lines in ((True, 20, 10), (False, 2, 0)):
+    for show, epochs, lines in ((True, 20, 11), (False, 2, 0)):
         settings = classifier_settings(tmp_path / f"{show}.safetensors", epochs=epochs, max=20, learning_rate=1e-3)
         train_classifier(settings, show=show)
         captured = capsys.readouterr()
         assert len(captured.err.splitlines()) == lines
         assert len(captured.out.splitlines()) == (1 if show else 0)
         if show:
+            assert captured.err.startswith("raysmooth: data: digits, split train: ")
             assert captured.err.splitlines()[-1].startswith("digits_cnn clean: epoch 20/20, loss ")
             assert captured.err.rstrip().endswith(" images/s")
 

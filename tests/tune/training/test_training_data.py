@@ -315,7 +315,7 @@ def test_unequal_shapes(pictures: Path, held: str, request: pytest.FixtureReques
     if held == "loader":
         request.getfixturevalue("never_in_memory")
     Image.new("RGB", (7, 5)).save(pictures / "a/02.png")
-    line = r"image 2 has shape \(3, 5, 7\), earlier ones \(3, 10, 12\): write --resize and --crop$"
+    line = r"image 2 \(a/02.png\) has shape \(3, 5, 7\), earlier ones \(3, 10, 12\): write --resize and --crop$"
     with pytest.raises(RaysmoothError, match=line):
         batches(read("folder", data_root=pictures).train)
     assert len(read("folder", data_root=pictures, resize=10, crop=8).train) == 27
@@ -324,10 +324,9 @@ def test_unequal_shapes(pictures: Path, held: str, request: pytest.FixtureReques
 def test_grey_among_coloured(picture_file: Callable[..., str], tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "colour.png")
     rows = [(0.5, 0)] * 10 + [((tmp_path / "colour.png").read_bytes(), 0)]
-    with pytest.raises(
-        RaysmoothError, match=r"image 10 has shape \(3, 8, 8\).*: training needs either grey or colour images"
-    ):
-        read("parquet", data_root=picture_file(rows, "train.parquet"))
+    data = read("parquet", data_root=picture_file(rows, "train.parquet"))
+    assert data.train.first().shape == (1, 3, 8, 8)
+    assert (data.summary["channels"], data.summary["images"], data.summary["labels_from"]) == (3, 11, "column label")
 
 
 @pytest.mark.parametrize(

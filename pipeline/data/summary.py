@@ -1,0 +1,87 @@
+"""What a run says of its data, once: a line for the person, and the whole for its manifest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raysmooth.pipeline.data.dataset import Dataset
+
+SHOWN_NAMES, SHOWN_CHARACTERS = 6, 60
+"""Class names in the line: so many, if they are short."""
+
+
+def summarised(dataset: Dataset, used: str, size: Sequence[int]) -> dict[str, Any]:
+    """The facts of a data set in JSON values. `used` describes the images that are used, `size` is (height, width) of
+    the first of them.
+    """
+    facts = dataset.facts
+    labels = dataset.labels() if facts.labels_from is not None else []
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "images": len(dataset),
+        "used": used,
+        "classes": dataset.num_classes,
+        "class_names": {str(label): name for label, name in sorted(facts.class_names.items())},
+        "class_order": facts.class_order,
+        "labels_from": facts.labels_from,
+        "unlabelled": labels.count(None) if facts.labels_from is not None else len(dataset),
+        "channels": dataset.channels,
+        "size": list(size),
+        "bits": facts.bits,
+        "exif": facts.exif,
+        "skipped": dict(facts.skipped),
+        "notes": list(facts.notes),
+    }
+
+
+def described(summary: Mapping[str, Any]) -> str:
+    """One line of a summary."""
+    height, width = summary["size"]
+    used = "" if summary["used"].startswith("all ") else f" ({summary['used']})"
+    parts = [
+        f"{summary['dataset']}, split {summary['split']}: {_counted(summary['images'], 'image')}{used}, "
+        f"{_classes(summary)}, {summary['channels']} x {height} x {width}, {summary['bits']}"
+    ]
+    if summary["exif"]:
+        parts.append(summary["exif"])
+    if summary["skipped"]:
+        parts.append("skipped: " + ", ".join(f"{count} {what}" for what, count in summary["skipped"].items()))
+    if summary.get("preprocess"):
+        origin = f" ({summary['preprocess_from']})" if summary.get("preprocess_from") else ""
+        parts.append(f"normalisation {summary['preprocess']}{origin}")
+    return f"data: {'; '.join(parts)}"
+
+
+def class_count_note(dataset: Dataset, num_classes: int) -> str | None:
+    """What to say where the data has more classes than the classifier's `num_classes`, or too few to be its classes."""
+    count, facts = dataset.num_classes, dataset.facts
+    if count is None or count == num_classes:
+        return None
+    if count > num_classes:
+        return (
+            f"the data has {count} classes, the classifier {num_classes}: images with labels from {num_classes} on are "
+            "errors; write --label-map FILE, or the classifier of these classes"
+        )
+    decided = facts.class_order in ("--classes", "--label-map")
+    if decided or not (facts.names_sorted or 2 * count <= num_classes):
+        return None
+    return (
+        f"the data has {count} classes, the classifier {num_classes}: if labels 0 to {count - 1} do not mean the same "
+        "to both, write --classes FILE or --label-map FILE"
+    )
+
+
+def _classes(summary: Mapping[str, Any]) -> str:
+    if summary["labels_from"] is None:
+        return "no labels"
+    names = list(summary["class_names"].values())
+    listed = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+    listed = listed if len(listed) <= SHOWN_CHARACTERS else f"{listed[: SHOWN_CHARACTERS - 3]}..."
+    origin = summary["labels_from"] + (f", {summary['class_order']}" if summary["class_order"] else "")
+    missing = f", {_counted(summary['unlabelled'], 'image')} without a label" if summary["unlabelled"] else ""
+    return f"{_counted(summary['classes'], 'class')}{f' ({listed})' if listed else ''} from {origin}{missing}"
+
+
+def _counted(count: int | None, what: str) -> str:
+    number = f"{count or 0:,}"
+    return f"{number} {what}" if count == 1 else f"{number} {what}{'es' if what.endswith('s') else 's'}"
