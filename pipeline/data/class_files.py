@@ -24,7 +24,7 @@ def read_classes(path: str) -> dict[str, int]:
     a mapping `name: label` or, as in the configurations of Hugging Face, `label: name`. Raises RaysmoothError, in one
     line, for a file that is none of these, and for a name or a label that is there twice.
     """
-    flag = f"--classes {path}"
+    flag = f"--classes {printable(path)}"
     found = _content(flag, path)
     content = [(one, str(place)) if isinstance(one, str) else one for place, one in enumerate(found)]
     if not all(_is_label(label) for _, label in content) and all(_is_label(name) for name, _ in content):
@@ -39,7 +39,7 @@ def read_label_map(path: str) -> dict[str, int | None]:
     """The classifier's label for each class of the data, None for one whose images are left out: from YAML or JSON, a
     mapping `class: label` with null for None. Raises RaysmoothError, in one line, for a file that is no such mapping.
     """
-    flag = f"--label-map {path}"
+    flag = f"--label-map {printable(path)}"
     pairs = [one for one in _content(flag, path) if not isinstance(one, str)]
     if not pairs:
         raise RaysmoothError(f"{flag}: write a line 'class: label' for each class of the data, or 'class: null'")

@@ -156,6 +156,8 @@ def test_missing_and_huge_files_of_classes(tmp_path):
         read_classes(str(tmp_path / "huge.txt"))
     with pytest.raises(RaysmoothError, match=r"not the name of a file|no such file"):
         read_classes("nul\0")
+    with pytest.raises(RaysmoothError, match=r"--classes a\\x1b\[2J\\nb: there is no such file"):
+        read_classes("a\x1b[2J\nb")
     with pytest.raises(RaysmoothError, match="write a line 'class: label'"):
         read_label_map(str(write(tmp_path / "names.txt", b"cat\ndog\n")))
 
