@@ -198,7 +198,7 @@ def test_floats_are_checked_to_the_last(tmp_path: Path, monkeypatch: pytest.Monk
     np.save(tmp_path / "labels.npy", np.zeros(7, int))
     assert "images.npy has values from 0 to 1.5" in refused("numpy", tmp_path)
     colours = saved(tmp_path / "set.npz", images=SEVERITIES[:3] / 255, labels=LABELS)
-    assert "has colours of type float64, which cannot be resized, cropped or made grey" in refused("numpy", colours, crop=2)
+    assert "has colours of type float64, which cannot be resized, cropped or made" in refused("numpy", colours, crop=2)
 
 
 def test_files_of_another_kind_are_refused(corrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
