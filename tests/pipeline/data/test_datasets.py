@@ -351,7 +351,7 @@ def test_a_folder_that_this_user_may_not_read(tmp_path, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", denied)
+    monkeypatch.setattr("os.scandir", denied)
     with pytest.raises(RaysmoothError, match=rf"^folder: {tmp_path} cannot be read \(permission denied\)"):
         open_dataset("folder", tmp_path)
 

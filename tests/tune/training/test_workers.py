@@ -87,7 +87,7 @@ def test_refused_before_a_worker_starts(
         raise AssertionError("workers were started")
 
     monkeypatch.setattr("ray.train.torch.TorchTrainer", start)
-    monkeypatch.setattr(raysmooth.tune.training.workers, "connected", lambda address, verbose: _machine(*machine))
+    monkeypatch.setattr(raysmooth.tune.training.workers, "connected", lambda address, verbose, note: _machine(*machine))
     common = {"workers": 2, "device": "auto"}
     with pytest.raises(RaysmoothError, match=message) as refusal:
         train_classifier(classifier_settings(tmp_path / "w.safetensors", **(common | values)), show=False)
