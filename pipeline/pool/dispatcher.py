@@ -9,12 +9,14 @@ from ray.exceptions import RayError, RayTaskError
 from raysmooth.actors.replica.work_unit import Drawn
 from raysmooth.common.errors import one_line
 from raysmooth.pipeline.pool.backlog import Backlog, Call, NextRequest
+from raysmooth.pipeline.pool.death_causes import DeathCause, cause_of_death
 from raysmooth.pipeline.pool.failures import FailurePolicy, reason_of
+from raysmooth.pipeline.pool.fair_share import FairShare
 from raysmooth.pipeline.pool.image_transfer import ImageTransfer
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import GIVE_UP, PATIENCE, UnitDurations
-from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitResult
+from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.pool.telemetry import Telemetry
 
 WINDOW = 3
@@ -29,7 +31,8 @@ class Dispatcher:
 
     def __init__(self, group: ReplicaGroup, note: Callable[[str], None], telemetry: Telemetry) -> None:
         self._group, self._note, self._telemetry = group, note, telemetry
-        self._durations, self._failures, self._images = UnitDurations(), FailurePolicy(), ImageTransfer()
+        self._durations, self._images = UnitDurations(), ImageTransfer()
+        self._failures, self._share = FailurePolicy(), FairShare()
         self.backlog = Backlog(self._durations)
 
     @property
@@ -46,16 +49,34 @@ class Dispatcher:
         """Submit calls until every replica has WINDOW of them; whether there was too little work for that."""
         free = [replica for replica in self._group if replica.has_free_slot]
         free = [replica for replica in free if not replica.draining] or free
-        # Each suspect needs a replica with nothing in flight: that many replicas get no other calls until then.
-        reserved, filled = free[: self.backlog.suspects], free[self.backlog.suspects :]
-        for replica in reserved:
-            if not replica.in_flight and (suspect := self.backlog.take_suspect()) is not None:
-                self._submit(replica, [suspect])
+        free.sort(key=lambda replica: len(replica.in_flight))  # a stable order: the emptiest are empty soonest
+        # Suspects need a replica with nothing in flight: those reserved for them get no other calls until then.
+        reserved = free[: self._reserved()]
+        self._hand_out_suspects(reserved)
+        exhausted = self._fill(free[len(reserved) :], next_request)
+        if exhausted:
+            self._hand_out_suspects(free)
+        return exhausted
+
+    def _reserved(self) -> int:
+        """How many replicas are to draw suspects next."""
+        if not self.backlog.suspects:
+            return 0
+        ready = [replica for replica in self._group if replica.ready]
+        isolated = sum(replica.isolated and bool(replica.in_flight) for replica in ready)
+        return min(self.backlog.suspects, self._share.allowed(len(ready), isolated))
+
+    def _hand_out_suspects(self, replicas: list[ReplicaHandle]) -> None:
+        for replica in replicas:
+            if not replica.in_flight and (group := self.backlog.take_suspects()):
+                self._submit(replica, group, isolated=True)
+
+    def _fill(self, replicas: list[ReplicaHandle], next_request: NextRequest) -> bool:
         # If there is little work, some of it is left for replicas that are still loading.
         window = WINDOW if self._group.are_ready() else WINDOW - 1
         # One call per replica at a time, so that the last units of a run are shared among all replicas.
         for depth in range(window):
-            for replica in filled:
+            for replica in replicas:
                 if len(replica.in_flight) <= depth:
                     call = self.backlog.next_call(next_request)
                     if not call:
@@ -69,16 +90,18 @@ class Dispatcher:
             try:
                 self._group.receive(replica)
             except RayError as error:
-                return self.on_replica_death(replica, one_line(error))
+                return self.on_replica_death(replica, error)
             return []
         if reference not in replica.in_flight:
             return []
         try:
             drawn: Drawn = ray.get(reference)
         except RayTaskError as error:
+            self._count_seconds(replica)
             return self._on_unit_error(replica, replica.answered(reference), reason_of(error))
         except RayError as error:  # it died, was killed for its memory, or its node or its answer was lost
-            return self.on_replica_death(replica, one_line(error))
+            return self.on_replica_death(replica, error)
+        self._count_seconds(replica)
         call = replica.answered(reference)
         results = []
         for attempt, counts in zip(call, drawn.counts, strict=False):
@@ -99,47 +122,70 @@ class Dispatcher:
         waited = monotonic() - replica.since
         limit = self._durations.limit(attempt.unit for attempt in next(iter(replica.in_flight.values())))
         if waited > min(GIVE_UP * limit, limit + PATIENCE):
-            return self.on_replica_death(replica, f"no answer for {waited:.0f} s")
+            return self.on_replica_death(replica, TimeoutError(f"no answer for {waited:.0f} s"))
         if waited > limit and not replica.slow:
             replica.slow = True
             held = [attempt for attempt in replica.attempts if not attempt.done]
             self._note(
                 f"replica on {replica.node} has not answered for {waited:.0f} s: "
-                f"its {_work_units(held)} will be drawn elsewhere too"
+                f"its {_work_units(len(held))} will be drawn elsewhere too"
             )
             self._telemetry.drawn_again(len(held))
             self.backlog.add(held)
         return []
 
-    def on_replica_death(self, replica: ReplicaHandle, reason: str) -> list[UnitResult]:
-        """Replace a dead replica and put its units back, or give up the unit that has killed too many replicas."""
+    def on_replica_death(self, replica: ReplicaHandle, error: Exception) -> list[UnitResult]:
+        """Replace a dead replica and put its units back, or give up the unit that has killed too many replicas. `error`
+        is what its call raised.
+        """
+        self._count_seconds(replica)
+        seconds, calls = replica.busy_seconds, list(replica.in_flight.values())
         elsewhere = {id(attempt) for other in self._group if other is not replica for attempt in other.attempts}
-        lost = [one for one in replica.take_unfinished() if id(one) not in elsewhere and one not in self.backlog]
-        where = f"replica on {replica.node} died" if replica.identity else "a replica died while starting"
-        self._note(f"{where}; its {_work_units(lost)} will be retried" if lost else where)
-        self._telemetry.died()
-        self._telemetry.drawn_again(len(lost))
+        held = [[attempt for attempt in call if id(attempt) not in elsewhere] for call in replica.take_back()]
+        self.backlog.remove(attempt for call in held for attempt in call)  # where it was slow
+        # Calls are drawn one after the other: only the oldest can have done it.
+        drawn, behind = (held[0], [attempt for call in held[1:] for attempt in call]) if held else ([], [])
+        cause = cause_of_death(replica.handle, error, replica.ready)
+        self._note_death(replica, cause, len(drawn) + len(behind))
+        if replica.isolated and calls:
+            self._share.died_of_suspects(replica.start_seconds)
         self._group.replace(replica)
-        given_up = self._failures.replica_died(lost, reason)
-        if given_up is not None:
-            (attempt,) = lost
-            return [attempt.finish(given_up)]
-        if len(lost) == 1:
-            self.backlog.add_first(lost[0])  # the strongest suspect, to be found out or cleared soon
-        else:
-            self.backlog.add(lost)
+        self.backlog.add(behind)
+        reason = one_line(error)
+        if not self._failures.blames_units(drawn, cause, reason):
+            self.backlog.add(drawn)
+            return []
+        groups = self._failures.suspect(drawn)
+        if len(calls) == len(calls[0]) == 1:
+            (attempt,) = drawn
+            given_up = self._failures.died_alone(attempt, seconds, reason)
+            if given_up is not None:
+                return [attempt.finish(given_up)]
+        self.backlog.add_suspects(groups)
         return []
 
     def refuse_hopeless(self) -> None:
         """Raises RaysmoothError if too many failures in a row show that nothing can work."""
         self._failures.refuse_hopeless(self._group.size)
 
-    def _submit(self, replica: ReplicaHandle, call: Call) -> None:
+    def _submit(self, replica: ReplicaHandle, call: Call, isolated: bool = False) -> None:
         images = {(one.unit.run, image_id): image for one in call for image_id, image in one.request.images.items()}
         only = call[0].request.only
         packed = [self._images.packed(k, image) if only in (None, k[1]) else image for k, image in images.items()]
         reference = replica.handle.draw.remote([attempt.unit for attempt in call], list(images), *packed)
-        replica.submitted(call, reference)
+        replica.submitted(call, reference, isolated)
+
+    def _count_seconds(self, replica: ReplicaHandle) -> None:
+        """Before its oldest call is taken away: `replica` has been busy with it until now."""
+        self._failures.drew(replica.busy_seconds)
+        self._share.drew(replica.busy_seconds, replica.isolated)
+
+    def _note_death(self, replica: ReplicaHandle, cause: DeathCause, units: int) -> None:
+        where = f"replica on {replica.node} died" if replica.identity else "a replica died while starting"
+        why = ", by a cause from outside" * (cause is DeathCause.OUTSIDE)
+        self._note(f"{where}{why}" + f"; its {_work_units(units)} will be retried" * bool(units))
+        self._telemetry.died()
+        self._telemetry.drawn_again(units)
 
     def _on_unit_error(self, replica: ReplicaHandle, call: Call, reason: str) -> list[UnitResult]:
         """The first unit of `call` raised an exception: it is tried again alone on another replica, or given up. The
@@ -153,11 +199,13 @@ class Dispatcher:
                 results.append(attempt.finish(given_up))
             else:
                 self._note(f"a work unit failed ({reason}): tried again alone, on another replica")
-                self.backlog.add([attempt])
-        self.backlog.add([*behind, *replica.take_unfinished()])
+                self.backlog.add_suspects([[attempt]])
+        self.backlog.add(behind)
+        for others in replica.take_back():
+            self.backlog.add(others)
         self._group.replace(replica)
         return results
 
 
-def _work_units(attempts: list[UnitAttempt]) -> str:
-    return f"{len(attempts)} work unit{'s' * (len(attempts) != 1)}"
+def _work_units(number: int) -> str:
+    return f"{number} work unit{'s' * (number != 1)}"

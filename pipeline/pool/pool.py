@@ -69,7 +69,7 @@ class Pool:
             except RayTaskError as error:
                 raise RaysmoothError(reason_of(error)) from error
             except RayError as error:
-                _none(self._dispatcher.on_replica_death(replica, one_line(error)))
+                _none(self._dispatcher.on_replica_death(replica, error))
                 self._dispatcher.refuse_hopeless()
 
     def ask_all(self, question: str, *arguments: Any) -> list[Any]:

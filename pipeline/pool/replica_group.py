@@ -72,7 +72,7 @@ class ReplicaGroup:
         """Have all replicas load and compile, future ones too."""
         self._samplings, self._shapes = list(samplings), list(shapes)
         for replica in self._replicas:
-            replica.ready = False
+            replica.begin()
             if replica.identity is not None:
                 self._ask_to_prepare(replica)
 
@@ -84,7 +84,7 @@ class ReplicaGroup:
         except RayTaskError as error:
             raise RaysmoothError(reason_of(error)) from error
         if replica.identity is not None:
-            replica.ready = True
+            replica.became_ready()
             if len(self._replicas) > 1 and self._grows:
                 up = sum(other.ready for other in self._replicas)
                 self._note(f"{up} replicas now: one more on {replica.node}")

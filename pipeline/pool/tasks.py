@@ -1,6 +1,6 @@
 """What the driver asks the pool to draw, and what the pool answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,14 +28,27 @@ class UnitResult:
 
 
 @dataclass(eq=False)
+class Death:
+    """A replica's death of unknown cause; `explained` once a unit that it drew is given up."""
+
+    explained: bool = False
+
+
+@dataclass(eq=False)
 class UnitAttempt:
-    """A request and its failures so far: `lone_deaths` of replicas that held nothing else, `errors` that it raised,
-    whether it must run alone (`suspect`), and whether its result is in (`done`). Several replicas may hold the same
-    attempt if one of them is slow.
+    """A request and its failures so far. Several replicas may hold the same attempt if one of them is slow.
+
+    `suspect`: a replica died drawing it, or it raised an exception; from then on no plain unit shares its calls.
+    `deaths`: those of unknown cause in which it was being drawn. `lone_deaths`: how many of these replicas held nothing
+    else; `lone_seconds`: how long they drew it. `outside_deaths`: deaths of other causes. `errors`: exceptions that it
+    raised. `done`: its result is in.
     """
 
     request: UnitRequest
+    deaths: list[Death] = field(default_factory=list)
     lone_deaths: int = 0
+    lone_seconds: float = 0.0
+    outside_deaths: int = 0
     errors: int = 0
     suspect: bool = False
     done: bool = False

@@ -50,18 +50,26 @@ def test_waiting_units_come_before_new_requests_and_suspects_in_no_ordinary_call
     waiting.add([suspect, innocent])
     assert (len(waiting), waiting.suspects) == (2, 1)
     assert images(waiting.next_call(source(request(3)))) == [2, 3]
-    assert suspect in waiting
-    assert waiting.take_suspect() is suspect
-    assert waiting.take_suspect() is None
-    assert not waiting
+    assert waiting.take_suspects() == [suspect]
+    assert waiting.take_suspects() == []
+    assert not len(waiting)
 
 
-def test_suspects_are_taken_in_order_the_strongest_first() -> None:
+def test_suspects_are_taken_in_groups_the_strongest_first() -> None:
     waiting = backlog()
-    first, second, strongest = (UnitAttempt(request(number), suspect=True) for number in range(3))
+    first, second, third, fourth = (UnitAttempt(request(number), suspect=True) for number in range(4))
     waiting.add([first, second])
-    waiting.add_first(strongest)
-    assert [waiting.take_suspect() for _ in range(3)] == [strongest, first, second]
+    waiting.add_suspects([[third], [fourth]])
+    assert [waiting.take_suspects() for _ in range(3)] == [[third], [fourth], [first, second]]
+
+
+def test_what_is_removed_waits_no_more_in_a_group_or_out_of_one() -> None:
+    waiting = backlog()
+    plain, suspect, left = UnitAttempt(request(1)), UnitAttempt(request(2), suspect=True), UnitAttempt(request(3))
+    waiting.add([plain, suspect, left])
+    waiting.remove([suspect, plain, UnitAttempt(request(4))])
+    assert (len(waiting), waiting.suspects) == (1, 0)
+    assert images(waiting.next_call(source())) == [3]
 
 
 def test_a_unit_for_one_image_travels_alone() -> None:
@@ -74,6 +82,7 @@ def test_attempts_that_are_done_or_unwanted_are_dropped() -> None:
     waiting = backlog()
     done, unwanted, kept = UnitAttempt(request(1), done=True), UnitAttempt(request(2)), UnitAttempt(request(3))
     waiting.add([done, unwanted, kept])
+    waiting.add_suspects([[UnitAttempt(request(4), suspect=True, done=True), UnitAttempt(request(2), suspect=True)]])
     waiting.drop_unwanted(lambda unit: unit.image_ids != (2,))
     assert images(waiting.next_call(source())) == [3]
-    assert waiting.next_call(source()) == []
+    assert (waiting.next_call(source()), waiting.suspects) == ([], 0)

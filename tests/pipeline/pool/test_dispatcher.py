@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
@@ -15,10 +15,16 @@ from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, WorkUni
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.backlog import NextRequest
 from raysmooth.pipeline.pool.dispatcher import WINDOW, Dispatcher
-from raysmooth.pipeline.pool.failures import HOPELESS, MAX_LONE_DEATHS
+from raysmooth.pipeline.pool.failures import (
+    FIRST_STANDSTILL,
+    HOPELESS,
+    MAX_LONE_DEATHS,
+    MAX_OUTSIDE_DEATHS,
+    MOST_LONE_DEATHS,
+)
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import PATIENCE
-from raysmooth.pipeline.pool.tasks import UnitRequest
+from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitRequest
 from raysmooth.pipeline.pool.telemetry import Telemetry
 
 
@@ -72,6 +78,10 @@ class Scene:
 def requests(number: int) -> NextRequest:
     left = (UnitRequest(WorkUnit(0, Role.ESTIMATION, (Block(i, 0, 10),)), {}) for i in range(number))
     return lambda: next(left, None)
+
+
+def suspect(image_id: int) -> UnitAttempt:
+    return UnitAttempt(UnitRequest(WorkUnit(0, Role.ESTIMATION, (Block(image_id, 0, 10),)), {}), suspect=True)
 
 
 @pytest.fixture
@@ -130,27 +140,87 @@ def test_a_silent_replica_is_replaced_after_much_longer(scene: Callable[[int], S
     silent.since -= 2 * PATIENCE + 1
     assert here.dispatcher.check_straggler(silent) == []
     assert silent.stopped
-    assert (here.telemetry.deaths, len(here.dispatcher.backlog), here.dispatcher.backlog.suspects) == (1, 2, 2)
+    assert (here.telemetry.deaths, len(here.dispatcher.backlog), here.dispatcher.backlog.suspects) == (1, 2, 1)
 
 
-def test_units_of_a_dead_replica_run_alone_on_an_empty_one(scene: Callable[[int], Scene]) -> None:
-    here = scene(2)
+def test_units_that_a_dead_replica_drew_are_drawn_by_an_empty_one_and_others_go_on(
+    scene: Callable[[int], Scene],
+) -> None:
+    here = scene(3)
     source = requests(100)
     here.dispatcher.hand_out(source)
-    dead, other = here.group.replicas
+    dead, *others = here.group.replicas
     assert here.answers(dead, ActorDiedError()) == []
     assert here.notes == ["replica on node0 died; its 3 work units will be retried"]
     here.dispatcher.hand_out(source)
-    # The new replica gets a suspect; the other one gets nothing more until it is empty, for the next suspect.
-    assert here.held() == [[0], [1, 3, 5]]
-    for _ in range(3):
-        here.answers(other)
-        here.dispatcher.hand_out(source)
-    assert here.held() == [[0], [2]]
-    (result,) = here.answers(other)
+    # The new replica gets the unit of the oldest call, and nothing else; the two behind it have not been begun.
+    assert here.held() == [[0], [1, 4, 7], [2, 5, 8]]
+    here.answers(others[0])
+    here.dispatcher.hand_out(source)
+    assert here.held() == [[0], [4, 7, 3], [2, 5, 8]]
+    (result,) = here.answers(here.group.replicas[0])
     assert result.drawn is not None
     here.dispatcher.hand_out(source)
-    assert here.held() == [[0], [4]]
+    assert here.held() == [[6, 9, 10], [4, 7, 3], [2, 5, 8]]
+
+
+def test_of_two_replicas_one_draws_suspects_and_of_one_it_takes_turns(
+    scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("raysmooth.pipeline.pool.replica_handle.monotonic", lambda: now[0])
+    for replicas in (2, 1):
+        here = scene(replicas)
+        here.dispatcher.backlog.add_suspects([[suspect(number)] for number in (101, 102)])
+        source = requests(100)
+        here.dispatcher.hand_out(source)
+        assert here.held() == [[101], [0, 1, 2]][:replicas]
+        now[0] += 10
+        here.answers(here.group.replicas[0])
+        here.dispatcher.hand_out(source)
+        # Other work is owed ten seconds by now, which it gets before the next suspect.
+        assert here.held()[0] == ([3, 4, 5] if replicas == 2 else [0, 1, 2])
+        for _ in range(2):
+            now[0] += 5
+            here.answers(here.group.replicas[0])
+            here.dispatcher.hand_out(source)
+        while here.group.replicas[0].in_flight and here.dispatcher.backlog.suspects:
+            here.answers(here.group.replicas[0])
+            here.dispatcher.hand_out(source)
+        assert here.held()[0] == [102]
+
+
+def test_suspects_need_not_wait_where_nothing_else_is_left(scene: Callable[[int], Scene]) -> None:
+    here = scene(3)
+    here.dispatcher.backlog.add_suspects([[suspect(number)] for number in (101, 102, 103)])
+    assert here.dispatcher.hand_out(requests(0))
+    assert here.held() == [[101], [102], [103]]
+
+
+def test_a_death_from_outside_makes_a_suspect_only_of_a_unit_that_has_had_many(scene: Callable[[int], Scene]) -> None:
+    here = scene(1)
+    source = requests(1)
+    for death in range(1, MAX_OUTSIDE_DEATHS + 2):
+        here.dispatcher.hand_out(source)
+        assert here.answers(here.group.replicas[0], OutOfMemoryError("the node runs low on memory")) == []
+        assert here.dispatcher.backlog.suspects == (death > MAX_OUTSIDE_DEATHS)
+    assert here.notes[0] == "replica on node0 died, by a cause from outside; its 1 work unit will be retried"
+
+
+def test_a_unit_that_silences_every_replica_is_given_up(scene: Callable[[int], Scene]) -> None:
+    """Though it waits to be drawn elsewhere when its replica is taken for dead."""
+    here = scene(1)
+    source, results = requests(1), list[Any]()
+    for _ in range(MOST_LONE_DEATHS):
+        here.dispatcher.hand_out(source)
+        (silent,) = here.group.replicas
+        for waited in (PATIENCE + 1, PATIENCE):
+            silent.since -= waited
+            results += here.dispatcher.check_straggler(silent)
+        assert silent.stopped
+    assert [result.failure for result in results] == [
+        "the replica died 6 times drawing this alone: no answer for 1201 s"
+    ]
 
 
 def test_a_unit_that_another_replica_holds_too_is_not_put_back(scene: Callable[[int], Scene]) -> None:
@@ -201,13 +271,18 @@ def test_a_refusal_in_a_replica_stops_the_run(scene: Callable[[int], Scene]) -> 
         here.answers(here.group.replicas[0], refused)
 
 
-def test_failures_in_a_row_stop_the_run_after_results_are_out(scene: Callable[[int], Scene]) -> None:
+def test_failures_in_a_row_stop_the_run_after_results_are_out(
+    scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("raysmooth.pipeline.pool.failures.monotonic", lambda: now[0])
     here = scene(1)
     for _ in range(HOPELESS - 1):
-        here.dispatcher.on_replica_death(here.group.replicas[0], "no such library")
+        here.dispatcher.on_replica_death(here.group.replicas[0], ActorDiedError())
         here.dispatcher.refuse_hopeless()
-    assert here.dispatcher.on_replica_death(here.group.replicas[0], "something else") == []
-    with pytest.raises(RaysmoothError, match="the first: no such library"):
+    now[0] = FIRST_STANDSTILL + 1
+    assert here.dispatcher.on_replica_death(here.group.replicas[0], RuntimeError("something else")) == []
+    with pytest.raises(RaysmoothError, match="the first: The actor died unexpectedly"):
         here.dispatcher.refuse_hopeless()
 
 
@@ -216,5 +291,5 @@ def test_late_answers_of_calls_that_were_taken_back_are_ignored(scene: Callable[
     here.dispatcher.hand_out(requests(1))
     (dead,) = here.group.replicas
     reference = next(iter(dead.in_flight))
-    here.dispatcher.on_replica_death(dead, "unreachable")
+    here.dispatcher.on_replica_death(dead, TimeoutError("unreachable"))
     assert here.dispatcher.receive(dead, reference) == []

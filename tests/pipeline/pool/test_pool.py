@@ -1,5 +1,6 @@
 """The pool on real Ray with replicas that compute nothing: which images a unit gets, what failures cost."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
@@ -107,7 +108,7 @@ def test_a_unit_that_kills_in_the_middle_of_a_call_is_found() -> None:
     requests = [request_of({number: picture(number % 10)}) for number in range(20)]
     requests[11] = request_of({11: picture(KILLS)})
     results, _ = results_of(requests, replicas=2)
-    assert str(results[11].failure).startswith("the replica died 3 times drawing this alone")
+    assert re.match(r"the replica died \d times drawing this alone", str(results[11].failure))
     assert [labels(result) for result in results if result.drawn] == [[n % 10] for n in range(20) if n != 11]
 
 

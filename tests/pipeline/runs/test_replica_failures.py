@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def test_an_image_that_kills_its_replicas_is_blamed_alone(tmp_path: Path, pictur
     run_procedure(PROCEDURES["certify"], all_settings, show_progress=False)
     rows, whole = (rows_of(tmp_path / name) for name in ("deadly", "blank"))
     assert rows.image_id.tolist() == list(range(6))
-    assert error_of(rows.to_dict("records")[3]).startswith("the replica died 3 times drawing this alone")
+    assert re.match(r"the replica died \d times drawing this alone", error_of(rows.to_dict("records")[3]))
     assert (rows.drop(index=3).status == "ok").all()
     left, right = (one.drop(index=3, columns=["error", "run_id", "seconds"]) for one in (rows, whole))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)
