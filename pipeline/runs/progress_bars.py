@@ -20,6 +20,9 @@ LOG_SECONDS = 10.0
 _WINDOW = 20.0
 """Seconds over which the pace is measured."""
 
+_KEPT = 200
+"""Points of a run's past that are kept for the time left."""
+
 
 class _Rates(ProgressColumn):
     """images/s and draws/s."""
@@ -48,6 +51,9 @@ class _TimeLeft(TimeRemainingColumn):
 class _Pace:
     """The speed of a run over the last `_WINDOW` seconds. rich measures only one quantity, and starts over when the
     total changes, as it often does where images stop early.
+
+    The time left is judged by the speed over the last half of the run, `_WINDOW` at least: replicas that die, and start
+    for half a minute, will do so again, but the run is not as slow as they make it now.
     """
 
     seconds_left: float | None
@@ -55,18 +61,34 @@ class _Pace:
     images: float = 0.0
     known: bool = False
     _seen: deque[tuple[float, float, int]] = field(default_factory=deque)
+    _began: float | None = None
+    _past: deque[tuple[float, float]] = field(default_factory=deque)
 
     def update(self, images: int, draws: float, expected: float) -> None:
         """The totals of `images` and `draws` so far, and the `expected` total of draws."""
         now = monotonic()
         self._seen.append((now, draws, images))
+        self._remember(now, draws)
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW:
             self._seen.popleft()
         began, drawn, finished = self._seen[0]
         if now - began > 0.5 and draws > drawn:
             self.known = True
             self.draws, self.images = (draws - drawn) / (now - began), (images - finished) / (now - began)
-            self.seconds_left = (expected - draws) / self.draws
+            self.seconds_left = (expected - draws) / self._long_run(now, draws)
+
+    def _long_run(self, now: float, draws: float) -> float:
+        """Draws per second over the last half of the run."""
+        began, drawn = self._past[0]
+        return (draws - drawn) / (now - began)
+
+    def _remember(self, now: float, draws: float) -> None:
+        self._began = now if self._began is None else self._began
+        horizon = max(_WINDOW, (now - self._began) / 2)
+        if not self._past or now - self._past[-1][0] >= horizon / _KEPT:
+            self._past.append((now, draws))
+        while len(self._past) > 1 and now - self._past[1][0] >= horizon:
+            self._past.popleft()
 
 
 class Display:

@@ -106,3 +106,15 @@ class SlowReplica(ScriptedReplica):
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
         time.sleep(0.1 * len(units))
         return Drawn([replace(drawn, seconds=0.1) for drawn in super().draw(units, keys, *images).counts])
+
+
+class SleepingReplica(ScriptedReplica):
+    """Never answers; knows no device but the CPU."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        if device != "cpu":
+            raise ValueError(f"no device {device}")
+
+    def draw(self, units: Sequence[WorkUnit], keys: Sequence[tuple[int, int]], *images: np.ndarray) -> Drawn:
+        time.sleep(3600)
+        return Drawn([])

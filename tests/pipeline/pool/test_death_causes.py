@@ -6,31 +6,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from ray.core.generated.common_pb2 import ActorDeathCause, ActorDiedErrorContext  # type: ignore[attr-defined]
 from ray.core.generated.gcs_pb2 import ActorTableData  # type: ignore[attr-defined]
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayError
+from scripted_replica import SleepingReplica
 
 from raysmooth.pipeline.pool.death_causes import DeathCause, cause_of_death
 
 
-class Mortal:
-    def __init__(self, raises: bool) -> None:
-        if raises:
-            raise ValueError("no such library")
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    def stay(self) -> None:
-        time.sleep(600)
-
-
 def cause_after(kill: Callable[[Any, int], None]) -> DeathCause:
-    actor = ray.remote(Mortal).options(num_cpus=1, max_restarts=0).remote(False)
-    process = ray.get(actor.pid.remote())
-    pending = actor.stay.remote()
+    actor = ray.remote(SleepingReplica).options(num_cpus=1, max_restarts=0).remote("cpu", 1)
+    process = ray.get(actor.identity.remote()).pid
+    pending = actor.draw.remote([], [])
+    while not psutil.Process(process).cmdline()[0].endswith(".draw"):  # Ray says there what it does
+        time.sleep(0.05)
     kill(actor, process)
     return cause_of(actor, pending)
 
@@ -53,8 +45,8 @@ def test_what_ray_knows_of_a_death() -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_constructor_that_raises_is_kept_apart_from_other_deaths_while_starting() -> None:
-    actor = ray.remote(Mortal).options(num_cpus=1, max_restarts=0).remote(True)
-    assert cause_of(actor, actor.pid.remote(), was_ready=False) is DeathCause.RAISED
+    actor = ray.remote(SleepingReplica).options(num_cpus=1, max_restarts=0).remote("no such device", 1)
+    assert cause_of(actor, actor.identity.remote(), was_ready=False) is DeathCause.RAISED
     assert cause_of_death(actor, ActorDiedError(), was_ready=False) is DeathCause.STARTING
 
 
@@ -74,7 +66,7 @@ def test_nodes_that_are_gone_and_the_memory_monitor_are_causes_from_outside(monk
     lost = ActorDiedErrorContext(reason="NODE_DIED", error_message="The actor died because its node has died.")
     for death in (
         ActorDeathCause(actor_died_error_context=lost),
-        ActorDeathCause(oom_context={"error_message": "low"}),
+        ActorDeathCause(oom_context={}),
     ):
         assert cause_of_death(Stored(monkeypatch, death), ActorDiedError(), was_ready=True) is DeathCause.OUTSIDE
     assert cause_of_death(object(), OutOfMemoryError("the node runs low"), was_ready=True) is DeathCause.OUTSIDE
