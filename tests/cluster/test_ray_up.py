@@ -25,6 +25,8 @@ from machines import (
     without_namespaces,
 )
 
+pytestmark = pytest.mark.processes
+
 TOKEN = "a-token-of-the-tests-alone-0123456789"
 DASHBOARD_HOST = "127.0.0.1"
 DASHBOARD = f"http://{DASHBOARD_HOST}:8265"

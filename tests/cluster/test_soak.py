@@ -10,6 +10,8 @@ import pytest
 from ray.cluster_utils import Cluster
 from test_faults import Driver, all_nodes, replicas, rows_of, stored_twice
 
+pytestmark = pytest.mark.processes
+
 IMAGES, BLOCKS = 200, 100
 GROWTH = 32
 """MiB that an allocator may keep for itself. A row kept for each unit would take as much."""
