@@ -4,7 +4,8 @@
 
 Replicas sleep instead of computing, after a start of `--start` seconds beside Ray's own. `rates`: while they draw, a
 process of a replica, chosen at random among those that draw and those that start, is killed (SIGKILL) every 2 to 16
-seconds, if there is one: Ray cannot tell that from a crash. `culprits`: one of 160 units, which one replica holds, kills it.
+seconds, if there is one: Ray cannot tell that from a crash. `culprits`: one of 160 units, which one replica holds,
+kills it.
 
 A replica is *available* from the moment at which it can draw until its death, by its own clock and the killer's: the
 start of a replica is lost to any pool. *draws/s available* are the draws whose results came back, by the seconds in
@@ -199,7 +200,7 @@ def main() -> None:
         f"{given.seconds:g} s per rate. What the columns are: `benchmarks/deaths.py`."
     ]
     # Ray would start replicas with a niceness of 15, which measures other work on the machine.
-    os.environ.setdefault("RAY_worker_niceness", "0")  # noqa: SIM112 -- as Ray spells it
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(num_cpus=given.replicas, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     for table in (rates(given.replicas, given.start, given.unit, given.seconds), culprits(given.places)):
         parts.append(table.to_markdown(index=False, floatfmt=".3f"))
