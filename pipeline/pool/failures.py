@@ -28,7 +28,7 @@ replica has died but those that drew it; each death elsewhere allows it one more
 CHANCE = 1e-5
 """The probability up to which deaths of replicas that drew a unit alone are not taken for chance."""
 
-CONTROL_SECONDS = 60.0
+CONTROL_SECONDS = 120.0
 """What is taken for granted before a run has shown it: replicas draw for so long without dying for other reasons."""
 
 MAX_OUTSIDE_DEATHS = 5

@@ -11,6 +11,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool.death_causes import DeathCause
 from raysmooth.pipeline.pool.failures import (
     CHANCE,
+    CONTROL_SECONDS,
     FIRST_STANDSTILL,
     HOPELESS,
     MAX_LONE_DEATHS,
@@ -78,7 +79,7 @@ def test_a_unit_is_blamed_only_for_deaths_of_replicas_that_drew_nothing_else() -
 
 def test_where_replicas_die_anyway_it_takes_more_deaths_to_blame_a_unit() -> None:
     policy, one = FailurePolicy(), attempt(1)
-    policy.drew(140.0)  # and the CONTROL_SECONDS: 200
+    policy.drew(200.0 - CONTROL_SECONDS)
     for number in range(20):
         policy.suspect([attempt(10 + number)])
     found = []
