@@ -14,6 +14,7 @@ from raysmooth.common.errors import RaysmoothError, described, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.paths import refuse_no_path
+from raysmooth.storage.regular_file import read_regular, refuse_larger
 from raysmooth.storage.store_urls import bucket_of, is_url
 
 
@@ -88,9 +89,7 @@ class Location:
         """
         if self.store is None:
             with _permitted():
-                below = os.walk(self.path, followlinks=True, onerror=_unless_missing) if recursive else ()
-                deep = (Path(folder, name) for folder, _, names in below for name in names)
-                paths = deep if recursive else self._entries()
+                paths = _walk(self.path) if recursive else self._entries()
                 return [Location(str(path)) for path in sorted(paths) if path.is_file()]
         selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
         found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
@@ -105,11 +104,13 @@ class Location:
         deeper = (file for file in self.files(recursive=True) if len(file.below(self)) > 1)
         return sorted({self / file.below(self)[0] for file in deeper})
 
-    def read_bytes(self, patiently: bool = True) -> bytes:
-        """The file's content. Raises FileNotFoundError, and for an object store Unreachable unless `patiently`."""
+    def read_bytes(self, patiently: bool = True, most: int | None = None) -> bytes:
+        """The file's content, of at most `most` bytes. Raises FileNotFoundError, OSError for what is no regular file or
+        larger, and for an object store Unreachable unless `patiently`.
+        """
         if self.store is None:
-            return Path(self.path).read_bytes()
-        return self._tried(self._get, patiently)
+            return read_regular(Path(self.path), most)
+        return self._tried(lambda: self._get(most), patiently)
 
     def modified(self) -> float:
         """Time of the last write, in seconds since the epoch, by the clock of the file system or store. Raises
@@ -165,9 +166,11 @@ class Location:
                 return FileType.Directory if path.is_dir() else FileType.File if path.exists() else FileType.NotFound
         return self._tried(lambda: self.filesystem.get_file_info(self.path)).type
 
-    def _get(self) -> bytes:
+    def _get(self, most: int | None) -> bytes:
         with self.filesystem.open_input_stream(self.path) as stream:
-            return stream.read()
+            content: bytes = stream.read(None if most is None else most + 1)
+        refuse_larger(len(content), most, self.path)
+        return content
 
     def _put(self, content: bytes) -> None:
         try:
@@ -180,6 +183,18 @@ class Location:
     def _tried(self, operation: Callable[[], Answer], patiently: bool = True) -> Answer:
         assert self.store is not None, "only for object stores"
         return self.store.patiently(operation) if patiently else self.store.once(operation)
+
+
+def _walk(folder: str) -> Iterator[Path]:
+    """The files below `folder`, through links to folders too, but through each folder once: links may form a circle."""
+    seen = set()
+    for here, names_of_folders, names in os.walk(folder, followlinks=True, onerror=_unless_missing):
+        status = os.stat(here)
+        if (place := (status.st_dev, status.st_ino)) in seen:
+            names_of_folders.clear()
+            continue
+        seen.add(place)
+        yield from (Path(here, name) for name in names)
 
 
 Where: TypeAlias = str | os.PathLike[str] | Location

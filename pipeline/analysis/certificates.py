@@ -1,7 +1,10 @@
 """Certificates on disk: all runs of a results folder as one data frame."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -11,6 +14,7 @@ from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
 from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, RunFolder
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
+from raysmooth.pipeline.store.row_checks import bad_row
 from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
@@ -50,12 +54,30 @@ def read_certificates(results: Where) -> pd.DataFrame:
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
         raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then try again")
+    _refuse_bad_rows(rows, parts, schema)
     frame = _readable(rows.to_pandas())
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
         rows_of = RunFolder.of(results, run).rows(CERTIFICATES)
         raise RaysmoothError(f"{rows_of} has two rows of image {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
+
+
+def _refuse_bad_rows(rows: pa.Table, parts: Sequence[_Part], schema: pa.Schema) -> None:
+    """Raises RaysmoothError, naming the file, for rows that no run can have: edited, or of two runs in one folder."""
+    runs = rows["run_id"].combine_chunks().dictionary_encode()
+    codes = runs.indices.to_numpy()
+    ends = [*(np.flatnonzero(np.diff(codes)) + 1), len(codes)]
+    for begin, end in pairwise([0, *ends]):
+        wrong = bad_row(rows.slice(begin, end - begin))
+        if wrong is None:
+            continue
+        run = runs.dictionary[codes[begin]].as_py()
+        for part in parts:
+            keys = ds.get_partition_keys(part.rows.partition_expression)
+            if keys["run_id"] == run and (of_part := bad_row(_read(part, schema))) is not None:
+                raise _foreign(part, of_part)
+        raise RaysmoothError(f"the certificates of run {printable(run)}: {wrong}: move its folder away, then try again")
 
 
 def _parquet() -> ds.ParquetFileFormat:

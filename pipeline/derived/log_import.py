@@ -32,8 +32,7 @@ from raysmooth.pipeline.derived.certification_log import (
 )
 from raysmooth.pipeline.derived.log_noise import largest_radius, sigma_of
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import run_id
-from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests
+from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests, run_id
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
 from raysmooth.storage.paths import OutText

@@ -33,8 +33,9 @@ from raysmooth.pipeline.certification.sampling_rule import Counts
 from raysmooth.pipeline.certification.sequential_test import Decide, reachable
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import SCHEME, run_id
-from raysmooth.pipeline.store.manifest import RunFolder
+from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.pipeline.store.count_checks import CountLimits
+from raysmooth.pipeline.store.manifest import RunFolder, run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.pipeline.store.stored_counts import StoredCounts
@@ -203,7 +204,12 @@ class Recertification:
         fine = rows[rows["status"] != "error"]
         blocks = -(-self.n // self.source.identity["block_size"]) if self.source.sampling_method == FIXED else None
         stored = StoredCounts(
-            out, self.source.run_id, self.source.manifest["num_classes"], set(fine["image_id"]), blocks
+            out,
+            self.source.run_id,
+            CountLimits.of(self.source.identity, self.source.manifest["num_classes"]),
+            set(fine["image_id"]),
+            blocks,
+            fine,
         )
         names = _CERTIFY.schema.names
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}

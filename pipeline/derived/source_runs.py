@@ -2,16 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.store.manifest import Manifest, ManifestError, manifests, refuse_no_runs
+from raysmooth.pipeline.store.manifest import (
+    Manifest,
+    ManifestError,
+    RunFolder,
+    manifests,
+    read_manifest,
+    refuse_no_runs,
+)
 from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.pipeline.store.row_checks import bad_row, row_facts
 from raysmooth.storage.location import Where
 
 PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
@@ -48,7 +58,7 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     names = sampled if chosen is None else [_the_run(text, found) for text in chosen]
     sources = []
     for name in dict.fromkeys(names):
-        rows = read_rows(out, FOLDER, name)
+        rows = read_rows(out, FOLDER, name, partial(_problem, _whole(RunFolder.of(out, name))))
         if len(rows):
             sources.append(SourceRun(name, found[name], rows))
         elif chosen is not None:
@@ -56,6 +66,23 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     if not sources:
         raise RaysmoothError(f"{out} holds no certificates sampled there: give the --out of 'raysmooth certify'")
     return sources
+
+
+def _whole(run: RunFolder) -> Manifest:
+    """The manifest of a sampled run. Raises RaysmoothError where it lacks anything that recertifying needs."""
+    try:
+        return read_manifest(run, "identity", "settings", "objective", "image_shape", "num_classes")
+    except ManifestError as error:
+        raise RaysmoothError(f"{error}: {error.remedy}") from None
+
+
+def _problem(manifest: Manifest, part: pa.Table) -> str | None:
+    """Why a part's rows cannot be those of the run; None if they can."""
+    needed = ("image_id", "status", "label", "error", "seconds", "prediction", "radius")
+    needed += () if manifest.identity.get("sampling", FIXED) == FIXED else ("draws", "n_used")
+    if missing := [name for name in needed if name not in part.column_names]:
+        return f"lacks the column {missing[0]}"
+    return bad_row(part, row_facts(manifest), manifest["num_classes"])
 
 
 def _the_run(text: str, manifests: Mapping[str, Manifest]) -> str:

@@ -20,6 +20,7 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.store.count_checks import CountLimits
 from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.stored_counts import read_blocks
 from raysmooth.storage.location import Where
@@ -130,7 +131,8 @@ class StoredRun:
         """The run's counts of the image, for each role with draws: those of whole blocks in their order, until there
         are `most` draws. Raises RaysmoothError as `read_blocks` does.
         """
-        rows = read_blocks(self.folder, [image_id]).sort_by("block").to_pylist()
+        limits = CountLimits.of(self.identity, self.num_classes)
+        rows = read_blocks(self.folder, [image_id], limits).sort_by("block").to_pylist()
         found = {}
         for role in Role:
             blocks = [row for row in rows if row["role"] == role.name.lower()]

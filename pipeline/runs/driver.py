@@ -25,9 +25,9 @@ from raysmooth.pipeline.runs.noise_mismatch import describe
 from raysmooth.pipeline.runs.preflight import preflight
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.progress_bars import Progress
-from raysmooth.pipeline.runs.run import run_id
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.earlier_runs import changed_since
+from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 

@@ -11,7 +11,6 @@ from raysmooth.actors.models.base_classifier import BaseClassifierSpec
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -21,6 +20,7 @@ from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.runs.versions import git_commit, package_version
+from raysmooth.pipeline.store.manifest import run_id
 
 SCHEME = 5
 """Version of how draws are made and recorded. Raise it when the same settings would give other noise, batches or
@@ -189,8 +189,3 @@ class Run:
             "git_commit": git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def run_id(identity: Mapping[str, Any]) -> str:
-    """16 hex digits of the SHA-256 of the identity's canonical JSON."""
-    return settings_hash(identity)[:16]

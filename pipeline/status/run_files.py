@@ -5,11 +5,13 @@ is not an error.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, ManifestError, RunFolder, manifests, refuse_no_runs
-from raysmooth.pipeline.store.parts import part_files, read_part, session_of
+from raysmooth.pipeline.store.parts import foreign, part_files, read_part, session_of
+from raysmooth.pipeline.store.row_checks import bad_row
 from raysmooth.storage.location import Location, Where
 
 
@@ -60,13 +62,35 @@ class PartReader:
 
 
 def _counts(file: Location, session: str) -> Part:
-    draws = pc.sum(read_part(file, columns=["draws"])["draws"]).as_py()
-    return Part(session, file.modified(), draws or 0)
+    draws = _numbers(file, _with(file, "draws"), "draws")
+    return Part(session, file.modified(), draws)
 
 
 def _rows(file: Location, session: str) -> Part:
-    table = read_part(file, columns=["image_id", "draws", "status", "error"])
+    table = _with(file, "image_id", "draws", "status", "error")
+    if (wrong := bad_row(table)) is not None:
+        raise foreign(file, wrong)
     failed = table.filter(pc.equal(table["status"], "error"))
-    first = f"image {failed['image_id'][0]}: {failed['error'][0]}" if failed.num_rows else None
-    draws = pc.sum(table["draws"]).as_py() or 0
+    first = None
+    if failed.num_rows:
+        first = f"image {failed['image_id'][0]}: {printable(str(failed['error'][0].as_py()))}"
+    draws = _numbers(file, table, "draws")
     return Part(session, file.modified(), draws, table.num_rows, failed.num_rows, first)
+
+
+def _with(file: Location, *columns: str) -> pa.Table:
+    """These columns of a part; raises RaysmoothError if one is missing."""
+    table = read_part(file, columns=list(columns))
+    if missing := [name for name in columns if name not in table.column_names]:
+        raise foreign(file, f"lacks the column {missing[0]}")
+    return table
+
+
+def _numbers(file: Location, table: pa.Table, name: str) -> int:
+    """The sum of a column of numbers of draws; raises RaysmoothError for one that is none."""
+    kind = table.schema.field(name).type
+    if pa.types.is_null(kind):
+        return 0
+    if not pa.types.is_integer(kind) or (table.num_rows and (pc.min(table[name]).as_py() or 0) < 0):
+        raise foreign(file, f"has {name} that are no numbers of draws")
+    return int(pc.sum(table[name]).as_py() or 0)

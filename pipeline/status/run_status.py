@@ -10,8 +10,9 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.status.run_files import Part, PartReader, drawn_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, RunFolder
-from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, last_record
+from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, read_progress
 from raysmooth.storage.location import Where, located
+from raysmooth.storage.records import BadRecord
 
 
 class State(StrEnum):
@@ -56,6 +57,8 @@ class RunStatus:
     heard: float | None
     age: float | None
     record: ProgressRecord | None
+    problem: str | None = None
+    """Why the progress record is unknown, if the file is there. It decides nothing."""
 
     @property
     def is_alive(self) -> bool:
@@ -101,7 +104,11 @@ class StatusReader:
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
 
     def _status(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
-        identity, found = manifest.identity, last_record(run)
+        identity, found, problem = manifest.identity, None, None
+        try:
+            found = read_progress(run)
+        except BadRecord as bad:
+            problem = str(bad)
         # Rows first: their counts were on disk before them.
         rows = self._parts.rows(run.rows(ROW_FOLDERS[manifest.procedure]))
         counts = self._parts.counts(run.counts)
@@ -134,6 +141,7 @@ class StatusReader:
             heard=last,
             age=None if last is None else max(0.0, now - last),
             record=record,
+            problem=problem,
         )
 
 

@@ -1,12 +1,14 @@
 """Where a run's files are in a folder of results, and its manifest, which says what the run is."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.hashing import settings_hash
+from raysmooth.pipeline.store.manifest_record import check_manifest
 from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.records import BadRecord, UnreadableRecord, read_json, shown, shown_path
 
 RUNS = "runs"
 CERTIFICATES, PREDICTIONS = "certificates", "predictions"
@@ -99,24 +101,42 @@ def refuse_no_runs(out: Where) -> None:
         raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
 
 
+def run_id(identity: Mapping[str, Any]) -> str:
+    """16 hex digits of the SHA-256 of the identity's canonical JSON, for a run of any kind."""
+    return settings_hash(identity)[:16]
+
+
 def read_manifest(run: RunFolder, *needed: str) -> Manifest:
-    """The run's manifest. Raises ManifestError if there is none, or if it is not a JSON object with the keys `needed`;
-    a needed `identity` has to be an object.
+    """The run's manifest, with the keys `needed`.
+
+    Raises ManifestError if there is none, if it is not a JSON object with these keys, for a value that none can have
+    (`check_manifest`), and for an identity that is not the one whose hash is the run id.
     """
-    file = run.manifest
+    where = f"{shown_path(run.manifest)} is not a raysmooth manifest"
     try:
-        values = json.loads(file.read_bytes())
+        values = read_json(run.manifest, where=where)
+        if isinstance(values, dict) and (missing := [name for name in needed if name not in values]):
+            raise BadRecord(f"{where}: lacks the key {missing[0]}")
+        check_manifest(values, where)
+        _refuse_another_id(run, values, where)
     except FileNotFoundError:
-        raise ManifestError(f"there is no {file}", is_missing=True) from None
-    except OSError as error:
-        message = f"{file} cannot be read ({error.strerror or one_line(error)})"
-        raise ManifestError(message, remedy="make it readable") from None
-    except ValueError:
-        values = None
-    complete = isinstance(values, dict) and all(name in values for name in needed)
-    if not complete or ("identity" in needed and not isinstance(values["identity"], dict)):
-        raise ManifestError(f"{file} is not a raysmooth manifest")
+        raise ManifestError(f"there is no {shown_path(run.manifest)}", is_missing=True) from None
+    except UnreadableRecord as refusal:
+        raise ManifestError(str(refusal), remedy="make it a readable file, or move its folder away") from None
+    except BadRecord as refusal:
+        raise ManifestError(str(refusal)) from None
     return Manifest(values)
+
+
+def _refuse_another_id(run: RunFolder, values: Mapping[str, Any], where: str) -> None:
+    """Before any of its values is used: an edited identity would give other radii to the same counts."""
+    if values.get("run_id", run.run_id) != run.run_id:
+        raise BadRecord(f"{where}: run_id is {shown(values['run_id'])}, expected that of its folder, {run.run_id}")
+    if isinstance(identity := values.get("identity"), dict) and (found := run_id(identity)) != run.run_id:
+        raise BadRecord(
+            f"{where}: identity has the hash {found}, expected that of its folder, {run.run_id}: it was edited, or "
+            "belongs to another run"
+        )
 
 
 def manifests(out: Where, *needed: str, skip_bad: bool = False) -> Iterator[tuple[RunFolder, Manifest]]:

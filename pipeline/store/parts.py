@@ -98,10 +98,23 @@ def refuse_foreign_parts(out: Where, folder: str) -> None:
             raise foreign(file, "was not written by raysmooth")
 
 
-def read_rows(out: Where, folder: str, run_id: str) -> pd.DataFrame:
-    """The rows of one run, in the order of images, with a column run_id."""
+def read_rows(
+    out: Where, folder: str, run_id: str, problem_with: Callable[[pa.Table], str | None] | None = None
+) -> pd.DataFrame:
+    """The rows of one run, in the order of images, with a column run_id. Raises RaysmoothError for a part that
+    `problem_with` finds fault with, and, if that is given, for an image that is there twice.
+    """
     files = part_files(RunFolder.of(out, run_id).rows(folder))
-    parts = [table for _, table in read_parts(files, read_part)]
+    parts, seen = [], set[int]()
+    for file, table in read_parts(files, read_part):
+        if problem_with is not None:
+            if (wrong := problem_with(table)) is not None:
+                raise foreign(file, wrong)
+            images = table["image_id"].to_pylist()
+            if len(seen | {*images}) < len(seen) + len(images):
+                raise foreign(file, "holds images that another part holds too, as a copy would")
+            seen.update(images)
+        parts.append(table)
     rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
     rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
     return rows.assign(run_id=run_id)

@@ -5,13 +5,15 @@ yet, and whether a driver is at work.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
+from pydantic import field_validator
+
+from raysmooth.common.errors import printable
 from raysmooth.pipeline.store.manifest import RunFolder
-from raysmooth.pipeline.store.writer_process import WriterProcess
+from raysmooth.pipeline.store.writer_process import WriterProcess, WriterRecord
+from raysmooth.storage.records import BadRecord, Count, Name, Record, Seconds, parsed, read_record, validated
 
 HEARTBEAT_SECONDS = 5.0
 """How often a driver writes the record."""
@@ -63,19 +65,55 @@ class ProgressRecord:
     def parse(cls, text: str) -> "ProgressRecord | None":
         """None if the text is not a record of this version."""
         try:
-            found: Mapping[str, Any] = json.loads(text)
-            known = {field.name: found[field.name] for field in fields(cls)}
-            return cls(**{**known, "phase": Phase(known["phase"]), "writer": WriterProcess(**known["writer"])})
-        except (ValueError, KeyError, TypeError):
+            return validated(_StoredRecord, parsed(text, "record"), "record").record
+        except BadRecord:
             return None
 
 
+class _StoredRecord(Record):
+    """A record as it stands in the file."""
+
+    session: Name
+    phase: Name
+    images: Count
+    errors: Count
+    draws: Count
+    seconds: Seconds
+    seconds_before: Seconds
+    replicas: Count
+    deaths: Count
+    writer: WriterRecord
+    why: str | None = None
+    error: str | None = None
+
+    @field_validator("phase")
+    @classmethod
+    def _known(cls, phase: str) -> str:
+        if phase not in list(Phase):
+            raise ValueError(f"one of {', '.join(Phase)}")
+        return phase
+
+    @property
+    def record(self) -> ProgressRecord:
+        own = {name: getattr(self, name) for name in _StoredRecord.model_fields}
+        texts = {name: None if own[name] is None else printable(own[name]) for name in ("why", "error")}
+        return ProgressRecord(**{**own, **texts, "phase": Phase(self.phase), "writer": self.writer.process})
+
+
 def last_record(run: RunFolder) -> tuple[ProgressRecord, float] | None:
+    """As `read_progress`; None also for a file that is no record."""
+    try:
+        return read_progress(run)
+    except BadRecord:
+        return None
+
+
+def read_progress(run: RunFolder) -> tuple[ProgressRecord, float] | None:
     """The run's last record, and when it was written (seconds since the epoch, by the clock of the file system); None
-    if there is none.
+    if there is none. Raises BadRecord for a file that is no record of this version.
     """
     try:
-        record, when = ProgressRecord.parse(run.progress.read_text()), run.progress.modified()
+        record, when = read_record(_StoredRecord, run.progress).record, run.progress.modified()
     except OSError:
         return None
-    return (record, when) if record is not None else None
+    return record, when

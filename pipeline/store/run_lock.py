@@ -17,16 +17,20 @@ from dataclasses import asdict, dataclass
 from threading import Event, Thread
 from typing import Protocol, TextIO
 
-from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.store.writer_process import WriterProcess
+from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.store.writer_process import WriterProcess, WriterRecord
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, notify
+from raysmooth.storage.records import BadRecord, Count, Name, Record, parsed, validated
 
 LEASE_SECONDS = 3.0
 """How often a lease is rewritten."""
 
 PATIENCE_HEARTBEATS = 5
 """How many heartbeats a process waits for a lease that does not change."""
+
+_LONGEST_NOTE = 200
+"""Characters of a local lock's note about its holder that are read."""
 
 SETTLE_SECONDS = 1.0
 """If two processes take a lease at the same moment, the one that wrote last holds it; both know after this time."""
@@ -129,10 +133,10 @@ class _LeaseContent:
     @classmethod
     def parse(cls, content: bytes) -> "_LeaseContent":
         try:
-            found = json.loads(content)
-            return cls(found["id"], WriterProcess(**found["writer"]), found.get("heartbeats", 0))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            found = validated(_LeaseRecord, parsed(content, "lease"), "lease")
+        except BadRecord:
             return cls("", None)
+        return cls(found.id, found.writer.process, found.heartbeats)
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -143,6 +147,14 @@ class _LeaseContent:
 
     def __str__(self) -> str:
         return str(self.writer) if self.writer is not None else "another process"
+
+
+class _LeaseRecord(Record):
+    """A lease as it stands in the object."""
+
+    id: Name
+    writer: WriterRecord
+    heartbeats: Count = 0
 
 
 class Lease:

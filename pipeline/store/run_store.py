@@ -12,16 +12,18 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from time import monotonic
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.count_checks import CountLimits, CountSums, bad_block
 from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import (
     foreign,
@@ -33,6 +35,7 @@ from raysmooth.pipeline.store.parts import (
     write_part,
 )
 from raysmooth.pipeline.store.progress_file import ProgressRecord, last_record
+from raysmooth.pipeline.store.row_checks import bad_row, row_facts
 from raysmooth.pipeline.store.run_lock import lock_run
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.object_store import Unreachable
@@ -50,6 +53,9 @@ COUNTS_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
+
+_COMPARED = ("image_id", "status", "prediction", "count_top", "n_used", "draws")
+"""Columns of earlier rows that are compared with their counts."""
 
 FLUSH_SECONDS, FLUSH_SHARE = 5.0, 0.01
 """Waiting rows are written at most every 5 seconds and, in a long run, every hundredth of its age: a week leaves
@@ -101,6 +107,7 @@ class RunStore:
         self.counts_folder = self._run.counts
         self._parts = {"counts": (self.counts_folder, COUNTS_SCHEMA), folder: (self._run.rows(folder), schema)}
         self._rows_kind = folder
+        self._limits = CountLimits.of(manifest["identity"], self.num_classes or 0)
         self.session, self._batches = uuid.uuid4().hex[:8], 0
         self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = monotonic()
@@ -113,19 +120,28 @@ class RunStore:
             self._settle_manifest(manifest)
             for path, _ in self._parts.values():
                 sweep_unfinished(path)
-            self.finished = self._finished_images()
+            self._earlier_rows = self._read_rows()
+            self.finished = set(self._earlier_rows["image_id"].tolist())
         except BaseException:
             self._lock.close()
             raise
 
     def unfinished_blocks(self) -> Iterator[CountedBlock]:
-        """Blocks of earlier sessions for images that have no row yet."""
-        for _, table in read_parts(list(self._own_parts("counts")), read_part):
-            for row in table.to_pylist():
-                if row["image_id"] not in self.finished:
-                    labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
-                    counts[labels] = row["counts"]
-                    yield CountedBlock(**{**row, "role": Role[row["role"].upper()], "counts": counts})
+        """Blocks of earlier sessions for images that have no row yet. Raises RaysmoothError for counts that no run
+        has, and, at the end, for earlier rows that do not follow from their counts.
+        """
+        sums, finished = CountSums(), pa.array(sorted(self.finished), pa.int64())
+        for file, table in read_parts(list(self._own_parts("counts")), read_part):
+            if (wrong := bad_block(table, self._limits)) is not None:
+                raise foreign(file, wrong)
+            have_rows = pc.is_in(table["image_id"], finished)
+            sums.add(table.filter(have_rows))
+            for row in table.filter(pc.invert(have_rows)).to_pylist():
+                labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
+                counts[labels] = row["counts"]
+                yield CountedBlock(**{**row, "role": Role[row["role"].upper()], "counts": counts})
+        if (wrong := sums.contradiction(self._earlier_rows)) is not None:
+            raise foreign(self._parts[self._rows_kind][0], wrong)
 
     def add_block(self, block: CountedBlock) -> None:
         labels = np.flatnonzero(block.counts)
@@ -196,14 +212,21 @@ class RunStore:
         self._batches += 1
         return _Batch(part_name(self.session, self._batches))
 
-    def _finished_images(self) -> set[int]:
+    def _read_rows(self) -> pd.DataFrame:
+        """The rows of earlier sessions. Raises RaysmoothError for one that this run cannot have."""
+        facts = row_facts(self.manifest)
         finished: set[int] = set()
-        for file, table in read_parts(list(self._own_parts(self._rows_kind)), partial(read_part, columns=["image_id"])):
+        found = []
+        for file, table in read_parts(list(self._own_parts(self._rows_kind)), read_part):
+            if (wrong := bad_row(table, facts, self.num_classes)) is not None:
+                raise foreign(file, wrong)
             images = table["image_id"].to_pylist()
             if len(finished | set(images)) < len(finished) + len(images):
                 raise foreign(file, "holds images that another part holds too, as a copy would")
             finished.update(images)
-        return finished
+            kept = [name for name in _COMPARED if name in table.column_names]
+            found.append(table.select(kept).to_pandas())
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"image_id": []})
 
     def _own_parts(self, kind: str) -> Iterator[Location]:
         return own_parts(*self._parts[kind], self._origin(kind))

@@ -9,37 +9,51 @@ import pyarrow.compute as pc
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.store.manifest import RunFolder
-from raysmooth.pipeline.store.parts import own_parts, read_part, read_parts
+from raysmooth.pipeline.store.count_checks import CountLimits, CountSums, bad_block
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS, RunFolder
+from raysmooth.pipeline.store.parts import foreign, own_parts, read_part, read_parts
 from raysmooth.pipeline.store.run_store import COUNTS_SCHEMA
 from raysmooth.storage.location import Where
 
 _SELECTION = Role.SELECTION.name.lower()
 
 
-def read_blocks(run: RunFolder, image_ids: Collection[int], blocks: int | None = None) -> pa.Table:
+def read_blocks(
+    run: RunFolder,
+    image_ids: Collection[int],
+    limits: CountLimits,
+    blocks: int | None = None,
+    rows: pd.DataFrame | None = None,
+) -> pa.Table:
     """The run's counts of the images `image_ids`, as rows of COUNTS_SCHEMA: all selection blocks, and the estimation
     blocks before `blocks` (default: all).
 
-    Raises RaysmoothError for a part that is corrupt or not this run's, and for a block that is there twice.
+    Raises RaysmoothError for a part that is corrupt or not this run's, for counts outside the run's `limits`, for a
+    block that is there twice, and for any of `rows`, the run's, that does not follow from its counts.
     """
     folder, run_id = run.counts, run.run_id
     wanted = pa.array(sorted(image_ids), pa.int64())
-    tables = [COUNTS_SCHEMA.empty_table()]
+    tables, sums = [COUNTS_SCHEMA.empty_table()], CountSums()
     parts = list(own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}))
-    for _, table in read_parts(parts, read_part):
+    for file, table in read_parts(parts, read_part):
+        if (wrong := bad_block(table, limits)) is not None:
+            raise foreign(file, wrong)
         keep = pc.is_in(table["image_id"], wanted)
+        if rows is not None:
+            sums.add(table.filter(keep))
         if blocks is not None:
             keep = pc.and_(keep, pc.or_(pc.equal(table["role"], _SELECTION), pc.less(table["block"], blocks)))
         tables.append(table.filter(keep))
     table = pa.concat_tables(tables)
-    rows = table.select(["image_id", "role", "block"]).to_pandas()
-    if (again := rows.duplicated()).any():
-        image_id, block = rows.loc[again, ["image_id", "block"]].iloc[0]
+    keys = table.select(["image_id", "role", "block"]).to_pandas()
+    if (again := keys.duplicated()).any():
+        image_id, block = keys.loc[again, ["image_id", "block"]].iloc[0]
         raise RaysmoothError(
             f"the counts of run {run_id} hold block {block} of image {image_id} twice: "
             f"move the copied part out of {folder}"
         )
+    if rows is not None and (wrong := sums.contradiction(rows)) is not None:
+        raise foreign(run.rows(ROW_FOLDERS["certify"]), wrong)
     return table
 
 
@@ -49,10 +63,16 @@ class StoredCounts:
     """
 
     def __init__(
-        self, out: Where, run_id: str, num_classes: int, image_ids: Collection[int], blocks: int | None = None
+        self,
+        out: Where,
+        run_id: str,
+        limits: CountLimits,
+        image_ids: Collection[int],
+        blocks: int | None = None,
+        rows: pd.DataFrame | None = None,
     ) -> None:
-        self._num_classes = num_classes
-        table = read_blocks(RunFolder.of(out, run_id), image_ids, blocks)
+        self._num_classes = limits.num_classes
+        table = read_blocks(RunFolder.of(out, run_id), image_ids, limits, blocks, rows)
         role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
         rows = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
         self._seconds = rows.groupby("image_id")["seconds"].sum()

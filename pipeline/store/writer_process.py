@@ -3,6 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from raysmooth.storage.records import Count, Name, Record
 
 _ENDED = ("Z", "X")
 """States in /proc of a process that has ended and whose parent has not noticed yet."""
@@ -54,6 +59,20 @@ class WriterProcess:
         state, started = _state_and_start(self.pid)
         reused = started is not None and self.started is not None and started != self.started
         return state in _ENDED or reused
+
+
+class WriterRecord(Record):
+    """A process as files describe it."""
+
+    host: Name
+    pid: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    boot: Name = ""
+    space: Name = ""
+    started: Count | None = None
+
+    @property
+    def process(self) -> WriterProcess:
+        return WriterProcess(self.host, self.pid, self.boot, self.space, self.started)
 
 
 def _state_and_start(pid: int) -> tuple[str, int | None]:

@@ -78,6 +78,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "seconds_left": run.seconds_left,
             "replicas": run.record.replicas if run.record is not None and run.is_alive else 0,
             "replica_deaths": run.record.deaths if run.record is not None else None,
+            "problem": run.problem,
             "host": run.record.writer.host if run.record is not None else None,
             "pid": run.record.writer.pid if run.record is not None else None,
             "started": run.started,
@@ -141,6 +142,8 @@ def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
         total = f"; total {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
         yield f"sampled by {writer}{total}"
     for run, name in zip(runs, names, strict=True):
+        if run.problem:
+            yield f"{name}: its progress is unknown: {run.problem}"
         if run.first_error:
             yield f"{name}: {'first error: ' * (run.errors > 1)}{run.first_error}"
         if run.record is not None and run.state == State.SILENT:

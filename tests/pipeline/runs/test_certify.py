@@ -24,7 +24,7 @@ from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import run_id
+from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 

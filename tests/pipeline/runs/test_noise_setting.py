@@ -22,8 +22,9 @@ from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import Run, run_id
+from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
+from raysmooth.pipeline.store.manifest import run_id
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 5}
 

@@ -11,7 +11,8 @@ from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs import run as run_module
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import Run, run_id
+from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.store.manifest import run_id
 
 REPLICA = ReplicaIdentity("cpu of some kind", "2.15", "2.4", "node", 1)
 FIXED = {

@@ -16,6 +16,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from manifests import manifest_of
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
@@ -23,7 +24,8 @@ from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore, refuse_unwritable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
-MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}
+MANIFEST = manifest_of()
+RUN_ID = MANIFEST["run_id"]
 
 
 def open_store(out: Path, **changes: object) -> RunStore:
@@ -46,7 +48,7 @@ def test_what_was_flushed_comes_back_sparse_and_whole(tmp_path: Path) -> None:
     store.add_block(block(8, 0, [1, 2, 3, 4, 5, 6]))
     store.add_row({"image_id": 8, "radius": 0.25})
     store.close()
-    (part,) = (tmp_path / "runs/0123456789abcdef/counts").glob("*.parquet")
+    (part,) = (tmp_path / f"runs/{RUN_ID}/counts").glob("*.parquet")
     stored = pq.read_table(part).to_pylist()
     assert stored[0]["labels"] == [1, 4]
     assert stored[0]["counts"] == [5, 95]
@@ -59,7 +61,7 @@ def test_what_was_flushed_comes_back_sparse_and_whole(tmp_path: Path) -> None:
         (3, Role.ESTIMATION, 1, 100),
     ]
     assert blocks[0].counts.tolist() == [0, 5, 0, 0, 95, 0]
-    assert read_rows(tmp_path, "certificates", MANIFEST["run_id"]).radius.tolist() == [0.25]
+    assert read_rows(tmp_path, "certificates", RUN_ID).radius.tolist() == [0.25]
 
 
 actions = st.lists(st.sampled_from(["draw", "finish", "flush", "kill"]), max_size=40)
@@ -93,7 +95,7 @@ def test_nothing_flushed_is_lost_or_doubled_whatever_the_order(steps: list[str])
                 assert sorted(b.image_id for b in left) == sorted(safe[1] - safe[0])
                 assert all(b.counts[0] == b.image_id % 7 + 1 for b in left)
         store.close()
-        rows = read_rows(out, "certificates", MANIFEST["run_id"])
+        rows = read_rows(out, "certificates", RUN_ID)
         assert sorted(rows.get("image_id", [])) == sorted(safe[0] | waiting[0])
 
 
@@ -133,7 +135,7 @@ def test_an_interrupt_in_the_middle_of_a_flush_neither_loses_nor_doubles(
     with open_store(tmp_path) as again:
         assert [b.image_id for b in again.unfinished_blocks()] == [3]
         assert again.finished == {8}
-    assert len(read_rows(tmp_path, "certificates", MANIFEST["run_id"])) == 1
+    assert len(read_rows(tmp_path, "certificates", RUN_ID)) == 1
 
 
 def test_a_copied_part_of_rows_is_refused(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_a_corrupt_part_is_refused_by_name_and_left_alone(tmp_path: Path, kind: 
 
 def test_a_foreign_part_is_refused_by_name_and_left_alone(tmp_path: Path) -> None:
     open_store(tmp_path).close()
-    foreign = tmp_path / "certificates/run_id=0123456789abcdef/part-x.parquet"
+    foreign = tmp_path / f"certificates/run_id={RUN_ID}/part-x.parquet"
     pd.DataFrame({"image_id": [1], "radius": [99.0]}).to_parquet(foreign)
     before = foreign.read_bytes()
     for check in (lambda: open_store(tmp_path), lambda: refuse_foreign_parts(tmp_path, "certificates")):
@@ -198,18 +200,19 @@ def test_a_foreign_part_is_refused_by_name_and_left_alone(tmp_path: Path) -> Non
 
 
 def test_another_runs_part_is_refused(tmp_path: Path) -> None:
-    other = open_store(tmp_path, run_id="f" * 16)
+    other_manifest = manifest_of(sigma=0.5)
+    other = open_store(tmp_path, **other_manifest)
     other.add_row({"image_id": 1, "radius": 0.1})
     other.close()
-    (part,) = (tmp_path / "certificates" / f"run_id={'f' * 16}").glob("*.parquet")
+    (part,) = (tmp_path / "certificates" / f"run_id={other_manifest['run_id']}").glob("*.parquet")
     open_store(tmp_path).close()
-    (tmp_path / "certificates/run_id=0123456789abcdef" / part.name).write_bytes(part.read_bytes())
+    (tmp_path / f"certificates/run_id={RUN_ID}" / part.name).write_bytes(part.read_bytes())
     with pytest.raises(RaysmoothError, match="was not written by this run"):
         open_store(tmp_path)
 
 
 def test_leftovers_of_a_kill_while_writing_are_swept_and_no_part_is_ever_overwritten(tmp_path: Path) -> None:
-    folder = tmp_path / "certificates/run_id=0123456789abcdef"
+    folder = tmp_path / f"certificates/run_id={RUN_ID}"
     folder.mkdir(parents=True)
     (folder / ".part-dead-00000.parquet.77.part").write_bytes(b"half a file")
     (folder / ".keep").write_text("another program's")
@@ -223,10 +226,10 @@ def test_leftovers_of_a_kill_while_writing_are_swept_and_no_part_is_ever_overwri
 
 def test_the_manifest_must_be_this_runs(tmp_path: Path) -> None:
     open_store(tmp_path).close()
-    path = tmp_path / "runs/0123456789abcdef/manifest.json"
-    assert json.loads(path.read_text())["identity"] == {"sigma": 0.25}
+    path = tmp_path / f"runs/{RUN_ID}/manifest.json"
+    assert json.loads(path.read_text())["identity"] == MANIFEST["identity"]
     with pytest.raises(RaysmoothError, match="describes another run"):
-        open_store(tmp_path, identity={"sigma": 0.5})
+        open_store(tmp_path, identity={**MANIFEST["identity"], "sigma": 0.5})
     path.write_text("{ half")
     with pytest.raises(RaysmoothError, match="is not a raysmooth manifest"):
         open_store(tmp_path)
@@ -287,7 +290,7 @@ def test_a_full_disk_is_a_clear_stop_and_the_run_resumes_when_there_is_space(sma
     refuse_unwritable(out)
     with open_store(out) as again:
         again.add_row({"image_id": 2, "radius": 0.5})
-    assert read_rows(out, "certificates", MANIFEST["run_id"]).image_id.tolist() == [1, 2]
+    assert read_rows(out, "certificates", RUN_ID).image_id.tolist() == [1, 2]
 
 
 @pytest.mark.processes
@@ -300,4 +303,4 @@ def test_rows_that_a_full_disk_refused_are_still_there_for_the_next_flush(small_
         store.flush()
     filler.unlink()
     store.close()
-    assert read_rows(small_disk / "out", "certificates", MANIFEST["run_id"]).image_id.tolist() == [1]
+    assert read_rows(small_disk / "out", "certificates", RUN_ID).image_id.tolist() == [1]

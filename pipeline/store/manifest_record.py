@@ -1,0 +1,155 @@
+"""What manifest.json may hold: types and ranges of every key that is read anywhere. Keys of other versions are kept."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from raysmooth.storage.records import (
+    Count,
+    Name,
+    Number,
+    PathText,
+    Positive,
+    Record,
+    RunId,
+    Seconds,
+    Sha256,
+    Share,
+    validated,
+)
+
+MOST_CLASSES = 1_000_000
+"""More classes than any classifier has: arrays of counts have one number for each."""
+
+Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+Classes = Annotated[int, Field(ge=2, le=MOST_CLASSES)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Identity(Record):
+    """What every kind of run has."""
+
+    dataset: Name
+    classifier: Name
+    noise: Name
+    norm: Name = "l2"
+    split: Name | None = None
+    index_set: Name | None = None
+    denoiser: Name | None = None
+    source: Name | None = None
+
+
+class SampledIdentity(_Identity):
+    """A run of certify or predict. (Schemes before 5 lack some keys.)"""
+
+    scheme: Count
+    procedure: Name
+    sigma: Positive
+    n: Number
+    alpha: Share
+    images: Count
+    seed: Seed
+    block_size: Number
+    n0: Number | None = None
+    sampling: Name = "fixed"
+    split: Name
+    denoiser: Name
+    classifier_fingerprint: Name | None = None
+    denoiser_fingerprint: Name | None = None
+    data_fingerprint: Name
+    preprocess: Name
+    device: Name
+    threads: Number
+    batch_size: Number | None = None
+    precision: Name | None = None
+    compiled: bool | None = None
+
+
+class RecertifiedIdentity(SampledIdentity):
+    """A run that was recertified from the counts of `source_run`."""
+
+    source_run: RunId
+    noise_bound: Name
+    familywise: Share | None = None
+
+
+class ImportedIdentity(_Identity):
+    """A run that was imported from another tool's log; null is unknown."""
+
+    sha256: Sha256
+    sigma: Positive | None = None
+    n0: Number | None = None
+    n: Number | None = None
+    alpha: Share | None = None
+    images: Count | None = None
+
+
+class OtherIdentity(Record):
+    """A run of a procedure that this version does not know."""
+
+    procedure: Name
+
+
+class FramingRecord(Record):
+    resize: Pixels | None = None
+    crop: Pixels | None = None
+
+
+class SettingsRecord(Record):
+    """The settings of the run's first session, as far as anything is made of them again."""
+
+    data_root: PathText | None = None
+    classifier_weights: PathText | None = None
+    denoiser_weights: PathText | None = None
+    split: Name | None = None
+    skip: Number | None = None
+    max: Number | None = None
+
+
+class ImportedRecord(Record):
+    """What the importing command recorded of the log."""
+
+    file: PathText
+    sha256: Sha256
+    rows: Count | None = None
+
+
+class ManifestRecord(Record):
+    """`identity` is checked by `identity_record`."""
+
+    run_id: RunId | None = None
+    settings: SettingsRecord | None = None
+    objective: Name | None = None
+    image_shape: Annotated[list[Pixels], Field(min_length=3, max_length=3)] | None = None
+    num_classes: Classes | None = None
+    compute: dict[str, Any] | None = None
+    warnings: list[str] | None = None
+    assumed: list[str] | None = None
+    framing: FramingRecord | None = None
+    versions: dict[str, Any] | None = None
+    git_commit: Name | None = None
+    started: Name | None = None
+    micro_batch: Number | None = None
+    source_run: RunId | None = None
+    imported: ImportedRecord | None = None
+    seconds: Seconds | None = None
+
+
+def check_manifest(values: Mapping[str, Any], where: str) -> None:
+    """Raises BadRecord, naming `where` and the key, for a manifest with a value that none can have."""
+    validated(ManifestRecord, values, where)
+    if "identity" in values:
+        identity = values["identity"]
+        if not isinstance(identity, Mapping):
+            validated(Record, identity, f"{where}: identity")
+        validated(_kind(identity), identity, f"{where}: identity")
+
+
+def _kind(identity: Mapping[str, Any]) -> type[Record]:
+    if "import" in identity:
+        return ImportedIdentity
+    procedure = identity.get("procedure")
+    if procedure == "recertify":
+        return RecertifiedIdentity
+    return SampledIdentity if procedure in (None, "certify", "predict") else OtherIdentity
