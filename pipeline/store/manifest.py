@@ -1,10 +1,11 @@
 """Where a run's files are in a folder of results, and its manifest, which says what the run is."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.store.manifest_record import check_manifest
 from raysmooth.storage.location import Location, Where, located
@@ -14,6 +15,9 @@ RUNS = "runs"
 CERTIFICATES, PREDICTIONS = "certificates", "predictions"
 ROW_FOLDERS = {"certify": CERTIFICATES, "predict": PREDICTIONS}
 """Folders of rows by procedure."""
+
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 class ManifestError(RaysmoothError):
@@ -39,6 +43,9 @@ class RunFolder:
 
     @classmethod
     def of(cls, out: Where, run_id: str) -> "RunFolder":
+        """Raises RaysmoothError for an id that would lead elsewhere, as a folder's name or a row may have it."""
+        if not _RUN_ID.fullmatch(run_id) or run_id in (".", ".."):
+            raise RaysmoothError(f"{out} has a run '{printable(run_id)}', which is no run id: move its folders away")
         return cls(located(out), run_id)
 
     @property

@@ -1,6 +1,5 @@
 """Code of the user's own runs where the user names it on this command line, and nowhere else."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 import torch
 import yaml
 from command import command, refused
+from forged import forge
 from small_runs import certified
 
 from raysmooth.actors.models.classifiers import build_classifier
@@ -173,10 +173,7 @@ def test_results_of_others(executed: Path, tmp_path: Path, capsys: pytest.Captur
     run = certified(
         tmp_path / "out", **CERTIFY, classifier="digits_cnn:width=2", classifier_weights=str(tmp_path / "w.safetensors")
     )
-    file = tmp_path / "out/runs" / run / "manifest.json"
-    manifest = json.loads(file.read_text())
-    manifest["identity"]["classifier"] = "own_code_7a:make"
-    file.write_text(json.dumps(manifest))
+    forge(tmp_path / "out", run, classifier="own_code_7a:make")
     assert "write --trust-code" in refused(capsys, "show", "out", "0")
     assert "write --trust-code" in refused(capsys, "show", "out", "0", "--classifier", "own_code_7a:other")
     for reader in (["report", "out"], ["status", "out"], ["recertify", "out", "--alpha", "0.05"]):

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import beta, norm
 
 FACTS: dict[str, Any] = {
     "dataset": "digits",
@@ -51,6 +53,23 @@ def rows_of(outcomes: Sequence[tuple[Any, Any]], label: int | None = 1, **facts:
 def run_of(run_id: str, outcomes: Sequence[tuple[Any, Any]] = PLAIN, **options: Any) -> pd.DataFrame:
     """The same as read back from disk."""
     return pd.DataFrame(rows_of(outcomes, **options)).assign(run_id=run_id)
+
+
+def counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with counts of n draws that give their radii, or the next larger ones that counts can give."""
+    n, alpha, sigma = rows["n"].iloc[0], rows["alpha"].iloc[0], rows["sigma"].iloc[0]
+    bounds = beta.ppf(alpha, np.arange(1, n + 1), n - np.arange(n))
+    certified = (rows["radius"] > 0).to_numpy()
+    count = 1 + np.searchsorted(bounds[:-1], norm.cdf(rows["radius"].fillna(0) / sigma))
+    count = np.where(certified, count, n // 2)
+    failed = rows["status"] == "error"
+    columns = {
+        "radius": np.where(certified, sigma * norm.ppf(bounds[count - 1]), rows["radius"]),
+        "p_lower": pd.Series(bounds[count - 1]).mask(failed),
+        "count_top": pd.Series(count, dtype="Int64").mask(failed),
+        "n_used": pd.Series(n, rows.index, dtype="Int64").mask(failed),
+    }
+    return rows.assign(**columns)
 
 
 def sampled_run(

@@ -3,7 +3,8 @@
 import json
 import shutil
 from collections.abc import Sequence
-from math import sqrt
+from dataclasses import replace
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from command import command
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from manifests import manifest_of
 from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
@@ -23,6 +25,7 @@ from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
+from raysmooth.pipeline.analysis.metrics import decided_at
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.runs.driver import run_procedure
@@ -176,7 +179,8 @@ def stored_run(
     identity |= {"index_set": "some", "classifier": "c", "denoiser": "none", "classifier_fingerprint": "f"}
     identity |= {"denoiser_fingerprint": None, "source": None, "noise": "gaussian", "norm": "l2", "sigma": 0.5}
     identity |= {"sampling": "fixed", "n0": N0, "n": n, "alpha": 0.001, "images": of or len(images)}
-    identity |= {"block_size": BLOCK, "seed": 0, **facts}
+    identity |= {"block_size": BLOCK, "seed": 0, "data_fingerprint": "d", "preprocess": "none", "device": "cpu"}
+    identity |= {"threads": 1, **facts}
     manifest = {"run_id": run_id(identity), "identity": identity, "settings": {}, "objective": "clean"}
     manifest |= {"num_classes": len(images[0][0]), "image_shape": [1, 4, 4]}
     columns = {name: value for name, value in identity.items() if name in CERTIFY.schema.names}
@@ -194,6 +198,8 @@ def stored_run(
                 continue
             noise = noise_family(identity["noise"], identity["sigma"], identity["norm"], 16)
             concluded = certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], noise, 0.001)
+            if (decided := decided_at(identity["sampling"])) < inf and concluded.radius:
+                concluded = replace(concluded, radius=decided)
             store.add_row(CERTIFY.finished_row(columns, image_id, 0, counts, concluded, 0.25 * len(blocks)))
     return manifest["run_id"]
 
@@ -342,18 +348,21 @@ def test_runs_that_are_no_source_are_refused(tmp_path: Path, capsys: pytest.Capt
         return err.removeprefix("raysmooth: ")
 
     assert refusal().startswith(f"there is no {tmp_path / 'runs'}: give the results folder")
-    predictions = tmp_path / "runs/abc/manifest.json"
+    predict = manifest_of(procedure="predict")
+    predictions = tmp_path / f"runs/{predict['run_id']}/manifest.json"
     predictions.parent.mkdir(parents=True)
-    predictions.write_text(json.dumps({"run_id": "abc", "identity": {"procedure": "predict"}}))
+    predictions.write_text(json.dumps(predict))
     assert refusal().startswith(f"{tmp_path} holds no certificates sampled there")
-    assert refusal("--run", "abc").startswith("run abc (predict) has no certificates sampled here")
+    expected = f"run {predict['run_id']} (predict) has no certificates sampled here"
+    assert refusal("--run", predict["run_id"]).startswith(expected)
     source = stored_run(tmp_path, [EASY])
     (made,) = recertify(tmp_path, alpha=0.05).run_id.unique()
     assert refusal("--run", ",").startswith("--run ,: there is no such run")
     expected = f"run {made} has no counts, as it was recertified: write --run {source}, its source\n"
     assert refusal("--run", made) == expected
     predictions.write_text("{")
-    assert refusal() == f"{predictions} is not a raysmooth manifest: move its folder away\n"
+    assert refusal().startswith(f"{predictions} is not a raysmooth manifest: not JSON (")
+    assert refusal().endswith("): move its folder away\n")
 
 
 def test_counts_that_are_not_whole_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What `raysmooth show` shows is what the run drew, counted and certified; what it cannot show it refuses."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from raysmooth.actors.noise.streams import Gaussian, Stream
 from raysmooth.actors.replica.draws import draw
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
+from raysmooth.pipeline.certification.certificate import lower_bound
 from raysmooth.pipeline.pictures.image_figure import plot_image
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
@@ -209,6 +209,8 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     source = rows[(rows.denoiser == "none") & (rows.sampling == "fixed")].iloc[0]
     again = records(rows[rows.run_id == source.run_id])[0]
     again |= {"source": f"recertified from {source.run_id}", "n": 120, "n_used": 120, "draws": 160}
+    p_lower = lower_bound(115, 120, again["alpha"])
+    again |= {"count_top": 115, "p_lower": p_lower, "radius": Gaussian(again["sigma"]).radius(p_lower)}
     folder = tmp_path / "out/certificates/run_id=0123456789abcdef"
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([{k: v for k, v in again.items() if k != "run_id"}]), folder / "part-0.parquet")
@@ -284,15 +286,12 @@ def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: P
     assert "is not the data that run" in refusal(tmp_path / "out", 1)
 
 
-def test_noise_of_another_version_is_not_called_the_runs_own(home: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_noise_of_another_version_is_not_called_the_runs_own(home: Path) -> None:
     row = records(find_rows(home / "out", 9))[0]
-    (home_of := out / "runs" / row["run_id"]).mkdir(parents=True)
-    manifest = json.loads((home / "out/runs" / row["run_id"] / "manifest.json").read_text())
-    (home_of / "counts").symlink_to(home / "out/runs" / row["run_id"] / "counts")
+    run = StoredRun.read(home / "out", row["run_id"])
+    identity = run.identity
     for changed, own in (({}, True), ({"scheme": 4}, False), ({"device": "cuda NVIDIA H200"}, False)):
-        (home_of / "manifest.json").write_text(json.dumps(manifest | {"identity": manifest["identity"] | changed}))
-        run = StoredRun.read(out, row["run_id"])
+        run = replace(run, identity={**identity, **changed})
         one = replay(run, row, run.open_dataset(), 3, trust_code=True)
         assert one.copies.own == own
         assert ("the noise is not the run's own" in words(plot_image([one]))) == (not own)

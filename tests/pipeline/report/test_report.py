@@ -86,7 +86,8 @@ def test_summary_by_hand(out):
 def test_runs_are_ordered_by_dataset_classifier_sigma_and_denoiser(tmp_path):
     orders = [("a", "a", 1.0, "none"), ("a", "b", 0.5, "none"), ("a", "b", 0.5, "d"), ("b", "a", 0.1, "none")]
     for i, (dataset, classifier, sigma, denoiser) in enumerate(reversed(orders)):
-        write_run(tmp_path, f"{i}", PLAIN, dataset=dataset, classifier=classifier, sigma=sigma, denoiser=denoiser)
+        outcomes = [(prediction, radius and radius * sigma) for prediction, radius in PLAIN]
+        write_run(tmp_path, f"{i}", outcomes, dataset=dataset, classifier=classifier, sigma=sigma, denoiser=denoiser)
     summary = summarize(read_certificates(tmp_path))
     assert list(zip(*(summary[c] for c in ("dataset", "classifier", "sigma", "denoiser")), strict=True)) == orders
 
@@ -102,7 +103,7 @@ def test_runs_are_ordered_by_dataset_classifier_sigma_and_denoiser(tmp_path):
     ],
 )
 def test_default_radii_reach_as_far_as_the_runs(tmp_path, largest, radii):
-    write_run(tmp_path, A, [(1, largest), (-1, 0.0), (None, None)])
+    write_run(tmp_path, A, [(1, largest), (-1, 0.0), (None, None)], sigma=max(0.25, largest / 3))
     summary = summarize(read_certificates(tmp_path))
     assert [c.removeprefix("r=") for c in summary if c.startswith("r=")] == radii
 
