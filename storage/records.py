@@ -38,16 +38,28 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _of_length(most: int) -> AfterValidator:
+    def check(text: str) -> str:
+        if len(text) > most:
+            raise ValueError(f"a text of at most {most:,} characters")
+        return text
+
+    return AfterValidator(check)
+
+
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("a text without control characters")
     return text
 
 
-Name = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_printable)]
+Name = Annotated[str, _of_length(1000), AfterValidator(_printable)]
 """A text that is shown."""
 
-PathText = Annotated[str, StringConstraints(max_length=20_000)]
+ShortName = Annotated[str, _of_length(200), AfterValidator(_printable)]
+"""One that becomes part of rows and tables."""
+
+PathText = Annotated[str, _of_length(20_000)]
 """A path or URL, which may hold any character; it is shown through `printable`."""
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
@@ -102,9 +114,34 @@ def validated(model: type[AnyRecord], value: Any, where: str) -> AnyRecord:
     key = ".".join(printable(str(part)) for part in first["loc"])
     if first["type"] == "missing":
         raise BadRecord(f"{where}: lacks the key {key}")
-    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should ").removeprefix("be ")
-    expected = printable(expected[0].lower() + expected[1:])
-    raise BadRecord(f"{where}: {key} is {shown(first['input'])}, expected {expected}")
+    raise BadRecord(f"{where}: {key} is {shown(first['input'])}, expected {_expected(first)}")
+
+
+_EXPECTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object with keys",
+    "model_type": "an object with keys",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "at most {le}",
+    "string_too_long": "a text of at most {max_length} characters",
+    "too_long": "at most {max_length} of them",
+    "too_short": "at least {min_length} of them",
+    "string_pattern_mismatch": "a text like {pattern}",
+}
+
+
+def _expected(error: Any) -> str:
+    """What pydantic expected, in plain words."""
+    if (words := _EXPECTED.get(error["type"])) is not None:
+        return words.format(**error.get("ctx", {}))
+    return printable(str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be "))
 
 
 def read_record(model: type[AnyRecord], file: Location | Path, most: int = MOST_BYTES) -> AnyRecord:

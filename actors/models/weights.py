@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,26 @@ from raysmooth.actors.models.checkpoints import (
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
+from raysmooth.storage.records import BadRecord, Positive, Record, ShortName, parsed, validated
 from raysmooth.storage.store_urls import is_url
 
-_CARD_TEXTS = ("architecture", "objective", "noise", "preprocess", "dataset", "split", "access", "arch", "training")
-_CARD_NUMBERS = ("sigma",)
-"""Entries of cards that results, messages or networks are made of; each may be null."""
+
+class Card(Record):
+    """Entries of cards that results, messages or networks are made of. Others are kept as they are."""
+
+    architecture: ShortName | None = None
+    objective: ShortName | None = None
+    noise: ShortName | None = None
+    preprocess: ShortName | None = None
+    dataset: ShortName | None = None
+    split: ShortName | None = None
+    access: ShortName | None = None
+    arch: ShortName | None = None
+    training: ShortName | None = None
+    sigma: Positive | None = None
+    recipe: dict[str, Any] | None = None
+    parents: dict[str, Any] | None = None
+    metrics: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,19 +165,10 @@ def _misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: st
 
 def _refuse_bad_card(path: Path, card: Mapping[str, Any]) -> None:
     """Raises RaysmoothError for an entry of another type than `save_weights` writes: it would reach result rows."""
-    for name in _CARD_TEXTS:
-        value = card.get(name)
-        if value is not None and not (isinstance(value, str) and len(value) <= 200 and value.isprintable()):
-            raise RaysmoothError(_bad_entry(path, name, value, "a text of at most 200 characters"))
-    for name in _CARD_NUMBERS:
-        value = card.get(name)
-        if value is not None and not (isinstance(value, int | float) and isfinite(value) and value > 0):
-            raise RaysmoothError(_bad_entry(path, name, value, "a number above 0"))
-
-
-def _bad_entry(path: Path, name: str, value: Any, expected: str) -> str:
-    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
-    return f"weights file {path}: its card has {name} = {printable(shown)}, expected {expected}: save the weights again"
+    try:
+        validated(Card, card, f"weights file {path}: its card")
+    except BadRecord as refusal:
+        raise RaysmoothError(f"{refusal}: save the weights again") from None
 
 
 def fingerprint(module: torch.nn.Module) -> str:
@@ -219,8 +224,8 @@ def _read_safetensors(path: Path) -> Weights:
             f"weights file {path} is corrupt or not a safetensors file ({error}): fetch it again"
         ) from error
     try:
-        card = json.loads(metadata.get("card", "{}"))
-    except (ValueError, RecursionError):
+        card = parsed(metadata.get("card", "{}"), "card")
+    except BadRecord:
         card = {}  # metadata of another tool
     states = {BARE: tensors} if any(tensor.is_floating_point() for tensor in tensors.values()) else {}
     return Weights(states, card if isinstance(card, dict) else {}, str(path))

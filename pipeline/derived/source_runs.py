@@ -78,8 +78,8 @@ def _whole(run: RunFolder) -> Manifest:
 
 def _problem(manifest: Manifest, part: pa.Table) -> str | None:
     """Why a part's rows cannot be those of the run; None if they can."""
-    needed = ("image_id", "status", "label", "error", "seconds", "prediction", "radius")
-    needed += () if manifest.identity.get("sampling", FIXED) == FIXED else ("draws", "n_used")
+    needed = ["image_id", "status", "label", "error", "seconds", "prediction", "radius"]
+    needed += [] if manifest.identity.get("sampling", FIXED) == FIXED else ["draws", "n_used"]
     if missing := [name for name in needed if name not in part.column_names]:
         return f"lacks the column {missing[0]}"
     return bad_row(part, row_facts(manifest), manifest["num_classes"])

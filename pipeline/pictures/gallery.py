@@ -21,8 +21,9 @@ from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
+from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
@@ -126,7 +127,7 @@ def _behind(card: Mapping[str, Any]) -> str:
     classifier: Any = card
     for key in ("parents", "classifier", "architecture"):
         classifier = classifier.get(key) if isinstance(classifier, Mapping) else None
-    return f" on {str(classifier).partition(':')[0]}" if classifier else ""
+    return f" on {printable(str(classifier)).partition(':')[0]}" if classifier else ""
 
 
 @torch.inference_mode()

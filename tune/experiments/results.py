@@ -4,15 +4,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Annotated, Any
 
 import pyarrow.parquet as pq
+from pydantic import AfterValidator, Field
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.store.manifest import RunFolder
 from raysmooth.pipeline.store.parts import part_files
 from raysmooth.storage.atomic_file import atomic_file
+from raysmooth.storage.object_store import notify
+from raysmooth.storage.records import BadRecord, Count, Name, PathText, Record, RunId, Sha256, read_record
 
 NOTES = "stages"
 """The folder of the notes, below the experiment's folder."""
@@ -41,6 +44,32 @@ class Result:
         return files and all(count_rows(out, str(self.rows_in), run_id) == rows for run_id, rows in self.runs.items())
 
 
+def _inside(path: str) -> str:
+    if PurePath(path).is_absolute() or ".." in PurePath(path).parts or "\0" in path:
+        raise ValueError("a path below the experiment's folder")
+    return path
+
+
+_Inside = Annotated[PathText, AfterValidator(_inside)]
+
+
+class _ResultRecord(Record):
+    """A result as it stands in the note."""
+
+    digest: Name
+    weights: _Inside | None = None
+    architecture: Name | None = None
+    folder: _Inside | None = None
+    rows_in: _Inside | None = None
+    runs: dict[RunId, Count] = Field(default_factory=dict)
+    files: dict[_Inside, Sha256] = Field(default_factory=dict)
+
+
+class _Note(Record):
+    hash: Name
+    result: _ResultRecord
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
@@ -57,12 +86,17 @@ def count_rows(out: Path, folder: str, run_id: str) -> int:
 
 
 def read_note(out: Path, name: str) -> tuple[str, Result] | None:
-    """The identity that a stage run had when it was done, and its result; None without a readable note."""
+    """The identity that a stage run had when it was done, and its result; None without a note. Of a note that none
+    can be, standard error is informed: the stage is run again.
+    """
     try:
-        note = json.loads((out / NOTES / f"{name}.json").read_text())
-        return str(note["hash"]), Result(**note["result"])
-    except (OSError, ValueError, KeyError, TypeError):
+        note = read_record(_Note, out / NOTES / f"{name}.json")
+    except FileNotFoundError:
         return None
+    except BadRecord as bad:
+        notify(f"{bad}: it says nothing of stage {printable(name)}")
+        return None
+    return note.hash, Result(**{field: getattr(note.result, field) for field in _ResultRecord.model_fields})
 
 
 def write_note(out: Path, name: str, identity: str, values: Mapping[str, Any], result: Result) -> None:

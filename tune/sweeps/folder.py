@@ -8,8 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow.fs import FileSystem
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
+from raysmooth.storage.records import BadRecord, Record, read_record, shown
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.training.ensemble import SWEEP
 
@@ -17,12 +18,19 @@ _MAY_CHANGE = ("address", "verbose", "certify", "certify_all")
 """Settings that may change when a sweep is resumed: they affect no trial. (Ray Tune keeps all others as they were.)"""
 
 
+_INSTEAD = "write another 'out', or delete the folder"
+
+
 def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
     """Raises RaysmoothError if the folder holds another sweep, or one that cannot be resumed; else records this one."""
     file = out / SWEEP
     settings = json.loads(json.dumps(sweep.model_dump(exclude={*_MAY_CHANGE, "out"}), default=vars))
     if file.exists():
-        _refuse_difference(out, json.loads(file.read_text()), settings)
+        try:
+            recorded = read_record(Record, file).model_extra or {}
+        except (BadRecord, OSError) as bad:
+            raise RaysmoothError(f"the sweep in {out} is unknown: {bad}: {_INSTEAD}") from None
+        _refuse_difference(out, recorded, settings)
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -33,17 +41,16 @@ def refuse_other_sweep(out: Path, sweep: SweepSettings) -> None:
 
 
 def _refuse_difference(out: Path, recorded: dict[str, Any], settings: dict[str, Any]) -> None:
-    instead = "write another 'out', or delete the folder"
     if recorded.keys() & SweepSettings.RENAMED.keys():
         # Ray Tune's state names modules that have moved since.
         raise RaysmoothError(
-            f"{out} holds a sweep of an earlier version of raysmooth, which cannot be resumed: {instead}"
+            f"{out} holds a sweep of an earlier version of raysmooth, which cannot be resumed: {_INSTEAD}"
         )
     before, now = _flat(recorded), _flat(settings)
     for key in {**before, **now}:
         if before.get(key) != now.get(key):
-            value = json.dumps(before[key])[:60] if key in before else "left out"
-            raise RaysmoothError(f"{out} holds another sweep, with {key} {value}: {instead}")
+            value = shown(before[key]) if key in before else "left out"
+            raise RaysmoothError(f"{out} holds another sweep, with {printable(key)} {value}: {_INSTEAD}")
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

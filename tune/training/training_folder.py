@@ -15,9 +15,10 @@ import torch
 from tensorboardX import SummaryWriter
 
 from raysmooth.actors.models.weights import read_weights, save_weights
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.storage.atomic_file import atomic_file, leftovers
+from raysmooth.storage.records import BadRecord, Record, read_record, shown
 
 Row = dict[str, float]
 """Metrics of an epoch by name, `epoch` among them."""
@@ -112,7 +113,7 @@ class TrainingFolder:
             return None
         try:
             found = torch.load(self._state, map_location="cpu", weights_only=True)
-            return Saved(found["trainer"], found["rows"])
+            return Saved(found["trainer"], [_row(row) for row in found["rows"]])
         except Exception as error:
             raise RaysmoothError(f"{self._state} cannot be read: delete {self.path} to start again") from error
 
@@ -151,7 +152,10 @@ class TrainingFolder:
         if not (self._state.exists() or self.out.exists()):
             return None
         if self._identity_file.exists():
-            before = json.loads(self._identity_file.read_text())
+            try:
+                before = read_record(Record, self._identity_file).model_extra or {}
+            except (BadRecord, OSError) as bad:
+                return f"the training in {self.path} is unknown: {bad}"
             if differing := _first_difference(before, self._identity):
                 return f"{self.path} holds a training with {differing}"
         return f"{self.out} holds other weights" if self.out.exists() and not self.finished() else None
@@ -164,7 +168,7 @@ _FOLLOWS = ("best_by", "fingerprint", "fingerprint_of", "images", "held_out")
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """A value that differs, in words: preferably one that a user sets."""
     differing = sorted(_differences(before, now), key=lambda found: found[0] in _FOLLOWS)
-    return next((f"{key} {_short(old)}, not {_short(new)}" for key, old, new in differing), None)
+    return next((f"{printable(key)} {_short(old)}, not {_short(new)}" for key, old, new in differing), None)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -183,8 +187,17 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return f"{value:g}" if isinstance(value, float) else shown(value)
+
+
+def _row(row: Any) -> Row:
+    """A row of metrics; raises TypeError for anything else."""
+    if not isinstance(row, dict) or not isinstance(row.get("epoch"), int | float):
+        raise TypeError("no row of metrics")
+    for name, value in row.items():
+        if not isinstance(name, str) or not isinstance(value, int | float):
+            raise TypeError("no row of metrics")
+    return row
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
