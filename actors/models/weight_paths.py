@@ -1,9 +1,12 @@
 """Paths of weights with {sigma} in them: a file for each noise level, however its number is spelled."""
 
+import hashlib
 import os
 import re
+from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.store_urls import is_url
 
 _SIGMA = re.compile(r"\{sigma(?::([^{}]*))?\}")
@@ -20,6 +23,17 @@ def has_sigma(path: str) -> bool:
 def whole_file(path: str) -> str:
     """The file of a path that may name one of its state dicts: FILE of FILE#KEY."""
     return path if "#" not in path or os.path.exists(path) else path.rpartition("#")[0]
+
+
+def file_sha256(path: str) -> str | None:
+    """SHA-256, in hex, of the file of a path of weights, or of a URL's local copy; None where there is no such file, as
+    for the name of one of torchvision's sets.
+    """
+    file = local_copy(whole_file(path)) if is_url(path) else Path(whole_file(path))
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def path_at(pattern: str, sigma: float) -> str:

@@ -111,7 +111,7 @@ def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:
 
 
 def _compute_config(run: StoredRun, device: torch.device, batch_size: int) -> ComputeConfig:
-    precision = run.identity["precision"]
+    precision = run.identity.get("precision") or "float32"
     if PRECISIONS[precision].tf32 and device.type == "cpu":
         precision = "float32"
     return ComputeConfig(precision, False, batch_size)

@@ -61,9 +61,10 @@ def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
     images = []
     for row in records(rows):
         run = StoredRun.read(settings.results, _sampled_by(row))
+        trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
+        run.refuse_code(trusted)
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
-        trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
     save_figure(plot_image(images), file, flag="--out")
     lines = [
@@ -116,4 +117,5 @@ def _source(row: Mapping[str, Any]) -> str:
 def _sampled_by(row: Mapping[str, Any]) -> str:
     """The id of the run whose counts support a row."""
     source = _source(row)
-    return source.removeprefix(RECERTIFIED).split()[0] if source.startswith(RECERTIFIED) else str(row["run_id"])
+    words = source.removeprefix(RECERTIFIED).split() if source.startswith(RECERTIFIED) else []
+    return words[0] if words else str(row["run_id"])

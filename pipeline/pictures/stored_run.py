@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from raysmooth.actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
-from raysmooth.actors.models.weight_paths import path_at
+from raysmooth.actors.models.own_callable import refused_code
+from raysmooth.actors.models.weight_paths import file_sha256, path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import checked
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.reading import Reading
@@ -24,6 +27,9 @@ from raysmooth.pipeline.store.count_checks import CountLimits
 from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.stored_counts import read_blocks
 from raysmooth.storage.location import Where
+from raysmooth.storage.object_store import notify
+from raysmooth.storage.records import shown_path
+from raysmooth.storage.store_urls import is_url
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class StoredRun:
     num_classes: int
     reading: Mapping[str, Any]
     class_names: Mapping[int, str]
+    weight_files: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
     def read(cls, out: Where, run_id: str) -> "StoredRun":
@@ -63,21 +70,30 @@ class StoredRun:
                 f"run {run_id} has no {run.manifest}: without it nothing can be drawn again; copy the whole folder of "
                 "results, runs/ too"
             ) from None
+        if manifest["num_classes"] is None or manifest.procedure not in PROCEDURES:
+            raise RaysmoothError(f"run {run_id} was not drawn, so that there is no noise to show: choose another --run")
         data = manifest.get("data")
         return cls(
             run_id,
             run,
-            manifest["identity"],
-            manifest["settings"],
-            manifest["framing"],
+            manifest.identity,
+            manifest["settings"] or {},
+            manifest["framing"] or {},
             manifest["num_classes"],
-            manifest.get("reading", {}),
+            manifest.get("reading") or {},
             _class_names(data.get("class_names") if isinstance(data, Mapping) else None),
+            manifest.get("weight_files") or {},
         )
 
     @property
     def noise(self) -> NoiseFamily:
         return noise_family(self.identity["noise"], self.identity["sigma"])
+
+    def refuse_code(self, trust_code: bool) -> None:
+        """Raises RaysmoothError for a classifier that is code, unless that may be imported."""
+        architecture = Variant.parse(self.identity["classifier"])
+        if architecture.is_own and not trust_code:
+            raise refused_code(architecture)
 
     def open_dataset(self, data_root: str | None = None) -> Dataset:
         """The run's data set, at `data_root` if it has moved. Raises RaysmoothError if it is not the data that the run
@@ -85,6 +101,8 @@ class StoredRun:
         """
         identity = self.identity
         root = self.settings.get("data_root") if data_root is None else data_root
+        if data_root is None and root is not None:
+            self._say_outside("data", root)
         try:
             reading = Reading.from_record(self.reading, self.framing)
         except RaysmoothError as error:
@@ -109,23 +127,46 @@ class StoredRun:
         """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
         other than the run's, and without `trust_code` for a classifier that is code.
         """
+        self.refuse_code(trust_code)
         identity = self.identity
-        classifiers = classifier_weights or self.settings.get("classifier_weights")
-        denoisers = None
-        if identity["denoiser"] != NO_DENOISER:
-            denoisers = denoiser_weights or self.settings["denoiser_weights"]
         spec = BaseClassifierSpec(
             identity["classifier"],
-            None if classifiers is None else path_at(classifiers, identity["sigma"]),
+            self._weights("classifier_weights", classifier_weights),
             identity["preprocess"],
             identity["denoiser"],
-            None if denoisers is None else path_at(denoisers, identity["sigma"]),
+            self._weights("denoiser_weights", denoiser_weights) if identity["denoiser"] != NO_DENOISER else None,
             import_path=(os.getcwd(),),
             trust_code=trust_code,
-            classifier_fingerprint=identity["classifier_fingerprint"],
-            denoiser_fingerprint=identity["denoiser_fingerprint"],
+            classifier_fingerprint=identity.get("classifier_fingerprint"),
+            denoiser_fingerprint=identity.get("denoiser_fingerprint"),
         )
         return load_base_classifier(spec, device)
+
+    def _weights(self, name: str, given: str | None) -> str | None:
+        """The path of weights: that which the user gave, or the manifest's. Raises RaysmoothError, before anything in
+        it is read, for a file at the manifest's path that is not the one that the run read.
+        """
+        path = given or self.settings.get(name)
+        if path is None:
+            return None
+        path = path_at(path, self.identity["sigma"])
+        if given is not None:
+            return path
+        what = name.replace("_", " ")
+        self._say_outside(what, path)
+        known = self.weight_files.get(name)
+        if known is not None and (found := file_sha256(path)) is not None and found != known:
+            raise RaysmoothError(
+                f"{shown_path(path)} is not the file of the {what} that run {self.run_id} read: write "
+                f"--{name.replace('_', '-')} with the path of the original"
+            )
+        return path
+
+    def _say_outside(self, what: str, path: str) -> None:
+        """Name what the manifest makes this process read: the manifest may be somebody else's."""
+        results, place = str(self.folder.out), path if is_url(path) else os.path.realpath(path)
+        if not self.folder.out.is_local or not Path(place).is_relative_to(os.path.realpath(results)):
+            notify(f"run {self.run_id}: its {what} are read from {shown_path(path)}, as its manifest says")
 
     def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
         """The run's counts of the image, for each role with draws: those of whole blocks in their order, until there
@@ -158,8 +199,9 @@ class StoredRun:
         return self._index_set(length).ids
 
     def _index_set(self, length: int) -> IndexSet:
-        chosen = {name: self.settings[name] for name in ("skip", "max")}
-        return IndexSet(length, **chosen, start=self.settings.get("start", 0))  # not in manifests of earlier versions
+        # Manifests of earlier versions have no start.
+        start, skip = self.settings.get("start") or 0, self.settings.get("skip") or 1
+        return IndexSet(length, skip=skip, max=self.settings.get("max"), start=start)
 
 
 def _class_names(written: Any) -> dict[int, str]:

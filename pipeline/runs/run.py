@@ -8,6 +8,7 @@ from typing import Any
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
@@ -171,6 +172,11 @@ class Run:
             "identity": identity,
             "settings": self.settings.model_dump(),
             "objective": self.objective,
+            "weight_files": {
+                name: file_sha256(path)
+                for name in ("classifier_weights", "denoiser_weights")
+                if (path := getattr(self.base, name)) is not None
+            },
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
             "compute": dict(compute_choice),

@@ -103,6 +103,7 @@ class SettingsRecord(Record):
     classifier_weights: PathText | None = None
     denoiser_weights: PathText | None = None
     split: Name | None = None
+    start: Count | None = None
     skip: Number | None = None
     max: Number | None = None
 
@@ -127,6 +128,7 @@ class ManifestRecord(Record):
     warnings: list[str] | None = None
     assumed: list[str] | None = None
     framing: FramingRecord | None = None
+    weight_files: dict[str, Sha256 | None] | None = None
     versions: dict[str, Any] | None = None
     git_commit: Name | None = None
     started: Name | None = None
