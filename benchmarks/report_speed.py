@@ -54,16 +54,17 @@ def write_results(out: Path, case: Case) -> None:
 
     from raysmooth.pipeline.runs.procedures import PROCEDURES
     from raysmooth.pipeline.store.manifest import CERTIFICATES
+    from raysmooth.pipeline.store.manifest import run_id as run_id_of
     from raysmooth.pipeline.store.parts import write_part
     from raysmooth.storage.location import located
 
     schema, rng = PROCEDURES["certify"].schema, np.random.default_rng(0)
     for run in range(case.runs):
-        run_id, sigma, kind = f"{run:016x}", SIGMAS[run % len(SIGMAS)], run // len(SIGMAS)
+        sigma, kind = SIGMAS[run % len(SIGMAS)], run // len(SIGMAS)
         facts = {
             "dataset": "simulated",
             "split": "test",
-            "index_set": f"all {case.images} images",
+            "index_set": f"all {case.images}",
             "classifier": "none_at_all",
             "denoiser": f"dncnn:depth={17 + kind // 3}",
             "objective": ("mse", "stab", "stab+mse")[kind % 3],
@@ -79,6 +80,11 @@ def write_results(out: Path, case: Case) -> None:
             "draws": N0 + N,
             "status": "ok",
         }
+        decided = ("n_used", "draws", "status", "objective")
+        identity = {name: value for name, value in facts.items() if name not in decided}
+        identity |= {"scheme": 5, "procedure": "certify", "seed": run, "block_size": 1000, "threads": 1}
+        identity |= {"device": "none", "data_fingerprint": "none", "preprocess": "none"}
+        run_id = run_id_of(identity)
         count = rng.binomial(N, rng.beta(4, 1 + 3 * sigma, case.images))
         p_lower = betaincinv(np.maximum(count, 1), N - np.maximum(count, 1) + 1, ALPHA)
         abstain = p_lower <= 0.5
@@ -108,7 +114,6 @@ def write_results(out: Path, case: Case) -> None:
             write_part(file, pa.table(columns, schema).slice(part * step, step), origin)
         manifest = out / "runs" / run_id / "manifest.json"
         manifest.parent.mkdir(parents=True)
-        identity = {name: facts[name] for name in ("dataset", "classifier", "denoiser", "sigma", "n0", "n", "alpha")}
         manifest.write_text(json.dumps({"run_id": run_id, "identity": identity, "versions": {"raysmooth": "0.1.0"}}))
 
 

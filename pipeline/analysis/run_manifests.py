@@ -9,7 +9,7 @@ from raysmooth.storage.object_store import notify
 
 
 def manifest_of(out: Where, run_id: str) -> Mapping[str, Any] | None:
-    """The manifest of a run in `out`; None if there is none, or, as standard error is informed, none that can be read: a
+    """The manifest of a run in `out`; None if there is none, or none that can be read, which is said on stderr: a
     report does not need it.
     """
     try:

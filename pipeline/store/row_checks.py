@@ -75,14 +75,14 @@ class _Columns:
     """Columns as arrays, whatever their nulls."""
 
     def __init__(self, rows: pa.Table) -> None:
-        self._rows = rows
+        self._rows, self._names = rows, {*rows.column_names}
         self._numbers: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
     def has(self, *names: str) -> bool:
-        return all(name in self._rows.column_names for name in names)
+        return self._names.issuperset(names)
 
     def wrong_type(self) -> str | None:
         kinds: tuple[tuple[tuple[str, ...], str, Callable[[pa.DataType], bool]], ...] = (
