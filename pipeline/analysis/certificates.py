@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,15 @@ import pyarrow.dataset as ds
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
-from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, RunFolder
+from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
 from raysmooth.pipeline.store.row_checks import bad_row
 from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
+
+
+_NUMBERS = ("sigma", "n0", "n", "alpha", "images")
 
 
 class _Part(NamedTuple):
@@ -54,7 +57,7 @@ def read_certificates(results: Where) -> pd.DataFrame:
         rows = pa.concat_tables(_read(part, schema) for part in parts)
     if rows.num_rows == 0:
         raise RaysmoothError(f"{folder} has no rows yet: let 'raysmooth certify' finish an image, then try again")
-    _refuse_bad_rows(rows, parts, schema)
+    _refuse_bad_rows(located(results), rows, parts, schema)
     frame = _readable(rows.to_pandas())
     if (again := frame.duplicated(["run_id", "image_id"])).any():
         run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
@@ -63,21 +66,36 @@ def read_certificates(results: Where) -> pd.DataFrame:
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
-def _refuse_bad_rows(rows: pa.Table, parts: Sequence[_Part], schema: pa.Schema) -> None:
+def _refuse_bad_rows(results: Location, rows: pa.Table, parts: Sequence[_Part], schema: pa.Schema) -> None:
     """Raises RaysmoothError, naming the file, for rows that no run can have: edited, or of two runs in one folder."""
     runs = rows["run_id"].combine_chunks().dictionary_encode()
     codes = runs.indices.to_numpy()
     ends = [*(np.flatnonzero(np.diff(codes)) + 1), len(codes)]
     for begin, end in pairwise([0, *ends]):
-        wrong = bad_row(rows.slice(begin, end - begin))
+        run = runs.dictionary[codes[begin]].as_py()
+        known = _of_manifest(results, run)
+        wrong = bad_row(rows.slice(begin, end - begin), *known)
         if wrong is None:
             continue
-        run = runs.dictionary[codes[begin]].as_py()
         for part in parts:
             keys = ds.get_partition_keys(part.rows.partition_expression)
-            if keys["run_id"] == run and (of_part := bad_row(_read(part, schema))) is not None:
+            if keys["run_id"] == run and (of_part := bad_row(_read(part, schema), *known)) is not None:
                 raise _foreign(part, of_part)
         raise RaysmoothError(f"the certificates of run {printable(run)}: {wrong}: move its folder away, then try again")
+
+
+def _of_manifest(results: Location, run: str) -> tuple[dict[str, Any], int | None]:
+    """Numbers that all rows of a run have, and its number of classes, by its manifest; nothing where that is missing,
+    cannot be used, or would take another request to a bucket.
+    """
+    if not results.is_local:
+        return {}, None
+    try:
+        manifest = read_manifest(RunFolder.of(results, run), "identity")
+    except ManifestError:
+        return {}, None
+    facts = {name: value for name, value in manifest.identity.items() if name in _NUMBERS and value is not None}
+    return facts, manifest.get("num_classes")
 
 
 def _parquet() -> ds.ParquetFileFormat:

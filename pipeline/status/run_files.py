@@ -67,7 +67,7 @@ def _counts(file: Location, session: str) -> Part:
 
 
 def _rows(file: Location, session: str) -> Part:
-    table = _with(file, "image_id", "draws", "status", "error")
+    table = _with(file, "image_id", "draws", "status", "error", also=("images", "index_set"))
     if (wrong := bad_row(table)) is not None:
         raise foreign(file, wrong)
     failed = table.filter(pc.equal(table["status"], "error"))
@@ -78,9 +78,9 @@ def _rows(file: Location, session: str) -> Part:
     return Part(session, file.modified(), draws, table.num_rows, failed.num_rows, first)
 
 
-def _with(file: Location, *columns: str) -> pa.Table:
-    """These columns of a part; raises RaysmoothError if one is missing."""
-    table = read_part(file, columns=list(columns))
+def _with(file: Location, *columns: str, also: tuple[str, ...] = ()) -> pa.Table:
+    """These columns of a part, and those of `also` that it has; raises RaysmoothError if one is missing."""
+    table = read_part(file, columns=[*columns, *also])
     if missing := [name for name in columns if name not in table.column_names]:
         raise foreign(file, f"lacks the column {missing[0]}")
     return table

@@ -260,7 +260,7 @@ def _bounds(columns: _Columns, _: int | None) -> Iterator[_Rule]:
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         most = np.maximum(AT_MOST[place](sigma, p_top, p_other), 0.0)
-    most[~np.isfinite(most)] = inf
+    most[~np.isfinite(most)] = 1e300  # any radius is below it
     # Rows of logs and of other tools have radii that were rounded, up as often as down.
     slack = np.where(counted, most * _CLOSE + 1e-12, 0.005 * most + 0.005)
     yield "radius", certified & (radius > most + slack), most
