@@ -30,7 +30,10 @@ def file_sha256(path: str) -> str | None:
     for the name of one of torchvision's sets.
     """
     file = local_copy(whole_file(path)) if is_url(path) else Path(whole_file(path))
-    if not file.is_file():
+    try:
+        if not file.is_file():
+            return None
+    except (OSError, ValueError):  # a name that no file can have
         return None
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
