@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 
 Entry = TypeVar("Entry")
 
@@ -22,7 +22,9 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         try:
             return self._entries[name]
         except KeyError:
-            raise RaysmoothError(f"unknown {self.what} '{name}': {nearest(name, self._entries)}") from None
+            raise RaysmoothError(
+                f"unknown {self.what} '{printable(str(name))}': {nearest(name, self._entries)}"
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

@@ -163,7 +163,7 @@ class StoredRun:
         return path
 
     def _say_outside(self, what: str, path: str) -> None:
-        """Name what the manifest makes this process read: the manifest may be somebody else's."""
+        """Name what the manifest makes this process read: the manifest may be another person's."""
         results, place = str(self.folder.out), path if is_url(path) else os.path.realpath(path)
         if not self.folder.out.is_local or not Path(place).is_relative_to(os.path.realpath(results)):
             notify(f"run {self.run_id}: its {what} are read from {shown_path(path)}, as its manifest says")

@@ -29,9 +29,6 @@ LEASE_SECONDS = 3.0
 PATIENCE_HEARTBEATS = 5
 """How many heartbeats a process waits for a lease that does not change."""
 
-_LONGEST_NOTE = 200
-"""Characters of a local lock's note about its holder that are read."""
-
 SETTLE_SECONDS = 1.0
 """If two processes take a lease at the same moment, the one that wrote last holds it; both know after this time."""
 
@@ -117,7 +114,7 @@ def _flock(home: Location, file: TextIO, kind: int) -> None:
         except OSError:
             time.sleep(0.05 * (attempt < 2))
     file.seek(0)
-    raise _being_written(home, file.read(200).strip() or "another process")
+    raise _being_written(home, printable(file.read(200).strip()) or "another process")
 
 
 @dataclass(frozen=True)

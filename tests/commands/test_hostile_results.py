@@ -204,7 +204,7 @@ def test_weights_logs_and_settings_of_others(home: Path, capsys: pytest.CaptureF
     torch.save({RAW: torch.zeros(2), "a": {"b": RAW}}, home / "keys.pt")
     header = "idx\tlabel\tpredict\tradius\tcorrect\ttime\t" + RAW.replace("\n", " ")
     (home / "log.tsv").write_text(f"{header}\n0\t1\t1\t0.5\t1\t{RAW}\n")
-    for name, value in {"classifier": "evil_9b:make", "dataset": RAW, RAW: 1}.items():
+    for name, value in {"classifier": "evil_9b:make", "dataset": RAW}.items():
         values = {"dataset": "digits", "sigma": 0.25, "classifier": CLASSIFIER, name: value}
         (home / f"{list(values).index(name)}.yaml").write_text(yaml.safe_dump(values))
     train = "train denoiser --dataset digits --sigma 0.25 --epochs 1 --denoiser dncnn --objective stab"

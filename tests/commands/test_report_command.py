@@ -16,8 +16,8 @@ from scipy.stats import norm
 from raysmooth.commands import experiments
 from raysmooth.commands import report as report_module
 from raysmooth.commands.catalogue import CATALOGUE
-from raysmooth.pipeline.report.report import write_report
 from raysmooth.pipeline.certification.certificate import lower_bound
+from raysmooth.pipeline.report.report import write_report
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.formats import FORMATS
 

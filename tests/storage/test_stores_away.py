@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from manifests import manifest_of
 from object_store import Line, Server, rows_in
 from small_runs import certified
 
@@ -26,7 +27,7 @@ from raysmooth.storage import object_store
 from raysmooth.storage.object_store import Unreachable
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
-MANIFEST = {"run_id": "0123456789abcdef", "num_classes": 6, "identity": {"sigma": 0.25}}
+MANIFEST = manifest_of()
 DIGITS = {"dataset": "digits", "max": 6, "sigma": 0.25, "n0": 20, "n": 200, "classifier": "base_classifiers:Slow"}
 
 
@@ -156,7 +157,7 @@ def test_a_writer_that_lost_the_run_writes_nothing_more(server: Server, folder: 
     run.add_row({"image_id": 1, "radius": 0.25})
     run.flush()
     other = {"id": "f" * 32, "writer": {"host": "elsewhere", "pid": 7}}
-    server.put(f"{folder}/runs/0123456789abcdef/.lock", json.dumps(other).encode())
+    server.put(f"{folder}/runs/{MANIFEST['run_id']}/.lock", json.dumps(other).encode())
     run.add_row({"image_id": 2, "radius": 0.25})
     before = server.contents(folder)
     for write in (run.flush, lambda: run.amend(micro_batch=8), run.close):

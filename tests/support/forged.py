@@ -1,4 +1,4 @@
-"""Results that somebody else made up: everything in them agrees, down to checksums and run ids."""
+"""Results that another person made up: everything in them agrees, down to checksums and run ids."""
 
 import json
 from pathlib import Path

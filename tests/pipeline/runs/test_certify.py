@@ -117,7 +117,7 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
     (planned,) = prepare(procedure, settings_of(out, **SAMPLINGS[sampling]))
     planned = dataclasses.replace(planned, compute=ComputeConfig("float32", False, 100))
     model = load_base_classifier(planned.base, cpu).model
-    manifest = {"run_id": "0" * 16, "identity": {}, "num_classes": 10}
+    manifest = planned.manifest(ReplicaIdentity("cpu", "0", "0", "here", 1), {})
     drawn = 0
     for units_left in (killed_after, 10**9):
         with RunStore(out, procedure.folder, procedure.schema, manifest) as store:
@@ -135,7 +135,7 @@ def test_any_order_of_completion_and_a_kill_between_give_the_same_rows(
                 drawn += request.unit.draws
                 units_left -= 1
     assert drawn == counts.draws.sum()
-    same(read_rows(out, procedure.folder, "0" * 16).assign(run_id=rows.run_id), rows)
+    same(read_rows(out, procedure.folder, manifest["run_id"]).assign(run_id=rows.run_id), rows)
     pd.testing.assert_frame_equal(counts_of(out), counts)
 
 
