@@ -21,9 +21,8 @@ from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.common.errors import RaysmoothError, one_line, printable
-from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
+from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
