@@ -80,7 +80,7 @@ class StoredRun:
             manifest["settings"] or {},
             manifest["framing"] or {},
             manifest["num_classes"],
-            manifest.get("reading") or {},
+            manifest.get("reading", {}),
             _class_names(data.get("class_names") if isinstance(data, Mapping) else None),
             manifest.get("weight_files") or {},
         )
