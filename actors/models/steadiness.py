@@ -37,7 +37,7 @@ def unsteadiness(model: DenoisedClassifier, image: torch.Tensor) -> str | None:
 
 
 def _unsteadiness(model: DenoisedClassifier, image: torch.Tensor) -> str | None:
-    others = torch.stack([1 - image, image.flip(-1)])
+    others = torch.stack([(image + 0.5) / 2, image.flip(-1)])  # close to the data's own images
     twice = _answers(model, torch.stack([image, image]))
     if not _alike(twice[0], twice[1]):
         return RANDOM
