@@ -54,7 +54,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, _of_length(1000), AfterValidator(_printable)]
-"""A text that is shown."""
+"""A text that is shown, such as a network with its options, which may be paths."""
 
 ShortName = Annotated[str, _of_length(200), AfterValidator(_printable)]
 """One that becomes part of rows and tables."""

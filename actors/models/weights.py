@@ -30,22 +30,22 @@ from raysmooth.actors.models.checkpoints import (
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
-from raysmooth.storage.records import BadRecord, Positive, Record, ShortName, parsed, shown_path, validated
+from raysmooth.storage.records import BadRecord, Name, Positive, Record, ShortName, parsed, shown_path, validated
 from raysmooth.storage.store_urls import is_url
 
 
 class Card(Record):
     """Entries of cards that results, messages or networks are made of. Others are kept as they are."""
 
-    architecture: ShortName | None = None
-    objective: ShortName | None = None
+    architecture: Name | None = None
+    objective: Name | None = None
     noise: ShortName | None = None
     preprocess: ShortName | None = None
     dataset: ShortName | None = None
     split: ShortName | None = None
     access: ShortName | None = None
-    arch: ShortName | None = None
-    training: ShortName | None = None
+    arch: Name | None = None
+    training: Name | None = None
     sigma: Positive | None = None
     recipe: dict[str, Any] | None = None
     parents: dict[str, Any] | None = None
@@ -159,7 +159,11 @@ def _misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: st
     closest = max(forms, key=lambda form: len(own.keys() & form.keys()))
     listing = "; ".join(f"{title} {_first_few(map(printable, keys))}" for title, keys in faults(own, closest))
     made_for = weights.card.get("architecture") or weights.card.get("arch")
-    remedy = f"they were made for '{made_for}'" if made_for else "give the architecture they were trained with"
+    remedy = (
+        f"they were made for '{printable(str(made_for))}'"
+        if made_for
+        else "give the architecture they were trained with"
+    )
     parts = [
         ".".join(filter(None, (place, part)))
         for place, state in weights.state_dicts.items()

@@ -162,7 +162,7 @@ def test_programs_are_named_as_what_they_are(tmp_path: Path) -> None:
         ("objective", {"a": 1}, "a text"),
         ("preprocess", ["0.3/0.1"], "a text"),
         ("architecture", "x\ny", "a text"),
-        ("architecture", "x" * 201, "a text"),
+        ("architecture", "x" * 1001, "a text"),
         ("sigma", "0.25", "a number"),
         ("sigma", -1, "a number above 0"),
         ("noise", 3, "a text"),

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,10 @@ def test_the_table_names_drivers_silent_runs_and_reasons(tmp_path: Path) -> None
 def test_watch_prints_again_until_all_runs_are_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session(tmp_path, (1000, UNITS))
     asked = [sys.executable, "-m", "raysmooth", "status", str(tmp_path), "--json", "--watch", "0.1"]
-    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    with subprocess.Popen(
+        asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+    ) as process:
         assert process.stdout is not None
         assert [json.loads(process.stdout.readline())[0]["done"] for _ in range(2)] == [1, 1]
         process.send_signal(signal.SIGINT)
