@@ -11,6 +11,9 @@ from raysmooth.storage.store_urls import is_url
 
 _SIGMA = re.compile(r"\{sigma(?::([^{}]*))?\}")
 
+_FORMAT = re.compile(r"(\.\d{1,2})?[efg]?")
+"""Formats of sigma; with a width, a path could become as long as memory."""
+
 _SPELLINGS = ("g", ".2f", ".1f", ".3f")
 """Of 0.5: 0.5, 0.50, 0.5, 0.500. Published trees have noise_0.50."""
 
@@ -57,7 +60,6 @@ def path_at(pattern: str, sigma: float) -> str:
 
 
 def _spelled(pattern: str, sigma: float, spelling: str) -> str:
-    try:
-        return _SIGMA.sub(lambda found: format(sigma, found[1] or spelling), pattern)
-    except ValueError:
-        raise RaysmoothError(f"{pattern}: write {{sigma}} or a format of numbers, such as {{sigma:.2f}}") from None
+    if not all(_FORMAT.fullmatch(found[1] or "") for found in _SIGMA.finditer(pattern)):
+        raise RaysmoothError(f"{pattern}: write {{sigma}} or a format of numbers, such as {{sigma:.2f}}")
+    return _SIGMA.sub(lambda found: format(sigma, found[1] or spelling), pattern)

@@ -1,6 +1,7 @@
 """Weights files: read without running code, loaded into a module, fingerprinted, written with their card."""
 
 import argparse
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
 import torch
@@ -247,9 +248,9 @@ def _read_torch(path: Path) -> Weights:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             warnings.simplefilter("ignore", UserWarning)  # about an unknown pickle protocol; it then raises
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # on garbage the unpickler raises nearly anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated archive: sought before its start
+            raise
         if (kind := _program(path)) is not None:
             raise RaysmoothError(
                 f"weights file {path} is {kind}, a program and no weights: save model.state_dict() with torch.save or "
@@ -275,14 +276,18 @@ def _read_torch(path: Path) -> Weights:
 
 
 def _harmless() -> list[Any]:
-    """What training scripts save beside tensors, and torch refuses by default: NumPy's numbers, and settings. None of
-    them runs code when it is read.
+    """What training scripts save beside tensors, and torch refuses by default: NumPy's numbers and arrays (states of
+    random numbers too), settings, and the paths in them. None of them runs code when it is read.
     """
     import numpy as np
 
-    kinds = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool")]
-    scalar = np.float64(0).__reduce__()[0]  # under another name before NumPy 2
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *kinds, argparse.Namespace]
+    kinds = [type(np.dtype(name)) for name in "efdbhilqBHILQ?US"]
+    scalar = np.float64(0).__reduce__()[0]  # under another name before NumPy 2, like the next
+    array: Any = np.zeros(1).__reduce__()[0]
+    return [
+        *(kind for one in (scalar, array) for kind in (one, (one, f"numpy.core.multiarray.{one.__name__}"))),
+        *(np.dtype, np.ndarray, *kinds, argparse.Namespace, PosixPath, PurePosixPath),
+    ]
 
 
 def _program(path: Path) -> str | None:

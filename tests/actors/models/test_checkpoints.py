@@ -52,6 +52,10 @@ LAYOUTS: dict[str, Callable[[], Any]] = {
     "numpy numbers": lambda: {"state_dict": prefixed(""), "acc": np.float64(0.9), "best": np.float32(0.5),
                               "epoch": np.int64(3), "done": np.bool_(True)},
     "argparse settings": lambda: {"state_dict": prefixed(""), "args": argparse.Namespace(lr=0.1, sigma=0.25)},
+    "paths, arrays and states beside it": lambda: {
+        "model": prefixed(""), "args": argparse.Namespace(out=Path("runs")), "names": np.array(["a", "b"]),
+        "random": np.random.RandomState(0).get_state(), "hits": np.arange(3.0),
+    },
     "an optimizer beside it": lambda: {"model": prefixed(""), "optimizer": torch.optim.Adam(
         digits().parameters()).state_dict()},
     "torch.compile": lambda: prefixed("_orig_mod."),
@@ -140,6 +144,29 @@ def test_integers_are_no_weights(tmp_path: Path) -> None:
     torch.save({**prefixed(""), first: state[first]}, tmp_path / "one.pth")
     with pytest.raises(RaysmoothError, match=rf"has {first} of int8, no floating-point numbers"):
         load_weights(digits(), read_weights(tmp_path / "one.pth"), "one.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda tensor: tensor.to_sparse(), "sparse"),
+        (lambda tensor: tensor.to("meta"), "without data (on the device meta)"),
+    ],
+)
+def test_tensors_without_numbers_in_memory_are_no_weights(change: Any, expected: str, tmp_path: Path) -> None:
+    state = prefixed("")
+    first = next(iter(state))
+    torch.save({**state, first: change(state[first])}, tmp_path / "one.pth")
+    with pytest.raises(RaysmoothError) as refusal:
+        load_weights(digits(), read_weights(tmp_path / "one.pth"), "one.pth")
+    assert f"has {first} {expected}" in str(refusal.value)
+
+
+def test_a_truncated_file_is_called_corrupt(tmp_path: Path) -> None:
+    torch.save(prefixed(""), tmp_path / "whole.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:-300])
+    with pytest.raises(RaysmoothError, match=r"cut\.pth is corrupt or not a weights file: fetch or save it again"):
+        read_weights(tmp_path / "cut.pth")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # which is how such files are made

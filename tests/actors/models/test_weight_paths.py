@@ -55,6 +55,7 @@ def test_two_files_are_refused_with_what_to_write() -> None:
     assert path_at("d_{sigma}.pth", 0.5) in ("d_0.5.pth", "d_0.50.pth")
 
 
-def test_other_formats_are_refused() -> None:
+@pytest.mark.parametrize("form", ["x", "d", "99999999.2f", ".999999f", ">9"])
+def test_other_formats_are_refused(form: str) -> None:
     with pytest.raises(RaysmoothError, match=r"write \{sigma\} or a format of numbers, such as \{sigma:.2f\}"):
-        path_at("d_{sigma:x}.pth", 0.5)
+        path_at(f"d_{{sigma:{form}}}.pth", 0.5)
