@@ -87,8 +87,9 @@ class Variant:
             return factory(**options)
         except RaysmoothError:
             raise
-        except Exception as error:
-            reason = one_line(error, whole=True)
+        except (Exception, SystemExit) as error:
+            left = f"it ends the program (SystemExit: {error})" if isinstance(error, SystemExit) else error
+            reason = one_line(left, whole=True)
             hint = f" (options: {', '.join(parameters)})" if parameters else ""
             raise RaysmoothError(f"{what} '{self}' cannot be built: {reason}{hint}") from error
 

@@ -1,5 +1,6 @@
 """The base classifier: denoiser, normalisation and classifier as a single map from noisy images to labels."""
 
+import operator
 import os
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,9 @@ INVALID = -1
 """The label of a draw with logits that are not finite. It is counted separately, never as a class."""
 
 NO_DENOISER = "none"
+
+MOST_CLASSES = 10**6
+"""Of a classifier that returns labels; draws are counted in an array of so many numbers."""
 
 
 class BaseClassifier(Protocol):
@@ -63,7 +67,7 @@ class DenoisedClassifier(torch.nn.Module):
         self.denoiser = denoiser if denoiser is not None else torch.nn.Identity()
         self.normalize = normalize
         self.classifier = classifier
-        self.num_classes = int(getattr(classifier, "num_classes", 0))
+        self.num_classes = _stated_classes(classifier)
 
     def answer(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits (B, K), or labels (B,), as `read_answer` reads what the classifier returns."""
@@ -75,6 +79,15 @@ class DenoisedClassifier(torch.nn.Module):
             return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
         self.num_classes = answer.shape[1]
         return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+
+
+def _stated_classes(classifier: Any) -> int:
+    """The number of classes that the classifier states; 0 if it states none, or no number of classes."""
+    try:
+        count = operator.index(getattr(classifier, "num_classes", 0))
+    except TypeError:
+        return 0
+    return count if 0 < count <= MOST_CLASSES else 0
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,7 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
             loaded.model(torch.stack([image, image]).contiguous(memory_format=torch.channels_last))
     except RaysmoothError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
         reason = one_line(error)
         raise RaysmoothError(
@@ -166,7 +179,7 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
     if loaded.model.num_classes < 1:
         raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' returns labels but not how many there are: "
-            "give the object an attribute num_classes"
+            f"give the object an attribute num_classes, a whole number from 2 to {MOST_CLASSES}"
         )
     if loaded.model.num_classes < 2:
         raise RaysmoothError(

@@ -45,7 +45,7 @@ def build_own(architecture: Variant) -> Any:
         )
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a script, which reads a command line of its own
         reason = one_line(error, whole=True)
         raise RaysmoothError(
             f"classifier '{architecture.name}': importing '{module_name}' failed "

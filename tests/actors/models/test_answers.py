@@ -145,3 +145,12 @@ def test_the_fast_network_reads_the_same(kind: str, module: bool) -> None:
     network = fast_network(model, ComputeConfig("float32", False, 3), torch.device("cpu"))
     assert network(BATCH).tolist() == LABELS
     assert network.num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("stated", "count"),
+    [(10, 10), (np.int64(10), 10), ("ten", 0), (None, 0), (9.5, 0), (-3, 0), (10**12, 0), ([4, 5], 0)],
+)
+def test_the_number_of_classes_is_a_sensible_whole_number_or_not_stated(stated: object, count: int) -> None:
+    own = SimpleNamespace(num_classes=stated)
+    assert DenoisedClassifier(None, torch.nn.Identity(), own).num_classes == count

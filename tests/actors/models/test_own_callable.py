@@ -37,6 +37,7 @@ def test_folders_come_last_and_once(own_path: list[str]) -> None:
         ("classify", "missing 1 required positional argument: 'batch' (options: batch): give the name of a function"),
         ("nothing", "returns a NoneType: it must return a torch module or another callable"),
         ("broken", "cannot be built: no such size"),
+        ("ended", "cannot be built: it ends the program (SystemExit: 0)"),
     ],
 )
 def test_what_makes_no_classifier_is_refused(
@@ -44,7 +45,7 @@ def test_what_makes_no_classifier_is_refused(
 ) -> None:
     (tmp_path / "own_networks_9g.py").write_text(
         "import torch\nnetwork = torch.nn.ReLU()\nnumbers = (1, 2)\ndef classify(batch): return batch\n"
-        "def nothing(): pass\ndef broken(): raise TypeError('no such size')\n"
+        "def nothing(): pass\ndef broken(): raise TypeError('no such size')\ndef ended(): raise SystemExit(0)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "own_networks_9g", raising=False)
@@ -53,6 +54,13 @@ def test_what_makes_no_classifier_is_refused(
     assert refusal in str(refused.value)
     assert str(refused.value).count("give the name") == ("give the name" in refusal)
     assert "\n" not in str(refused.value)
+
+
+def test_a_script_that_ends_the_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_networks_9h.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RaysmoothError, match=r"importing 'own_networks_9h' failed \(SystemExit: 0\): give a module"):
+        build_own(Variant.parse("own_networks_9h:make"))
 
 
 def test_without_folders_it_is_the_working_directory(
