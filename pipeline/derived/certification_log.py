@@ -26,6 +26,9 @@ USED = (*NEEDED, "correct", "time", "sigma")
 REJECTED = -2
 """A second label for abstentions, by which some tools distinguish images that they rejected from close counts."""
 
+LARGEST_WHOLE = 2**53 - 1
+"""Largest image id and label that rows can have."""
+
 LARGEST = 2**29
 """Bytes of the largest log that is read, some 20 million lines."""
 
@@ -278,6 +281,8 @@ def _whole(place: str, fields: dict[str, str], column: str, least: int) -> int:
     text = fields[column].strip()
     if not _WHOLE.fullmatch(text) or int(text) < least:
         raise RaysmoothError(f"{place}: {column} is '{printable(text)}', not an integer >= {least}: {_REMEDY}")
+    if int(text) > LARGEST_WHOLE:  # results with it would not be read again
+        raise RaysmoothError(f"{place}: {column} is {text}, more than {LARGEST_WHOLE}: {_REMEDY}")
     return int(text)
 
 

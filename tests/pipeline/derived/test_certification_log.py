@@ -175,6 +175,8 @@ def test_a_header_after_a_truncated_line(log):
         ("20\t7\t-3\t0.0\t0\t1", "line 3: predict is '-3', not an integer >= -2"),
         ("20\t-1\t-1\t0.0\t0\t1", "line 3: label is '-1', not an integer >= 0"),
         ("2.5\t7\t7\t0.5\t1\t1", "line 3: idx is '2.5', not an integer >= 0"),
+        (f"{2**53}\t7\t7\t0.5\t1\t1", f"line 3: idx is {2**53}, more than {2**53 - 1}"),
+        (f"20\t{2**53}\t7\t0.5\t0\t1", f"line 3: label is {2**53}, more than {2**53 - 1}"),
         ("9" * 30 + "\t7\t7\t0.5\t1\t1", "not an integer >= 0"),
         ("20\t7\t7\t0.5\tyes\t1", "line 3: correct is 'yes', neither 0 nor 1"),
         ("20\t7\t7\t0.5\t1", "line 3: 5 fields, but 6 in the header: delete the line if a killed run left it"),
