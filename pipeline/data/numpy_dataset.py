@@ -13,6 +13,7 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
+from raysmooth.pipeline.data.class_files import LARGEST_LABEL
 from raysmooth.pipeline.data.images import GREY, Framing, UnreadableImage, identity, listed
 from raysmooth.pipeline.data.numpy_files import StoredArray, stored_arrays
 from raysmooth.pipeline.data.reading import Reading
@@ -187,6 +188,8 @@ def _refuse_odd_labels(name: str, array: StoredArray, values: np.ndarray) -> Non
         raise RaysmoothError(f"{name}: {array} is empty")
     if values.min() < 0:
         raise RaysmoothError(f"{name}: label {values.min()} in {array}: whole numbers, from 0 on")
+    if values.max() > LARGEST_LABEL:
+        raise RaysmoothError(f"{name}: label {values.max()} in {array}: whole numbers up to {LARGEST_LABEL:,}")
 
 
 def _refuse_odd_images(name: str, array: StoredArray, reading: Reading) -> None:

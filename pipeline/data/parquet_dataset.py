@@ -84,10 +84,14 @@ class ParquetDataset:
         """The number of class names, or the largest label plus one; None without labels."""
         if self._column is None:
             return None
-        if self._places is not None or self._column.names:
-            return len(self._places or self._column.names) or None
-        largest = max(largest_label(shard, self._column) for shard in self._shards)
-        return largest + 1 if largest >= 0 else None
+        if self._places is not None:
+            return len(self._places) or None
+        return max(len(self._column.names), self._largest + 1) or None
+
+    @cached_property
+    def _largest(self) -> int:
+        """The largest label of a column of numbers; -1 if there is none."""
+        return max((largest_label(shard, self._column) for shard in self._shards if self._column), default=-1)
 
     @cached_property
     def channels(self) -> int:
@@ -120,6 +124,11 @@ class ParquetDataset:
         elif not self._column_named and column.others:
             others = ", ".join(map(printable, column.others))
             notes = (f"labels are those of the column label: write --label-column if you mean {others}",)
+        if column.names and self._largest >= len(column.names):
+            notes += (
+                f"the column {printable(column.name)} has labels up to {self._largest}, but ClassLabel of Hugging Face "
+                f"names only {len(column.names)} classes: the names may be those of other labels",
+            )
         return Facts(f"column {printable(column.name)}", order, names, self._places is not None, exif=exif, notes=notes)
 
     def _unused(self) -> tuple[str, ...]:

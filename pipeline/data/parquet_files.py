@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.data.class_files import LARGEST_LABEL
 from raysmooth.pipeline.data.images import portable_reason
 from raysmooth.pipeline.data.label_column import LabelColumn, label_column
 
@@ -44,7 +45,8 @@ def files_of(name: str, root: Path, split: str) -> list[Path]:
     there = sorted(str(path.relative_to(root)) for path in [*root.glob("*"), *root.glob("data/*.parquet")])
     listing = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
     raise RaysmoothError(
-        f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split"
+        f"{name}: no {split}*.parquet in {root} or its data folder (there is {listing}): write --split, or --data-root "
+        "with the file or the folder of that split"
     )
 
 
@@ -86,7 +88,10 @@ def open_shard(name: str, path: Path, wanted: str | None) -> Shard:
         raise RaysmoothError(f"{name}: {path} has two columns '{twice}': it has {columns}")
     image = next((c for c in IMAGE_COLUMNS if c in schema.names and _holds_bytes(schema.field(c).type)), None)
     if image is None:
-        raise RaysmoothError(f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}")
+        raise RaysmoothError(
+            f"{name}: {path} has no column image (or img) of struct<bytes, path>; it has {columns}: write encoded "
+            "images so, as Hugging Face's datasets does"
+        )
     labels = label_column(f"{name}: {path}", schema, wanted)
     for group in range(footer.num_row_groups):
         size = footer.row_group(group).total_byte_size
@@ -106,14 +111,23 @@ def _holds_bytes(column: pa.DataType) -> bool:
 
 
 def largest_label(shard: Shard, column: LabelColumn) -> int:
-    """From the footer's statistics if they are complete, otherwise from the column itself; -1 without labels."""
+    """From the footer's statistics if they are complete, otherwise from the column itself; -1 without labels. Raises
+    RaysmoothError for one that no class has: rows with it would not be read again.
+    """
     footer = shard.footer
     number = next(i for i in range(footer.num_columns) if footer.schema.column(i).path == column.name)
     groups = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
     if all(statistics is not None and statistics.has_min_max for statistics in groups):
-        return max((int(statistics.max) for statistics in groups), default=-1)
-    largest = pc.max(label_chunks(shard, column)).as_py()
-    return -1 if largest is None else int(largest)
+        largest = max((int(statistics.max) for statistics in groups), default=-1)
+    else:
+        found = pc.max(label_chunks(shard, column)).as_py()
+        largest = -1 if found is None else int(found)
+    if largest > LARGEST_LABEL:
+        raise RaysmoothError(
+            f"the column {printable(column.name)} of {shard.path} has the label {largest}, more than "
+            f"{LARGEST_LABEL:,}: write --label-column with another, or none"
+        )
+    return largest
 
 
 def label_values(shard: Shard, column: LabelColumn | None) -> list[Any]:

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import takewhile
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from raysmooth.pipeline.data.reading import Reading
 MOST_SHOWN = 20
 """Names in a message."""
 
-_NUMBER = re.compile(r"[+-]?\d{1,18}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?(?![0-9])")
 
 
 class Relabelled:
@@ -121,13 +123,14 @@ def _ordered(name: str, own: _Choice, order: str) -> _Choice:
         )
     if order == "name":
         return own
-    numbers: dict[int, int] = {}
-    for label, text in facts.class_names.items():
-        if not _NUMBER.fullmatch(text):
+    numbers: dict[int, Decimal] = {}
+    values = _numbers(list(facts.class_names.values()))
+    for (label, text), value in zip(facts.class_names.items(), values, strict=True):
+        if value is None:
             raise RaysmoothError(f"--class-order number: the class '{text}' is no number: write --classes FILE")
-        if int(text) in numbers.values():
-            raise RaysmoothError(f"--class-order number: two classes are the number {int(text)}: write --classes FILE")
-        numbers[label] = int(text)
+        if value in numbers.values():
+            raise RaysmoothError(f"--class-order number: two classes are the number {value}: write --classes FILE")
+        numbers[label] = value
     places = {label: place for place, label in enumerate(sorted(numbers, key=numbers.__getitem__))}
     names = {places[label]: text for label, text in facts.class_names.items()}
     return _Choice(places, own.num_classes, replace(facts, class_names=names, class_order="names sorted as numbers"))
@@ -150,7 +153,19 @@ def _by_name(name: str, own: _Choice, classes: Mapping[str, int], present: Seque
             raise RaysmoothError(f"--classes: the class '{text}' of {name} is not there: add it; {near}")
         else:
             del labels[label]
-    return _Choice(labels, count, replace(own.facts, class_names=shown, class_order=order, names_sorted=False))
+    notes = (*own.facts.notes, *_unused("--classes", by_shown, own.facts))
+    facts = replace(own.facts, class_names=shown, class_order=order, names_sorted=False, notes=notes)
+    return _Choice(labels, count, facts)
+
+
+def _unused(flag: str, given: Iterable[str], facts: Facts) -> list[str]:
+    """What to say of names in a file that no class of the data has: a heading and a misspelling are such names, too."""
+    names = [text for text in given if text not in facts.class_names.values()]
+    if not names or not facts.class_names:
+        return []
+    count = f"{len(names)} name{'s' if len(names) > 1 else ''}"
+    listing = ", ".join(f"'{text}'" for text in names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"{flag} has {count} that no class of the data has ({listing})"]
 
 
 def _mapped(dataset: Dataset, own: _Choice, label_map: Mapping[str, int | None], present: Sequence[int]) -> _Choice:
@@ -179,21 +194,37 @@ def _mapped(dataset: Dataset, own: _Choice, label_map: Mapping[str, int | None],
         skipped[f"images of {len(left_out)} classes that --label-map leaves out"] = left_out.total()
     joined = {label: " / ".join(dict.fromkeys(texts)) for label, texts in sorted(names.items())}
     count = max(joined, default=-1) + 1
-    facts = replace(own.facts, class_names=joined, class_order="--label-map", names_sorted=False, skipped=skipped)
+    notes = (*own.facts.notes, *_unused("--label-map", given, own.facts))
+    facts = replace(
+        own.facts, class_names=joined, class_order="--label-map", names_sorted=False, skipped=skipped, notes=notes
+    )
     return _Choice(labels, count, facts)
 
 
 def _text_order_note(facts: Facts) -> str | None:
     """Says so where classes are numbers, and sorting them as text is not sorting them by value."""
     texts = list(facts.class_names.values())
-    if not facts.names_sorted or not all(_NUMBER.fullmatch(text) for text in texts):
+    values = {text: value for text, value in zip(texts, _numbers(texts), strict=True) if value is not None}
+    if not facts.names_sorted or len(values) < len(texts):
         return None
-    by_number = sorted(texts, key=int)
+    by_number = sorted(texts, key=values.__getitem__)
     if texts == by_number:
         return None
     different = next(place for place, (one, other) in enumerate(zip(texts, by_number, strict=True)) if one != other)
     return (
-        f"the classes are numbers, and numbered in the order of their names as text: '{texts[different]}' has label "
-        f"{different}, not '{by_number[different]}': if the classifier numbers them by value, write --class-order "
-        "number, otherwise --class-order name"
+        "the names of the classes have numbers, and are numbered in the order of their names as text: "
+        f"'{texts[different]}' has label {different}, not '{by_number[different]}': if the classifier numbers them by "
+        "value, write --class-order number, otherwise --class-order name"
     )
+
+
+def _numbers(names: Sequence[str]) -> list[Decimal | None]:
+    """The number at the beginning of each name, behind the text that all names begin with: of 1, 10; of class_1,
+    class_10; of 1_cat, 10_dog. None for a name without.
+    """
+    first, last = min(names, default=""), max(names, default="")
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    beginning = re.sub(r"[0-9]+(\.[0-9]*)?$", "", "".join(one for one, _ in alike))
+    beginning = "" if beginning in ("+", "-") else beginning
+    found = [_NUMBER.match(name, len(beginning)) for name in names]
+    return [Decimal(one[0]) if one else None for one in found]

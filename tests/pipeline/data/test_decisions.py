@@ -78,6 +78,25 @@ def test_every_decision_about_labels_changes_the_fingerprint(tmp_path):
         assert len({taken(dataset, range(len(dataset))) for dataset in datasets}) == len(decisions)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("class_1", "class_2", "class_10"),
+        ("class-1", "class-2", "class-10"),
+        ("1_cat", "2_ant", "10_dog"),
+        ("0.5", "2.25", "10.5"),
+        ("-2", "-1", "0", "3"),
+        ("v1.5", "v1.25")[::-1],
+    ],
+)
+def test_numbers_in_class_names_are_numbers_too(tmp_path, names):
+    root = folders(tmp_path, *names)
+    as_text, by_value = open_dataset("folder", root), open_dataset("folder", root, class_order="number")
+    assert labels_by_name(by_value) == {name: place for place, name in enumerate(names)}
+    assert labels_by_name(as_text) == {name: place for place, name in enumerate(sorted(names))}
+    assert len(as_text.facts.notes) == (list(names) != sorted(names))
+
+
 def test_classes_that_are_no_numbers_have_no_such_order(tmp_path):
     assert "the class 'cat' is no number" in refusal("folder", folders(tmp_path, "1", "cat"), class_order="number")
     assert "two classes are the number 1" in refusal(
@@ -94,6 +113,9 @@ def test_a_list_of_classes_numbers_them(tmp_path):
     assert labels_by_name(dataset) == {"cat": 2, "dog": 3, "emu": 0}
     assert dataset.num_classes == 4
     assert dataset.facts.class_names == {0: "emu", 1: "owl", 2: "cat", 3: "dog"}
+    assert dataset.facts.notes == ("--classes has 1 name that no class of the data has ('owl')",)
+    mapped = open_dataset("folder", root, label_map={"cat": 0, "dog": 1, "emu": 2, "Fox": 3, "gnu": None})
+    assert mapped.facts.notes == ("--label-map has 2 names that no class of the data has ('Fox', 'gnu')",)
     short = read_classes(str(write(tmp_path / "short.txt", b"emu\ncats\ndog\n")))
     assert "the class 'cat' of folder is not there: add it; did you mean 'cats'?" in refusal(
         "folder", root, classes=short
@@ -122,6 +144,7 @@ def test_files_of_classes(tmp_path, name, content, expected):
     ("name", "content", "message"),
     [
         ("a.txt", b"", "the file is empty"),
+        ("a.txt", "cat\ndog\n".encode("utf-16"), "is in UTF-16: save it in UTF-8"),
         ("a.txt", b"cat\n\ndog\n", "line 2 is empty"),
         ("a.txt", b"cat\ncat\n", "the class 'cat' is there twice"),
         ("a.yaml", b"cat: 1\ncat: 2\n", "the class 'cat' is there twice"),
@@ -244,6 +267,23 @@ def test_a_declared_class_label_is_a_candidate_whatever_its_name(tmp_path):
     )
     dataset = open_dataset("parquet", path, "test")
     assert (dataset.labels(), dataset.facts.class_names) == ([1, 0], {0: "a", 1: "b"})
+
+
+def test_labels_beyond_the_names_of_a_class_label_are_said(tmp_path):
+    path = write_parquet(tmp_path / "test.parquet", [encoded(flat_colour(0))] * 2, [1, 4], names=["a", "b", "c"])
+    dataset = open_dataset("parquet", path, "test")
+    assert (dataset.num_classes, dataset.facts.class_names) == (5, {0: "a", 1: "b", 2: "c"})
+    (note,) = dataset.facts.notes
+    assert "has labels up to 4, but ClassLabel of Hugging Face names only 3 classes" in note
+
+
+@pytest.mark.parametrize("write_statistics", [True, False])
+def test_labels_that_no_class_has_are_refused(tmp_path, write_statistics):
+    path = write_parquet(
+        tmp_path / "test.parquet", [encoded(flat_colour(0))] * 2, [1, 2**53], write_statistics=write_statistics
+    )
+    with pytest.raises(RaysmoothError, match=f"has the label {2**53}, more than 1,000,000: write --label-column"):
+        _ = open_dataset("parquet", path, "test").num_classes
 
 
 @pytest.mark.parametrize("kind", ["string", "dictionary", "large_string"])
