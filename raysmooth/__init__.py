@@ -9,8 +9,14 @@ import os
 import sys
 
 # `python -m raysmooth` has put the folder that one stands in first: a json.py there would be imported for Python's own.
-if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
-    sys.path.append(sys.path.pop(0))
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone; the command line says so
+        here = ""
+    if sys.path[:1] == [here]:
+        sys.path.append(sys.path.pop(0))
+    del here
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,7 +4,7 @@ import sys
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.signals import exit_code, handled_as_interrupts
-from raysmooth.surroundings import settle_surroundings, unwritten
+from raysmooth.surroundings import refuse_lost_folder, settle_surroundings, unwritten
 
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
@@ -16,6 +16,7 @@ def main() -> None:
     """
     settle_surroundings()
     try:
+        refuse_lost_folder()
         with handled_as_interrupts():
             # Takes a second, in which a signal may come. Importing anything of `commands` registers every command.
             from raysmooth.commands.app import AlreadyReported, app

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.streams import output_failure, unfailing
 
 
@@ -24,6 +25,14 @@ def settle_surroundings() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)  # None where it was closed, with which Ray does not start
         setattr(sys, name, unfailing(open(os.devnull, "w") if stream is None else stream))  # noqa: SIM115
+
+
+def refuse_lost_folder() -> None:
+    """Raises RaysmoothError where the current folder was removed, or cannot be entered: Ray's workers start there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise RaysmoothError(f"the current folder is gone ({error.strerror}): change to another one") from None
 
 
 def unwritten() -> str | None:

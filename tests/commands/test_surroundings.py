@@ -90,3 +90,18 @@ def test_without_a_utf_8_locale_names_stay_what_they_are(tmp_path: Path) -> None
         )  # fmt: skip
         assert done.returncode == 2
         assert done.stderr.decode().startswith(f"raysmooth: there is no {tmp_path}/r\u00e9sultats")
+
+
+@pytest.mark.processes
+def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    script = 'rmdir "$PWD" && exec "$0" -m raysmooth list datasets'
+    found = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=lost, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == (
+        "raysmooth: the current folder is gone (No such file or directory): change to another one\n"
+    )
