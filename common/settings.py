@@ -146,6 +146,10 @@ def _checked(
     for key in merged:
         if key not in model.model_fields:
             raise RaysmoothError(f"{where}unknown setting '{printable(key)}': {_instead(model, key)}")
+        parts = set(_parts(model.model_fields[key].annotation))
+        if _holds_truth(merged[key]) and parts & {int, float} and bool not in parts:  # pydantic would take it as 1
+            shown = printable(str(merged[key]).lower())
+            raise RaysmoothError(f"{where}--{key.replace('_', '-')} {shown}: write a number (YAML reads yes as true)")
     try:
         return model.model_validate(merged)
     except ValidationError as error:
@@ -169,6 +173,10 @@ def _holds_object(value: Any) -> bool:
     if isinstance(value, list | tuple | set):
         return any(_holds_object(inner) for inner in value)
     return not isinstance(value, str | bytes | int | float | PurePath | date | None)
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(isinstance(one, bool) for one in value))
 
 
 def _named(field: str, value: Any) -> str:

@@ -44,6 +44,8 @@ def test_a_list_of_names() -> None:
     [
         ({"number_of_draw": 1}, "unknown setting 'number_of_draw': did you mean 'number_of_draws'? "),
         ({"number_of_draws": 0}, "--number-of-draws 0: input should be greater than 0"),
+        ({"number_of_draws": True}, "--number-of-draws true: write a number (YAML reads yes as true)"),
+        ({"radii": [0.5, False], "number_of_draws": 1}, "--radii [0.5, false]: write a number"),
         ({}, "--number-of-draws is missing: Draws of each image"),
         ({"radii": "a,b"}, "--radii a: "),  # before the missing one
         ({"radii": float("nan"), "number_of_draws": 1}, "--radii nan: input should be a finite number"),
