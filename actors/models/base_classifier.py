@@ -15,7 +15,7 @@ from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import parse_preprocess, preprocess_text
 from raysmooth.actors.models.weight_paths import whole_file
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.variant import Variant
 
 INVALID = -1
@@ -152,12 +152,21 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     card = weights.card if weights is not None else {}
     origin = "the classifier's own"
     if spec.preprocess:
-        origin = "--preprocess"
+        differs = stored is not None and _constants(stored) != _constants(spec.preprocess)
+        origin = "--preprocess" + (f", though the weights have {printable(stored)}" if differs and stored else "")
     elif stored:
         origin = "the weights' card" if card.get("preprocess") else "layers in the weights file"
     elif assumed:
         origin = "assumed"
     return Loaded(model, found, card, denoiser_card, assumed, origin)
+
+
+def _constants(preprocess: str) -> list[list[float]] | None:
+    """Means and deviations; None for a text of a card that is no normalisation."""
+    try:
+        return [constant.flatten().tolist() for constant in parse_preprocess(preprocess).buffers()]
+    except RaysmoothError:
+        return None
 
 
 def check_image(loaded: Loaded, image: torch.Tensor) -> int:

@@ -97,7 +97,7 @@ def faults(own: StateDict, state: StateDict) -> list[tuple[str, list[str]]]:
         for key in own
         if key in state and own[key].is_floating_point() and not state[key].is_floating_point()
     ]
-    kinds += [f"{key} {kind}," for key in own if key in state and (kind := _no_numbers(state[key])) is not None]
+    kinds += [f"{key} {kind}" for key in own if key in state and (kind := _no_numbers(state[key])) is not None]
     named = {"misses": missing, "has unexpected": unexpected, "has": shapes + kinds}
     return [(title, keys) for title, keys in named.items() if keys]
 

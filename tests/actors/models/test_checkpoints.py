@@ -119,7 +119,13 @@ def test_a_registered_normalisation_is_the_normalisation(tmp_path: Path) -> None
     spec = BaseClassifierSpec("digits_cnn:width=4", str(tmp_path / "c.pth"))
     assert load_base_classifier(spec, torch.device("cpu")).spec.preprocess == "0.3/0.15"
     said = BaseClassifierSpec("digits_cnn:width=4", str(tmp_path / "c.pth"), "none")
-    assert load_base_classifier(said, torch.device("cpu")).spec.preprocess == "none"
+    loaded = load_base_classifier(said, torch.device("cpu"))
+    assert (loaded.spec.preprocess, loaded.preprocess_from) == (
+        "none",
+        "--preprocess, though the weights have 0.3/0.15",
+    )
+    same = BaseClassifierSpec("digits_cnn:width=4", str(tmp_path / "c.pth"), "0.30/0.15")
+    assert load_base_classifier(same, torch.device("cpu")).preprocess_from == "--preprocess"
     (fit,) = fits(digits().state_dict(), whole.state_dict())
     assert (fit.prefix, fit.normalisation) == ("1.", ((pytest.approx(0.3),), (pytest.approx(0.15),)))
 
