@@ -178,7 +178,12 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
             loaded.model(torch.stack([image, image]).contiguous(memory_format=torch.channels_last))
     except RaysmoothError:
         raise
-    except (Exception, SystemExit) as error:
+    except SystemExit as end:
+        raise RaysmoothError(
+            f"classifier '{loaded.spec.classifier}' ends the program when it is called (SystemExit: {end}): let it "
+            "return logits, or raise an error"
+        ) from end
+    except Exception as error:
         with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
         reason = one_line(error)
         raise RaysmoothError(

@@ -13,7 +13,7 @@ from torch import nn
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import DenoisedClassifier
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, Loaded, check_image
 from raysmooth.common.errors import RaysmoothError
 
 BATCH = torch.zeros(3, 1, 2, 2)
@@ -154,3 +154,12 @@ def test_the_fast_network_reads_the_same(kind: str, module: bool) -> None:
 def test_the_number_of_classes_is_a_sensible_whole_number_or_not_stated(stated: object, count: int) -> None:
     own = SimpleNamespace(num_classes=stated)
     assert DenoisedClassifier(None, torch.nn.Identity(), own).num_classes == count
+
+
+def test_a_classifier_that_ends_the_program_is_refused() -> None:
+    def end(batch: torch.Tensor) -> torch.Tensor:
+        raise SystemExit(0)
+
+    spec = BaseClassifierSpec("mine:make")
+    with pytest.raises(RaysmoothError, match=r"'mine:make' ends the program when it is called \(SystemExit: 0\)"):
+        check_image(Loaded(DenoisedClassifier(None, torch.nn.Identity(), end), spec, {}, {}), BATCH[0])
