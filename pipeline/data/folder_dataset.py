@@ -1,5 +1,6 @@
 """Data sets in folders of image files: any such folder, and ImageNet."""
 
+import errno
 import os
 import re
 import stat
@@ -24,7 +25,7 @@ from raysmooth.pipeline.data.images import (
 )
 from raysmooth.pipeline.data.reading import Reading
 
-SPLIT_FOLDERS = {"train", "test", "val", "validation"}
+SPLIT_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 IMAGENET_SPLITS = ("val", "train")
 LARGEST_FILE = 2**30
 """Bytes; larger files are not read."""
@@ -126,7 +127,7 @@ def open_folder(name: str, root: Path, split: str, reading: Reading) -> FolderDa
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
     skipped: Counter[str] = Counter()
     classes, files = _look_through(root, skipped)
-    if classes and SPLIT_FOLDERS.issuperset(classes):
+    if classes and SPLIT_FOLDERS.issuperset(map(str.lower, classes)):
         # Otherwise every label would be the name of a split.
         raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
     if classes:
@@ -181,7 +182,9 @@ def _look_through(folder: Path, skipped: Counter[str]) -> tuple[list[str], list[
         for entry in entries:
             if _is_leftover(entry.name):
                 skipped["hidden, or left behind by a system"] += 1
-            elif entry.is_dir():
+            elif (is_folder := _is_folder(entry)) is None:
+                skipped["links that lead to themselves"] += 1
+            elif is_folder:
                 folders.append(entry.name)
             elif _is_image(entry.name):
                 files.append(entry.name)
@@ -189,6 +192,16 @@ def _look_through(folder: Path, skipped: Counter[str]) -> tuple[list[str], list[
                 ending = os.path.splitext(entry.name)[1].lower()
                 skipped[f"files {printable(ending) if ending else 'without an ending'}"] += 1
     return sorted(folders), sorted(files)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    """None for a link that leads to itself."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return None
 
 
 def _only(skipped: Counter[str]) -> str:

@@ -134,9 +134,10 @@ def _decoded(index: int, content: bytes, cut: Cut, channels: int, upright: bool)
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings about damaged metadata, which decide nothing."""
+    """Without Pillow's warnings about damaged metadata and large images, which decide nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
 
 

@@ -281,7 +281,25 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "set/a/more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set/a/again").symlink_to(tmp_path / "set/a")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
-    assert len(open_dataset("folder", tmp_path / "set")) == 2
+    (tmp_path / "set/a/self.png").symlink_to("self.png")
+    dataset = open_dataset("folder", tmp_path / "set")
+    assert len(dataset) == 2
+    assert dataset.facts.skipped["links that lead to themselves"] == 1
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("Train", "Val"), ("training", "testing"), ("train", "valid")])
+def test_splits_are_no_classes(tmp_path, splits):
+    for split in splits:
+        write(tmp_path / split / "a/0.png", encoded(FOUR_PIXELS))
+    with pytest.raises(RaysmoothError, match=f"holds splits, not classes: write --data-root {tmp_path}/{min(splits)}"):
+        open_dataset("folder", tmp_path)
+
+
+def test_large_images_are_read_without_a_warning_of_pillow(tmp_path, monkeypatch, recwarn):
+    write(tmp_path / "0.png", encoded(FOUR_PIXELS))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    assert open_dataset("folder", tmp_path).read(0).image.shape == (3, 2, 2)
+    assert not list(recwarn)
 
 
 def test_only_regular_files_of_sane_size_are_read(tmp_path):
