@@ -282,7 +282,7 @@ def _harmless() -> list[Any]:
     import numpy as np
 
     kinds = [type(np.dtype(name)) for name in "efdbhilqBHILQ?US"]
-    scalar = np.float64(0).__reduce__()[0]  # under another name before NumPy 2, like the next
+    scalar: Any = np.float64(0).__reduce__()[0]  # under another name before NumPy 2, like the next
     array: Any = np.zeros(1).__reduce__()[0]
     return [
         *(kind for one in (scalar, array) for kind in (one, (one, f"numpy.core.multiarray.{one.__name__}"))),

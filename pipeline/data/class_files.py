@@ -60,11 +60,11 @@ def _content(flag: str, path: str) -> _Content:
             raise RaysmoothError(f"{flag}: there is no such file")
         if file.stat().st_size > LARGEST_FILE:
             raise RaysmoothError(f"{flag}: {file.stat().st_size:,} bytes are too many for the names of classes")
-        content = file.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows' PowerShell writes
+        written = file.read_bytes()
+        if written.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows' PowerShell writes
             raise RaysmoothError(f"{flag} is in UTF-16: save it in UTF-8")
         # Names of folders may have bytes that are not UTF-8; they are kept as Python keeps them in paths.
-        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        text = written.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     except OSError as error:
         raise RaysmoothError(f"{flag}: {error.strerror or one_line(error)}") from None
     except ValueError:
