@@ -32,7 +32,7 @@ def unsteadiness(model: DenoisedClassifier, image: torch.Tensor) -> str | None:
     """
     try:
         return _unsteadiness(model, image)
-    except Exception:
+    except (Exception, SystemExit):
         return None
 
 

@@ -54,11 +54,10 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)
-        # Our own networks draw nothing in eval mode. Each call of a callable that is no module may be billed: of those
-        # the replicas' probe compares the answers that it needs anyway.
+        # Our own networks draw nothing in eval mode. Calls of others may be billed, but five images or eight are little
+        # beside the draws of one image, and a BatchNorm in training mode is not seen otherwise.
         ours = not is_own_code(settings.classifier)
-        module = isinstance(loaded.model.classifier, torch.nn.Module)
-        unsteady = unsteadiness(loaded.model, image) if module and not ours else None
+        unsteady = None if ours else unsteadiness(loaded.model, image)
         denoised = loaded.spec.denoiser != "none"
         objective = (
             loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")

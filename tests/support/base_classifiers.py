@@ -6,6 +6,7 @@ Images decide their behaviour: some fail on bright images.
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -220,6 +221,12 @@ class ByTheBatch(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return self.norm(batch).flatten(1)[:, :10]
+
+
+def by_the_batch() -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function, in which such a module is not seen."""
+    module = ByTheBatch()
+    return lambda batch: module(batch)
 
 
 def digits_cnn_that_dies(once: str) -> torch.nn.Module:
