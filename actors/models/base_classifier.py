@@ -119,6 +119,8 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     if weights is not None:
         fit = load_weights(classifier, weights, str(spec.classifier_weights))
         stored = weights.card.get("preprocess") or (preprocess_text(*fit.normalisation) if fit.normalisation else None)
+        if fit.normalisation and spec.preprocess is None:
+            _refuse_other_units(fit.normalisation, str(spec.classifier_weights))
     preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     found = replace(
@@ -159,6 +161,16 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     elif assumed:
         origin = "assumed"
     return Loaded(model, found, card, denoiser_card, assumed, origin)
+
+
+def _refuse_other_units(normalisation: tuple[tuple[float, ...], tuple[float, ...]], where: str) -> None:
+    """Raises RaysmoothError for constants of pixels from 0 to 255."""
+    if max(normalisation[0]) > 1:
+        scaled = preprocess_text(*(tuple(value / 255 for value in values) for values in normalisation))
+        raise RaysmoothError(
+            f"weights {where} normalise by {preprocess_text(*normalisation)}, for pixels from 0 to 255; here they have "
+            f"0 to 1: write --preprocess {scaled}"
+        )
 
 
 def _constants(preprocess: str) -> list[list[float]] | None:

@@ -24,15 +24,16 @@ _NO_TENSOR = ("num_batches_tracked", "n_averaged")
 def state_dicts(found: Any, place: str = BARE, depth: int = _DEPTH) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
     """The state dicts in the content of a file, by their places: "" for the file itself, "state_dict", "model.ema".
 
-    A state dict is a mapping from texts to tensors, with at least one tensor of floating point; other values beside
-    them, such as a number of epochs, make it a container.
+    A state dict is a mapping from texts to tensors, with at least one tensor of floating point. Other values beside
+    them, such as a number of epochs, are left out; where they are mappings, they are searched too.
     """
-    if not isinstance(found, Mapping) or not found:
+    if not isinstance(found, Mapping):
         return
-    if all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()):
-        if any(value.is_floating_point() for value in found.values()):
-            yield place, {key: value.detach() for key, value in found.items()}
-        return
+    tensors = {key: value for key, value in found.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
+    # A single tensor beside other things is a measure, such as the best accuracy.
+    is_state = len(tensors) == len(found) or len(tensors) > 1
+    if is_state and any(value.is_floating_point() for value in tensors.values()):
+        yield place, {key: value.detach() for key, value in tensors.items()}
     if depth:
         for key, value in found.items():
             if isinstance(key, str) and key not in ("optimizer", "optimizer_states", "optim"):

@@ -121,7 +121,7 @@ class Replica:
                 counts.append(self._draw_within_memory(unit, {i: by_key[unit.run, i] for i in unit.image_ids}))
             except RaysmoothError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # the user's own model may end the program
                 return Drawn(counts, f"{type(error).__name__}: {one_line(error)}")
         return Drawn(counts)
 

@@ -67,6 +67,8 @@ LAYOUTS: dict[str, Callable[[], Any]] = {
     "a prefix of its own": lambda: prefixed("backbone.body."),
     "averaged (SWA)": lambda: AveragedModel(digits(1)).state_dict(),
     "nested": lambda: {"checkpoint": {"student": {"state_dict": prefixed("module.")}}, "epoch": 3},
+    "an epoch and a name in it": lambda: {**prefixed(""), "epoch": 3, "arch": "mine"},
+    "measures beside it": lambda: {"model": prefixed(""), "best": torch.tensor(0.9), "loss": torch.tensor(0.1)},
     "the same twice": lambda: {"model": prefixed(""), "model_ema": prefixed("module.")},
     "of another network too": lambda: {"teacher": digits_of_width_8(), "student": prefixed("")},
     "double precision": lambda: {key: value.double() for key, value in prefixed("").items()},
@@ -225,6 +227,15 @@ def test_state_dicts_are_found_at_any_place_and_optimizers_are_none() -> None:
     assert [place for place, _ in state_dicts(state)] == [""]
     assert not list(state_dicts({}))
     assert not list(state_dicts([state]))
+
+
+def test_a_normalisation_of_pixels_to_255_is_refused_with_that_of_pixels_to_1(tmp_path: Path) -> None:
+    torch.save(torch.nn.Sequential(Normalisation([127.5], [51.0]), digits(1)).state_dict(), tmp_path / "c.pth")
+    spec = BaseClassifierSpec("digits_cnn:width=4", str(tmp_path / "c.pth"))
+    with pytest.raises(RaysmoothError, match=r"by 127\.5/51, for pixels .* write --preprocess 0\.5/0\.2$"):
+        load_base_classifier(spec, torch.device("cpu"))
+    said = BaseClassifierSpec("digits_cnn:width=4", str(tmp_path / "c.pth"), "0.5/0.2")
+    assert load_base_classifier(said, torch.device("cpu")).spec.preprocess == "0.5/0.2"
 
 
 def test_the_lenet_of_the_consistency_supplement(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The replica by itself, without Ray: calls of several units, and memory that is too small."""
 
+import sys
 from collections.abc import Iterator
 
 import base_classifiers
@@ -49,6 +50,12 @@ def test_a_failed_unit_leaves_earlier_units_of_its_call_unaffected() -> None:
         (alone,) = replica.draw([units[place]], [keys[place]], GREY).counts
         np.testing.assert_array_equal(drawn.counts[place].counts, alone.counts)
         assert alone.counts.sum() == 60
+
+
+def test_a_model_that_ends_the_program_fails_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = replica_of("Linear")
+    monkeypatch.setattr(base_classifiers.Linear, "forward", lambda *_: sys.exit(3))
+    assert replica.draw([unit_of(1)], [(0, 1)], GREY).failed == "SystemExit: 3"
 
 
 def test_images_of_a_call_are_distinguished_by_run_and_number() -> None:
