@@ -1,6 +1,7 @@
 # make demo    install, train and certify real images on this machine, in a few minutes
 # make check   lint, types, and the tests that start no process: the inner loop
 # make test    the whole test suite              make test-cluster    tests on whole clusters, as root
+# make fuzz    malformed inputs of all kinds, for ten minutes: make fuzz FUZZ="--kinds parquet,logs --seed 1"
 # make bench   speed against other tools and the limit: make bench DATA=FOLDER, which holds mnist, cifar10-jpeg and
 #              imagenet-val-100
 # make lint    ruff, codespell (our words, docs/words.txt) and mypy    make format    apply the fixes of ruff
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 # Without its bytecode every process of the tests would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install browser demo check test test-cluster bench lint format hooks clean
+.PHONY: install browser demo check test test-cluster fuzz bench lint format hooks clean
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -42,6 +43,9 @@ test-cluster: install
 	@{ command -v sshd && command -v rsync && command -v ip && command -v curl; } > /dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client rsync iproute2 curl > /dev/null; } \
 	  || { echo "these tests need sshd, rsync, ip and curl: sudo apt-get install openssh-server rsync iproute2 curl" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/cluster
+
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

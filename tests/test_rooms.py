@@ -31,6 +31,8 @@ ROOMS = ("actors", "pipeline", "tune")
 LARGEST_FOLDER = 20
 TESTS_OF_NO_WING = {
     ".": "the project as a whole",
+    "fuzz": "malformed inputs of all kinds, by `make fuzz`",
+    "fuzz/kinds": "what is malformed, kind by kind",
     "cluster": "simulated machines, by `make test-cluster`",
     "support": "helpers",
 }
