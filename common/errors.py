@@ -8,8 +8,17 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 """Colours and control characters: they must not reach a terminal or a results file."""
 
+_BYTES = re.compile("[\udc80-\udcff]+")
+"""The bytes of a file's name that Python could not decode."""
+
 _LONGEST_TEXT = 200
 """Characters of a text from outside."""
+
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_TEXT + 21},}}")
+"""Longer than a `printable` text with its quotes and what they stand beside."""
+
+_LONGEST_LINE = 1000
+"""Characters of a refusal."""
 
 _REMOTE_TRACE = "creation task"
 """Part of the first line of Ray's error for an actor that died while starting."""
@@ -19,12 +28,15 @@ class RaysmoothError(Exception):
     """A request that raysmooth refuses.
 
     The message is one line: what is wrong, where, and what to write instead. The command line prints it without a
-    traceback and exits with code 2; in a notebook it is an ordinary exception. Whatever it quotes, it stays one line
-    that a terminal can show: other characters become escapes.
+    traceback and exits with code 2; in a notebook it is an ordinary exception.
+
+    It stays one line that a terminal can show, whatever file or command line it quotes: characters that cannot be
+    printed become escapes, words of more than 200 characters and lines of more than 1,000 lose their middle.
     """
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+    def __init__(self, message: object = "") -> None:
+        line = _LONG_WORD.sub(lambda word: _shortened(word[0], _LONGEST_TEXT), _escaped(str(message)))
+        super().__init__(_shortened(line, _LONGEST_LINE))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -39,12 +51,7 @@ def printable(text: str) -> str:
     """Text from outside, such as a file's name, for messages and rows: bytes that are not UTF-8 and control characters
     as escapes, and at most 200 characters.
     """
-    try:
-        encoded = text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte, as JSON can write
-        encoded = text.encode(errors="surrogatepass")
-    text = encoded.decode(errors="backslashreplace")
-    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    text = _escaped(text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
 
 
@@ -62,6 +69,21 @@ def described(value: object) -> str:
     return printable(f"an object of type {kind}{of_shape}")
 
 
+def _escaped(text: str) -> str:
+    """`text` with escapes for control characters, and for bytes of a file's name that are not UTF-8."""
+    if text.isprintable():
+        return text
+    text = _BYTES.sub(lambda found: found[0].encode(errors="surrogateescape").decode(errors="backslashreplace"), text)
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _shortened(text: str, most: int) -> str:
+    """`text` without its middle, if it has more than `most` characters: a path keeps its file."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}...{text[len(text) - most // 2 + 3 :]}"
+
+
 def one_line(error: BaseException | str, whole: bool = False, limit: int = 300, last: bool = False) -> str:
     """An error's message on one line of at most `limit` characters, without colours or control characters.
 
@@ -74,4 +96,4 @@ def one_line(error: BaseException | str, whole: bool = False, limit: int = 300, 
     if not lines:
         return type(error).__name__
     line = " ".join(lines) if whole else lines[-1] if last or _REMOTE_TRACE in lines[0] else lines[0]
-    return line[:limit]
+    return _escaped(line)[:limit]

@@ -162,7 +162,8 @@ def _checked(
             raise RaysmoothError(f"{where}{flag} is missing: {description}") from None
         if _holds_object(value := first["input"]):
             raise RaysmoothError(f"{where}{flag} is {described(value)}: {_named(field, value)}") from None
-        reason = first["msg"][0].lower() + first["msg"][1:]
+        reason = first["msg"].replace("Value error, ", "Expected ")
+        reason = reason[0].lower() + reason[1:]
         raise RaysmoothError(f"{where}{flag} {printable(str(value))}: {reason}") from None
 
 

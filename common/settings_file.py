@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,7 +28,7 @@ _SLOWLY = 1 << 16
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-class _Refused(Exception):
+class _Refused(ValueError):
     """Why the content of a file is refused."""
 
 
@@ -81,22 +81,43 @@ def _text(path: str | Path) -> str:
     return Path(path).read_text("utf-8")
 
 
+def yaml_node(text: str) -> yaml.Node | None:
+    """The values of a YAML document as they are written, without a type; None for an empty one. Keys may be there
+    twice. Raises yaml.YAMLError, and ValueError for one that is nested too deep.
+    """
+    return _by_libyaml(text, _composed)
+
+
 def _parsed(text: str) -> Any:
+    return _by_libyaml(text, _read)
+
+
+def _by_libyaml(text: str, read: Callable[[str, Any], Any]) -> Any:
     """Libyaml is ten times as fast, where PyYAML was built with it, but refuses {denoiser: dncnn:depth=7}."""
     try:
-        return _read(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return read(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
         if len(text) > _SLOWLY:
             raise
-        return _read(text, yaml.SafeLoader)
+        return read(text, yaml.SafeLoader)
 
 
-def _read(text: str, loader_class: Any) -> Any:
+def _refuse_deep(text: str, loader_class: Any) -> None:
     depth = 0
     for event in yaml.parse(text, loader_class):  # not by recursion, unlike all that follows
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise _Refused(f"line {_line(event)}: nested more than {DEEPEST} levels deep")
+
+
+def _composed(text: str, loader_class: Any) -> yaml.Node | None:
+    _refuse_deep(text, loader_class)
+    node: yaml.Node | None = yaml.compose(text, loader_class)
+    return node
+
+
+def _read(text: str, loader_class: Any) -> Any:
+    _refuse_deep(text, loader_class)
     loader = loader_class(text)
     try:
         node = loader.get_single_node()

@@ -11,6 +11,9 @@ from raysmooth.common.errors import RaysmoothError, one_line
 Option: TypeAlias = bool | int | float | str
 
 _HOW = "write NAME, NAME:option=value,option=value, or MODULE:CALLABLE for your own"
+LONGEST_NUMBER = 1000
+"""Characters of a whole number."""
+
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -110,6 +113,8 @@ def _value(text: str) -> Option:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if _INTEGER.fullmatch(text):
+        if len(text) > LONGEST_NUMBER:
+            raise RaysmoothError(f"{text[:20]}... is a number of {len(text):,} digits: write a shorter one")
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
 

@@ -26,6 +26,8 @@ def problem_with_path(text: str, for_arrow: bool = False) -> str | None:
         return "characters that no file name can have: write another"
     if for_arrow and any("\udc80" <= character <= "\udcff" for character in text):
         return "bytes that are not UTF-8, which Arrow needs in names of results: write another path"
+    if text.startswith("~") and os.path.expanduser(text) == text:
+        return "no home folder of that user is known: write the folder, or ./~ for a name that begins so"
     names = [] if "://" in text else encoded.split(b"/")
     if len(encoded) > LONGEST or any(len(name) > LONGEST_NAME for name in names):
         return f"too long for a path: at most {LONGEST_NAME} bytes a name and {LONGEST:,} in all"

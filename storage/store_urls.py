@@ -51,7 +51,10 @@ def checked_url(url: str) -> tuple[str, str, str, str]:
 
     Raises RaysmoothError for an unknown scheme or option, a URL without a bucket, and one with credentials.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # http://[
+        raise RaysmoothError(f"{url} is no URL ({error}): write s3://bucket/folder or gs://bucket/folder") from None
     if parts.scheme not in STORES:
         raise RaysmoothError(f"{url}: write a folder, or a URL such as s3://bucket/folder or gs://bucket/folder")
     if "@" in parts.netloc or ":" in parts.netloc:

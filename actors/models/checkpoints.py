@@ -40,6 +40,17 @@ def state_dicts(found: Any, place: str = BARE, depth: int = _DEPTH) -> Iterator[
                 yield from state_dicts(value, f"{place}.{key}" if place else key, depth - 1)
 
 
+def odd_kind(tensor: torch.Tensor) -> str | None:
+    """What a tensor is that no network here can be made of, such as "sparse"; None for a plain one."""
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.layout is not torch.strided:
+        return "sparse"
+    return "complex" if tensor.is_complex() else None
+
+
 @dataclass(frozen=True)
 class Fit:
     """The tensors of a state dict under a network's own keys. `prefix` was removed from the file's; `normalisation` are

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from raysmooth.actors.models.checkpoints import (
     fits,
     fitting_parts,
     nearest_form,
+    odd_kind,
     state_dicts,
 )
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
@@ -267,6 +269,13 @@ def _read_torch(path: Path) -> Weights:
         raise RaysmoothError(f"weights file {path} holds a {type(found).__name__}: save model.state_dict() instead")
     card = {"arch": found["arch"]} if isinstance(found.get("arch"), str) else {}
     states = dict(state_dicts(found))
+    for state in states.values():
+        for key, tensor in state.items():
+            if (kind := odd_kind(tensor)) is not None:
+                raise RaysmoothError(
+                    f"weights file {path}: {printable(key)} is a {kind} tensor: save plain ones, model.state_dict() of "
+                    "the network itself"
+                )
     if found and not states:
         raise RaysmoothError(
             f"weights file {path} holds no state dict ({_first_few(printable(str(key)) for key in found)}): save "
@@ -292,10 +301,11 @@ def _harmless() -> list[Any]:
 
 def _program(path: Path) -> str | None:
     """What kind of program a file holds, if it is an intact archive of one."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, ValueError, struct.error):
         return None
-    with zipfile.ZipFile(path) as archive:
-        names = {name.partition("/")[2] for name in archive.namelist()}
     if "archive_format" in names or "serialized_exported_program.json" in names:
         return "an exported program (torch.export)"
     return "a TorchScript archive" if "constants.pkl" in names and "data.pkl" in names and _has_code(names) else None

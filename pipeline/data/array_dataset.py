@@ -1,10 +1,10 @@
 """Small data sets that are kept in memory as one array: digits, MNIST, CIFAR-10."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 from PIL import Image
@@ -25,12 +25,16 @@ from raysmooth.pipeline.data.images import (
     portable_reason,
 )
 from raysmooth.pipeline.data.reading import Reading
+from raysmooth.storage.regular_file import refuse_unfit
 
 DIGITS_TRAIN = 1397  # of 1797; the last 400, most of them by other writers, are the test split
 
 MNIST_LAYOUT = "<root>/MNIST/raw with train- and t10k- images-idx3-ubyte and labels-idx1-ubyte"
 CIFAR10_FOLDER = "cifar-10-batches-py"
 CIFAR10_LAYOUT = "<root>/cifar-10-batches-py with data_batch_1..5, test_batch and batches.meta as published"
+
+LARGEST_FILE = 2**30
+"""Bytes; larger files are not read."""
 
 DIGIT_NAMES = tuple("0123456789")
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -51,7 +55,8 @@ class ArrayDataset:
     """Images in one array, with one label each.
 
     `images` is uint8 (N, H, W) or (N, H, W, 3), or float32 (N, H, W) already in pixel units 0..1.
-    Raises RaysmoothError if the images, which all have one size, are smaller than the crop.
+    Raises RaysmoothError if there are no images, for labels that are not 0..`num_classes`-1, one for each image, and if
+    the images, which all have one size, are smaller than the crop.
     """
 
     def __init__(
@@ -73,6 +78,14 @@ class ArrayDataset:
         self.facts = Facts(labels_from, class_names=dict(enumerate(class_names)), bits=bits)
         self._images = images
         self._labels = [int(label) for label in labels]
+        count = len(images) if getattr(images, "size", True) else 0
+        if not count or count != len(self._labels):
+            counts = f"{count} images and {len(self._labels)} labels of split '{split}'"
+            raise RaysmoothError(f"{name} has {counts}: fetch its files again")
+        if (odd := next((label for label in self._labels if not 0 <= label < num_classes), None)) is not None:
+            raise RaysmoothError(
+                f"{name}: a label of split '{split}' is {odd}, not one of 0 to {num_classes - 1}: fetch its files again"
+            )
         try:
             stored = GREY if images[0].ndim == 2 else RGB
             self.channels = reading.channels or stored
@@ -129,13 +142,12 @@ def open_mnist(name: str, root: Path, split: str, reading: Reading) -> ArrayData
     """MNIST as torchvision reads it: (N, 28, 28), grey. Raises RaysmoothError for missing or corrupt files."""
     from torchvision.datasets import MNIST  # here, like CIFAR10 below: the import takes two seconds
 
+    part = "train" if split == "train" else "t10k"
+    _refuse_unfit(name, root, MNIST_LAYOUT, (root / "MNIST" / "raw").glob(f"{part}-*-ubyte"))
     try:
         mnist = MNIST(root, train=split == "train", download=False)
-    except (RuntimeError, ValueError, AssertionError, IndexError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, OSError, MemoryError) as error:
         raise _unread(name, root, MNIST_LAYOUT, error) from None
-    if len(mnist.data) != len(mnist.targets):
-        counts = f"{len(mnist.data)} images and {len(mnist.targets)} labels"
-        raise RaysmoothError(f"{name}: {root} has {counts} of split '{split}': fetch its files again")
     return ArrayDataset(name, split, 10, mnist.data.numpy(), mnist.targets.tolist(), reading, DIGIT_NAMES)
 
 
@@ -143,6 +155,7 @@ def open_cifar10(name: str, root: Path, split: str, reading: Reading) -> ArrayDa
     """CIFAR-10 as published: (N, 32, 32, 3). Raises RaysmoothError for missing files, and for altered ones unless they
     are marked as generated.
     """
+    _refuse_unfit(name, root, CIFAR10_LAYOUT, (root / CIFAR10_FOLDER).glob("*_batch*"))
     if (root / CIFAR10_FOLDER / GENERATED).is_file():
         return _open_generated_cifar10(name, root, split, reading)
     from torchvision.datasets import CIFAR10
@@ -166,11 +179,24 @@ def _open_generated_cifar10(name: str, root: Path, split: str, reading: Reading)
             if not is_zipfile(root / CIFAR10_FOLDER / batch):
                 raise ValueError(f"{batch} is neither of this data set nor a generated batch")
             with np.load(root / CIFAR10_FOLDER / batch, allow_pickle=False) as content:
-                images.append(np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-                labels += [int(label) for label in content["labels"]]
-    except (OSError, ValueError, KeyError, BadZipFile, AttributeError, TypeError) as error:
+                data, known = content["data"], content["labels"]
+                if data.dtype != np.uint8 or not np.issubdtype(known.dtype, np.integer):
+                    raise ValueError(f"{batch} has images of {data.dtype} and labels of {known.dtype}")
+                images.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+                labels += [int(label) for label in known]
+    except Exception as error:  # zipfile and its decompressors raise many kinds for damaged bytes
         raise _unread(name, root, CIFAR10_LAYOUT, error) from None
     return ArrayDataset(name, split, 10, np.concatenate(images), labels, reading, CIFAR10_NAMES)
+
+
+def _refuse_unfit(name: str, root: Path, layout: str, files: Iterable[Path]) -> None:
+    """Raises RaysmoothError for a pipe, a device or a huge file among `files`; libraries would read it to its end."""
+    try:
+        for file in sorted(files):
+            refuse_unfit(file, LARGEST_FILE)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror or type(error).__name__}"
+        raise RaysmoothError(f"{name}: {why}; --data-root needs {layout}") from None
 
 
 def _unread(name: str, root: Path, layout: str, error: Exception) -> RaysmoothError:

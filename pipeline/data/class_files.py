@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.settings_file import yaml_node
+from raysmooth.storage.paths import problem_with_path
 
-LARGEST_FILE = 2**22
+LARGEST_FILE = 2**20
 """Bytes."""
 
 LARGEST_LABEL = 10**6
@@ -54,6 +56,8 @@ _Content = Sequence[str | tuple[str, str]]
 
 
 def _content(flag: str, path: str) -> _Content:
+    if (problem := problem_with_path(path)) is not None:
+        raise RaysmoothError(f"{flag}: {problem}")
     file = Path(path).expanduser()
     try:
         if not file.is_file():
@@ -67,8 +71,6 @@ def _content(flag: str, path: str) -> _Content:
         text = written.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     except OSError as error:
         raise RaysmoothError(f"{flag}: {error.strerror or one_line(error)}") from None
-    except ValueError:
-        raise RaysmoothError(f"--classes or --label-map {printable(path)}: not the name of a file") from None
     try:
         content = _parsed(file.suffix.lower(), text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -83,7 +85,7 @@ def _parsed(ending: str, text: str) -> _Content:
     if ending == ".json" or (ending not in (".yaml", ".yml") and text.lstrip()[:1] in ("{", "[")):
         return _from_json(json.loads(text, object_pairs_hook=list))
     if ending in (".yaml", ".yml") or (lines and all(_NUMBERED_LINE.fullmatch(line) for line in lines)):
-        return _from_yaml(yaml.compose(text, yaml.SafeLoader), lines)
+        return _from_yaml(yaml_node(text), lines)
     return _names(lines)
 
 

@@ -5,12 +5,13 @@ units, so normalisation is part of the base classifier.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError, nearest, printable
+from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
 from raysmooth.pipeline.data.dataset import Dataset
@@ -126,11 +127,13 @@ def open_dataset(
     _ = reading.framing  # refuses impossible sizes
     if reading.label_column is not None and entry.open is not open_parquet:
         raise RaysmoothError(f"--label-column {printable(reading.label_column)}: {name} has no columns: leave it out")
+    root = _root(name, entry, data_root)
     try:
-        return relabelled(entry.open(name, _root(name, entry, data_root), split, reading), reading)
-    except PermissionError as error:
+        return relabelled(entry.open(name, root, split, reading), reading)
+    except OSError as error:
         where = printable(str(error.filename or data_root))
-        raise RaysmoothError(f"{name}: {where} cannot be read (permission denied): make it readable") from None
+        why = (error.strerror or one_line(error)).lower()
+        raise RaysmoothError(f"{name}: {where} cannot be read ({why}): make it readable") from None
 
 
 def fingerprint(dataset: Dataset, image_ids: Iterable[int]) -> str:
@@ -168,6 +171,6 @@ def _root(name: str, entry: DatasetEntry, data_root: str | Path | None) -> Path:
         raise RaysmoothError(f"{name} needs --data-root: {entry.layout}")
     refuse_no_path(str(data_root))
     root = local_copy(data_root).expanduser()
-    if not root.exists():
+    if not os.path.exists(root):
         raise RaysmoothError(f"{name}: --data-root {root} does not exist; it must be {entry.layout}")
     return root

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from raysmooth.pipeline.data.images import (
     pixels,
 )
 from raysmooth.pipeline.data.reading import Reading
+from raysmooth.storage.regular_file import read_regular
 
 SPLIT_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 IMAGENET_SPLITS = ("val", "train")
@@ -101,12 +101,7 @@ class FolderDataset:
         """The file's bytes; raises UnreadableImage. Only regular files are opened: a pipe would be waited for."""
         path = self._path(index)
         try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage(index, "not a regular file")
-            if status.st_size > LARGEST_FILE:
-                raise UnreadableImage(index, f"{status.st_size / 2**30:.1f} GiB are no image's")
-            return path.read_bytes()
+            return read_regular(path, LARGEST_FILE)
         except OSError as error:
             raise UnreadableImage(index, error.strerror or type(error).__name__) from None
 
@@ -254,7 +249,10 @@ def _images_below(
     if real in above:
         skipped["links to a folder around them"] += 1
         return
-    folders, files = _look_through(place, skipped)
+    try:
+        folders, files = _look_through(place, skipped)
+    except FileNotFoundError:  # below a link into /proc, say
+        return
     yield folder, files
     for name in folders:
         yield from _images_below(root, os.path.join(folder, name), skipped, above | {real})

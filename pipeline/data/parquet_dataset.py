@@ -157,8 +157,19 @@ class ParquetDataset:
     def labels(self) -> list[int | None]:
         if self._labels is None:
             values = (label_values(shard, self._column) for shard in self._shards)
-            self._labels = [label_of(value, self._places) for of_shard in values for value in of_shard]
+            labels = [label_of(value, self._places) for of_shard in values for value in of_shard]
+            classes = self.num_classes or 0
+            if (largest := max((label for label in labels if label is not None), default=-1)) >= classes > 0:
+                raise self._unnamed(largest, classes)  # the footer's statistics say something else
+            self._labels = labels
         return self._labels
+
+    def _unnamed(self, label: int, classes: int) -> RaysmoothError:
+        column = printable(self._column.name) if self._column else "none"
+        return RaysmoothError(
+            f"{self.name}: a label in the column {column} is {label}, but there are {classes} classes: fetch or write "
+            "the files again, or write another --label-column"
+        )
 
     def raw(self, index: int) -> bytes:
         try:
@@ -228,7 +239,10 @@ class ParquetDataset:
             self._held[position] = rows
         self._held.move_to_end(position)
         rows, row = self._held[position], index - self._starts[position]
-        return rows.content[row].as_py(), label_of(rows.values[row], self._places)
+        label = label_of(rows.values[row], self._places)
+        if label is not None and label >= (self.num_classes or 0):
+            raise UnreadableImage(index, f"label {label} of {self.num_classes or 0} classes")
+        return rows.content[row].as_py(), label
 
 
 def open_parquet(name: str, root: Path, split: str, reading: Reading) -> ParquetDataset:

@@ -13,6 +13,7 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.data.class_files import LARGEST_LABEL
 from raysmooth.pipeline.data.images import portable_reason
 from raysmooth.pipeline.data.label_column import LabelColumn, label_column
+from raysmooth.storage.regular_file import refuse_unfit
 
 IMAGE_COLUMNS = ("image", "img")
 LARGEST_GROUP = 2**31  # bytes; also the limit of Arrow's 32-bit offsets
@@ -75,6 +76,7 @@ def _refuse_missing_shards(name: str, files: list[Path]) -> None:
 
 def open_shard(name: str, path: Path, wanted: str | None) -> Shard:
     try:
+        refuse_unfit(path)
         with pq.ParquetFile(path) as file:
             footer, schema = file.metadata, file.schema_arrow
     except PermissionError as error:
@@ -116,7 +118,12 @@ def largest_label(shard: Shard, column: LabelColumn) -> int:
     """
     footer = shard.footer
     number = next(i for i in range(footer.num_columns) if footer.schema.column(i).path == column.name)
-    groups = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
+    chunks = [footer.row_group(group).column(number) for group in range(footer.num_row_groups)]
+    kind = footer.schema.column(number).physical_type
+    if other := next((chunk.physical_type for chunk in chunks if chunk.physical_type != kind), None):
+        # Arrow ends the process if it is asked for statistics of another type.
+        raise _damaged(shard, column, f"its footer says {kind} and {other}")
+    groups = [chunk.statistics for chunk in chunks]
     if all(statistics is not None and statistics.has_min_max for statistics in groups):
         largest = max((int(statistics.max) for statistics in groups), default=-1)
     else:
@@ -139,6 +146,8 @@ def label_chunks(shard: Shard, column: LabelColumn) -> pa.ChunkedArray:
         with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
             return file.read(columns=[column.name])[column.name]
     except (pa.ArrowException, OSError) as error:
-        raise RaysmoothError(
-            f"the column {column.name} of {shard.path} is damaged ({portable_reason(error)}): fetch or write it again"
-        ) from None
+        raise _damaged(shard, column, portable_reason(error)) from None
+
+
+def _damaged(shard: Shard, column: LabelColumn, reason: str) -> RaysmoothError:
+    return RaysmoothError(f"the column {column.name} of {shard.path} is damaged ({reason}): fetch or write it again")

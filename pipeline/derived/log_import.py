@@ -36,6 +36,7 @@ from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests, run
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
 from raysmooth.storage.paths import OutText
+from raysmooth.storage.records import ShortName
 
 SCHEME = 1
 """Version of the import: raise it whenever the same log would give other rows."""
@@ -51,30 +52,38 @@ SIZES = {
 """Sizes of the usual data sets, known without opening them."""
 
 
+MOST = 10**15
+"""Of draws and images, as in every manifest."""
+
+
 class ImportSettings(Settings):
     """Facts that the logs lack"""
 
-    dataset: str = Field(description="Data set, such as cifar10.")
-    split: str | None = Field(None, description="Split of the data set, such as test.")
-    skip: int | None = Field(None, description="The runs certified every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1)
+    dataset: ShortName = Field(description="Data set, such as cifar10.")
+    split: ShortName | None = Field(None, description="Split of the data set, such as test.")
+    skip: int | None = Field(
+        None, description="The runs certified every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1, le=MOST
+    )
     start: int | None = Field(
-        None, description="They began with image START: --start 500 --images 500 for idx 500 to 999.", ge=0
+        None, description="They began with image START: --start 500 --images 500 for idx 500 to 999.", ge=0, le=MOST
     )
     images: int | None = Field(
         None,
         description="Planned number of images; a log with fewer is an unfinished run. Follows from --skip and --start "
         "unless the runs stopped early.",
         ge=1,
+        le=MOST,
     )
     dataset_size: int | None = Field(
         None,
         description="Number of images in the split, for --skip and --start; known for digits, mnist, cifar10, "
         "imagenet.",
         ge=1,
+        le=MOST,
     )
-    classifier: str = Field(description="Base classifier, such as cifar_resnet110.")
-    denoiser: str | None = Field(None, description="Denoiser before the classifier, such as dncnn, or none.")
-    objective: str | None = Field(
+    classifier: ShortName = Field(description="Base classifier, such as cifar_resnet110.")
+    denoiser: ShortName | None = Field(None, description="Denoiser before the classifier, such as dncnn, or none.")
+    objective: ShortName | None = Field(
         None, description="Training objective of the denoiser or classifier, such as gaussian."
     )
     noise: str = Field(
@@ -83,8 +92,8 @@ class ImportSettings(Settings):
     sigma: float | None = Field(
         None, description="Noise level in pixel units ([0, 1]). Default: from the log's file name, as in sigma_0.25."
     )
-    n0: int | None = Field(None, description="Selection draws per image.", ge=1)
-    n: int | None = Field(None, description="Estimation draws per image.", ge=1)
+    n0: int | None = Field(None, description="Selection draws per image.", ge=1, le=MOST)
+    n: int | None = Field(None, description="Estimation draws per image.", ge=1, le=MOST)
     alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)
     radius_column: str = Field(RADIUS, description="Column of the logs that holds the radius.", min_length=1)
     strict: bool = Field(

@@ -1,6 +1,7 @@
 """The noise of another tool's run: its level, and the largest radius that it can give."""
 
 import re
+from math import nextafter
 
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
@@ -32,11 +33,12 @@ def sigma_of(log: CertificationLog, given: float | None, notes: list[str]) -> fl
 
 
 def largest_radius(log: CertificationLog, noise: NoiseFamily, n: int | None, alpha: float | None) -> float:
-    """The largest radius that the noise, or n draws at level alpha, can give; infinite where neither limits it. Raises
+    """The largest radius that the noise, or n draws at level alpha, can give; where these are unknown, with the largest
+    probability below 1 that a float64 holds: 8.2 sigma for Gaussian noise, which no number of draws reaches. Raises
     RaysmoothError for radii that even rounding cannot explain.
     """
     line = max(log.lines, key=lambda line: line.radius)
-    if _exceeds(line.radius, largest := noise.radius(1.0)):
+    if _exceeds(line.radius, largest := noise.radius(nextafter(1.0, 0.0))):
         raise RaysmoothError(
             f"{log.shown}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
             f"sigma={noise.scale:g} can give ({largest:.4f}): write the --noise and --sigma of these logs"

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.pipeline.store.manifest import RunFolder
 from raysmooth.storage.atomic_file import leftovers
 from raysmooth.storage.location import Location, Where, located
@@ -62,9 +62,12 @@ def sweep_unfinished(folder: Location) -> None:
 
 
 def read_part(file: Location, columns: list[str] | None = None) -> pa.Table:
-    """The part's rows; raises RaysmoothError, naming the file, if its pages are damaged."""
+    """The part's rows; raises RaysmoothError, naming the file, if its pages are damaged, or it has a column twice."""
     with _corrupt_is_refused(file):
-        return pq.ParquetFile(content_of(file), page_checksum_verification=True).read(columns=columns)
+        table = pq.ParquetFile(content_of(file), page_checksum_verification=True).read(columns=columns)
+    if twice := next((name for name in table.column_names if table.column_names.count(name) > 1), None):
+        raise foreign(file, f"has two columns {printable(twice)}")
+    return table
 
 
 def read_parts(files: Sequence[Location], read: Callable[[Location], Read]) -> Iterator[tuple[Location, Read]]:

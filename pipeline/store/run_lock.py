@@ -7,6 +7,7 @@ that was frozen for that long looks as if it were gone; it checks before every w
 it is another process.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,10 @@ from raysmooth.pipeline.store.writer_process import WriterProcess, WriterRecord
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, notify
 from raysmooth.storage.records import BadRecord, Count, Name, Record, parsed, validated
+from raysmooth.storage.regular_file import open_lock
+
+_NO_FILES = (errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO)
+"""Answers to opening what is no regular file, or a link."""
 
 LEASE_SECONDS = 3.0
 """How often a lease is rewritten."""
@@ -53,7 +58,7 @@ def refuse_being_written(home: Location) -> None:
     Changes nothing.
     """
     try:
-        file = open(home.local / ".lock")  # noqa: SIM115 -- closed below
+        file = open_lock(home.local / ".lock", "r")
     except OSError:  # nothing to lock, or `lock_run` will say what is wrong
         return
     with file:
@@ -87,7 +92,12 @@ class LocalLock:
             self._file.close()
 
     def _locked(self, home: Location) -> TextIO:
-        file = open(self._path, "a+")  # noqa: SIM115 -- held as long as the lock is
+        try:
+            file = open_lock(self._path, "a+")
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+            raise RaysmoothError(f"{self._path} is no lock file ({error.strerror}): remove it") from None
         try:
             _flock(home, file, fcntl.LOCK_EX)
         except RaysmoothError:

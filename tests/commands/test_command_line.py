@@ -222,3 +222,18 @@ def test_a_file_that_is_not_there_is_named_as_written(
     capsys: pytest.CaptureFixture[str], command: str, line: str
 ) -> None:
     assert refused(capsys, command, "nosuch.yaml").startswith(line)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "~nosuchuser/x.yaml", "a\nb\x1b[31m"])
+def test_an_experiment_that_no_file_can_have_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "run", name)
+    assert "path" in line or "home folder" in line
+    assert line.isprintable()
+
+
+def test_more_threads_than_a_machine_has_are_refused_before_torch_starts_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = "--dataset digits --classifier lenet --out w.safetensors --threads 2147483647"
+    line = refused(capsys, "train", "classifier", *flags.split())
+    assert line == "--threads 2147483647: input should be less than or equal to 1024"

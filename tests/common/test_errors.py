@@ -1,8 +1,10 @@
 """Messages of one line."""
 
+import pickle
+
 import pytest
 
-from raysmooth.common.errors import nearest, one_line
+from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,19 @@ def test_the_last_line_of_a_traceback_names_the_exception() -> None:
 )
 def test_the_nearest_name_is_suggested(name: str, known: list[str], end: str) -> None:
     assert nearest(name, known) == end
+
+
+def test_a_refusal_is_one_printable_line() -> None:
+    """Whatever is quoted in it: messages quote files and command lines."""
+    assert str(RaysmoothError("a\nb\x1b[31m\u202e\x00")) == r"a\nb\x1b[31m\u202e\x00"
+    assert str(RaysmoothError("caf\xe9, caf\udce9, \ud800")) == r"café, caf\xe9, \ud800"
+    path = f"/{'a' * 300}/file.png"
+    assert str(RaysmoothError(f"{path} is missing")) == f"/{'a' * 99}...{'a' * 88}/file.png is missing"
+    assert str(RaysmoothError("ab " * 400)) == f"{'ab ' * 166}ab...{('ab ' * 400)[-497:]}"
+    assert str(pickle.loads(pickle.dumps(RaysmoothError("a\nb")))) == r"a\nb"  # from another process
+    assert [len(str(RaysmoothError(text))) for text in ("x" * 220, "x" * 221, "x y" * 1000)] == [220, 200, 1000]
+
+
+def test_printable_text_is_short_and_has_no_control_characters() -> None:
+    assert printable("caf\udce9 caf\udcc3\udca9\n\ud800") == r"caf\xe9 café\n\ud800"
+    assert printable("x" * 201) == f"{'x' * 197}..."

@@ -37,7 +37,8 @@ def test_reads_and_writes_back(text: str, name: str, options: tuple, canonical: 
 @pytest.mark.parametrize(
     "text",
     ["", ":", "dncnn:", "dncnn:depth=", "dncnn:=3", "dncnn:depth=3,", "dncnn:depth=3,depth=4", "depth=3",
-     "a b", "dncnn,depth=7", "my/models.py:make", "my:make:", "my:make:10", "my::depth=3"],
+     "a b", "dncnn,depth=7", "my/models.py:make", "my:make:", "my:make:10", "my::depth=3",
+     f"dncnn:depth={'9' * 5000}"],
 )  # fmt: skip
 def test_refuses_malformed_text(text: str) -> None:
     with pytest.raises(RaysmoothError) as refusal:

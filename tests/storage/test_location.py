@@ -119,6 +119,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     ("url", "refusal"),
     [
         ("s4://bucket/x", r"s4://bucket/x: write a folder, or a URL such as s3://bucket/folder"),
+        ("http://[", r"^http://\[ is no URL \(Invalid IPv6 URL\): write s3://bucket/folder"),
         ("s3:///x", r"s3:///x names no bucket: write s3://bucket/folder"),
         (
             "s3://KEY:hidden@bucket/x",

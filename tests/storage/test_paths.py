@@ -21,6 +21,7 @@ IMPOSSIBLE = {
     "a\x1b[31mb": "control characters",
     "a\x7fb": "control characters",
     "a\ud800": "characters that no file name can have",
+    "~nosuchuser/x": "no home folder of that user",
     "x" * 256: "too long for a path",
     "é" * 128: "too long for a path",
     "x/" * 2048: "too long for a path",
@@ -101,7 +102,7 @@ def test_seconds_to_watch(capsys: pytest.CaptureFixture[str], tmp_path: Path, se
 
 def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
     assert str(RaysmoothError("a\nb\x1b[2J\udce9 \u202e\N{LATIN SMALL LETTER E WITH ACUTE}")) == (
-        "a\\nb\\x1b[2J\\udce9 \\u202e\N{LATIN SMALL LETTER E WITH ACUTE}"
+        "a\\nb\\x1b[2J\\xe9 \\u202e\N{LATIN SMALL LETTER E WITH ACUTE}"
     )
 
 

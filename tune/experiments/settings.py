@@ -1,5 +1,6 @@
 """Settings of an experiment: the keys of its file, which reproduces a table or a figure of a paper."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -150,10 +151,10 @@ def find_experiment(text: str | Path) -> Path:
         raise RaysmoothError(f"{described(text)} is no experiment: write the path of its YAML file, or a name")
     refuse_no_path(str(text))
     path = Path(text).expanduser()
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     bundled = FOLDER / f"{text}.yaml"
-    if path.parent == Path() and bundled.is_file():
+    if path.parent == Path() and os.path.isfile(bundled):
         return bundled
     known = [file.stem for file in FOLDER.glob("*.yaml")]
     raise RaysmoothError(f"there is no experiment {text}: {nearest(path.stem, known)}")

@@ -89,7 +89,7 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
         "2 million 32x32 images, counted over all epochs (or as many pixels).",
     )
     threads: int | None = Field(
-        None, description="CPU threads of torch in each training process. Default: torch's own choice.", ge=1
+        None, description="CPU threads of torch in each training process. Default: torch's own choice.", ge=1, le=1024
     )
     device: str = Field("auto", description="auto (a GPU if available), cpu, cuda or cuda:1.")
     workers: int = Field(

@@ -1,5 +1,6 @@
 """Surrogate ensembles: the classifiers trained by one sweep, given as the sweep's folder."""
 
+import os
 import re
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def members(written: str) -> list[str] | None:
     trials than K.
     """
     folder, count = _split(written)
-    if not (folder / SWEEP).is_file():
+    if not os.path.isfile(folder / SWEEP):
         return None
     if not (folder / TRIALS).is_dir():
         raise RaysmoothError(
@@ -73,6 +74,6 @@ def _trials(written: str, folder: Path) -> pd.DataFrame:
 
 def _split(written: str) -> tuple[Path, int | None]:
     folder, _, count = written.rpartition(":")
-    if folder and count.isdigit() and int(count) > 0:
-        return Path(folder).expanduser(), int(count)
-    return Path(written).expanduser(), None
+    if folder and count.isdecimal() and len(count) < 10 and int(count) > 0:
+        return Path(os.path.expanduser(folder)), int(count)
+    return Path(os.path.expanduser(written)), None

@@ -118,7 +118,12 @@ def _epochs(
     )
     rows: list[Row] = []
     if saved is not None:
-        trainer.load(saved.trainer)
+        try:
+            trainer.load(saved.trainer)
+        except Exception as error:  # torch has many for tensors and numbers that do not fit
+            raise folder.unusable_state() from error
+        if not all(task.best_by in row for row in saved.rows):
+            raise folder.unusable_state()
         rows = saved.rows
     images = len(task.data.train)
     with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and worker.first) as progress:

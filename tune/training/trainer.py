@@ -130,7 +130,9 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Resume from a `state` of a training with the same recipe, or with one whose numbers differ."""
+        """Resume from a `state` of a training with the same recipe, or with one whose numbers differ. A state that does
+        not fit raises any exception.
+        """
         self.epochs_done = state["epochs_done"]
         self.steps_done = state["steps_done"]
         self.network.network.load_state_dict(state["network"])
@@ -138,6 +140,9 @@ class Trainer:
         self._optimizer = self._fresh_optimizer(number)
         groups = [{key: value for key, value in g.items() if key != "params"} for g in self._optimizer.param_groups]
         self._optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self._optimizer.state.items():
+            if any(tensor.shape not in (parameter.shape, ()) for tensor in moments.values()):
+                raise ValueError("moments of another shape than their parameter")
         for group, own in zip(self._optimizer.param_groups, groups, strict=True):
             group.update(own)  # moments come from the state, weight decay and momentum from the recipe
 

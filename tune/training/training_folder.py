@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tensorboardX import SummaryWriter
 
 from raysmooth.actors.models.weights import read_weights, save_weights
@@ -19,6 +20,7 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.storage.atomic_file import atomic_file, leftovers
 from raysmooth.storage.records import BadRecord, Record, read_record, shown
+from raysmooth.storage.regular_file import open_lock, refuse_unfit
 
 Row = dict[str, float]
 """Metrics of an epoch by name, `epoch` among them."""
@@ -30,6 +32,30 @@ class Saved:
 
     trainer: dict[str, Any]
     rows: list[Row]
+
+
+class _TrainerState(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    epochs_done: Annotated[int, Field(ge=1)]
+    steps_done: Annotated[int, Field(ge=0)]
+    network: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+class _State(BaseModel):
+    """The content of state.pt: the trainer's state, and a row for each epoch done."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    trainer: _TrainerState
+    rows: list[dict[str, int | float]]
+
+    @model_validator(mode="after")
+    def _refuse_missing_epochs(self) -> "_State":
+        if [row.get("epoch") for row in self.rows] != list(range(1, self.trainer.epochs_done + 1)):
+            raise ValueError("its rows are not those of its epochs")
+        return self
 
 
 def folder_of(out: Path) -> Path:
@@ -64,7 +90,7 @@ class TrainingFolder:
         """Lock the folder; raises RaysmoothError if it holds another training, unless that may be overwritten."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("w")
+            self._lock = open_lock(self.path / "lock", "w")
         except OSError as error:
             raise RaysmoothError(
                 f"folder {self.path} cannot be written: {error.strerror}: write another --out"
@@ -112,10 +138,16 @@ class TrainingFolder:
         if not self._state.exists():
             return None
         try:
+            refuse_unfit(self._state)
             found = torch.load(self._state, map_location="cpu", weights_only=True)
-            return Saved(found["trainer"], [_row(row) for row in found["rows"]])
+            _State.model_validate(found)
         except Exception as error:
-            raise RaysmoothError(f"{self._state} cannot be read: delete {self.path} to start again") from error
+            raise self.unusable_state() from error
+        return Saved(found["trainer"], found["rows"])
+
+    def unusable_state(self) -> RaysmoothError:
+        """The refusal of a state that is corrupt, or not of this training."""
+        return RaysmoothError(f"{self._state} cannot be read: delete {self.path} to start again")
 
     def keep(
         self, network: torch.nn.Module, card: Mapping[str, Any], trainer: dict[str, Any], rows: list[Row], best: bool
@@ -188,16 +220,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else shown(value)
-
-
-def _row(row: Any) -> Row:
-    """A row of metrics; raises TypeError for anything else."""
-    if not isinstance(row, dict) or not isinstance(row.get("epoch"), int | float):
-        raise TypeError("no row of metrics")
-    for name, value in row.items():
-        if not isinstance(name, str) or not isinstance(value, int | float):
-            raise TypeError("no row of metrics")
-    return row
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -255,3 +255,31 @@ def test_the_lenet_of_the_consistency_supplement(tmp_path: Path) -> None:
     expected = torch.nn.functional.linear(x, state["1.fc2.weight"], state["1.fc2.bias"])
     with torch.no_grad():
         torch.testing.assert_close(network(batch), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alter"),
+    [
+        ("sparse", lambda tensor: tensor.to_sparse()),
+        ("quantized", lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)),
+        ("complex", lambda tensor: tensor.to(torch.complex64)),
+        ("meta", lambda tensor: tensor.to("meta")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # of torch, that it will give up quantized tensors
+def test_tensors_that_no_network_is_made_of_are_named(kind: str, alter: Callable[..., Any], tmp_path: Path) -> None:
+    state = prefixed("")
+    torch.save({"net": {**state, "7.bias": alter(state["7.bias"])}}, tmp_path / "c.pth")
+    with pytest.raises(RaysmoothError, match=rf"c\.pth: 7\.bias is a {kind} tensor: save plain ones"):
+        read_weights(tmp_path / "c.pth")
+
+
+def test_a_damaged_archive_is_corrupt(tmp_path: Path) -> None:
+    """Zipfile finds its end, and then no beginning."""
+    torch.save(prefixed(""), tmp_path / "c.pth")
+    content = (tmp_path / "c.pth").read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    for damaged in (content[2000:], content[:directory] + bytes(64) + content[directory + 64 :]):
+        (tmp_path / "c.pth").write_bytes(damaged)
+        with pytest.raises(RaysmoothError, match="is corrupt or not a weights file"):
+            read_weights(tmp_path / "c.pth")

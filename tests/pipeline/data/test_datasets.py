@@ -87,11 +87,35 @@ def test_missing_files_are_refused_with_the_layout(tmp_path):
 def test_mnist_with_fewer_labels_than_images_is_refused(tmp_path):
     import struct
 
-    raw = tmp_path / "MNIST/raw"
-    for split in ("train", "t10k"):
-        write(raw / f"{split}-images-idx3-ubyte", struct.pack(">IIII", 2051, 10, 28, 28) + bytes(7840))
-        write(raw / f"{split}-labels-idx1-ubyte", struct.pack(">II", 2049, 9) + bytes(9))
-    assert "has 10 images and 9 labels of split 'test'" in refused("mnist", tmp_path, "test")
+    def labelled(labels: bytes, images: int = 10) -> Path:
+        raw = tmp_path / "MNIST/raw"
+        for split in ("train", "t10k"):
+            write(raw / f"{split}-images-idx3-ubyte", struct.pack(">IIII", 2051, images, 28, 28) + bytes(784 * images))
+            write(raw / f"{split}-labels-idx1-ubyte", struct.pack(">II", 2049, len(labels)) + labels)
+        return tmp_path
+
+    assert "has 10 images and 9 labels of split 'test'" in refused("mnist", labelled(bytes(9)), "test")
+    assert "a label of split 'test' is 10, not one of 0 to 9" in refused(
+        "mnist", labelled(bytes([*range(9), 10])), "test"
+    )
+    assert open_dataset("mnist", labelled(bytes(range(10)))).labels() == list(range(10))
+
+
+def test_mnist_is_read_from_regular_files_of_bytes_alone(tmp_path):
+    import struct
+
+    images, labels = (tmp_path / f"MNIST/raw/t10k-{name}-ubyte" for name in ("images-idx3", "labels-idx1"))
+    for name in ("images-idx3", "labels-idx1"):
+        write(tmp_path / f"MNIST/raw/train-{name}-ubyte", b"unread")
+    write(labels, struct.pack(">II", 2049, 1) + bytes(1))
+    write(images, bytes((0, 0, 13, 3)) + struct.pack(">III", 1, 28, 28) + bytes(4 * 784))  # of float32
+    assert "uint8" in refused("mnist", tmp_path, "test")
+    images.unlink()
+    os.mkfifo(images)
+    assert "t10k-images-idx3-ubyte: no regular file; --data-root needs" in refused("mnist", tmp_path, "test")
+    images.unlink()
+    images.symlink_to("/dev/zero")
+    assert "t10k-images-idx3-ubyte: no regular file; --data-root needs" in refused("mnist", tmp_path, "test")
 
 
 def test_corrupt_mnist_files_are_refused(tmp_path):
@@ -282,6 +306,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "set/a/again").symlink_to(tmp_path / "set/a")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
     (tmp_path / "set/a/self.png").symlink_to("self.png")
+    (tmp_path / "set/a/open files").symlink_to("/proc/self/fd")  # which change while they are listed
     dataset = open_dataset("folder", tmp_path / "set")
     assert len(dataset) == 2
     assert dataset.facts.skipped["links that lead to themselves"] == 1
@@ -302,6 +327,14 @@ def test_large_images_are_read_without_a_warning_of_pillow(tmp_path, monkeypatch
     assert not list(recwarn)
 
 
+@pytest.mark.parametrize("root", ["a" * 300, "a\0b", "\ud800", "~nosuchuser/data", "x\ny"])
+def test_a_root_that_is_no_path_is_refused(root: str) -> None:
+    for name in ("folder", "mnist", "cifar10", "parquet", "numpy"):
+        line = refused(name, root)
+        assert "write" in line or "too long for a path" in line
+        assert line.isprintable()
+
+
 def test_only_regular_files_of_sane_size_are_read(tmp_path):
     write(tmp_path / "0.png", encoded(FOUR_PIXELS))
     os.mkfifo(tmp_path / "1.png")
@@ -314,9 +347,9 @@ def test_only_regular_files_of_sane_size_are_read(tmp_path):
         file.rename(tmp_path / "dataset" / file.name)
     (tmp_path / "dataset/3.png").rmdir()
     dataset = open_dataset("folder", tmp_path / "dataset")
-    assert unreadable(dataset, 1) == "1.png: not a regular file"
-    assert unreadable(dataset, 2) == "2.png: 60.0 GiB are no image's"
-    assert unreadable(dataset, 3) == "4.png: not a regular file"
+    assert unreadable(dataset, 1) == "1.png: no regular file"
+    assert unreadable(dataset, 2) == "2.png: larger than 1024 MiB"
+    assert unreadable(dataset, 3) == "4.png: no regular file"
     assert fingerprint(dataset, range(4))
 
 
@@ -485,6 +518,65 @@ def test_number_of_classes_in_parquet(tmp_path):
         assert dataset.num_classes == expected, name
     assert open_dataset("parquet", tmp_path / "hidden.parquet", "test").read(0).label is None
     assert open_dataset("parquet", tmp_path / "null.parquet", "test").read(0).label is None
+
+
+def test_labels_that_the_footer_does_not_have_are_refused(tmp_path):
+    """The file's pages say another label than its footer, as damage or a forger may leave it."""
+    import struct
+
+    images, labels = [encoded(FOUR_PIXELS)] * 5, [0, 1, 2, 1, 0]
+    for names in (["a", "b", "c"], None):
+        options = {} if names is None else {"names": names}
+        path = write_parquet(
+            tmp_path / "damaged.parquet",
+            images,
+            labels,
+            rows_a_group=5,
+            use_dictionary=False,
+            compression="none",
+            **options,
+        )
+        whole = path.read_bytes()
+        assert whole.count(struct.pack("<5q", *labels)) == 1
+        path.write_bytes(whole.replace(struct.pack("<5q", *labels), struct.pack("<5q", 0, 1, 9, 1, 0)))
+        dataset = open_dataset("parquet", path, "test")
+        assert dataset.num_classes == 3
+        assert unreadable(dataset, 2).endswith("label 9 of 3 classes")
+        with pytest.raises(RaysmoothError, match="a label in the column label is 9, but there are 3 classes"):
+            dataset.labels()
+
+
+def test_a_footer_whose_types_differ_does_not_end_the_process(tmp_path):
+    """Arrow aborts where it is asked for the statistics of a column chunk of another type than the schema's."""
+    path = write_parquet(tmp_path / "test.parquet", [encoded(FOUR_PIXELS)] * 2, [0, 1])
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[-8:-4], "little")
+    footer = bytearray(whole[-8 - length : -8])
+    footer[footer.rindex(b"\x15\x04", 0, footer.rindex(b"\x18\x05label")) + 1] = 0  # Thrift: from INT64 to BOOLEAN
+    path.write_bytes(whole[: -8 - length] + footer + whole[-8:])
+    with pytest.raises(RaysmoothError, match=r"column label of .* is damaged \(its footer says INT64 and BOOLEAN\)"):
+        _ = open_dataset("parquet", path, "test").num_classes
+
+
+def test_damaged_generated_batches_are_refused_wherever_the_damage_is(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    write(folder / "generated.json", b"{}")
+    with (folder / "test_batch").open("wb") as file:
+        np.savez_compressed(file, data=np.zeros((1, 3072), np.uint8), labels=np.arange(1))
+    whole, refusals = (folder / "test_batch").read_bytes(), []
+    for at in range(len(whole)):  # among them other methods of compression, encryption, and ends that are missing
+        write(folder / "test_batch", whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            assert len(open_dataset("cifar10", tmp_path, "test")) == 1
+        except RaysmoothError as refusal:
+            refusals.append(str(refusal))
+    assert len(refusals) > 100
+    assert all(line.startswith("cifar10 in ") for line in refusals)
+
+
+def test_a_pipe_is_no_parquet_file(tmp_path):
+    os.mkfifo(tmp_path / "test.parquet")
+    assert "no regular file" in refused("parquet", tmp_path, "test")
 
 
 def test_memory_holds_few_row_groups_and_each_is_read_once(tmp_path, monkeypatch):

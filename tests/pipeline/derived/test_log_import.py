@@ -249,6 +249,10 @@ def test_sigma_that_is_given_counts_more_than_a_name_and_less_than_a_column(tmp_
         ({"images": 501}, "--images 501: 'every 20th of 10000 (500 images)' has only 500: write --images 500"),
         ({"skip": None, "images": 2}, "has 3 images: write --images 3 or more"),
         ({"alpha": 1.5}, "--alpha 1.5: input should be less than 1"),
+        ({"n0": 10**30}, "input should be less than or equal to 1000000000000000"),
+        ({"classifier": "\ud800"}, "--classifier \\ud800: expected a text without control characters"),
+        ({"objective": "caf\udce9"}, "--objective caf\\xe9: expected a text without control characters"),
+        ({"denoiser": "x" * 201}, "x...: expected a text of at most 200 characters"),
         # The largest radius of 100 draws is 0.25 PhiInv(0.001^(1/100)) = 0.25 * 1.4984... = 0.3745...
         (
             {"n": 100, "alpha": 0.001},
@@ -270,6 +274,15 @@ def test_radii_that_were_rounded_up_are_no_contradiction(log, out):
     imported([log], out, **KNOWN, **SAMPLED)
     log.write_text(LOG.replace("0.5", "0.978"))
     assert "can give (0.9529): one of the three is wrong" in refusal([log], out, **KNOWN, **SAMPLED)
+
+
+def test_a_radius_that_no_number_of_draws_gives_is_refused_though_their_number_is_unknown(log, out):
+    # The largest probability below 1 is 1 - 2^-53, whose quantile is 8.2095: 0.25 * 8.20953... = 2.05238...
+    log.write_text(LOG.replace("0.5", "2.05"))
+    imported([log], out, **KNOWN)
+    log.write_text(LOG.replace("0.5", "7.5"))
+    expected = "radius 7.5 is more than gaussian noise of sigma=0.25 can give (2.0524): write the --noise and --sigma"
+    assert expected in refusal([log], out, **KNOWN)
 
 
 def test_rounded_radii_are_capped_at_the_largest_of_the_setting(log, out):

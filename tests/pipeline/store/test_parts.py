@@ -11,6 +11,7 @@ from raysmooth.pipeline.store.parts import (
     own_parts,
     part_files,
     part_name,
+    read_part,
     read_rows,
     refuse_foreign_parts,
     session_of,
@@ -36,6 +37,14 @@ def test_hidden_files_and_folders_are_not_parts(tmp_path: Path) -> None:
     assert [file.name for file in own_parts(located(folder), TABLE.schema, ORIGIN)] == names
     refuse_foreign_parts(tmp_path, "certificates")
     assert len(read_rows(tmp_path, "certificates", "a")) == len(pd.read_parquet(folder)) == 3
+
+
+def test_a_part_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    file = located(tmp_path / "part-1-00000.parquet")
+    write_part(file, TABLE.append_column("a\nb", pa.array([1])).append_column("a\nb", pa.array([2])), ORIGIN)
+    with pytest.raises(RaysmoothError, match=r"part-1-00000\.parquet has two columns a\\nb") as refusal:
+        read_part(file)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_foreign_file_is_refused_whatever_its_extension(tmp_path: Path) -> None:

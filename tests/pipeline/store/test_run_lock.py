@@ -172,6 +172,19 @@ def test_a_removed_lease_stops_its_writer(home: Location) -> None:
     lease.close()
 
 
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    home, lock = located(tmp_path / "run"), tmp_path / "run" / ".lock"
+    lock.parent.mkdir()
+    for make in (lambda: lock.symlink_to("../precious"), lambda: os.mkfifo(lock), lock.mkdir):
+        make()
+        refuse_being_written(home)
+        with pytest.raises(RaysmoothError, match=r"/\.lock is no lock file \(.*\): remove it$"):
+            LocalLock(home)
+        lock.rmdir() if lock.is_dir() else lock.unlink()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 def test_whether_a_run_is_being_written_is_known_without_locking_it(tmp_path: Path) -> None:
     folder = tmp_path / "out/runs/0123"
     home = located(folder)

@@ -245,6 +245,8 @@ def test_no_two_architectures_are_published_under_one_name() -> None:
     ("values", "message"),
     [
         ({"surrogates": ["absent.safetensors"]}, r"absent\.safetensors does not exist"),
+        ({"surrogates": ["a" * 300]}, r"aaa does not exist"),
+        ({"surrogates": [f"{'a' * 300}:{'9' * 5000}"]}, r"9 does not exist"),
         ({"surrogates": ["digits_cn@absent.safetensors"]}, "did you mean 'digits_cnn'"),
         (
             {"objective": "mse"},

@@ -1,5 +1,6 @@
 """What a training leaves beside its weights file, and what the same command, or another, makes of it."""
 
+import copy
 import os
 import pickle
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from digits_trainings import (
     Stopped,
     classifier_settings,
@@ -26,6 +28,7 @@ from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
 from raysmooth.tune.training.train import train_classifier, train_denoiser
+from raysmooth.tune.training.training_folder import TrainingFolder
 
 
 def settings(folder: Path, /, **values: Any) -> TrainClassifierSettings:
@@ -287,6 +290,40 @@ def test_a_corrupt_state_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "last.safetensors" in names(tmp_path / "w.safetensors")
 
 
+def test_a_state_of_other_values_is_refused(tmp_path: Path) -> None:
+    """Half of it would train on from wrong moments, or end in an error of torch."""
+    with stopped_after(2):
+        train(tmp_path)
+    file = tmp_path / "w.training/state.pt"
+    whole = torch.load(file, weights_only=True)
+    alterations: list[Callable[[dict[str, Any]], Any]] = [
+        lambda state: state["trainer"].update(epochs_done=1),  # two rows
+        lambda state: state["trainer"].update(epochs_done=2.0),
+        lambda state: state["trainer"].update(steps_done=-1),
+        lambda state: state["trainer"].pop("optimizer"),
+        lambda state: state["trainer"]["network"].update({"1.7.bias": None}),
+        lambda state: state["trainer"]["network"].update({"1.7.bias": torch.zeros(3)}),
+        lambda state: state["trainer"]["network"].pop("1.7.bias"),
+        lambda state: state["trainer"]["optimizer"].update(state=[]),
+        lambda state: state["trainer"]["optimizer"]["state"][0].update(exp_avg=torch.zeros(7)),
+        lambda state: state["trainer"]["optimizer"]["state"][0].pop("step"),
+        lambda state: state["rows"].pop(),
+        lambda state: state["rows"].reverse(),
+        lambda state: state["rows"][1].update(loss="low"),
+        lambda state: state["rows"][0].pop("noisy_accuracy"),
+        lambda state: state.update(more=1),
+    ]
+    for alter in alterations:
+        state = copy.deepcopy(whole)
+        alter(state)
+        torch.save(state, file)
+        with no_training(), pytest.raises(RaysmoothError, match=r"state\.pt cannot be read: delete"):
+            train(tmp_path)
+    torch.save(whole, file)
+    train(tmp_path)
+    assert metrics(tmp_path / "w.safetensors")["epoch"].tolist() == [1, 2, 3]
+
+
 def test_a_state_is_never_code(tmp_path: Path) -> None:
     with stopped_after(1):
         train(tmp_path)
@@ -395,3 +432,16 @@ def test_a_denoiser_is_kept_by_its_accuracy_behind_the_classifier_else_by_psnr(
         best = read_weights(out.with_suffix(".training") / "best.safetensors").card
         assert best["best_by"] == by
         assert best["epochs_done"] == rows.epoch[rows[by].idxmax()]
+
+
+def test_a_lock_that_is_a_link_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    folder = TrainingFolder(tmp_path / "w.safetensors", {"seed": 0})
+    folder.path.mkdir()
+    lock = folder.path / "lock"
+    for make in (lambda: lock.symlink_to("../precious"), lambda: os.mkfifo(lock)):
+        make()
+        with pytest.raises(RaysmoothError, match=r"^folder .*w\.training cannot be written: .*: write another --out$"):
+            folder.open(overwrite=False)
+        lock.unlink()
+    assert (tmp_path / "precious").read_text() == "mine"
