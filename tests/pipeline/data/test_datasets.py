@@ -110,6 +110,8 @@ def test_mnist_is_read_from_regular_files_of_bytes_alone(tmp_path):
     write(labels, struct.pack(">II", 2049, 1) + bytes(1))
     write(images, bytes((0, 0, 13, 3)) + struct.pack(">III", 1, 28, 28) + bytes(4 * 784))  # of float32
     assert "uint8" in refused("mnist", tmp_path, "test")
+    write(images, bytes((0, 0, 10, 3)) + struct.pack(">III", 1, 28, 28) + bytes(784))  # of no type
+    assert refused("mnist", tmp_path, "test").startswith(f"mnist in {tmp_path}: ")
     images.unlink()
     os.mkfifo(images)
     assert "t10k-images-idx3-ubyte: no regular file; --data-root needs" in refused("mnist", tmp_path, "test")
