@@ -37,19 +37,28 @@ class MemoryBlock(nn.Module):
         return self.gate_unit(torch.cat(recent + memory, dim=1))
 
 
+LARGEST, MOST_BLOCKS = 1024, 64
+"""Limits of width and channels, and of either kind of blocks, as DnCNN has them. Each memory block is larger than the
+one before.
+"""
+
+
 class MemNet(nn.Module):
     """Noisy pixels (B, channels, H, W) -> denoised pixels of the same shape, not clipped: x + net(x).
 
     Before training it returns its input, as the last convolution starts at zero. Defaults are those of the weights
-    published with Salman et al. 2020: 1,436,678 parameters. Raises RaysmoothError for an option below 1.
+    published with Salman et al. 2020: 1,436,678 parameters. Raises RaysmoothError for an option below 1
+    or above its limit.
     """
 
     def __init__(self, width: int = 64, memory_blocks: int = 3, residual_blocks: int = 6, channels: int = 3) -> None:
         super().__init__()
-        if min(width, memory_blocks, residual_blocks, channels) < 1:
+        most = (LARGEST, MOST_BLOCKS, MOST_BLOCKS, LARGEST)
+        sizes = (width, memory_blocks, residual_blocks, channels)
+        if not all(1 <= size <= limit for size, limit in zip(sizes, most, strict=True)):
             raise RaysmoothError(
                 f"no MemNet has width={width}, memory_blocks={memory_blocks}, residual_blocks={residual_blocks}, "
-                f"channels={channels}: write 1 or more for each"
+                f"channels={channels}: write 1 to {MOST_BLOCKS} blocks, and 1 to {LARGEST:,} of the others"
             )
         self.feature_extractor = _unit(channels, width)
         # The first block has one earlier map, the features; each following block has one more.

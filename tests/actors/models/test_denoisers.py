@@ -114,6 +114,8 @@ def test_memnet_worked_by_hand() -> None:
         ("dncnn:depth=deep", "cannot be built"),
         ("dncnn_wide:layers=3", "denoiser 'dncnn_wide' has no option 'layers': options are depth, width, channels"),
         ("memnet:depth=3", "no option 'depth': options are width, memory_blocks, residual_blocks, channels"),
+        ("dncnn:depth=1025", "no DnCNN has depth=1025"),
+        ("memnet:memory_blocks=9223372036854775808", "write 1 to 64 blocks"),
         ("memnet:residual_blocks=0", "no MemNet has width=64, memory_blocks=3, residual_blocks=0, channels=3"),
     ],
 )
