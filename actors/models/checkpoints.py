@@ -109,7 +109,6 @@ def faults(own: StateDict, state: StateDict) -> list[tuple[str, list[str]]]:
         for key in own
         if key in state and own[key].is_floating_point() and not state[key].is_floating_point()
     ]
-    kinds += [f"{key} {kind}" for key in own if key in state and (kind := _no_numbers(state[key])) is not None]
     named = {"misses": missing, "has unexpected": unexpected, "has": shapes + kinds}
     return [(title, keys) for title, keys in named.items() if keys]
 
@@ -151,13 +150,6 @@ def _normalisation(outer: StateDict) -> tuple[tuple[float, ...], tuple[float, ..
     if len(outer) != 2 or mean is None or deviation is None or mean.numel() != deviation.numel():
         return None
     return tuple(mean.flatten().double().tolist()), tuple(deviation.flatten().double().tolist())
-
-
-def _no_numbers(tensor: torch.Tensor) -> str | None:
-    """What a tensor is that does not hold its numbers one by one in memory, such as one of an unfilled network."""
-    if tensor.is_meta:
-        return "without data (on the device meta)"
-    return "sparse" if tensor.layout != torch.strided else None
 
 
 def _is_counter(key: str) -> bool:
