@@ -107,8 +107,8 @@ def _from_json(value: Any) -> _Content:
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, list | float | bool):
-        raise ValueError(f"expected a name or a whole number, found {value}")
+    if isinstance(value, list | float | bool) or value == "":
+        raise ValueError(f"expected a name or a whole number, found {value if value != '' else 'an empty text'}")
     return "null" if value is None else str(value)
 
 
@@ -122,7 +122,7 @@ def _from_yaml(node: yaml.Node | None, lines: list[str]) -> _Content:
 
 
 def _text(node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode):
+    if not isinstance(node, yaml.ScalarNode) or (node.value == "" and node.style):  # quoted; a missing one is null
         raise ValueError(f"expected a name or a whole number in line {node.start_mark.line + 1}")
     return str(node.value)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, log10
+from math import inf, isfinite, log10
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,13 @@ def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda li
 
 
 def psnr(pixels: np.ndarray, clean: np.ndarray) -> float:
-    """10 log10(1 / mean squared error), in dB, of pixels in units of [0, 1]; inf where they are equal."""
+    """10 log10(1 / mean squared error), in dB, of pixels in units of [0, 1]; inf where they are equal, -inf
+    where they are not finite.
+    """
     error = float(np.mean(np.square(pixels.astype(np.float64) - clean)))
-    return 10 * log10(1 / error) if error else inf
+    if error == 0:
+        return inf
+    return -10 * log10(error) if isfinite(error) else -inf
 
 
 def _image_ids(settings: GallerySettings, length: int) -> Sequence[int]:

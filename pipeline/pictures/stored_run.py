@@ -28,6 +28,7 @@ from raysmooth.pipeline.store.manifest import ManifestError, RunFolder, read_man
 from raysmooth.pipeline.store.stored_counts import read_blocks
 from raysmooth.storage.location import Where
 from raysmooth.storage.object_store import notify
+from raysmooth.storage.paths import refuse_no_path
 from raysmooth.storage.records import shown_path
 from raysmooth.storage.store_urls import is_url
 
@@ -164,6 +165,7 @@ class StoredRun:
 
     def _say_outside(self, what: str, path: str) -> None:
         """Name what the manifest makes this process read: the manifest may be another person's."""
+        refuse_no_path(path)
         results, place = str(self.folder.out), path if is_url(path) else os.path.realpath(path)
         if not self.folder.out.is_local or not Path(place).is_relative_to(os.path.realpath(results)):
             notify(f"run {self.run_id}: its {what} are read from {shown_path(path)}, as its manifest says")

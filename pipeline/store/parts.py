@@ -139,7 +139,10 @@ def _schema_and_origin(file: Location) -> tuple[pa.Schema, dict[str, Any] | None
     with _corrupt_is_refused(file):
         schema = pq.read_schema(content_of(file))
         origin = (schema.metadata or {}).get(_ORIGIN)
+    try:
         return schema, json.loads(origin) if origin is not None else None
+    except (ValueError, RecursionError):
+        raise foreign(file, "names no run that wrote it") from None
 
 
 @contextmanager

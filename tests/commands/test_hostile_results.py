@@ -135,6 +135,14 @@ def _watched(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     opened.clear()
 
 
+@pytest.mark.parametrize("name", ["data_root", "classifier_weights"])
+def test_paths_that_no_file_has(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forge(home / "out", run_of(home / "out"), {name: "a\0b"})
+    code, _, errors = command(capsys, "show", "out", "0")
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("raysmooth: 'a\\x00b': control characters in a path")
+
+
 @pytest.mark.usefixtures("_watched")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_paths_in_results(

@@ -154,6 +154,8 @@ def test_files_of_classes(tmp_path, name, content, expected):
         ("a.yaml", b"cat: 1.5\n", "write a label, a whole number from 0"),
         ("a.yaml", b"cat: " + b"9" * 5000, "write a label, a whole number from 0"),
         ("a.yaml", b"cat: [1]\n", "line 1"),
+        ("a.yaml", b"cat: ''\n", "line 1"),
+        ("a.json", b'{"cat": ""}', "found an empty text"),
         ("a.yaml", b"cat: {", "cannot be read"),
         ("a.yaml", b"[" * 5000, "cannot be read: line 1: nested more than 50 levels deep"),
         ("a.yaml", b"cat: 1\n" * 200_000, "1,400,000 bytes are too many"),

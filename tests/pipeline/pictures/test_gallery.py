@@ -102,6 +102,7 @@ def test_psnr_by_hand() -> None:
     assert psnr(clean + 0.1, clean) == pytest.approx(20, abs=1e-5)
     assert psnr(clean + np.float32([[2, 0], [0, 0]]), clean) == 0  # a mean squared error of 1, unclipped
     assert psnr(clean, clean) == float("inf")
+    assert psnr(clean * np.float32("inf"), clean) == float("-inf")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
@@ -45,6 +46,13 @@ def test_a_part_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RaysmoothError, match=r"part-1-00000\.parquet has two columns a\\nb") as refusal:
         read_part(file)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("origin", [b"{", b"[" * 100_000])
+def test_a_part_whose_origin_cannot_be_read_is_refused(tmp_path: Path, origin: bytes) -> None:
+    pq.write_table(TABLE.replace_schema_metadata({b"raysmooth": origin}), tmp_path / "part-1-00000.parquet")
+    with pytest.raises(RaysmoothError, match=r"part-1-00000\.parquet names no run that wrote it: move it out"):
+        list(own_parts(located(tmp_path), TABLE.schema, ORIGIN))
 
 
 def test_a_foreign_file_is_refused_whatever_its_extension(tmp_path: Path) -> None:
