@@ -187,6 +187,8 @@ def play_command(rng: Random) -> Play:
     given = dict(values)
     for flag in rng.sample(flags, min(len(flags), rng.choice((1, 1, 1, 2, 3)))):
         given[flag] = _value(rng)
+    if given.get("--out") in ("/", "~"):  # the user's own choice: results would be written there
+        given["--out"] = "new"
     line = [*command, *(_value(rng) for _ in range(_POSITIONAL.get(command, 0))), *_flags(given)]
     if rng.random() < 0.1:
         line.insert(
