@@ -76,7 +76,9 @@ def folder() -> Iterator[Path]:
 def checkout(folder: Path, reason: str | None) -> Path:
     """The files as shipped, with only hosts, user and key of clusters/local.yaml replaced, and a classifier."""
     checkout = folder / "raysmooth"
-    hidden = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+    hidden = shutil.ignore_patterns(
+        ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "fuzz-findings"
+    )
     shutil.copytree(REPOSITORY, checkout, ignore=hidden)
     file = checkout / "clusters/local.yaml"
     text = file.read_text()
