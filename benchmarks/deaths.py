@@ -103,7 +103,7 @@ def requests(images: Iterable[int]) -> Iterator[UnitRequest]:
 
 
 def rate(every: float | None, replicas: int, start: float, unit: float, seconds: float, seed: int) -> dict[str, Any]:
-    """Draw for some `seconds` while a replica is killed `every` so many; not at all for None."""
+    """Draw for `seconds`, killing a replica at intervals of `every` seconds; none if `every` is None."""
     with tempfile.TemporaryDirectory() as name:
         folder, supply = Path(name), requests(count())
         with Pool(replicas, ReplicaResources(1, 0.0), lambda note: None, mortal(folder, start, unit)) as pool:

@@ -24,7 +24,7 @@ INVALID = -1
 NO_DENOISER = "none"
 
 MOST_CLASSES = 10**6
-"""Of a classifier that returns labels; draws are counted in an array of so many numbers."""
+"""The most classes that a classifier of labels may state: an array with one number for each class counts the draws."""
 
 
 class BaseClassifier(Protocol):

@@ -6,7 +6,7 @@ from typing import Any
 from raysmooth.pipeline.data.dataset import Dataset
 
 SHOWN_NAMES, SHOWN_CHARACTERS = 6, 60
-"""Class names in the line: so many, if they are short."""
+"""The line lists at most this many class names, with at most this many characters in all."""
 
 
 def summarised(dataset: Dataset, used: str, size: Sequence[int]) -> dict[str, Any]:

@@ -123,8 +123,9 @@ class FailurePolicy:
             )
 
     def _by_chance(self, attempt: UnitAttempt, others: int) -> float:
-        """The probability that of its lone deaths and `others`, which no unit explains, so many fell into the time in
-        which `attempt` was drawn alone, if it has nothing to do with them: each falls anywhere in the time of drawing.
+        """The probability that at least `attempt.lone_deaths` of the unexplained deaths fell, by chance, in the time in
+        which `attempt` was drawn alone. The unexplained deaths are its own and the `others`, and each falls anywhere in
+        the time of drawing.
         """
         share = min(1.0, attempt.lone_seconds / self._drawing_seconds)
         return float(bdtrc(attempt.lone_deaths - 1, others + attempt.lone_deaths, share))
