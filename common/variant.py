@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 
 Option: TypeAlias = bool | int | float | str
 
@@ -46,17 +46,19 @@ class Variant:
         if colon and "=" not in rest.partition(":")[0]:
             attribute, colon, rest = rest.partition(":")
             if not (_is_dotted_name(name) and _is_dotted_name(attribute)):
-                raise RaysmoothError(f"'{text}' is not an importable module:callable: {_HOW}, such as my_models:make")
+                raise RaysmoothError(
+                    f"'{printable(text)}' is not an importable module:callable: {_HOW}, such as my_models:make"
+                )
             name = f"{name}:{attribute}"
         if not name or re.search(r"[\s=,]", name) or (colon and not rest):
-            raise RaysmoothError(f"'{text}' names nothing: {_HOW}")
+            raise RaysmoothError(f"'{printable(text)}' names nothing: {_HOW}")
         options: dict[str, Option] = {}
         for pair in rest.split(",") if colon else ():
             key, equals, value = (part.strip() for part in pair.partition("="))
             if not (key.isidentifier() and equals and value):
-                raise RaysmoothError(f"'{pair}' in '{text}' is not an option: {_HOW}")
+                raise RaysmoothError(f"'{printable(pair)}' in '{printable(text)}' is not an option: {_HOW}")
             if key in options:
-                raise RaysmoothError(f"option '{key}' occurs twice in '{text}': write it once")
+                raise RaysmoothError(f"option '{printable(key)}' occurs twice in '{printable(text)}': write it once")
             options[key] = _value(value)
         return cls(name, tuple(sorted(options.items())))
 
@@ -67,7 +69,7 @@ class Variant:
             return cls.parse(text)
         except RaysmoothError:
             how = f"write NAME or NAME:option=value,option=value, each option once, such as {example}"
-            raise RaysmoothError(f"'{text}' is not a valid {what}: {how}") from None
+            raise RaysmoothError(f"'{printable(text)}' is not a valid {what}: {how}") from None
 
     def __str__(self) -> str:
         if not self.options:
@@ -85,7 +87,7 @@ class Variant:
         unknown = [key for key in options if parameters is not None and key not in parameters]
         if unknown:
             known = f"options are {', '.join(parameters)}" if parameters else "it takes none"
-            raise RaysmoothError(f"{what} '{self.name}' has no option '{unknown[0]}': {known}")
+            raise RaysmoothError(f"{what} '{printable(self.name)}' has no option '{printable(unknown[0])}': {known}")
         try:
             return factory(**options)
         except RaysmoothError:
@@ -94,7 +96,7 @@ class Variant:
             left = f"it ends the program (SystemExit: {error})" if isinstance(error, SystemExit) else error
             reason = one_line(left, whole=True)
             hint = f" (options: {', '.join(parameters)})" if parameters else ""
-            raise RaysmoothError(f"{what} '{self}' cannot be built: {reason}{hint}") from error
+            raise RaysmoothError(f"{what} '{printable(str(self))}' cannot be built: {reason}{hint}") from error
 
 
 def is_own_code(text: str) -> bool:

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import re
-import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -304,7 +303,7 @@ def _program(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, ValueError, struct.error):
+    except Exception:  # of damaged bytes zipfile raises many kinds
         return None
     if "archive_format" in names or "serialized_exported_program.json" in names:
         return "an exported program (torch.export)"

@@ -4,7 +4,8 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ SPLIT_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "valida
 IMAGENET_SPLITS = ("val", "train")
 LARGEST_FILE = 2**30
 """Bytes; larger files are not read."""
+
+MOST_LINKED_FOLDERS = 10_000
+"""Behind one link; a link to all of a system leads to more."""
 
 WNID = re.compile(r"n\d{8}")
 
@@ -121,7 +125,7 @@ def open_folder(name: str, root: Path, split: str, reading: Reading) -> FolderDa
     """
     _refuse_unless_folder(name, root, FOLDER_LAYOUT)
     skipped: Counter[str] = Counter()
-    classes, files = _look_through(root, skipped)
+    classes, files = _look_through(root, skipped, {os.path.realpath(root)})
     if classes and SPLIT_FOLDERS.issuperset(map(str.lower, classes)):
         # Otherwise every label would be the name of a split.
         raise RaysmoothError(f"{name}: {root} holds splits, not classes: write --data-root {root / classes[0]}")
@@ -151,7 +155,7 @@ def open_imagenet(name: str, root: Path, split: str, reading: Reading) -> Folder
             f"{name}: {root} is not of split '{split}': write --split {root.name}, or another --data-root"
         )
     skipped: Counter[str] = Counter()
-    folders, files = _look_through(root, skipped)
+    folders, files = _look_through(root, skipped, {os.path.realpath(root)})
     classes = [folder for folder in folders if WNID.fullmatch(folder)]
     if len(classes) != 1000:
         raise RaysmoothError(
@@ -170,8 +174,10 @@ def _facts(classes: list[str], skipped: Counter[str], names_sorted: bool) -> Fac
     return Facts(CLASS_FOLDERS, order, names, names_sorted, exif=NOT_TURNED, skipped=+skipped)
 
 
-def _look_through(folder: Path, skipped: Counter[str]) -> tuple[list[str], list[str]]:
-    """The folders and the images in a folder, by name; what is neither is counted in `skipped`."""
+def _look_through(folder: Path, skipped: Counter[str], above: Set[str]) -> tuple[list[str], list[str]]:
+    """The folders and the images in a folder, by name; what is neither is counted in `skipped`. So are links to one of
+    the folders `above`, real paths, or to a folder around one of them: they would be walked without an end.
+    """
     folders, files = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -179,6 +185,8 @@ def _look_through(folder: Path, skipped: Counter[str]) -> tuple[list[str], list[
                 skipped["hidden, or left behind by a system"] += 1
             elif (is_folder := _is_folder(entry)) is None:
                 skipped["links that lead to themselves"] += 1
+            elif is_folder and entry.is_symlink() and _is_around(os.path.realpath(entry.path), above):
+                skipped["links to a folder around them"] += 1
             elif is_folder:
                 folders.append(entry.name)
             elif _is_image(entry.name):
@@ -197,6 +205,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool | None:
         if error.errno != errno.ELOOP:
             raise
         return None
+
+
+def _is_around(folder: str, others: Set[str]) -> bool:
+    """Whether a folder is one of the others, or contains one of them; all are real paths."""
+    return any(other == folder or other.startswith(f"{folder.rstrip('/')}/") for other in others)
 
 
 def _only(skipped: Counter[str]) -> str:
@@ -222,8 +235,9 @@ def _labelled(
     """
     samples: list[tuple[str, int | None]] = []
     empty = []
+    walk = _Walk(name, root, skipped)
     for label, folder in enumerate(classes):
-        found = sorted(_images_below(root, folder, skipped))
+        found = sorted(walk.images_below(folder))
         own = [os.path.join(place, file) for place, files in found for file in files]
         samples += [(path, label) for path in own]
         if not own:
@@ -238,24 +252,40 @@ def _labelled(
     return samples
 
 
-def _images_below(
-    root: Path, folder: str, skipped: Counter[str], above: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, list[str]]]:
-    """Each folder from `folder` down, as a path below `root`, with the names of its images in order. Links to folders
-    are followed, but not to one that they lie in.
-    """
-    place = root / folder
-    real = os.path.realpath(place)
-    if real in above:
-        skipped["links to a folder around them"] += 1
-        return
-    try:
-        folders, files = _look_through(place, skipped)
-    except FileNotFoundError:  # below a link into /proc, say
-        return
-    yield folder, files
-    for name in folders:
-        yield from _images_below(root, os.path.join(folder, name), skipped, above | {real})
+@dataclass
+class _Walk:
+    """Walks through the class folders of a data set; `behind` counts the folders behind each link."""
+
+    name: str
+    root: Path
+    skipped: Counter[str]
+    behind: Counter[str] = field(default_factory=Counter)
+
+    def images_below(
+        self, folder: str, above: frozenset[str] = frozenset(), link: str | None = None
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Each folder from `folder` down, as a path below the root, with the names of its images in order. Links to
+        folders are followed, but not to one that they lie in. `link` is the one that led here, if there is one. Raises
+        RaysmoothError for a link to a tree of too many folders, which is hardly meant as a class.
+        """
+        place = self.root / folder
+        above |= {os.path.realpath(place), os.path.realpath(self.root)}
+        link = link or (folder if place.is_symlink() else None)
+        if link is not None:
+            self.behind[link] += 1
+            if self.behind[link] > MOST_LINKED_FOLDERS:
+                target = printable(os.path.realpath(self.root / link))
+                raise RaysmoothError(
+                    f"{self.name}: {printable(link)} in {self.root} is a link to {target}, with more than "
+                    f"{MOST_LINKED_FOLDERS:,} folders: remove the link, or let it lead to a class's images alone"
+                )
+        try:
+            folders, files = _look_through(place, self.skipped, above)
+        except (FileNotFoundError, ProcessLookupError):  # below a link into /proc, say
+            return
+        yield folder, files
+        for name in folders:
+            yield from self.images_below(os.path.join(folder, name), above, link)
 
 
 def _refuse_unless_folder(name: str, root: Path, layout: str) -> None:

@@ -3,7 +3,10 @@
 import typer
 from rich.console import Console
 
+from raysmooth.commands.usage_errors import RefusingGroup
+
 app = typer.Typer(
+    cls=RefusingGroup,
     help="Provable robustness for image classifiers: randomized and denoised smoothing on Ray.",
     no_args_is_help=True,
     add_completion=False,

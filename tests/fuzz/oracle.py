@@ -59,13 +59,9 @@ def judge(play: Play, ended: Ended) -> tuple[Outcome, str]:
 
 
 def _refusal(err: str) -> str | None:
-    """The line of a refusal, which ends standard error; None if there is none. Typer frames its own."""
-    lines = err.rstrip("\n").split("\n")
-    if lines[-1].startswith("raysmooth: "):
-        return lines[-1]
-    if "Usage: " in err and lines[-1].startswith("╰"):
-        return re.sub(r"\s+", " ", " ".join(line.strip("│╭╮╰╯─ ") for line in lines))[-LONGEST_LINE:]
-    return None
+    """The line of a refusal, which ends standard error; None if there is none."""
+    line = err.rstrip("\n").rpartition("\n")[2]
+    return line if line.startswith("raysmooth: ") else None
 
 
 def _raw(text: str, in_file: bool) -> str | None:

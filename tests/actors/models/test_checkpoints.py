@@ -275,11 +275,12 @@ def test_tensors_that_no_network_is_made_of_are_named(kind: str, alter: Callable
 
 
 def test_a_damaged_archive_is_corrupt(tmp_path: Path) -> None:
-    """Zipfile finds its end, and then no beginning."""
+    """Zipfile finds its end and then no beginning, or a member of a version that it does not know."""
     torch.save(prefixed(""), tmp_path / "c.pth")
     content = (tmp_path / "c.pth").read_bytes()
     directory = content.index(b"PK\x01\x02")
-    for damaged in (content[2000:], content[:directory] + bytes(64) + content[directory + 64 :]):
+    version = content[: directory + 6] + b"\xff" * 8 + content[directory + 14 :]
+    for damaged in (content[2000:], content[:directory] + bytes(64) + content[directory + 64 :], version):
         (tmp_path / "c.pth").write_bytes(damaged)
         with pytest.raises(RaysmoothError, match="is corrupt or not a weights file"):
             read_weights(tmp_path / "c.pth")

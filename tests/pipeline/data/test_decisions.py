@@ -12,7 +12,7 @@ from image_files import encoded, flat_colour, sixteen_bit_png, write, write_parq
 from PIL import Image
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.data import images
+from raysmooth.pipeline.data import folder_dataset, images
 from raysmooth.pipeline.data.bit_depth import exceeds_8_bits
 from raysmooth.pipeline.data.class_files import read_classes, read_label_map
 from raysmooth.pipeline.data.datasets import UnreadableImage, fingerprint, listing_fingerprint, open_dataset
@@ -490,6 +490,47 @@ def test_the_summary_counts_what_was_skipped(tmp_path):
         "8 bits a channel; EXIF orientation not applied, as in torchvision; skipped: "
     )
     assert line.endswith("; normalisation none (assumed)")
+
+
+@pytest.mark.parametrize("target", ["/", "..", ".", "{root}", "{root}/../..", "around"])
+def test_links_to_a_folder_around_them_are_skipped_and_counted(tmp_path, target):
+    root = folders(tmp_path / "data", "cat", "dog")
+    (tmp_path / "around").symlink_to(tmp_path)
+    where = tmp_path / "around" if target == "around" else target.format(root=root)
+    (root / "dog/again").symlink_to(where)
+    (root / "dog/below").mkdir()
+    (root / "dog/below/again").symlink_to(tmp_path)
+    (root / "all").symlink_to(where)  # which would be a class
+    dataset = open_dataset("folder", root)
+    assert [dataset.place(index) for index in range(len(dataset))] == ["cat/0.png", "dog/0.png"]
+    assert dataset.facts.skipped == {"links to a folder around them": 3}
+
+
+def test_links_that_lead_to_one_another_end(tmp_path):
+    root = folders(tmp_path / "data", "cat", "dog")
+    write(tmp_path / "more/1.png", encoded(flat_colour(1)))
+    (root / "cat/more").symlink_to(tmp_path / "more")
+    (tmp_path / "more/back").symlink_to(root)  # neither around it nor in it, but where the walk came from
+    (root / "dog/cat").symlink_to(root / "cat")
+    dataset = open_dataset("folder", root)
+    places = [dataset.place(index) for index in range(len(dataset))]
+    assert places == ["cat/0.png", "cat/more/1.png", "dog/0.png", "dog/cat/0.png", "dog/cat/more/1.png"]
+    assert dataset.facts.skipped == {"links to a folder around them": 2}
+
+
+def test_a_link_to_a_tree_of_very_many_folders_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_dataset, "MOST_LINKED_FOLDERS", 5)
+    root = folders(tmp_path / "data", "cat", "dog")
+    for number in range(4):
+        write(tmp_path / f"videos/{number}/0.png", encoded(flat_colour(number)))
+    (root / "dog/videos").symlink_to(tmp_path / "videos")
+    assert len(open_dataset("folder", root)) == 6
+    write(tmp_path / "videos/one/more/0.png", encoded(flat_colour(4)))
+    expected = (
+        rf"^folder: dog/videos in {root} is a link to {tmp_path}/videos, with more than 5 folders: remove the link"
+    )
+    with pytest.raises(RaysmoothError, match=expected):
+        open_dataset("folder", root)
 
 
 def test_the_summary_of_images_without_labels_and_of_long_names(tmp_path):
