@@ -16,15 +16,13 @@ from raysmooth.actors.models.preprocess import parse_preprocess, preprocess_text
 from raysmooth.actors.models.weight_paths import whole_file
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.common.variant import Variant
 
 INVALID = -1
 """The label of a draw with logits that are not finite. It is counted separately, never as a class."""
 
 NO_DENOISER = "none"
-
-MOST_CLASSES = 10**6
-"""The most classes that a classifier of labels may state: an array with one number for each class counts the draws."""
 
 
 class BaseClassifier(Protocol):
@@ -205,7 +203,7 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
     if loaded.model.num_classes < 1:
         raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' returns labels but not how many there are: "
-            f"give the object an attribute num_classes, a whole number from 2 to {MOST_CLASSES}"
+            f"give the object an attribute num_classes, a whole number from 2 to {MOST_CLASSES:,}"
         )
     if loaded.model.num_classes < 2:
         raise RaysmoothError(

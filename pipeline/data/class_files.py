@@ -10,13 +10,12 @@ from typing import Any
 import yaml
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.common.settings_file import yaml_node
 from raysmooth.storage.paths import problem_with_path
 
 LARGEST_FILE = 2**20
 """Bytes."""
-
-LARGEST_LABEL = 10**6
 
 _NUMBERED_LINE = re.compile(r".*\S\s*:\s*-?\d+")
 

@@ -10,10 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as options_dataclass
 
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
-from raysmooth.pipeline.data.class_files import LARGEST_LABEL
 from raysmooth.pipeline.data.images import GREY, Framing, UnreadableImage, identity, listed
 from raysmooth.pipeline.data.numpy_files import StoredArray, stored_arrays
 from raysmooth.pipeline.data.reading import Reading

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysmooth.common.errors import RaysmoothError, printable
-from raysmooth.pipeline.data.class_files import LARGEST_LABEL
+from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.pipeline.data.images import portable_reason
 from raysmooth.pipeline.data.label_column import LabelColumn, label_column
 from raysmooth.storage.regular_file import refuse_unfit

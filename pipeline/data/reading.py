@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from raysmooth.common.errors import RaysmoothError, printable
-from raysmooth.pipeline.data.class_files import LARGEST_LABEL
+from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.pipeline.data.images import GREY, RGB, Framing
 
 CLASS_ORDERS = ("name", "number")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.storage.records import (
     Count,
     Name,
@@ -18,9 +19,6 @@ from raysmooth.storage.records import (
     Share,
     validated,
 )
-
-MOST_CLASSES = 1_000_000
-"""More classes than any classifier has: arrays of counts have one number for each."""
 
 Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
 Classes = Annotated[int, Field(ge=2, le=MOST_CLASSES)]

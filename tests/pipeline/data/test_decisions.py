@@ -12,6 +12,7 @@ from image_files import encoded, flat_colour, sixteen_bit_png, write, write_parq
 from PIL import Image
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.pipeline.data import folder_dataset, images
 from raysmooth.pipeline.data.bit_depth import exceeds_8_bits
 from raysmooth.pipeline.data.class_files import read_classes, read_label_map
@@ -284,7 +285,7 @@ def test_labels_that_no_class_has_are_refused(tmp_path, write_statistics):
     path = write_parquet(
         tmp_path / "test.parquet", [encoded(flat_colour(0))] * 2, [1, 2**53], write_statistics=write_statistics
     )
-    with pytest.raises(RaysmoothError, match=f"has the label {2**53}, more than 1,000,000: write --label-column"):
+    with pytest.raises(RaysmoothError, match=f"has the label {2**53}, more than 999,999: write --label-column"):
         _ = open_dataset("parquet", path, "test").num_classes
 
 
@@ -461,6 +462,14 @@ def _patched(content, mark, offset, bits):
     changed, place = bytearray(content), content.index(mark) + offset
     changed[place] |= bits
     return bytes(changed)
+
+
+def test_the_largest_label_is_one_that_the_largest_classifier_has(tmp_path):
+    (tmp_path / "map.yaml").write_text(f"cat: {MOST_CLASSES - 1}")
+    assert read_label_map(str(tmp_path / "map.yaml")) == {"cat": 999_999}
+    (tmp_path / "map.yaml").write_text(f"cat: {MOST_CLASSES}")
+    with pytest.raises(RaysmoothError, match="cat: 1000000: write a label, a whole number from 0 to 999,999"):
+        read_label_map(str(tmp_path / "map.yaml"))
 
 
 # The summary
