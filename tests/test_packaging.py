@@ -40,7 +40,7 @@ def bare_environment(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of git's files, with links restored as links."""
+    """Built, by way of the source distribution, from a copy of git's files, with links restored as links."""
     folder = tmp_path_factory.mktemp("wheel")
     listed = output("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=REPOSITORY)
     for name in filter(None, listed.split("\0")):
@@ -48,8 +48,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, folder / "clone" / name, follow_symlinks=False)
     assert (folder / "clone/raysmooth/pipeline").is_symlink()
-    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")  # setuptools is installed
-    output(sys.executable, "-m", "pip", *build, "--wheel-dir", folder, folder / "clone", folder=folder)
+    # setuptools is installed: without isolation nothing is downloaded.
+    output(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "clone", folder=folder)
+    assert len([*folder.glob("raysmooth-*.tar.gz")]) == 1
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -3,49 +3,24 @@
 Each rule is a function that raises AssertionError; beside it are changes of a copy that it must catch.
 """
 
-import copy
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import jsonschema
 import pytest
 import yaml
+from cluster_files import LAUNCHED, Config, pinned, read, valid_for_ray
 from conftest import REPOSITORY
 from kuberay_rules import RULES
-from moto import mock_aws
-from moto.ec2.models.instance_types import InstanceTypeBackend
 
-LAUNCHED = {name: REPOSITORY / path for name, path in
-            (("aws", "cluster.yaml"), ("gcp", "clusters/gcp.yaml"), ("local", "clusters/local.yaml"))}  # fmt: skip
 KUBERAY = REPOSITORY / "clusters/kuberay.yaml"
-
-Config = dict[str, Any]
-
-
-def read(name: str) -> Config:
-    return yaml.safe_load(LAUNCHED[name].read_text())
-
-
-def pinned() -> dict[str, str]:
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)
 
 
 # Ray's own rules
-
-
-def valid_for_ray(config: Config) -> Config:
-    """The configuration as Ray completes it. Raises what Ray raises."""
-    from ray.autoscaler._private.util import prepare_config, validate_config
-
-    prepared = prepare_config(copy.deepcopy(config))
-    validate_config(prepared)
-    return prepared
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
@@ -210,119 +185,6 @@ def test_set_up_is_done_once_and_again_when_versions_change(tmp_path: Path) -> N
     assert set_up() == 4
     assert (tmp_path / ".bashrc").read_text().count("RAY_AUTH_MODE=token") == 1
     assert (tmp_path / ".ray/auth_token").stat().st_mode & 0o077 == 0
-
-
-# AWS
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """A simulated AWS, with the key pair and the instance profiles of cluster.yaml."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/YOUR-KEY.pem").write_text("")
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # thousands of images, of which none is used
-    # Of hundreds of families the ones that are used: the simulated AWS takes seconds to list them all.
-    kinds = InstanceTypeBackend.instance_types
-    families = [kind for kind in kinds if kind["InstanceType"].split(".")[0] in ("m7i", "g6", "g5", "p5")]
-    monkeypatch.setattr(InstanceTypeBackend, "instance_types", families)
-    with mock_aws():
-        from ray.autoscaler._private.aws import config, utils
-
-        # Ray caches clients and answers of an AWS that has ended.
-        utils.resource_cache.cache_clear()
-        utils.client_cache.cache_clear()
-        config._get_subnets_or_die.cache_clear()
-        ec2 = boto3.client("ec2", "us-east-1")
-        ec2.create_key_pair(KeyName="YOUR-KEY")
-        iam = boto3.client("iam")
-        for name in ("raysmooth-head", "raysmooth-worker"):
-            iam.create_instance_profile(InstanceProfileName=name)
-        yield ec2
-
-
-def launched(config: Config) -> dict[str, Config]:
-    """One node of each type as EC2 describes it, after Ray has processed the file."""
-    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-
-    config = valid_for_ray(config)
-    config = AWSNodeProvider.bootstrap_config(AWSNodeProvider.fillout_available_node_types_resources(config))
-    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
-    ec2 = boto3.client("ec2", config["provider"]["region"])
-    found = {}
-    for name, node in config["available_node_types"].items():
-        # moto does not look image names up; EC2 does.
-        (created,) = provider.create_node({**node["node_config"], "ImageId": "ami-12c6146b"}, {"kind": name}, 1)
-        (reservation,) = ec2.describe_instances(InstanceIds=[created])["Reservations"]
-        found[name] = {**reservation["Instances"][0], "resources": node["resources"], "asked": node["node_config"]}
-    return found
-
-
-def test_aws_takes_every_node_type(aws: Any) -> None:
-    nodes = launched(read("aws"))
-    assert {name: node["InstanceType"] for name, node in nodes.items()} == {
-        "head": "m7i.large",
-        "l4-spot": "g6.2xlarge",
-        "a10g-spot": "g5.2xlarge",
-        "h100": "p5.4xlarge",
-    }
-    assert {name for name, node in nodes.items() if node.get("InstanceLifecycle") == "spot"} == {"l4-spot", "a10g-spot"}
-    assert {name for name, node in nodes.items() if node["resources"].get("GPU") == 1} == {
-        "l4-spot",
-        "a10g-spot",
-        "h100",
-    }
-    assert nodes["head"]["resources"]["CPU"] == 0
-    for name, node in nodes.items():
-        assert node["KeyName"] == "YOUR-KEY"
-        assert node["IamInstanceProfile"]["Arn"].endswith("raysmooth-head" if name == "head" else "raysmooth-worker")
-        assert node["asked"]["MetadataOptions"]["HttpTokens"] == "required"
-        assert re.fullmatch(r"resolve:ssm:/aws/service/deeplearning/[\w/.-]+/ami-id", node["asked"]["ImageId"])
-
-
-def test_aws_allows_only_ssh_from_outside(aws: Any) -> None:
-    nodes = launched(read("aws"))
-    (group,) = {group["GroupId"] for node in nodes.values() for group in node["SecurityGroups"]}
-    (described,) = aws.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-    assert described["GroupName"] == "raysmooth"
-    rules = {rule["IpProtocol"]: rule for rule in described["IpPermissions"]}
-    assert set(rules) == {"-1", "tcp"}
-    # Traffic between nodes...
-    assert [pair["GroupId"] for pair in rules["-1"]["UserIdGroupPairs"]] == [group]
-    assert not rules["-1"]["IpRanges"]
-    # ...and ssh, which needs the key.
-    assert (rules["tcp"]["FromPort"], rules["tcp"]["ToPort"]) == (22, 22)
-
-
-def test_an_existing_group_is_not_changed(aws: Any) -> None:
-    """To allow ssh from one address alone, create the group first."""
-    (vpc,) = aws.describe_vpcs()["Vpcs"]
-    made = aws.create_security_group(GroupName="raysmooth", Description="mine", VpcId=vpc["VpcId"])["GroupId"]
-    mine = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}]
-    aws.authorize_security_group_ingress(GroupId=made, IpPermissions=mine)
-    nodes = launched(read("aws"))
-    assert {group["GroupId"] for node in nodes.values() for group in node["SecurityGroups"]} == {made}
-    (described,) = aws.describe_security_groups(GroupIds=[made])["SecurityGroups"]
-    (rule,) = described["IpPermissions"]
-    assert rule["IpRanges"] == [{"CidrIp": "192.0.2.1/32"}]
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"InstanceType": "g6.2xlrge"}, "g6.2xlrge"),
-        ({"InstanceMarketOption": {"MarketType": "spot"}}, "Unknown parameter in input"),
-        ({"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSze": 1}}]}, "VolumeSze"),
-        ({"IamInstanceProfile": {"Name": "no-such-profile"}}, "no-such-profile"),
-    ],
-)
-def test_aws_does_not_take_broken_nodes(aws: Any, change: Config, expected: str) -> None:
-    config = read("aws")
-    config["available_node_types"]["l4-spot"]["node_config"].update(change)
-    with pytest.raises((Exception, SystemExit), match=expected):
-        launched(config)
 
 
 # KubeRay
