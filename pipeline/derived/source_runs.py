@@ -17,12 +17,15 @@ from raysmooth.pipeline.store.manifest import (
     ManifestError,
     RunFolder,
     manifests,
+    missing_manifests,
     read_manifest,
     refuse_no_runs,
+    without_manifest,
 )
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.row_checks import bad_row, row_facts
 from raysmooth.storage.location import Where
+from raysmooth.storage.object_store import notify
 
 PROCEDURE, FOLDER = PROCEDURES["certify"].name, PROCEDURES["certify"].folder
 
@@ -55,6 +58,8 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     except ManifestError as error:
         raise RaysmoothError(f"{error}: {error.remedy}") from None
     sampled = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
+    if missing := without_manifest(out, PROCEDURE) if chosen is None else []:
+        notify(missing_manifests(missing, "left out"))
     names = sampled if chosen is None else [_the_run(text, found) for text in chosen]
     sources = []
     for name in dict.fromkeys(names):

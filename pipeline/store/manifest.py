@@ -1,7 +1,7 @@
 """Where a run's files are in a folder of results, and its manifest, which says what the run is."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +144,26 @@ def _refuse_another_id(run: RunFolder, values: Mapping[str, Any], where: str) ->
             f"{where}: identity has the hash {found}, expected that of its folder, {run.run_id}: it was edited, or "
             "belongs to another run"
         )
+
+
+def without_manifest(out: Where, *procedures: str) -> list[str]:
+    """The ids of the runs that have rows of the `procedures` in `out` (of any, by default), but no manifest: it was
+    deleted, or not copied with them.
+    """
+    home = located(out)
+    rows = [home / ROW_FOLDERS[procedure] for procedure in procedures or ROW_FOLDERS]
+    names = {folder.name for place in rows for folder in place.folders()}
+    ids = sorted(name.removeprefix("run_id=") for name in names if name.startswith("run_id="))
+    return [one for one in ids if _RUN_ID.fullmatch(one) and not RunFolder(home, one).manifest.exists()]
+
+
+def missing_manifests(runs: Sequence[str], consequence: str) -> str:
+    """A line about runs that have rows but no manifest."""
+    named = ", ".join(printable(run) for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
+    return (
+        f"{len(runs)} run{'s' * (len(runs) > 1)} with rows but without runs/<run id>/manifest.json ({named}): "
+        f"{consequence}; copy the whole folder of results, runs/ too"
+    )
 
 
 def manifests(out: Where, *needed: str, skip_bad: bool = False) -> Iterator[tuple[RunFolder, Manifest]]:

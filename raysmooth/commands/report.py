@@ -138,6 +138,8 @@ def report_command(
 
         rows = reader.submit(read_certificates, results)
         from raysmooth.pipeline.report.report import print_report  # while the rows are read
+        from raysmooth.pipeline.store.manifest import missing_manifests, without_manifest
+        from raysmooth.storage.object_store import notify
 
         files = print_report(
             rows.result,
@@ -156,6 +158,8 @@ def report_command(
             group_by=groups,
             price_per_hour=price_per_hour,
         )
+    if missing := without_manifest(results, "certify"):
+        notify(missing_manifests(missing, "their rows are not compared with their settings"))
     notes.print(f"written: {', '.join(str(file) for file in files)}")
 
 

@@ -42,7 +42,8 @@ def status_command(
 ) -> None:
     """Show the progress of runs: finished images, errors, speed, time left, and the process that is sampling, if any.
 
-    Reads the folder alone, without Ray: works from any shell or machine with access to it.
+    Reads the folder alone, without Ray: works from any shell or machine with access to it. Rows are counted, not
+    verified: `raysmooth report` compares them with what their counts and settings allow.
 
     **Examples**
 
@@ -51,10 +52,14 @@ def status_command(
     `raysmooth status results --watch 5`
     """
     from raysmooth.pipeline.status.run_status import State, StatusReader
+    from raysmooth.pipeline.store.manifest import missing_manifests, without_manifest
+    from raysmooth.storage.object_store import notify
 
     if watch is not None and not 0.1 <= watch <= _LONGEST_WATCH:
         raise RaysmoothError(f"--watch {watch:g}: write seconds, 0.1 to {_LONGEST_WATCH}")
     reader = StatusReader(results)
+    if missing := without_manifest(results):
+        notify(missing_manifests(missing, "not shown"))
     # Ctrl-C is the normal way to leave a watch.
     leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
     with leaving, _shown_as(as_json, again=watch is not None) as show:

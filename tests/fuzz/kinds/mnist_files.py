@@ -8,9 +8,10 @@ from random import Random
 
 import numpy as np
 
-from fuzz.case import Expected, Kind, Play
+from fuzz.case import Defect, Expected, Kind, Outcome, Play
 from fuzz.damage import damage, replaced_by_other
 from fuzz.reading import read_all
+from raysmooth.pipeline.data.datasets import open_dataset
 
 RAW = Path("data/MNIST/raw")
 IMAGES, LABELS = RAW / "t10k-images-idx3-ubyte", RAW / "t10k-labels-idx1-ubyte"
@@ -43,34 +44,74 @@ def play_mnist(rng: Random) -> Play:
 def play_cifar(rng: Random) -> Play:
     """Generated batches are NumPy archives."""
     file = BATCHES / "test_batch"
-    way = rng.randrange(5)
-    expected = Expected.ANY
+    way = rng.randrange(8)
     if way == 0:
-        altered = replaced_by_other(rng, file)
-        expected = Expected.REFUSED
-    elif way == 1:
-        altered = damage(rng, file)
-    else:
-        data: object = rng.choice(
-            (
-                np.zeros((4, 3072), np.float32), np.zeros((4, 3071), np.uint8), np.zeros(0, np.uint8),
-                np.zeros((4, 3072), np.uint8),
-                np.full((4, 3072), 300, np.int64), np.full((4, 3072), np.nan), np.array(["x"]), np.array(7),
-                np.zeros((4, 3072), complex),
-            )
-        )  # fmt: skip
-        labels: object = rng.choice(
-            (np.arange(4), np.arange(3), np.array([0, 1, 2, 10]), np.array([-1, 0, 1, 2]), np.array([0.5] * 4),
-            np.array(["a"] * 4),
-             np.array([[0], [1], [2], [3]]), np.array(1), np.array([0, 1, 2, 2**62]))
-        )  # fmt: skip
-        names = rng.choice((("data", "labels"), ("data", "labels"), ("data", "labels"), ("data",), ("Data", "labels")))
-        with file.open("wb") as archive:
-            np.savez(archive, **dict(zip(names, (data, labels), strict=False)))
-        altered = f"{names}: {data!r:.60}, {labels!r:.60}"
-        if len(names) < 2 or names[0] != "data" or np.size(labels) != 4 or np.shape(data) != (4, 3072):
-            expected = Expected.REFUSED
-    return Play(altered, read_all("cifar10", Path("data"), "test"), expected)
+        return Play(replaced_by_other(rng, file), read_all("cifar10", Path("data"), "test"), Expected.REFUSED)
+    if way == 1:
+        return Play(damage(rng, file), read_all("cifar10", Path("data"), "test"))
+    return _valid_batches(rng) if way < 5 else _odd_batch(rng, file)
+
+
+def _odd_batch(rng: Random, file: Path) -> Play:
+    """Types, shapes, labels and names of arrays of which at least one is mostly not as it should be."""
+    data: object = rng.choice(
+        (
+            np.zeros((4, 3072), np.float32), np.zeros((4, 3071), np.uint8), np.zeros(0, np.uint8),
+            np.zeros((4, 3072), np.uint8),
+            np.full((4, 3072), 300, np.int64), np.full((4, 3072), np.nan), np.array(["x"]), np.array(7),
+            np.zeros((4, 3072), complex),
+        )
+    )  # fmt: skip
+    labels: object = rng.choice(
+        (np.arange(4), np.arange(3), np.array([0, 1, 2, 10]), np.array([-1, 0, 1, 2]), np.array([0.5] * 4),
+        np.array(["a"] * 4),
+         np.array([[0], [1], [2], [3]]), np.array(1), np.array([0, 1, 2, 2**62]))
+    )  # fmt: skip
+    names = rng.choice((("data", "labels"), ("data", "labels"), ("data", "labels"), ("data",), ("Data", "labels")))
+    with file.open("wb") as archive:
+        np.savez(archive, **dict(zip(names, (data, labels), strict=False)))
+    is_odd = len(names) < 2 or names[0] != "data" or np.size(labels) != 4 or np.shape(data) != (4, 3072)
+    expected = Expected.REFUSED if is_odd else Expected.ANY
+    return Play(f"{names}: {data!r:.60}, {labels!r:.60}", read_all("cifar10", Path("data"), "test"), expected)
+
+
+def _valid_batches(rng: Random) -> Play:
+    """Batches as other programs may write them: every pixel and label has to be read as it was written."""
+    split = rng.choice(("test", "train"))
+    names = ["test_batch"] if split == "test" else [f"data_batch_{number}" for number in range(1, 6)]
+    images, labels, said = [], [], [split]
+    for name in names:
+        count = rng.choice((1, 2, 7, 40))
+        pixels = np.frombuffer(rng.randbytes(count * 3072), np.uint8).reshape(count, 3, 32, 32)
+        known = np.array([rng.randrange(10) for _ in range(count)], rng.choice("bBhHiIqQ"))
+        shape = rng.choice(((count, 3072), (count, 3, 32, 32), (count * 3072,)))
+        data = np.array(pixels.reshape(shape), order=rng.choice("CF"))
+        arrays = {"data": data, "labels": known, **rng.choice(({}, {"filenames": np.array(["x"] * count)}))}
+        if rng.random() < 0.5:
+            arrays = dict(reversed(arrays.items()))
+        save = rng.choice((np.savez, np.savez_compressed))
+        with (BATCHES / name).open("wb") as archive:
+            save(archive, **arrays)
+        images.append(pixels)
+        labels += known.tolist()
+        said.append(f"{save.__name__} of {', '.join(arrays)}: {shape}, labels {known.dtype}")
+    if rng.random() < 0.5:  # what the split does not need
+        other = BATCHES / ("data_batch_3" if split == "test" else "test_batch")
+        said.append(damage(rng, other))
+    return Play("; ".join(said), _reads(split, np.concatenate(images), labels), Expected.READ)
+
+
+def _reads(split: str, images: np.ndarray, labels: list[int]) -> Callable[[], object]:
+    def request() -> None:
+        if read_all("cifar10", Path("data"), split, expected=Expected.READ)() != labels:
+            raise Defect(Outcome.SILENT, "other labels than were written")
+        dataset = open_dataset("cifar10", Path("data"), split)
+        for index, pixels in enumerate(images):
+            if not np.array_equal(dataset.read(index).image, pixels.astype(np.float32) / 255):
+                raise Defect(Outcome.SILENT, f"image {index} has other pixels than were written")
+
+    request.__doc__ = f"read all of cifar10 in data, split {split}, and compare it with what was written"
+    return request
 
 
 def _header(rng: Random) -> tuple[str, Expected]:
