@@ -21,7 +21,8 @@ from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
-from raysmooth.tune.recipes.precision import InPrecision, settled_precision
+from raysmooth.tune.recipes.autocast import InPrecision
+from raysmooth.tune.recipes.precision import settled_precision
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.training.progress_bar import EpochProgress

@@ -117,10 +117,11 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
 
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.derived import log_import
+    from raysmooth.pipeline.derived.import_settings import ImportSettings
     from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.pipeline.store.parts import read_rows
 
-    chosen = user_settings(log_import.ImportSettings, settings, config)
+    chosen = user_settings(ImportSettings, settings, config)
     runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, chosen))
     return pd.concat([read_rows(chosen.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
 

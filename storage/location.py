@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
-from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
-
 from raysmooth.common.errors import RaysmoothError, described, printable
+from raysmooth.common.late_imports import LateModule
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import Answer, ObjectStore, no_bucket
 from raysmooth.storage.paths import refuse_no_path
 from raysmooth.storage.regular_file import read_regular, refuse_larger
 from raysmooth.storage.store_urls import bucket_of, is_url
+
+if TYPE_CHECKING:
+    from pyarrow import fs
+else:
+    fs = LateModule("pyarrow.fs")
 
 
 @dataclass(frozen=True, order=True)
@@ -54,9 +58,9 @@ class Location:
         return self.store is None
 
     @property
-    def filesystem(self) -> FileSystem:
+    def filesystem(self) -> "fs.FileSystem":
         """The pyarrow file system of `path`."""
-        return LocalFileSystem() if self.store is None else self.store.filesystem
+        return fs.LocalFileSystem() if self.store is None else self.store.filesystem
 
     @property
     def local(self) -> Path:
@@ -78,10 +82,10 @@ class Location:
         """Whether it is an existing file or folder. This and the next three raise RaysmoothError where this user may
         not look: what is there must not count as missing.
         """
-        return self._type() != FileType.NotFound
+        return self._type() != fs.FileType.NotFound
 
     def is_folder(self) -> bool:
-        return self._type() == FileType.Directory
+        return self._type() == fs.FileType.Directory
 
     def files(self, recursive: bool = False) -> list["Location"]:
         """The files in this folder, or all below it, sorted by name; empty if there is no folder. Links to folders are
@@ -91,8 +95,8 @@ class Location:
             with _permitted():
                 paths = _walk(self.path) if recursive else self._entries()
                 return [Location(str(path)) for path in sorted(paths) if path.is_file()]
-        selector = FileSelector(self.path, allow_not_found=True, recursive=recursive)
-        found: list[FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
+        selector = fs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
+        found: list[fs.FileInfo] = self._tried(lambda: self.filesystem.get_file_info(selector))
         return sorted(Location(info.path, self.store, self.options) for info in found if info.is_file)
 
     def folders(self) -> list["Location"]:
@@ -118,7 +122,7 @@ class Location:
         """
         if self.store is None:
             return Path(self.path).stat().st_mtime
-        info: FileInfo = self._tried(lambda: self.filesystem.get_file_info(self.path))
+        info: fs.FileInfo = self._tried(lambda: self.filesystem.get_file_info(self.path))
         if info.mtime is None:
             raise FileNotFoundError(str(self))
         return info.mtime.timestamp()
@@ -159,11 +163,17 @@ class Location:
             _unless_missing(error)
             return []
 
-    def _type(self) -> FileType:
+    def _type(self) -> "fs.FileType":
         if self.store is None:
             path = Path(self.path)
             with _permitted():
-                return FileType.Directory if path.is_dir() else FileType.File if path.exists() else FileType.NotFound
+                return (
+                    fs.FileType.Directory
+                    if path.is_dir()
+                    else fs.FileType.File
+                    if path.exists()
+                    else fs.FileType.NotFound
+                )
         return self._tried(lambda: self.filesystem.get_file_info(self.path)).type
 
     def _get(self, most: int | None) -> bytes:

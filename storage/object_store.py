@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pyarrow.fs import FileSelector, FileSystem
-
 from raysmooth.common.errors import RaysmoothError, one_line
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 Answer = TypeVar("Answer")
 
@@ -53,7 +54,7 @@ class ObjectStore:
     store is unreachable. Thread-safe.
     """
 
-    def __init__(self, root: str, filesystem: FileSystem, credentials: str) -> None:
+    def __init__(self, root: str, filesystem: "FileSystem", credentials: str) -> None:
         self.root, self.filesystem, self._credentials = root, filesystem, credentials
         self._lock = Lock()
         self._reached = False
@@ -89,6 +90,8 @@ class ObjectStore:
     def files(self, path: str) -> list[tuple[str, int, Any]]:
         """Name, size in bytes and modification time of the object `path` or of all objects below it, sorted by name."""
         info = self.patiently(lambda: self.filesystem.get_file_info(path))
+        from pyarrow.fs import FileSelector
+
         selector = FileSelector(path, recursive=True, allow_not_found=True)
         below = [info] if info.is_file else self.patiently(lambda: self.filesystem.get_file_info(selector))
         return sorted((one.path, one.size, one.mtime_ns) for one in below if one.is_file)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
-
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, GcsFileSystem, S3FileSystem, resolve_s3_region
 
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
 from raysmooth.storage.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
 """An attempt fails after this time without a connection, or without data."""
@@ -24,7 +26,7 @@ CONNECT_SECONDS, SILENCE_SECONDS = 5.0, 10.0
 class _Kind:
     """`connect` makes pyarrow's file system from a bucket and the URL's options; `options` are their possible names."""
 
-    connect: Callable[[str, dict[str, str]], FileSystem]
+    connect: Callable[[str, dict[str, str]], "FileSystem"]
     options: tuple[str, ...]
     credentials: str
 
@@ -77,8 +79,10 @@ def open_store(scheme: str, bucket: str, options: str = "") -> ObjectStore:
     return ObjectStore(f"{scheme}://{bucket}", kind.connect(bucket, dict(parse_qsl(options))), kind.credentials)
 
 
-def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
+def _s3(bucket: str, options: dict[str, str]) -> "FileSystem":
     """Endpoint and region are passed explicitly: pyarrow does not look for them where other tools do."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, resolve_s3_region
+
     environment = os.environ
     endpoint = (
         options.get("endpoint_override")
@@ -105,7 +109,9 @@ def _s3(bucket: str, options: dict[str, str]) -> FileSystem:
     )
 
 
-def _gs(bucket: str, options: dict[str, str]) -> FileSystem:
+def _gs(bucket: str, options: dict[str, str]) -> "FileSystem":
+    from pyarrow.fs import GcsFileSystem
+
     return GcsFileSystem(
         endpoint_override=options.get("endpoint_override"),
         scheme=options.get("scheme"),

@@ -7,15 +7,18 @@ epsilon from its inputs. It runs the classifier in eval mode and adds no gradien
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import cos, pi
-from typing import TypeAlias
-
-import torch
-from torch.nn.functional import normalize
+from typing import TYPE_CHECKING, TypeAlias
 
 from raysmooth.actors.attacks.soft_smoothing import Model, logits_of_draws, smoothed_cross_entropy
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 
-Attack: TypeAlias = Callable[[Model, torch.Tensor, torch.Tensor, torch.Tensor, float, int], torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
+
+Attack: TypeAlias = "Callable[[Model, torch.Tensor, torch.Tensor, torch.Tensor, float, int], torch.Tensor]"
 """`attack(classifier, images, labels, noises, epsilon, steps)` returns the attacked images, detached."""
 
 DDN_GAMMA = 0.05
@@ -23,8 +26,13 @@ DDN_GAMMA = 0.05
 
 
 def pgd(
-    classifier: Model, images: torch.Tensor, labels: torch.Tensor, noises: torch.Tensor, epsilon: float, steps: int
-) -> torch.Tensor:
+    classifier: Model,
+    images: "torch.Tensor",
+    labels: "torch.Tensor",
+    noises: "torch.Tensor",
+    epsilon: float,
+    steps: int,
+) -> "torch.Tensor":
     """Projected gradient ascent, starting at the images, in steps of length 2 epsilon / steps.
 
     An image with gradient zero does not move.
@@ -39,8 +47,13 @@ def pgd(
 
 
 def ddn(
-    classifier: Model, images: torch.Tensor, labels: torch.Tensor, noises: torch.Tensor, epsilon: float, steps: int
-) -> torch.Tensor:
+    classifier: Model,
+    images: "torch.Tensor",
+    labels: "torch.Tensor",
+    noises: "torch.Tensor",
+    epsilon: float,
+    steps: int,
+) -> "torch.Tensor":
     """Decoupled direction and norm (Rony et al. 2019): the smallest perturbation found that fools most draws.
 
     The norm starts at epsilon, shrinks by 5 % after a successful step and grows by 5 % after an unsuccessful one; the
@@ -82,8 +95,8 @@ def _evaluating(classifier: Model) -> Iterator[None]:
 
 
 def _ascent(
-    classifier: Model, images: torch.Tensor, labels: torch.Tensor, noises: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noises: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """The draws' logits at `images`, and for each image the gradient of the loss that attacks increase."""
     with torch.enable_grad():
         point = images.detach().requires_grad_()
@@ -92,20 +105,20 @@ def _ascent(
     return logits.detach(), gradient
 
 
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
+def _unit(vectors: "torch.Tensor") -> "torch.Tensor":
     """Each image scaled to l2 norm 1; zeros stay zero."""
-    return normalize(vectors.flatten(1), dim=1).view_as(vectors)
+    return torch.nn.functional.normalize(vectors.flatten(1), dim=1).view_as(vectors)
 
 
-def _within(vectors: torch.Tensor, epsilon: float) -> torch.Tensor:
+def _within(vectors: "torch.Tensor", epsilon: float) -> "torch.Tensor":
     """Each image scaled down to l2 norm epsilon if it is larger."""
     return vectors.renorm(p=2, dim=0, maxnorm=epsilon)
 
 
-def _column(values: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def _column(values: "torch.Tensor", images: "torch.Tensor") -> "torch.Tensor":
     """One value per image, in a shape that broadcasts over images."""
     return values.view(-1, *[1] * (images.dim() - 1))
 
 
-def _choose(where: torch.Tensor, these: torch.Tensor, those: torch.Tensor) -> torch.Tensor:
+def _choose(where: "torch.Tensor", these: "torch.Tensor", those: "torch.Tensor") -> "torch.Tensor":
     return torch.where(_column(where, these), these, those)

@@ -2,31 +2,39 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, cast
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
 
 
 @dataclass(frozen=True)
 class Precision:
-    """`dtype`: the networks' data type. `tf32`: whether NVIDIA's tensor cores may multiply float32 with 10 of the 23
-    bits of its mantissa.
+    """`dtype_name`: the networks' data type, as torch names it. `tf32`: whether NVIDIA's tensor cores may multiply
+    float32 with 10 of the 23 bits of its mantissa.
     """
 
-    dtype: torch.dtype
+    dtype_name: str
     tf32: bool = False
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        return cast("torch.dtype", getattr(torch, self.dtype_name))
 
 
 PRECISIONS: Registry[Precision] = Registry(
     "precision",
     {
-        "float32": Precision(torch.float32),
-        "tf32": Precision(torch.float32, tf32=True),
-        "bfloat16": Precision(torch.bfloat16),
-        "float16": Precision(torch.float16),
+        "float32": Precision("float32"),
+        "tf32": Precision("float32", tf32=True),
+        "bfloat16": Precision("bfloat16"),
+        "float16": Precision("float16"),
     },
 )
 
@@ -44,7 +52,7 @@ class ComputeConfig:
     batch_size: int
 
 
-def native_precision(device: torch.device) -> str:
+def native_precision(device: "torch.device") -> str:
     """The entry of `PRECISIONS` that "auto" selects on `device`: bfloat16 where the hardware multiplies it at full
     speed (NVIDIA since Ampere, processors with AVX-512 BF16 or AMX), float32 elsewhere.
     """
@@ -56,7 +64,7 @@ def native_precision(device: torch.device) -> str:
     return "bfloat16" if native else "float32"
 
 
-def check_precision(precision: str, device: torch.device) -> Precision:
+def check_precision(precision: str, device: "torch.device") -> Precision:
     """The entry of this name; raises RaysmoothError for an unknown name, and for TF32 on hardware without it."""
     entry = PRECISIONS[precision]
     if entry.tf32 and not (device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)):
@@ -66,7 +74,7 @@ def check_precision(precision: str, device: torch.device) -> Precision:
     return entry
 
 
-def settle_backend(compute: ComputeConfig, device: torch.device) -> None:
+def settle_backend(compute: ComputeConfig, device: "torch.device") -> None:
     """Set torch's process-wide switches for `compute`; raises RaysmoothError as `check_precision` does.
 
     cuDNN may time its algorithms and pick the fastest, except in float32, which promises every bit: the pick may differ

@@ -10,7 +10,7 @@ import torch
 
 from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
-from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import parse_preprocess, preprocess_text
 from raysmooth.actors.models.weight_paths import whole_file
@@ -21,8 +21,6 @@ from raysmooth.common.variant import Variant
 
 INVALID = -1
 """The label of a draw with logits that are not finite. It is counted separately, never as a class."""
-
-NO_DENOISER = "none"
 
 
 class BaseClassifier(Protocol):

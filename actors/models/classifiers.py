@@ -3,36 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from raysmooth.actors.models.networks.cifar_densenet import cifar_densenet121
-from raysmooth.actors.models.networks.cifar_googlenet import cifar_googlenet
-from raysmooth.actors.models.networks.cifar_mobilenet import cifar_efficientnet_b0, cifar_mobilenet, cifar_mobilenet_v2
-from raysmooth.actors.models.networks.cifar_preact_resnet import (
-    cifar_preactresnet18,
-    cifar_senet18,
-    cifar_wrn28_10,
-    cifar_wrn40_10,
-)
-from raysmooth.actors.models.networks.cifar_resnet import (
-    cifar_resnet18,
-    cifar_resnet20,
-    cifar_resnet110,
-    cifar_resnext29_2x64d,
-)
-from raysmooth.actors.models.networks.cifar_shufflenet import cifar_shufflenet_v2
-from raysmooth.actors.models.networks.cifar_vgg import cifar_vgg16, cifar_vgg19
-from raysmooth.actors.models.networks.digits import digits_cnn
-from raysmooth.actors.models.networks.mnist import lenet, mnist_cnn
-from raysmooth.actors.models.networks.small import small_cnn
 from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
 from raysmooth.actors.models.networks.timm_models import build_timm, timm_preprocess
 from raysmooth.actors.models.own_callable import build_own, refused_code
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -42,39 +24,52 @@ class ClassifierEntry:
     `published`: the value of "arch" in the network's published checkpoints.
     """
 
-    build: Callable[..., torch.nn.Module]
+    build: Callable[..., "torch.nn.Module"]
     preprocess: str
     summary: str
     published: str = ""
 
 
-def _cifar(build: Callable[..., torch.nn.Module], what: str, published: str) -> ClassifierEntry:
-    return ClassifierEntry(build, "cifar10", f"CIFAR-10, {what}", published)
+def _network(path: str) -> LateCallable:
+    """A function of `networks`, as "module:function"."""
+    return LateCallable(f"raysmooth.actors.models.networks.{path}")
+
+
+def _cifar(path: str, what: str, published: str) -> ClassifierEntry:
+    return ClassifierEntry(_network(path), "cifar10", f"CIFAR-10, {what}", published)
 
 
 CLASSIFIERS: Registry[ClassifierEntry] = Registry(
     "classifier",
     {
-        "lenet": ClassifierEntry(lenet, "none", "MNIST, the supplement's and MACER's LeNet"),
-        "mnist_cnn": ClassifierEntry(mnist_cnn, "none", "MNIST, four convolutions, heavier"),
-        "digits_cnn": ClassifierEntry(digits_cnn, "none", "scikit-learn's 8x8 digits, two convolutions"),
-        "small_cnn": ClassifierEntry(small_cnn, "none", "RGB images of any size, one convolution, for smoke tests"),
-        "cifar_resnet20": _cifar(cifar_resnet20, "ResNet-20", "cifar_resnet20"),
-        "cifar_resnet110": _cifar(cifar_resnet110, "the papers' ResNet-110", "cifar_resnet110"),
-        "cifar_resnet18": _cifar(cifar_resnet18, "ResNet-18", "ResNet18"),
-        "cifar_resnext29_2x64d": _cifar(cifar_resnext29_2x64d, "ResNeXt-29", "ResNeXt29_2x64d"),
-        "cifar_preactresnet18": _cifar(cifar_preactresnet18, "pre-activation ResNet-18", "PreActResNet18"),
-        "cifar_senet18": _cifar(cifar_senet18, "pre-activation ResNet-18, gated", "SENet18"),
-        "cifar_wrn28_10": _cifar(cifar_wrn28_10, "wide ResNet, 28 layers", "cifar_wrn"),
-        "cifar_wrn40_10": _cifar(cifar_wrn40_10, "wide ResNet, 40 layers", "cifar_wrn40"),
-        "cifar_vgg16": _cifar(cifar_vgg16, "VGG-16", "VGG16"),
-        "cifar_vgg19": _cifar(cifar_vgg19, "VGG-19", "VGG19"),
-        "cifar_googlenet": _cifar(cifar_googlenet, "GoogLeNet", "GoogLeNet"),
-        "cifar_densenet121": _cifar(cifar_densenet121, "DenseNet-121", "DenseNet121"),
-        "cifar_mobilenet": _cifar(cifar_mobilenet, "MobileNet", "MobileNet"),
-        "cifar_mobilenet_v2": _cifar(cifar_mobilenet_v2, "MobileNetV2", "MobileNetV2"),
-        "cifar_shufflenet_v2": _cifar(cifar_shufflenet_v2, "ShuffleNetV2", "ShuffleNetV2"),
-        "cifar_efficientnet_b0": _cifar(cifar_efficientnet_b0, "EfficientNet-B0, simplified", "EfficientNetB0"),
+        "lenet": ClassifierEntry(_network("mnist:lenet"), "none", "MNIST, the supplement's and MACER's LeNet"),
+        "mnist_cnn": ClassifierEntry(_network("mnist:mnist_cnn"), "none", "MNIST, four convolutions, heavier"),
+        "digits_cnn": ClassifierEntry(
+            _network("digits:digits_cnn"), "none", "scikit-learn's 8x8 digits, two convolutions"
+        ),
+        "small_cnn": ClassifierEntry(
+            _network("small:small_cnn"), "none", "RGB images of any size, one convolution, for smoke tests"
+        ),
+        "cifar_resnet20": _cifar("cifar_resnet:cifar_resnet20", "ResNet-20", "cifar_resnet20"),
+        "cifar_resnet110": _cifar("cifar_resnet:cifar_resnet110", "the papers' ResNet-110", "cifar_resnet110"),
+        "cifar_resnet18": _cifar("cifar_resnet:cifar_resnet18", "ResNet-18", "ResNet18"),
+        "cifar_resnext29_2x64d": _cifar("cifar_resnet:cifar_resnext29_2x64d", "ResNeXt-29", "ResNeXt29_2x64d"),
+        "cifar_preactresnet18": _cifar(
+            "cifar_preact_resnet:cifar_preactresnet18", "pre-activation ResNet-18", "PreActResNet18"
+        ),
+        "cifar_senet18": _cifar("cifar_preact_resnet:cifar_senet18", "pre-activation ResNet-18, gated", "SENet18"),
+        "cifar_wrn28_10": _cifar("cifar_preact_resnet:cifar_wrn28_10", "wide ResNet, 28 layers", "cifar_wrn"),
+        "cifar_wrn40_10": _cifar("cifar_preact_resnet:cifar_wrn40_10", "wide ResNet, 40 layers", "cifar_wrn40"),
+        "cifar_vgg16": _cifar("cifar_vgg:cifar_vgg16", "VGG-16", "VGG16"),
+        "cifar_vgg19": _cifar("cifar_vgg:cifar_vgg19", "VGG-19", "VGG19"),
+        "cifar_googlenet": _cifar("cifar_googlenet:cifar_googlenet", "GoogLeNet", "GoogLeNet"),
+        "cifar_densenet121": _cifar("cifar_densenet:cifar_densenet121", "DenseNet-121", "DenseNet121"),
+        "cifar_mobilenet": _cifar("cifar_mobilenet:cifar_mobilenet", "MobileNet", "MobileNet"),
+        "cifar_mobilenet_v2": _cifar("cifar_mobilenet:cifar_mobilenet_v2", "MobileNetV2", "MobileNetV2"),
+        "cifar_shufflenet_v2": _cifar("cifar_shufflenet:cifar_shufflenet_v2", "ShuffleNetV2", "ShuffleNetV2"),
+        "cifar_efficientnet_b0": _cifar(
+            "cifar_mobilenet:cifar_efficientnet_b0", "EfficientNet-B0, simplified", "EfficientNetB0"
+        ),
     },
 )
 
@@ -110,7 +105,7 @@ def build_classifier(architecture: Variant, trust_code: bool = False) -> Any:
     if name in known:
         from torchvision.models import get_model
 
-        def build(**options: Any) -> torch.nn.Module:
+        def build(**options: Any) -> "torch.nn.Module":
             return get_model(name, weights=None, **{**_TORCHVISION_DEFAULTS.get(name, {}), **options})
 
         return architecture.build(build, "classifier")

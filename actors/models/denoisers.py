@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-
-from raysmooth.actors.models.networks.dncnn import DnCNN
-from raysmooth.actors.models.networks.memnet import MemNet
 from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
+
+if TYPE_CHECKING:
+    import torch
+
+NO_DENOISER = "none"
 
 
 @dataclass(frozen=True)
@@ -20,20 +23,22 @@ class DenoiserEntry:
     `published`: the values of "arch" in the network's published checkpoints.
     """
 
-    build: Callable[..., torch.nn.Module]
+    build: Callable[..., "torch.nn.Module"]
     summary: str
     published: tuple[str, ...] = ()
 
+
+_DNCNN = LateCallable("raysmooth.actors.models.networks.dncnn:DnCNN")
 
 DENOISERS: Registry[DenoiserEntry] = Registry(
     "denoiser",
     {
         "dncnn": DenoiserEntry(
-            DnCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")
+            _DNCNN, "DnCNN; options depth=17, width=64, channels=3", ("cifar_dncnn", "imagenet_dncnn")
         ),
-        "dncnn_wide": DenoiserEntry(partial(DnCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
+        "dncnn_wide": DenoiserEntry(partial(_DNCNN, width=128), "DnCNN of width=128", ("cifar_dncnn_wide",)),
         "memnet": DenoiserEntry(
-            MemNet,
+            LateCallable("raysmooth.actors.models.networks.memnet:MemNet"),
             "MemNet; options width=64, memory_blocks=3, residual_blocks=6, channels=3",
             ("memnet", "imagenet_memnet"),
         ),
@@ -41,12 +46,12 @@ DENOISERS: Registry[DenoiserEntry] = Registry(
 )
 
 
-def build_denoiser(architecture: Variant) -> torch.nn.Module:
+def build_denoiser(architecture: Variant) -> "torch.nn.Module":
     """The denoiser without its weights, noisy pixels (B, C, H, W) -> pixels of the same shape.
 
     The caller handles "none" (no denoiser). Raises RaysmoothError for an unknown name or options that do not fit.
     """
     if architecture.name not in DENOISERS:
-        known = [*DENOISERS] if architecture.name == "none" else [*DENOISERS, "none"]
+        known = [*DENOISERS] if architecture.name == NO_DENOISER else [*DENOISERS, NO_DENOISER]
         raise RaysmoothError(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
     return architecture.build(DENOISERS[architecture.name].build, "denoiser")

@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from raysmooth.common.errors import RaysmoothError, described, one_line
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.variant import Variant
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
 
 
 def make_importable(folders: Iterable[str] | None = None) -> None:

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.late_imports import LateCallable, LateModule
 from raysmooth.common.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,8 @@ class Preprocess:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+
+_NORMALIZE = LateCallable("raysmooth.actors.models.networks.normalize:Normalize")
 
 PREPROCESS: Registry[Preprocess] = Registry(
     "preprocess",
@@ -31,30 +39,6 @@ PREPROCESS: Registry[Preprocess] = Registry(
 )
 
 
-class Normalize(torch.nn.Module):
-    """Pixels (B, C, H, W) -> (pixels - mean) / std, channel by channel.
-
-    The constants move with the module but are not in its state dict, so weights fit with or without this layer.
-    Raises RaysmoothError for another number of channels, which broadcasting would hide.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        if batch.shape[1] != self.mean.shape[1]:
-            raise RaysmoothError(
-                f"preprocess has constants for {self.mean.shape[1]} channels, images have {batch.shape[1]}: "
-                "write --preprocess none, or MEANS/STDS with one number per channel"
-            )
-        return (batch - self.mean) / self.std
-
-
 def preprocess_text(mean: Sequence[float], std: Sequence[float]) -> str:
     """The text that `parse_preprocess` reads as these constants, which are those of float32 numbers."""
     return "/".join(
@@ -62,7 +46,7 @@ def preprocess_text(mean: Sequence[float], std: Sequence[float]) -> str:
     )
 
 
-def parse_preprocess(text: str) -> torch.nn.Module:
+def parse_preprocess(text: str) -> "torch.nn.Module":
     """The layer named by `text`: an entry of `PREPROCESS`, or explicit constants in pixel units.
 
     Constants are means, a slash, and standard deviations, one per channel: "0.48,0.45,0.40/0.22,0.22,0.22". Raises
@@ -70,7 +54,7 @@ def parse_preprocess(text: str) -> torch.nn.Module:
     """
     if text in PREPROCESS:
         entry = PREPROCESS[text]
-        return Normalize(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
+        return _NORMALIZE(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
     if "/" not in text:
         how = "or constants such as 0.48,0.45,0.40/0.22,0.22,0.22"
         raise RaysmoothError(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
@@ -83,4 +67,4 @@ def parse_preprocess(text: str) -> torch.nn.Module:
         raise RaysmoothError(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
     if not all(isfinite(number) for number in mean + std) or min(std) <= 0:
         raise RaysmoothError(f"preprocess '{text}' needs finite means and standard deviations above 0: {how}")
-    return Normalize(mean, std)
+    return _NORMALIZE(mean, std)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import inf, isinf, nextafter, sqrt
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
+import numpy as np
 
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, Stream
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,13 @@ class Uniform:
     @cached_property
     def drawn_half_width(self) -> float:
         """The lambda of radii: that of the cube actually sampled, in float32, if it is the smaller one."""
-        return min(self.half_width, float(torch.tensor(self.half_width, dtype=torch.float32)))
+        with np.errstate(over="ignore"):  # infinite in float32, as torch has it
+            return min(self.half_width, float(np.float32(self.half_width)))
 
-    def fill_(self, stream: Stream, out: torch.Tensor) -> None:
+    def fill_(self, stream: Stream, out: "torch.Tensor") -> None:
         stream.uniform_(out, self.half_width)
 
-    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+    def add_(self, stream: Stream, out: "torch.Tensor", image: "torch.Tensor") -> None:
         self.fill_(stream, out)
         out.add_(image)
 

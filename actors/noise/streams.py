@@ -7,14 +7,19 @@ order, after any number of restarts.
 from dataclasses import dataclass
 from functools import cache
 from math import inf, nextafter
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-import torch
-from scipy.special import ndtr, ndtri
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateModule
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
+special = LateModule("scipy.special")  # takes a quarter of a second to import
 
 
 class Stream(Protocol):
@@ -22,10 +27,10 @@ class Stream(Protocol):
     from a stream, never both.
     """
 
-    def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def normal_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         """Fill the float32 tensor `out` (contiguous, on the stream's device) with the next N(0, scale^2) numbers."""
 
-    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def uniform_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         """Fill `out` with the next numbers, uniform on [-scale, scale]."""
 
 
@@ -46,7 +51,7 @@ class HostStream:
         self._generator.set_state(_twister_state(sequence))
         self._waiting = torch.empty(0)
 
-    def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def normal_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         out = out.view(-1)
         first = min(len(out), len(self._waiting))
         if first:
@@ -61,21 +66,21 @@ class HostStream:
             torch.mul(self._waiting[:rest], scale, out=out[len(out) - rest :])
             self._waiting = self._waiting[rest:]
 
-    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def uniform_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         out.uniform_(-scale, scale, generator=self._generator)
 
 
 class DeviceStream:
     """torch's counter-based generator (Philox) on the device, so that no noise crosses the bus."""
 
-    def __init__(self, sequence: np.random.SeedSequence, device: torch.device) -> None:
+    def __init__(self, sequence: np.random.SeedSequence, device: "torch.device") -> None:
         self._generator = torch.Generator(device)
         self._generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def normal_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def normal_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         out.normal_(0, scale, generator=self._generator)
 
-    def uniform_(self, out: torch.Tensor, scale: float = 1.0) -> None:
+    def uniform_(self, out: "torch.Tensor", scale: float = 1.0) -> None:
         out.uniform_(-scale, scale, generator=self._generator)
 
 
@@ -84,7 +89,7 @@ class DeviceStream:
 _STATE_WORDS, _TWISTER = 632, slice(3, 627)
 
 
-def _twister_state(sequence: np.random.SeedSequence) -> torch.Tensor:
+def _twister_state(sequence: np.random.SeedSequence) -> "torch.Tensor":
     """The initial state of numpy.random.MT19937(sequence) in torch's layout."""
     words = _blank_state().copy()
     words[_TWISTER] = sequence.generate_state(624, np.uint32)
@@ -110,7 +115,7 @@ def _blank_state() -> np.ndarray:
     return words
 
 
-def open_stream(device: torch.device, seed: int, role: Role, image_id: int, block: int) -> Stream:
+def open_stream(device: "torch.device", seed: int, role: Role, image_id: int, block: int) -> Stream:
     """The stream of one block of an image's draws; all numbers are >= 0."""
     sequence = np.random.SeedSequence(seed, spawn_key=(int(role), image_id, block))
     return HostStream(sequence) if device.type == "cpu" else DeviceStream(sequence, device)
@@ -129,10 +134,10 @@ class NoiseFamily(Protocol):
     def scale(self) -> float:
         """The noise level in pixel units: in every family sigma, the standard deviation of a coordinate."""
 
-    def fill_(self, stream: Stream, out: torch.Tensor) -> None:
+    def fill_(self, stream: Stream, out: "torch.Tensor") -> None:
         """Fill `out`, float32, with noise."""
 
-    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+    def add_(self, stream: Stream, out: "torch.Tensor", image: "torch.Tensor") -> None:
         """Fill `out` (k, ...) float32 with k noisy copies of `image` (...), never clipped."""
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
@@ -161,19 +166,19 @@ class Gaussian:
         if not 0 < self.scale < inf:
             raise RaysmoothError(f"sigma must be a positive number, not {self.scale:g}: write --sigma 0.25, say")
 
-    def fill_(self, stream: Stream, out: torch.Tensor) -> None:
+    def fill_(self, stream: Stream, out: "torch.Tensor") -> None:
         stream.normal_(out, self.scale)
 
-    def add_(self, stream: Stream, out: torch.Tensor, image: torch.Tensor) -> None:
+    def add_(self, stream: Stream, out: "torch.Tensor", image: "torch.Tensor") -> None:
         self.fill_(stream, out)
         out.add_(image)
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
-        margin = ndtri(p_top) if p_other is None else (ndtri(p_top) - ndtri(p_other)) / 2
+        margin = special.ndtri(p_top) if p_other is None else (special.ndtri(p_top) - special.ndtri(p_other)) / 2
         return max(0.0, self.scale * float(margin))
 
     def needed(self, radius: float) -> float:
-        p_top = float(ndtr(radius / self.scale))
+        p_top = float(special.ndtr(radius / self.scale))
         while self.radius(p_top) < radius:  # only by rounding: at most a few steps
             p_top = nextafter(p_top, 1.0)
         return p_top

@@ -17,13 +17,15 @@ from functools import cached_property
 from math import ceil, floor, inf, log
 
 import numpy as np
-from scipy.special import betainc, betaincc, betaln
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateModule
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
 from raysmooth.pipeline.certification.sampling_rule import Counts, Need
+
+special = LateModule("scipy.special")  # takes a quarter of a second to import
 
 CERTIFIED, NOT_CERTIFIED, UNDECIDED = "certified", "not certified", "undecided"
 
@@ -38,20 +40,24 @@ def evidence_above(count: int, n: int, p0: float) -> float:
     at any stopping time.
     """
     a, b = count + 0.5, n - count + 0.5
-    return _log_mixture(betaln(a, b), betaincc(a, b, p0), betaincc(0.5, 0.5, p0)) - _log_likelihood(count, n, p0)
+    return _log_mixture(
+        special.betaln(a, b), special.betaincc(a, b, p0), special.betaincc(0.5, 0.5, p0)
+    ) - _log_likelihood(count, n, p0)
 
 
 def evidence_below(count: int, n: int, p0: float) -> float:
     """The counterpart of `evidence_above`: against "p >= p0", by a mixture of the probabilities below p0."""
     a, b = count + 0.5, n - count + 0.5
-    return _log_mixture(betaln(a, b), betainc(a, b, p0), betainc(0.5, 0.5, p0)) - _log_likelihood(count, n, p0)
+    return _log_mixture(
+        special.betaln(a, b), special.betainc(a, b, p0), special.betainc(0.5, 0.5, p0)
+    ) - _log_likelihood(count, n, p0)
 
 
 def _log_mixture(log_beta: float, posterior: float, prior: float) -> float:
     """Log of the integral over one side of p0: the integral over (0, 1), times that side's share of it."""
     if posterior < 1e-290:  # floats are sparse there; no evidence is the safe answer
         return -inf
-    return float(log_beta - betaln(0.5, 0.5)) + log(posterior) - log(prior)
+    return float(log_beta - special.betaln(0.5, 0.5)) + log(posterior) - log(prior)
 
 
 def _log_likelihood(count: int, n: int, p: float) -> float:

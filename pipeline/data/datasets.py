@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
+from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_LAYOUT, MNIST_LAYOUT, open_cifar10, open_digits, open_mnist
 from raysmooth.pipeline.data.dataset import Dataset
@@ -24,7 +25,6 @@ from raysmooth.pipeline.data.folder_dataset import (
 )
 from raysmooth.pipeline.data.images import Example, UnreadableImage
 from raysmooth.pipeline.data.numpy_dataset import NUMPY_LAYOUT, open_numpy
-from raysmooth.pipeline.data.parquet_dataset import PARQUET_LAYOUT, open_parquet
 from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.data.relabelled import relabelled
 from raysmooth.storage.download_cache import local_copy
@@ -60,6 +60,13 @@ class DatasetEntry:
     crop: int | None = None
 
 
+_open_parquet = LateCallable("raysmooth.pipeline.data.parquet_dataset:open_parquet")  # pyarrow
+
+PARQUET_LAYOUT = (
+    "one .parquet file, or a folder with <split>*.parquet or data/<split>*.parquet; "
+    "columns image (or img): struct<bytes, path>, and label (or --label-column) where there are labels"
+)
+
 DATASETS: Registry[DatasetEntry] = Registry(
     "data set",
     {
@@ -70,7 +77,7 @@ DATASETS: Registry[DatasetEntry] = Registry(
             # It has its own name since its pixels and order are not CIFAR-10's: results differ, and image ids do not
             # match published ones.
             "CIFAR-10 stored as JPEG of quality 75 and in another order, 3x32x32, 10 classes",
-            open_parquet,
+            _open_parquet,
             layout="a folder with train.parquet and test.parquet",
         ),
         "imagenet": DatasetEntry(
@@ -90,7 +97,7 @@ DATASETS: Registry[DatasetEntry] = Registry(
         ),
         "parquet": DatasetEntry(
             "your own Parquet files, as Hugging Face lays out images",
-            open_parquet,
+            _open_parquet,
             other_splits=True,
             layout=PARQUET_LAYOUT,
         ),
@@ -125,7 +132,7 @@ def open_dataset(
     resize, crop = entry.resize if resize is None else resize, entry.crop if crop is None else crop
     reading = Reading(resize=resize, crop=crop, **decisions)
     _ = reading.framing  # refuses impossible sizes
-    if reading.label_column is not None and entry.open is not open_parquet:
+    if reading.label_column is not None and entry.open is not _open_parquet:
         raise RaysmoothError(f"--label-column {printable(reading.label_column)}: {name} has no columns: leave it out")
     root = _root(name, entry, data_root)
     try:

@@ -32,10 +32,6 @@ from raysmooth.pipeline.data.label_column import LABEL, label_of, one_of_all
 from raysmooth.pipeline.data.parquet_files import Shard, files_of, label_chunks, label_values, largest_label, open_shard
 from raysmooth.pipeline.data.reading import Reading
 
-PARQUET_LAYOUT = (
-    "one .parquet file, or a folder with <split>*.parquet or data/<split>*.parquet; "
-    "columns image (or img): struct<bytes, path>, and label (or --label-column) where there are labels"
-)
 HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for readers that go back and forth
 
 

@@ -14,29 +14,18 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
-
-from raysmooth.actors.noise.families import NOISES, noise_family
-from raysmooth.common.errors import RaysmoothError, described, nearest, printable
-from raysmooth.common.settings import Settings
+from raysmooth.actors.noise.families import noise_family
+from raysmooth.common.errors import RaysmoothError, described, printable
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
-from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.derived.certification_log import (
-    RADIUS,
-    CertificationLog,
-    LogLine,
-    NoCertificates,
-    read_log,
-)
+from raysmooth.pipeline.derived.certification_log import RADIUS, CertificationLog, LogLine, NoCertificates, read_log
+from raysmooth.pipeline.derived.import_settings import ImportSettings
 from raysmooth.pipeline.derived.log_noise import largest_radius, sigma_of
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests, run_id
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
 from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
-from raysmooth.storage.paths import OutText
-from raysmooth.storage.records import ShortName
 
 SCHEME = 1
 """Version of the import: raise it whenever the same log would give other rows."""
@@ -50,64 +39,6 @@ SIZES = {
     ("imagenet", "val"): 50_000,
 }
 """Sizes of the usual data sets, known without opening them."""
-
-
-MOST = 10**15
-"""Of draws and images, as in every manifest."""
-
-
-class ImportSettings(Settings):
-    """Facts that the logs lack"""
-
-    dataset: ShortName = Field(description="Data set, such as cifar10.")
-    split: ShortName | None = Field(None, description="Split of the data set, such as test.")
-    skip: int | None = Field(
-        None, description="The runs certified every SKIP-th image: idx 0, SKIP, 2 SKIP, ...", ge=1, le=MOST
-    )
-    start: int | None = Field(
-        None, description="They began with image START: --start 500 --images 500 for idx 500 to 999.", ge=0, le=MOST
-    )
-    images: int | None = Field(
-        None,
-        description="Planned number of images; a log with fewer is an unfinished run. Follows from --skip and --start "
-        "unless the runs stopped early.",
-        ge=1,
-        le=MOST,
-    )
-    dataset_size: int | None = Field(
-        None,
-        description="Number of images in the split, for --skip and --start; known for digits, mnist, cifar10, "
-        "imagenet.",
-        ge=1,
-        le=MOST,
-    )
-    classifier: ShortName = Field(description="Base classifier, such as cifar_resnet110.")
-    denoiser: ShortName | None = Field(None, description="Denoiser before the classifier, such as dncnn, or none.")
-    objective: ShortName | None = Field(
-        None, description="Training objective of the denoiser or classifier, such as gaussian."
-    )
-    noise: str = Field(
-        "gaussian", description=f"Noise family of the draws, which determines the norm of radii: {', '.join(NOISES)}."
-    )
-    sigma: float | None = Field(
-        None, description="Noise level in pixel units ([0, 1]). Default: from the log's file name, as in sigma_0.25."
-    )
-    n0: int | None = Field(None, description="Selection draws per image.", ge=1, le=MOST)
-    n: int | None = Field(None, description="Estimation draws per image.", ge=1, le=MOST)
-    alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)
-    radius_column: str = Field(RADIUS, description="Column of the logs that holds the radius.", min_length=1)
-    strict: bool = Field(
-        False, description="Import nothing if one of the logs has no certificate yet, instead of leaving it out."
-    )
-    out: OutText = Field("results", description="Folder for the results; each log becomes a run in it.")
-
-    @model_validator(mode="after")
-    def _refuse_unknown_split(self) -> "ImportSettings":
-        if self.split is not None and self.dataset in DATASETS:
-            entry = DATASETS[self.dataset]
-            if self.split not in entry.splits and not entry.other_splits:
-                raise RaysmoothError(f"{self.dataset} has no split '{self.split}': {nearest(self.split, entry.splits)}")
-        return self
 
 
 @dataclass(frozen=True)

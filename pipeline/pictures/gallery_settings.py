@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from raysmooth.actors.models.base_classifier import NO_DENOISER
-from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field

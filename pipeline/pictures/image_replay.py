@@ -9,7 +9,8 @@ import torch
 
 from raysmooth.actors.compute.compute_config import PRECISIONS, ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
-from raysmooth.actors.models.base_classifier import NO_DENOISER, DenoisedClassifier
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
+from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica import device_kind
 from raysmooth.common.errors import RaysmoothError

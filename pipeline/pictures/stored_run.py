@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysmooth.actors.models.base_classifier import NO_DENOISER, BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.weight_paths import file_sha256, path_at
 from raysmooth.actors.noise.families import noise_family

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import isclose, isfinite
 from typing import Any
 
-from raysmooth.actors.models.base_classifier import NO_DENOISER, Loaded
+from raysmooth.actors.models.base_classifier import Loaded
+from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.streams import NoiseFamily
 
 

@@ -17,7 +17,7 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
-    from raysmooth.pipeline.derived.log_import import ImportSettings
+    from raysmooth.pipeline.derived.import_settings import ImportSettings
 
 TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "wrong-certificates")
 FORMATS = ("text", "markdown", "latex", "csv")
@@ -163,7 +163,7 @@ def report_command(
     notes.print(f"written: {', '.join(str(file) for file in files)}")
 
 
-@settings_command(app, "import", "raysmooth.pipeline.derived.log_import:ImportSettings", panel="Results")
+@settings_command(app, "import", "raysmooth.pipeline.derived.import_settings:ImportSettings", panel="Results")
 def import_command(
     settings: "ImportSettings",
     logs: Annotated[

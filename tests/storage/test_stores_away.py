@@ -16,7 +16,8 @@ from small_runs import certified
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
+from raysmooth.pipeline.derived.import_settings import ImportSettings
+from raysmooth.pipeline.derived.log_import import import_logs
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.report.report import read_certificates, write_report
 from raysmooth.pipeline.store import run_lock

@@ -6,22 +6,28 @@ any size, in the process that decodes it.
 
 from dataclasses import dataclass
 from math import exp, log, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import pad
 
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional
+else:
+    torch, functional = LateModule("torch"), LateModule("torch.nn.functional")
 
 
 @dataclass(frozen=True)
 class Moves:
     """The random moves of a batch: int64 offsets (B,) into the padded images, and bool (B,) for mirrored ones."""
 
-    rows: torch.Tensor
-    columns: torch.Tensor
-    mirrored: torch.Tensor
+    rows: "torch.Tensor"
+    columns: "torch.Tensor"
+    mirrored: "torch.Tensor"
 
     def __getitem__(self, images: slice) -> "Moves":
         return Moves(self.rows[images], self.columns[images], self.mirrored[images])
@@ -37,17 +43,17 @@ class Augmentation:
     flip: bool
     summary: str
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, images: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
         """`images` (B, C, H, W) of any type, on any device -> the same shape; `generator` lives on the CPU."""
         return self.apply(images, self.sample(len(images), generator))
 
-    def sample(self, count: int, generator: torch.Generator) -> Moves:
+    def sample(self, count: int, generator: "torch.Generator") -> Moves:
         """Random moves for `count` images, on the CPU."""
         rows, columns = (torch.randint(2 * self.padding + 1, (count,), generator=generator) for _ in range(2))
         coins = torch.randint(2, (count,), generator=generator).bool()
         return Moves(rows, columns, coins & self.flip)
 
-    def apply(self, images: torch.Tensor, moves: Moves) -> torch.Tensor:
+    def apply(self, images: "torch.Tensor", moves: Moves) -> "torch.Tensor":
         """`images` (B, C, H, W) of any type, on any device -> the same shape, moved."""
         if not (self.padding or self.flip):
             return images
@@ -58,7 +64,9 @@ class Augmentation:
         columns = torch.where(moves.mirrored.to(device)[:, None], columns.flip(1), columns)
         image = torch.arange(count, device=device)[:, None, None, None]
         channel = torch.arange(channels, device=device)[None, :, None, None]
-        return pad(images, (self.padding,) * 4)[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+        return functional.pad(images, (self.padding,) * 4)[
+            image, channel, rows[:, None, :, None], columns[:, None, None, :]
+        ]
 
 
 @dataclass(frozen=True)

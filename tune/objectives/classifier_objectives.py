@@ -1,20 +1,24 @@
 """Losses of classifiers. F is the classifier's softmax, delta the noise."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch.nn.functional import cross_entropy
-from torch.special import ndtri
 
 from raysmooth.actors.attacks.attacks import ATTACKS
 from raysmooth.actors.attacks.soft_smoothing import Model, log_mean_softmax, logits_of_draws, smoothed_cross_entropy
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, name_in
 from raysmooth.tune.objectives.objective import ClassifierObjective, Noise, ObjectiveEntry
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional
+else:
+    torch, functional = LateModule("torch"), LateModule("torch.nn.functional")
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Clean(WholeBatch):
     needs_noise: ClassVar[bool] = False
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
-        return cross_entropy(classifier(images), labels)
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
+        return functional.cross_entropy(classifier(images), labels)
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,9 @@ class Gaussian(WholeBatch):
     needs_noise: ClassVar[bool] = True
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
-        return cross_entropy(classifier(images + noise(images)), labels)
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
+        return functional.cross_entropy(classifier(images + noise(images)), labels)
 
 
 @dataclass(frozen=True)
@@ -58,32 +62,34 @@ class Stability(WholeBatch):
     needs_noise: ClassVar[bool] = True
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
         clean = classifier(images)
         noisy = classifier(images + noise(images))
-        return cross_entropy(clean, labels) + self.lambda_ * cross_entropy(noisy, clean.softmax(dim=1))
+        return functional.cross_entropy(clean, labels) + self.lambda_ * functional.cross_entropy(
+            noisy, clean.softmax(dim=1)
+        )
 
 
-def divergence(logits: torch.Tensor) -> torch.Tensor:
+def divergence(logits: "torch.Tensor") -> "torch.Tensor":
     """Mean over draws and images of KL(mean softmax || softmax of the draw), from logits (m, B, K)."""
     log_mean = log_mean_softmax(logits)
     return (log_mean.exp() * (log_mean - logits.log_softmax(dim=2).mean(dim=0))).sum(dim=1).mean()
 
 
-def entropy(logits: torch.Tensor) -> torch.Tensor:
+def entropy(logits: "torch.Tensor") -> "torch.Tensor":
     """Mean over images of the entropy of the mean softmax, from logits (m, B, K)."""
     log_mean = log_mean_softmax(logits)
     return -(log_mean.exp() * log_mean).sum(dim=1).mean()
 
 
-def squared_difference(logits: torch.Tensor) -> torch.Tensor:
+def squared_difference(logits: "torch.Tensor") -> "torch.Tensor":
     """Mean over images of the squared l2 distance between the softmaxes of two draws, from logits (2, B, K)."""
     one, other = logits.softmax(dim=2)
     return (one - other).square().sum(dim=1).mean()
 
 
-CONSISTENCY_LOSSES: Registry[Callable[[torch.Tensor, float, float], torch.Tensor]] = Registry(
+CONSISTENCY_LOSSES: Registry[Callable[["torch.Tensor", float, float], "torch.Tensor"]] = Registry(
     "consistency loss",
     {
         "cross-entropy": lambda logits, lambda_, eta: lambda_ * divergence(logits) + eta * entropy(logits),
@@ -116,8 +122,8 @@ class Consistency(Options):
         return self.m
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
         logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
         return _mean_cross_entropy(logits, labels) + CONSISTENCY_LOSSES[self.loss](logits, self.lambda_, self.eta)
 
@@ -146,8 +152,8 @@ class SmoothAdv(Options):
         return self.epsilon * min(1.0, (epoch + 1) / self.warmup) if self.warmup else self.epsilon
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
         noises = _draws(images, noise, self.m)
         attacked = ATTACKS[self.attack](classifier, images, labels, noises, self.epsilon_at(epoch), self.steps)
         logits = logits_of_draws(classifier, attacked, noises)
@@ -171,8 +177,8 @@ class Macer(WholeBatch):
     needs_noise: ClassVar[bool] = True
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
         logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
         loss = smoothed_cross_entropy(logits, labels).mean()
         if epoch < self.deferral:
@@ -181,7 +187,7 @@ class Macer(WholeBatch):
         return loss + self.lambda_ * noise.sigma / 2 * hinge.mean()
 
 
-def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
+def radius_hinge(probabilities: "torch.Tensor", labels: "torch.Tensor", gamma: float) -> "torch.Tensor":
     """max(0, gamma - (PhiInv(p1) - PhiInv(p2))) of each image whose largest probability is its label's, else 0 (B,).
 
     `probabilities` are (B, K). A gap that is not finite gives 0.
@@ -189,21 +195,21 @@ def radius_hinge(probabilities: torch.Tensor, labels: torch.Tensor, gamma: float
     largest, classes = probabilities.topk(2, dim=1)
     first, second = largest.unbind(dim=1)
     with torch.no_grad():
-        active = (classes[:, 0] == labels) & (ndtri(first) - ndtri(second) < gamma)
+        active = (classes[:, 0] == labels) & (torch.special.ndtri(first) - torch.special.ndtri(second) < gamma)
         active &= second >= torch.finfo(second.dtype).tiny  # below, PhiInv's slope overflows
     # Inactive probabilities must not reach ndtri: its infinite slope there times 0 would be a NaN gradient.
     first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
-    return torch.where(active, gamma - (ndtri(first) - ndtri(second)), 0.0)
+    return torch.where(active, gamma - (torch.special.ndtri(first) - torch.special.ndtri(second)), 0.0)
 
 
-def _draws(images: torch.Tensor, noise: Noise, m: int) -> torch.Tensor:
+def _draws(images: "torch.Tensor", noise: Noise, m: int) -> "torch.Tensor":
     """Fresh noises (m, B, C, H, W)."""
     return torch.stack([noise(images) for _ in range(m)])
 
 
-def _mean_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _mean_cross_entropy(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
     """Mean over draws and images of the cross-entropy, from logits (m, B, K)."""
-    return cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
+    return functional.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
 
 
 _JEONG = "Jeong & Shin 2020, supplement"

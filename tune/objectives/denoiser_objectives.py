@@ -3,16 +3,21 @@
 Every model maps pixels; the classifier is frozen, and gradients flow through it to the denoiser alone.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic.dataclasses import dataclass
-from torch.nn.functional import cross_entropy, mse_loss
 
 from raysmooth.actors.attacks.soft_smoothing import Model
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options
 from raysmooth.tune.objectives.objective import DenoiserObjective, Noise, ObjectiveEntry
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import functional
+else:
+    torch, functional = LateModule("torch"), LateModule("torch.nn.functional")
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,9 @@ class Reconstruction(Options):
     needs_labels: ClassVar[bool] = False
 
     def __call__(
-        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
-    ) -> torch.Tensor:
-        return mse_loss(denoiser(images + noise(images)), images)
+        self, denoiser: Model, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise
+    ) -> "torch.Tensor":
+        return functional.mse_loss(denoiser(images + noise(images)), images)
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,11 @@ class Stability(Options):
     needs_labels: ClassVar[bool] = False
 
     def __call__(
-        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
-    ) -> torch.Tensor:
+        self, denoiser: Model, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise
+    ) -> "torch.Tensor":
         with torch.no_grad():
             targets = classifier(images).argmax(dim=1)
-        return cross_entropy(classifier(denoiser(images + noise(images))), targets)
+        return functional.cross_entropy(classifier(denoiser(images + noise(images))), targets)
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,9 @@ class Classification(Options):
     needs_labels: ClassVar[bool] = True
 
     def __call__(
-        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
-    ) -> torch.Tensor:
-        return cross_entropy(classifier(denoiser(images + noise(images))), labels)
+        self, denoiser: Model, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise
+    ) -> "torch.Tensor":
+        return functional.cross_entropy(classifier(denoiser(images + noise(images))), labels)
 
 
 _SALMAN = "Salman et al. 2020"

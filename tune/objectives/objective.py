@@ -5,14 +5,15 @@ An objective is a frozen pydantic dataclass whose fields are its options; a regi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from raysmooth.actors.attacks.soft_smoothing import Model
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, option_fields, read_options
 from raysmooth.common.variant import Option, Variant
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Noise(Protocol):
@@ -20,7 +21,7 @@ class Noise(Protocol):
 
     sigma: float
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
         """Fresh noise of the images' shape (B, C, H, W), at every call."""
         ...
 
@@ -34,8 +35,8 @@ class ClassifierObjective(Protocol):
         ...
 
     def __call__(
-        self, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise, epoch: int
-    ) -> torch.Tensor:
+        self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
+    ) -> "torch.Tensor":
         """The loss, a scalar. Labels are int64 (B,), epochs count from 0."""
         ...
 
@@ -45,8 +46,8 @@ class DenoiserObjective(Protocol):
     needs_labels: ClassVar[bool]
 
     def __call__(
-        self, denoiser: Model, classifier: Model, images: torch.Tensor, labels: torch.Tensor, noise: Noise
-    ) -> torch.Tensor:
+        self, denoiser: Model, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise
+    ) -> "torch.Tensor":
         """The loss, a scalar. The classifier is frozen and in eval mode; gradients flow through it."""
         ...
 

@@ -2,21 +2,26 @@
 
 from collections.abc import Callable, Iterable
 from math import cos, floor, pi
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import torch
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, name_in, read_options
 from raysmooth.common.variant import Variant
 
-Parameters: TypeAlias = Iterable[torch.nn.Parameter]
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LateModule("torch")
+
+Parameters: TypeAlias = "Iterable[torch.nn.Parameter]"
 _AboveZero: TypeAlias = Annotated[int | float, Field(gt=0)]
 
 
-OPTIMIZERS: Registry[Callable[[Parameters, float, float, float], torch.optim.Optimizer]] = Registry(
+OPTIMIZERS: Registry[Callable[[Parameters, float, float, float], "torch.optim.Optimizer"]] = Registry(
     "optimizer",
     {
         "sgd": lambda parameters, rate, decay, momentum: torch.optim.SGD(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.training_data import TrainingData

@@ -11,7 +11,7 @@ from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
-from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
 from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training

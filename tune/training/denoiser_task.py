@@ -14,7 +14,7 @@ from raysmooth.pipeline.runs.settings import refuse_without_classifier
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveEntry, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
-from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out

@@ -12,7 +12,8 @@ from raysmooth.actors.compute.compilation import compiler, require_compiler
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.tune.data.training_images import Images
-from raysmooth.tune.recipes.precision import InPrecision, settled_precision
+from raysmooth.tune.recipes.autocast import InPrecision
+from raysmooth.tune.recipes.precision import settled_precision
 from raysmooth.tune.recipes.recipes import Recipe
 from raysmooth.tune.recipes.settings import TrainingSettings
 

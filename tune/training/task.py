@@ -11,7 +11,7 @@ from torch.distributed import all_gather_object, barrier
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.summary import described
 from raysmooth.tune.objectives.training_noise import TrainingNoise
-from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.card import common_card, environment, identity_of

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 
 from raysmooth.tune.objectives.training_noise import TrainingNoise
-from raysmooth.tune.recipes.precision import InPrecision
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.training.trainer import Loss
 from raysmooth.tune.training.training_data import NO_LABEL, Images
 

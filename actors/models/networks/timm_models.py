@@ -2,24 +2,25 @@
 
 import importlib
 from difflib import get_close_matches
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 
+if TYPE_CHECKING:
+    import torch
+
 PREFIX = "timm/"
 
 
-def build_timm(architecture: Variant) -> torch.nn.Module:
+def build_timm(architecture: Variant) -> "torch.nn.Module":
     """The model "timm/NAME", without weights; the options are timm's keywords.
 
     Raises RaysmoothError if timm is not installed, for a name unknown to it, or options that do not fit.
     """
     timm, name = _look_up(architecture)
 
-    def build(**options: Any) -> torch.nn.Module:
+    def build(**options: Any) -> "torch.nn.Module":
         # Weights come from --classifier-weights only: as options, these two are refused as duplicates.
         return timm.create_model(name, pretrained=False, checkpoint_path="", **options)
 

@@ -23,7 +23,7 @@ from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.networks.cifar_preact_resnet import wide_resnet
 from raysmooth.actors.models.networks.digits import digits_cnn
-from raysmooth.actors.models.preprocess import Normalize
+from raysmooth.actors.models.networks.normalize import Normalize
 from raysmooth.common.errors import RaysmoothError
 
 CPU = torch.device("cpu")

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from raysmooth.actors.models.preprocess import PREPROCESS, Normalize, parse_preprocess
+from raysmooth.actors.models.networks.normalize import Normalize
+from raysmooth.actors.models.preprocess import PREPROCESS, parse_preprocess
 from raysmooth.common.errors import RaysmoothError
 
 

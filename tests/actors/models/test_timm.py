@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
-from raysmooth.actors.models.preprocess import Normalize, parse_preprocess
+from raysmooth.actors.models.networks.normalize import Normalize
+from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 

@@ -17,7 +17,8 @@ from fuzz.kinds.logs import LOG, build_logs
 from fuzz.kinds.weights_files import CLASSIFIER, NETWORK, build_weights
 from fuzz.values import NUMBERS, OWN, SECRET, TEXTS, altered_tree, json_text, odd_value, shown
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
+from raysmooth.pipeline.derived.import_settings import ImportSettings
+from raysmooth.pipeline.derived.log_import import import_logs
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.store.parts import part_files
 from raysmooth.pipeline.store.writer_process import WriterProcess

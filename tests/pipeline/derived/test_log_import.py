@@ -18,7 +18,8 @@ from raysmooth.pipeline.analysis.envelope import envelope
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.derived.certification_log import NO_TIME, TRUNCATED
-from raysmooth.pipeline.derived.log_import import ImportSettings, import_logs
+from raysmooth.pipeline.derived.import_settings import ImportSettings
+from raysmooth.pipeline.derived.log_import import import_logs
 from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 from raysmooth.pipeline.runs.procedures import PROCEDURES

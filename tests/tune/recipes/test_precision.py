@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS, InPrecision, settled_precision
+from raysmooth.tune.recipes.autocast import InPrecision
+from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS, settled_precision
 
 torch.set_num_threads(1)
 
@@ -77,7 +78,8 @@ def test_parameters_are_the_networks_own() -> None:
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_what_is_asked_for_is_taken(device: torch.device) -> None:
-    assert dict(TRAINING_PRECISIONS) == {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    dtypes = {name: entry.dtype for name, entry in TRAINING_PRECISIONS.items()}
+    assert dtypes == {"float32": torch.float32, "bfloat16": torch.bfloat16}
     for name in TRAINING_PRECISIONS:
         assert settled_precision(name, device) == name
     for unknown in ("float16", "fp32", ""):

@@ -15,8 +15,8 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
 from raysmooth.tune.data.memory_images import MemoryImages
 from raysmooth.tune.objectives.training_noise import TrainingNoise
+from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.phases import Phase
-from raysmooth.tune.recipes.precision import InPrecision
 from raysmooth.tune.recipes.recipes import RECIPES, Recipe
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.trainer import Loss, Trainer, WorkerRank, initialised
