@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, described, nearest, printable
+from raysmooth.common.numbers import with_fractions
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings_file import read_yaml
 from raysmooth.common.variant import Variant, is_own_code
@@ -27,14 +28,32 @@ AnyOptions = TypeVar("AnyOptions", bound="Options")
 
 
 class Settings(BaseModel):
-    """Base class of all settings: unknown keys are refused, values are frozen. The docstring of the class that defines
-    a field starts with its heading in the command line's help.
+    """Base class of all settings: unknown keys are refused, values are frozen, and a number may be written as a
+    fraction, "64/255". The docstring of the class that defines a field starts with its heading in the command line's
+    help.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Former names of settings and their present ones. A former name is refused with the present one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_fractions(cls, values: Any) -> Any:
+        return numbers_read(cls, values) if isinstance(values, Mapping) else values
+
+
+def numbers_read(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with numbers in place of fractions where `model` has fields of numbers."""
+    fields = model.model_fields
+    numeric = {name for name in values if name in fields and _takes_numbers(fields[name])}
+    return {name: with_fractions(value) if name in numeric else value for name, value in values.items()}
+
+
+def _takes_numbers(field: FieldInfo) -> bool:
+    parts = set(_parts(field.annotation))
+    return float in parts and str not in parts
 
 
 def split_list(text: str, separator: str = ",") -> list[str]:

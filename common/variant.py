@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.numbers import LONGEST, fraction
 
 Option: TypeAlias = bool | int | float | str
 
 _HOW = "write NAME, NAME:option=value,option=value, or MODULE:CALLABLE for your own"
-LONGEST_NUMBER = 1000
-"""Characters of a whole number."""
-
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -115,10 +113,12 @@ def _value(text: str) -> Option:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if _INTEGER.fullmatch(text):
-        if len(text) > LONGEST_NUMBER:
+        if len(text) > LONGEST:
             raise RaysmoothError(f"{text[:20]}... is a number of {len(text):,} digits: write a shorter one")
         return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else text
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    return text if (value := fraction(text)) is None else value
 
 
 def _text(value: Option) -> str:

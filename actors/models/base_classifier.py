@@ -12,7 +12,7 @@ from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, source_digest
-from raysmooth.actors.models.preprocess import parse_preprocess, preprocess_text
+from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
 from raysmooth.actors.models.weight_paths import whole_file
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, one_line, printable
@@ -161,8 +161,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
 
 def _refuse_other_units(normalisation: tuple[tuple[float, ...], tuple[float, ...]], where: str) -> None:
     """Raises RaysmoothError for constants of pixels from 0 to 255."""
-    if max(normalisation[0]) > 1:
-        scaled = preprocess_text(*(tuple(value / 255 for value in values) for values in normalisation))
+    if (scaled := in_pixel_units(*normalisation)) is not None:
         raise RaysmoothError(
             f"weights {where} normalise by {preprocess_text(*normalisation)}, for pixels from 0 to 255; here they have "
             f"0 to 1: write --preprocess {scaled}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.late_imports import LateCallable, LateModule
+from raysmooth.common.numbers import number
 from raysmooth.common.registry import Registry
 
 if TYPE_CHECKING:
@@ -46,11 +47,19 @@ def preprocess_text(mean: Sequence[float], std: Sequence[float]) -> str:
     )
 
 
+MOST_MEAN, MOST_DEVIATION = 1.0, 10.0
+"""Pixels in [0, 1] have a mean of at most 1. Their deviation is at most 1/2, and published constants have up to 1, for
+no scaling; 10 leaves room for other scales, and none for deviations of grey levels from 0 to 255."""
+
+GREY_LEVELS = 255
+
+
 def parse_preprocess(text: str) -> "torch.nn.Module":
     """The layer named by `text`: an entry of `PREPROCESS`, or explicit constants in pixel units.
 
-    Constants are means, a slash, and standard deviations, one per channel: "0.48,0.45,0.40/0.22,0.22,0.22". Raises
-    RaysmoothError for an unknown name, text without numbers, unequal lengths, or a deviation <= 0.
+    Constants are means, a slash, and standard deviations, one per channel: "0.48,0.45,0.40/0.22,0.22,0.22"; all of them
+    may be fractions, "33/255/79/255". Raises RaysmoothError for an unknown name, text without numbers, unequal lengths,
+    a deviation <= 0, and constants of pixels from 0 to 255.
     """
     if text in PREPROCESS:
         entry = PREPROCESS[text]
@@ -60,11 +69,39 @@ def parse_preprocess(text: str) -> "torch.nn.Module":
         raise RaysmoothError(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
     how = "write MEANS/STDS, such as 0.48,0.45,0.40/0.22,0.22,0.22"
     try:
-        mean, std = (tuple(float(number) for number in half.split(",")) for half in text.split("/"))
+        mean, std = (tuple(number(part) for part in half.split(",")) for half in _halves(text))
     except ValueError:
         raise RaysmoothError(f"preprocess '{text}' is not two lists of numbers: {how}") from None
     if len(mean) != len(std):
         raise RaysmoothError(f"preprocess '{text}' has {len(mean)} means but {len(std)} standard deviations: {how}")
-    if not all(isfinite(number) for number in mean + std) or min(std) <= 0:
+    if not all(isfinite(value) for value in mean + std) or min(std) <= 0:
         raise RaysmoothError(f"preprocess '{text}' needs finite means and standard deviations above 0: {how}")
+    if (scaled := in_pixel_units(mean, std)) is not None:
+        raise RaysmoothError(
+            f"preprocess '{text}' is for pixels from 0 to 255, here they are in [0, 1]: write {scaled}"
+        )
     return _NORMALIZE(mean, std)
+
+
+def in_pixel_units(mean: Sequence[float], std: Sequence[float]) -> str | None:
+    """The text of constants for pixels in [0, 1], where these are for pixels from 0 to 255; None where they are not."""
+    grey = max(mean) > MOST_MEAN, max(std) > MOST_DEVIATION
+    if not any(grey):
+        return None
+    scaled = (
+        [value / GREY_LEVELS if own else value for value in part] for part, own in zip((mean, std), grey, strict=True)
+    )
+    return "/".join(",".join(f"{value:.6g}" for value in part) for part in scaled)
+
+
+def _halves(text: str) -> list[str]:
+    """Means and deviations of a text, in which both may be fractions: the slash in the middle is between them."""
+    halves = text.split("/")
+    if len(halves) == 2:
+        return halves
+    parts = text.split(",")
+    middle = parts[len(parts) // 2].split("/")
+    if len(parts) % 2 and len(middle) == 4:
+        before, after = parts[: len(parts) // 2], parts[len(parts) // 2 + 1 :]
+        return [",".join([*before, "/".join(middle[:2])]), ",".join(["/".join(middle[2:]), *after])]
+    raise ValueError("no slash is the one in the middle")

@@ -44,11 +44,13 @@ def file_sha256(path: str) -> str | None:
 
 def path_at(pattern: str, sigma: float) -> str:
     """The path at a noise level: "{sigma:.2f}" is formatted so; "{sigma}" stands for the spelling whose file exists,
-    and for the shortest if none does.
+    and for the shortest, of at most six digits, if none does: 0.25098 for 64/255. No spelling is another level's: 0.3
+    is not one of 0.25.
 
     Raises RaysmoothError for another format, and if files of several spellings exist.
     """
-    spelled = {_spelled(pattern, sigma, spelling): spelling for spelling in reversed(_SPELLINGS)}
+    spellings = [spelling for spelling in _SPELLINGS if f"{float(format(sigma, spelling)):g}" == f"{sigma:g}"]
+    spelled = {_spelled(pattern, sigma, spelling): spelling for spelling in reversed(spellings)}
     shortest = _spelled(pattern, sigma, _SPELLINGS[0])
     if len(spelled) == 1 or is_url(pattern):
         return shortest

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.numbers import number
 from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.metrics import bounds
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
@@ -84,7 +85,7 @@ def refuse_mixed_norms(runs: pd.DataFrame) -> None:
 def _means(value: str, has: Any, column: str) -> bool:
     if isinstance(has, float | np.floating | int | np.integer):
         try:
-            return float(value) == has
+            return number(value) == has
         except ValueError:
             return False
     text = shown_value(has)

@@ -21,6 +21,7 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateModule
+from raysmooth.common.numbers import number
 from raysmooth.pipeline.certification.certificate import (
     ABSTAIN,
     Certificate,
@@ -67,7 +68,7 @@ class Tolerance:
         stripped = str(text).strip()
         relative = stripped.endswith("%")
         try:
-            value = float(stripped.removesuffix("%")) / (100 if relative else 1)
+            value = number(stripped.removesuffix("%")) / (100 if relative else 1)
         except ValueError:
             raise RaysmoothError(
                 f"--tolerance {text}: write 2% for a share of the radius, or 0.01 for pixel units"

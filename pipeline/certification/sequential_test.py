@@ -18,6 +18,7 @@ from math import ceil, floor, inf, log
 
 import numpy as np
 
+from raysmooth.actors.noise.pixel_scale import distance_hint
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
@@ -147,7 +148,7 @@ def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: flo
         remedies = ["a larger --n and a smaller --radius"]
     raise RaysmoothError(
         f"--radius {radius:g} at sigma {noise.scale:g} is beyond n={n} draws at alpha={alpha:g}, even if all of them "
-        f"agree: write {', or '.join(remedies)}"
+        f"agree: write {', or '.join(remedies)}{distance_hint(radius)}"
     )
 
 

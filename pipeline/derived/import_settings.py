@@ -7,6 +7,7 @@ from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.settings import Settings
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.derived.certification_log import RADIUS
+from raysmooth.pipeline.runs.noise_setting import Level
 from raysmooth.storage.paths import OutText
 from raysmooth.storage.records import ShortName
 
@@ -47,8 +48,10 @@ class ImportSettings(Settings):
     noise: str = Field(
         "gaussian", description=f"Noise family of the draws, which determines the norm of radii: {', '.join(NOISES)}."
     )
-    sigma: float | None = Field(
-        None, description="Noise level in pixel units ([0, 1]). Default: from the log's file name, as in sigma_0.25."
+    sigma: Level | None = Field(
+        None,
+        description="Noise level in pixel units ([0, 1]), such as 0.25 or 64/255. Default: from the log's file name, "
+        "as in sigma_0.25.",
     )
     n0: int | None = Field(None, description="Selection draws per image.", ge=1, le=MOST)
     n: int | None = Field(None, description="Estimation draws per image.", ge=1, le=MOST)

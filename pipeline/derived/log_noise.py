@@ -3,6 +3,7 @@
 import re
 from math import nextafter
 
+from raysmooth.actors.noise.pixel_scale import refuse_grey_levels, scale_notes
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import largest_p_lower
@@ -25,6 +26,8 @@ def sigma_of(log: CertificationLog, given: float | None, notes: list[str]) -> fl
         raise RaysmoothError(
             f"{log.shown}: its file name {why}: write --sigma 0.25, for example; import each sigma separately"
         )
+    refuse_grey_levels(given, given, f"{log.shown}: sigma {given:g}", "--sigma ")
+    notes.extend(scale_notes(given))
     if log.sigma not in (None, given):
         raise RaysmoothError(f"{log.shown}: its column sigma has {log.sigma:g}: leave --sigma {given:g} out")
     if in_name and given not in in_name:

@@ -19,6 +19,7 @@ from raysmooth.actors.models.base_classifier import (
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.models.weights import read_weights
+from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError, one_line, printable
@@ -63,7 +64,7 @@ def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda li
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
     summary = summarised(dataset, f"{len(exhibits)} of them", exhibits[0].clean.pixels.shape[1:])
     note(f"raysmooth: {described(summary)}")
-    for line in summary["notes"]:
+    for line in (*summary["notes"], *scale_notes(*settings.sigma)):
         note(f"raysmooth: warning: {line}")
     save_figure(plot_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
     return file.outward

@@ -8,6 +8,7 @@ from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_im
 from raysmooth.actors.models.steadiness import unsteadiness
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family
+from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import is_own_code
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
@@ -79,7 +80,11 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
                 unsteady=unsteady,
                 reading=Reading(**reading).recorded(),
                 data={**data, "preprocess": loaded.spec.preprocess, "preprocess_from": loaded.preprocess_from},
-                notes=tuple(note for note in (*data["notes"], class_count_note(dataset, num_classes)) if note),
+                notes=tuple(
+                    note
+                    for note in (*data["notes"], class_count_note(dataset, num_classes), *scale_notes(noise.scale))
+                    if note
+                ),
             )
         )
     return runs

@@ -21,7 +21,7 @@ from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.pipeline.data.images import GREY, RGB
 from raysmooth.pipeline.data.reading import NO_LABELS
-from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.storage.paths import OutText, PathText
 from raysmooth.storage.store_urls import checked_url, is_url
 
@@ -123,7 +123,7 @@ def _refuse_repeated_levels(sigma: Sequence[float]) -> Sequence[float]:
     return sigma
 
 
-NoiseLevels = Annotated[list[float], CommaList, AfterValidator(_refuse_repeated_levels)]
+NoiseLevels = Annotated[list[Level], CommaList, AfterValidator(_refuse_repeated_levels)]
 """Annotation of a `sigma` field that takes several levels, each of them once."""
 
 
@@ -147,8 +147,8 @@ class ModelSettings(Settings):
     )
     denoiser_weights: PathText | None = Field(
         None,
-        description="The denoiser's weights; {sigma} in the path stands for each noise level (0.5 or 0.50), "
-        "{sigma:.2f} for 0.50. So it does in the classifier's.",
+        description="The denoiser's weights; {sigma} in the path stands for each noise level (0.5 or 0.50; 0.25098 for "
+        "64/255), {sigma:.2f} for 0.50. So it does in the classifier's.",
     )
     trust_code: bool = trust_code_field()
 

@@ -10,6 +10,16 @@ import typer
 from typer.core import TyperCommand
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.numbers import number
+
+
+def to_number(text: Any) -> float:
+    """The parser of a flag that takes a number, 0.25 or 64/255: `typer.Option(parser=to_number)`."""
+    return number(str(text))
+
+
+to_number.__name__ = "float"  # what the help calls the value
+
 
 TRUST_CODE = typer.Option(
     "--trust-code", help="Import classifiers of your own (MODULE:CALLABLE) that a file names.", show_default=False
@@ -97,6 +107,8 @@ def renamed(old: str, new: str) -> Any:
 
 
 def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    if kind is float:
+        option.parser = to_number
     annotation = Annotated[Optional[kind], option]  # noqa: UP045 -- `kind` is only known at run time
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

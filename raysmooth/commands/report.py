@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 
 from raysmooth.commands.app import app, notes
-from raysmooth.commands.flags import RESULTS, renamed, settings_command
+from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_errors, print_summary
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.numbers import number
 from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from raysmooth.pipeline.derived.import_settings import ImportSettings
 
 TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "wrong-certificates")
@@ -35,7 +38,8 @@ def recertify_command(
         ),
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option(help="Failure probability of each certificate (per image).", show_default=False)
+        float | None,
+        typer.Option(parser=to_number, help="Failure probability of each certificate (per image).", show_default=False),
     ] = None,
     n: Annotated[
         int | None, typer.Option(help="Use only the first N estimation draws, in whole blocks.", show_default=False)
@@ -51,6 +55,7 @@ def recertify_command(
         float | None,
         typer.Option(
             metavar="DELTA",
+            parser=to_number,
             help="alpha = DELTA / images: all certificates of a run hold at once with probability 1 - DELTA.",
             show_default=False,
         ),
@@ -99,12 +104,15 @@ def report_command(
         float | None,
         typer.Option(
             metavar="DELTA",
+            parser=to_number,
             help="List images certified at --radius such that all answers of a run are right with "
             "probability 1 - DELTA (Holm).",
             show_default=False,
         ),
     ] = None,
-    radius: Annotated[float | None, typer.Option(help="Radius of --compare and --familywise.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(parser=to_number, help="Radius of --compare and --familywise.")
+    ] = None,
     radii: Annotated[
         str | None, typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False)
     ] = None,
@@ -112,7 +120,9 @@ def report_command(
     intervals: Annotated[
         bool, typer.Option("--intervals", help="Print the 95 % intervals of certified accuracies in any format.")
     ] = False,
-    price_per_hour: Annotated[float | None, typer.Option(help="Price of one replica for an hour.")] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(parser=to_number, help="Price of one replica for an hour.")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="Folder for the files. Default: RESULTS/report.", show_default=False)
     ] = None,
@@ -160,7 +170,23 @@ def report_command(
         )
     if missing := without_manifest(results, "certify"):
         notify(missing_manifests(missing, "their rows are not compared with their settings"))
+    if unreached := _unreached([*(grid or ()), *([radius] if radius is not None else [])], rows.result()):
+        notes.print(unreached)
     notes.print(f"written: {', '.join(str(file) for file in files)}")
+
+
+def _unreached(radii: list[float], rows: "pd.DataFrame") -> str | None:
+    """What to say of a radius that no image reaches and that may be one of pixels from 0 to 255."""
+    from raysmooth.actors.noise.pixel_scale import LARGEST, in_pixel_units
+
+    largest = rows["radius"].astype(float).max()
+    far = [radius for radius in radii if radius > LARGEST and not radius <= largest]
+    if not far:
+        return None
+    return (
+        f"no image is certified at radius {far[0]:g}; radii are distances of pixels in [0, 1]: for {far[0]:g} of 255 "
+        f"grey levels write {in_pixel_units(far[0])}"
+    )
 
 
 @settings_command(app, "import", "raysmooth.pipeline.derived.import_settings:ImportSettings", panel="Results")
@@ -196,7 +222,7 @@ def import_command(
 
 def _numbers(text: str) -> list[float]:
     try:
-        values = [float(part) for part in split_list(text)]
+        values = [number(part) for part in split_list(text)]
     except ValueError:
         values = []
     if not values:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysmooth.commands.app import app, notes, train
-from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command
+from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_summary
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def sweep_command(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="YAML file of the sweep.")],
     out: Annotated[str | None, typer.Option(help="Folder for the results. Overrides the file.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join, or 'local'. Overrides the file.")] = None,
-    time_budget_hours: Annotated[float | None, typer.Option(help="Hours after which all trials stop.")] = None,
+    time_budget_hours: Annotated[
+        float | None, typer.Option(parser=to_number, help="Hours after which all trials stop.")
+    ] = None,
     hours: Annotated[str | None, renamed("--hours", "--time-budget-hours")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the output of Ray and Ray Tune.")] = False,
     trust_code: Annotated[bool, TRUST_CODE] = False,

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.numbers import with_fractions
 from raysmooth.tune.experiments.references import NAME, word
 from raysmooth.tune.sweeps.nested_settings import mapping
 
@@ -41,6 +42,7 @@ def parse_matrix(written: Any) -> dict[str, list[MatrixValue]]:
 
 def _matrix_value(variable: str, value: Any) -> MatrixValue:
     further: dict[str, Any] = {}
+    value = with_fractions(value)
     if isinstance(value, dict):
         further = mapping(value)
         if "name" not in further:

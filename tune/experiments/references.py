@@ -36,13 +36,19 @@ class Reference:
 
 
 def word(value: Any) -> str:
-    """A value as part of a name: 0.25, 1, mse."""
+    """A value as part of a name: 0.25, 1, mse; 0.25098 for 64/255."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _exact(value: Any) -> str:
+    """A value as part of a setting with options: with all digits, where `word` has fewer."""
+    return str(value) if isinstance(value, float) and float(word(value)) != value else word(value)
 
 
 def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = frozenset()) -> Any:
     """`value`, however deep, with `variables` filled in for "{variable}", except those in `keep`. A text that is
-    nothing but "{variable}" becomes the variable's value, of its type. Raises RaysmoothError for an unknown variable.
+    nothing but "{variable}" becomes the variable's value, of its type; in options (uniform:{level}) a number has all
+    its digits, in names at most six. Raises RaysmoothError for an unknown variable.
     """
     if isinstance(value, dict):
         return {key: filled(inner, variables, keep) for key, inner in value.items()}
@@ -56,7 +62,8 @@ def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = froz
             raise RaysmoothError(f"'{value}': unknown variable '{name}': {known}")
     if (only := _VARIABLE.fullmatch(value)) and only[1] in variables:
         return variables[only[1]]
-    return _VARIABLE.sub(lambda found: word(variables[found[1]]) if found[1] in variables else found[0], value)
+    spelled = _exact if re.search("[:=]", value) and not value.startswith("@") else word
+    return _VARIABLE.sub(lambda found: spelled(variables[found[1]]) if found[1] in variables else found[0], value)
 
 
 def references(value: Any) -> Iterator[Reference]:

@@ -7,17 +7,20 @@ from itertools import accumulate
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.numbers import number, with_fractions
 from raysmooth.common.settings import TRUST_CODE, split_list
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.tune.experiments.matrix import MatrixValue, combinations, parse_matrix
 from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
 from raysmooth.tune.experiments.settings import MATRIX
 from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS, StageKind
-from raysmooth.tune.experiments.weight_files import with_home
+from raysmooth.tune.experiments.weight_files import WEIGHT_SETTINGS, with_home
 from raysmooth.tune.sweeps.nested_settings import mapping
 
 _SET_BY_EXPERIMENT = ("out", "overwrite", "address", "verbose", TRUST_CODE)
 _SIGMA = frozenset({"sigma"})
+_NAMES = frozenset({*WEIGHT_SETTINGS, "data_root", "split", "classes", "label_map", "label_column", "labels"})
+"""Settings whose values may look like fractions and are names."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _kind(written: Mapping[str, Any]) -> str:
 def _values(stage: str, kind: str, written: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a stage, before the variables of its matrix are filled in."""
     entry = STAGE_KINDS[kind]
-    values: dict[str, Any] = with_home(entry.with_data(data, mapping(written or {})))
+    values: dict[str, Any] = _numbers_read(with_home(entry.with_data(data, mapping(written or {}))))
     for key in _SET_BY_EXPERIMENT:
         if key in values:
             raise RaysmoothError(f"{key}: the experiment sets this: leave it out")
@@ -100,6 +103,14 @@ def _values(stage: str, kind: str, written: Any, data: Mapping[str, Any]) -> dic
     if entry.one_sigma and "{" not in str(values.get("noise")):
         values = dict(settled_noise(values))
     return values
+
+
+def _numbers_read(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with numbers in place of fractions, so that 1/4 and 0.25 are one stage run; names stay as they are."""
+    return {
+        key: value if key in _NAMES else _numbers_read(value) if isinstance(value, dict) else with_fractions(value)
+        for key, value in values.items()
+    }
 
 
 def _repeat_for_noise_levels(values: dict[str, Any], matrix: dict[str, list[MatrixValue]]) -> None:
@@ -118,7 +129,7 @@ def _noise_levels(written: Any) -> list[float]:
     """Noise levels as settings have them: 0.25, [0.12, 0.25] or "0.12,0.25"."""
     parts = split_list(written) if isinstance(written, str) else written if isinstance(written, list) else [written]
     try:
-        levels = [float(part) for part in parts]
+        levels = [number(str(part)) for part in parts]
     except (TypeError, ValueError):
         levels = []
     if not levels:

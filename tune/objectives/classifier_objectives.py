@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.actors.attacks.attacks import ATTACKS
 from raysmooth.actors.attacks.soft_smoothing import Model, log_mean_softmax, logits_of_draws, smoothed_cross_entropy
+from raysmooth.actors.noise.pixel_scale import refuse_large_distance
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
@@ -143,6 +144,9 @@ class SmoothAdv(Options):
     lambda_: NonNegativeFloat = 0.0
     eta: NonNegativeFloat = 0.5
     needs_noise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        refuse_large_distance(self.epsilon, "epsilon")
 
     @property
     def chunks(self) -> int:

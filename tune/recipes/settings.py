@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
-from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, settled_noise
+from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
 from raysmooth.storage.paths import OutText, PathText
 from raysmooth.tune.data.augment import AUGMENTATIONS
@@ -125,7 +125,7 @@ class TrainClassifierSettings(TrainingSettings):
         "clean",
         description=f"Objective: {', '.join(CLASSIFIER_OBJECTIVES)}; with options as in consistency:m=4,lambda=10.",
     )
-    sigma: float | None = Field(
+    sigma: Level | None = Field(
         None,
         description=f"{SIGMA}; with objective clean, only for measuring.",
         gt=0,
@@ -137,7 +137,7 @@ class TrainDenoiserSettings(TrainingSettings):
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
-    sigma: float = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
+    sigma: Level = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
     classifier: str | None = Field(
         None,
         description=f"Classifier behind the denoiser (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysmooth.actors.noise.pixel_scale import refuse_large_distance
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
@@ -19,6 +20,9 @@ class NoOptions(Options):
 @dataclass(frozen=True)
 class AtRadius(Options):
     radius: Annotated[float, Field(ge=0, description="the radius, as in certified_accuracy:radius=0.5")]
+
+    def __post_init__(self) -> None:
+        refuse_large_distance(self.radius, "radius")
 
 
 @plain_dataclass(frozen=True)
@@ -80,4 +84,4 @@ class ChosenMetric:
         return one > other if self.entry.mode == "max" else one < other
 
     def __str__(self) -> str:
-        return self.name if self.radius is None else f"{self.name}:radius={self.radius:g}"
+        return self.name if self.radius is None else f"{self.name}:radius={self.radius:.12g}"

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.numbers import number
 from raysmooth.common.registry import Registry
 
 LARGEST_INTEGER = 2**53
@@ -87,7 +88,7 @@ def _distinct(key: str, name: str, values: list[Any]) -> tuple[Any, ...]:
 
 def _range(key: str, name: str, values: list[Any]) -> tuple[Any, Any]:
     try:
-        low, high = (int(value) if name == "randint" else float(value) for value in values)
+        low, high = (int(value) if name == "randint" else number(str(value)) for value in values)
     except (TypeError, ValueError, OverflowError):
         found = printable(str(values))
         raise RaysmoothError(f"search: {key}: {name} takes two numbers, [low, high], not {found}") from None

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
-from raysmooth.common.settings import TRUST_CODE, Settings, checked, trust_code_field
+from raysmooth.common.settings import TRUST_CODE, Settings, checked, numbers_read, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.pipeline.runs.settings import CertifiedDataSettings
 from raysmooth.storage.paths import OutText
@@ -60,14 +60,21 @@ _CERTIFY_KEYS = set(CertifiedDataSettings.model_fields) | {
 
 
 def _training_values(value: Any) -> dict[str, Any]:
-    """Settings of trainings, with `uniform:0.5` split into noise and sigma."""
-    return dict(settled_noise(mapping(value)))
+    """Settings of trainings, with `uniform:0.5` split into noise and sigma, and with numbers in place of fractions."""
+    return _numbers_read(settled_noise(mapping(value)))
 
 
 def _domains(value: Any) -> dict[str, Domain]:
     return {
-        key: inner if isinstance(inner, Domain) else parse_domain(key, inner) for key, inner in mapping(value).items()
+        key: inner if isinstance(inner, Domain) else parse_domain(key, inner)
+        for key, inner in _numbers_read(mapping(value)).items()
     }
+
+
+def _numbers_read(values: Mapping[str, Any]) -> dict[str, Any]:
+    for model in TRAINING_SETTINGS.values():
+        values = numbers_read(model, values)
+    return dict(values)
 
 
 class SweepSettings(Settings):

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -134,6 +135,8 @@ def _said_of_data(sweep: SweepSettings) -> Iterator[str]:
         summary = summarised(dataset, index_set.describe(), dataset.values(index_set.ids[0]).shape[1:])
         yield described(summary)
         yield from (f"warning: {note}" for note in summary["notes"])
+    sigmas = {sweep.values(config).get("sigma") or 0.0 for config in sweep.trial_configs}
+    yield from (f"warning: {note}" for note in scale_notes(*sorted(sigmas)))
 
 
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:

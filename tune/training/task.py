@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch.distributed import all_gather_object, barrier
 
+from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.summary import described
 from raysmooth.tune.objectives.training_noise import TrainingNoise
@@ -128,7 +129,7 @@ def _epochs(
     images = len(task.data.train)
     with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and worker.first) as progress:
         progress.note(f"raysmooth: {described({**task.data.summary, 'preprocess': card.get('preprocess')})}")
-        for warning in (*task.data.summary["notes"], *task.warnings):
+        for warning in (*task.data.summary["notes"], *scale_notes(task.noise.sigma), *task.warnings):
             progress.note(f"raysmooth: warning: {warning}")
         if rows:
             progress.note(f"{label}: resumes after epoch {trainer.epochs_done} of {recipe.epochs}")

@@ -14,6 +14,9 @@ from rich.text import Text
 
 from raysmooth.common.registry import Registry
 
+_MOST_DECIMALS = 7
+"""Of a radius in a table's heading in the terminal: files have all."""
+
 
 @dataclass(frozen=True, eq=False)
 class PrintedTable:
@@ -94,9 +97,9 @@ def text(table: PrintedTable, console: Console) -> None:
     for gap in (2, 1):
         grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
         for column in cells.columns:
-            heading = (
-                column.removeprefix("r=") if column in radii[1:] else column
-            )  # "r=" stands above the first radius only
+            heading = _short(column) if column in radii else column
+            if column in radii[1:]:
+                heading = heading.removeprefix("r=")  # "r=" stands above the first radius only
             grid.add_column(heading, justify=table.side(column), no_wrap=True)
         for row, styles in zip(cells.to_numpy(), table.marked("bold").to_numpy(), strict=True):
             grid.add_row(*map(Text, row, styles))
@@ -109,6 +112,12 @@ def text(table: PrintedTable, console: Console) -> None:
     console.print(*lines, "", sep="\n")
     # A truncated number is a wrong number: in a terminal that is too narrow, lines overflow instead.
     console.print(grid, crop=False, no_wrap=True, overflow="ignore")
+
+
+def _short(column: str) -> str:
+    """The heading of a radius, rounded down so that it claims no more: 0.2509803 for 64/255."""
+    whole, _, decimals = column.partition(".")
+    return column if len(decimals) <= _MOST_DECIMALS else f"{whole}.{decimals[:_MOST_DECIMALS].rstrip('0') or '0'}"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,19 @@ def test_the_published_constants() -> None:
     assert torch.equal(parse_preprocess("none")(batch), batch)
 
 
+def test_constants_may_all_be_fractions() -> None:
+    batch = torch.rand(2, 3, 4, 4)
+    written = parse_preprocess("123.675/255,116.28/255,103.53/255/58.395/255,57.12/255,57.375/255")
+    torch.testing.assert_close(written(batch), parse_preprocess("imagenet")(batch))
+    assert parse_preprocess("1/4/1/2")(torch.full((1, 1, 1, 1), 0.75)).item() == 1.0
+
+
+def test_what_has_no_scale_and_what_stretches_is_taken() -> None:
+    """The published constants of centred networks, and those that turn [0, 1] into [0, 255]."""
+    for text in ("0.4914,0.4822,0.4465/1,1,1", "0/0.00392157", "1/1", "0/10"):
+        parse_preprocess(text)
+
+
 @pytest.mark.parametrize("name", PREPROCESS)
 def test_has_no_tensors_of_its_own(name: str) -> None:
     assert not parse_preprocess(name).state_dict()
@@ -50,6 +63,13 @@ def test_another_number_of_channels_is_refused() -> None:
         ("0.5/0", "needs finite means and standard deviations above 0"),
         ("0.5,0.5/1,-1", "above 0"),
         ("nan/1", "needs finite"),
+        (
+            "123.675,116.28,103.53/58.395,57.12,57.375",
+            r"is for pixels from 0 to 255, here they are in \[0, 1\]: write 0.485,0.456,0.406/0.229,0.224,0.225$",
+        ),
+        ("0/255", "write 0/1$"),
+        ("33.3/0.31", "write 0.130588/0.31$"),
+        ("1,2/3/4,5", "is not two lists of numbers"),  # 2 and 3/4, or 2/3 and 4
     ],
 )
 def test_refusals(text: str, message: str) -> None:

@@ -30,6 +30,14 @@ def test_the_spelling_is_that_of_the_file(file: str, sigma: float) -> None:
     assert path_at("noise_{sigma}/d.pth", sigma) == file
 
 
+def test_no_file_of_another_level_is_taken() -> None:
+    """Rounded, 0.12 would be 0.1 and 64/255 would be 0.25 or 0.251."""
+    there("noise_0.1/d.pth", "noise_0.25/d.pth", "noise_0.251/d.pth")
+    assert path_at("noise_{sigma}/d.pth", 0.12) == "noise_0.12/d.pth"
+    assert path_at("noise_{sigma}/d.pth", 64 / 255) == "noise_0.25098/d.pth"
+    assert path_at("noise_{sigma:.3f}/d.pth", 64 / 255) == "noise_0.251/d.pth"
+
+
 def test_a_format_is_kept_and_a_path_without_sigma_too() -> None:
     there("d_0.5.pth")
     assert path_at("d_{sigma:.2f}.pth", 0.5) == "d_0.50.pth"

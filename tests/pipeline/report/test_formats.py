@@ -1,8 +1,10 @@
 import re
+from io import StringIO
 
 import pandas as pd
+from rich.console import Console
 
-from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable, csv, latex, markdown
+from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable, csv, latex, markdown, text
 
 CELLS = pd.DataFrame({"name": ["a_b & c", "d|e"], "r=0.5": ["1.0", "-"], "r=0.5 95 %": ["0.1 to 2.0", "-"]})
 VALUES = pd.DataFrame({"name": ["a_b & c", "d|e"], "r=0.5": [0.0101, None]})
@@ -85,3 +87,12 @@ def test_csv_has_the_values():
 def test_files_are_written_with_and_without_intervals():
     written = {shown.ending: shown.intervals for shown in FORMATS.values()}
     assert written == {None: False, "md": True, "tex": False, "csv": True}
+
+
+def test_a_long_radius_is_cut_in_the_terminal_and_whole_in_files() -> None:
+    cells = pd.DataFrame([["1", "2", "3"]], columns=["r=0", "r=0.25098039215686274", "ACR"])
+    table = PrintedTable("t", "", "", "", cells, cells)
+    console = Console(width=80, record=True, file=StringIO())
+    text(table, console)
+    assert ["r=0", "0.2509803", "ACR"] in [line.split() for line in console.export_text().splitlines()]
+    assert "0.25098039215686274" in markdown(table)

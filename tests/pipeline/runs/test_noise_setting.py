@@ -18,6 +18,7 @@ from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked, user_settings
+from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.prepare import prepare
@@ -25,6 +26,7 @@ from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings
 from raysmooth.pipeline.store.manifest import run_id
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 
 NEEDED: dict[str, Any] = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 5}
 
@@ -51,6 +53,10 @@ def identity_of(**changes: Any) -> dict[str, Any]:
         ({"noise": "uniform", "sigma": "0.25,0.5"}, "uniform", [0.25, 0.5]),
         ({"noise": "gaussian:0.5"}, "gaussian", [0.5]),
         ({"sigma": 0.5}, "gaussian", [0.5]),
+        ({"sigma": "32/255,64/255"}, "gaussian", [32 / 255, 64 / 255]),
+        ({"sigma": ["32/255", 0.25]}, "gaussian", [32 / 255, 0.25]),
+        ({"noise": "gaussian:1/4"}, "gaussian", [0.25]),
+        ({"noise": "uniform:32/255,64/255"}, "uniform", [32 / 255 / sqrt(3), 64 / 255 / sqrt(3)]),
     ],
 )
 def test_both_ways_of_writing_are_a_family_and_its_sigma(
@@ -175,3 +181,46 @@ def test_uniform_noise_on_real_ray(ray_cluster: object, tmp_path: Path) -> None:
     assert set(rows.loc[rows.decision == "certified", "radius"]) == {0.1}
     manifest = json.loads(next(tmp_path.glob(f"runs/{fixed.run_id.iloc[0]}/manifest.json")).read_text())
     assert Uniform(manifest["identity"]["sigma"]).half_width == 0.5
+
+
+def test_a_fraction_is_the_run_of_its_number() -> None:
+    assert run_id(identity_of(sigma="1/4")) == run_id(identity_of(sigma=0.25))
+    assert run_id(identity_of(sigma="64/255")) == run_id(identity_of(sigma=64 / 255))
+    assert run_id(identity_of(sigma="64/255")) != run_id(identity_of(sigma=0.251))
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ({"sigma": 64}, "--sigma 64: sigma is at most 10: .* for 64 of 255 grey levels write --sigma 64/255 .0.251.$"),
+        ({"sigma": "0.25,12"}, "--sigma 12: .* write --sigma 12/255 .0.0471.$"),
+        ({"noise": "gaussian:16"}, "--noise gaussian:16: .* write gaussian:16/255 .0.0627.$"),
+        ({"noise": "uniform:32"}, "--noise uniform:32: .* write uniform:32/255 .0.125.$"),
+    ],
+)
+def test_levels_for_pixels_up_to_255_are_refused_with_what_to_write(written: dict[str, Any], instead: str) -> None:
+    common = {"dataset": "digits", "sigma": None, **written}
+    train = {"objective": "mse", "denoiser": "dncnn", "out": "w.safetensors"}
+    every = [(CertifySettings, NEEDED | written), (PredictSettings, NEEDED | written)]
+    if not isinstance(written.get("sigma"), str):
+        every.append((TrainDenoiserSettings, common | train))
+        every.append((TrainClassifierSettings, common | {"classifier": "lenet", "out": "w.safetensors"}))
+    if "noise" not in written:
+        every.append((GallerySettings, common | {"denoiser_weights": "w"}))
+    for model, values in every:
+        with pytest.raises(RaysmoothError, match=instead):
+            checked(model, values)
+
+
+def test_levels_above_all_that_papers_use_are_taken_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    (note,) = prepared(sigma=8).notes
+    assert note.endswith("pixels are in [0, 1]: for 8 of 255 grey levels write --sigma 8/255 (0.0314)")
+    assert prepared(sigma=3.5).notes == ()
+    settings_of(sigma=10)
+    settings_of(noise=f"uniform:{10 * sqrt(3) - 1e-9}")
+
+
+def test_a_radius_for_pixels_up_to_255_is_out_of_reach_and_said() -> None:
+    with pytest.raises(RaysmoothError, match=r"write --radius .* or less; for 64 of 255 grey levels --radius 64/255"):
+        settings_of(sigma=0.25, sampling="decide", radius=64)
+    assert settings_of(sigma=0.25, sampling="decide", radius="64/255").radius == 64 / 255

@@ -351,3 +351,23 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
         again = run(plan)
     assert again.done_now == ["denoised-0.5"]
     assert again.results["denoised-0.5"].runs == first.results["denoised-0.5"].runs
+
+
+def test_fractions_are_their_numbers_in_stages_and_short_in_names(tmp_path: Path) -> None:
+    def runs(*levels: Any) -> dict[str, Any]:
+        matrix = {"level": list(levels)}
+        train = {**DENOISER, "sigma": "{level}", "objective": "mse", "learning_rate": "1/100"}
+        certify = {**CERTIFY, "noise": "uniform:{level}", "classifier_weights": "1/2"}
+        del certify["sigma"]
+        stages = {
+            "other": {"matrix": matrix, "train denoiser": train},
+            "uniform": {"matrix": matrix, "certify": certify},
+        }
+        return {run.name: run.values for run in plan_of(tmp_path, stages).stage_runs}
+
+    found = runs("1/4", "64/255")
+    assert found["other-0.25098"]["sigma"] == 64 / 255
+    assert found["other-0.25"]["learning_rate"] == 0.01
+    assert found["uniform-0.25098"]["classifier_weights"] == "1/2"
+    assert float(found["uniform-0.25098"]["noise"].removeprefix("uniform:")) == 64 / 255
+    assert found == runs(0.25, 64 / 255)

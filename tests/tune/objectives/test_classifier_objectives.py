@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy, norm
 from scripted import GaussianNoise, Linear, ScriptedNoise
 
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, radius_hinge
 from raysmooth.tune.objectives.objective import ClassifierObjective, parse_objective
 
@@ -323,3 +324,9 @@ def test_every_objective_trains_every_parameter(name: str, size: int) -> None:
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
         assert parameter.grad.abs().max() > 0
+
+
+def test_an_attack_for_pixels_up_to_255_is_refused_with_what_to_write() -> None:
+    with pytest.raises(RaysmoothError, match=r"epsilon=127: .* at most 10: .* write epsilon=127/255 \(0\.498\)$"):
+        objective_of("smoothadv:epsilon=127")
+    assert objective_of("smoothadv:epsilon=127/255") == objective_of(f"smoothadv:epsilon={127 / 255}")

@@ -119,6 +119,8 @@ def test_domains_by_hand() -> None:
             r"radius is missing: write a number, 0 or more \(the radius, as in",
         ),
         ({"metric": "certified_accuracy:radius=-1"}, "option radius=-1: write a number, 0 or more"),
+        ({"metric": "certified_accuracy:radius=64"}, "option radius=64: .*at most 10: .*write radius=64/255 .0.251."),
+        ({"search": {"learning_rate": ["1/4", 0.25]}}, "has a value twice"),
         ({"metric": "acr:radius=1"}, "metric 'acr' has no option 'radius'"),
         ({"metric": None, "scheduler": "asha"}, "scheduler: asha needs a metric"),
         ({"metric": None, "certify": {"n": 1000}}, "there is no winner without a metric"),
