@@ -9,6 +9,7 @@ from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.store.earlier_runs import PlannedRun
 from raysmooth.pipeline.store.manifest import manifests
 
 _FIELDS = tuple(ComputeConfig.__dataclass_fields__)
@@ -21,13 +22,33 @@ class ChosenRun:
     run: Run
     choice: ComputeChoice | None
 
+    @property
+    def by_timing(self) -> bool:
+        """Whether this session has chosen what the settings leave open."""
+        request = _request(self.run)
+        return self.choice is not None and ("auto" in (request.precision, request.compile) or not request.batch_size)
+
+    def planned(self, replica: ReplicaIdentity) -> PlannedRun:
+        """The run as its folder will have it."""
+        return PlannedRun(self.run.settings.out, self.run.identity(replica), self.run.settings, self.by_timing)
+
     def describe(self) -> str:
-        """A note for the user."""
+        """A note for the user, with the flags that ask for this configuration."""
         compute = self.run.compute
         assert compute is not None, "it is chosen"
-        how = "compiled" if compute.compiled else "eager"
-        why = self.choice.why if self.choice is not None else "same as an earlier run of these networks"
-        return f"computing in {compute.precision}, {how}, batches of {compute.batch_size} ({why})"
+        flags = (
+            f"--precision {compute.precision} --compile {'on' if compute.compiled else 'off'} "
+            f"--batch-size {compute.batch_size}"
+        )
+        if self.choice is None:
+            return f"computing as an earlier run of these networks does: {flags}"
+        if not self.by_timing:
+            return f"computing as requested: {flags}"
+        how = "by timing" if self.choice.tried else "here"
+        return (
+            f"chosen {how}: {flags} ({self.choice.why}); in another --out the same command may choose otherwise and "
+            "begin another run: these flags fix it"
+        )
 
     @property
     def manifest_entry(self) -> dict[str, Any]:

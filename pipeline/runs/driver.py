@@ -26,7 +26,7 @@ from raysmooth.pipeline.runs.preflight import preflight
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.progress_bars import Progress
 from raysmooth.pipeline.runs.settings import SamplingSettings
-from raysmooth.pipeline.store.earlier_runs import changed_since
+from raysmooth.pipeline.store.earlier_runs import PlannedRun, announcements
 from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
@@ -153,6 +153,17 @@ def _warn(progress: Progress, lines: Iterable[str | None]) -> None:
             warnings.warn(line, stacklevel=8)
 
 
+def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> None:
+    """Say what becomes of earlier runs. Without a progress to show, only where one may have been expected to be
+    resumed: as a warning, like `_warn`.
+    """
+    for said in announcements(planned, dry):
+        if progress.shown:
+            progress.note(f"raysmooth: {said.line}")
+        elif said.is_surprising:
+            warnings.warn(said.line, stacklevel=8)
+
+
 @contextmanager
 def _open_session(
     procedure: Procedure, all_settings: Sequence[SamplingSettings], progress: Progress, dry: bool = False
@@ -166,9 +177,6 @@ def _open_session(
         progress.note(f"raysmooth: {line}")
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
-    for run in runs:
-        if (change := changed_since(run.settings.out, run.known_identity, run.settings)) is not None:
-            progress.note(f"raysmooth: {change}")
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
     with progress, connected(settings.address, settings.verbose, progress.note) as cluster:
@@ -190,6 +198,7 @@ def _open_session(
             chosen = choose_compute_configs(runs, identity, replicas, partial(pool.ask, "choose"))
             if not any(run.unsteady for run in runs):
                 _warn(progress, [one.run.unsteady for one in chosen])
+            _announce(progress, [one.planned(identity) for one in chosen], dry)
             yield _Session(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 

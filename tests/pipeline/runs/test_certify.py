@@ -1,6 +1,7 @@
 """Whole runs on real Ray: rows are certificates of their counts, and an error is a row, never a count."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,35 @@ def test_a_finished_run_is_not_drawn_again(tmp_path: Path) -> None:
     first, files = run(tmp_path), sorted(tmp_path.rglob("*.parquet"))
     pd.testing.assert_frame_equal(run(tmp_path), first)
     assert sorted(tmp_path.rglob("*.parquet")) == files
+
+
+def test_a_command_says_what_becomes_of_earlier_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few: dict[str, Any] = {"max": 2, "n": 300}
+    (old,) = run(tmp_path, **few).run_id.unique()
+    run_procedure(PROCEDURES["certify"], [settings_of(tmp_path, **few)])
+    assert f"raysmooth: run {old} is finished: all 2 images have their rows" in capsys.readouterr().err
+    with warnings.catch_warnings(action="error"):  # a caller who writes another seed has begun another run
+        (new,) = run(tmp_path, **few, seed=1).run_id.unique()
+    run_procedure(PROCEDURES["certify"], [settings_of(tmp_path, **few, seed=2)])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("raysmooth: new run ")]
+    assert len(lines) == 1
+    assert lines[0].endswith(
+        f" differs from run {new} in --seed (1 there, 2 here); for that one (finished), write --seed 1"
+    )
+
+
+def test_a_notebook_is_warned_of_an_unfinished_run_that_is_not_continued(tmp_path: Path) -> None:
+    import raysmooth  # the front door knows all rooms; the other tests here need none above the pipeline
+
+    few = {**DIGITS, "max": 2, "n": 300, "out": str(tmp_path), "replicas": 1}
+    (old,) = raysmooth.certify(progress=False, **few).run_id.unique()
+    for part in tmp_path.glob("certificates/*/*.parquet"):
+        part.unlink()
+    with pytest.warns(UserWarning, match=rf"differs from run {old} in --n \(300 there, 350 here\)") as caught:
+        raysmooth.certify(progress=False, **few | {"n": 350})
+    (warned,) = (one for one in caught if "differs from run" in str(one.message))
+    assert str(warned.message).endswith("to continue that one (0 of 2 images finished), write --n 300")
+    assert warned.filename == __file__
 
 
 def test_whatever_decides_rows_is_in_the_run_id() -> None:

@@ -184,3 +184,31 @@ def test_another_kind_of_device_is_probed_again(tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(REPLICA, device="gpu of some kind")
     (second,) = choose_compute_configs(planned(tmp_path), elsewhere, 1, Probe(OTHER))
     assert second.run.compute == OTHER
+
+
+def test_what_timing_chose_is_named_with_the_flags_that_fix_it(tmp_path: Path) -> None:
+    (first,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, Probe())
+    flags = "--precision bfloat16 --compile on --batch-size 500"
+    assert first.by_timing
+    assert first.describe() == (
+        f"chosen by timing: {flags} (measured; compiled: 2.0 times as fast); in another --out the same command may "
+        "choose otherwise and begin another run: these flags fix it"
+    )
+    begun = begin(first)
+    asked = {"precision": "bfloat16", "compile": "on", "batch_size": 500}
+    for values in ({}, asked):
+        (again,) = choose_compute_configs(planned(tmp_path, **values), REPLICA, 1, never)
+        assert not again.by_timing
+        assert again.describe() == f"computing as an earlier run of these networks does: {flags}"
+    # Elsewhere these flags lead to the same run, whatever timing would choose there.
+    elsewhere = tmp_path / "elsewhere"
+    (fixed,) = choose_compute_configs(planned(elsewhere, **asked), REPLICA, 1, Probe())
+    assert (fixed.by_timing, fixed.describe()) == (False, f"computing as requested: {flags}")
+    assert begin(fixed).parent.name == begun.parent.name
+
+
+def test_what_is_chosen_without_a_benchmark_is_not_said_to_be_timed(tmp_path: Path) -> None:
+    choice = dataclasses.replace(FOUND, tried=[], why="less than 20 s of work")
+    (chosen,) = choose_compute_configs(planned(tmp_path), REPLICA, 1, lambda *_: choice)
+    assert chosen.describe().startswith("chosen here: --precision bfloat16 --compile on --batch-size 500 (less than")
+    assert chosen.by_timing

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from digits_runs import DIGITS, run
+from digits_runs import DIGITS, run, settings_of
 from rich.console import Console
 
 from raysmooth.commands.estimate_table import print_estimates
@@ -41,6 +41,24 @@ def test_what_is_finished_costs_nothing(tmp_path: Path) -> None:
     (rest,) = estimated(tmp_path, max=20)
     assert (rest.images, rest.draws) == (0, 0)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_says_which_run_it_would_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(**changes: Any) -> str:
+        estimate(PROCEDURES["certify"], settings_of(tmp_path, max=2, n=300, compile="off", **changes))
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if " run" in line and "raysmooth: " in line)
+        return line
+
+    first = said()
+    assert re.fullmatch(rf"raysmooth: would begin new run [0-9a-f]{{16}} in {tmp_path}", first)
+    (run_id,) = run(tmp_path, max=2, n=300, compile="off").run_id.unique()
+    assert f" {run_id} " in first
+    assert said() == f"raysmooth: run {run_id} is finished: all 2 images have their rows"
+    assert re.match(rf"raysmooth: would begin new run \w+, which differs from run {run_id} in --seed", said(seed=1))
+    for part in tmp_path.glob("certificates/*/*.parquet"):
+        part.unlink()
+    assert said() == f"raysmooth: would resume run {run_id}: 0 of 2 images are finished"
+    assert said(precision="auto").startswith(f"raysmooth: would resume run {run_id}:")
 
 
 @pytest.mark.parametrize("changes", [{"sampling": "adaptive", "n": 4000}, {"sampling": "decide", "radius": 0.1}])
