@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RaysmoothError",
+    "__version__",
     "certify",
     "estimate",
     "gallery",

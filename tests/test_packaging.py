@@ -4,13 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 
+import raysmooth
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
@@ -70,7 +70,7 @@ def own_environment(packages: Path, **more: str) -> dict[str, str]:
 
 
 def test_the_wheel_holds_one_package_with_its_data(wheel: Path) -> None:
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    version = raysmooth.__version__
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.partition("/")[0] for name in names} == {"raysmooth", f"raysmooth-{version}.dist-info"}

@@ -65,7 +65,6 @@ def test_help_uses_no_word_of_the_dictionary(name: str) -> None:
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_lists_use_no_word_of_the_dictionary(name: str) -> None:
-    table = CATALOGUE[name]()
-    texts = {str(cell) for cells in table.itertuples(index=False) for cell in cells}
+    texts = {str(cell) for row in CATALOGUE[name]() for cell in row.values()}
     assert texts
     assert not {text: found for text in texts if (found := words(text) & WORDS)}

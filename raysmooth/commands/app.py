@@ -1,9 +1,12 @@
 """The Typer application that commands are registered with, and the console for notes on standard error."""
 
+from typing import Annotated
+
 import typer
 from rich.console import Console
 
 from raysmooth.commands.usage_errors import RefusingGroup
+from raysmooth.common import __version__
 
 app = typer.Typer(
     cls=RefusingGroup,
@@ -12,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Progress and hints for the user, on standard error; results go to standard output."""
@@ -21,6 +25,21 @@ INTERRUPTED = 130
 
 train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
 app.add_typer(train, name="train", rich_help_panel="Train")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"raysmooth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """The options of `raysmooth` itself."""
 
 
 class AlreadyReported(SystemExit):

@@ -1,8 +1,7 @@
 """The names that users can choose from: all entries of the registries, as tables."""
 
 from collections.abc import Callable
-
-import pandas as pd
+from typing import Any, TypeAlias
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
@@ -22,23 +21,26 @@ from raysmooth.tune.sweeps.nested_settings import PlateauSettings, ValidationSet
 from raysmooth.tune.sweeps.schedulers import SCHEDULERS
 from raysmooth.tune.sweeps.settings import SweepSettings
 
+Listing: TypeAlias = list[dict[str, Any]]
+"""The rows of a list, by column; all have the same columns."""
 
-def _datasets() -> pd.DataFrame:
-    return pd.DataFrame([{"dataset": n, "splits": " ".join(e.splits), "what": e.summary} for n, e in DATASETS.items()])
+
+def _datasets() -> Listing:
+    return [{"dataset": n, "splits": " ".join(e.splits), "what": e.summary} for n, e in DATASETS.items()]
 
 
-def _classifiers() -> pd.DataFrame:
-    rows = [{"classifier": n, "preprocess": e.preprocess, "what": e.summary} for n, e in CLASSIFIERS.items()]
+def _classifiers() -> Listing:
+    rows: Listing = [{"classifier": n, "preprocess": e.preprocess, "what": e.summary} for n, e in CLASSIFIERS.items()]
     others = ("any torchvision model", "timm/NAME", "MODULE:CALLABLE")
-    return pd.DataFrame([*rows, *({"classifier": other, "preprocess": "", "what": ""} for other in others)])
+    return [*rows, *({"classifier": other, "preprocess": "", "what": ""} for other in others)]
 
 
-def _denoisers() -> pd.DataFrame:
-    return pd.DataFrame([{"denoiser": n, "what": e.summary} for n, e in DENOISERS.items()])
+def _denoisers() -> Listing:
+    return [{"denoiser": n, "what": e.summary} for n, e in DENOISERS.items()]
 
 
-def _objectives() -> pd.DataFrame:
-    rows = []
+def _objectives() -> Listing:
+    rows: Listing = []
     registries: dict[str, Registry[ObjectiveEntry]] = {
         "classifier": CLASSIFIER_OBJECTIVES,
         "denoiser": DENOISER_OBJECTIVES,
@@ -49,24 +51,22 @@ def _objectives() -> pd.DataFrame:
             rows.append(
                 {"of a": of, "objective": name, "options": options, "what": entry.summary, "source": entry.source}
             )
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _recipes() -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "recipe": name,
-                "phases": "; ".join(_phase(phase) for phase in recipe.phases),
-                "batch": recipe.batch_size,
-                "decay": f"{recipe.weight_decay:g}",
-                "momentum": recipe.momentum,
-                "augment": recipe.augment,
-                "source": recipe.source,
-            }
-            for name, recipe in RECIPES.items()
-        ]
-    )
+def _recipes() -> Listing:
+    return [
+        {
+            "recipe": name,
+            "phases": "; ".join(_phase(phase) for phase in recipe.phases),
+            "batch": recipe.batch_size,
+            "decay": f"{recipe.weight_decay:g}",
+            "momentum": recipe.momentum,
+            "augment": recipe.augment,
+            "source": recipe.source,
+        }
+        for name, recipe in RECIPES.items()
+    ]
 
 
 def _phase(phase: Phase) -> str:
@@ -74,29 +74,27 @@ def _phase(phase: Phase) -> str:
     return f"{phase.epochs} epochs {phase.optimizer} {phase.learning_rate:g}{falls}"
 
 
-def _augmentations() -> pd.DataFrame:
-    return pd.DataFrame([{"augment": name, "what": entry.summary} for name, entry in AUGMENTATIONS.items()])
+def _augmentations() -> Listing:
+    return [{"augment": name, "what": entry.summary} for name, entry in AUGMENTATIONS.items()]
 
 
-def _metrics() -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"metric": f"{n}:radius=0.5" if e.options is AtRadius else n, "best": e.mode, "what": e.summary}
-            for n, e in METRICS.items()
-        ]
-    )
+def _metrics() -> Listing:
+    return [
+        {"metric": f"{n}:radius=0.5" if e.options is AtRadius else n, "best": e.mode, "what": e.summary}
+        for n, e in METRICS.items()
+    ]
 
 
-def _schedulers() -> pd.DataFrame:
-    rows = []
+def _schedulers() -> Listing:
+    rows: Listing = []
     for name, entry in SCHEDULERS.items():
         options = ", ".join(f"{option}={field.default}" for option, field in option_fields(entry.options).items())
         rows.append({"scheduler": name, "options": options, "what": entry.summary})
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _sweep() -> pd.DataFrame:
-    rows = []
+def _sweep() -> Listing:
+    rows: Listing = []
     nested: tuple[tuple[str, type[Settings]], ...] = (
         ("", SweepSettings), ("validation", ValidationSettings), ("plateau", PlateauSettings),
         ("warm_start", WarmStartSettings),
@@ -107,23 +105,23 @@ def _sweep() -> pd.DataFrame:
             if field.default_factory is not None:
                 default = ""
             rows.append({"key": f"{outer}: {name}" if outer else name, "default": default, "what": field.description})
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _experiments() -> pd.DataFrame:
-    rows = []
+def _experiments() -> Listing:
+    rows: Listing = []
     for file in sorted(FOLDER.glob("*.yaml"), key=lambda file: file.stem):
         settings = None if is_sweep(file) else read_experiment(file)
         title = "a sweep" if settings is None else f"{settings.paper.reference}: {settings.title}"
         rows.append({"experiment": file.stem, "what": title})
-    return pd.DataFrame(rows)
+    return rows
 
 
-def _stages() -> pd.DataFrame:
-    return pd.DataFrame([{"stage": name, "what": entry.summary} for name, entry in STAGE_KINDS.items()])
+def _stages() -> Listing:
+    return [{"stage": name, "what": entry.summary} for name, entry in STAGE_KINDS.items()]
 
 
-CATALOGUE: Registry[Callable[[], pd.DataFrame]] = Registry(
+CATALOGUE: Registry[Callable[[], Listing]] = Registry(
     "list",
     {
         "datasets": _datasets,

@@ -13,16 +13,27 @@ from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import TRUST_CODE
 from raysmooth.tune.experiments.request import ExperimentRequest
 
-LISTS = (
-    "datasets", "classifiers", "denoisers", "objectives", "recipes", "augmentations", "metrics", "schedulers", "sweep",
-    "experiments", "stages",
-)  # fmt: skip
-"""The arguments of `list`: the names of the catalogue."""
+LISTS = {
+    "datasets": "data sets to certify and train on",
+    "classifiers": "classifiers by name, with the normalisation of each",
+    "denoisers": "denoisers by name, with their options",
+    "objectives": "what trainings minimise, with options and sources",
+    "recipes": "phases, batch sizes and decays of the papers' trainings",
+    "augmentations": "random changes to training images",
+    "metrics": "what a sweep judges its trials by",
+    "schedulers": "which trials of a sweep go on",
+    "sweep": "the keys of a sweep's file",
+    "experiments": "bundled experiments, for raysmooth run",
+    "stages": "the kinds of stages of an experiment",
+}
+"""The arguments of `list`, the names of the catalogue, and what each lists."""
 
 
 @app.command("list", rich_help_panel="Experiments")
 def list_command(
-    what: Annotated[str, typer.Argument(metavar="LIST", help=f"What to list: {', '.join(LISTS)}.")],
+    what: Annotated[
+        str | None, typer.Argument(metavar="LIST", help=f"What to list: {', '.join(LISTS)}. Default: these names.")
+    ] = None,
 ) -> None:
     """List the available data sets, classifiers, denoisers, objectives, recipes and augmentations; for sweeps, metrics,
     schedulers and the keys of a file; experiments, and the kinds of their stages.
@@ -31,14 +42,17 @@ def list_command(
 
     `raysmooth list recipes`
     """
-    from raysmooth.commands.catalogue import CATALOGUE
+    if what is None:
+        rows = [{"list": name, "what": summary} for name, summary in LISTS.items()]
+    else:
+        from raysmooth.commands.catalogue import CATALOGUE
 
-    rows = CATALOGUE[what]()
+        rows = CATALOGUE[what]()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for position, name in enumerate(rows.columns):
+    for position, name in enumerate(rows[0]):
         table.add_column(name, overflow="fold", no_wrap=position == 0)  # names are for copying
-    for cells in rows.itertuples(index=False):
-        table.add_row(*(Text(str(cell)) for cell in cells))
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row.values()))
     Console().print(table)
 
 

@@ -29,19 +29,19 @@ from raysmooth.tune.recipes.recipes import RECIPES
     ],
 )
 def test_every_entry_is_listed(what: str, column: str, names: list[str]) -> None:
-    assert CATALOGUE[what]()[column].to_list() == names
+    assert [row[column] for row in CATALOGUE[what]()] == names
 
 
 def test_options_and_phases_are_shown_as_users_write_them() -> None:
-    objectives = CATALOGUE["objectives"]().set_index("objective")["options"]
+    objectives = {row["objective"]: row["options"] for row in CATALOGUE["objectives"]()}
     assert objectives["stability"] == "lambda=2.0"
     assert objectives["consistency"].startswith("lambda=?, m=2")
-    phases = CATALOGUE["recipes"]().set_index("recipe")["phases"]
+    phases = {row["recipe"]: row["phases"] for row in CATALOGUE["recipes"]()}
     assert phases["salman2020-cifar10-stab-5"] == "50 epochs adam 0.001; 550 epochs sgd 0.01 (x0.1 every 200)"
 
 
 def test_options_of_schedulers_and_keys_of_sweep_files() -> None:
-    schedulers = CATALOGUE["schedulers"]().set_index("scheduler")["options"]
-    assert list(schedulers) == ["", "grace=1, factor=4", "every=5, quantile=0.25, resample=0.25"]
-    keys = CATALOGUE["sweep"]()["key"].to_list()
+    schedulers = {row["scheduler"]: row["options"] for row in CATALOGUE["schedulers"]()}
+    assert list(schedulers.values()) == ["", "grace=1, factor=4", "every=5, quantile=0.25, resample=0.25"]
+    keys = [row["key"] for row in CATALOGUE["sweep"]()]
     assert {"search_algorithm", "configurations", "num_trials", "validation: n0", "warm_start: objective"} <= set(keys)

@@ -6,7 +6,13 @@ import subprocess
 import sys
 
 import pytest
+from command import command
 from conftest import REPOSITORY, SUPPORT
+
+import raysmooth
+from raysmooth.commands.app import app, train
+from raysmooth.commands.catalogue import CATALOGUE
+from raysmooth.commands.experiments import LISTS
 
 COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "recertify", "report", "import", "status", "submit",
@@ -26,10 +32,10 @@ def outcomes(commands: list[str]) -> list[tuple[int | str, str, str]]:
 
 @pytest.mark.processes
 def test_help_is_printed_without_large_imports() -> None:
-    commands = ["--help", *(f"{command} --help" for command in COMMANDS)]
-    for command, (code, out, _) in zip(commands, outcomes(commands), strict=True):
-        assert code == 0, command
-        assert "Usage: " in out, command
+    commands = ["--help", *(f"{name} --help" for name in COMMANDS)]
+    for line, (code, out, _) in zip(commands, outcomes(commands), strict=True):
+        assert code == 0, line
+        assert "Usage: " in out, line
 
 
 @pytest.mark.processes
@@ -40,15 +46,36 @@ def test_refusals_of_flags_need_no_large_imports() -> None:
         "certify --dataset digits --classifier digits_cnn --noise nope:1": "unknown noise family 'nope'",
         "train denoiser --dataset digits --epochs 0": "--epochs 0: input should be greater than or equal to 1",
     }
-    for (command, reason), (code, out, err) in zip(reasons.items(), outcomes([*reasons]), strict=True):
-        assert (code, out) == (2, ""), command
-        assert err.startswith("raysmooth: "), command
-        assert reason in err, command
+    for (line, reason), (code, out, err) in zip(reasons.items(), outcomes([*reasons]), strict=True):
+        assert (code, out) == (2, ""), line
+        assert err.startswith("raysmooth: "), line
+        assert reason in err, line
+
+
+@pytest.mark.processes
+def test_lists_need_no_large_imports() -> None:
+    commands = ["list", *(f"list {name}" for name in LISTS)]
+    for line, (code, out, err) in zip(commands, outcomes(commands), strict=True):
+        assert (code, err) == (0, ""), line
+        assert len(out.splitlines()) > 4, line
+
+
+def test_list_alone_names_what_there_is_to_list(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys, "list")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[2:]] == [*LISTS] == [*CATALOGUE]
+
+
+@pytest.mark.parametrize("words", ["-h", "certify -h", "train denoiser -h", "list -h"])
+def test_h_is_help(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, *words.split()) == command(capsys, *words.split()[:-1], "--help")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, "--version") == (0, f"raysmooth {raysmooth.__version__}\n", "")
 
 
 def test_help_is_tried_for_every_command() -> None:
-    from raysmooth.commands.app import app, train
-
     names = {one.name for one in app.registered_commands}
     names |= {f"train {one.name}" for one in train.registered_commands}
     assert names == set(COMMANDS)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, isnan
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
-
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
-from raysmooth.pipeline.analysis.summary import heading
 from raysmooth.pipeline.report.rounding import floored, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = LateModule("pandas")
 
 WHOSE, PAPERS, OURS, MISSING = "whose", "paper", "ours", "-"
 
@@ -47,10 +50,10 @@ class PaperNumbers(Protocol):
 
 def compare_with_paper(
     numbers: PaperNumbers,
-    summary: pd.DataFrame,
+    summary: "pd.DataFrame",
     runs: Mapping[str, Sequence[str]],
     planned: Mapping[str, int] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Two rows for each row of the paper's table: the paper's numbers, and ours; all text, "-" for a missing number.
 
     `summary` is the result of `summarize` (pipeline.report.report) for our runs at radius 0 and the table's radii.
@@ -58,6 +61,8 @@ def compare_with_paper(
     "whose" says how many there are. Columns: model, sigma if rows have one, whose, ACR if the paper has it, and
     `r=<radius>`, in percent. Ours are rounded down.
     """
+    from raysmooth.pipeline.analysis.summary import heading
+
     leading = ["model", *(["sigma"] if any(row.sigma is not None for row in numbers.rows) else []), WHOSE]
     with_acr = any(row.acr is not None for row in numbers.rows)
     headings = [heading(radius) for radius in numbers.radii]
@@ -77,11 +82,11 @@ def compare_with_paper(
     return pd.DataFrame(lines)[[*leading, *(["ACR"] if with_acr else []), *headings]]
 
 
-Layout = Callable[[pd.DataFrame, Sequence[str]], tuple[str, list[str]]]
+Layout = Callable[["pd.DataFrame", Sequence[str]], tuple[str, list[str]]]
 """From the summary of a row's runs (at least one) and the columns of the radii to the ACR and the cells, as text."""
 
 
-def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
+def _envelope(runs: "pd.DataFrame", headings: Sequence[str]) -> tuple[str, list[str]]:
     """The best of all runs at each radius, in parentheses its accuracy at radius 0; of equally good runs
     the most accurate.
     """
@@ -93,13 +98,13 @@ def _envelope(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[st
     return MISSING, cells
 
 
-def _single(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
+def _single(runs: "pd.DataFrame", headings: Sequence[str]) -> tuple[str, list[str]]:
     """One run; of several runs the one with the largest ACR."""
     run = runs.sort_values("ACR", ascending=False, kind="stable").iloc[0]
     return _acr(run["ACR"], 3), [_percent(run, name) for name in headings]
 
 
-def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]:
+def _seeds(runs: "pd.DataFrame", headings: Sequence[str]) -> tuple[str, list[str]]:
     """Mean of the runs' ACR, and its standard deviation (n - 1), rounded up; the radii as in `single`."""
     deviation = runs["ACR"].std()  # NaN for a single run
     spread = "" if isnan(deviation) else f"±{ceil(deviation * 10**4) / 10**4:.4f}"
@@ -110,7 +115,7 @@ def _seeds(runs: pd.DataFrame, headings: Sequence[str]) -> tuple[str, list[str]]
 LAYOUTS: Registry[Layout] = Registry("layout", {"envelope": _envelope, "single": _single, "seeds": _seeds})
 
 
-def _percent(run: pd.Series, name: str) -> str:
+def _percent(run: "pd.Series", name: str) -> str:
     """Certified accuracy of a run at a radius; MISSING if unknown, as in runs that decide another radius."""
     accuracy = float(run[name])
     return MISSING if isnan(accuracy) else percent(accuracy, int(run["rows"]))

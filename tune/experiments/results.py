@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
-import pyarrow.parquet as pq
 from pydantic import AfterValidator, Field
 
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.store.manifest import RunFolder
-from raysmooth.pipeline.store.parts import part_files
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.object_store import notify
 from raysmooth.storage.records import BadRecord, Count, Name, PathText, Record, RunId, Sha256, read_record
@@ -78,6 +76,10 @@ def file_hash(path: Path) -> str:
 
 def count_rows(out: Path, folder: str, run_id: str) -> int:
     """The number of rows of a run on disk; -1 if one of its parts cannot be read."""
+    import pyarrow.parquet as pq
+
+    from raysmooth.pipeline.store.parts import part_files
+
     try:
         parts = part_files(RunFolder.of(out, run_id).rows(folder))
         return sum(pq.read_metadata(part.local).num_rows for part in parts)

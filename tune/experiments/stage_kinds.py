@@ -8,23 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
+from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, checked
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.pictures.gallery import gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-from raysmooth.pipeline.runs.driver import run_all
-from raysmooth.pipeline.runs.procedures import PROCEDURES, Procedure
+from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
 from raysmooth.tune.experiments.results import Result, count_rows, file_hash
 from raysmooth.tune.recipes.settings import TrainingSettings
-from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
 from raysmooth.tune.sweeps.settings import SweepSettings
-from raysmooth.tune.sweeps.sweep import run_sweep
-from raysmooth.tune.training.train import train_classifier, train_denoiser
-from raysmooth.tune.training.trainings import TRAININGS
 
 
 @dataclass(frozen=True)
@@ -86,6 +80,8 @@ class StageKind:
 
 
 def _checked_training(name: str, values: Mapping[str, Any]) -> TrainingSettings:
+    from raysmooth.tune.training.trainings import TRAININGS
+
     training = TRAININGS[name]
     settings = checked(training.settings, values)
     training.choose(settings)
@@ -113,6 +109,8 @@ def _training(name: str, train: Callable[[Any, bool], Path]) -> StageKind:
 
 
 def _weights_result(file: Path, out: Path, digest: str | None = None, folder: str | None = None) -> Result:
+    from raysmooth.actors.models.weights import read_weights
+
     path, found = _relative(file, out), file_hash(file)
     architecture = str(Variant.parse(str(read_weights(file).card["architecture"])))
     return Result(digest or found, path, architecture, folder, files={path: found})
@@ -135,6 +133,9 @@ def _sweep(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
 
 
 def _sweep_result(run: ReadyRun, context: Context) -> Result:
+    from raysmooth.tune.sweeps.report import print_trials, write_sweep_report
+    from raysmooth.tune.sweeps.sweep import run_sweep
+
     sweep: Any = run.settings
     swept = run_sweep(sweep.model_copy(update={"address": context.address or sweep.address}), context.show)
     folder = Path(sweep.out)
@@ -157,8 +158,12 @@ def _sweep_result(run: ReadyRun, context: Context) -> Result:
     return Result(digest, folder=_relative(folder, context.out), files=files)
 
 
-def _sample(procedure: Procedure, runs: Sequence[ReadyRun], context: Context) -> list[Result]:
-    """All on one pool; stage runs with the same settings share a run of `procedure`."""
+def _sample(name: str, runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    """All on one pool; stage runs with the same settings share a run of the procedure `name`."""
+    from raysmooth.pipeline.runs.driver import run_all
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+    procedure = PROCEDURES[name]
     settings: list[Any] = [run.settings for run in runs]
     settings = [one.model_copy(update={"address": context.address or one.address}) for one in settings]
     results = []
@@ -168,13 +173,12 @@ def _sample(procedure: Procedure, runs: Sequence[ReadyRun], context: Context) ->
     return results
 
 
-def _sampling(name: str, summary: str) -> StageKind:
-    procedure = PROCEDURES[name]
+def _sampling(name: str, settings: type[SamplingSettings], summary: str) -> StageKind:
     return StageKind(
         summary,
-        partial(checked, procedure.settings),
+        partial(checked, settings),
         lambda name: {"out": ""},
-        partial(_sample, procedure),
+        partial(_sample, name),
         samples=True,
         one_sigma=True,
         together=True,
@@ -182,6 +186,8 @@ def _sampling(name: str, summary: str) -> StageKind:
 
 
 def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    from raysmooth.pipeline.pictures.gallery import gallery
+
     results = []
     for run in runs:
         settings: Any = run.settings
@@ -194,8 +200,8 @@ def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
 STAGE_KINDS: Registry[StageKind] = Registry(
     "kind of stage",
     {
-        "train classifier": _training("classifier", train_classifier),
-        "train denoiser": _training("denoiser", train_denoiser),
+        "train classifier": _training("classifier", LateCallable("raysmooth.tune.training.train:train_classifier")),
+        "train denoiser": _training("denoiser", LateCallable("raysmooth.tune.training.train:train_denoiser")),
         "sweep": StageKind(
             "raysmooth sweep; gives its winner, or all its networks",
             _checked_sweep,
@@ -204,8 +210,8 @@ STAGE_KINDS: Registry[StageKind] = Registry(
             "sweep",
             data="settings",
         ),
-        "certify": _sampling("certify", "raysmooth certify"),
-        "predict": _sampling("predict", "raysmooth predict"),
+        "certify": _sampling("certify", CertifySettings, "raysmooth certify"),
+        "predict": _sampling("predict", PredictSettings, "raysmooth predict"),
         "gallery": StageKind(
             "raysmooth gallery",
             partial(checked, GallerySettings),
