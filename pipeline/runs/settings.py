@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from raysmooth.actors.compute.compute_config import PRECISIONS
-from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.noise.families import NOISES, noise_family
@@ -105,7 +104,9 @@ class CertifiedDataSettings(DataSettings):
         return {"skip": self.skip, "max": self.max, "start": self.start}
 
 
-KNOWN_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
+KNOWN_CLASSIFIERS = (
+    "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
+)
 THEIR_WEIGHTS = (
     "The classifier's weights: a safetensors or torch file (FILE#KEY for one of several state dicts in it), or the "
     "name of a torchvision weight set."

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from raysmooth.commands.usage_errors import RefusingGroup
+from raysmooth.commands.usage import OneLineGroup
 from raysmooth.common import __version__
 
 app = typer.Typer(
-    cls=RefusingGroup,
+    cls=OneLineGroup,
     help="Provable robustness for image classifiers: randomized and denoised smoothing on Ray.",
     no_args_is_help=True,
     add_completion=False,

@@ -22,17 +22,23 @@ from raysmooth.tune.sweeps.schedulers import SCHEDULERS
 from raysmooth.tune.sweeps.settings import SweepSettings
 
 Listing: TypeAlias = list[dict[str, Any]]
-"""The rows of a list, by column; all have the same columns."""
+"""The rows of a list, by column; all have the same columns, the name first, and those last that a narrow terminal can
+leave out.
+"""
 
 
 def _datasets() -> Listing:
-    return [{"dataset": n, "splits": " ".join(e.splits), "what": e.summary} for n, e in DATASETS.items()]
+    return [{"dataset": n, "what": e.summary, "splits": " ".join(e.splits)} for n, e in DATASETS.items()]
 
 
 def _classifiers() -> Listing:
-    rows: Listing = [{"classifier": n, "preprocess": e.preprocess, "what": e.summary} for n, e in CLASSIFIERS.items()]
-    others = ("any torchvision model", "timm/NAME", "MODULE:CALLABLE")
-    return [*rows, *({"classifier": other, "preprocess": "", "what": ""} for other in others)]
+    rows: Listing = [{"classifier": n, "what": e.summary, "preprocess": e.preprocess} for n, e in CLASSIFIERS.items()]
+    others = {
+        "any torchvision model": "by its name, such as resnet50",
+        "timm/NAME": "any model of timm",
+        "MODULE:CALLABLE": "your own: a function that returns it, or a callable from pixels to logits",
+    }
+    return [*rows, *({"classifier": n, "what": what, "preprocess": ""} for n, what in others.items())]
 
 
 def _denoisers() -> Listing:
@@ -49,7 +55,7 @@ def _objectives() -> Listing:
         for name, entry in registry.items():
             options = ", ".join(f"{name}={'?' if value is None else value}" for name, value in entry.defaults.items())
             rows.append(
-                {"of a": of, "objective": name, "options": options, "what": entry.summary, "source": entry.source}
+                {"objective": name, "of a": of, "what": entry.summary, "options": options, "source": entry.source}
             )
     return rows
 
@@ -80,7 +86,7 @@ def _augmentations() -> Listing:
 
 def _metrics() -> Listing:
     return [
-        {"metric": f"{n}:radius=0.5" if e.options is AtRadius else n, "best": e.mode, "what": e.summary}
+        {"metric": f"{n}:radius=0.5" if e.options is AtRadius else n, "what": e.summary, "best": e.mode}
         for n, e in METRICS.items()
     ]
 
@@ -89,7 +95,7 @@ def _schedulers() -> Listing:
     rows: Listing = []
     for name, entry in SCHEDULERS.items():
         options = ", ".join(f"{option}={field.default}" for option, field in option_fields(entry.options).items())
-        rows.append({"scheduler": name, "options": options, "what": entry.summary})
+        rows.append({"scheduler": name, "what": entry.summary, "options": options})
     return rows
 
 
@@ -101,10 +107,9 @@ def _sweep() -> Listing:
     )  # fmt: skip
     for outer, model in nested:
         for name, field in model.model_fields.items():
-            default = "required" if field.is_required() else ("" if field.default in (None, [], {}) else field.default)
-            if field.default_factory is not None:
-                default = ""
-            rows.append({"key": f"{outer}: {name}" if outer else name, "default": default, "what": field.description})
+            default = "" if field.default_factory or field.default in (None, [], {}) else f" Default: {field.default}."
+            what = f"{field.description}{' Required.' if field.is_required() else default}"
+            rows.append({"key": f"{outer}: {name}" if outer else name, "what": what})
     return rows
 
 

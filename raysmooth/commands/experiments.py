@@ -4,13 +4,10 @@ from time import monotonic
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import TRUST_CODE
+from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.tune.experiments.request import ExperimentRequest
 
 LISTS = {
@@ -29,34 +26,39 @@ LISTS = {
 """The arguments of `list`, the names of the catalogue, and what each lists."""
 
 
-@app.command("list", rich_help_panel="Experiments")
+@app.command("list", cls=CommandWithExamples, rich_help_panel="Experiments")
 def list_command(
     what: Annotated[
         str | None, typer.Argument(metavar="LIST", help=f"What to list: {', '.join(LISTS)}. Default: these names.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show all about this one of the list.", show_default=False)
     ] = None,
 ) -> None:
     """List the available data sets, classifiers, denoisers, objectives, recipes and augmentations; for sweeps, metrics,
     schedulers and the keys of a file; experiments, and the kinds of their stages.
 
-    **Example**
+    **Examples**
 
     `raysmooth list recipes`
+
+    `raysmooth list recipes jeong2020-mnist`
     """
+    from raysmooth.commands.listing import print_entry, print_list
+
     if what is None:
-        rows = [{"list": name, "what": summary} for name, summary in LISTS.items()]
+        print_list([{"list": each, "what": summary} for each, summary in LISTS.items()], "raysmooth list LIST")
+        return
+    from raysmooth.commands.catalogue import CATALOGUE
+
+    rows = CATALOGUE[what]()
+    if name is None:
+        print_list(rows, f"raysmooth list {what} NAME")
     else:
-        from raysmooth.commands.catalogue import CATALOGUE
-
-        rows = CATALOGUE[what]()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for position, name in enumerate(rows[0]):
-        table.add_column(name, overflow="fold", no_wrap=position == 0)  # names are for copying
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row.values()))
-    Console().print(table)
+        print_entry(rows, name, what)
 
 
-@app.command("run", rich_help_panel="Experiments")
+@app.command("run", cls=CommandWithExamples, rich_help_panel="Experiments")
 def run_command(
     experiment: Annotated[
         str, typer.Argument(metavar="EXPERIMENT", help="YAML file, or the name of a bundled experiment.")
@@ -83,7 +85,7 @@ def run_command(
     run_and_print(ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code))
 
 
-@app.command("demo", rich_help_panel="Experiments")
+@app.command("demo", cls=CommandWithExamples, rich_help_panel="Experiments")
 def demo_command(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Quick test of all stages, with small networks and little data.")

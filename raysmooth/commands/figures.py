@@ -6,12 +6,13 @@ import typer
 
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, TRUST_CODE, renamed, settings_command
+from raysmooth.commands.usage import CommandWithExamples
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 
 
-@app.command("show", rich_help_panel="Results")
+@app.command("show", cls=CommandWithExamples, rich_help_panel="Results")
 def show_command(
     results: Annotated[str, RESULTS],
     image_id: Annotated[int, typer.Argument(metavar="IMAGE_ID", help="Number of the image in the data set.")],

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand
 
+from raysmooth.commands.usage import METAVARS, OTHER, TEXT, CommandWithExamples, shown
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.numbers import number
 
@@ -30,6 +30,24 @@ RESULTS = typer.Argument(metavar="RESULTS", help="Folder of results (--out of ce
 """The argument of commands that read results."""
 
 
+REQUIRED, COMMON = "Required", "Common"
+"""Headings of a help: flags that must be given, and those that most people need."""
+
+_LAST = ("Replicas and results", OTHER)
+"""Headings that come after those of what a command computes."""
+
+_ORDER = (
+    "dataset", "data_root", "split", "classifier", "classifier_weights", "preprocess", "denoiser", "denoiser_weights",
+    "objective", "sigma", "images", "n", "skip", "max", "epochs", "init_weights", "out",
+)  # fmt: skip
+"""The order of required and common flags in every help. One that is here and not required is common, if it decides
+what is computed, and not how.
+"""
+
+_UNCOMMON = ("split", "preprocess")
+"""Flags of the order that stay in their groups unless they are required."""
+
+
 def settings_command(
     app: typer.Typer, name: str, settings: str, panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -41,7 +59,7 @@ def settings_command(
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        class Flagged(TyperCommand):
+        class Flagged(CommandWithExamples):
             @cached_property
             def whole(self) -> Any:
                 alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
@@ -50,7 +68,7 @@ def settings_command(
                 return typer.main.get_command(alone)
 
             def get_params(self, ctx: Any) -> list[Any]:
-                return self.whole.get_params(ctx)
+                return shown(self.whole.get_params(ctx))
 
             def invoke(self, ctx: Any) -> Any:
                 return self.whole.invoke(ctx)
@@ -65,33 +83,67 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
     from raysmooth.common.settings import user_settings
 
     own = list(inspect.signature(command).parameters.values())[1:]
+    switches = [name for name, field in model.model_fields.items() if _flag_type(field.annotation) is bool]
 
     def wrapper(config: str | None = None, **flags: Any) -> None:
         beside = {parameter.name: flags.pop(parameter.name) for parameter in own}
+        for name in switches:
+            if flags.pop(f"no_{name}", None):
+                flags[name] = False
         values = {name: value for name, value in flags.items() if value is not None}
         command(user_settings(model, values, config), **beside)
 
-    file = typer.Option(help="YAML file of these settings; flags override it.", show_default=False)
-    parameters = [_parameter("config", str, file)]
-    for name, field in model.model_fields.items():
-        owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
-        option = typer.Option(
-            help=_help(field),
-            show_default=False,
-            rich_help_panel=(inspect.getdoc(owner) or "Options").splitlines()[0],
-        )
-        parameters.append(_parameter(name, _flag_type(field.annotation), option))
-    parameters += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    groups: dict[str, list[inspect.Parameter]] = {REQUIRED: [], COMMON: []}
+    for name in sorted(model.model_fields, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
+        groups.setdefault(_panel(model, name), []).extend(_field_parameters(model, name))
+    for parameter in own:
+        panel = getattr(parameter.annotation.__metadata__[0], "rich_help_panel", None) or REQUIRED
+        groups.setdefault(panel, []).append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    file = typer.Option(
+        metavar="FILE",
+        help="YAML file of these settings; flags override it.",
+        show_default=False,
+        rich_help_panel=OTHER,
+    )
+    groups[OTHER] = [_parameter("config", str, file)]
+    headings = sorted(groups, key=lambda heading: heading in _LAST)
+    parameters = [parameter for heading in headings for parameter in groups[heading]]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__doc__ = command.__doc__
     return wrapper
 
 
+def _field_parameters(model: type[Any], name: str) -> list[inspect.Parameter]:
+    """The flag of a setting. A value is text, which `checked` converts, so that a refusal has it as it was written; a
+    switch has a second flag, which no help shows, to say no where the file of settings says yes.
+    """
+    field, flag = model.model_fields[name], f"--{name.replace('_', '-')}"
+    how: dict[str, Any] = {"help": _help(field), "show_default": False, "rich_help_panel": _panel(model, name)}
+    kind = _flag_type(field.annotation)
+    if kind is not bool:
+        return [_parameter(name, str, typer.Option(flag, metavar=METAVARS.get(kind.__name__, TEXT), **how))]
+    off = typer.Option(flag.replace("--", "--no-", 1), hidden=True)
+    return [
+        _parameter(name, bool, typer.Option(flag, **how)), _parameter(f"no_{name}", bool, off)
+    ]  # fmt: skip
+
+
+def _panel(model: type[Any], name: str) -> str:
+    """The heading of a setting's flag: its own, or the first line of the docstring of the class that defines it."""
+    field = model.model_fields[name]
+    if field.is_required() or "Required" in (field.description or ""):
+        return REQUIRED
+    if name in _ORDER and name not in _UNCOMMON:
+        return COMMON
+    owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
+    return (inspect.getdoc(owner) or "Options").splitlines()[0]
+
+
 def _help(field: Any) -> str:
-    """The field's description with its default, or that it is required unless the description says when it is."""
-    if field.is_required():
-        return field.description if "Required" in field.description else f"{field.description} Required."
-    return field.description if field.default in (None, []) else f"{field.description} Default: {field.default}."
+    """The field's description with its default, unless that is an empty one."""
+    if field.is_required() or field.default is None or field.default is False or field.default == []:
+        return str(field.description)
+    return f"{field.description} Default: {field.default}."
 
 
 def renamed(old: str, new: str) -> Any:
@@ -114,7 +166,7 @@ def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
 
 
 def _flag_type(annotation: Any) -> Any:
-    """The type that Typer parses a flag into: the field's own, or text for lists."""
+    """The type of a flag's value: the field's own, or text for lists."""
     if get_origin(annotation) in (Union, type(int | None)):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     return annotation if annotation in (int, float, bool, str) else str

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
+from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, nearest
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @app.command(
     "submit",
+    cls=CommandWithExamples,
     rich_help_panel="Clusters",
     # All words after the first are the job's, with or without `--` before them.
     context_settings={"allow_interspersed_args": False},

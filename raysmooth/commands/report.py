@@ -13,6 +13,7 @@ from rich.console import Console
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_errors, print_summary
+from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.numbers import number
 from raysmooth.common.settings import split_list
@@ -27,7 +28,7 @@ FORMATS = ("text", "markdown", "latex", "csv")
 """The names of the registries TABLES and FORMATS of a report, here without importing them."""
 
 
-@app.command("recertify", rich_help_panel="Results")
+@app.command("recertify", cls=CommandWithExamples, rich_help_panel="Results")
 def recertify_command(
     results: Annotated[str, RESULTS],
     run: Annotated[
@@ -82,7 +83,7 @@ def recertify_command(
     print_errors(rows, results, PROCEDURES["certify"].folder)
 
 
-@app.command("report", rich_help_panel="Results")
+@app.command("report", cls=CommandWithExamples, rich_help_panel="Results")
 def report_command(
     results: Annotated[str, RESULTS],
     table: Annotated[

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from raysmooth.commands.app import app
 from raysmooth.commands.flags import RESULTS
+from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.streams import output_failure
 
@@ -25,7 +26,7 @@ _LONGEST_WATCH = 86_400
 """Seconds."""
 
 
-@app.command("status", rich_help_panel="Results")
+@app.command("status", cls=CommandWithExamples, rich_help_panel="Results")
 def status_command(
     results: Annotated[str, RESULTS],
     watch: Annotated[

@@ -8,6 +8,7 @@ import typer
 from raysmooth.commands.app import app, notes, train
 from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_summary
+from raysmooth.commands.usage import CommandWithExamples
 
 if TYPE_CHECKING:
     from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
@@ -40,7 +41,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     training.train_denoiser(settings)
 
 
-@app.command("sweep", rich_help_panel="Train")
+@app.command("sweep", cls=CommandWithExamples, rich_help_panel="Train")
 def sweep_command(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="YAML file of the sweep.")],
     out: Annotated[str | None, typer.Option(help="Folder for the results. Overrides the file.")] = None,

@@ -14,7 +14,6 @@ from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVE
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES
 from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS
-from raysmooth.tune.recipes.recipes import RECIPES
 
 
 class TrainingDataSettings(DataSettings):
@@ -36,7 +35,7 @@ class RecipeSettings(Settings):
 
     recipe: str | None = Field(
         None,
-        description=f"Recipe: {', '.join(RECIPES)}. Default: the one made for the data set and objective.",
+        description="Recipe: a name from `raysmooth list recipes`. Default: one made for the data set and objective.",
     )
     epochs: int | None = Field(
         None,
@@ -47,7 +46,7 @@ class RecipeSettings(Settings):
     phases: str | None = Field(
         None,
         description="Optimizers in sequence, each with its options, as in "
-        "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100'. Default: the recipe's.",
+        "'adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,step_size=100'. Default: the recipe's.",
     )
     optimizer: str | None = Field(None, description=f"Optimizer: {', '.join(OPTIMIZERS)}. Default: the recipe's.")
     learning_rate: float | None = Field(None, description="Initial learning rate. Default: the recipe's.", gt=0)

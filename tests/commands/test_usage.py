@@ -1,0 +1,127 @@
+"""Helps, which put first what one has to write, and mistakes in a command line, each of which is one line."""
+
+from pathlib import Path
+
+import pytest
+from command import command, refused
+
+from raysmooth.commands.usage import shell_lines
+
+LONG = "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("certfy", "no command 'certfy': did you mean certify or recertify?"),
+        ("--certify", "no flag --certify: write raysmooth certify"),
+        ("help", "no command 'help': write raysmooth --help"),
+        ("train denoise", "train: no command 'denoise': did you mean denoiser?"),
+        ("certify digits", "certify: 'digits' is too much: raysmooth certify takes flags only"),
+        ("certify --datset digits", "certify: no flag --datset: did you mean --dataset or --data-root?"),
+        ("certify --sigma", "--sigma needs a value"),
+        ("certify --verbose=3", "--verbose takes no value"),
+        ("show results first", "show: IMAGE_ID: write a whole number"),
+        ("show results", "show: IMAGE_ID is missing: Number of the image in the data set"),
+        ("recertify results --n 1.5", "recertify: --n: write a whole number"),
+        ("status results --watch fast", "status: --watch: write a number"),
+        ("demo extra", "demo: 'extra' is too much"),
+        ("show results 1 2", "show: '2' is too much: write raysmooth show RESULTS IMAGE_ID"),
+        ("certify --n ten", "--n ten: input should be a valid integer"),
+    ],
+)
+def test_a_mistake_in_usage_is_one_line(capsys: pytest.CaptureFixture[str], words: str, expected: str) -> None:
+    assert refused(capsys, *words.split()).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "odd", ["zero\u200bwidth", "\x1b[31mred", "a\nFORGED", "\u202eback", "\udcff", LONG, "y z" * 2000]
+)
+@pytest.mark.parametrize(
+    "words",
+    [["status", "/", "{}"], ["{}"], ["--{}"], ["certify", "--{}"], ["certify", "--n={}"], ["list", "a", "--{}=1"],
+     ["certify", "--dry-run={}"], ["train", "{}"], ["report", "x", "--familywise", "{}"]],
+)  # fmt: skip
+def test_what_was_written_is_printable_and_short(
+    capsys: pytest.CaptureFixture[str], words: list[str], odd: str
+) -> None:
+    line = refused(capsys, *(word.replace("{}", odd) for word in words))
+    assert line.isprintable()
+    assert len(line) < 600
+    assert odd not in line
+
+
+@pytest.mark.parametrize(
+    "name", [f"odd:none:{LONG}", f"odd:a={LONG},{LONG}", f"{LONG}:", f"odd:{LONG}=1,{LONG}=2", LONG]
+)
+def test_long_names_of_networks_are_cut(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    line = refused(capsys, "certify", "--dataset", "digits", "--sigma", "0.25", "--classifier", name)
+    assert "x" * 201 not in line
+    assert len(line) < 1000
+
+
+def test_help_without_a_command_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys, "train")
+    assert (code, err) == (2, "")
+    assert "Train a classifier, or a denoiser for one." in out
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    code, out, _ = command(capsys, *words, "--help")
+    assert code == 0
+    return out.splitlines()
+
+
+def panels(lines: list[str]) -> dict[str, list[str]]:
+    """The flags below each heading of a help."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("╭"):
+            heading = found.setdefault(line.strip("╭─╮ "), [])
+        elif line.startswith("│ --"):
+            heading.append(line.split()[1])
+    return found
+
+
+def test_a_help_has_what_must_be_given_first_then_what_most_people_need(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = help_of(capsys, "train", "denoiser")
+    assert max(map(len, lines)) <= 80
+    found = panels(lines)
+    assert list(found)[:2] == ["Required", "Common"]
+    assert list(found)[-1] == "Other"
+    assert found["Required"] == ["--dataset", "--denoiser", "--objective", "--sigma", "--out"]
+    assert found["Common"][:3] == ["--data-root", "--classifier", "--classifier-weights"]
+    assert found["Other"] == ["--config", "--help"]
+    certify = panels(help_of(capsys, "certify"))
+    assert certify["Required"] == ["--dataset", "--classifier", "--sigma"]
+    assert certify["Replicas and results"][-1] == "--dry-run"
+
+
+def test_every_help_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        "certify", "predict", "list", "run", "demo", "show", "gallery", "submit", "recertify", "report", "import",
+        "status", "sweep", "train classifier", "train denoiser",
+    ):  # fmt: skip
+        after = "\n".join(help_of(capsys, *words.split())).rpartition("╯")[2].split()
+        assert after[0] in ("Example:", "Examples:"), words
+        assert after[1:3] == ["raysmooth", words.split()[0]], words
+
+
+def test_an_example_is_shell_to_copy() -> None:
+    written = 'raysmooth gallery --images 0,20 --denoiser-weights "a {sigma}.pt,b.pt" --sigma 0.25 results'
+    assert list(shell_lines(written, 45)) == [
+        "raysmooth gallery --images 0,20 \\",
+        '    --denoiser-weights "a {sigma}.pt,b.pt" \\',
+        "    --sigma 0.25 results",
+    ]
+
+
+def test_a_switch_can_be_turned_off_where_the_file_turns_it_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run.yaml").write_text("verbose: true\nsigma: 0.5\ndataset: digits\nclassifier: digits_cnn\nn: 0\n")
+    assert "--n 0" in refused(capsys, "certify", "--config", str(tmp_path / "run.yaml"), "--no-verbose")
+    assert not any("--no-" in line for line in help_of(capsys, "certify"))
