@@ -159,8 +159,6 @@ def renamed(old: str, new: str) -> Any:
 
 
 def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
-    if kind is float:
-        option.parser = to_number
     annotation = Annotated[Optional[kind], option]  # noqa: UP045 -- `kind` is only known at run time
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
