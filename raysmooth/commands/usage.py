@@ -135,7 +135,11 @@ def _see(ctx: Any) -> str:
 
 
 def _wanted(error: Any) -> str:
-    for kind, words in (("valid integer", "write a whole number"), ("valid number", "write a number")):
+    for kind, words in (
+        ("valid integer", "write a whole number"),
+        ("valid number", "write a number"),
+        ("to float", "write a number"),
+    ):
         if kind in error.message:
             return words
     return printable(error.message)
