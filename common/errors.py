@@ -28,7 +28,8 @@ class RaysmoothError(Exception):
     """A request that raysmooth refuses.
 
     The message is one line: what is wrong, where, and what to write instead. The command line prints it without a
-    traceback and exits with code 2; in a notebook it is an ordinary exception.
+    traceback and exits with code 2; a notebook and IPython show that line alone. In a program it is an ordinary
+    exception, with its traceback.
 
     It stays one line that a terminal can show, whatever file or command line it quotes: characters that cannot be
     printed become escapes, words of more than 200 characters and lines of more than 1,000 lose their middle.
@@ -37,6 +38,10 @@ class RaysmoothError(Exception):
     def __init__(self, message: object = "") -> None:
         line = _LONG_WORD.sub(lambda word: _shortened(word[0], _LONGEST_TEXT), _escaped(str(message)))
         super().__init__(_shortened(line, _LONGEST_LINE))
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows instead of a traceback: the refusal says itself what to change."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

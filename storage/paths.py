@@ -3,7 +3,7 @@
 import os
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, printable
@@ -49,8 +49,11 @@ def _checked(for_arrow: bool) -> AfterValidator:
     return AfterValidator(check)
 
 
-PathText = Annotated[str, _checked(for_arrow=False)]
+_as_text = BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)
+"""A program may give a path as an object."""
+
+PathText = Annotated[str, _checked(for_arrow=False), _as_text]
 """The type of a setting that is a path or a URL."""
 
-OutText = Annotated[str, _checked(for_arrow=True), AfterValidator(os.path.expanduser)]
+OutText = Annotated[str, _checked(for_arrow=True), AfterValidator(os.path.expanduser), _as_text]
 """The type of a setting that names where results go; "~" is the home folder, as in a shell."""

@@ -97,6 +97,8 @@ class Replica:
         """
         started = time.perf_counter()
         self._samplings = list(samplings)
+        bases = {sampling.base for sampling in samplings}  # those of earlier preparations leave the memory
+        self._networks = {key: network for key, network in self._networks.items() if key[0] in bases}
         for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
             self._micro_batches[number] = sampling.micro_batch or sampling.compute.batch_size
             blank = WorkUnit(number, Role.SELECTION, (Block(0, 0, 1),))

@@ -29,8 +29,8 @@ from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pictures.gallery_figure import Exhibit, Picture, plot_gallery
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.pictures.noise_replay import first_copies
+from raysmooth.pipeline.report.displays import FigureFile
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
-from raysmooth.storage.location import Location
 
 CPU = torch.device("cpu")
 
@@ -44,7 +44,7 @@ class _Denoiser:
     card: Mapping[str, Any]
 
 
-def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda line: None) -> Path | Location:
+def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda line: None) -> FigureFile:
     """Plot the figure and return its file; `note` gets what is to be said of the data, line by line.
 
     All denoisers see the same noisy copy of an image and, at each sigma, the same noise, scaled: the first draw of
@@ -66,8 +66,9 @@ def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda li
     note(f"raysmooth: {described(summary)}")
     for line in (*summary["notes"], *scale_notes(*settings.sigma)):
         note(f"raysmooth: warning: {line}")
-    save_figure(plot_gallery(exhibits, _note(settings, dataset, named)), file, flag="--out")
-    return file.outward
+    figure = plot_gallery(exhibits, _note(settings, dataset, named))
+    save_figure(figure, file, flag="--out")
+    return FigureFile(file.outward, figure)
 
 
 def psnr(pixels: np.ndarray, clean: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 """`raysmooth show`: the figure of one image of a folder of results."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -17,10 +16,11 @@ from raysmooth.pipeline.pictures.image_figure import headings, plot_image
 from raysmooth.pipeline.pictures.image_replay import replay
 from raysmooth.pipeline.pictures.statement import statement
 from raysmooth.pipeline.pictures.stored_run import StoredRun
+from raysmooth.pipeline.report.displays import FigureFile
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.storage.location import Location, Where, located
+from raysmooth.storage.location import Where, located
 from raysmooth.storage.paths import OutText, PathText
 
 MOST_RUNS = 10
@@ -32,7 +32,7 @@ class ShowSettings(Settings):
 
     RENAMED: ClassVar[Mapping[str, str]] = {"to": "out"}
 
-    results: str = Field(description="Folder of results (--out of certify).")
+    results: PathText = Field(description="Folder of results (--out of certify).")
     image_id: int = Field(description="Number of the image in the data set.", ge=0)
     run: str | None = Field(None, description="Only this run: its id, or its first characters. Default: all runs.")
     data_root: PathText | None = Field(None, description="New location of the data set, if it has moved.")
@@ -46,9 +46,9 @@ class ShowSettings(Settings):
     out: OutText | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
 
 
-def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
-    """Plot the image as each run certified it; returns the figure's file and the certificates in words, one line per
-    run.
+def show(settings: ShowSettings) -> FigureFile:
+    """Plot the image as each run certified it; returns the figure's file, whose `lines` are the certificates in words,
+    one for each run.
 
     Raises RaysmoothError for an image that no run has, for runs without draws of their own, and for data or weights
     that have changed since the run.
@@ -66,12 +66,13 @@ def show(settings: ShowSettings) -> tuple[Path | Location, list[str]]:
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
-    save_figure(plot_image(images), file, flag="--out")
+    figure = plot_image(images)
+    save_figure(figure, file, flag="--out")
     lines = [
         f"{heading}: {statement(image.row, image.class_names)}"
         for heading, image in zip(headings(images), images, strict=True)
     ]
-    return file.outward, lines
+    return FigureFile(file.outward, figure, lines)
 
 
 def find_rows(results: Where, image_id: int, run: str | None = None) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import current_thread, main_thread
 
@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.local_ray import on_loopback, ray_folder, settle_folder, settle_token
 from raysmooth.pipeline.pool.ray_address import LOCAL, Note, cluster_to_join
+from raysmooth.pipeline.pool.ray_session import IdleReplicas, Session, open_session
 from raysmooth.pipeline.pool.ray_watch import watching_local_ray
 from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
 
@@ -23,13 +24,15 @@ from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
 @dataclass(frozen=True)
 class Cluster:
     """Present resources of the cluster, and `gpus_to_come`, how many GPUs there may be with its autoscaler's. `local`:
-    this process started it for itself, so it will not grow.
+    this process started it for itself, so it will not grow. `idle`: where replicas are kept for the next call, if they
+    are.
     """
 
     cpus: float
     gpus: float
     gpus_to_come: float
     local: bool
+    idle: IdleReplicas | None = None
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,38 @@ class ReplicaResources:
 
 
 @contextmanager
-def connected(address: str | None, verbose: bool, note: Note = lambda _: None) -> Iterator[Cluster]:
-    """Ray, as a context: the cluster that this process is connected to already (left as it is), else the one at
-    `address`, else the one that this machine or job belongs to, else a local one, which ends with the context. `note`
-    is called with a line that names a cluster which is joined without having been named.
+def connected(
+    address: str | None, verbose: bool, note: Note = lambda _: None, keeps_replicas: bool = False
+) -> Iterator[Cluster]:
+    """Ray, as a context: that of the open session, else the cluster that this process is connected to already (left as
+    it is), else the one at `address`, else the one that this machine or job belongs to, else a local one, which ends
+    with the context. `note` is called with a line that names a cluster which is joined without having been named.
+    `keeps_replicas`: the call starts its replicas from the session's idle ones, and leaves them there.
 
     Raises RaysmoothError if `address` does not answer or refuses the connection, and if a local Ray ends by itself.
     """
+    if (session := open_session()) is not None:
+        with session.call(address, keeps_replicas, note):
+            yield replace(_cluster(local=session.local), idle=session.idle if keeps_replicas else None)
+        return
     if ray.is_initialized():
         yield _cluster(local=False)
         return
+    local = _start(address, verbose, note)
+    try:
+        with watching_local_ray() if local else nullcontext():
+            yield _cluster(local)
+    finally:
+        ray.shutdown()
+
+
+def begin_session(address: str | None, verbose: bool, note: Note) -> Session:
+    """A session on Ray as `connected` finds or starts it; the open one, if there is one."""
+    return Session(partial(_start, address, verbose), address, verbose, note)
+
+
+def _start(address: str | None, verbose: bool, note: Note) -> bool:
+    """Join the cluster that `connected` describes, or start a local Ray, and say whether it is local."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's future default, and ours: an actor without GPUs can still see them, as its device is passed to it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -83,11 +108,7 @@ def connected(address: str | None, verbose: bool, note: Note = lambda _: None) -
         ) from error
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python there, or an invalid address
         raise RaysmoothError(f"Ray at {found or LOCAL}: {one_line(error, whole=True)}") from error
-    try:
-        with watching_local_ray() if found is None else nullcontext():
-            yield _cluster(local=found is None)
-    finally:
-        ray.shutdown()
+    return found is None
 
 
 @contextmanager

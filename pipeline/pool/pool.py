@@ -22,6 +22,7 @@ from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.dispatcher import Dispatcher
 from raysmooth.pipeline.pool.draws_units import DrawsUnits
 from raysmooth.pipeline.pool.failures import reason_of
+from raysmooth.pipeline.pool.ray_session import IdleReplicas
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitResult
@@ -35,7 +36,8 @@ class Pool:
     """`size` replicas, each with `resources`, replaced when they die; up to `most` if nodes join that hold them and
     there is work for them. A context: leaving it ends them.
 
-    `note` is called with one-line messages for the user. `replica` is the actor class.
+    `note` is called with one-line messages for the user. `replica` is the actor class. `idle` has replicas of earlier
+    calls, and keeps these for later ones.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class Pool:
         note: Callable[[str], None],
         replica: type[DrawsUnits] = Replica,
         most: int | None = None,
+        idle: IdleReplicas | None = None,
     ) -> None:
         self.telemetry = Telemetry()
-        self._group = ReplicaGroup(size, max(size, most or 0), resources, note, replica)
+        self._group = ReplicaGroup(size, max(size, most or 0), resources, note, replica, idle)
         self._dispatcher = Dispatcher(self._group, note, self.telemetry)
         self._checked = monotonic()
 

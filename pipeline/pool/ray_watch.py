@@ -27,17 +27,15 @@ def watching_local_ray() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    node: Any = ray._private.worker._global_node  # Ray's processes have no public interface
     main, leaving = threading.get_ident(), threading.Event()
     ended: list[str] = []
 
     def watch() -> None:
         while not leaving.wait(LOOK_SECONDS):
-            for kind, process in node.dead_processes():
-                if kind in (PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET):
-                    ended.append(f"{kind}, process {process.pid}")
-                    signal.pthread_kill(main, _WAKE)
-                    return
+            if (process := ended_process()) is not None:
+                ended.append(process)
+                signal.pthread_kill(main, _WAKE)
+                return
 
     before = signal.signal(_WAKE, _interrupt)
     watcher = threading.Thread(target=watch, name="raysmooth: is Ray there?", daemon=True)
@@ -55,6 +53,15 @@ def watching_local_ray() -> Iterator[None]:
         leaving.set()
         watcher.join()
         signal.signal(_WAKE, before)
+
+
+def ended_process() -> str | None:
+    """The raylet or the GCS that this process has started, in words, if it has ended."""
+    node: Any = ray._private.worker._global_node  # Ray's processes have no public interface
+    for kind, process in node.dead_processes() if node is not None else ():
+        if kind in (PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET):
+            return f"{kind}, process {process.pid}"
+    return None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

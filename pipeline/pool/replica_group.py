@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
+from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
@@ -9,10 +10,12 @@ from ray.exceptions import RayTaskError
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.draws_units import DrawsUnits
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.nodes import Nodes
+from raysmooth.pipeline.pool.ray_session import IdleReplicas
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import PATIENCE
 
@@ -29,7 +32,7 @@ NOTE_SECONDS = 15.0
 
 class ReplicaGroup:
     """`size` replicas, or up to `most` if nodes join that hold them and there is work for them; all of the kind of the
-    first that is up. `note` and `replica` are those of Pool.
+    first that is up. `note`, `replica` and `idle` are those of Pool.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class ReplicaGroup:
         resources: ReplicaResources,
         note: Callable[[str], None],
         replica: type[DrawsUnits],
+        idle: IdleReplicas | None = None,
     ) -> None:
         self.size, self._most = size, most
         self._resources, self._note, self._actor_class = resources, note, replica
@@ -50,7 +54,8 @@ class ReplicaGroup:
         self._grows = False
         self._pause, self._start_again = FIRST_PAUSE, 0.0
         self._down_since = self._noted = monotonic()
-        self._replicas = [self._start() for _ in range(size)]
+        self._idle, self._kind = idle, (resources, replica)
+        self._replicas = [self._start(idle.take(self._kind) if idle is not None else None) for _ in range(size)]
 
     def __iter__(self) -> Iterator[ReplicaHandle]:
         return iter(list(self._replicas))
@@ -168,14 +173,28 @@ class ReplicaGroup:
             self._note(f"waiting for a replica (each needs {needs} on one node; free now: {_free_resources()})")
 
     def close(self) -> None:
+        """End the replicas, or leave those that hold no work to the next call. One that has imported the user's own
+        code, which may change between calls, is replaced by another, which starts meanwhile.
+        """
+        own_code = any(Variant.parse(sampling.base.classifier).is_own for sampling in self._samplings or ())
         for replica in self:
-            self.stop(replica)
+            keeps = self._idle is not None and not replica.in_flight and not replica.draining
+            if not keeps or own_code:
+                self.stop(replica)
+            if self._idle is not None and keeps:
+                self._idle.keep(self._kind, self._actor() if own_code else replica.handle)
+        self._replicas.clear()
 
     def _fill_up(self) -> None:
         while len(self._replicas) < self.wanted and monotonic() >= self._start_again:
             self._replicas.append(self._start())
 
-    def _start(self) -> ReplicaHandle:
+    def _start(self, idle: Any | None = None) -> ReplicaHandle:
+        replica = ReplicaHandle(self._actor() if idle is None else idle)
+        replica.ask_identity()
+        return replica
+
+    def _actor(self) -> Any:
         # Nodes of another kind are left to other users.
         barred = self._nodes.barred
         actor = ray.remote(self._actor_class).options(
@@ -185,9 +204,7 @@ class ReplicaGroup:
             scheduling_strategy="SPREAD",
             label_selector={"ray.io/node-id": f"!in({','.join(sorted(barred))})"} if barred else None,
         )
-        replica = ReplicaHandle(actor.remote(self._resources.device, int(self._resources.cpus)))
-        replica.ask_identity()
-        return replica
+        return actor.remote(self._resources.device, int(self._resources.cpus))
 
     def _ask_to_prepare(self, replica: ReplicaHandle) -> None:
         replica.asked = replica.handle.prepare.remote(self._samplings, self._shapes)

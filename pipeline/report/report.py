@@ -68,6 +68,7 @@ def print_report(
     console: Console,
     notes: Console,
     *,
+    take: Callable[[PrintedTable], object] | None = None,
     tables: str | Collection[str] = (),
     format: str = "text",
     intervals: bool = False,
@@ -84,7 +85,8 @@ def print_report(
     `tables`, as in `write_report`, may be "all": a table that these runs do not support is then named in `notes` and
     left out. `compare` names two runs, "RUN,RUN", to compare at `radius`; `familywise` is the delta of `holm_table` at
     `radius`. Without `tables` the report has DEFAULT, and the envelope if `group_by` is given; the answers at one
-    radius are then printed alone. Several tables are printed below their headings.
+    radius are then printed alone. Several tables are printed below their headings. With `take` none is printed: it gets
+    each table instead.
     """
     chosen, wanted = FORMATS[format], _wanted(tables, options)
     pair = _pair(compare) if compare is not None else None
@@ -110,6 +112,9 @@ def print_report(
     printed = [both[intervals or chosen.intervals] for both in made.values()] if tables or not more else []
     shown = [*printed, *more]
     for place, table in enumerate(shown):
+        if take is not None:
+            take(table)
+            continue
         if place:
             console.print()
         if len(shown) > 1:

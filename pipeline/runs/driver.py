@@ -179,7 +179,7 @@ def _open_session(
         progress.note(f"raysmooth: {line}")
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
-    with progress, connected(settings.address, settings.verbose, progress.note) as cluster:
+    with progress, connected(settings.address, settings.verbose, progress.note, keeps_replicas=True) as cluster:
         settle = partial(
             settle_replicas,
             cluster,
@@ -193,7 +193,7 @@ def _open_session(
             if not dry:
                 raise
             replicas, most, resources = settle(replicas=None)
-        with Pool(replicas, resources, progress.note, most=replicas if dry else most) as pool:
+        with Pool(replicas, resources, progress.note, most=replicas if dry else most, idle=cluster.idle) as pool:
             identity, pool_up = pool.wait_up(), monotonic()
             chosen = choose_compute_configs(runs, identity, replicas, partial(pool.ask, "choose"))
             if not any(run.unsteady for run in runs):

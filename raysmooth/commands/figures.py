@@ -50,8 +50,8 @@ def show_command(
     given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
     given |= {"classifier": classifier, "trust_code": trust_code or None}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
-    file, lines = plot_image(settings)
-    for line in lines:
+    file = plot_image(settings)
+    for line in file.lines:
         print(line)
     notes.print(f"written: {file}")
 

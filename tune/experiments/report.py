@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.captions import look_alike
+from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.pipeline.report.report import read_certificates, summarize
@@ -43,6 +45,22 @@ class Report:
     summary: pd.DataFrame
     comparison: pd.DataFrame | None
     files: Sequence[Path]
+
+    @property
+    def path(self) -> Path:
+        """The report in Markdown."""
+        return self.files[0]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page of a terminal, and the curves."""
+        settings = self.plan.settings
+        assert settings is not None, "a plan without settings has no report"
+        parts = [f"<p>{escape(line)}</p>" for line in heading_of(self.plan, settings)]
+        if self.comparison is not None:
+            parts.append(self.comparison.to_html(index=False, border=0))
+        parts.append(html_of([runs_table(self.summary)], self.files))
+        listed = "".join(f"<li>{escape(line)}</li>" for line in differences_of(settings))
+        return "\n".join([*parts, f"<p>Differences from the paper:</p><ul>{listed}</ul>"])
 
 
 def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | None:

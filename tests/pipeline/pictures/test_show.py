@@ -215,8 +215,9 @@ def test_a_recertified_row_shows_the_draws_of_its_source_that_it_rests_on(home: 
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([{k: v for k, v in again.items() if k != "run_id"}]), folder / "part-0.parquet")
     (tmp_path / "out/runs").symlink_to(home / "out/runs")
-    file, (line,) = show(ShowSettings(results=str(tmp_path / "out"), image_id=9, trust_code=True))
-    assert file.exists()
+    file = show(ShowSettings(results=str(tmp_path / "out"), image_id=9, trust_code=True))
+    assert file.path.exists()
+    (line,) = file.lines
     assert "image 9" in line
     row = records(find_rows(tmp_path / "out", 9))[0]
     run = StoredRun.read(tmp_path / "out", source.run_id)

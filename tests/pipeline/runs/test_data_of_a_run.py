@@ -69,7 +69,7 @@ def test_show_names_the_classes(numbered: Path) -> None:
         i for i, row in read_rows(str(numbered / "out"), CERTIFICATES, run_id).iterrows() if row["label"] == 3
     )
     shown = ShowSettings(results=str(numbered / "out"), image_id=image_id, classifier=RUN["classifier"])
-    _, (line,) = show(shown)
+    (line,) = show(shown).lines
     assert "predicts 3 (three) everywhere" in line
 
 

@@ -1,0 +1,174 @@
+"""Ray and idle replicas, kept between the calls of a program: `raysmooth.session`."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, Self
+
+import ray
+
+from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.pool.ray_address import LOCAL, Note
+from raysmooth.pipeline.pool.ray_watch import LOOK_SECONDS, ended_process, watching_local_ray
+
+_ASK_SECONDS = 5.0
+"""How often a session that waits for the next call tries whether its cluster still answers."""
+
+_open: "RaySession | None" = None
+
+
+class IdleReplicas:
+    """Actors that no call uses. `kind` is equal for those that can stand in for each other."""
+
+    def __init__(self) -> None:
+        self._idle: list[tuple[Any, Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def keep(self, kind: Any, actor: Any) -> None:
+        self._idle.append((kind, actor))
+
+    def take(self, kind: Any) -> Any | None:
+        """One of that kind, if there is one. Those of other kinds are ended: they hold resources."""
+        others = [actor for other, actor in self._idle if other != kind]
+        self._idle = [(other, actor) for other, actor in self._idle if other == kind]
+        _end(others)
+        return self._idle.pop(0)[1] if self._idle else None
+
+    def end(self) -> None:
+        """End all of them."""
+        actors, self._idle = [actor for _, actor in self._idle], []
+        _end(actors)
+
+
+class RaySession:
+    """One for a program, from its start to `close`. `start` starts or joins Ray, and says whether it is a local one;
+    where this process is connected already, Ray is not the session's and outlives it.
+
+    Between calls nothing waits for Ray, and Ray would end this process a minute after its own end: the session notices
+    that, disconnects, and the next call starts Ray again.
+    """
+
+    def __init__(self, start: Callable[[Note], bool], address: str | None, verbose: bool, note: Note) -> None:
+        self.address, self.verbose, self.local = address, verbose, False
+        self.idle = IdleReplicas()
+        self._start, self._owns_ray = start, not ray.is_initialized()
+        self._calls, self._lock, self._closed = 0, threading.Lock(), threading.Event()
+        if self._owns_ray:
+            self.local = start(note)
+            threading.Thread(target=self._watch, name="raysmooth: is Ray still there?", daemon=True).start()
+
+    @contextmanager
+    def call(self, address: str | None, keeps_replicas: bool, note: Note) -> Iterator[None]:
+        """One call's use of Ray. Without `keeps_replicas` idle replicas end first: the call needs their resources.
+
+        Raises RaysmoothError for an `address` that is not the session's, and if a local Ray ends during the call.
+        """
+        if address not in (None, self.address) and not (address == LOCAL and self.local):
+            raise RaysmoothError(
+                f"--address {printable(str(address))}: the open session is on {self.where}: leave the address out, or "
+                "end the session first (session.close())"
+            )
+        with self._lock:
+            self._calls += 1
+            outermost = self._calls == 1
+            if outermost:
+                self._leave_if_ended()
+            if self._owns_ray and not ray.is_initialized():
+                note("raysmooth: the session's Ray has ended: another one starts")
+                self.local = self._start(note)
+        try:
+            if not keeps_replicas:
+                self.idle.end()
+            with watching_local_ray() if self.local and outermost else nullcontext():
+                yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                if outermost:
+                    self._leave_if_ended()
+
+    @property
+    def where(self) -> str:
+        """The address of its Ray, for messages."""
+        return "a local Ray" if self.local else self.address or "this process's Ray"
+
+    def close(self) -> None:
+        """End the idle replicas, and Ray if it is the session's."""
+        global _open
+        self._closed.set()
+        with self._lock:
+            self.idle.end()
+            if self._owns_ray:
+                ray.shutdown()
+        if _open is self:
+            _open = None
+
+    def _watch(self) -> None:
+        asked = 0.0
+        while not self._closed.wait(LOOK_SECONDS):
+            asked += LOOK_SECONDS
+            with self._lock:
+                if self._calls == 0 and not self._closed.is_set() and (self.local or asked >= _ASK_SECONDS):
+                    asked = 0.0
+                    self._leave_if_ended()
+
+    def _leave_if_ended(self) -> None:
+        if self._owns_ray and ray.is_initialized() and (ended_process() if self.local else not _answers()):
+            self.idle = IdleReplicas()
+            ray.shutdown()
+
+
+def open_session() -> RaySession | None:
+    """The session of this program, if one is open."""
+    return _open
+
+
+class Session:
+    """What `raysmooth.session` returns: a context, or to be closed by `close`. Leaving the context ends the session if
+    it began with this object.
+    """
+
+    def __init__(self, start: Callable[[Note], bool], address: str | None, verbose: bool, note: Note) -> None:
+        global _open
+        self._began = _open is None
+        if _open is None:
+            _open = RaySession(start, address, verbose, note)
+        elif address not in (None, _open.address):
+            raise RaysmoothError(
+                f"a session is open on {_open.where}: end it first (session.close()), or leave the address out"
+            )
+        self._session = _open
+
+    def close(self) -> None:
+        """End the replicas, and the Ray that the session has started. It is no error to close it twice."""
+        if open_session() is self._session:
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._began:
+            self.close()
+
+    def __repr__(self) -> str:
+        if open_session() is not self._session:
+            return "<raysmooth session: closed>"
+        return f"<raysmooth session on {self._session.where}, {len(self._session.idle)} idle replicas>"
+
+
+def _answers() -> bool:
+    """Whether the head of the cluster that this process has joined still listens."""
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    for _ in range(2):
+        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_SECONDS):
+            return True
+    return False
+
+
+def _end(actors: list[Any]) -> None:
+    for actor in actors if ray.is_initialized() else ():
+        ray.kill(actor)

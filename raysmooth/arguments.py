@@ -1,0 +1,41 @@
+"""Arguments of the Python API that no command's settings class describes: their types are checked as settings' are."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from raysmooth.common.settings import CommaList, Settings
+from raysmooth.storage.paths import OutText
+
+
+def _one_or_several(value: Any) -> Any:
+    """A condition may hold commas: a text is one."""
+    return [value] if isinstance(value, str) else value
+
+
+class ReportArguments(Settings):
+    """Report"""
+
+    table: Annotated[list[str], CommaList] = Field([], description="Tables to show and write; default: runs.")
+    where: Annotated[list[str], BeforeValidator(_one_or_several)] = Field(
+        [], description="Conditions on runs, such as sigma=0.5."
+    )
+    group_by: Annotated[list[str] | None, CommaList] = Field(None, description="Columns of the envelope's lines.")
+    compare: str | None = Field(None, description="Two runs to compare image by image: RUN,RUN.")
+    familywise: float | None = Field(None, description="Probability that not all answers of a run are right.")
+    radius: float | None = Field(None, description="Radius of `compare` and `familywise`.")
+    radii: Annotated[list[float] | None, CommaList] = Field(None, description="Radii of the tables.")
+    intervals: bool = Field(False, description="Show the 95 % intervals of certified accuracies.")
+    price_per_hour: float | None = Field(None, description="Price of one replica for an hour.")
+    out: OutText | None = Field(None, description="Folder for the files; default: `report` in the results.")
+
+
+class RecertifyArguments(Settings):
+    """Recertify"""
+
+    run: Annotated[list[str] | None, CommaList] = Field(None, description="Run ids or their first characters.")
+    alpha: float | None = Field(None, description="Failure probability of each certificate.")
+    n: int | None = Field(None, description="Use only the first n estimation draws.")
+    noise_bound: str | None = Field(None, description="complement or runner-up.")
+    familywise: float | None = Field(None, description="Probability with which not all certificates of a run hold.")
+    norm: str | None = Field(None, description="Norm of the radius.")

@@ -1,0 +1,142 @@
+"""The Python API of certifying: what draws, and what makes rows from stored counts and from logs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysmooth.pipeline.pool.ray_session import Session
+    from raysmooth.storage.location import Where
+
+
+def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
+    """Certify images with CERTIFY (Cohen et al. 2019), with a denoiser in front of the classifier if one is named.
+
+    Keyword arguments are the fields of `CertifySettings`, which are the flags of `raysmooth certify`; they override
+    `config`, a YAML file of the same fields. Calling it again with the same arguments resumes the run. Without
+    `progress` nothing is printed, and warnings are Python warnings.
+
+    Returns one row per image and sigma, sorted by image: image_id, label, prediction, radius, correct, ... first, the
+    facts of the run last. An image that failed is a row with `status` "error".
+    Raises RaysmoothError for settings that cannot work, before Ray starts, and if the run has to stop; finished images
+    stay on disk.
+
+    >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
+    """
+    return _run_procedure("certify", config, settings, progress)
+
+
+def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
+    """Predict images with the smoothed classifier, by PREDICT (Cohen et al. 2019).
+
+    Keyword arguments are the fields of `PredictSettings`; otherwise like `certify`.
+    """
+    return _run_procedure("predict", config, settings, progress)
+
+
+def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
+    """Estimate the cost of `certify` with the same arguments, from a few seconds of sampling; nothing is written.
+
+    Returns one row per sigma: `images` not yet finished, expected `draws` and at most `most_draws`, `seconds` of
+    sampling on the `replicas` available now, `busy_seconds` summed over replicas, and `disk_bytes`. Raises
+    RaysmoothError like `certify`.
+    """
+    import pandas as pd
+
+    from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.runs import driver
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+    procedure = PROCEDURES["certify"]
+    estimates = driver.estimate(procedure, user_settings(procedure.settings, settings, config), progress)
+    return pd.DataFrame(
+        {
+            "sigma": one.run.noise.scale,
+            "sampling": one.run.facts["sampling"],
+            "images": one.images,
+            "draws": one.draws,
+            "most_draws": one.most_draws,
+            "seconds": one.seconds(),
+            "replicas": one.replicas,
+            "busy_seconds": one.busy_seconds,
+            "disk_bytes": one.disk_bytes,
+        }
+        for one in estimates
+    )
+
+
+def recertify(
+    results: "Where",
+    run: str | Sequence[str] | None = None,
+    *,
+    alpha: float | None = None,
+    n: int | None = None,
+    noise_bound: str | None = None,
+    familywise: float | None = None,
+    norm: str | None = None,
+) -> "pd.DataFrame":
+    """Certify again from stored counts, without new draws: with another `alpha`, the first `n` draws, another
+    `noise_bound`, all at once (`familywise`), or in another `norm`. The rows form new runs beside the original ones.
+
+    `run`: run ids or their first characters; default: all of certify. Returns the new rows, as `certify` does. Raises
+    RaysmoothError for changes that the draws do not support.
+    """
+    from raysmooth.arguments import RecertifyArguments
+    from raysmooth.common.settings import checked
+    from raysmooth.pipeline.derived import recertify as derived
+    from raysmooth.rows import in_reading_order
+
+    given = {"alpha": alpha, "n": n, "noise_bound": noise_bound, "familywise": familywise, "norm": norm, "run": run}
+    asked = checked(RecertifyArguments, given).model_dump()
+    return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
+
+
+def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
+    """Import certification logs of other tools into `<out>`, each as a run of its own.
+
+    Keyword arguments are the fields of `ImportSettings`, the flags of `raysmooth import`. Returns the rows of all
+    `logs`, as `certify` does. Raises RaysmoothError, and writes nothing, if a file is not such a log.
+    """
+    import pandas as pd
+
+    from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.derived import log_import
+    from raysmooth.pipeline.derived.import_settings import ImportSettings
+    from raysmooth.pipeline.store.manifest import CERTIFICATES
+    from raysmooth.pipeline.store.parts import read_rows
+    from raysmooth.rows import in_reading_order
+
+    chosen = user_settings(ImportSettings, settings, config)
+    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, chosen))
+    rows = pd.concat([read_rows(chosen.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
+    return in_reading_order(rows)
+
+
+def session(address: str | None = None, *, verbose: bool = False, progress: bool = True) -> "Session":
+    """Keep Ray and its replicas between calls, so that only the first one waits for them to start.
+
+    A context, or until `close`; it ends with the program in any case. `address` as in `certify`: the calls in between
+    leave it out. Replicas keep their GPUs and CPU cores until then; a training with workers and a sweep take them back.
+    Those that have imported your own code are replaced after each call. Inside an open session it returns that one.
+    Raises RaysmoothError if Ray does not start, or the cluster does not answer.
+
+    >>> with raysmooth.session():
+    ...     rows = [raysmooth.certify("settings.yaml", sigma=sigma) for sigma in (0.25, 0.5)]
+    """
+    from raysmooth.pipeline.pool.cluster import begin_session
+    from raysmooth.pipeline.runs.progress_bars import Display
+
+    return begin_session(address, verbose, Display(progress).note)
+
+
+def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
+    from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.runs.driver import run_procedure
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.rows import in_reading_order
+
+    procedure = PROCEDURES[name]
+    rows = run_procedure(procedure, [user_settings(procedure.settings, settings, config)], progress)
+    return in_reading_order(rows)

@@ -1,0 +1,41 @@
+"""Rows as the Python API returns them: what differs between images first, what a whole run shares last."""
+
+import pandas as pd
+
+FIRST = (
+    "image_id",
+    "label",
+    "label_name",
+    "prediction",
+    "prediction_name",
+    "radius",
+    "correct",
+    "abstain",
+    "p_lower",
+    "p_upper",
+    "p_value",
+    "count_top",
+    "decision",
+    "n_used",
+    "draws",
+    "seconds",
+    "status",
+    "error",
+    "file",
+)
+"""Columns of one image, in order. The facts of its run follow: `OF_RUN`, then all others in the order of the files."""
+
+OF_RUN = ("sigma", "run_id")
+
+BY = ("image_id", "sigma", "run_id")
+"""What rows are sorted by."""
+
+
+def in_reading_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` of certificates or predictions with the columns in a fixed order, sorted by image, sigma and run. The
+    files on disk keep theirs: the facts of the run, then those of the image.
+    """
+    named = [column for column in (*FIRST, *OF_RUN) if column in rows]
+    columns = [*named, *(column for column in rows if column not in named)]
+    by = [column for column in BY if column in rows]
+    return rows[columns].sort_values(by, ignore_index=True) if by else rows[columns]

@@ -1,0 +1,188 @@
+"""A session keeps Ray and its replicas between calls, notices their end, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from conftest import REPOSITORY, SUPPORT
+from digits_runs import counts_of, settings_of
+
+import raysmooth
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.pool.ray_session import IdleReplicas, RaySession, Session, open_session
+from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    if (session := open_session()) is not None:
+        session.close()
+
+
+def certified(out: Path, **changes: Any) -> Any:
+    settings = settings_of(out, **{"classifier": "base_classifiers:Linear", "max": 5, **changes})
+    return run_procedure(PROCEDURES["certify"], [settings], show_progress=False)
+
+
+def test_idle_replicas_of_another_kind_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(ray, "kill", ended.append)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    idle = IdleReplicas()
+    for kind, actor in (("1 CPU", "a"), ("2 CPUs", "b"), ("1 CPU", "c")):
+        idle.keep(kind, actor)
+    assert idle.take("1 CPU") == "a"
+    assert ended == ["b"]
+    assert idle.take("4 CPUs") is None
+    assert ended == ["b", "c"]
+    assert len(idle) == 0
+
+
+@pytest.fixture
+def own_ray(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A Ray that is only a word: "up" or not; `started` counts."""
+    state: dict[str, Any] = {"up": False, "started": 0, "ended": None}
+    monkeypatch.setattr(ray, "is_initialized", lambda: state["up"])
+    monkeypatch.setattr(ray, "shutdown", lambda: state.update(up=False, ended=None))
+    monkeypatch.setattr("raysmooth.pipeline.pool.ray_session.ended_process", lambda: state["ended"])
+    return state
+
+
+def start(state: dict[str, Any]) -> Any:
+    def begin(note: object) -> bool:
+        state.update(up=True, started=state["started"] + 1)
+        return True
+
+    return begin
+
+
+def test_ray_that_has_ended_starts_again(own_ray: dict[str, Any]) -> None:
+    session = RaySession(start(own_ray), None, False, print)
+    notes: list[str] = []
+    with session.call(None, True, notes.append):
+        assert own_ray["started"] == 1
+    own_ray["ended"] = "raylet, process 7"
+    with session.call(None, True, notes.append):
+        assert (own_ray["up"], own_ray["started"]) == (True, 2)
+    assert notes == ["raysmooth: the session's Ray has ended: another one starts"]
+    session.close()
+    assert not own_ray["up"]
+
+
+def test_the_end_of_ray_between_calls_is_noticed(own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would end this process after a minute."""
+    monkeypatch.setattr("raysmooth.pipeline.pool.ray_session.LOOK_SECONDS", 0.01)
+    session = RaySession(start(own_ray), None, False, print)
+    own_ray["ended"] = "gcs_server, process 7"
+    while own_ray["up"]:
+        pass
+    session.close()
+
+
+def test_one_session_at_a_time(own_ray: dict[str, Any]) -> None:
+    first = Session(start(own_ray), None, False, print)
+    with Session(start(own_ray), None, False, print) as again:
+        assert own_ray["started"] == 1
+        assert repr(again) == "<raysmooth session on a local Ray, 0 idle replicas>"
+    assert open_session() is not None, "it was open before"
+    with pytest.raises(RaysmoothError, match=r"^a session is open on a local Ray: end it first"):
+        Session(start(own_ray), "10.0.0.1:6379", False, print)
+    session = open_session()
+    assert session is not None
+    with (
+        pytest.raises(RaysmoothError, match=r"^--address 10.0.0.1:6379: the open session is on a local Ray: "),
+        session.call("10.0.0.1:6379", True, print),
+    ):
+        pass
+    with session.call("local", True, print):
+        pass
+    again.close()
+    first.close()
+    assert not own_ray["up"]
+    assert repr(first) == "<raysmooth session: closed>"
+
+
+def test_a_call_that_needs_the_resources_ends_idle_replicas(
+    own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(ray, "kill", ended.append)
+    session = RaySession(start(own_ray), None, False, print)
+    session.idle.keep("1 CPU", "a")
+    with session.call(None, True, print):
+        assert not ended
+    with session.call(None, False, print):
+        assert ended == ["a"]
+    session.close()
+
+
+def pids(session: Session) -> list[int]:
+    """Of the processes of the idle replicas."""
+    return sorted(one.pid for one in ray.get([actor.identity.remote() for _, actor in session._session.idle._idle]))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_replicas_are_kept_and_draw_the_same(tmp_path: Path) -> None:
+    networks = {"classifier": "digits_cnn", "classifier_weights": str(tmp_path / "w.safetensors"), "replicas": 1}
+    raysmooth.train_classifier(
+        dataset="digits", classifier="digits_cnn", objective="clean", epochs=1, max=64, progress=False,
+        out=networks["classifier_weights"],
+    )  # fmt: skip
+    with raysmooth.session(progress=False) as session:
+        certified(tmp_path / "kept", **networks, sigma=0.25)
+        first = pids(session)
+        certified(tmp_path / "kept", **networks, sigma=0.5)
+        assert pids(session) == first
+        own = certified(tmp_path / "own", sigma=0.5, replicas=1)  # code of the user's own: its replica is replaced
+        assert pids(session) != first
+    assert ray.is_initialized(), "the session has not started it"
+    for sigma in (0.25, 0.5):
+        certified(tmp_path / "fresh", **networks, sigma=sigma)
+    assert len(own) == 5
+    kept, fresh = (sorted(map(str, counts_of(tmp_path / name).to_dict("records"))) for name in ("kept", "fresh"))
+    assert len(kept) > 20
+    assert kept == fresh
+
+
+SCRIPT = """
+import time
+import psutil
+import raysmooth
+
+SETTINGS = dict(dataset="digits", classifier="base_classifiers:Linear", max=4, n=60, n0=20, replicas=1)
+
+def processes(name):
+    return [one for one in psutil.Process().children(recursive=True) if one.name().startswith(name)]
+
+session = raysmooth.session("local")
+for sigma, ends in ((0.25, "gcs_server"), (0.5, None)):
+    assert len(raysmooth.certify(sigma=sigma, **SETTINGS)) == 4
+    if ends is not None:
+        (one,) = processes(ends)
+        one.kill()
+        while processes("raylet") or processes("gcs_server"):
+            time.sleep(0.1)  # until the session has noticed it
+session.close()
+assert not processes("raylet")
+raysmooth.session("local")
+print("done")
+"""
+
+
+@pytest.mark.processes
+def test_a_local_ray_is_killed_and_ends_with_the_program(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), str(REPOSITORY)])
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("done\n")
+    assert ended.stderr.count("raysmooth: the session's Ray has ended: another one starts") == 1
