@@ -1,11 +1,11 @@
-"""Progress for people: bars on a terminal, an occasional line in a log."""
+"""Progress for people: bars on a terminal and in a notebook, an occasional line in a log."""
 
 import sys
 from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from raysmooth.common.streams import unfailing
+from raysmooth.pipeline.runs.notebook_bars import NotebookBars, in_notebook
 
 LOG_SECONDS = 10.0
 """Seconds between two lines of a log."""
@@ -92,8 +93,7 @@ class _Pace:
 
 
 class Display:
-    """A context with bars on a terminal's standard error, or lines in a log; silent with `show=False` (a notebook, a
-    test).
+    """A context with bars on a terminal's standard error or in a notebook, or lines in a log; silent with `show=False`.
 
     `columns` are columns of rich's progress display, between the bar, which fills the width, and the time left.
     """
@@ -101,21 +101,27 @@ class Display:
     def __init__(self, show: bool, *columns: ProgressColumn) -> None:
         self._console = Console(stderr=True, file=unfailing(sys.stderr), highlight=False)
         self.shown = show
-        self._live = show and self._console.is_terminal
-        self._bars = Bars(
+        self._notebook: NotebookBars | None = None
+        all_columns = [
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             *columns,
             _TimeLeft(compact=True, elapsed_when_finished=True),
-            console=self._console,
-            disable=not self._live,
-            speed_estimate_period=20,
-            expand=True,
-        )
+        ]
+        options: dict[str, Any] = {"speed_estimate_period": 20, "expand": True}
+        if show and in_notebook():
+            self._live = True
+            self._bars: Bars = (notebook := NotebookBars(*all_columns, **options))
+            self._notebook = notebook
+        else:
+            self._live = show and self._console.is_terminal
+            self._bars = Bars(*all_columns, console=self._console, disable=not self._live, **options)
 
     def note(self, text: str) -> None:
         """Print a line for the user, above the bars."""
-        if self.shown:
+        if self._notebook is not None:
+            self._notebook.note(text)
+        elif self.shown:
             self._console.print(text, soft_wrap=True, markup=False)
 
     def __enter__(self) -> Self:
