@@ -60,7 +60,7 @@ class NotebookBars(Progress):
         if self.tasks or self._lines:
             self._show()
 
-    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override]
+    def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
         if monotonic() - self._shown > _REFRESH_SECONDS:
             self._show()
