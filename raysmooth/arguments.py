@@ -27,6 +27,8 @@ class ReportArguments(Settings):
     radii: Annotated[list[float] | None, CommaList] = Field(None, description="Radii of the tables.")
     intervals: bool = Field(False, description="Show the 95 % intervals of certified accuracies.")
     price_per_hour: float | None = Field(None, description="Price of one replica for an hour.")
+    figure_width: str = Field("column", description="Width of the figures in a paper: column or page.")
+    image: bool = Field(True, description="Show a certified image on the page, where data allow it.")
     out: OutText | None = Field(None, description="Folder for the files; default: `report` in the results.")
 
 

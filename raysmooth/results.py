@@ -45,9 +45,11 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
     """Write the report of `results`: tables as Markdown, LaTeX and CSV, figures as PNG and PDF, and one page.
 
     Keyword arguments are the flags of `raysmooth report`, except `format`: `table`, `where`, `group_by`, `compare`,
-    `familywise`, `radius`, `radii`, `intervals`, `price_per_hour`, `out`. A notebook shows the result as its tables and
-    figures. Its `path` is the page, `files` are all files. Raises RaysmoothError for settings that cannot work.
+    `familywise`, `radius`, `radii`, `intervals`, `price_per_hour`, `figure_width`, `image`, `out`. A notebook shows the
+    result as its tables and figures. Its `path` is the page, `files` are all files. Raises RaysmoothError for settings
+    that cannot work.
     """
+    from functools import partial
     from io import StringIO
 
     from rich.console import Console
@@ -55,15 +57,24 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
     from raysmooth.arguments import ReportArguments
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.analysis.certificates import read_certificates
+    from raysmooth.pipeline.pictures.page_image import certified_image
     from raysmooth.pipeline.report.displays import ReportFiles
+    from raysmooth.pipeline.report.page.context import PageContext
     from raysmooth.pipeline.report.report import print_report
 
     asked = checked(ReportArguments, settings).model_dump()
-    tables = asked.pop("table")
+    tables, image = asked.pop("table"), partial(certified_image, results) if asked.pop("image") else None
     shown: list[Any] = []
     silent = Console(file=StringIO())
     files = print_report(
-        lambda: read_certificates(results), results, silent, silent, take=shown.append, tables=tables, **asked
+        lambda: read_certificates(results),
+        results,
+        silent,
+        silent,
+        take=shown.append,
+        tables=tables,
+        context=PageContext(image=image),
+        **asked,
     )
     return ReportFiles(files, shown)
 

@@ -86,13 +86,13 @@ def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
 
 
 def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
-    classes = _shown_classes(one)
+    classes = shown_classes(one)
     for role, colour, offset in ((Role.ESTIMATION, BLUE, -0.2), (Role.SELECTION, SKY, 0.2)):
         if (stored := one.counts.get(role)) is None:
             continue
         draws = int(stored.counts.sum()) + stored.invalid
         bars = [int(stored.counts[name]) for name in classes]
-        bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if _any_invalid(one) else [])]
+        bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if any_invalid(one) else [])]
         places = np.arange(len(bars)) + offset
         what = f"{role.name.lower()}: {draws:,} draws"
         container = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
@@ -106,7 +106,7 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
     ticks = [
         f"{text} (label)" if label == one.row["label"] else text for label, text in zip(classes, texts, strict=True)
     ]
-    ticks += ["others", *(["no answer"] if _any_invalid(one) else [])]
+    ticks += ["others", *(["no answer"] if any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
     slots = max(len(ticks), CLASSES + 1)  # equally thick bars, however few
     axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
@@ -116,11 +116,12 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
     axes.legend(fontsize=7, frameon=False, loc="lower right")
 
 
-def _any_invalid(one: ReplayedImage) -> bool:
+def any_invalid(one: ReplayedImage) -> bool:
+    """Whether any draw of the image has no answer."""
     return any(stored.invalid for stored in one.counts.values())
 
 
-def _shown_classes(one: ReplayedImage) -> list[int]:
+def shown_classes(one: ReplayedImage) -> list[int]:
     """The classes with the most draws, in descending order, and the label's class."""
     total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
     shown = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]

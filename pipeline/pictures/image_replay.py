@@ -104,6 +104,16 @@ def replay(
     return ReplayedImage(row, clean, clean_answer, replayed, counts, run.class_names)
 
 
+def without_copies(run: StoredRun, row: Mapping[str, Any], dataset: Dataset) -> ReplayedImage:
+    """The image and its counts, for which the run's networks are not needed. Raises RaysmoothError as `replay` does."""
+    try:
+        clean = dataset.read(row["image_id"]).image
+    except UnreadableImage:
+        return ReplayedImage(row, None, class_names=run.class_names)
+    counts = run.counts(row["image_id"], _draws_used(row))
+    return ReplayedImage(row, clean, counts=counts, class_names=run.class_names)
+
+
 def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:
     """The number of draws behind the row, by role; None where it does not record them."""
     if row.get("n_used") is None or row.get("draws") is None:

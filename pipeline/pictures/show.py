@@ -60,7 +60,7 @@ def show(settings: ShowSettings) -> FigureFile:
     datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
     images = []
     for row in records(rows):
-        run = StoredRun.read(settings.results, _sampled_by(row))
+        run = StoredRun.read(settings.results, sampled_by(row))
         trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
         run.refuse_code(trusted)
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
@@ -115,7 +115,7 @@ def _source(row: Mapping[str, Any]) -> str:
     return str(row.get("source") or "")
 
 
-def _sampled_by(row: Mapping[str, Any]) -> str:
+def sampled_by(row: Mapping[str, Any]) -> str:
     """The id of the run whose counts support a row."""
     source = _source(row)
     words = source.removeprefix(RECERTIFIED).split() if source.startswith(RECERTIFIED) else []

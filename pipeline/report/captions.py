@@ -14,7 +14,8 @@ from raysmooth.pipeline.analysis.log_names import are_capped, log_names
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
 from raysmooth.pipeline.analysis.run_facts import FACTS, PLAIN, UNLABELLED, differing, is_imported, origins, varies
 
-_SHORT_CAPTION = ("dataset", "split", "index_set", "n", "alpha")
+_IMAGES = ("dataset", "split", "index_set")
+_SHORT_CAPTION = (*_IMAGES, "n", "alpha")
 
 _MOST_EXPECTED_WRONG = 0.1
 """Up to this value of alpha times the images, a caption gives the probability that all certificates of a run hold.
@@ -48,14 +49,19 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
     denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
-    some = " (unknown for some)" if "alpha" not in shared and runs["alpha"].isna().any() else ""
-    known = "alpha" in shared and pd.notna(runs["alpha"].iloc[0])
-    confidence = shown_confidence(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
+    return f"{', '.join(phrases)}: {guarantee(runs)}"
+
+
+def guarantee(runs: pd.DataFrame) -> str:
+    """The probability with which certificates of `runs` hold, each alone and all of a run together."""
+    one_alpha = not varies(runs["alpha"])
+    some = " (unknown for some)" if not one_alpha and runs["alpha"].isna().any() else ""
+    known = one_alpha and pd.notna(runs["alpha"].iloc[0])
+    confidence = shown_confidence(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     capped = ", those above the largest of their setting capped at it" if are_capped(runs).any() else ""
     logged = f", imported radii as in their logs (possibly rounded up){capped}" if is_imported(runs).any() else ""
-    guarantee = f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
-    return f"{', '.join(phrases)}: {guarantee}"
+    return f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
 
 
 def _all_at_once(runs: pd.DataFrame) -> str:
@@ -104,7 +110,16 @@ def shown_confidence(alpha: object) -> str:
 
 def short_caption(runs: pd.DataFrame) -> str:
     """The images, n and alpha, as far as all runs share them; for places where `caption` would be too long."""
-    return ", ".join(_fact(runs, column) for column in _SHORT_CAPTION if not varies(runs[column]))
+    return _shared_facts(runs, _SHORT_CAPTION)
+
+
+def images_caption(runs: pd.DataFrame) -> str:
+    """Which images they are, as far as all runs share them."""
+    return _shared_facts(runs, _IMAGES)
+
+
+def _shared_facts(runs: pd.DataFrame, columns: Collection[str]) -> str:
+    return ", ".join(_fact(runs, column) for column in columns if not varies(runs[column]))
 
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_sampling: bool) -> str:

@@ -1,6 +1,7 @@
 """From certificates on disk to the tables and figures of a paper, and to a page that shows all of them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,18 @@ from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
 from raysmooth.pipeline.analysis.summary import summarize
-from raysmooth.pipeline.report.figures.curves import plot_curves, plot_panels
-from raysmooth.pipeline.report.figures.figure_file import save_figure
-from raysmooth.pipeline.report.figures.histograms import p_lower_histograms, plot_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.curves import curves_caption, plot_curves, plot_panels
+from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
+from raysmooth.pipeline.report.figures.figure_text import COLUMN, WIDTHS
+from raysmooth.pipeline.report.figures.histograms import (
+    Histograms,
+    histograms_note,
+    p_lower_histograms,
+    plot_histograms,
+    radius_histograms,
+)
+from raysmooth.pipeline.report.latex import latex_figure
+from raysmooth.pipeline.report.page.context import PageContext
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.catalogue import TABLES, find_table
@@ -26,16 +36,40 @@ from raysmooth.storage.output_file import refuse_unwritable, write_output
 
 __all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_report"]
 
-FIGURES: Registry[tuple[str, Callable[[ReportData], Figure]]] = Registry(
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """The figure that accompanies a table. `stem` is that of its files; `plot` makes it so many inches wide; `caption`
+    is what stands below it in a paper, as it has no text of its own.
+    """
+
+    stem: str
+    plot: Callable[[ReportData, float], Figure]
+    caption: Callable[[ReportData], str]
+
+
+def _curves_caption(data: ReportData) -> str:
+    return curves_caption(data.runs)
+
+
+def _histograms(stem: str, what: str, count: Callable[[ReportData], Histograms]) -> FigureEntry:
+    return FigureEntry(
+        stem,
+        lambda data, width: plot_histograms(data, count(data), width),
+        lambda data: f"{what}. {histograms_note(count(data))} {data.caption}.",
+    )
+
+
+FIGURES: Registry[FigureEntry] = Registry(
     "figure",
     {
-        "runs": ("curves", lambda data: plot_curves(data.rows)),
-        "sigma": ("curves-by-sigma", lambda data: plot_panels(data.rows)),
-        "radii": ("radii", lambda data: plot_histograms(data, radius_histograms(data))),
-        "p-lower": ("p-lower", lambda data: plot_histograms(data, p_lower_histograms(data))),
+        "runs": FigureEntry("curves", lambda data, width: plot_curves(data.rows, width), _curves_caption),
+        "sigma": FigureEntry("curves-by-sigma", lambda data, width: plot_panels(data.rows, width), _curves_caption),
+        "radii": _histograms("radii", "Certified radii, as shares of a run's images", radius_histograms),
+        "p-lower": _histograms("p-lower", "Lower bounds pA, as shares of a run's images", p_lower_histograms),
     },
 )
-"""The figure that accompanies a table, by the table's name: the stem of its files, and the function that plots it."""
+"""By the table's name."""
 
 DEFAULT = ("runs",)
 """The tables of a report if none is named."""
@@ -48,18 +82,23 @@ def write_report(
     *,
     where: Sequence[str] = (),
     tables: str | Collection[str] = DEFAULT,
+    figure_width: str = "column",
+    context: PageContext | None = None,
     **options: Any,
 ) -> list[Path | Location]:
     """Write the report of the runs in `results`, over an earlier one, and return its files' paths.
 
-    The files are each of `tables` as Markdown, LaTeX and CSV, its figure as PNG and PDF (for "runs": table.md,
-    table.tex, table.csv, curves.png and curves.pdf), and report.html, which shows everything. They go into the folder
-    `out`, created if missing; default: `<results>/report`. `tables` are names of TABLES, of which one text may hold
-    several with commas between, `where` conditions for the function of that name, `options` fields of `ReportData`.
-    Raises RaysmoothError as these do.
+    The files are each of `tables` as Markdown, LaTeX and CSV, its figure as PNG and PDF with its caption in LaTeX (for
+    "runs": table.md, table.tex, table.csv, curves.png, curves.pdf and curves-figure.tex), and report.html, which shows
+    everything. They go into the folder `out`, created if missing; default: `<results>/report`. `tables` are names of
+    TABLES, of which one text may hold several with commas between, `where` conditions for the function of that name,
+    `figure_width` a name of WIDTHS, `context` what the page says besides, `options` fields of `ReportData`. Raises
+    RaysmoothError as these do.
     """
+    width = WIDTHS[figure_width]
     data = ReportData.of(read_certificates(results), where, radii=radii, **options)
-    return _write(data, located(results), out, {name: _both(data, name) for name in _wanted(tables, options)})
+    made = {name: _both(data, name) for name in _wanted(tables, options)}
+    return _write(data, located(results), out, width, context or PageContext(), made)
 
 
 def print_report(
@@ -77,6 +116,8 @@ def print_report(
     compare: str | None = None,
     familywise: float | None = None,
     radius: float | None = None,
+    figure_width: str = "column",
+    context: PageContext | None = None,
     **options: Any,
 ) -> list[Path | Location]:
     """`write_report`, with the tables printed to `console`: the command `raysmooth report`. `rows` reads the rows of
@@ -88,7 +129,7 @@ def print_report(
     radius are then printed alone. Several tables are printed below their headings. With `take` none is printed: it gets
     each table instead.
     """
-    chosen, wanted = FORMATS[format], _wanted(tables, options)
+    chosen, wanted, width = FORMATS[format], _wanted(tables, options), WIDTHS[figure_width]
     pair = _pair(compare) if compare is not None else None
     _refuse_radius(radius, compare is not None, familywise)
     data = ReportData.of(rows(), where, **options)
@@ -120,7 +161,7 @@ def print_report(
         if len(shown) > 1:
             console.print(f"{chosen.heading}{table.title}\n", style="bold", markup=False, highlight=False)
         chosen.show(table, console)
-    return _write(data, located(results), out, made, *more)
+    return _write(data, located(results), out, width, context or PageContext(), made, *more)
 
 
 def _names(tables: str | Collection[str]) -> list[str]:
@@ -173,6 +214,8 @@ def _write(
     data: ReportData,
     results: Location,
     out: Where | None,
+    width: float,
+    context: PageContext,
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     *more: PrintedTable,
 ) -> list[Path | Location]:
@@ -183,16 +226,22 @@ def _write(
     for name, both in made.items():
         files += _write_table(folder, *both)
         if name in FIGURES:
-            stem, plot = FIGURES[name]
-            figures = [folder / f"{stem}.png", folder / f"{stem}.pdf"]
-            save_figure(plot(data), *figures, flag="--out")
-            files += figures
+            files += _write_figure(folder, data, FIGURES[name], width)
     for table in more:
         files += _write_table(folder, table, table)
     files.append(folder / "report.html")
-    page = render_page(data, results, {name: with_intervals for name, (_, with_intervals) in made.items()}, *more)
-    write_output(page, files[-1], "--out")
+    shown = {name: with_intervals for name, (_, with_intervals) in made.items()}
+    write_output(render_page(data, results, shown, *more, context=context), files[-1], "--out")
     return [file.outward for file in files]
+
+
+def _write_figure(folder: Location, data: ReportData, entry: FigureEntry, width: float) -> list[Location]:
+    figures = [folder / f"{entry.stem}.png", folder / f"{entry.stem}.pdf"]
+    save_figure(entry.plot(data, width), *figures, flag="--out", dpi=PAPER_DPI)
+    environment = latex_figure(f"{entry.stem}.pdf", entry.caption(data), entry.stem, spans_page=width > COLUMN)
+    caption = folder / f"{entry.stem}-figure.tex"
+    write_output(environment, caption, "--out")
+    return [*figures, caption]
 
 
 def _write_table(folder: Location, plain: PrintedTable, with_intervals: PrintedTable) -> list[Location]:

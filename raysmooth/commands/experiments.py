@@ -7,6 +7,7 @@ import typer
 
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import TRUST_CODE
+from raysmooth.commands.outcome import command_line, print_written
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.tune.experiments.request import ExperimentRequest
 
@@ -113,10 +114,10 @@ def run_and_print(request: ExperimentRequest) -> None:
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
     began = monotonic()
-    report = run_and_report(request)
+    report = run_and_report(request, command=command_line())
     if report is not None:
         notes.print()
         print_report(report)
         notes.print(f"certificates: {report.plan.out / CERTIFICATES}  (pandas.read_parquet)")
-        notes.print(f"written: {', '.join(map(str, report.files))}")
+        print_written(report.files)
     notes.print(f"total time: {monotonic() - began:.0f} s")

@@ -1,14 +1,24 @@
-"""Summary and errors of the rows that a command produced."""
+"""Summary and errors of the rows that a command produced, and the files that it wrote."""
 
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from raysmooth.commands.app import notes
+from raysmooth.common.errors import printable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from raysmooth.storage.location import Location
+
+PAGE = "report.html"
+"""The name of a report's page."""
 
 
 def print_summary(rows: "pd.DataFrame") -> None:
@@ -34,3 +44,16 @@ def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
     notes.print(f"rows: {located(out) / folder}  (pandas.read_parquet)")
     if len(failed) == len(rows):
         raise typer.Exit(1)
+
+
+def command_line() -> str:
+    """The command that this process carries out, as one would type it, on one line that can be printed."""
+    return " ".join(shlex.quote(printable(argument)) for argument in ["raysmooth", *sys.argv[1:]])
+
+
+def print_written(files: Sequence["Path | Location"]) -> None:
+    """Print the files of a report and, on a line of its own, its page."""
+    notes.print(f"written: {', '.join(map(str, files))}")
+    for file in files:
+        if str(file).endswith(PAGE):
+            notes.print(f"page, for a browser: {file}")

@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
-from raysmooth.commands.outcome import print_errors, print_summary
+from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.numbers import number
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "wrong-certificates")
 FORMATS = ("text", "markdown", "latex", "csv")
-"""The names of the registries TABLES and FORMATS of a report, here without importing them."""
+WIDTHS = ("column (3.25 inches)", "page (6.75)")
+"""The names of the registries TABLES, FORMATS and WIDTHS of a report, here without importing them."""
 
 
 @app.command("recertify", cls=CommandWithExamples, rich_help_panel="Results")
@@ -124,13 +126,19 @@ def report_command(
     price_per_hour: Annotated[
         float | None, typer.Option(parser=to_number, help="Price of one replica for an hour.")
     ] = None,
+    figure_width: Annotated[
+        str, typer.Option(help=f"Width of the figures in a paper: {' or '.join(WIDTHS)}.")
+    ] = "column",
+    image: Annotated[
+        bool, typer.Option("--image/--no-image", help="Show a certified image on the page, where data allow it.")
+    ] = True,
     out: Annotated[
         str | None, typer.Option(help="Folder for the files. Default: RESULTS/report.", show_default=False)
     ] = None,
     folder: Annotated[str | None, renamed("--folder", "--out")] = None,
 ) -> None:
     """Report certificates: tables as text, Markdown, LaTeX and CSV, figures as PNG and PDF, and all of them on one
-    self-contained HTML page, report.html.
+    self-contained HTML page, report.html, which opens with the result in a sentence and a certified image.
 
     **Examples**
 
@@ -148,7 +156,9 @@ def report_command(
         from raysmooth.pipeline.analysis.certificates import read_certificates
 
         rows = reader.submit(read_certificates, results)
-        from raysmooth.pipeline.report.report import print_report  # while the rows are read
+        from raysmooth.pipeline.pictures.page_image import certified_image  # while the rows are read
+        from raysmooth.pipeline.report.page.context import PageContext
+        from raysmooth.pipeline.report.report import print_report
         from raysmooth.pipeline.store.manifest import missing_manifests, without_manifest
         from raysmooth.storage.object_store import notify
 
@@ -168,12 +178,14 @@ def report_command(
             radii=grid,
             group_by=groups,
             price_per_hour=price_per_hour,
+            figure_width=figure_width,
+            context=PageContext(command=command_line(), image=partial(certified_image, results) if image else None),
         )
     if missing := without_manifest(results, "certify"):
         notify(missing_manifests(missing, "their rows are not compared with their settings"))
     if unreached := _unreached([*(grid or ()), *([radius] if radius is not None else [])], rows.result()):
         notes.print(unreached)
-    notes.print(f"written: {', '.join(str(file) for file in files)}")
+    print_written(files)
 
 
 def _unreached(radii: list[float], rows: "pd.DataFrame") -> str | None:

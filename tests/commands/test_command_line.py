@@ -152,7 +152,7 @@ def test_a_config_file_and_flags_over_it(
     code, out, err = command(capsys, "report", str(tmp_path / "out"), "--radii", "0,0.1", "--format", "csv")
     assert code == 0, err
     assert out.count("\n") == 3
-    files = ["curves.pdf", "curves.png", "report.html", "table.csv", "table.md", "table.tex"]
+    files = ["curves-figure.tex", "curves.pdf", "curves.png", "report.html", "table.csv", "table.md", "table.tex"]
     assert sorted(path.name for path in (tmp_path / "out/report").iterdir()) == files
 
     refused(capsys, "report", str(tmp_path / "nothing"))

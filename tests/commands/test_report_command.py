@@ -17,6 +17,7 @@ from raysmooth.commands import experiments
 from raysmooth.commands import report as report_module
 from raysmooth.commands.catalogue import CATALOGUE
 from raysmooth.pipeline.certification.certificate import lower_bound
+from raysmooth.pipeline.report.figures.figure_text import WIDTHS
 from raysmooth.pipeline.report.report import write_report
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.formats import FORMATS
@@ -59,7 +60,7 @@ def files(out: Path) -> set[str]:
     return {path.name for path in (out / "report").iterdir()}
 
 
-USUAL = {"table.md", "table.tex", "table.csv", "curves.png", "curves.pdf", "report.html"}
+USUAL = {"table.md", "table.tex", "table.csv", "curves.png", "curves.pdf", "curves-figure.tex", "report.html"}
 
 
 def test_tables_are_printed_and_written(capsys: pytest.CaptureFixture[str], out: Path) -> None:
@@ -132,7 +133,11 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
     # Of radii 0.02 i and 0.04 i those from 0.3 on: images 15 to 19, and 8 to 19.
     assert "Only A certifies 0, only B 7" in " ".join(printed.split())
     assert "Columns r:" not in printed
-    assert files(out) == USUAL - {"curves.png", "curves.pdf"} | {"comparison.md", "comparison.tex", "comparison.csv"}
+    assert files(out) == USUAL - {"curves.png", "curves.pdf", "curves-figure.tex"} | {
+        "comparison.md",
+        "comparison.tex",
+        "comparison.csv",
+    }
     assert pd.read_csv(out / "report" / "comparison.csv")["image_id"].tolist() == list(range(8, 15))
     assert "Comparison" in (out / "report" / "report.html").read_text()
 
@@ -215,6 +220,7 @@ def test_the_help_names_all_there_is(capsys: pytest.CaptureFixture[str]) -> None
     assert tuple(TABLES) == report_module.TABLES
     assert tuple(FORMATS) == report_module.FORMATS
     assert [*CATALOGUE] == [*experiments.LISTS]
+    assert [width.partition(" ")[0] for width in report_module.WIDTHS] == list(WIDTHS)
     code, printed, _ = command(capsys, "certify", "--help")
     assert code == 0
     assert "--sigma" in printed

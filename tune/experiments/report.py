@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.pictures.page_image import certified_image
 from raysmooth.pipeline.report.captions import look_alike
 from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import plot_curves
-from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
+from raysmooth.pipeline.report.page.context import PageContext
+from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import read_certificates, summarize
-from raysmooth.pipeline.report.tables.formats import FORMATS
+from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable
 from raysmooth.pipeline.report.tables.runs import csv, latex, markdown, runs_table
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.storage.location import located
 from raysmooth.storage.output_file import refuse_unwritable, write_output
 from raysmooth.tune.experiments.paper_comparison import compare_with_paper
 from raysmooth.tune.experiments.plan import Plan
@@ -32,6 +38,8 @@ SMOKE = (
     "This is a smoke test: one epoch, a few images (generated ones if the data set is missing), small networks, few "
     "draws. It shows that the stages fit together; its numbers mean nothing."
 )
+
+_IN_PERCENT = "Certified accuracy at the radii, in percent; ours rounded down."
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,12 @@ class Report:
         return "\n".join([*parts, f"<p>Differences from the paper:</p><ul>{listed}</ul>"])
 
 
-def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | None:
+def report_experiment(
+    plan: Plan, results: Mapping[str, Result], command: str | None = None, trust_code: bool = False
+) -> Report | None:
     """Write the report of `results`, the finished part of `plan`, to `<out>/report/<name of the plan>`: report.md,
-    table.md, table.tex, table.csv, side-by-side.csv, and the curves. None if the experiment certifies nothing; raises
-    RaysmoothError if nothing is certified yet.
+    report.html, table.md, table.tex, table.csv, side-by-side.csv, and the curves. `command` is the one that asked for
+    it. None if the experiment certifies nothing; raises RaysmoothError if nothing is certified yet.
     """
     settings = plan.settings
     if settings is None or not any(run.entry.samples for run in plan.stage_runs):
@@ -83,13 +93,24 @@ def report_experiment(plan: Plan, results: Mapping[str, Result]) -> Report | Non
     with refuse_unwritable(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "report.md": _page(plan, settings, comparison, summary),
+        "report.md": _markdown_page(plan, settings, comparison, summary),
         "table.md": markdown(summary),
-        "table.tex": latex(summary),
+        "table.tex": latex(summary, plan.name),
         "table.csv": csv(summary),
     }
     if comparison is not None:
         texts["side-by-side.csv"] = comparison.to_csv(index=False, lineterminator="\n")
+    first, *lead = heading_of(plan, settings)[1 if plan.smoke else 0 :]
+    context = PageContext(
+        first,
+        lead,
+        SMOKE if plan.smoke else None,
+        command,
+        partial(certified_image, plan.out, trust_code=trust_code),
+        differences_of(settings),
+    )
+    beside = [] if comparison is None else [_comparison_table(comparison)]
+    texts["report.html"] = render_page(ReportData(rows, radii), located(plan.out), {}, *beside, context=context)
     for name, content in texts.items():
         write_output(content, folder / name, "--out")
     return Report(
@@ -124,6 +145,16 @@ def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, 
     return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
 
 
+def _comparison_table(comparison: pd.DataFrame) -> PrintedTable:
+    """The paper's numbers beside ours, as a table of the page."""
+    words = frozenset(column for column in comparison.columns if not _is_number(column))
+    return PrintedTable("paper", "The paper's numbers beside ours", "", _IN_PERCENT, comparison, comparison, words)
+
+
+def _is_number(column: str) -> bool:
+    return column.startswith("r=") or column in ("sigma", "ACR")
+
+
 def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Plot the curves; if there are several noise levels, also those of each level, as in the papers."""
     files, parts = [], {"curves": rows}
@@ -132,7 +163,7 @@ def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path
         parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
         figures = [folder / f"{name}.{suffix}" for suffix in formats]
-        save_figure(plot_curves(part), *figures, flag="--out")
+        save_figure(plot_curves(part), *figures, flag="--out", dpi=PAPER_DPI)
         files += figures
     return files
 
@@ -150,13 +181,15 @@ def differences_of(settings: ExperimentSettings) -> list[str]:
     return [*settings.differences, *(numbers.lost if numbers is not None else [])]
 
 
-def _page(plan: Plan, settings: ExperimentSettings, comparison: pd.DataFrame | None, summary: pd.DataFrame) -> str:
+def _markdown_page(
+    plan: Plan, settings: ExperimentSettings, comparison: pd.DataFrame | None, summary: pd.DataFrame
+) -> str:
     """The report in Markdown."""
     first, *more = heading_of(plan, settings)[1 if plan.smoke else 0 :]
     parts = [f"# {first}", *([f"**{SMOKE}**"] if plan.smoke else []), *more]
     if comparison is not None:
         table = comparison.to_markdown(index=False, disable_numparse=True)
-        parts.append(f"Certified accuracy at the radii, in percent; ours rounded down.\n\n{table}")
+        parts.append(f"{_IN_PERCENT}\n\n{table}")
     listed = "\n".join(f"* {line}" for line in differences_of(settings))
     parts += [f"Differences from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
     return "\n\n".join(parts).rstrip() + "\n"
@@ -172,7 +205,7 @@ def print_report(report: Report) -> None:
     console.print()
     if report.comparison is not None:
         _print_comparison(report.comparison, console)
-        console.print("Certified accuracy at the radii, in percent; ours rounded down.")
+        console.print(_IN_PERCENT)
     console.print("Differences from the paper:")
     for line in differences_of(settings):
         console.print(Text(f"* {line}"))
@@ -189,8 +222,7 @@ def _print_comparison(comparison: pd.DataFrame, console: Console) -> None:
     radii = [column for column in comparison.columns if column.startswith("r=")]
     for column in comparison.columns:
         heading = column.removeprefix("r=") if column in radii[1:] else column  # only the first has "r="
-        right = column in (*radii, "sigma", "ACR")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if _is_number(column) else "left", no_wrap=True)
     for cells in comparison.itertuples(index=False):
         table.add_row(*map(Text, cells))
     table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum

@@ -8,13 +8,14 @@ from raysmooth.tune.experiments.settings import find_experiment
 from raysmooth.tune.experiments.smoke import smoke_plan
 
 
-def run_and_report(request: ExperimentRequest, show: bool = True) -> Report | None:
-    """Run the stages that are not done, or the stage `request.only`, and report the results. Returns None if nothing is
-    certified, or if `only` is not the report. Raises RaysmoothError like `run_experiment`.
+def run_and_report(request: ExperimentRequest, show: bool = True, command: str | None = None) -> Report | None:
+    """Run the stages that are not done, or the stage `request.only`, and report the results; `command` is the one that
+    asked for it. Returns None if nothing is certified, or if `only` is not the report. Raises RaysmoothError like
+    `run_experiment`.
     """
     plan = read_plan(find_experiment(request.experiment), request.out, request.data_root)
     if request.smoke:
         plan = smoke_plan(plan)
     outcome = run_experiment(plan, request.only, request.address, show, request.trust_code)
     wants_report = request.only is None or any(run.kind == REPORT for run in plan.named(request.only))
-    return report_experiment(plan, outcome.results) if wants_report else None
+    return report_experiment(plan, outcome.results, command, request.trust_code) if wants_report else None

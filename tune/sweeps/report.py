@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysmooth.pipeline.report.figures.curves import plot_curves
-from raysmooth.pipeline.report.figures.figure_file import save_figure
+from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
 from raysmooth.pipeline.report.rounding import floored
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.trials import MEAN, Winner, best_first
@@ -228,7 +228,7 @@ def write_sweep_report(
         save_figure(figure, files[-1], flag="--out")
     if certificates is not None:
         files.append(folder / "curves.png")
-        save_figure(plot_curves(named_after_trials(certificates, rows, sweep)), files[-1], flag="--out")
+        save_figure(plot_curves(named_after_trials(certificates, rows, sweep)), files[-1], flag="--out", dpi=PAPER_DPI)
     return files
 
 

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.report.figures.figure_text import is_formula
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.output_file import refuse_unwritable, write_output
 from raysmooth.storage.store_urls import is_url
 
-DPI = 150
+DPI, PAPER_DPI = 150, 300
+"""Pixels an inch of PNG files: of figures for screens, and of those for papers, which are small."""
 
 _PRINTERS: dict[str, Callable[[Figure, BytesIO], object]] = {
     ".png": lambda figure, file: FigureCanvasAgg(figure).print_png(file),
@@ -36,13 +38,14 @@ def figure_path(path: Where, flag: str) -> Location:
     return file
 
 
-def save_figure(figure: Figure, *files: Where, flag: str) -> None:
+def save_figure(figure: Figure, *files: Where, flag: str, dpi: int = DPI) -> None:
     """Write `figure` to each of `files`, atomically; raises RaysmoothError, naming `flag`, where one cannot be written.
-    Dollar signs appear as such and start no formula, as users' names may contain them.
+    Dollar signs appear as such and start no formula, as users' names may contain them; except in texts of
+    `set_formula`.
     """
     for text in figure.findobj(Text):
-        text.set_parse_math(False)
-    figure.set_dpi(DPI)
+        text.set_parse_math(is_formula(text))
+    figure.set_dpi(dpi)
     for file in files:
         content = BytesIO()
         # fonttype 42, because publishers refuse matplotlib's default, Type 3. Some ticks are created only here.

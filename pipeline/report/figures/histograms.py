@@ -11,24 +11,32 @@ from matplotlib.ticker import MaxNLocator
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii
 from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
-from raysmooth.pipeline.report.captions import caption, run_labels
-from raysmooth.pipeline.report.figures.palette import BLUE, VERMILION
+from raysmooth.pipeline.report.captions import run_labels
+from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula
+from raysmooth.pipeline.report.figures.palette import BLUE, GREY, GREY_ON_DARK, VERMILION
 from raysmooth.pipeline.report.report_data import ReportData
 
 BINS = 25
 """Most bars of a histogram of radii."""
 
-KINDS = {"right": BLUE, "wrong": VERMILION, "abstained": "#b8b8b8"}
+KINDS = {"right": BLUE, "wrong": VERMILION, "abstained": GREY}
 """Kinds of images, stacked from the axis upwards, with their colours; images without a label count as right."""
+
+KINDS_ON_DARK = ("#4C9BE8", "#FF8A4C", GREY_ON_DARK)
+
+_HATCHES = {"right": "", "wrong": "//////", "abstained": ""}
+"""The kinds differ in grey, too: the colours of the first two are equally dark."""
 
 
 @dataclass(frozen=True, eq=False)
 class Histograms:
-    """Bars of several runs over the same bins: `edges` float64 (B + 1,), as plotted; `ticks` of the axis and their
-    `names`; by run_id, the `shares` of all images of a run, float64 (kinds, B). Runs without these data are missing.
+    """Bars of several runs over the same bins: `axis` says of what, `norm` is that of radii, None for other quantities;
+    `edges` float64 (B + 1,), as plotted; `ticks` of the axis and their `names`; by run_id, the `shares` of all images
+    of a run, float64 (kinds, B). Runs without these data are missing.
     """
 
     axis: str
+    norm: str | None
     edges: np.ndarray
     ticks: Sequence[float]
     names: Sequence[str]
@@ -47,7 +55,7 @@ def radius_histograms(data: ReportData) -> Histograms:
     shares = {run: np.histogram(radii, edges)[0][None] / len(radii) for run, radii in reached.items()}
     ticks = edges[:: -(-len(edges) // 9)]
     norm = data.runs["norm"].iloc[0]
-    return Histograms(f"{norm} radius", edges, list(ticks), [f"{tick:g}" for tick in ticks], shares)
+    return Histograms(f"{norm} radius", norm, edges, list(ticks), [f"{tick:g}" for tick in ticks], shares)
 
 
 def p_lower_histograms(data: ReportData) -> Histograms:
@@ -63,35 +71,50 @@ def p_lower_histograms(data: ReportData) -> Histograms:
         kinds = np.stack([table["right"] + table["unlabelled"], table["wrong"], table["abstained"]])
         shares[run] = kinds / len(own)
     places = np.arange(len(EDGES), dtype=float)
-    return Histograms("pA", places, list(places), [f"{edge:g}" for edge in EDGES], shares)
+    return Histograms("pA", None, places, list(places), [f"{edge:g}" for edge in EDGES], shares)
 
 
-def plot_histograms(data: ReportData, histograms: Histograms) -> Figure:
-    """One histogram per run, stacked, all to the same scale, 1000 pixels wide at 150 dpi.
+def plot_histograms(data: ReportData, histograms: Histograms, width: float = COLUMN) -> Figure:
+    """One histogram per run, stacked, all to the same scale, `width` inches wide.
 
     Raises RaysmoothError where no run has a histogram.
     """
     runs = data.runs.loc[[run for run in data.runs.index if run in histograms.shares]]
     if runs.empty:
         raise RaysmoothError(f"no run records its {histograms.axis}: there is nothing to plot")
-    figure = Figure(figsize=(1000 / 150, 1.3 + 0.45 * len(runs)), layout="constrained")
+    figure = Figure(figsize=(width, 0.75 + 0.55 * len(runs)), layout="constrained")
     axes = figure.add_subplot()
-    highest = max(float(shares.sum(axis=0).max()) for shares in histograms.shares.values()) or 1.0
+    highest = _highest(histograms)
     for place, run in enumerate(runs.index):
         base = np.full(len(histograms.edges) - 1, -float(place))
-        for shares, colour in zip(histograms.shares[run], KINDS.values(), strict=False):
+        for shares, (kind, colour) in zip(histograms.shares[run], KINDS.items(), strict=False):
             top = base + 0.85 * shares / highest
-            axes.stairs(top, histograms.edges, baseline=base, fill=True, color=colour)
+            label = kind if place == 0 else None
+            axes.stairs(top, histograms.edges, baseline=base, fill=True, facecolor=colour, hatch=_HATCHES[kind],
+                        edgecolor="white", linewidth=0, label=label)  # fmt: skip
             base = top
         axes.axhline(-place, color="0.6", linewidth=0.6)
-    labels = [fill(label, 45) for label in run_labels(runs)]
-    axes.set_yticks([-place for place in range(len(runs))], labels, fontsize=8, va="bottom")
-    axes.set_xticks(histograms.ticks, histograms.names, fontsize=7)
+    labels = [fill(label, int(6.5 * width)) for label in run_labels(runs)]
+    axes.set_yticks([-place for place in range(len(runs))], labels, fontsize=TICK, va="bottom")
+    axes.set_xticks(histograms.ticks, histograms.names, fontsize=TICK - 1)
+    if len(histograms.ticks) * 0.32 > 0.6 * width:
+        axes.tick_params(axis="x", rotation=60)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(0, histograms.edges[-1]), ylim=(-len(runs) + 0.9, 1), xlabel=histograms.axis)
+    axes.set(xlim=(0, histograms.edges[-1]), ylim=(-len(runs) + 0.9, 1))
+    if histograms.norm is None:
+        axes.set_xlabel(histograms.axis, fontsize=LABEL)
+    else:
+        set_formula(axes.set_xlabel(radius_label(histograms.norm), fontsize=LABEL))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    scale = f"Highest bar: {highest:.1%} of a run's images."
     if len(next(iter(histograms.shares.values()))) > 1:
-        scale += " Blue right, red wrong, grey abstained."
-    figure.suptitle(fill(f"{caption(data.runs, without={'sigma'})}. {scale}", 105), x=0.02, ha="left", fontsize=8)
+        figure.legend(loc="outside lower center", ncols=len(KINDS), fontsize=TICK, frameon=False)
     return figure
+
+
+def histograms_note(histograms: Histograms) -> str:
+    """The scale of `plot_histograms`, for a caption."""
+    return f"One scale for all: the highest bar has {100 * _highest(histograms):.1f} % of a run's images."
+
+
+def _highest(histograms: Histograms) -> float:
+    return max((float(shares.sum(axis=0).max()) for shares in histograms.shares.values()), default=0.0) or 1.0

@@ -2,23 +2,40 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.run_manifests import manifest_of
 from raysmooth.pipeline.report.captions import caption, run_labels, run_names, short_caption
-from raysmooth.pipeline.report.figures.curves import certification_curve, colours_of, line_styles, quantity_of
-from raysmooth.pipeline.report.figures.histograms import KINDS, Histograms, p_lower_histograms, radius_histograms
-from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path, ticks
+from raysmooth.pipeline.report.figures.curves import certification_curve, quantity_of
+from raysmooth.pipeline.report.figures.histograms import (
+    KINDS,
+    KINDS_ON_DARK,
+    Histograms,
+    p_lower_histograms,
+    radius_histograms,
+)
+from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles, styles_of
+from raysmooth.pipeline.report.figures.palette import colours_of
+from raysmooth.pipeline.report.page.context import CertifiedImage, PageContext
+from raysmooth.pipeline.report.page.headline import Headline, headline
+from raysmooth.pipeline.report.page.opening import opening
+from raysmooth.pipeline.report.page.run_commands import run_command
+from raysmooth.pipeline.report.page.svg_paths import MARKERS, Box, bar_paths, curve_path, marker_places, ticks
 from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.symbols import norm_symbol
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -27,6 +44,9 @@ from raysmooth.storage.location import Location
 
 _DASHES = ["", "9 4", "2 3", "9 3 2 3", "5 3"]
 """SVG dashes that correspond to those of `curves`."""
+
+_MEDIAN = "Of the {} certified images, that with the median radius."
+"""How the certified image was chosen."""
 
 _MOST_CLASSES = 200
 """Most lines of the table of classes."""
@@ -45,9 +65,16 @@ def _template() -> Template:
     return environment.get_template("page.html.jinja")
 
 
-def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedTable], *more: PrintedTable) -> str:
+def render_page(
+    data: ReportData,
+    results: Location,
+    made: Mapping[str, PrintedTable],
+    *more: PrintedTable,
+    context: PageContext | None = None,
+) -> str:
     """The page's text. Settings come from the manifests below `results`; a run without a manifest is marked. `made` are
-    tables with intervals that exist already, by their names in TABLES; the page shows `more` beside all of TABLES.
+    tables with intervals that exist already, by their names in TABLES; the page shows `more` beside all of TABLES, and
+    what is in `context`.
     """
     tables, refused = [], {}
     for name, make in TABLES.items():
@@ -61,15 +88,35 @@ def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedT
         except RaysmoothError as refusal:
             refused[name] = str(refusal)
     tables += more
-    manifests = {run: _manifest(results, run) for run in data.runs.index}
-    shared, own = _split_shared({run: facts for run, facts in manifests.items() if facts})
+    context = context or PageContext()
+    manifests = {run: manifest_of(results, run) for run in data.runs.index}
+    flat = {run: dict(_flat(manifest)) for run, manifest in manifests.items() if manifest is not None}
+    shared, own = _split_shared({run: facts for run, facts in flat.items() if facts})
     all_curves, panels = _all_curves(data)
     labels = dict(zip(data.runs.index, run_labels(data.runs), strict=True))
+    head = headline(data)
+    image, no_image = _certified_image(context, data, head)
+    commands: dict[str, list[str]] = {}
+    for run, manifest in manifests.items():
+        commands.setdefault((manifest and run_command(manifest)) or "", []).append(labels[run])
     return _template().render(
         zip=zip,
+        context=context,
+        opening=opening(data, head, _image_shape(manifests[head.run_id])),
+        image=image,
+        no_image=no_image,
+        picture_source=_picture_source,
+        median=_MEDIAN.format(f"{head.certified:,}"),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        version=_version(),
+        commands=commands,
+        colours=_colours(all_curves, panels),
+        title=context.title or f"Certificates: {', '.join(sorted(map(str, data.runs['dataset'].unique())))}",
+        curves_alt=_curves_alt(data),
+        markers=MARKERS,
+        script_hash=_script_hash(),
         share_of=_share_of,
         best={table.name: {name: own.tolist() for name, own in table.best.items()} for table in tables},
-        datasets=sorted(map(str, data.runs["dataset"].unique())),
         about=caption(data.runs, without={"sigma"}),
         short_caption=short_caption(data.runs),
         intervals_note=INTERVALS_NOTE,
@@ -80,11 +127,62 @@ def render_page(data: ReportData, results: Location, made: Mapping[str, PrintedT
         panel_names=_names(panels),
         histograms=[_bars(found) for found in (radius_histograms(data), p_lower_histograms(data)) if found.shares],
         refused=refused,
-        kinds=KINDS,
+        kinds=dict(zip(KINDS, zip(KINDS.values(), KINDS_ON_DARK, strict=True), strict=True)),
         labels=labels,
         shared=shared,
         own={run: own.get(run) for run in data.runs.index},
     )
+
+
+def _certified_image(context: PageContext, data: ReportData, head: Headline) -> tuple[CertifiedImage | None, str]:
+    """The image beside the opening, or the reason why there is none."""
+    if context.image is None:
+        return None, ""
+    if head.image_id is None:
+        return None, "No image is shown, as none is certified at this radius"
+    try:
+        return context.image(data, head), ""
+    except (RaysmoothError, RuntimeError, OSError) as error:  # such as a GPU without memory: the report goes on
+        return None, f"No certified image is shown: {one_line(error)}"
+
+
+def _image_shape(manifest: Mapping[str, Any] | None) -> list[int] | None:
+    """(C, H, W), None where the manifest does not have it."""
+    shape = manifest.get("image_shape") if manifest is not None else None
+    fits = isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) and side > 0 for side in shape)
+    return shape if fits else None
+
+
+def _picture_source(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
+
+
+def _version() -> str:
+    try:
+        return f"raysmooth {version('raysmooth')}"
+    except PackageNotFoundError:  # it runs from a folder that was never installed
+        return "raysmooth"
+
+
+@cache
+def _script_hash() -> str:
+    """The hash of the page's own script, the only one that a browser then runs in it."""
+    source = (Path(__file__).parent / "sort.js").read_text().removesuffix("\n")  # as jinja includes it
+    return f"sha256-{b64encode(sha256(source.encode()).digest()).decode()}"
+
+
+def _colours(whole: Mapping[str, Any], panels: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The colours of all lines, by their numbers, each on a light and on a dark page."""
+    size = 1 + max(line["style"].colour for plot in (whole, *panels) for line in plot["lines"])
+    return list(zip(colours_of(size), colours_of(size, on_dark=True), strict=True))
+
+
+def _curves_alt(data: ReportData) -> str:
+    """What a reader who cannot see the curves needs: what they are, and where their numbers are."""
+    runs = data.runs
+    many = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+    norm = runs["norm"].iloc[0]
+    return f"Curves of {many}: {quantity_of(runs)} against {norm} radius; the table of runs has the numbers"
 
 
 def _all_curves(data: ReportData) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -92,22 +190,25 @@ def _all_curves(data: ReportData) -> tuple[dict[str, Any], list[dict[str, Any]]]
     runs = data.runs
     names, levels = run_names(runs), runs["sigma"]
     corners = {run: certification_curve(data.parts[run]) for run in runs.index}
+    styles = line_styles(runs)
     known = {
-        run: {"run": run, "name": names[run], "label": label, "colour": colour, "dash": _DASHES[dash]}
-        for run, label, colour, dash in zip(runs.index, run_labels(runs), *line_styles(runs), strict=True)
+        run: {"run": run, "name": names[run], "label": label, **_looks(styles[run])}
+        for run, label in zip(runs.index, run_labels(runs), strict=True)
     }
     whole = _curves(data, known, corners, 720, 300)
     if not (varies(levels) and levels.duplicated().any()):
         return whole, []
-    different = list(dict.fromkeys(names))  # in a panel, colour alone distinguishes runs
-    colours = dict(zip(different, colours_of(len(different)), strict=True))
+    different = list(dict.fromkeys(names))
+    looks = {name: _looks(style) for name, style in zip(different, styles_of(different), strict=True)}
     panels = []
     for sigma in sorted(levels.unique()):
-        lines = {
-            run: {**known[run], "colour": colours[names[run]], "dash": ""} for run in levels.index[levels == sigma]
-        }
+        lines = {run: {**known[run], **looks[names[run]]} for run in levels.index[levels == sigma]}
         panels.append({"sigma": sigma, **_curves(data, lines, corners, 330, 190)})
     return whole, panels
+
+
+def _looks(style: LineStyle) -> dict[str, Any]:
+    return {"style": style, "dash": _DASHES[style.dash]}
 
 
 def _curves(
@@ -123,10 +224,13 @@ def _curves(
     for run, line in lines.items():
         radii, heights = corners[run]
         if asked_radius(data.parts[run]) < float("inf"):
-            plotted.append({**line, "x": box.x(radii[0]), "y": box.y(heights[0])})
+            point = (box.x(radii[0]), box.y(heights[0]))
+            plotted.append({**line, "marker": line["style"].point, "places": [point]})
         else:
-            plotted.append({**line, "path": curve_path(radii, heights, box)})
-    axis = f"{data.runs['norm'].iloc[0]} radius"
+            places = marker_places(radii, heights, box, line["style"].colour) if line["style"].marker else []
+            path = curve_path(radii, heights, box)
+            plotted.append({**line, "path": path, "marker": line["style"].marker, "places": places})
+    axis = f"{norm_symbol(str(data.runs['norm'].iloc[0]))} radius"
     return {"box": box, "lines": plotted, "axis": axis, "ticks": ticks(box.reach, 8 if width > 400 else 5)}
 
 
@@ -136,12 +240,13 @@ def _bars(found: Histograms) -> dict[str, Any]:
     paths = {run: bar_paths(shares, box) for run, shares in found.shares.items()}
     named = list(zip(found.ticks, found.names, strict=True))
     few = named[:: -(-len(named) // 7)]  # as many as fit
-    return {"axis": found.axis, "box": box, "paths": paths, "ticks": few, "highest": highest}
+    axis = found.axis if found.norm is None else f"{norm_symbol(found.norm)} radius"
+    return {"axis": axis, "box": box, "paths": paths, "ticks": few, "highest": highest}
 
 
 def _names(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line of the legend for each colour of the panels."""
-    lines = {line["colour"]: {**line, "label": line["name"]} for panel in panels for line in panel["lines"]}
+    lines = {line["name"]: {**line, "label": line["name"]} for panel in panels for line in panel["lines"]}
     return list(lines.values())
 
 
@@ -150,12 +255,6 @@ def _share_of(column: str, cell: str) -> float | None:
     if not column.startswith("r=") or not (found := re.match(r"[\d.]+", cell)):
         return None
     return min(100.0, float(found[0]))
-
-
-def _manifest(out: Location, run: str) -> dict[str, str] | None:
-    """A run's manifest, flat, as text; None where there is none that can be read."""
-    found = manifest_of(out, run)
-    return dict(_flat(found)) if found is not None else None
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -36,6 +36,29 @@ def curve_path(radii: np.ndarray, heights: np.ndarray, box: Box) -> str:
     return path + f"H{box.width}" if tall[-1] > 0 else path  # otherwise it ends where it reaches 0
 
 
+MARKERS = {
+    1: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    2: "M-3.5-3.5h7v7h-7z",
+    3: "M0-4.5L4.4 3.5H-4.4z",
+    4: "M0-4.8L4.8 0L0 4.8L-4.8 0z",
+    5: "M0 4.5L4.4-3.5H-4.4z",
+    6: "M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+    7: "M-4.5-2.5l2-2L0-2l2.5-2.5l2 2L2 0l2.5 2.5l-2 2L0 2l-2.5 2.5l-2-2L-2 0z",
+}
+"""The markers of `LineStyle` by their numbers, as paths around 0: circle, square, triangles, diamond, plus, cross."""
+
+_APART = 90
+"""Units between two markers of a line."""
+
+
+def marker_places(radii: np.ndarray, heights: np.ndarray, box: Box, colour: int) -> list[tuple[float, float]]:
+    """Places on the curve of `curve_path` for markers; those of neighbouring colours lie apart."""
+    ends = box.width * radii[-1] / box.reach
+    columns = np.arange(_APART / 7 * (colour % 7 + 0.5), ends, _APART) if ends > _APART else np.array([ends / 2])
+    at = np.searchsorted(radii, np.floor(columns) * box.reach / box.width, side="left")
+    return [(round(float(x), 1), box.y(float(y))) for x, y in zip(np.floor(columns), heights[at], strict=True)]
+
+
 def bar_paths(shares: np.ndarray, box: Box) -> list[str]:
     """Stacked bars over equally wide bins: a filled path for each row of `shares`, float64 (kinds, bins)."""
     wide = box.width / shares.shape[1]

@@ -1,11 +1,11 @@
 """A table as text: for a terminal, a README, a paper, a program."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
@@ -13,6 +13,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from raysmooth.common.registry import Registry
+from raysmooth.pipeline.report.latex import latex_caption, latex_label, latex_words
+
+_COLUMN = 48
+"""Characters that fit into one of a paper's two columns."""
 
 _MOST_DECIMALS = 7
 """Of a radius in a table's heading in the terminal: files have all."""
@@ -58,25 +62,41 @@ def markdown(table: PrintedTable) -> str:
     return f"{table.caption}\n\n{cells.to_markdown(index=False, disable_numparse=True, colalign=sides)}\n"
 
 
-def latex(table: PrintedTable) -> str:
-    """A `table` environment for a paper, the best cells bold; needs the package booktabs."""
+def latex(table: PrintedTable, label: str | None = None) -> str:
+    """A `table` environment for a paper, centred, with caption and label, the best cells bold; needs the package
+    booktabs. A table that is wider than a column of two spans both (`table*`). The label is "tab:" and the table's
+    title, or `label`, in small letters.
+    """
     cells = table.cells.reset_index(drop=True)
-    style = _escaped(cells).apply(lambda _: table.marked("textbf: --rwrap;").to_numpy(), axis=None)
+    style = cells.style.hide(axis="index").format(escape="latex")
+    style = style.format_index(_latex_heading, axis="columns")
+    style = style.apply(lambda _: table.marked("textbf: --rwrap;").to_numpy(), axis=None)
     columns = "".join(table.side(column)[0] for column in cells.columns)
-    caption = _latex_words(table.caption)
     # pandas leaves out lines of a table that is larger than its limit, which is meant for notebooks.
     with pd.option_context("styler.render.max_elements", cells.size + 1):
-        return style.to_latex(column_format=columns, position="t", hrules=True, caption=caption)
+        return style.to_latex(
+            column_format=columns,
+            environment="table*" if _width(cells) > _COLUMN else "table",
+            position="t",
+            position_float="centering",
+            hrules=True,
+            caption=latex_caption(table.caption),
+            label=latex_label("tab", label or table.title),
+        )
 
 
-def _escaped(cells: pd.DataFrame) -> Styler:
-    return cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+def _width(cells: pd.DataFrame) -> int:
+    """Characters of a table's line, with the gaps between its columns."""
+    return sum(2 + max(map(len, [str(name), *cells[name].astype(str)])) for name in cells.columns)
 
 
-def _latex_words(words: str) -> str:
-    """`words`, escaped as a table's only cell: pandas escapes cells but not captions."""
-    table = _escaped(pd.DataFrame({"": [words]})).hide(axis="columns").to_latex()
-    return table.splitlines()[1].removesuffix(r" \\")
+def _latex_heading(heading: object) -> str:
+    """A column's heading, of ours: radii and sigma are formulas."""
+    if heading == "sigma":
+        return r"$\sigma$"
+    if found := re.fullmatch(r"r=([\d.]+)( 95 %)?", str(heading)):
+        return f"$r={found[1]}${latex_words(found[2] or '')}"
+    return latex_words(str(heading))
 
 
 def csv(table: PrintedTable) -> str:

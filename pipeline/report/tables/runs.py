@@ -66,9 +66,9 @@ def markdown(summary: pd.DataFrame) -> str:
     return formats.markdown(runs_table(summary))
 
 
-def latex(summary: pd.DataFrame) -> str:
-    """`runs_table` for a paper; needs the package booktabs."""
-    return formats.latex(runs_table(summary))
+def latex(summary: pd.DataFrame, label: str | None = None) -> str:
+    """`runs_table` for a paper; `label` and needs as in `formats.latex`."""
+    return formats.latex(runs_table(summary), label)
 
 
 def csv(summary: pd.DataFrame) -> str:

@@ -4,11 +4,13 @@ import pytest
 from certificate_rows import ADAPTIVE, DECIDE, DECIDED, DENOISED, FACTS, A, B, sampled_run
 from certificate_rows import run_of as small_run
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
-from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED
-from raysmooth.pipeline.report.figures.curves import certification_curve, plot_curves
+from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED, describe_runs
+from raysmooth.pipeline.report.figures.curves import certification_curve, curves_caption, plot_curves, plot_panels
+from raysmooth.pipeline.report.figures.figure_text import WIDTHS
 
 SETTINGS = {**FACTS, "index_set": "every 2nd of 400 (200 images)", "sigma": 0.5, "images": 200}
 
@@ -62,16 +64,20 @@ def test_a_run_that_only_abstains_is_a_point_at_zero():
 
 def test_the_axis_says_what_is_measured():
     runs = [run_of("a" * 16), run_of("b" * 16, labels=False, dataset="faces")]
-    assert plot_curves(pd.concat(runs)).axes[0].get_ylabel() == "certified"
-    assert plot_curves(runs[0]).axes[0].get_ylabel() == LABELLED
-    assert plot_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED
+    assert plot_curves(pd.concat(runs)).axes[0].get_ylabel() == "Certified"
+    assert plot_curves(runs[0]).axes[0].get_ylabel() == LABELLED.capitalize()
+    assert plot_curves(runs[1]).axes[0].get_ylabel() == UNLABELLED.capitalize()
 
 
 def test_the_figure_says_what_it_shows():
-    figure = plot_curves(pd.concat([run_of("a" * 16), run_of("b" * 16, seed=1, sigma=0.25)]))
-    assert "every 2nd of 400 (200 images)" in " ".join(figure.get_suptitle().split())
-    assert figure.axes[0].get_xlabel() == "l2 radius"
-    assert figure.axes[0].get_ylabel() == LABELLED
+    rows = pd.concat([run_of("a" * 16), run_of("b" * 16, seed=1, sigma=0.25)])
+    figure = plot_curves(rows)
+    assert figure.axes[0].get_xlabel() == r"$\ell_2$ radius"
+    # A paper's caption is below the figure, not in it.
+    assert figure.get_suptitle() == figure.axes[0].get_title() == ""
+    assert curves_caption(describe_runs(rows)).startswith(
+        "Certified accuracy against l2 radius. digits, test split, every 2nd of 400 (200 images)"
+    )
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "no denoiser, sigma 0.25",
@@ -87,7 +93,7 @@ def test_the_legend_stays_inside_the_figure(classifier):
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width
-    assert figure.axes[0].get_window_extent().height > 0.4 * figure.bbox.height
+    assert figure.axes[0].get_window_extent().height > 0.4 * figure.bbox.width
 
 
 def test_no_two_lines_look_alike():
@@ -103,6 +109,36 @@ def test_no_two_lines_look_alike():
     lines = plot_curves(pd.concat(runs)).axes[0].lines
     looks = {(to_hex(line.get_color()), str(line.get_linestyle()), str(line._dash_pattern)) for line in lines}
     assert len(looks) == len(sigmas) * len(objectives)
+
+
+@pytest.mark.parametrize("sigmas", [(0.5,), (0.25, 0.5)])
+def test_lines_differ_in_grey(sigmas):
+    """By dashes or markers alone, in the figure and in its legend."""
+    runs = [
+        run_of(f"{sigma}-{objective}", denoiser="dncnn", objective=objective, sigma=sigma)
+        for sigma in sigmas
+        for objective in ("mse", "stab", "clf", "stab+mse", "clf+mse", "a", "b")
+    ]
+    figure = plot_curves(pd.concat(runs))
+    for lines in (figure.axes[0].lines, figure.legends[0].get_lines()):
+        assert len({(str(line._dash_pattern), line.get_marker()) for line in lines}) == 7 * len(sigmas)
+    panel, *_ = plot_panels(pd.concat(runs)).axes
+    assert len({(str(line._dash_pattern), line.get_marker()) for line in panel.lines}) == 7
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize("plot", [plot_curves, plot_panels])
+def test_a_figure_is_as_wide_as_a_column(plot, width):
+    runs = [run_of(f"{i}" * 16, classifier=f"net{i}", sigma=0.25 * i) for i in range(1, 4)]
+    figure = plot(pd.concat(runs), width)
+    figure.draw_without_rendering()
+    assert figure.get_size_inches()[0] == width
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 6
+    for axes in figure.axes:
+        assert axes.get_window_extent().width > 0.25 * figure.bbox.width
+        box = axes.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width + 1
 
 
 def test_no_rows_are_refused():
@@ -121,10 +157,10 @@ def test_decisions_are_drawn_as_points_beside_lines():
     runs = [small_run("f" * 16), sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECIDED)]
     figure = plot_curves(pd.concat(runs))
     looks = [(line.get_linestyle(), line.get_marker(), len(line.get_xdata())) for line in figure.axes[0].lines]
-    assert looks[2] == ("None", "o", 1)
-    assert all(style == "-" and marker == "None" and corners > 1 for style, marker, corners in looks[:2])
+    assert looks[2] == ("None", "^", 1)
+    assert [style for style, marker, corners in looks[:2] if marker == "None" and corners > 1] == ["-", "--"]
     assert len({to_hex(line.get_color()) for line in figure.axes[0].lines}) == 3
-    assert "n up to 10000 (fixed: all of them)" in " ".join(figure.get_suptitle().split())
+    assert "n up to 10000 (fixed: all of them)" in curves_caption(describe_runs(pd.concat(runs)))
 
 
 def test_points_of_several_sigmas_have_markers_of_their_own():
@@ -142,8 +178,8 @@ def test_norms_do_not_share_a_curve():
         "these runs have radii in different norms (l1, l2, linf), which tables and curves cannot compare: "
         "write --where norm=l1, or --where norm=l2, or --where norm=linf"
     )
-    for rows, norm in zip(runs, ("l2", "linf", "l1"), strict=True):
-        assert plot_curves(rows).axes[0].get_xlabel() == f"{norm} radius"
+    for rows, symbol in zip(runs, (r"\ell_2", r"\ell_\infty", r"\ell_1"), strict=True):
+        assert plot_curves(rows).axes[0].get_xlabel() == f"${symbol}$ radius"
     with pytest.raises(RaysmoothError, match=r"\(l2, unknown\)"):
         plot_curves(pd.concat([runs[0], run_of("d" * 16, norm=None)]))
 

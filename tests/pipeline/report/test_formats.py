@@ -4,6 +4,7 @@ from io import StringIO
 import pandas as pd
 from rich.console import Console
 
+from raysmooth.pipeline.report.latex import latex_figure
 from raysmooth.pipeline.report.tables.formats import FORMATS, PrintedTable, csv, latex, markdown, text
 
 CELLS = pd.DataFrame({"name": ["a_b & c", "d|e"], "r=0.5": ["1.0", "-"], "r=0.5 95 %": ["0.1 to 2.0", "-"]})
@@ -25,8 +26,10 @@ def test_latex_is_one_whole_table_environment():
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {2}
     assert body[1] == r"a\_b \& c & 1.0 & 0.1 to 2.0 \\"
     assert r"\caption{100 \% of it. Read so. Surely.}" in lines
+    assert r"\label{tab:some}" in lines
+    assert r"\centering" in lines
     assert latex(TABLE).count("{") - latex(TABLE).count("}") == 0
-    assert not re.search(r"(?<!\\)[%_#$]", latex(TABLE))
+    assert not re.search(r"(?<!\\)[%_#]", latex(TABLE))
 
 
 HOSTILE = r"a_b & c%d #1 {x} $y$ ~ ^2 \cmd"
@@ -45,26 +48,54 @@ MARKED = PrintedTable(
 def test_latex_by_hand():
     assert (
         latex(MARKED)
-        == r"""\begin{table}[t]
+        == r"""\begin{table*}[t]
+\centering
 \caption{50 \% of f\_1, \textbackslash cmd\{x\}\textasciitilde y. Read so.}
+\label{tab:some}
 \begin{tabular}{lrr}
 \toprule
-name & r=0.5 & r\_0 \% \\
+name & $r=0.5$ & r\_0 \% \\
 \midrule
 a\_b \& c\%d \#1 \{x\} \$y\$ \textasciitilde \space \textasciicircum 2 \textbackslash cmd & \textbf{62.5} & - \\
 plain & 50.0 & \textbf{1.0 to 2.0} \\
 \bottomrule
 \end{tabular}
-\end{table}
+\end{table*}
 """
     )
+
+
+def test_latex_has_symbols_for_norms_sigma_and_radii_and_a_label_of_ones_own():
+    cells = pd.DataFrame({"sigma": ["0.5"], "r=0.25": ["1.0"], "r=0.25 95 %": ["-"], "r=x": ["l2 radius"]})
+    table = PrintedTable("table", "Noise levels", "net_l2, l2 norm, l2", "At that linf radius.", cells, cells)
+    lines = latex(table).splitlines()
+    assert r"\caption{net\_l2, $\ell_2$ norm, l2. At that $\ell_\infty$ radius.}" in lines
+    assert r"\label{tab:noise-levels}" in lines
+    assert r"$\sigma$ & $r=0.25$ & $r=0.25$ 95 \% & r=x \\" in lines
+    assert r"0.5 & 1.0 & - & l2 radius \\" in lines  # a cell is a user's word
+    assert r"\label{tab:salman2020-table8}" in latex(table, "Salman2020: table8 \\x").replace("-x", "")
+
+
+def test_a_figure_in_latex_is_centred_with_caption_and_label():
+    assert latex_figure("curves.pdf", "50 % of f_1, l2 radius", "curves") == (
+        "\\begin{figure}[t]\n\\centering\n\\includegraphics{curves.pdf}\n"
+        "\\caption{50 \\% of f\\_1, $\\ell_2$ radius}\n\\label{fig:curves}\n\\end{figure}\n"
+    )
+    assert latex_figure("a.pdf", "b", "c", spans_page=True).count("{figure*}") == 2
+
+
+def test_a_wide_table_spans_both_columns():
+    cells = pd.DataFrame([["63.5"] * 8], columns=[f"r=0.{number}" for number in range(8)])
+    for table, name in ((cells, "table*"), (cells.iloc[:, :6], "table")):
+        lines = latex(PrintedTable("t", "T", "About", "Note.", table, table)).splitlines()
+        assert (lines[0], lines[-1]) == (f"\\begin{{{name}}}[t]", f"\\end{{{name}}}")
 
 
 def test_latex_leaves_out_no_line_of_a_large_table():
     cells = pd.DataFrame({"name": [str(number) for number in range(40)]})
     with pd.option_context("styler.render.max_elements", 10):
         table = latex(PrintedTable("large", "Large", "About", "Note.", cells, cells))
-    assert [line.removesuffix(r" \\") for line in table.splitlines()[6:46]] == list(cells["name"])
+    assert [line.removesuffix(r" \\") for line in table.splitlines()[8:48]] == list(cells["name"])
 
 
 def test_markdown_marks_the_best_cells():

@@ -8,7 +8,13 @@ from certificate_rows import DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sam
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy
 from raysmooth.pipeline.report.figures.curves import certification_curve, plot_panels
-from raysmooth.pipeline.report.figures.histograms import KINDS, p_lower_histograms, plot_histograms, radius_histograms
+from raysmooth.pipeline.report.figures.histograms import (
+    KINDS,
+    histograms_note,
+    p_lower_histograms,
+    plot_histograms,
+    radius_histograms,
+)
 from raysmooth.pipeline.report.page.svg_paths import Box, bar_paths, curve_path
 from raysmooth.pipeline.report.report_data import ReportData
 
@@ -61,7 +67,9 @@ def test_the_drawn_bars_have_the_shares_as_heights():
         values, _, base = patch.get_data()
         np.testing.assert_allclose((values - base) * highest / 0.85, found.shares[run][0], atol=1e-12)
         assert set(base) == {-place}
-    assert "every 50th of 400" in " ".join(axes.figure.get_suptitle().split())
+    assert axes.figure.get_suptitle() == ""
+    assert histograms_note(found) == f"One scale for all: the highest bar has {100 * highest:.1f} % of a run's images."
+    assert axes.get_xlabel() == r"$\ell_2$ radius"
 
 
 def test_panels_are_one_a_noise_level():

@@ -118,7 +118,7 @@ def test_impossible_radii_are_refused(out, radius):
         summarize(read_certificates(out), [0, radius])
 
 
-def test_a_report_is_six_files(out):
+def test_a_report_is_seven_files(out):
     written = write_report(out)
     assert [path.name for path in written] == [
         "table.md",
@@ -126,6 +126,7 @@ def test_a_report_is_six_files(out):
         "table.csv",
         "curves.png",
         "curves.pdf",
+        "curves-figure.tex",
         "report.html",
     ]
     assert {path.parent for path in written} == {out / "report"}

@@ -7,6 +7,9 @@ import json
 import re
 import shutil
 import subprocess
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -29,6 +32,8 @@ from certificate_rows import (
 )
 from manifests import manifest_of
 
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.report.page.context import CertifiedImage, PageContext, Shown
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import write_report
 from raysmooth.pipeline.report.report_data import ReportData
@@ -75,8 +80,8 @@ class Page(HTMLParser):
             self.table[-1][-1] += data.strip()
 
 
-def page_of(*runs, out=None, **options):
-    return render_page(ReportData(pd.concat(runs, ignore_index=True), **options), out, {})
+def page_of(*runs, out=None, context=None, **options):
+    return render_page(ReportData(pd.concat(runs, ignore_index=True), **options), out, {}, context=context)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +125,7 @@ def test_nothing_is_fetched(file):
     for tag, facts in Page(text).elements:
         assert tag not in ("iframe", "object", "embed", "base", "form")
         for name in ("src", "href", "action", "data", "xlink:href"):
-            assert facts.get(name, "#").startswith("#") or facts[name] == "data:,"
+            assert facts.get(name, "#").startswith(("#", "data:image/png;base64,")) or facts[name] == "data:,"
         assert not [name for name in facts if name.startswith("on")]
 
 
@@ -140,6 +145,99 @@ def test_what_a_user_calls_things_is_text(tmp_path):
     assert "49" not in re.findall(r"onerror=alert\(2\)&gt;(..)", text)
 
 
+def image_of(words, **changes):
+    """A certified image whose every text is `words`."""
+    shown = Shown(b"\x89PNG", words, words, words, True, True)
+    return replace(CertifiedImage(words, [[shown, None]], [(words, 7, 0.7)], words, words, words, words), **changes)
+
+
+def test_what_a_caller_gives_is_text(tmp_path):
+    context = PageContext(HOSTILE, [HOSTILE], HOSTILE, HOSTILE, lambda data, head: image_of(HOSTILE), [HOSTILE])
+    text = page_of(run_of(A), out=tmp_path, context=context)
+    page = Page(text)
+    assert page.text.count(HOSTILE) >= 12
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    (image,) = [facts for tag, facts in page.elements if tag == "img"]
+    assert image["alt"] == HOSTILE
+    assert image["src"] == "data:image/png;base64," + b64encode(b"\x89PNG").decode()
+    assert not re.search(r"<(script|img)[^>]*(alert\(1|evil)", re.sub('alt="[^"]*"', "", text))
+
+
+def test_the_page_opens_with_the_result_the_image_the_date_and_the_commands(file, tmp_path):
+    opened = Page(file.read_text()).text
+    assert "Of 8 digits images, 5 (62.5 %) provably cannot be misread" in " ".join(opened.split())
+    assert re.search(r"Made on 20\d\d-\d\d-\d\d \d\d:\d\d UTC by raysmooth", opened)
+    assert opened.count("raysmooth certify --skip 1 --seed 0 --sigma 0.25,0.5") == 1
+    assert "no denoiser, sigma 0.25; STAB+MSE denoiser, sigma 0.5" in opened
+    context = PageContext("A title", command="raysmooth report 'my results'", image=lambda data, head: image_of("a 7"))
+    page = Page(page_of(run_of(A), out=tmp_path, context=context))
+    assert "raysmooth report 'my results'" in page.text
+    assert "Of the 3 certified images, that with the median radius." in page.text
+    assert "not known" in page.text  # of a run without a manifest
+    assert [facts["alt"] for tag, facts in page.elements if tag == "img"] == ["a 7"]
+
+
+@pytest.mark.parametrize("kind", [RaysmoothError, RuntimeError, OSError])
+def test_the_reason_for_a_missing_image_is_said(tmp_path, kind):
+    def refuse(data, head):
+        raise kind("the data are away")
+
+    text = page_of(run_of(A), out=tmp_path, context=PageContext(image=refuse))
+    assert "No certified image is shown: the data are away." in text
+    nothing = page_of(run_of(A, [(-1, 0.0)] * 8), out=tmp_path, context=PageContext(image=refuse))
+    assert "No image is shown, as none is certified at this radius." in nothing
+
+
+def test_only_the_page_s_own_script_may_run(file):
+    text = file.read_text()
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in text
+    assert "unsafe-inline'; script" not in text.replace("style-src 'unsafe-inline'; script", "")
+
+
+def test_what_is_not_text_has_words_and_tables_have_captions(file):
+    elements = Page(file.read_text()).elements
+    for tag, facts in elements:
+        if tag == "img":
+            assert facts["alt"]
+        if tag == "svg":
+            assert facts.get("aria-label") or facts.get("aria-hidden") == "true"
+    count = [tag for tag, _ in elements].count
+    assert count("caption") == count("table") > 5
+    ids = [facts["id"] for _, facts in elements if "id" in facts]
+    assert len(ids) == len(set(ids))
+    wanted = [facts["aria-describedby"] for _, facts in elements if "aria-describedby" in facts]
+    assert wanted
+    assert set(wanted) <= set(ids)
+    links = [facts["href"][1:] for tag, facts in elements if tag == "a"]
+    assert set(links) <= set(ids)
+
+
+def luminance(colour):
+    """Relative luminance by WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_text_stands_out_on_light_and_dark_pages(file):
+    style = file.read_text().split("<style>")[1].split("</style>")[0]
+    light, dark = style.split("@media screen and (prefers-color-scheme: dark)")
+    for part in (light, dark.split("* { box-sizing")[0]):
+        found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})\b", part, re.IGNORECASE))
+        colours = {
+            name: value if len(value) == 7 else "#" + "".join(2 * c for c in value[1:]) for name, value in found.items()
+        }
+        grounds = {"page": ("ink", "soft", "link", "good", "bad"), "bar": ("ink",), "warn": ("ink",)}
+        for ground, names in grounds.items():
+            for name in names:
+                pair = sorted([luminance(colours[name]), luminance(colours[ground])])
+                assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (name, ground)
+        assert len({colours[f"c{number}"] for number in range(2)}) == 2
+    assert "fill=" not in style
+
+
 def test_a_run_without_a_manifest_says_so(tmp_path):
     (tmp_path / "runs" / A).mkdir(parents=True)
     (tmp_path / "runs" / A / "manifest.json").write_text("{cut off")
@@ -152,7 +250,7 @@ def test_what_these_runs_have_not_is_said(tmp_path):
     assert "classes: no run has labels" in page.text
     assert "p-lower: no pA available" in page.text
     assert "table-p-lower" not in page.tables
-    assert ("circle", "4.5") in [(tag, facts.get("r")) for tag, facts in page.elements]
+    assert "marker" in [facts.get("class") for tag, facts in page.elements if tag == "path"]
 
 
 def test_a_run_that_goes_on_and_one_of_errors_alone(tmp_path):
@@ -204,6 +302,34 @@ def test_the_check_sees_requests_and_console_errors(tmp_path):
     assert requested(log) == {"http://127.0.0.1:9/x.png"}
 
 
+def with_script(file, script):
+    """The page with a script at its end, which its policy would not let run."""
+    policy = re.compile('<meta http-equiv="Content-Security-Policy"[^>]*>')
+    return policy.sub("", file.read_text()).replace("</body>", f"<script>{script}</script></body>")
+
+
+@pytest.mark.processes
+def test_another_script_does_not_run(file, tmp_path):
+    hostile = tmp_path / "hostile.html"
+    hostile.write_text(file.read_text().replace("</body>", "<script>document.title = 'taken'</script></body>"))
+    done = chromium(tmp_path, hostile, "--dump-dom")
+    assert "<title>Certificates: digits</title>" in done.stdout
+
+
+@pytest.mark.processes
+def test_a_phone_shows_it_without_scrolling_sideways(file, tmp_path):
+    """In a frame as wide as a phone, since a browser's own window may have a minimum width."""
+    measure = "parent.postMessage(`${document.documentElement.scrollWidth} of ${innerWidth}`, '*')"
+    framed = tmp_path / "framed.html"
+    source = with_script(file, measure).replace("&", "&amp;").replace('"', "&quot;")
+    framed.write_text(
+        "<script>addEventListener('message', event => document.title = event.data)</script>"
+        f'<iframe style="width: 380px; height: 900px; border: 0" srcdoc="{source}"></iframe>'
+    )
+    done = chromium(tmp_path, framed, "--dump-dom", "--virtual-time-budget=2000")
+    assert re.search("<title>(.*?)</title>", done.stdout)[1] == "380 of 380"
+
+
 @pytest.mark.processes
 def test_a_click_on_a_heading_sorts_the_rows(file, tmp_path):
     clicks = """
@@ -216,7 +342,7 @@ def test_a_click_on_a_heading_sorts_the_rows(file, tmp_path):
     document.title = seen.join('; ');
     """
     clicked = tmp_path / "clicked.html"
-    clicked.write_text(file.read_text().replace("</body>", f"<script>{clicks}</script></body>"))
+    clicked.write_text(with_script(file, clicks))
     done = chromium(tmp_path, clicked, "--dump-dom")
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title is not None

@@ -1,5 +1,6 @@
 """Experiments: how files are read, what is refused, which stages are run again."""
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +328,7 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     assert sorted(rows_of) == [0.25, 0.25, 0.5]
     assert {run_id for name in ("alone", "denoised-0.5") for run_id in first.results[name].runs} <= set(rows_of.index)
 
-    report = report_experiment(plan, run(plan, "report").results)
+    report = report_experiment(plan, run(plan, "report").results, "raysmooth run 'my test'")
     assert report is not None
     assert len(report.summary) == 3
     comparison = report.comparison
@@ -339,6 +340,11 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     page = (tmp_path / "out" / "report" / "test" / "report.md").read_text()
     for words in ("# A test (Author 2020, table 3)", "* Everything.", "* One number is lost.", "(49)32", "Behind one"):
         assert words in page
+    html = unescape((tmp_path / "out" / "report" / "test" / "report.html").read_text())
+    for words in ("A test (Author 2020, table 3)", "The paper's numbers beside ours", "(49)32", '<h2 id="table">',
+                  "<li>Everything.</li>", "<li>One number is lost.</li>", "<code>raysmooth run"):  # fmt: skip
+        assert words in html
+    assert html.count("<pre><code>raysmooth certify ") == 3
     names = {file.name for file in report.files}
     assert {"table.tex", "table.csv", "side-by-side.csv", "curves.png", "curves-0.25.pdf", "curves-0.5.png"} <= names
     assert all(file.is_file() for file in report.files)

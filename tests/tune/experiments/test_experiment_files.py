@@ -177,6 +177,9 @@ def test_smoke(
     assert "This is a smoke test" in stdout
     page = (plan.out / "report" / file.stem / "report.md").read_text()
     assert SMOKE in page
+    html = plan.out / "report" / file.stem / "report.html"
+    assert f"\npage, for a browser: {html}\n" in err
+    assert SMOKE in html.read_text()
     for line in plan.settings.differences:
         assert line in page
     if plan.settings.paper.numbers is None:
@@ -194,6 +197,9 @@ def test_the_same_smoke_test_again_runs_nothing(
     monkeypatch.chdir(tmp_path)
     code, _, first = command(capsys, "demo", "--smoke")
     assert code == 0, first
+    page = Path("demo/smoke/report/digits/report.html")
+    assert f"page, for a browser: {page}" in first
+    assert "by raysmooth 0.1.0: <code>raysmooth demo --smoke</code>" in page.read_text()
     notes = {file: file.stat().st_mtime_ns for file in (tmp_path / "demo" / "smoke" / "stages").iterdir()}
     code, stdout, err = command(capsys, "demo", "--smoke")
     assert code == 0, err

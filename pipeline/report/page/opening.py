@@ -1,0 +1,107 @@
+"""The opening of the page: what the runs show, in words for readers who do not know the field."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt, prod
+
+import pandas as pd
+
+from raysmooth.pipeline.analysis.run_facts import UNLABELLED, is_imported
+from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
+from raysmooth.pipeline.report.page.headline import Headline
+from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.rounding import floored, percent
+from raysmooth.pipeline.report.symbols import norm_symbol
+
+_ASSUMED = (
+    "Pixels have values from 0 to 1. The classifier in use is this very network, computed as here, and it votes over "
+    "noisy copies. Rounding in floating-point arithmetic does not matter. Nothing is said about larger changes, or "
+    "about changes of another kind, such as rotations."
+)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """`sentence` is the result, `terms` what its words mean, by heading."""
+
+    sentence: str
+    terms: Mapping[str, str]
+
+
+def opening(data: ReportData, head: Headline, shape: Sequence[int] | None = None) -> Opening:
+    """The `headline` of `data` in one sentence, and what it means; `shape` is (C, H, W), the images' size, if known."""
+    runs = data.runs.loc[[head.run_id]]
+    facts = runs.iloc[0]
+    terms = {
+        "The change": _change(str(facts["norm"]), head.radius, shape),
+        "The classifier": _classifier(facts, run_names(data.runs)[head.run_id]),
+        "The certainty": _sentence(guarantee(runs)),
+        "The images": _images(runs, head),
+        "Assumed": _ASSUMED,
+    }
+    return Opening(_result(runs, head), terms)
+
+
+def _result(runs: pd.DataFrame, head: Headline) -> str:
+    facts = runs.iloc[0]
+    progress = " finished so far" if head.images < facts["images"] else ""
+    of = f"Of {head.images:,} {facts['dataset']} images{progress}"
+    change = f"any change of at most {norm_symbol(str(facts['norm']))} {head.radius:.12g}"
+    if not head.certified:
+        return f"{of}, none is shown to be safe from {change}."
+    some = f"{head.certified:,} ({percent(head.certified / head.images, head.images)} %)"
+    proved = "are logged as certified: they" if is_imported(runs).any() else "provably"
+    if facts["quantity"] == UNLABELLED:
+        return f"{of}, {some} {proved} keep their predicted class under {change}."
+    return f"{of}, {some} {proved} cannot be misread because of {change}."
+
+
+def _change(norm: str, radius: float, shape: Sequence[int] | None) -> str:
+    """What a change of this size is; its numbers are rounded down."""
+    levels = f"{floored(255 * Fraction(radius), 1)} of 255 levels"
+    one = [f"one value of one pixel changed by {radius:.12g} ({levels})"] if radius <= 1 else []
+    if norm == "linf":
+        return _sizes(f"the largest change of any value, here {radius:.12g} ({levels})", [])
+    if norm == "l1":
+        return _sizes("the sum of the changes of all values", one)
+    if norm != "l2":
+        return _sizes(f"the norm {norm}", [])
+    if shape:
+        values = prod(shape)
+        each = 255 * Fraction(radius) * Fraction(10**6, isqrt(values * 10**12) + 1)  # at most 255 radius / sqrt(values)
+        one.append(f"all {values:,} values changed by {floored(each, 1)} levels each")
+    return _sizes("the root of the sum of the squared changes of all values", one)
+
+
+def _sizes(measure: str, examples: Sequence[str]) -> str:
+    shown = f", for example {', or '.join(examples)}" if examples else ""
+    return f"Its size is {measure}{shown}. The result holds for every such change, however it was found."
+
+
+def _classifier(facts: pd.Series, name: str) -> str:
+    network = "An unknown network" if pd.isna(facts["classifier"]) else str(facts["classifier"])
+    noise = "noise" if pd.isna(facts["noise"]) else f"{facts['noise']} noise"
+    return (
+        f"{network} ({name}), smoothed: its answer is the class that wins a vote over many copies of the image, each "
+        f"with {noise} of sigma {facts['sigma']:.6}."
+    )
+
+
+def _images(runs: pd.DataFrame, head: Headline) -> str:
+    words = [f"Data: {images_caption(runs)}."]
+    if runs["quantity"].iloc[0] == UNLABELLED:
+        words.append("They have no labels: whether a class is right is not known.")
+    if head.others:
+        shares = sorted(head.others, key=lambda pair: Fraction(*pair))
+        ends = dict.fromkeys(percent(certified / images, images) for certified, images in (shares[0], shares[-1]))
+        words.append(
+            f"The run is the best of {len(head.others) + 1} at this radius; of the images of the others, "
+            f"{' to '.join(ends)} % are certified."
+        )
+    words.append("For other images like these, the tables have intervals.")
+    return " ".join(words)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

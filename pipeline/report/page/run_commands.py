@@ -1,0 +1,46 @@
+"""The commands that made runs, from their manifests."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from raysmooth.common.errors import printable
+
+
+def run_command(manifest: Mapping[str, Any]) -> str | None:
+    """The command that made the run, with all its settings, defaults too; None where its manifest does not have them,
+    as that of an imported log.
+    """
+    identity, settings = manifest.get("identity"), manifest.get("settings")
+    if not isinstance(identity, Mapping) or not isinstance(settings, Mapping):
+        return None
+    if (source := identity.get("source_run")) is not None:
+        words = ["raysmooth recertify", _quoted(settings.get("out", "results")), "--run", _quoted(source)]
+        return " ".join([*words, *_flags(_changes(identity))])
+    if identity.get("procedure") not in ("certify", "predict"):
+        return None
+    return " ".join([f"raysmooth {identity['procedure']}", *_flags(settings)])
+
+
+def _changes(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of recertify: `--familywise` takes the place of `--alpha`, and only linf is another norm."""
+    level = "alpha" if identity.get("familywise") is None else "familywise"
+    norm = {"norm": "linf"} if identity.get("norm") == "linf" else {}
+    return {level: identity.get(level), "n": identity.get("n"), "noise_bound": identity.get("noise_bound"), **norm}
+
+
+def _flags(settings: Mapping[str, Any]) -> list[str]:
+    flags = []
+    for name, value in settings.items():
+        flag = _quoted(f"--{str(name).replace('_', '-')}")
+        if value is True:
+            flags.append(flag)
+        elif isinstance(value, list):
+            flags.append(f"{flag} {_quoted(','.join(map(str, value)))}")
+        elif isinstance(value, str | int | float) and value is not False:
+            flags.append(f"{flag} {_quoted(value)}")
+    return flags
+
+
+def _quoted(value: object) -> str:
+    return shlex.quote(printable(str(value)))
