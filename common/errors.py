@@ -52,6 +52,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint}(known: {', '.join(known)})"
 
 
+def counted(number: int, one: str) -> str:
+    """A number with its noun: "1 image", "1,200 classes"."""
+    return f"{number:,} {one}{'' if number == 1 else 'es' if one.endswith('s') else 's'}"
+
+
 def printable(text: str) -> str:
     """Text from outside, such as a file's name, for messages and rows: bytes that are not UTF-8 and control characters
     as escapes, and at most 200 characters.

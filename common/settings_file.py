@@ -83,7 +83,7 @@ def _text(path: str | Path) -> str:
 
 def yaml_node(text: str) -> yaml.Node | None:
     """The values of a YAML document as they are written, without a type; None for an empty one. Keys may be there
-    twice. Raises yaml.YAMLError, and ValueError for one that is nested too deep.
+    twice. Raises yaml.YAMLError, and ValueError for one that is nested too deep or has too many values.
     """
     return _by_libyaml(text, _composed)
 
@@ -102,22 +102,26 @@ def _by_libyaml(text: str, read: Callable[[str, Any], Any]) -> Any:
         return read(text, yaml.SafeLoader)
 
 
-def _refuse_deep(text: str, loader_class: Any) -> None:
-    depth = 0
-    for event in yaml.parse(text, loader_class):  # not by recursion, unlike all that follows
+def _refuse_large(text: str, loader_class: Any) -> None:
+    """Raises ValueError for a document that is nested too deep, or has too many values."""
+    depth = values = 0
+    for event in yaml.parse(text, loader_class):  # not by recursion, and before a node is made of each value
+        values += isinstance(event, yaml.ScalarEvent)
+        if values > MOST_VALUES:
+            raise _Refused(f"more than {MOST_VALUES:,} values")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise _Refused(f"line {_line(event)}: nested more than {DEEPEST} levels deep")
 
 
 def _composed(text: str, loader_class: Any) -> yaml.Node | None:
-    _refuse_deep(text, loader_class)
+    _refuse_large(text, loader_class)
     node: yaml.Node | None = yaml.compose(text, loader_class)
     return node
 
 
 def _read(text: str, loader_class: Any) -> Any:
-    _refuse_deep(text, loader_class)
+    _refuse_large(text, loader_class)
     loader = loader_class(text)
     try:
         node = loader.get_single_node()

@@ -126,7 +126,9 @@ def _only(weights: Weights, file: str, place: str) -> Weights:
         below = {key: value for key, value in state.items() if key.startswith(f"{inner}.")}
         if below and (not outer or inner != place):
             return Weights({place: below}, weights.card, f"{file}#{place}")
-    raise RaysmoothError(f"weights {file}#{place}: the file has {nearest(place, filter(None, weights.state_dicts))}")
+    raise RaysmoothError(
+        f"weights {file}#{place}: the file has no such state dict: {nearest(place, filter(None, weights.state_dicts))}"
+    )
 
 
 def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> Fit:

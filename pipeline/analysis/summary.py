@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, described
 from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import (
@@ -52,8 +52,9 @@ def summarize(
 
     Default radii: 0, 0.25, ... up to the largest of any image, the step doubled until at most seven remain (five if a
     run is not sampled `FIXED`), and the radii that runs decide; only these if all runs decide one. Raises
-    RaysmoothError if there are no rows, or if a radius is negative or not finite.
+    RaysmoothError if there are no rows, for what are no such rows, or if a radius is negative or not finite.
     """
+    _refuse_other(rows)
     runs = describe_runs(rows) if runs is None else runs
     grid = sorted({float(r) for r in radii}) if radii is not None else _default_radii(rows)
     if wrong := [r for r in grid if not (isfinite(r) and r >= 0)]:
@@ -81,6 +82,22 @@ def summarize(
             for end, values in zip(ENDS, ends, strict=True)
         }
     return pd.concat([runs, pd.DataFrame(columns, runs.index), pd.DataFrame(rates, runs.index)], axis=1).reset_index()
+
+
+def _refuse_other(rows: Any) -> None:
+    """Raises RaysmoothError for what are no certificate rows: a network, a path, another table."""
+    if not isinstance(rows, pd.DataFrame):
+        raise RaysmoothError(
+            f"summarize takes the rows of certificates, not {described(rows)}: give it the data frame that certify or "
+            "read_certificates returns"
+        )
+    if missing := [
+        name for name in ("run_id", "image_id", "radius", "abstain", "correct", "status") if name not in rows
+    ]:
+        raise RaysmoothError(
+            f"summarize takes the rows of certificates, these lack {', '.join(missing)}: give it the data frame that "
+            "certify or read_certificates returns"
+        )
 
 
 def heading(radius: float) -> str:

@@ -9,7 +9,7 @@ from zipfile import is_zipfile
 import numpy as np
 from PIL import Image
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import (
     GREY,
@@ -80,7 +80,7 @@ class ArrayDataset:
         self._labels = [int(label) for label in labels]
         count = len(images) if getattr(images, "size", True) else 0
         if not count or count != len(self._labels):
-            counts = f"{count} images and {len(self._labels)} labels of split '{split}'"
+            counts = f"{counted(count, 'image')} and {counted(len(self._labels), 'label')} of split '{split}'"
             raise RaysmoothError(f"{name} has {counts}: fetch its files again")
         if (odd := next((label for label in self._labels if not 0 <= label < num_classes), None)) is not None:
             raise RaysmoothError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.pipeline.data.facts import CLASS_FOLDERS, Facts
 from raysmooth.pipeline.data.images import (
     EXTENSIONS,
@@ -159,7 +159,7 @@ def open_imagenet(name: str, root: Path, split: str, reading: Reading) -> Folder
     classes = [folder for folder in folders if WNID.fullmatch(folder)]
     if len(classes) != 1000:
         raise RaysmoothError(
-            f"{name}: {len(classes)} class folders in {root}; --data-root needs {IMAGENET_LAYOUT}; "
+            f"{name}: {counted(len(classes), 'class folder')} in {root}; --data-root needs {IMAGENET_LAYOUT}; "
             "for images of your own write --dataset folder"
         )
     skipped["images beside the class folders"] += len(files)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class IndexSet:
             raise RaysmoothError(f"--max {self.max}: write 1 or more, or leave --max out for no limit")
         if not 0 <= self.start < self.length:
             raise RaysmoothError(
-                f"--start {self.start}: the data set has {self.length} images: write 0 to {self.length - 1}"
+                f"--start {self.start}: the data set has {counted(self.length, 'image')}: write 0 to {self.length - 1}"
             )
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +20,15 @@ _LIKELY = re.compile(r"label|class|target|categor|species", re.IGNORECASE)
 @dataclass(frozen=True)
 class LabelColumn:
     """The column `name` of labels: whole numbers, or with `is_text` names. `names` are those of Hugging Face's
-    ClassLabel, in the order of the numbers. `others` could be labels as well.
+    ClassLabel, in the order of the numbers; there are none if one of them, `repeated`, is there twice. `others` could
+    be labels as well.
     """
 
     name: str
     is_text: bool
     names: tuple[str, ...]
     others: tuple[str, ...]
+    repeated: str | None = None
 
 
 def label_column(what: str, schema: pa.Schema, wanted: str | None) -> LabelColumn | None:
@@ -58,7 +61,9 @@ def label_column(what: str, schema: pa.Schema, wanted: str | None) -> LabelColum
         )
     is_text = _is_text(schema.field(name).type)
     names = () if is_text else _names_of(features.get(name))
-    return LabelColumn(name, is_text, names, tuple(other for other in likely if other != name))
+    repeated = next((one for one, count in Counter(names).items() if count > 1), None)
+    others = tuple(other for other in likely if other != name)
+    return LabelColumn(name, is_text, names if repeated is None else (), others, repeated)
 
 
 def one_of_all(what: Sequence[str], found: Sequence[LabelColumn | None]) -> LabelColumn | None:
@@ -115,6 +120,4 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
 
 def _names_of(feature: Any) -> tuple[str, ...]:
     names = feature.get("names") if isinstance(feature, dict) else None
-    if not isinstance(names, list) or len(set(map(str, names))) < len(names):
-        return ()
-    return tuple(str(name) for name in names)
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options_dataclass
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
@@ -133,7 +133,10 @@ def open_numpy(name: str, root: Path, split: str, reading: Reading) -> NumpyData
     _refuse_odd_labels(name, labels, values)
     _refuse_odd_images(name, images, reading)
     if len(values) != images.shape[0]:
-        raise RaysmoothError(f"{name}: {images} has {images.shape[0]} images, and {labels} has {len(values)} labels")
+        raise RaysmoothError(
+            f"{name}: {images} has {counted(images.shape[0], 'image')}, and {labels} has "
+            f"{counted(len(values), 'label')}"
+        )
     values = values.reshape(-1)
     pixels = images.whole() if images.zipped else None
     if images.dtype != np.uint8:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import (
     GREY,
@@ -123,7 +123,12 @@ class ParquetDataset:
         if column.names and self._largest >= len(column.names):
             notes += (
                 f"the column {printable(column.name)} has labels up to {self._largest}, but ClassLabel of Hugging Face "
-                f"names only {len(column.names)} classes: the names may be those of other labels",
+                f"names only {counted(len(column.names), 'class')}: the names may be those of other labels",
+            )
+        if column.repeated is not None:
+            notes += (
+                f"the names that ClassLabel of Hugging Face has for the column {printable(column.name)} are left out, "
+                f"since '{printable(column.repeated)}' is there twice: write --classes FILE for others",
             )
         return Facts(f"column {printable(column.name)}", order, names, self._places is not None, exif=exif, notes=notes)
 
@@ -163,8 +168,8 @@ class ParquetDataset:
     def _unnamed(self, label: int, classes: int) -> RaysmoothError:
         column = printable(self._column.name) if self._column else "none"
         return RaysmoothError(
-            f"{self.name}: a label in the column {column} is {label}, but there are {classes} classes: fetch or write "
-            "the files again, or write another --label-column"
+            f"{self.name}: a label in the column {column} is {label}, but there {'is' if classes == 1 else 'are'} "
+            f"{counted(classes, 'class')}: fetch or write the files again, or write another --label-column"
         )
 
     def raw(self, index: int) -> bytes:

@@ -9,7 +9,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError, nearest, printable
+from raysmooth.common.errors import RaysmoothError, counted, nearest, printable
 from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import Cut, Example, UnreadableImage
@@ -191,7 +191,7 @@ def _mapped(dataset: Dataset, own: _Choice, label_map: Mapping[str, int | None],
         raise RaysmoothError(f"--label-map leaves out all images of {dataset.name}: give a class a label")
     skipped = dict(own.facts.skipped)
     if left_out:
-        skipped[f"images of {len(left_out)} classes that --label-map leaves out"] = left_out.total()
+        skipped[f"images of {counted(len(left_out), 'class')} that --label-map leaves out"] = left_out.total()
     joined = {label: " / ".join(dict.fromkeys(texts)) for label, texts in sorted(names.items())}
     count = max(joined, default=-1) + 1
     notes = (*own.facts.notes, *_unused("--label-map", given, own.facts))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raysmooth.common.errors import counted
 from raysmooth.pipeline.data.dataset import Dataset
 
 SHOWN_NAMES, SHOWN_CHARACTERS = 6, 60
@@ -39,7 +40,7 @@ def described(summary: Mapping[str, Any]) -> str:
     height, width = summary["size"]
     used = "" if summary["used"].startswith("all ") else f" ({summary['used']})"
     parts = [
-        f"{summary['dataset']}, split {summary['split']}: {_counted(summary['images'], 'image')}{used}, "
+        f"{summary['dataset']}, split {summary['split']}: {counted(summary['images'], 'image')}{used}, "
         f"{_classes(summary)}, {summary['channels']} x {height} x {width}, {summary['bits']}"
     ]
     if summary["exif"]:
@@ -59,14 +60,15 @@ def class_count_note(dataset: Dataset, num_classes: int) -> str | None:
         return None
     if count > num_classes:
         return (
-            f"the data has {count} classes, the classifier {num_classes}: images with labels from {num_classes} on are "
-            "errors; write --label-map FILE, or the classifier of these classes"
+            f"the data has {counted(count, 'class')}, the classifier {num_classes}: images with labels from "
+            f"{num_classes} on are errors; write --label-map FILE, or the classifier of these classes"
         )
     decided = facts.class_order in ("--classes", "--label-map")
     if decided or not (facts.names_sorted or 2 * count <= num_classes):
         return None
+    labels = "label 0 does" if count == 1 else f"labels 0 to {count - 1} do"
     return (
-        f"the data has {count} classes, the classifier {num_classes}: if labels 0 to {count - 1} do not mean the same "
+        f"the data has {counted(count, 'class')}, the classifier {num_classes}: if {labels} not mean the same "
         "to both, write --classes FILE or --label-map FILE"
     )
 
@@ -78,10 +80,5 @@ def _classes(summary: Mapping[str, Any]) -> str:
     listed = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
     listed = listed if len(listed) <= SHOWN_CHARACTERS else f"{listed[: SHOWN_CHARACTERS - 3]}..."
     origin = summary["labels_from"] + (f", {summary['class_order']}" if summary["class_order"] else "")
-    missing = f", {_counted(summary['unlabelled'], 'image')} without a label" if summary["unlabelled"] else ""
-    return f"{_counted(summary['classes'], 'class')}{f' ({listed})' if listed else ''} from {origin}{missing}"
-
-
-def _counted(count: int | None, what: str) -> str:
-    number = f"{count or 0:,}"
-    return f"{number} {what}" if count == 1 else f"{number} {what}{'es' if what.endswith('s') else 's'}"
+    missing = f", {counted(summary['unlabelled'], 'image')} without a label" if summary["unlabelled"] else ""
+    return f"{counted(summary['classes'] or 0, 'class')}{f' ({listed})' if listed else ''} from {origin}{missing}"

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -187,7 +187,13 @@ def _header(path: str, lines: list[str], radius_column: str) -> tuple[int, list[
     """The index of the header line, and its columns in lower case."""
     begin = next(index for index, line in enumerate(lines) if line.strip())
     columns = [name.strip().lower() for name in lines[begin].split("\t")]
-    missing = [name for name in (*NEEDED[:-1], radius_column) if name not in columns]
+    needed = (*NEEDED[:-1], radius_column)
+    missing = [name for name in needed if name not in columns]
+    if missing and (separator := _separator(lines[begin], needed)) is not None:
+        raise RaysmoothError(
+            f"{path}, line {begin + 1}: the columns are separated by {separator}: logs are tab-separated, so "
+            f"write tabs in place of the {separator}"
+        )
     if missing == [radius_column]:
         raise _no_radius(path, columns, radius_column)
     if missing:
@@ -198,6 +204,15 @@ def _header(path: str, lines: list[str], radius_column: str) -> tuple[int, list[
         twice = next(name for name in columns if columns.count(name) > 1)
         raise RaysmoothError(f"{path}, line {begin + 1} has the column '{printable(twice)}' twice: rename one")
     return begin, columns
+
+
+def _separator(header: str, needed: Sequence[str]) -> str | None:
+    """What stands between the columns in place of tabs, if they are all there then."""
+    for separator, name in ((",", "commas"), (";", "semicolons"), ("|", "bars"), (None, "spaces")):
+        columns = [column.strip().strip('"').lower() for column in header.split(separator)]
+        if set(needed) <= set(columns):
+            return name
+    return None
 
 
 def _no_radius(path: str, columns: list[str], radius_column: str) -> RaysmoothError:

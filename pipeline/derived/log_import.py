@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raysmooth.actors.noise.families import noise_family
-from raysmooth.common.errors import RaysmoothError, described, printable
+from raysmooth.common.errors import RaysmoothError, counted, described, printable
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -219,7 +219,9 @@ def _index_set(log: CertificationLog, settings: ImportSettings) -> tuple[str | N
     start, skip = settings.start, settings.skip
     if start is None and skip is None:
         if images is not None and len(log.lines) > images:
-            raise RaysmoothError(f"{log.shown} has {len(log.lines)} images: write --images {len(log.lines)} or more")
+            raise RaysmoothError(
+                f"{log.shown} has {counted(len(log.lines), 'image')}: write --images {len(log.lines)} or more"
+            )
         return None, images
     size = settings.dataset_size or SIZES.get((dataset, split or ""))
     if size is None:

@@ -22,7 +22,7 @@ from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.errors import RaysmoothError, counted, one_line, printable
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
@@ -86,7 +86,9 @@ def _image_ids(settings: GallerySettings, length: int) -> Sequence[int]:
         return IndexSet(length, settings.skip, settings.max).ids
     for image_id in settings.images:
         if not 0 <= image_id < length:
-            raise RaysmoothError(f"--images {image_id}: the data set has {length} images, write 0 to {length - 1}")
+            raise RaysmoothError(
+                f"--images {image_id}: the data set has {counted(length, 'image')}, write 0 to {length - 1}"
+            )
     return settings.images
 
 

@@ -21,6 +21,7 @@ from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figu
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.location import Where, located
+from raysmooth.storage.object_store import notify
 from raysmooth.storage.paths import OutText, PathText
 
 MOST_RUNS = 10
@@ -48,10 +49,10 @@ class ShowSettings(Settings):
 
 def show(settings: ShowSettings) -> FigureFile:
     """Plot the image as each run certified it; returns the figure's file, whose `lines` are the certificates in words,
-    one for each run.
+    one for each run. A run whose classifier is code that may not be imported is left out, and named on standard error.
 
-    Raises RaysmoothError for an image that no run has, for runs without draws of their own, and for data or weights
-    that have changed since the run.
+    Raises RaysmoothError for an image that no run has, where no run is left, for runs without draws of their own, and
+    for data or weights that have changed since the run.
     """
     rows = find_rows(settings.results, settings.image_id, settings.run)
     default = located(settings.results) / "report" / f"image-{settings.image_id}.png"
@@ -59,13 +60,22 @@ def show(settings: ShowSettings) -> FigureFile:
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
     datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
     images = []
+    refused: list[tuple[str, RaysmoothError]] = []
     for row in records(rows):
         run = StoredRun.read(settings.results, sampled_by(row))
         trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
-        run.refuse_code(trusted)
+        try:
+            run.refuse_code(trusted)
+        except RaysmoothError as refusal:
+            refused.append((run.run_id, refusal))
+            continue
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
+    if not images:
+        raise refused[0][1]
+    for run_id, reason in refused:
+        notify(f"run {run_id} is left out: {reason}")
     figure = plot_image(images)
     save_figure(figure, file, flag="--out")
     lines = [

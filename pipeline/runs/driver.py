@@ -13,7 +13,7 @@ from rich.progress import TaskID
 
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
@@ -225,7 +225,7 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, started:
     images, draws = sum(ledger.finished for ledger in ledgers), sum(ledger.drawn for ledger in ledgers)
     seconds = monotonic() - drawing_since
     rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
-    progress.note(f"drawing took {seconds:.1f} s for {images:,} images and {draws:,} draws{rates}")
+    progress.note(f"drawing took {seconds:.1f} s for {counted(images, 'image')} and {counted(draws, 'draw')}{rates}")
     if pool.telemetry.drawn_twice:
         progress.note(
             f"{pool.telemetry.drawn_twice} work units were drawn twice, for replicas that did not answer in time"

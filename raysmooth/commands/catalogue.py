@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.common.errors import counted
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -77,7 +78,7 @@ def _recipes() -> Listing:
 
 def _phase(phase: Phase) -> str:
     falls = "" if phase.step_size is None else f" (x{phase.gamma:g} every {phase.step_size:g})"
-    return f"{phase.epochs} epochs {phase.optimizer} {phase.learning_rate:g}{falls}"
+    return f"{counted(phase.epochs, 'epoch')} {phase.optimizer} {phase.learning_rate:g}{falls}"
 
 
 def _augmentations() -> Listing:

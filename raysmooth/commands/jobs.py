@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
 from raysmooth.commands.usage import CommandWithExamples
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, counted, nearest
 
 if TYPE_CHECKING:
     from raysmooth.jobs.submitted_job import SubmittedJob
@@ -57,7 +57,9 @@ def submit_command(
 
     dashboard = find_dashboard(address)
     package = checked_working_directory(working_dir)
-    notes.print(f"{working_dir}: {len(package.files)} files, {package.bytes / MIB:,.1f} MiB, to {dashboard.address}")
+    notes.print(
+        f"{working_dir}: {counted(len(package.files), 'file')}, {package.bytes / MIB:,.1f} MiB, to {dashboard.address}"
+    )
     submitted = SubmittedJob.submit(dashboard, working_dir, job, shutil.get_terminal_size().columns)
     if no_wait:
         print(submitted.id)

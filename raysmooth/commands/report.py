@@ -15,7 +15,7 @@ from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
 from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written
 from raysmooth.commands.usage import CommandWithExamples
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.numbers import number
 from raysmooth.common.settings import split_list
 
@@ -224,7 +224,11 @@ def import_command(
     imported = import_logs(logs, settings, notes.print)
     shared = [note for note in imported[0].notes if len(imported) > 1 and all(note in log.notes for log in imported)]
     for log in imported:
-        what = f"{log.rows} rows, imported as run {log.run_id}" if log.new else f"already imported as run {log.run_id}"
+        what = (
+            f"{counted(log.rows, 'row')}, imported as run {log.run_id}"
+            if log.new
+            else f"already imported as run {log.run_id}"
+        )
         own = [note for note in log.notes if note not in shared]
         notes.print(f"{printable(str(log.path))}: {'; '.join([what, *own])}")
     for note in shared:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
+from raysmooth.common.errors import RaysmoothError, counted, nearest, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_a_refusal_is_one_printable_line() -> None:
 def test_printable_text_is_short_and_has_no_control_characters() -> None:
     assert printable("caf\udce9 caf\udcc3\udca9\n\ud800") == r"caf\xe9 café\n\ud800"
     assert printable("x" * 201) == f"{'x' * 197}..."
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [(1, "class", "1 class"), (0, "class", "0 classes"), (2, "image", "2 images"), (1200, "class", "1,200 classes")],
+)
+def test_numbers_with_their_nouns(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text

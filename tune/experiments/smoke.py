@@ -94,8 +94,9 @@ def _data_root(plan: Plan, folder: Path) -> Path | None:
     name, root = str(given["dataset"]), given.get("data_root")
     if DATASETS[name].layout is None:
         return None
+    named = {str(run.values["split"]) for run in plan.stage_runs if run.values.get("split")}
     try:
-        for split in DATASETS[name].splits:
+        for split in sorted(named) if named and DATASETS[name].other_splits else DATASETS[name].splits:
             open_dataset(name, root, split)
     except RaysmoothError:
         return generated(name, folder / "data")

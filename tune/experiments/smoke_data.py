@@ -10,6 +10,7 @@ from PIL import Image
 
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.data.array_dataset import CIFAR10_FOLDER, GENERATED
+from raysmooth.pipeline.data.numpy_dataset import SEVERITIES
 
 TRAIN, TEST = 40, 20
 """Images in each split; CIFAR-10's training images are in five files."""
@@ -55,6 +56,25 @@ def write_imagenet(root: Path) -> None:
             Image.fromarray(image).save(folder / f"{split}_{number:08d}.JPEG")
 
 
+def write_numpy(root: Path) -> None:
+    """Write arrays of images and labels for a split of any name: the same images five times, with other noise, as
+    CIFAR-10-C has the severities of a corruption.
+    """
+    root.mkdir(parents=True)
+    parts = [_images(TRAIN // SEVERITIES, (32, 32, 3), seed) for seed in range(SEVERITIES)]
+    for name, values in zip(("images", "labels"), zip(*parts, strict=True), strict=True):
+        np.save(root / f"{name}.npy", np.concatenate(values))
+
+
+def write_folder(root: Path) -> None:
+    """Write a folder with images for each of ten classes."""
+    images, labels = _images(TRAIN, (32, 32, 3), 0)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number:02d}.png")
+
+
 def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Noise around a brightness that depends on the class: images uint8 (count, *shape), and labels (count,)."""
     random = np.random.default_rng(seed)
@@ -64,7 +84,14 @@ def _images(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, 
 
 
 GENERATORS: Registry[Callable[[Path], None]] = Registry(
-    "generator", {"mnist": write_mnist, "cifar10": write_cifar10, "imagenet": write_imagenet}
+    "generator",
+    {
+        "mnist": write_mnist,
+        "cifar10": write_cifar10,
+        "imagenet": write_imagenet,
+        "numpy": write_numpy,
+        "folder": write_folder,
+    },
 )
 """By the names of data sets: functions that write all splits below a new folder."""
 

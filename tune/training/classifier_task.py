@@ -6,7 +6,7 @@ from raysmooth.actors.models.classifiers import build_classifier, default_prepro
 from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import NOISES
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
@@ -96,6 +96,17 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
         measure=measure,
         best_by="accuracy" if settings.sigma is None else "noisy_accuracy",
         card=card,
+        warnings=_unused_classes(data.summary["classes"], logits.shape[-1], architecture),
+    )
+
+
+def _unused_classes(count: int | None, classes: int, architecture: Variant) -> tuple[str, ...]:
+    """What to say where the network has classes that no image of the data belongs to."""
+    if count is None or count >= classes:
+        return ()
+    return (
+        f"the data has {counted(count, 'class')}, the network {classes}: no image is of the others; write "
+        f"--classifier {architecture.name}:num_classes={count} unless the weights are for data that have them",
     )
 
 
@@ -107,6 +118,6 @@ def _check_labels(
         raise RaysmoothError(f"{where} has images without a label: a classifier needs one for each")
     if most >= classes:
         raise RaysmoothError(
-            f"classifier '{architecture}' has {classes} classes, {where} has labels up to {most}: "
+            f"classifier '{architecture}' has {counted(classes, 'class')}, {where} has labels up to {most}: "
             f"write --classifier {architecture.name}:num_classes={most + 1}"
         )

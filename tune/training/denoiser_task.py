@@ -8,7 +8,7 @@ import torch
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.noise.families import NOISES
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.settings import refuse_without_classifier
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
@@ -199,7 +199,7 @@ def _differentiable(loaded: Loaded, precision: str, pixels: torch.Tensor, most: 
         raise refusal
     if most >= logits.shape[1]:
         raise RaysmoothError(
-            f"classifier '{loaded.spec.classifier}' has {logits.shape[1]} classes, the images have labels up to "
-            f"{most}: train through a classifier of these classes"
+            f"classifier '{loaded.spec.classifier}' has {counted(logits.shape[1], 'class')}, the images have "
+            f"labels up to {most}: train through a classifier of these classes"
         )
     return InPrecision(model, pixels.device, precision).eval()

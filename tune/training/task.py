@@ -136,6 +136,7 @@ def _epochs(
         while not trainer.finished:
             result = trainer.train_epoch(progress)
             if worker.first:
+                task.data.refuse_altered()
                 network.eval()
                 metrics = task.measure() | (observer.measure(result.epoch) if observer is not None else {})
                 best = all(metrics[task.best_by] > row[task.best_by] for row in rows)

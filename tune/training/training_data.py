@@ -1,14 +1,15 @@
 """The images to train on and the held-out images."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
 import torch
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, listing_fingerprint
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import summarised
@@ -46,7 +47,7 @@ MOST_WORKERS = 8
 class TrainingData:
     """`train` and `held_out` share no image. `fingerprint` is of both, in hex; `fingerprint_of` says of what: the
     content of images that fit in memory, else a listing of paths and sizes. `summary` is that of
-    `pipeline.data.summary`.
+    `pipeline.data.summary`. `current` takes the fingerprint again, of images that are read again in each epoch.
     """
 
     train: Images
@@ -54,6 +55,18 @@ class TrainingData:
     fingerprint: str
     fingerprint_of: Literal["content", "listing"]
     summary: Mapping[str, Any]
+    current: Callable[[], str] | None = None
+
+    def refuse_altered(self) -> None:
+        """Raises RaysmoothError if the images are not those any more that the training began with: its weights would
+        be called those of other data.
+        """
+        if self.current is not None and self.current() != self.fingerprint:
+            raise RaysmoothError(
+                f"stopped: images of {self.summary['dataset']} {self.summary['split']} were altered during the "
+                "training: restore them and rerun the command to resume, or rerun it with --overwrite on the data as "
+                "they are now"
+            )
 
 
 def read_training_data(
@@ -62,8 +75,9 @@ def read_training_data(
     """The images of `settings` for training on `device`; those of `train` are augmented by `AUGMENTATIONS[augment]`.
 
     `loader_workers` overrides the settings' number; None in both means one per core, at most `MOST_WORKERS`. Raises
-    RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, an unreadable image and
-    unequal shapes; for images that are read during training, `Images` raises the last two.
+    RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, images that are altered
+    meanwhile, an unreadable image and unequal shapes; for images that are read during training, `Images` raises the
+    last two.
     """
     augmentation = AUGMENTATIONS[augment]
     dataset = settings.open_dataset()
@@ -75,17 +89,20 @@ def read_training_data(
     index_set = IndexSet(len(dataset), settings.skip, settings.max)
     ids = index_set.ids
     if len(ids) < HOLD_OUT:
-        raise RaysmoothError(f"{where} has {len(ids)} images: training needs {HOLD_OUT} or more")
+        raise RaysmoothError(f"{where} has {counted(len(ids), 'image')}: training needs {HOLD_OUT} or more")
     source = Source(dataset, where, ids[0])
     small = len(ids) * prod(source.shape) * torch.float32.itemsize <= IN_MEMORY
     labels = _labels(dataset, ids)
     train, held_out = _places(len(ids))
-    of_data = fingerprint(dataset, ids) if small else listing_fingerprint(dataset, ids)
+    current = partial(fingerprint if small else listing_fingerprint, dataset, ids)
+    of_data = current()
     of: Literal["content", "listing"] = "content" if small else "listing"
     summary = summarised(dataset, index_set.describe(), source.shape[1:])
 
     if small and isinstance(augmentation, Augmentation):
         values = source.read_all([(index, None) for index in ids]).to(device)
+        if current() != of_data:
+            raise RaysmoothError(f"{where}: images were altered while they were read: run the command again")
         return TrainingData(
             MemoryImages(values, train, labels[train], augmentation),
             MemoryImages(values, held_out, labels[held_out], augmentation),
@@ -105,6 +122,7 @@ def read_training_data(
         of_data,
         of,
         summary,
+        current,
     )
 
 

@@ -100,7 +100,7 @@ def test_of_several_that_fit_the_user_chooses(first: str, second: str, tmp_path:
     for place, seed in ((first, 1), (second, 5)):
         load_weights(fresh, read_weights(f"{path}#{place}"), path)
         assert fingerprint(fresh) == fingerprint(digits(seed))
-    with pytest.raises(RaysmoothError, match=rf"#{first}x: the file has did you mean '{first}'\?"):
+    with pytest.raises(RaysmoothError, match=rf"#{first}x: the file has no such state dict: did you mean '{first}'\?"):
         read_weights(f"{path}#{first}x")
 
 

@@ -198,7 +198,7 @@ def test_a_label_map_gives_the_classifiers_labels_and_leaves_images_out(tmp_path
     assert labels_by_name(dataset) == {"cat": 281, "dog": 207, "emu": 281}
     assert dataset.facts.class_names == {207: "dog", 281: "cat / emu"}
     assert dataset.num_classes == 282
-    assert dataset.facts.skipped == {"images of 1 classes that --label-map leaves out": 1}
+    assert dataset.facts.skipped == {"images of 1 class that --label-map leaves out": 1}
     assert [dataset.read(index).label for index in range(3)] == [281, 207, 281]
     missing = refusal("folder", root, label_map={"cat": 1, "dog": 2, "none of these": None})
     assert "the class 'emu' of folder is not there: write 'emu: LABEL'" in missing
@@ -278,6 +278,14 @@ def test_labels_beyond_the_names_of_a_class_label_are_said(tmp_path):
     assert (dataset.num_classes, dataset.facts.class_names) == (5, {0: "a", 1: "b", 2: "c"})
     (note,) = dataset.facts.notes
     assert "has labels up to 4, but ClassLabel of Hugging Face names only 3 classes" in note
+
+
+def test_names_of_a_class_label_that_are_there_twice_are_said(tmp_path):
+    path = write_parquet(tmp_path / "test.parquet", [encoded(flat_colour(0))] * 2, [1, 2], names=["a", "b", "a"])
+    dataset = open_dataset("parquet", path, "test")
+    assert (dataset.num_classes, dataset.facts.class_names) == (3, {})
+    (note,) = dataset.facts.notes
+    assert note.endswith("are left out, since 'a' is there twice: write --classes FILE for others")
 
 
 @pytest.mark.parametrize("write_statistics", [True, False])
@@ -462,6 +470,12 @@ def _patched(content, mark, offset, bits):
     changed, place = bytearray(content), content.index(mark) + offset
     changed[place] |= bits
     return bytes(changed)
+
+
+def test_files_of_classes_have_a_largest_number_of_values(tmp_path):
+    (tmp_path / "map.yaml").write_text("".join(f"{number}: 1\n" for number in range(60_000)))
+    with pytest.raises(RaysmoothError, match=r"cannot be read: more than 100,000 values$"):
+        read_label_map(str(tmp_path / "map.yaml"))
 
 
 def test_the_largest_label_is_one_that_the_largest_classifier_has(tmp_path):

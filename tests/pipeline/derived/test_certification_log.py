@@ -94,6 +94,14 @@ def test_columns_may_be_missing_more_or_in_another_order(log):
     assert read.ignored == ["gap"]
 
 
+@pytest.mark.parametrize(("separator", "name"), [(",", "commas"), (";", "semicolons"), ("  ", "spaces"), ("|", "bars")])
+def test_another_separator_is_named(log, separator, name):
+    with pytest.raises(
+        RaysmoothError, match=f"line 1: the columns are separated by {name}: logs are tab-separated, so"
+    ):
+        read_log(log(THREE.replace("1 day, ", "").replace("\t", separator)))
+
+
 def read_or_none(path):
     """The log, None where it is refused for having no whole line."""
     try:
@@ -200,7 +208,7 @@ def test_what_contradicts_itself_is_refused_with_its_line(log, line, expected):
         (b"\n \n", "is empty"),
         (b"PAR1\xff\xfe\x00", "is not text"),
         (b"remember the milk\n", "line 1: the header lacks idx, label, predict, radius"),
-        (THREE.replace("\t", ",").encode(), "line 1: the header lacks"),
+        (THREE.replace("\t", ",").encode(), "line 1: the columns are separated by commas"),
         (b"0\t3\t-1\t0.0\t0\t0:00:13\n", "line 1: the header lacks"),
         (b"idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t1\n", "it is a log of predictions, not of certificates"),
         (b"idx\tlabel\tpredict\tradius\tidx\n", "has the column 'idx' twice"),

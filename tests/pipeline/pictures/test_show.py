@@ -23,6 +23,7 @@ from small_runs import CPU, certified
 
 import raysmooth
 from raysmooth.actors.models.base_classifier import INVALID
+from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.role import Role
@@ -362,3 +363,19 @@ def test_the_command_prints_the_certificate_and_writes_the_file(
     code, printed, err = command(capsys, "show", out, "9", "--copies", "7")
     assert (code, printed, err.count("\n")) == (2, "", 1)
     assert "--copies 7: input should be less than or equal to 6" in err
+
+
+def test_a_run_with_code_that_may_not_be_imported_is_left_out_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"dataset": "digits", "sigma": 0.1, "max": 2, "n0": 10, "n": 60, "alpha": 0.1}
+    save_weights(tmp_path / "w.safetensors", build_classifier(Variant.parse("digits_cnn:width=2")), {})
+    out, network = tmp_path / "out", {"classifier_weights": str(tmp_path / "w.safetensors")}
+    code = certified(out, **settings, classifier="base_classifiers:Linear")
+    only, printed, err = command(capsys, "show", str(out), "1")
+    assert (only, printed, "is code, of the module 'base_classifiers'" in err) == (2, "", True)
+    certified(out, **settings, **network, classifier="digits_cnn:width=2")
+    both, printed, err = command(capsys, "show", str(out), "1")
+    assert (both, printed.count("\n")) == (0, 1), err
+    assert f"raysmooth: run {code} is left out: classifier 'base_classifiers:Linear' is code" in err
+    assert command(capsys, "show", str(out), "1", "--trust-code")[1].count("\n") == 2

@@ -1,12 +1,15 @@
 import struct
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from certificate_rows import ADAPTIVE, BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, rows_of, run_of, sampled_run
 
+import raysmooth
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.report.report import read_certificates, summarize, write_report
 
@@ -302,3 +305,18 @@ def test_norms_are_not_mixed_in_a_report(tmp_path):
     ):
         write_report(tmp_path)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (torch.nn.Linear(2, 2), "not an object of type torch.nn.modules.linear.Linear"),
+        ("results", "not an object of type str"),
+        (pd.DataFrame({"run_id": ["a"]}), "these lack image_id, radius, abstain, correct, status"),
+    ],
+)
+def test_what_are_no_rows_is_named(given: Any, what: str) -> None:
+    with pytest.raises(
+        RaysmoothError, match=f"^summarize takes the rows of certificates, {what}: give it the data fra"
+    ):
+        raysmooth.summarize(given)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from command import command
@@ -17,7 +18,7 @@ from conftest import REPOSITORY
 from ray.tune import Checkpoint
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import read_plan
 from raysmooth.tune.experiments.report import SMOKE
@@ -208,6 +209,30 @@ def test_the_same_smoke_test_again_runs_nothing(
     assert all(line.endswith(": already done") for line in stages)
     assert {file: file.stat().st_mtime_ns for file in notes} == notes
     assert "stab+mse" in stdout
+
+
+def test_a_smoke_test_of_arrays_generates_them_only_where_they_are_missing(tmp_path: Path) -> None:
+    file, arrays = tmp_path / "own.yaml", tmp_path / "arrays"
+    changes = {
+        "digits_cnn": "cifar_resnet20",
+        "data: {dataset: digits}": f"data: {{dataset: numpy, data_root: {arrays}}}",
+        "      sigma: 0.5\n": "      sigma: 0.5\n      split: fog\n",
+        "out: demo": f"out: {tmp_path}/out",
+        "{<<: *training, classifier": "{<<: *training, recipe: digits-classifier, classifier",
+        "objective: mse": "objective: mse\n      recipe: digits-mse",
+        "objective: stab+mse": "objective: stab+mse, recipe: digits-stab+mse",
+    }
+    text = (REPOSITORY / "experiments" / "digits.yaml").read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    generated = smoke_plan(read_plan(file)).stage_runs[-2].values["data_root"]
+    assert len(open_dataset("numpy", generated, "fog")) == 40
+    arrays.mkdir()
+    for name, values in (("fog", np.zeros((50, 32, 32, 3), np.uint8)), ("labels", np.arange(50) % 10)):
+        np.save(arrays / f"{name}.npy", values)
+    assert smoke_plan(read_plan(file)).stage_runs[-2].values["data_root"] == str(arrays)
 
 
 def test_a_smoke_test_refuses_what_the_experiment_refuses(tmp_path: Path) -> None:

@@ -30,6 +30,20 @@ def test_imagenet_has_its_thousand_folders(tmp_path: Path) -> None:
     assert dataset.labels()[:3] == [0, 50, 100]
 
 
+def test_arrays_are_of_any_split_and_of_five_severities(tmp_path: Path) -> None:
+    root = generated("numpy", tmp_path)
+    for split, count in (("test", TRAIN), ("train", TRAIN), ("fog", TRAIN), ("fog:severity=3", TRAIN // 5)):
+        dataset = open_dataset("numpy", root, split)
+        assert (len(dataset), dataset.read(1).image.shape) == (count, (3, 32, 32))
+        assert dataset.labels()[:8] == list(range(8))
+        assert dataset.read(1).image.mean() < 0.4 < dataset.read(7).image.mean()
+
+
+def test_folders_have_ten_classes(tmp_path: Path) -> None:
+    dataset = open_dataset("folder", generated("folder", tmp_path))
+    assert (len(dataset), dataset.num_classes, dataset.read(1).image.shape) == (TRAIN, 10, (3, 32, 32))
+
+
 class Code:
     """Unpickled, it makes a file."""
 

@@ -26,7 +26,7 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.recipes.precision import settled_precision
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.training.train import train_classifier, train_denoiser
-from raysmooth.tune.training.training_data import HOLD_OUT, read_training_data
+from raysmooth.tune.training.training_data import HOLD_OUT, TrainingData, read_training_data
 
 CPU = torch.device("cpu")
 
@@ -511,3 +511,22 @@ def test_weights_of_other_noise_to_start_from_give_a_warning(
         train_denoiser(denoiser_settings(tmp_path / f"{sigma}.safetensors", classifier, sigma=sigma, **values))
         line = f"--init-weights {mse} were trained on gaussian noise of sigma 0.2, this training uses gaussian noise of"
         assert (f"raysmooth: warning: {line} sigma 0.4" in capsys.readouterr().err) == warned
+
+
+def test_no_weights_are_kept_of_images_that_were_altered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(data: TrainingData) -> None:
+        raise RaysmoothError("altered")
+
+    monkeypatch.setattr(TrainingData, "refuse_altered", refuse)
+    with pytest.raises(RaysmoothError, match="altered"):
+        train_classifier(classifier_settings(tmp_path / "c.safetensors"), show=False)
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_classes_that_no_image_belongs_to_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = classifier_settings(tmp_path / "c.safetensors", classifier="digits_cnn:num_classes=30")
+    train_classifier(settings, show=True)
+    said = "warning: the data has 10 classes, the network 30: no image is of the others; write --classifier digits_cnn:"
+    assert said in " ".join(capsys.readouterr().err.split())
+    train_classifier(classifier_settings(tmp_path / "d.safetensors"), show=True)
+    assert "no image is of the others" not in capsys.readouterr().err

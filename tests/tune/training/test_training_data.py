@@ -283,6 +283,35 @@ def test_the_augmentation_does_not_change_the_fingerprint(pictures: Path) -> Non
     assert len({(data.fingerprint, data.fingerprint_of) for data in every}) == 1
 
 
+# Images that are altered
+
+
+def test_images_that_are_altered_while_they_are_read_are_refused(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_all, file = Source.read_all, pictures / "a/03.png"
+
+    def altering(source: Source, requests: Any) -> torch.Tensor:
+        values = read_all(source, requests)
+        file.write_bytes((pictures / "a/04.png").read_bytes() + b"!")
+        return values
+
+    monkeypatch.setattr(Source, "read_all", altering)
+    with pytest.raises(RaysmoothError, match=r"^folder train: images were altered while they were read: run the "):
+        read("folder", data_root=pictures)
+
+
+def test_images_that_are_altered_during_a_training_are_noticed(pictures: Path, never_in_memory: None) -> None:
+    data = read("folder", data_root=pictures)
+    data.refuse_altered()
+    file, before = pictures / "a/03.png", (pictures / "a/03.png").read_bytes()
+    file.write_bytes(before + b"!")
+    with pytest.raises(RaysmoothError, match=r"^stopped: images of folder train were altered during the training: re"):
+        data.refuse_altered()
+    file.write_bytes(before)
+    data.refuse_altered()
+
+
 # Refusals
 
 
