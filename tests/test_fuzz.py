@@ -76,7 +76,7 @@ def prints(text: str, file: str = "stdout") -> Callable[[], object]:
         (["list", "recipes"], Expected.REFUSED, Outcome.SILENT),
         (["list", "recipe"], Expected.ANY, Outcome.REFUSED),
         (["list", "recipe"], Expected.READ, Outcome.STRICT),
-        (["list"], Expected.REFUSED, Outcome.REFUSED),  # a usage error
+        (["status"], Expected.REFUSED, Outcome.REFUSED),  # a usage error
         (raises(RaysmoothError("no")), Expected.REFUSED, Outcome.REFUSED),
         (raises(ValueError("no")), Expected.ANY, Outcome.TRACEBACK),
         (raises(SystemExit(3)), Expected.ANY, Outcome.TRACEBACK),
