@@ -24,7 +24,7 @@ class StubReplica:
     def identity(self) -> ReplicaIdentity:
         return ReplicaIdentity("stub", "-", "-", os.uname().nodename, os.getpid())
 
-    def choose(self, base: Any, image_shape: tuple[int, ...], request: Any, draws: int) -> Any:
+    def choose(self, base: Any, image_shape: tuple[int, ...], request: Any, draws: int, brief: bool = False) -> Any:
         raise NotImplementedError("the benchmark sets how to compute")
 
     def prepare(self, samplings: Sequence[Any], image_shapes: Sequence[tuple[int, ...]]) -> float:

@@ -36,6 +36,8 @@ _COMPILED_GAIN = 1.25
 # Time limit of the batch search, and by how much a smaller batch may be slower than the best.
 _SEARCH_SECONDS = 3.0
 _TOLERANCE = 0.05
+BRIEF_SECONDS = 4.0
+"""Where a dry run would need longer for a benchmark, it guesses from a few draws in about this time."""
 # Draws per second in bfloat16 above which float32 is tried too.
 _TINY = 2000.0
 
@@ -55,6 +57,7 @@ class ComputeRequest:
 class ComputeChoice:
     """The configuration chosen. For notes and manifests: its draws per second here, the reason, and all configurations
     `tried`, each with its draws per second; `unsteady` is a warning if equal batches got different labels.
+    `guessed_from` is the number of draws behind the speed where a brief benchmark ended before the choice was made.
     """
 
     compute: ComputeConfig
@@ -62,22 +65,29 @@ class ComputeChoice:
     why: str
     tried: list[dict[str, Any]]
     unsteady: str | None = None
+    guessed_from: int | None = None
 
 
 def choose_compute(
-    model: DenoisedClassifier, image_shape: Sequence[int], request: ComputeRequest, draws: int, device: torch.device
+    model: DenoisedClassifier,
+    image_shape: Sequence[int],
+    request: ComputeRequest,
+    draws: int,
+    device: torch.device,
+    brief: bool = False,
 ) -> ComputeChoice:
     """The best way for one replica to compute `draws` draws of `model` on `device`, for images (C, H, W).
 
     Explicit requests are met as they are. Otherwise: the device's native precision, or float32 if the network does not
     compute in it or is slower; the smallest batch within 5 % of the fastest; compiled if that works and saves clearly
     more than it costs. Runs of less than `WORTH_PROBING` seconds get the native precision, a batch of moderate size and
-    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. Raises
+    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. A `brief`
+    benchmark ends after about `BRIEF_SECONDS`, and compiles nothing: its choice is a guess where more is needed. Raises
     RaysmoothError for a request that cannot be met.
     """
     if request.compile == "on":
         require_compiler()
-    probe = _Probe(model, tuple(image_shape), request, draws, device)
+    probe = _Probe(model, tuple(image_shape), request, draws, device, brief)
     return probe.choose()
 
 
@@ -99,7 +109,7 @@ def measure(
 
 
 class _Loop:
-    """Batches of a noisy grey image, computed as in a run."""
+    """Batches of a noisy grey image, computed as in a run; `drawn` counts their draws."""
 
     def __init__(
         self, network: BaseClassifier, shape: tuple[int, ...], noise: NoiseFamily, device: torch.device
@@ -109,6 +119,7 @@ class _Loop:
         self._noise = noise
         self._device = device
         self._image = torch.full((height, width, channels), 0.5, device=device)
+        self.drawn = 0
         self._rewind()
         self._buffer = torch.empty(0, height, width, channels, device=device)
 
@@ -132,6 +143,7 @@ class _Loop:
         """Compute one batch; returns its seconds."""
         if len(self._buffer) != batch_size:
             self._buffer = self._buffer.new_empty(batch_size, *self._buffer.shape[1:])
+        self.drawn += batch_size
         started = time.perf_counter()
         self._noise.add_(self._stream, self._buffer, self._image)
         self._labels = self._network(self._buffer.permute(0, 3, 1, 2))
@@ -147,12 +159,14 @@ class _Probe:
         request: ComputeRequest,
         draws: int,
         device: torch.device,
+        brief: bool = False,
     ) -> None:
         self._model = model
         self._shape = shape
         self._request = request
         self._draws = max(draws, 1)
         self._device = device
+        self._brief = brief
         self._loops: dict[tuple[str, bool], _Loop] = {}
         self._rates: dict[ComputeConfig, float] = {}
         self._unsteady: str | None = None
@@ -169,14 +183,17 @@ class _Probe:
         )
         why = ""
         eager = replace(compute, compiled=False)
+        few = 1 if self._brief else 2 if own else 8
         try:
-            rate = self._quick_rate(eager, 2 if own else 8)
+            rate = self._quick_rate(eager, few)
         except RaysmoothError as refusal:
             if request.precision != "auto" or compute.precision == "float32":
                 raise
             why = f"; {refusal}".removesuffix(": write --precision float32")
             compute, eager = replace(compute, precision="float32"), replace(eager, precision="float32")
-            rate = self._quick_rate(eager, 2 if own else 8)
+            rate = self._quick_rate(eager, few)
+        if self._brief and self._takes_long(compute, rate, own):
+            return self._guessed(compute, eager, rate, own)
         if "auto" not in (request.precision, request.compile) and request.batch_size is not None:
             # The rate is that of eager code: nothing is compiled just to measure it.
             return self._chosen(compute, rate, "as requested")
@@ -192,6 +209,23 @@ class _Probe:
         if request.compile != "off":
             compute, reason = self._with_compiler(compute)
         return self._chosen(compute, self._rates.get(compute) or self._measured_rate(compute, 0.3), reason + why)
+
+    def _takes_long(self, compute: ComputeConfig, rate: float, own: bool) -> bool:
+        """Whether a few whole batches, or the compiler, would take longer than a brief benchmark may."""
+        saved = self._draws / rate * (1 - 1 / _COMPILED_GAIN)
+        may_pay = not own and self._request.compile == "auto" and saved >= 2 * _COMPILE_SECONDS[self._device.type]
+        return 3 * compute.batch_size / rate > BRIEF_SECONDS or compute.compiled or (may_pay and compiler() is not None)
+
+    def _guessed(self, compute: ComputeConfig, eager: ComputeConfig, rate: float, own: bool) -> ComputeChoice:
+        """`compute` with the speed of a few draws, in larger and larger batches while time is left; not compiled."""
+        loop, batch, started = self._loop(eager), 1, time.perf_counter()
+        while not own and 2 * batch <= compute.batch_size:
+            batch *= 2
+            if time.perf_counter() - started + batch / rate > BRIEF_SECONDS:
+                break
+            rate = max(rate, batch / loop.once(batch))
+        why = f"guessed from {loop.drawn} draws, not compiled"
+        return replace(self._chosen(compute, rate, why), guessed_from=loop.drawn)
 
     def _default_batch(self) -> int:
         kind = self._device.type

@@ -71,16 +71,21 @@ class Replica:
         return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
 
     def choose(
-        self, base: BaseClassifierSpec, image_shape: tuple[int, ...], request: ComputeRequest, draws: int
+        self,
+        base: BaseClassifierSpec,
+        image_shape: tuple[int, ...],
+        request: ComputeRequest,
+        draws: int,
+        brief: bool = False,
     ) -> ComputeChoice:
         """The best way to compute this replica's share of the draws, `draws` draws of `base`. If a batch exceeds the
-        memory, smaller ones are tried; a requested batch size is kept nevertheless.
+        memory, smaller ones are tried; a requested batch size is kept nevertheless. `brief`: as of `choose_compute`.
         """
         model = load_base_classifier(base, self._device).model
         tried = request
         while True:
             try:
-                choice = choose_compute(model, image_shape, tried, draws, self._device)
+                choice = choose_compute(model, image_shape, tried, draws, self._device, brief)
             except torch.OutOfMemoryError as error:
                 if tried.batch_size == 1:
                     raise self._no_room(request.batch_size or 1) from error

@@ -29,6 +29,7 @@ from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.data.relabelled import relabelled
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.paths import refuse_no_path
+from raysmooth.storage.store_urls import is_url
 
 __all__ = [
     "DATASETS",
@@ -169,6 +170,15 @@ def fingerprint_of(dataset: Dataset, image_ids: Iterable[int], content_of: Calla
         digest.update(f"{image_id};{len(content)};".encode())  # the length keeps neighbours apart
         digest.update(content)
     return digest.hexdigest()
+
+
+def refuse_missing(name: str, data_root: str | Path | None) -> None:
+    """Raises RaysmoothError for an unknown data set and for a local data root that is missing: what `open_dataset` says
+    of them, without importing or opening anything.
+    """
+    entry = DATASETS[name]
+    if entry.layout is None or data_root is None or not is_url(data_root):
+        _root(name, entry, data_root)
 
 
 def _root(name: str, entry: DatasetEntry, data_root: str | Path | None) -> Path:

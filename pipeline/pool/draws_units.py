@@ -22,7 +22,12 @@ class DrawsUnits(Protocol):
     def identity(self) -> ReplicaIdentity: ...
 
     def choose(
-        self, base: BaseClassifierSpec, image_shape: tuple[int, ...], request: ComputeRequest, draws: int
+        self,
+        base: BaseClassifierSpec,
+        image_shape: tuple[int, ...],
+        request: ComputeRequest,
+        draws: int,
+        brief: bool = False,
     ) -> ComputeChoice: ...
 
     def prepare(self, samplings: Sequence[Sampling], image_shapes: Sequence[tuple[int, ...]]) -> float: ...

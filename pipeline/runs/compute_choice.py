@@ -40,6 +40,8 @@ class ChosenRun:
             f"--precision {compute.precision} --compile {'on' if compute.compiled else 'off'} "
             f"--batch-size {compute.batch_size}"
         )
+        if self.choice is not None and self.choice.guessed_from is not None:
+            return "precision, batch size and compiling are not chosen yet: a run times them first"
         if self.choice is None:
             return f"computing as an earlier run of these networks does: {flags}"
         if not self.by_timing:
@@ -84,6 +86,11 @@ def choose_compute_configs(
         run = replace(run, compute=earlier[number] or compute, unsteady=run.unsteady or found)
         chosen.append(ChosenRun(run, shared_choice))
     return chosen
+
+
+def settled_request(compute: ComputeConfig) -> ComputeRequest:
+    """The request that only `compute` meets."""
+    return ComputeRequest(compute.precision, "on" if compute.compiled else "off", compute.batch_size)
 
 
 def _request(run: Run) -> ComputeRequest:

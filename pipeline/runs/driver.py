@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from time import monotonic
+from typing import Any, cast
 
 import pandas as pd
 from rich.progress import TaskID
 
+from raysmooth.actors.compute.probe import ComputeChoice
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
-from raysmooth.pipeline.runs.estimate import Estimate, estimate_runs
+from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
+from raysmooth.pipeline.runs.estimate import Estimate, finished, guessed, measured
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.noise_mismatch import describe
@@ -96,10 +98,18 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
             len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(session.identity))))
             for run in runs
         ]
-        sampled = runs if any(left) else []
-        shapes = [run.image_shape for run in sampled]
-        session.make_ready([run.sampling() for run in sampled], shapes, patience=_DRY_RUN_PATIENCE)
-        return estimate_runs(session.pool, runs, left)
+        guesses = [session.guess(number) if left[number] else None for number in range(len(runs))]
+        tried = [number for number, guess in enumerate(guesses) if left[number] and guess is None]
+        shapes = [runs[number].image_shape for number in tried]
+        session.make_ready([runs[number].sampling() for number in tried], shapes, patience=_DRY_RUN_PATIENCE)
+        return [
+            finished(run)
+            if not images
+            else guessed(run, images, guess, session.replicas)
+            if guess is not None
+            else measured(session.pool, tried.index(number), run, images)
+            for number, (run, images, guess) in enumerate(zip(runs, left, guesses, strict=True))
+        ]
 
 
 @dataclass
@@ -122,6 +132,14 @@ class _Session:
         choice = self.chosen[index].choice
         return choice.draws_per_second * self.replicas if choice is not None else None
 
+    def guess(self, index: int) -> ComputeChoice | None:
+        """The guessed speed of a run that takes long to try as it would be computed; None for the others."""
+        run, choice = self.chosen[index].run, self.chosen[index].choice
+        if choice is None and run.compute is not None:  # as an earlier run, which is not timed
+            draws = int(len(run.index_set) * run.draws_per_image / self.replicas)
+            choice = self.pool.ask("choose", run.base, run.image_shape, settled_request(run.compute), draws, True)
+        return choice if choice is not None and choice.guessed_from is not None else None
+
     def make_ready(
         self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]], patience: float = 0.0
     ) -> None:
@@ -130,6 +148,7 @@ class _Session:
         """
         tuned = monotonic()
         if samplings:
+            self.progress.note("raysmooth: loading the networks on the replicas ...")
             self.pool.prepare(samplings, shapes)
             self.pool.wait_prepared(patience)
         runs = f"{len(self.chosen)} run{'s' * (len(self.chosen) > 1)}"
@@ -179,6 +198,7 @@ def _open_session(
         progress.note(f"raysmooth: {line}")
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
+    progress.note("raysmooth: waiting for Ray and its replicas, which load torch ...")
     with progress, connected(settings.address, settings.verbose, progress.note, keeps_replicas=True) as cluster:
         settle = partial(
             settle_replicas,
@@ -195,7 +215,12 @@ def _open_session(
             replicas, most, resources = settle(replicas=None)
         with Pool(replicas, resources, progress.note, most=replicas if dry else most, idle=cluster.idle) as pool:
             identity, pool_up = pool.wait_up(), monotonic()
-            chosen = choose_compute_configs(runs, identity, replicas, partial(pool.ask, "choose"))
+
+            def choose(*request: Any) -> ComputeChoice:
+                progress.note("raysmooth: trying the networks on a replica for a few seconds ...")
+                return cast(ComputeChoice, pool.ask("choose", *request, dry))
+
+            chosen = choose_compute_configs(runs, identity, replicas, choose)
             if not any(run.unsteady for run in runs):
                 _warn(progress, [one.run.unsteady for one in chosen])
             _announce(progress, [one.planned(identity) for one in chosen], dry)

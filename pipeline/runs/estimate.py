@@ -1,11 +1,11 @@
 """What a run will cost, before it is started: draws, time and disk."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from time import monotonic
 
+from raysmooth.actors.compute.probe import ComputeChoice
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.pool.pool import Pool
@@ -28,7 +28,8 @@ _FILE_BYTES, _ROW_BYTES, _BLOCK_BYTES = 11_000, 45, 20
 class Estimate:
     """One run: its unfinished `images`, the `draws` they are expected to need, the `most_draws` they can need, and the
     `busy_seconds` of one replica for them; there are `replicas` of these. `sampled` is the number of images from which
-    the draws of the others were judged; None where draws are known beforehand.
+    the draws of the others were judged; None where draws are known beforehand. `guessed_from`: the draws from which the
+    speed was guessed, where measuring it as the run would compute takes more than a few seconds.
     """
 
     run: Run
@@ -38,6 +39,7 @@ class Estimate:
     sampled: int | None
     busy_seconds: float
     replicas: int
+    guessed_from: int | None = None
 
     @property
     def draws_per_second(self) -> float:
@@ -57,20 +59,28 @@ class Estimate:
         return self.images * _ROW_BYTES + blocks * _BLOCK_BYTES + _flushes(self.seconds()) * _FILE_BYTES
 
 
-def estimate_runs(pool: Pool, runs: Sequence[Run], images_left: Sequence[int]) -> list[Estimate]:
-    """The cost of drawing the `images_left` of each of `runs`; `pool` is prepared for them if any image is left. Draws
+def finished(run: Run) -> Estimate:
+    """The cost of a run without unfinished images."""
+    return Estimate(run, 0, 0.0, 0, None, 0.0, 1)
+
+
+def guessed(run: Run, left: int, guess: ComputeChoice, replicas: int) -> Estimate:
+    """The cost of drawing `left` images of `run` at the speed of a `guess`, made on one of `replicas`."""
+    draws, sampled = run.draws_per_image, None if run.is_fixed else 0
+    busy = left * draws / guess.draws_per_second
+    return Estimate(run, left, left * draws, left * run.most_draws, sampled, busy, replicas, guess.guessed_from)
+
+
+def measured(pool: Pool, index: int, run: Run, left: int) -> Estimate:
+    """The cost of drawing `left` images of `run`, which is number `index` of those that `pool` is prepared for. Draws
     for a few seconds, and keeps nothing.
     """
-    return [_estimate_one(pool, index, run, images_left[index]) for index, run in enumerate(runs)]
-
-
-def _estimate_one(pool: Pool, index: int, run: Run, left: int) -> Estimate:
-    if not left:
-        return Estimate(run, 0, 0.0, 0, None, 0.0, 1)
     rates = pool.ask_all("measure", index, run.image_shape, MEASURED_SECONDS)
     rate = sum(rates) / len(rates)
     draws, busy, sampled = run.draws_per_image, run.draws_per_image / rate, None
-    if not run.is_fixed:
+    if not run.is_fixed and run.settings.block_size / rate > SAMPLE_SECONDS:
+        sampled = 0  # a single block would take longer than there is time
+    elif not run.is_fixed:
         sample = _Sample(index, run, rate)
         for result in pool.draw(sample.next_request, lambda unit: True):
             sample.record(result)

@@ -1,5 +1,6 @@
 """The Typer application that commands are registered with, and the console for notes on standard error."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -19,6 +20,13 @@ app = typer.Typer(
 )
 notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Progress and hints for the user, on standard error; results go to standard output."""
+
+
+def say_loading(library: str, then: str) -> None:
+    """Say what the command waits for, before it imports a library that takes seconds; nothing where that is loaded."""
+    if library not in sys.modules:
+        notes.print(f"raysmooth: loading {library}, then {then} ...")
+
 
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""

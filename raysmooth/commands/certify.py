@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysmooth.commands.app import app, notes
+from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
 
@@ -35,6 +35,7 @@ def certify_command(
 
     Rerun the same command to resume, even after the process was killed.
     """
+    _begin(settings)
     from raysmooth.commands.estimate_table import print_estimates
     from raysmooth.pipeline.runs.driver import estimate, run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
@@ -55,6 +56,7 @@ def predict_command(settings: "SamplingSettings") -> None:
 
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
     """
+    _begin(settings)
     from raysmooth.pipeline.analysis.metrics import labelled
     from raysmooth.pipeline.report.rounding import percent
     from raysmooth.pipeline.runs.driver import run_procedure
@@ -67,3 +69,11 @@ def predict_command(settings: "SamplingSettings") -> None:
         statement = f"(n={settings.n}, alpha={settings.alpha})"
         print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
     print_errors(rows, settings.out, PROCEDURES["predict"].folder)
+
+
+def _begin(settings: "SamplingSettings") -> None:
+    """What can be refused in a moment, and the first line."""
+    from raysmooth.pipeline.data.datasets import refuse_missing
+
+    refuse_missing(settings.dataset, settings.data_root)
+    say_loading("torch", "reading data and weights")

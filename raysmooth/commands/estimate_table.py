@@ -36,6 +36,11 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
     for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
         basis = f"measured on {sampled} images of the run" if sampled else "typical values"
         notes.print(f"~: {basis}")
+    for drawn in sorted({one.guessed_from for one in estimates if one.guessed_from is not None}):
+        notes.print(
+            f"draws/s: a guess from {drawn} draws on one replica, not compiled; a run first times batch sizes and "
+            "compiling, and compiles where that pays: it may take half the time or twice"
+        )
     notes.print("start-up and reading of images not included; nothing was written")
 
 

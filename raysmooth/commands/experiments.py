@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raysmooth.commands.app import app, notes
+from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import TRUST_CODE
 from raysmooth.commands.outcome import command_line, print_written
 from raysmooth.commands.usage import CommandWithExamples
@@ -109,6 +109,7 @@ def demo_command(
 
 def run_and_print(request: ExperimentRequest) -> None:
     """Run an experiment, and print its report and where its results are."""
+    say_loading("torch", "checking all stages")
     from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.tune.experiments.report import print_report
     from raysmooth.tune.experiments.run_and_report import run_and_report

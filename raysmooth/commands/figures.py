@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysmooth.commands.app import app, notes
+from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import RESULTS, TRUST_CODE, renamed, settings_command
 from raysmooth.commands.usage import CommandWithExamples
 
@@ -42,6 +42,7 @@ def show_command(
 
     `raysmooth show results 20`
     """
+    say_loading("torch", "reading the run, its image and weights")
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as plot_image
@@ -65,6 +66,7 @@ def gallery_command(settings: "GallerySettings") -> None:
     `raysmooth gallery --dataset cifar10 --data-root data --images 0,20,40 --sigma 0.25,0.5 --denoiser-weights
     "mse-{sigma}.safetensors,stab-{sigma}.safetensors"`
     """
+    say_loading("torch", "reading images and weights")
     from raysmooth.pipeline.pictures.gallery import gallery as plot_gallery
 
     notes.print(f"written: {plot_gallery(settings, notes.print)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from raysmooth.commands.app import app, notes
+from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
 from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written
 from raysmooth.commands.usage import CommandWithExamples
@@ -75,6 +75,7 @@ def recertify_command(
 
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
     """
+    say_loading("pandas", "reading counts")
     from raysmooth.pipeline.derived.recertify import recertify
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
@@ -152,6 +153,7 @@ def report_command(
     """
     grid = _numbers(radii) if radii is not None else None
     groups = (split_list(group_by) or [group_by]) if group_by is not None else None
+    say_loading("pandas", "reading rows")
     with _without_garbage_collection(), ThreadPoolExecutor(1) as reader:
         from raysmooth.pipeline.analysis.certificates import read_certificates
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysmooth.commands.app import app, notes, train
+from raysmooth.commands.app import app, notes, say_loading, train
 from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_summary
 from raysmooth.commands.usage import CommandWithExamples
@@ -22,6 +22,7 @@ def train_classifier_command(settings: "TrainClassifierSettings") -> None:
 
     `raysmooth train classifier --dataset digits --classifier digits_cnn --out digits.safetensors`
     """
+    _begin(settings)
     from raysmooth.tune.training import train as training
 
     training.train_classifier(settings)
@@ -36,6 +37,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
+    _begin(settings)
     from raysmooth.tune.training import train as training
 
     training.train_denoiser(settings)
@@ -64,6 +66,7 @@ def sweep_command(
 
     Rerun the same command to resume, even after the process was killed.
     """
+    say_loading("torch", "checking all trials")
     from raysmooth.common.settings import user_settings
     from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
@@ -88,3 +91,11 @@ def sweep_command(
         notes.print(f"{len(failed)} of {len(last)} trials failed; rerun the same command to retry them")
     if len(failed) == len(last):
         raise typer.Exit(1)
+
+
+def _begin(settings: "TrainClassifierSettings | TrainDenoiserSettings") -> None:
+    """What can be refused in a moment, and the first line."""
+    from raysmooth.pipeline.data.datasets import refuse_missing
+
+    refuse_missing(settings.dataset, settings.data_root)
+    say_loading("torch", "reading the data")

@@ -44,12 +44,38 @@ def test_refusals_of_flags_need_no_large_imports() -> None:
         "certify --dataset digits --sigma x": "--sigma x: input should be a valid number",
         "certify --dataset digits --classifier digits_cnn": "--sigma is missing",
         "certify --dataset digits --classifier digits_cnn --noise nope:1": "unknown noise family 'nope'",
+        "certify --dataset nope --classifier digits_cnn --sigma 0.25": "unknown data set 'nope'",
+        "certify --dataset folder --data-root /nowhere --classifier digits_cnn --sigma 0.25": "does not exist",
         "train denoiser --dataset digits --epochs 0": "--epochs 0: input should be greater than or equal to 1",
     }
     for (line, reason), (code, out, err) in zip(reasons.items(), outcomes([*reasons]), strict=True):
         assert (code, out) == (2, ""), line
         assert err.startswith("raysmooth: "), line
         assert reason in err, line
+
+
+@pytest.mark.processes
+def test_commands_that_take_longer_say_at_once_what_for() -> None:
+    """Before the first large import, on standard error."""
+    starts = {
+        "certify --dataset digits --classifier digits_cnn --sigma 0.25": "torch",
+        "certify --dataset digits --classifier digits_cnn --sigma 0.25 --dry-run": "torch",
+        "predict --dataset digits --classifier digits_cnn --sigma 0.25": "torch",
+        "train classifier --dataset digits --classifier digits_cnn --out x.safetensors": "torch",
+        "train denoiser --dataset digits --denoiser dncnn --objective mse --sigma 0.25 --out x.safetensors": "torch",
+        "sweep experiments/digits-sweep.yaml": "torch",
+        "run digits": "torch",
+        "demo": "torch",
+        "show results 1": "torch",
+        "gallery --dataset digits --sigma 0.25 --denoiser-weights x.safetensors": "torch",
+        "recertify results": "pandas",
+        "report results": "pandas",
+    }
+    for (line, library), (code, out, err) in zip(starts.items(), outcomes([*starts]), strict=True):
+        assert isinstance(code, str), (line, err)  # it went on to import something
+        assert out == "", line
+        assert err.startswith(f"raysmooth: loading {library}, then "), line
+        assert err.endswith(" ...\n"), line
 
 
 @pytest.mark.processes

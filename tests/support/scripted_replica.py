@@ -29,7 +29,12 @@ class ScriptedReplica:
         return ReplicaIdentity("scripted", "0", "0", "here", os.getpid())
 
     def choose(
-        self, base: BaseClassifierSpec, image_shape: tuple[int, ...], request: ComputeRequest, draws: int
+        self,
+        base: BaseClassifierSpec,
+        image_shape: tuple[int, ...],
+        request: ComputeRequest,
+        draws: int,
+        brief: bool = False,
     ) -> ComputeChoice:
         raise NotImplementedError("tests of the pool set how to compute")
 

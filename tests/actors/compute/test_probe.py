@@ -93,6 +93,40 @@ def test_short_runs_take_the_defaults_at_once(draws: int, batch_size: int) -> No
     assert choice.draws_per_second > 0
 
 
+def brief(network: nn.Module, asked: ComputeRequest, draws: int) -> ComputeChoice:
+    return choose_compute(alone(network), SHAPE, asked, draws, CPU, brief=True)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1000])
+def test_a_brief_benchmark_of_a_slow_network_guesses_from_a_few_draws(batch_size: int | None) -> None:
+    """A second a draw: two batches of one image, then one of two, for which the time is enough; not the next."""
+    network, before = Takes(lambda images, _: 1.0 * images), clock.now
+    choice = brief(network, ComputeRequest("float32", batch_size=batch_size), 10**6)
+    assert choice.guessed_from == 4
+    assert network.images[0] <= 8
+    assert clock.now - before == pytest.approx(network.images[0], abs=0.01)
+    assert choice.draws_per_second == pytest.approx(1.0, rel=0.01)
+    assert choice.compute.batch_size == (batch_size or 250)
+
+
+def test_a_brief_benchmark_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raysmooth.actors.compute.probe, "compiler", lambda: "g++")
+    monkeypatch.setattr(raysmooth.actors.compute.probe, "require_compiler", lambda: "g++")
+    for asked in (ComputeRequest("float32"), ComputeRequest("float32", "on", 50)):
+        network = Takes(lambda images, _: 1e-4 * images)
+        choice = brief(network, asked, 4_000_000)
+        assert 100 < (choice.guessed_from or 0) <= network.images[0]
+        assert choice.draws_per_second == pytest.approx(10_000, rel=0.01)
+
+
+def test_a_brief_benchmark_chooses_where_that_is_quick() -> None:
+    network = Takes(lambda images, _: 1e-4 * images)
+    choice = brief(network, ComputeRequest("float32", "off"), 10**6)
+    assert choice.guessed_from is None
+    assert choice.why == "measured"
+    assert choice.compute == choose(network, ComputeRequest("float32", "off"), 10**6).compute
+
+
 def test_large_images_have_smaller_default_batches() -> None:
     model = alone(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10)))
     assert choose_compute(model, (3, 224, 224), ComputeRequest(), 1000, CPU).compute.batch_size == 10

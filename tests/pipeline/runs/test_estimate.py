@@ -9,8 +9,11 @@ import pytest
 from digits_runs import DIGITS, run, settings_of
 from rich.console import Console
 
+from raysmooth.actors.compute.compute_config import ComputeConfig
+from raysmooth.actors.compute.probe import ComputeChoice
 from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.settings import user_settings
+from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.runs import estimate as estimate_module
 from raysmooth.pipeline.runs.driver import estimate
 from raysmooth.pipeline.runs.estimate import Estimate
@@ -72,6 +75,27 @@ def test_images_that_stop_early_are_judged_by_some_of_them(
     assert guess.sampled == 23
     assert guess.draws == pytest.approx(rows.draws.sum(), rel=0.01)
     assert guess.most_draws == 23 * (40 + changes.get("n", 500))
+
+
+def test_a_slow_network_is_guessed_from_a_few_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replica that found no time for more answers so; nothing else is asked of it."""
+    guess = ComputeChoice(ComputeConfig("float32", False, 100), 2.0, "guessed", [], guessed_from=4)
+    asked: list[Any] = []
+
+    def ask(pool: Pool, question: str, *arguments: Any) -> ComputeChoice:
+        asked.append((question, arguments[-1]))
+        return guess
+
+    monkeypatch.setattr(Pool, "ask", ask)
+    monkeypatch.setattr(Pool, "prepare", None)
+    (one,) = estimated(tmp_path / "out", sampling="adaptive", n=4000)
+    assert asked == [("choose", True)]
+    assert (one.images, one.sampled, one.guessed_from) == (23, 0, 4)
+    assert one.draws_per_second == pytest.approx(2.0)
+    print_estimates([one], None, Console(stderr=True, width=200))
+    assert "draws/s: a guess from 4 draws on one replica" in capsys.readouterr().err
 
 
 def test_disk_is_of_the_right_size(tmp_path: Path) -> None:

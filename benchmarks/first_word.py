@@ -1,0 +1,58 @@
+"""Seconds until the commands of the README print their first word, and until they end.
+
+Certifies and trains on digits in a folder of its own. Give `--python PATH` for another installation, to compare two.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RUN = (
+    "certify --dataset digits --classifier digits_cnn --classifier-weights demo/weights/classifier.safetensors "
+    "--sigma 0.25 --max 20 --n 1000 --out results"
+)
+COMMANDS = (
+    "--version", "--help", "certify --help", "train denoiser --help", "list", "list recipes", "list classifiers",
+    "certify --dataset nope --classifier digits_cnn --sigma 0.25", "certify --dataset digits --sigma x",
+    "demo --out demo", f"{RUN} --dry-run", RUN, RUN, "report results", "show results 20", "status results",
+    "train denoiser --dataset digits --denoiser dncnn:depth=3,channels=1 --objective mse --sigma 0.25 --epochs 1 "
+    "--out mse.safetensors",
+)  # fmt: skip
+"""In this order: each finds what those before it have made. The second RUN finds the first finished."""
+
+
+def timed(command: list[str], folder: Path) -> tuple[float, float, int]:
+    """Seconds to the first byte on standard output or error, seconds in all, and the exit code."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        os.read(process.stdout.fileno(), 1)
+        first = time.perf_counter() - began
+        process.stdout.read()
+    return first, time.perf_counter() - began, process.returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", default=sys.executable, help="the Python that has raysmooth")
+    parser.add_argument("--smoke", action="store_true", help="the demo with its smallest networks")
+    arguments = parser.parse_args()
+    table = Table("first word (s)", "whole (s)", "exit", "raysmooth ...", box=None)
+    with tempfile.TemporaryDirectory() as folder:
+        for command in COMMANDS:
+            if command.startswith("demo") and arguments.smoke:
+                command += " --smoke"
+            first, whole, code = timed([arguments.python, "-m", "raysmooth", *command.split()], Path(folder))
+            table.add_row(f"{first:.2f}", f"{whole:.2f}", str(code), command)
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    main()
