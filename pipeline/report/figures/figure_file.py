@@ -45,9 +45,9 @@ def save_figure(figure: Figure, *files: Where, flag: str, dpi: int = DPI) -> Non
     """
     for text in figure.findobj(Text):
         text.set_parse_math(is_formula(text))
-    figure.set_dpi(dpi)
     for file in files:
         content = BytesIO()
+        figure.set_dpi(dpi)  # a PDF leaves its own
         # fonttype 42, because publishers refuse matplotlib's default, Type 3. Some ticks are created only here.
         with rc_context({"pdf.fonttype": 42, "text.parse_math": False}):
             _PRINTERS[_ending(located(file))](figure, content)

@@ -10,6 +10,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import certified_accuracy, certified_share
 from raysmooth.pipeline.analysis.run_facts import LABELLED, UNLABELLED, describe_runs
 from raysmooth.pipeline.report.figures.curves import certification_curve, curves_caption, plot_curves, plot_panels
+from raysmooth.pipeline.report.figures.figure_file import save_figure
 from raysmooth.pipeline.report.figures.figure_text import WIDTHS
 
 SETTINGS = {**FACTS, "index_set": "every 2nd of 400 (200 images)", "sigma": 0.5, "images": 200}
@@ -139,6 +140,19 @@ def test_a_figure_is_as_wide_as_a_column(plot, width):
         box = axes.get_tightbbox()
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.width + 1
+
+
+def test_fonts_are_embedded_and_dollars_of_users_are_no_formulas(tmp_path):
+    """Type 42: publishers refuse matplotlib's default, Type 3."""
+    runs = [run_of("a" * 16, classifier=r"net$\x$"), run_of("b" * 16, classifier="$^$")]
+    figure = plot_curves(pd.concat(runs))
+    save_figure(figure, tmp_path / "f.pdf", tmp_path / "f.png", flag="--out", dpi=300)
+    pdf = (tmp_path / "f.pdf").read_bytes()
+    assert b"/Type3" not in pdf
+    assert pdf.count(b"/FontFile2") == pdf.count(b"/FontDescriptor") // 2 > 0
+    assert figure.axes[0].xaxis.label.get_parse_math()  # the symbol of the norm
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+    assert (tmp_path / "f.png").read_bytes()[16:20] == (975).to_bytes(4)  # 3.25 inches
 
 
 def test_no_rows_are_refused():
