@@ -41,6 +41,8 @@ def read_certificates(results: Where) -> pd.DataFrame:
     if not folder.is_folder():
         if (located(results) / PREDICTIONS).is_folder():
             raise RaysmoothError(f"{results} holds only predictions: give the results of 'raysmooth certify'")
+        if folder.exists():
+            raise RaysmoothError(f"{folder} is a file, not a folder of certificates: fetch the results again")
         raise RaysmoothError(f"there is no {folder}: give the results folder (--out) of 'raysmooth certify'")
     run_id = pa.schema([("run_id", pa.string())])
     # Without these schemas pyarrow would open one part at once, and not name it if it is corrupt, and would read a

@@ -160,14 +160,16 @@ def _of_lines(numbers: dict[str, list[int]], kept: set[int]) -> dict[str, list[i
 
 
 def _content(file: Path, path: str) -> bytes:
-    if file.is_dir():
-        raise RaysmoothError(f"{path} is a folder: name the logs in it, such as {path}/*.tsv")
     try:
+        if file.is_dir():
+            raise RaysmoothError(f"{path} is a folder: name the logs in it, such as {path}/*.tsv")
         if file.exists() and not file.is_file():
             raise RaysmoothError(f"{path} is not a regular file: {_WANTED}")
         if (size := file.stat().st_size) > LARGEST:
             raise RaysmoothError(f"{path} has {size:,} bytes, which no log has ({LARGEST:,} at most): {_WANTED}")
         return file.read_bytes()
+    except PermissionError:
+        raise RaysmoothError(f"{path} cannot be read (permission denied): make it readable") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise RaysmoothError(f"{path}: {getattr(error, 'strerror', None) or error}: {_WANTED}") from None
 

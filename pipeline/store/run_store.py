@@ -112,6 +112,8 @@ class RunStore:
         self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = monotonic()
         self._due = self._opened + FLUSH_SECONDS
+        for path, _ in self._parts.values():
+            _refuse_file(path)
         with _full_is_refused(self._run.home):
             for path, _ in self._parts.values():
                 path.make_folder()
@@ -259,6 +261,13 @@ def _full_is_refused(where: Location) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = f"no space is left for {where}: make some" if full else f"{where}: {error.strerror or error}"
         raise RaysmoothError(f"stopped: {reason}; finished work is saved: rerun the same command to resume") from None
+
+
+def _refuse_file(folder: Location) -> None:
+    """Raises RaysmoothError, naming it, where a file is in place of the folder, or of the one that holds it."""
+    for place in (folder.parent, folder):
+        if folder.is_local and place.exists() and not place.is_folder():
+            raise RaysmoothError(f"{place} is a file, and results are written into a folder of that name: move it away")
 
 
 def refuse_unwritable(out: Where) -> None:

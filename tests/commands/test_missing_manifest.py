@@ -1,11 +1,13 @@
 """Runs whose manifests were deleted, or not copied: commands that leave them out, or cannot check them, say so."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from command import command
+from command import command, refused
 from small_runs import certified
 
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.derived.recertify import recertify
 
 SETTINGS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "max": 2, "n0": 10, "n": 60, "alpha": 0.1}
@@ -51,3 +53,14 @@ def test_a_run_of_which_nothing_is_finished_is_not_missed(out: Path, capsys: pyt
 
 def test_other_runs_are_recertified(out: Path) -> None:
     assert set(recertify(str(out), alpha=0.2)["sigma"]) < {0.25, 0.5}
+
+
+def test_a_file_in_place_of_the_certificates_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, rows = tmp_path / "out", tmp_path / "out" / "certificates"
+    certified(out, **SETTINGS, sigma=0.25)
+    shutil.rmtree(rows)
+    rows.touch()
+    expected = f"{rows} is a file, not a folder of certificates: fetch the results again"
+    assert refused(capsys, "report", str(out)) == expected
+    with pytest.raises(RaysmoothError, match=f"^{rows} is a file, and results are written into a folder of that name"):
+        certified(out, **SETTINGS, sigma=0.25)

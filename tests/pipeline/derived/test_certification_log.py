@@ -1,5 +1,6 @@
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from examples import examples
@@ -364,3 +365,15 @@ def test_whatever_was_written_is_read_back(tmp_path_factory, written):
     assert (TRUNCATED in read.left_out) == cut
     assert NO_END not in read.left_out
     assert NO_TIME not in read.left_out
+
+
+@pytest.mark.parametrize("method", ["is_dir", "read_bytes"])  # the log's folder, and the log itself
+def test_a_log_that_this_user_may_not_read_is_named(log, monkeypatch, method):
+    path = log(THREE)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(RaysmoothError, match=r"log\.tsv cannot be read \(permission denied\): make it readable$"):
+        read_log(path)
