@@ -17,6 +17,9 @@ _LONGEST_TEXT = 200
 _LONG_WORD = re.compile(rf"\S{{{_LONGEST_TEXT + 21},}}")
 """Longer than a `printable` text with its quotes and what they stand beside."""
 
+_LONGEST_STORED = 4096
+"""Characters of a text from outside in a row: as many as a path has bytes."""
+
 _LONGEST_LINE = 1000
 """Characters of a refusal."""
 
@@ -63,6 +66,18 @@ def printable(text: str) -> str:
     """
     text = _escaped(text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}..."
+
+
+def stored_text(text: str) -> str:
+    """Text from outside, such as a file's name, for rows: as `printable`, but whole. Only a text of more than 4,096
+    characters loses its middle.
+    """
+    return _shortened(_escaped(text), _LONGEST_STORED)
+
+
+def named_image(image_id: int, file: str | None = None) -> str:
+    """An image in a message: its number and, if it has one, its `file`, as in "image 17 (cat/7.png)"."""
+    return f"image {image_id} ({printable(file)})" if file else f"image {image_id}"
 
 
 def described(value: object) -> str:

@@ -11,8 +11,8 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 all images or trials failed, 2 refused or stopped, 128 plus the
-    number of a signal that interrupted it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+    """Run the command line. Exit codes: 0 done, 1 at least half of a run's images, or all trials, failed, 2 refused or
+    stopped, 128 plus the number of a signal that interrupted it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
     """
     settle_surroundings()
     try:

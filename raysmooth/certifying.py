@@ -19,9 +19,9 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
     `progress` nothing is printed, and warnings are Python warnings.
 
     Returns one row per image and sigma, sorted by image: image_id, label, prediction, radius, correct, ... first, the
-    facts of the run last. An image that failed is a row with `status` "error".
-    Raises RaysmoothError for settings that cannot work, before Ray starts, and if the run has to stop; finished images
-    stay on disk.
+    facts of the run last. An image that failed is a row with `status` "error"; a Python warning says how many failed,
+    the most frequent reason, and the first image. Raises RaysmoothError for settings that cannot work, before Ray
+    starts, and if the run has to stop; finished images stay on disk.
 
     >>> rows = certify(dataset="digits", classifier="digits_cnn", classifier_weights="digits.safetensors", sigma=0.25)
     """
@@ -133,10 +133,12 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
 
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
     from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.analysis.failures import failures
     from raysmooth.pipeline.runs.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
-    from raysmooth.rows import in_reading_order
+    from raysmooth.rows import in_reading_order, warn_of_failures
 
     procedure = PROCEDURES[name]
     rows = run_procedure(procedure, [user_settings(procedure.settings, settings, config)], progress)
+    warn_of_failures(failures(rows), stacklevel=4)
     return in_reading_order(rows)

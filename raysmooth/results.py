@@ -79,9 +79,9 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
     return ReportFiles(files, shown)
 
 
-def show(results: str, image_id: int, **settings: Any) -> "FigureFile":
-    """Plot one image as the runs in `results` certified it. A notebook shows the picture; `path` is its file, `lines`
-    say the certificates in words.
+def show(results: str, image_id: int | str, **settings: Any) -> "FigureFile":
+    """Plot one image, by its number or its file, as the runs in `results` certified it. A notebook shows the picture;
+    `path` is its file, `lines` say the certificates in words.
 
     Keyword arguments are the other fields of `ShowSettings`, the flags of `raysmooth show`.
     """

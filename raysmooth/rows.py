@@ -1,6 +1,11 @@
-"""Rows as the Python API returns them: what differs between images first, what a whole run shares last."""
+"""Rows as the Python API returns them, what differs between images first, and its warnings of images that failed."""
+
+import warnings
+from collections.abc import Sequence
 
 import pandas as pd
+
+from raysmooth.pipeline.analysis.failures import Failures, lines_of
 
 FIRST = (
     "image_id",
@@ -39,3 +44,9 @@ def in_reading_order(rows: pd.DataFrame) -> pd.DataFrame:
     columns = [*named, *(column for column in rows if column not in named)]
     by = [column for column in BY if column in rows]
     return rows[columns].sort_values(by, ignore_index=True) if by else rows[columns]
+
+
+def warn_of_failures(found: Sequence[Failures], stacklevel: int, stages: Sequence[str] | None = None) -> None:
+    """A Python warning of images that failed, at the line of the API's caller: `stacklevel` as in `warnings.warn`."""
+    for line in lines_of(found, stages):
+        warnings.warn(line, stacklevel=stacklevel)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raysmooth.pipeline.analysis.failures import Failures
     from raysmooth.tune.experiments.report import Report
     from raysmooth.tune.sweeps.sweep import SweepResult
 
@@ -39,10 +40,15 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     Raises RaysmoothError for settings that cannot work, before any trial starts.
     """
     from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.analysis.failures import failures
+    from raysmooth.rows import warn_of_failures
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
 
-    return run_sweep(user_settings(SweepSettings, settings, config), progress)
+    result = run_sweep(user_settings(SweepSettings, settings, config), progress)
+    if result.certificates is not None:
+        warn_of_failures(failures(result.certificates), stacklevel=3)
+    return result
 
 
 def run(
@@ -59,7 +65,12 @@ def run(
     """Run an experiment, or resume it: a YAML file, or the name of a bundled one. The arguments are the flags of
     `raysmooth run`. Returns its report; None if it certifies nothing, or if `only` is a stage other than the report.
     """
+    from raysmooth.rows import warn_of_failures
     from raysmooth.tune.experiments.request import ExperimentRequest
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
-    return run_and_report(ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code), progress)
+    failed: list[tuple[str, Failures]] = []
+    request = ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code)
+    report = run_and_report(request, progress, on_failures=failed.extend)
+    warn_of_failures([one for _, one in failed], 3, [stage for stage, _ in failed])
+    return report

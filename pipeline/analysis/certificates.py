@@ -9,12 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.errors import RaysmoothError, named_image, one_line, printable, stored_text
+from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import SETTINGS
 from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
-from raysmooth.pipeline.store.row_checks import bad_row
+from raysmooth.pipeline.store.row_checks import TEXTS, bad_row
 from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
@@ -62,9 +63,10 @@ def read_certificates(results: Where) -> pd.DataFrame:
     _refuse_bad_rows(located(results), rows, parts, schema)
     frame = _readable(rows.to_pandas())
     if (again := frame.duplicated(["run_id", "image_id"])).any():
-        run, image = frame.loc[again, ["run_id", "image_id"]].iloc[0]
-        rows_of = RunFolder.of(results, run).rows(CERTIFICATES)
-        raise RaysmoothError(f"{rows_of} has two rows of image {image}: move the copied part away")
+        first = frame[again].iloc[0]
+        rows_of = RunFolder.of(results, first["run_id"]).rows(CERTIFICATES)
+        image = named_image(first["image_id"], text_of(first.get("file")))
+        raise RaysmoothError(f"{rows_of} has two rows of {image}: move the copied part away")
     return frame.assign(sampling=samplings(frame), source=frame.get("source"))
 
 
@@ -108,10 +110,12 @@ def _parquet() -> ds.ParquetFileFormat:
 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with every text fit for a line of a terminal, a table and a page: results may be those of others."""
+    """The rows with every text fit for a line of a terminal, a table and a page: results may be those of others. Names
+    of images and classes stay whole; where they are printed, they are shortened.
+    """
     for column in frame.select_dtypes(["object", "string"]):
-        texts = frame[column].dropna().unique()
-        odd = {text: clean for text in texts if isinstance(text, str) and (clean := printable(text)) != text}
+        texts, cleaned = frame[column].dropna().unique(), stored_text if column in TEXTS else printable
+        odd = {text: clean for text in texts if isinstance(text, str) and (clean := cleaned(text)) != text}
         if odd:
             frame[column] = frame[column].replace(odd)
     return frame

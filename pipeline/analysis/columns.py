@@ -11,6 +11,11 @@ def flags(column: pd.Series, missing: bool) -> np.ndarray:
     return column.astype("boolean").fillna(missing).to_numpy(bool)
 
 
+def text_of(value: object) -> str | None:
+    """A cell of a column of texts; None for null, however pandas has it."""
+    return value if isinstance(value, str) else None
+
+
 def numbers(column: pd.Series, missing: float = np.nan) -> np.ndarray:
     """A column of numbers and null, as float64 (N,)."""
     if column.dtype.kind not in "iuf":

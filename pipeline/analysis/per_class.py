@@ -25,3 +25,11 @@ def count_per_class(
     values = certified_radii(rows)
     certified = [np.bincount(codes[values >= radius], minlength=len(labels)) for radius in np.asarray(radii, float)]
     return labels, np.bincount(codes, minlength=len(labels)), np.column_stack(certified)
+
+
+def names_of_classes(rows: pd.DataFrame) -> dict[int, str]:
+    """The names by label that the rows of one run have; none in rows older than the column."""
+    if "label_name" not in rows:
+        return {}
+    pairs = rows[["label", "label_name"]].dropna().drop_duplicates("label")
+    return {int(label): str(name) for label, name in zip(pairs["label"], pairs["label_name"], strict=True)}

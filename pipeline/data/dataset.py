@@ -49,7 +49,7 @@ class Dataset(Protocol):
         """
 
     def place(self, index: int) -> str | None:
-        """Where the image is, such as its file below the data root; None if only its index says so."""
+        """Where the image is, such as its file below the data root, in full; None if only its index says so."""
 
     def labels(self) -> list[int | None]:
         """The label of every image, None if it has none; decodes no image."""

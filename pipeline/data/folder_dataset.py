@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raysmooth.common.errors import RaysmoothError, counted, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable, stored_text
 from raysmooth.pipeline.data.facts import CLASS_FOLDERS, Facts
 from raysmooth.pipeline.data.images import (
     EXTENSIONS,
@@ -79,10 +79,10 @@ class FolderDataset:
         try:
             return decode(index, self._content(index), cut or self.framing, self.channels)
         except UnreadableImage as error:
-            raise UnreadableImage(index, f"{self.place(index)}: {error.reason}") from None
+            raise UnreadableImage(index, error.reason, self.place(index)) from None
 
     def place(self, index: int) -> str:
-        return printable(self._samples[index][0])
+        return stored_text(self._samples[index][0])
 
     def labels(self) -> list[int | None]:
         return [label for _, label in self._samples]

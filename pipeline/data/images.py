@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, named_image, one_line
 from raysmooth.pipeline.data.bit_depth import exceeds_8_bits
 
 # The formats that Pillow may try. By default it tries all it knows, some of which start other programs (EPS runs
@@ -36,19 +36,21 @@ class Example:
 
 
 class UnreadableImage(Exception):
-    """Image `index` of its data set cannot be decoded, framed or found; `reason` is one line.
+    """Image `index` of its data set, at `place` if the data set names one, cannot be decoded, framed or found; `reason`
+    is one line.
 
     The reason is the same on every machine and in every run (no folder, no memory address), since it is written to
     result rows, which are compared between runs.
     """
 
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(index, reason)  # both, so that it survives pickling between processes
+    def __init__(self, index: int, reason: str, place: str | None = None) -> None:
+        super().__init__(index, reason, place)  # all, so that it survives pickling between processes
         self.index = index
         self.reason = reason
+        self.place = place
 
     def __str__(self) -> str:
-        return f"image {self.index}: {self.reason}"
+        return f"{named_image(self.index, self.place)}: {self.reason}"
 
 
 class Cut(Protocol):

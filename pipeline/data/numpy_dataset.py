@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as options_dataclass
 
-from raysmooth.common.errors import RaysmoothError, counted, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable, stored_text
 from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.common.settings import Options, read_options
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
-from raysmooth.pipeline.data.images import GREY, Framing, UnreadableImage, identity, listed
+from raysmooth.pipeline.data.images import GREY, Cut, Framing, UnreadableImage, identity, listed
 from raysmooth.pipeline.data.numpy_files import StoredArray, stored_arrays
 from raysmooth.pipeline.data.reading import Reading
 
@@ -69,7 +69,13 @@ class NumpyDataset(ArrayDataset):
         super().__init__(name, split, num_classes, images, labels.tolist(), reading, bits=bits, labels_from=labels_from)
 
     def place(self, index: int) -> str:
-        return f"{self._place}, image {index}"
+        return stored_text(f"{self._place}, image {index}")
+
+    def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
+        try:
+            return super().values(index, cut)
+        except UnreadableImage as error:
+            raise UnreadableImage(index, error.reason, self.place(index)) from None
 
     def raw(self, index: int) -> bytes:
         label = self._labels[index]

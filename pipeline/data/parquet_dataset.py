@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raysmooth.common.errors import RaysmoothError, counted, printable
+from raysmooth.common.errors import RaysmoothError, counted, printable, stored_text
 from raysmooth.pipeline.data.facts import Facts
 from raysmooth.pipeline.data.images import (
     GREY,
@@ -37,10 +38,13 @@ HELD_GROUPS = 2  # row groups in memory: the current one, and its neighbour for 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A row group in memory: encoded images, and the values of the label column (None for images without)."""
+    """A row group in memory: encoded images, the values of the label column (None for images without), and the names
+    of files that images were made of, where the file keeps them.
+    """
 
     content: pa.ChunkedArray
     values: list[Any]
+    files: list[str | None]
 
 
 class ParquetDataset:
@@ -141,9 +145,13 @@ class ParquetDataset:
         return (f"no column is named label, there are {found}: the images have no labels",)
 
     def place(self, index: int) -> str:
+        """The file that the image was made of, if the set keeps its name; otherwise its part and row."""
         position = self._position(index)
+        held = self._held.get(position)  # not read for its name: a group may be large
+        if held is not None and (file := held.files[index - self._starts[position]]):
+            return stored_text(file)
         row = index - self._starts[position] + self._first_rows[position]
-        return f"{self._groups[position][0].path.name}, row {row}"
+        return stored_text(f"{self._groups[position][0].path.name}, row {row}")
 
     def __len__(self) -> int:
         return self._length
@@ -203,7 +211,7 @@ class ParquetDataset:
                 raise UnreadableImage(index, "no image bytes")
             return decode(index, content, cut, self.channels, upright=True), label
         except UnreadableImage as error:
-            raise UnreadableImage(index, f"{self.place(index)}: {error.reason}") from None
+            raise UnreadableImage(index, error.reason, self.place(index)) from None
 
     def _content(self, index: int) -> bytes | None:
         try:
@@ -260,7 +268,21 @@ def open_parquet(name: str, root: Path, split: str, reading: Reading) -> Parquet
 
 def _read_group(shard: Shard, group: int) -> _Rows:
     columns = [f"{shard.image}.bytes"] + ([shard.labels.name] if shard.labels else [])
-    with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
-        table = file.read_row_group(group, columns=columns)
+    table = None
+    if shard.has_paths:
+        with suppress(pa.ArrowException, OSError):  # images can do without
+            table = _read(shard, group, [*columns, f"{shard.image}.path"])
+    has_paths = table is not None
+    table = table if table is not None else _read(shard, group, columns)
     content = pc.struct_field(table[shard.image], "bytes")
-    return _Rows(content, table[shard.labels.name].to_pylist() if shard.labels else [None] * len(table))
+    unknown: list[Any] = [None] * len(table)
+    files, labels = unknown, table[shard.labels.name].to_pylist() if shard.labels else unknown
+    if has_paths:
+        with suppress(ValueError):  # bytes that are not UTF-8
+            files = pc.struct_field(table[shard.image], "path").to_pylist()
+    return _Rows(content, labels, files)
+
+
+def _read(shard: Shard, group: int, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(shard.path, metadata=shard.footer) as file:
+        return file.read_row_group(group, columns=columns)

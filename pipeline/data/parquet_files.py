@@ -21,13 +21,16 @@ LARGEST_GROUP = 2**31  # bytes; also the limit of Arrow's 32-bit offsets
 
 @dataclass(frozen=True)
 class Shard:
-    """One file: its footer, its columns, that of images, and that of labels as it is in this file."""
+    """One file: its footer, its columns, that of images, and that of labels as it is in this file. `has_paths`: whether
+    it keeps the names of the files that its images were made of.
+    """
 
     path: Path
     footer: pq.FileMetaData
     schema: pa.Schema
     image: str
     labels: LabelColumn | None
+    has_paths: bool = False
 
 
 def files_of(name: str, root: Path, split: str) -> list[Path]:
@@ -102,7 +105,7 @@ def open_shard(name: str, path: Path, wanted: str | None) -> Shard:
                 f"{name}: row group {group} of {path} has {size / 2**30:.1f} GiB, which must fit in memory: "
                 "write the file again with pyarrow's row_group_size=1000"
             )
-    return Shard(path, footer, schema, image, labels)
+    return Shard(path, footer, schema, image, labels, _holds_paths(schema.field(image).type))
 
 
 def _holds_bytes(column: pa.DataType) -> bool:
@@ -110,6 +113,13 @@ def _holds_bytes(column: pa.DataType) -> bool:
         return False
     inner = column.field("bytes").type
     return pa.types.is_binary(inner) or pa.types.is_large_binary(inner)
+
+
+def _holds_paths(column: pa.StructType) -> bool:
+    if column.get_field_index("path") < 0:
+        return False
+    inner = column.field("path").type
+    return pa.types.is_string(inner) or pa.types.is_large_string(inner)
 
 
 def largest_label(shard: Shard, column: LabelColumn) -> int:

@@ -49,13 +49,13 @@ class Relabelled:
         try:
             return replace(self._dataset.read(self._positions[index]), label=self._labels[index])
         except UnreadableImage as error:
-            raise UnreadableImage(index, error.reason) from None
+            raise UnreadableImage(index, error.reason, error.place) from None
 
     def values(self, index: int, cut: Cut | None = None) -> np.ndarray:
         try:
             return self._dataset.values(self._positions[index], cut)
         except UnreadableImage as error:
-            raise UnreadableImage(index, error.reason) from None
+            raise UnreadableImage(index, error.reason, error.place) from None
 
     def place(self, index: int) -> str | None:
         return self._dataset.place(self._positions[index])

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raysmooth.common.errors import counted
+from raysmooth.common.errors import counted, printable
+from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.pipeline.data.dataset import Dataset
 
 SHOWN_NAMES, SHOWN_CHARACTERS = 6, 60
@@ -32,6 +33,17 @@ def summarised(dataset: Dataset, used: str, size: Sequence[int]) -> dict[str, An
         "exif": facts.exif,
         "skipped": dict(facts.skipped),
         "notes": list(facts.notes),
+    }
+
+
+def class_names_of(summary: Any) -> dict[int, str]:
+    """Names by label of those entries of a summary that are any; a manifest's may be of other versions, or edited."""
+    names = summary.get("class_names") if isinstance(summary, Mapping) else None
+    entries = names.items() if isinstance(names, Mapping) else ()
+    return {
+        int(label): printable(str(name))
+        for label, name in entries
+        if str(label).isdecimal() and len(str(label)) <= len(str(LARGEST_LABEL))
     }
 
 

@@ -24,15 +24,17 @@ import pandas as pd
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.common.settings import split_list
+from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
 from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
 from raysmooth.pipeline.certification.sampling_rule import Counts
 from raysmooth.pipeline.certification.sequential_test import Decide, reachable
+from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
-from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.pipeline.store.count_checks import CountLimits
 from raysmooth.pipeline.store.manifest import RunFolder, run_id
@@ -214,21 +216,23 @@ class Recertification:
         names = _CERTIFY.schema.names
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}
         facts |= {"objective": self.source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
-        new = []
+        new, class_names = [], class_names_of(self.source.manifest.get("data"))
         for row in rows.to_dict("records"):
             image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])
+            whose = Whose(text_of(row.get("file")), class_names)
             if row["status"] == "error":
-                new.append(_CERTIFY.error_row(facts, image_id, label, row["error"], row["seconds"]))
+                new.append(_CERTIFY.error_row(facts, image_id, label, row["error"], row["seconds"], whose))
                 continue
             counts = stored.of(image_id)
             found, expected = (int(counts[role].sum()) for role in Role), self._expected(row)
             if tuple(found) != expected:
                 raise RaysmoothError(
-                    f"{RunFolder.of(out, self.source.run_id).counts} lacks draws of image {image_id}, "
-                    f"which has {' + '.join(map(str, expected))}: restore its parts, or certify again"
+                    f"{RunFolder.of(out, self.source.run_id).counts} lacks draws of "
+                    f"{named_image(image_id, whose.file)}, which has {' + '.join(map(str, expected))}: "
+                    "restore its parts, or certify again"
                 )
             seconds = stored.seconds(image_id)
-            new.append(_CERTIFY.finished_row(facts, image_id, label, counts, self.certify(counts), seconds))
+            new.append(_CERTIFY.finished_row(facts, image_id, label, counts, self.certify(counts), seconds, whose))
         return new
 
     def _expected(self, row: Mapping[Hashable, Any]) -> tuple[int, int]:

@@ -165,7 +165,8 @@ def _exhibit(
         noisy[sigma] = picture(copy[0])
         for name, by_sigma in named.items():
             denoised[sigma, name] = picture(_denoised(by_sigma[sigma], copy)[0])
-    return Exhibit(image_id, example.label, Picture(clean, None, prediction(torch.from_numpy(clean))), noisy, denoised)
+    shown = Picture(clean, None, prediction(torch.from_numpy(clean)))
+    return Exhibit(image_id, example.label, shown, noisy, denoised, dataset.facts.class_names)
 
 
 def _denoised(denoiser: _Denoiser, noisy: torch.Tensor) -> torch.Tensor:

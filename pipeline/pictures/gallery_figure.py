@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from raysmooth.pipeline.pictures.picture import LARGE, plot_picture, verdict
+from raysmooth.pipeline.report.class_names import named
 from raysmooth.pipeline.report.figures.palette import BLACK
 from raysmooth.pipeline.report.rounding import floored
 
@@ -18,6 +19,9 @@ PANEL, LARGE_PANEL, GAP, CAPTION, MARGIN, HEADING, LINE = 1.0, 1.6, 0.08, 0.2, 0
 """Inches: a picture's side, the side of a picture of more than LARGE pixels, the gap between two, the line below one,
 the figure's margin, the heading of a group of columns, a line of other text.
 """
+
+_LONGEST_NAME = 12
+"""Characters of a class's name beside a row."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One image: clean, noisy by sigma, and denoised by (sigma, name of the denoiser)."""
+    """One image: clean, noisy by sigma, and denoised by (sigma, name of the denoiser). `class_names` are by label."""
 
     image_id: int
     label: int | None
     clean: Picture
     noisy: Mapping[float, Picture]
     denoised: Mapping[tuple[float, str], Picture]
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
 
-_Row: TypeAlias = tuple[str, list[Picture | None], int | None]
-"""Its head, a picture or None for each column, and the image's label."""
+_Row: TypeAlias = tuple[str, list[Picture | None], Exhibit]
+"""Its head, a picture or None for each column, and its image."""
 
 
 @dataclass
@@ -72,16 +77,16 @@ def plot_gallery(exhibits: Sequence[Exhibit], note: str = "") -> Figure:
 
 
 def _by_sigma(exhibit: Exhibit) -> _Grid:
-    sigmas, label = list(exhibit.noisy), exhibit.label
-    rows: list[_Row] = [("noisy", [exhibit.clean, *exhibit.noisy.values()], label)]
+    sigmas = list(exhibit.noisy)
+    rows: list[_Row] = [("noisy", [exhibit.clean, *exhibit.noisy.values()], exhibit)]
     for name in dict.fromkeys(name for _, name in exhibit.denoised):
-        rows.append((name, [None, *(exhibit.denoised[sigma, name] for sigma in sigmas)], label))
+        rows.append((name, [None, *(exhibit.denoised[sigma, name] for sigma in sigmas)], exhibit))
     return _Grid([_title(exhibit).replace(", ", "\n"), *(f"sigma {sigma:g}" for sigma in sigmas)], rows, headed=1)
 
 
 def _by_image(exhibits: Sequence[Exhibit]) -> _Grid:
     sigmas, names = list(exhibits[0].noisy), list(dict.fromkeys(name for _, name in exhibits[0].denoised))
-    rows: list[_Row] = [(_title(exhibit), [exhibit.clean], exhibit.label) for exhibit in exhibits]
+    rows: list[_Row] = [(_title(exhibit), [exhibit.clean], exhibit) for exhibit in exhibits]
     grid = _Grid(["clean"], rows)
     for sigma in sigmas:
         grid.groups.append((f"sigma {sigma:g}", len(grid.heads), len(grid.heads) + len(names)))
@@ -92,7 +97,9 @@ def _by_image(exhibits: Sequence[Exhibit]) -> _Grid:
 
 
 def _title(exhibit: Exhibit) -> str:
-    return f"image {exhibit.image_id}" + ("" if exhibit.label is None else f", label {exhibit.label}")
+    if exhibit.label is None:
+        return f"image {exhibit.image_id}"
+    return f"image {exhibit.image_id}, label {named(exhibit.label, exhibit.class_names, _LONGEST_NAME)}"
 
 
 def _plot(grid: _Grid, note: str) -> Figure:
@@ -120,23 +127,23 @@ def _plot(grid: _Grid, note: str) -> Figure:
         ends = [lefts[first] / width, (lefts[last] + panel) / width]
         figure.text(sum(ends) / 2, 1 - MARGIN / height, heading, fontsize=8, ha="center", va="top", weight="bold")
         figure.add_artist(Line2D(ends, [1 - (MARGIN + HEADING - GAP / 2) / height] * 2, color="0.6", linewidth=0.8))
-    for row, (head, (_, pictures, label)) in enumerate(zip(row_heads, grid.rows, strict=True)):
+    for row, (head, (_, pictures, exhibit)) in enumerate(zip(row_heads, grid.rows, strict=True)):
         bottom = 1 - (top + row * (panel + CAPTION) + panel) / height
         for column, picture in enumerate(pictures):
             if picture is not None:
                 axes = figure.add_axes((lefts[column] / width, bottom, panel / width, panel / height))
-                plot_picture(axes, picture.pixels, *_label_below(picture, label))
+                plot_picture(axes, picture.pixels, *_label_below(picture, exhibit))
                 axes.set_ylabel(head if column == grid.headed else "", fontsize=8)
     figure.text(MARGIN / width, MARGIN / height, lines, fontsize=7, color="0.4", va="bottom")
     return figure
 
 
-def _label_below(picture: Picture, label: int | None) -> tuple[str, str]:
+def _label_below(picture: Picture, exhibit: Exhibit) -> tuple[str, str]:
     """The text below a picture, and its colour."""
     parts, colour = [], BLACK
     if picture.psnr is not None:
         parts.append("exact" if isinf(picture.psnr) else f"{floored(picture.psnr, 1)} dB")
     if picture.answer is not None:
-        answer, colour = verdict(picture.answer, label)
+        answer, colour = verdict(picture.answer, exhibit.label, exhibit.class_names)
         parts.append(answer)
     return ", ".join(parts), colour

@@ -10,11 +10,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import named_image
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
-from raysmooth.pipeline.pictures.statement import evidence, named, statement
+from raysmooth.pipeline.pictures.statement import evidence, statement
 from raysmooth.pipeline.report.captions import run_names
+from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
 from raysmooth.pipeline.report.rounding import floored
 
@@ -49,7 +51,8 @@ def headings(images: Sequence[ReplayedImage]) -> list[str]:
     rows = [one.row for one in images]
     names = run_names(describe_runs(pd.DataFrame(rows)))
     return [
-        f"{row['dataset']} {row['split']} image {row['image_id']}, {names[row['run_id']]}, sigma {row['sigma']}"
+        f"{row['dataset']} {row['split']} {named_image(row['image_id'], row.get('file'))}, {names[row['run_id']]}, "
+        f"sigma {row['sigma']}"
         for row in rows
     ]
 
@@ -74,12 +77,13 @@ def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
     if one.clean is None:
         clean.set_axis_off()
     else:
-        below, colour = ("", BLACK) if one.clean_answer is None else verdict(one.clean_answer, label)
+        answer, names = one.clean_answer, one.class_names
+        below, colour = ("", BLACK) if answer is None else verdict(answer, label, names)
         plot_picture(clean, one.clean, f"clean: {below}" if below else "clean", colour)
     for place, (title, pictures, answers) in enumerate(rows):
         for number, (image, answer) in enumerate(zip(pictures, answers, strict=True)):
             axes = strip.add_subplot(grid[place, number + 1])
-            plot_picture(axes, image, *verdict(answer, label))
+            plot_picture(axes, image, *verdict(answer, label, one.class_names))
             axes.set_ylabel(title if number == 0 else "", fontsize=8)
     if one.counts:
         _plot_counts(strip.add_subplot(grid[:, -1]), one)
@@ -102,7 +106,7 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
         place = classes.index(prediction)
         axes.plot([p_lower] * 2, [place - 0.45, place + 0.05], color=BLACK, label=f"p_lower {floored(p_lower, 4)}")
     axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
-    texts = [named(label, one.class_names) for label in classes]
+    texts = [named(label, one.class_names, IN_CELLS) for label in classes]
     ticks = [
         f"{text} (label)" if label == one.row["label"] else text for label, text in zip(classes, texts, strict=True)
     ]

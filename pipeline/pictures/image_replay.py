@@ -13,7 +13,7 @@ from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica import device_kind
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
 from raysmooth.pipeline.pictures.stored_run import RoleCounts, StoredRun
@@ -41,7 +41,7 @@ class Copies:
 class ReplayedImage:
     """`row` is the certificate row, with None for unknown values. `clean` is float32 (C, H, W), None for an unreadable
     image; `clean_answer` is the base classifier's label for it without noise. Images that failed before any draw have
-    no `copies`, no answer and no counts. `class_names` are those that the run recorded, by label.
+    no `copies`, no answer and no counts. `class_names` are those that the run and the row recorded, by label.
     """
 
     row: Mapping[str, Any]
@@ -68,18 +68,19 @@ def replay(
     precision if this device supports it, but in another batch. `dataset` is the run's. Raises RaysmoothError for
     weights other than the run's, and if the counts are missing.
     """
-    image_id, noise = row["image_id"], run.noise
+    image_id, noise, class_names = row["image_id"], run.noise, {**run.class_names, **_names_in(row)}
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:
-        return ReplayedImage(row, None, class_names=run.class_names)
+        return ReplayedImage(row, None, class_names=class_names)
     counts = run.counts(image_id, _draws_used(row))
     if not counts and row["status"] == "ok":
         raise RaysmoothError(
-            f"the counts of image {image_id} are not in {run.folder.counts}: copy the whole results folder again"
+            f"the counts of {named_image(image_id, row.get('file'))} are not in {run.folder.counts}: "
+            "copy the whole results folder again"
         )
     if not counts:
-        return ReplayedImage(row, clean, class_names=run.class_names)
+        return ReplayedImage(row, clean, class_names=class_names)
 
     role = max(counts)
     first, kind = counts[role].first, run.identity["device"]
@@ -101,7 +102,13 @@ def replay(
             denoised = model.denoiser(noisy).cpu().numpy()
         bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, config)
     replayed = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
-    return ReplayedImage(row, clean, clean_answer, replayed, counts, run.class_names)
+    return ReplayedImage(row, clean, clean_answer, replayed, counts, class_names)
+
+
+def _names_in(row: Mapping[str, Any]) -> dict[int, str]:
+    """The names of classes that a row has, which lack it where it is of an earlier version."""
+    pairs = ((row.get(column), row.get(f"{column}_name")) for column in ("label", "prediction"))
+    return {int(label): name for label, name in pairs if label is not None and name is not None}
 
 
 def without_copies(run: StoredRun, row: Mapping[str, Any], dataset: Dataset) -> ReplayedImage:
@@ -109,9 +116,9 @@ def without_copies(run: StoredRun, row: Mapping[str, Any], dataset: Dataset) -> 
     try:
         clean = dataset.read(row["image_id"]).image
     except UnreadableImage:
-        return ReplayedImage(row, None, class_names=run.class_names)
+        return ReplayedImage(row, None, class_names={**run.class_names, **_names_in(row)})
     counts = run.counts(row["image_id"], _draws_used(row))
-    return ReplayedImage(row, clean, counts=counts, class_names=run.class_names)
+    return ReplayedImage(row, clean, counts=counts, class_names={**run.class_names, **_names_in(row)})
 
 
 def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:

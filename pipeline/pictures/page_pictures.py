@@ -8,10 +8,12 @@ from PIL import Image
 
 from raysmooth.actors.models.base_classifier import INVALID
 from raysmooth.actors.noise.role import Role
+from raysmooth.common.errors import named_image
 from raysmooth.pipeline.pictures.image_figure import any_invalid, shown_classes
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import LARGE
-from raysmooth.pipeline.pictures.statement import evidence, named, statement
+from raysmooth.pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.report.class_names import named
 from raysmooth.pipeline.report.page.context import CertifiedImage, Shown
 
 MOST_PIXELS = 512
@@ -21,7 +23,7 @@ MOST_PIXELS = 512
 def as_certified_image(one: ReplayedImage, missing: str) -> CertifiedImage:
     """`missing` is the reason why there are no noisy copies, "" where there are."""
     row = one.row
-    heading = f"{row['dataset']} {row['split']} image {row['image_id']}"
+    heading = f"{row['dataset']} {row['split']} {named_image(row['image_id'], row.get('file'))}"
     if row["label"] is not None:
         heading += f", label {named(row['label'], one.class_names)}"
     title, votes = _votes(one)

@@ -1,14 +1,21 @@
 """One picture of a figure: an image with a line below it, marked as right or wrong."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from raysmooth.actors.models.base_classifier import INVALID
+from raysmooth.pipeline.report.class_names import name_of
 from raysmooth.pipeline.report.figures.palette import BLACK, GREEN, VERMILION
 
 LARGE = 128
 """Larger images are interpolated, as they may have more pixels than the figure; in smaller ones every pixel is visible.
 """
+
+_LONGEST_NAME = 14
+"""Characters of a class's name below a picture."""
 
 
 def plot_picture(axes: Axes, pixels: np.ndarray, below: str = "", colour: str = BLACK) -> None:
@@ -33,10 +40,11 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set(color="0.8", linewidth=0.5)
 
 
-def verdict(answer: int, label: int | None) -> tuple[str, str]:
-    """A classifier's answer, marked as right or wrong if there is a label, and its colour."""
+def verdict(answer: int, label: int | None, class_names: Mapping[int, str] = MappingProxyType({})) -> tuple[str, str]:
+    """A classifier's answer, by name if it has one, marked as right or wrong if there is a label, and its colour."""
     if answer == INVALID:
         return "no answer", VERMILION
+    text = name_of(answer, class_names, _LONGEST_NAME) or str(answer)
     if label is None:
-        return str(answer), BLACK
-    return (f"{answer} \N{CHECK MARK}", GREEN) if answer == label else (f"{answer} \N{BALLOT X}", VERMILION)
+        return text, BLACK
+    return (f"{text} \N{CHECK MARK}", GREEN) if answer == label else (f"{text} \N{BALLOT X}", VERMILION)

@@ -12,6 +12,7 @@ from raysmooth.common.settings import Settings, trust_code_field
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
+from raysmooth.pipeline.pictures.image_choice import image_id_of
 from raysmooth.pipeline.pictures.image_figure import headings, plot_image
 from raysmooth.pipeline.pictures.image_replay import replay
 from raysmooth.pipeline.pictures.statement import statement
@@ -34,7 +35,7 @@ class ShowSettings(Settings):
     RENAMED: ClassVar[Mapping[str, str]] = {"to": "out"}
 
     results: PathText = Field(description="Folder of results (--out of certify).")
-    image_id: int = Field(description="Number of the image in the data set.", ge=0)
+    image_id: int | str = Field(description="Number of the image in the data set, or its file, such as cat/7.png.")
     run: str | None = Field(None, description="Only this run: its id, or its first characters. Default: all runs.")
     data_root: PathText | None = Field(None, description="New location of the data set, if it has moved.")
     classifier_weights: PathText | None = Field(None, description="New location of the classifier's weights.")
@@ -51,11 +52,11 @@ def show(settings: ShowSettings) -> FigureFile:
     """Plot the image as each run certified it; returns the figure's file, whose `lines` are the certificates in words,
     one for each run. A run whose classifier is code that may not be imported is left out, and named on standard error.
 
-    Raises RaysmoothError for an image that no run has, where no run is left, for runs without draws of their own, and
-    for data or weights that have changed since the run.
+    Raises RaysmoothError for an image that no run has, for a file that several images may be, where no run is left, for
+    runs without draws of their own, and for data or weights that have changed since the run.
     """
     rows = find_rows(settings.results, settings.image_id, settings.run)
-    default = located(settings.results) / "report" / f"image-{settings.image_id}.png"
+    default = located(settings.results) / "report" / f"image-{rows['image_id'].iloc[0]}.png"
     file = figure_path(settings.out or default, "--out")
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
     datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
@@ -85,13 +86,15 @@ def show(settings: ShowSettings) -> FigureFile:
     return FigureFile(file.outward, figure, lines)
 
 
-def find_rows(results: Where, image_id: int, run: str | None = None) -> pd.DataFrame:
-    """The certificate rows of the image, one for each run that has counts, in the order of reports; with `run` (an id
-    or its first characters) only that run's row. Raises RaysmoothError where there are none, or too many for a figure.
+def find_rows(results: Where, image: int | str, run: str | None = None) -> pd.DataFrame:
+    """The certificate rows of the image, which is meant as in `image_id_of`, one for each run that has counts, in the
+    order of reports; with `run` (an id or its first characters) only that run's row. Raises RaysmoothError where there
+    are none, or too many for a figure.
     """
     rows = read_certificates(results)
     if run is not None:
         rows = rows[rows["run_id"] == find_run(rows["run_id"], run, "--run")]
+    image_id = image_id_of(rows, image)
     found = rows[rows["image_id"] == image_id]
     if found.empty:
         near = sorted(sorted(set(rows["image_id"]), key=lambda known: (abs(known - image_id), known))[:3])

@@ -8,13 +8,8 @@ from typing import Any
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.certification.sequential_test import UNDECIDED
 from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
+from raysmooth.pipeline.report.class_names import named
 from raysmooth.pipeline.report.rounding import floored
-
-
-def named(label: int, class_names: Mapping[int, str]) -> str:
-    """A label with the name of its class, if that says more."""
-    name = class_names.get(label, "")
-    return f"{label} ({name})" if name not in ("", str(label)) else str(label)
 
 
 def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingProxyType({})) -> str:

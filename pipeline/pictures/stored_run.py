@@ -16,12 +16,13 @@ from raysmooth.actors.models.weight_paths import file_sha256, path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.reading import Reading
+from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.count_checks import CountLimits
@@ -74,7 +75,6 @@ class StoredRun:
             ) from None
         if manifest["num_classes"] is None or manifest.procedure not in PROCEDURES:
             raise RaysmoothError(f"run {run_id} was not drawn, so that there is no noise to show: choose another --run")
-        data = manifest.get("data")
         return cls(
             run_id,
             run,
@@ -83,7 +83,7 @@ class StoredRun:
             manifest["framing"] or {},
             manifest["num_classes"],
             manifest.get("reading", {}),
-            _class_names(data.get("class_names") if isinstance(data, Mapping) else None),
+            class_names_of(manifest.get("data")),
             manifest.get("weight_files") or {},
         )
 
@@ -205,9 +205,3 @@ class StoredRun:
         # Manifests of earlier versions have no start.
         start, skip = self.settings.get("start") or 0, self.settings.get("skip") or 1
         return IndexSet(length, skip=skip, max=self.settings.get("max"), start=start)
-
-
-def _class_names(written: Any) -> dict[int, str]:
-    """Names by label, of those entries of a manifest that are any."""
-    entries = written.items() if isinstance(written, Mapping) else ()
-    return {int(label): printable(str(name)) for label, name in entries if str(label).isdecimal()}

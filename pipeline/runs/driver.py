@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -77,7 +77,7 @@ def run_all(
             if place in ledgers:
                 continue
             store = stores.enter_context(RunStore(place[0], procedure.folder, procedure.schema, manifest))
-            run = replace(chosen.run, objective=store.manifest.get("objective"))
+            run = chosen.run.continued(store.manifest)
             ledgers[place] = Ledger(len(ledgers), run, store, session.draws_per_second(number))
         all_ledgers = list(ledgers.values())
         drawn = all_ledgers if any(ledger.images_left for ledger in all_ledgers) else []

@@ -6,7 +6,7 @@ from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
 
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, named_image, one_line
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
@@ -95,7 +95,7 @@ class Heartbeat:
             deaths=self._telemetry.deaths - self._deaths_before,
             writer=self._writer,
             why=why,
-            error=f"image {first['image_id']}: {first['error']}" if first is not None else None,
+            error=f"{named_image(first['image_id'], first['file'])}: {first['error']}" if first is not None else None,
         )
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
+from raysmooth.pipeline.runs.procedures import Whose
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.tally import Tally
 from raysmooth.pipeline.store.run_store import RunStore
@@ -29,7 +30,7 @@ class ImageRows:
             return
         concluded = self._run.rule.conclude(tally.counts)
         row = self._run.procedure.finished_row(
-            self._run.facts, image_id, tally.label, tally.counts, concluded, tally.seconds
+            self._run.facts, image_id, tally.label, tally.counts, concluded, tally.seconds, self._whose(tally)
         )
         self._store.add_row(row)
         self.finished += 1
@@ -37,7 +38,8 @@ class ImageRows:
 
     def fail(self, image_id: int, tally: Tally, reason: str) -> None:
         """An error row; raises RaysmoothError if there are more of them than the run may have."""
-        self.errors.append(self._run.procedure.error_row(self._run.facts, image_id, tally.label, reason, tally.seconds))
+        procedure, whose = self._run.procedure, self._whose(tally)
+        self.errors.append(procedure.error_row(self._run.facts, image_id, tally.label, reason, tally.seconds, whose))
         self._store.finished.add(image_id)
         self.finished += 1
         limit = self._run.settings.max_errors
@@ -45,8 +47,11 @@ class ImageRows:
             first = self.errors[0]
             raise RaysmoothError(
                 f"stopped: {len(self.errors)} images failed (--max-errors {limit}); "
-                f"the first, image {first['image_id']}: {first['error']}"
+                f"the first, {named_image(first['image_id'], first['file'])}: {first['error']}"
             )
+
+    def _whose(self, tally: Tally) -> Whose:
+        return Whose(tally.file, self._run.class_names)
 
     def write_errors(self) -> None:
         for row in self.errors:

@@ -11,7 +11,7 @@ import numpy as np
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.pool.tasks import UnitRequest
 from raysmooth.pipeline.runs.image_rows import ImageRows
@@ -103,15 +103,14 @@ class OpenImages:
         try:
             example = self._run.images.read(image_id)
         except UnreadableImage as error:
-            problem = error.reason
+            problem, tally.label = error.reason, self._label_of(image_id)
         else:
             tally.image, tally.label = example.image, example.label
             problem = self._run.problem_with(example)
-            if problem is not None and (place := self._run.dataset.place(image_id)) is not None:
-                problem = f"{place}: {problem}"
             pixels = example.image if problem is None else pixels
         if self.state_of(image_id) is ImageState.FINISHED:
             return pixels, []
+        tally.file = self._run.dataset.place(image_id)
         if problem is not None:
             self._rows.fail(image_id, tally, problem)
             return pixels, []
@@ -120,6 +119,13 @@ class OpenImages:
         for block in self._earlier_blocks.pop(image_id, []):
             tally.add(block)
         return pixels, self._advance(image_id)
+
+    def _label_of(self, image_id: int) -> int | None:
+        """The label of an image that cannot be read, where that is kept elsewhere, as in a folder's name."""
+        try:
+            return self._run.dataset.labels()[image_id]
+        except RaysmoothError:
+            return None
 
     def _advance(self, image_id: int) -> list[UnitRequest]:
         """Finish each complete round of a DRAWING image. It moves to FINISHED, or to a next round, whose requests are
@@ -131,7 +137,7 @@ class OpenImages:
                 need = tally.next_need(self._run.rule)
             except CorruptCounts as corrupt:
                 raise RaysmoothError(
-                    f"the stored counts of image {image_id} hold {corrupt}: "
+                    f"the stored counts of {named_image(image_id, tally.file)} hold {corrupt}: "
                     f"move {self._store.counts_folder} away and run the command again"
                 ) from None
             if need is None:

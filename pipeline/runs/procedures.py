@@ -1,7 +1,7 @@
 """The procedures of Cohen et al. 2019, CERTIFY and PREDICT: the sampling rule of each, and the columns of its rows."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,29 @@ from raysmooth.pipeline.certification.sampling_methods import (
 from raysmooth.pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS
+
+WHOSE = (("file", pa.string()), ("label_name", pa.string()), ("prediction_name", pa.string()))
+"""Columns that say whose row it is, for the reader: they decide nothing, and parts of earlier versions lack them."""
+
+
+@dataclass(frozen=True)
+class Whose:
+    """The `file` of a row's image, and the names of its run's classes by label, as far as they are known."""
+
+    file: str | None = None
+    class_names: Mapping[int, str] = field(default_factory=dict)
+
+    def columns(self, label: int | None, prediction: int | None = None) -> dict[str, str | None]:
+        """Those of WHOSE."""
+        names = self.class_names
+        return {
+            "file": self.file,
+            "label_name": None if label is None else names.get(label),
+            "prediction_name": None if prediction is None else names.get(prediction),
+        }
+
+
+UNKNOWN = Whose()
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,9 @@ class Procedure:
         from FILE" or "recertified from RUN"), otherwise null. `prediction` -1 is an abstention. `images` is the size of
         the run's index set, `n_used` the number of estimation draws (at most n), `draws` that of all draws of the
         image. Null is 'unknown': label and correct without labels, the conclusion of an error row. A null `p_upper`,
-        the bound on every other class's probability, means 1 - p_lower.
+        the bound on every other class's probability, means 1 - p_lower. `file` is the image's path below the data root,
+        or what the data set has instead; `label_name` and `prediction_name` are the names that the run's data gives
+        those classes: null where it names none.
         """
         decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
@@ -62,6 +87,7 @@ class Procedure:
             ("prediction", pa.int64()),
             ("abstain", pa.bool_()),
             ("correct", pa.bool_()),
+            *WHOSE,
             *self.concluded,
             ("n_used", pa.int64()),
             ("draws", pa.int64()),
@@ -79,6 +105,7 @@ class Procedure:
         counts: Counts,
         concluded: Certificate | Prediction,
         seconds: float,
+        whose: Whose = UNKNOWN,
     ) -> dict[str, Any]:
         """The row of an image: what was `concluded` from its `counts`, which took `seconds` to draw."""
         conclusion = vars(concluded)
@@ -89,6 +116,7 @@ class Procedure:
             **conclusion,
             "image_id": image_id,
             "label": label,
+            **whose.columns(label, prediction),
             "abstain": prediction == ABSTAIN,
             "correct": None if label is None else prediction == label,
             "n_used": int(counts[Role.ESTIMATION].sum()) if Role.ESTIMATION in counts else 0,
@@ -98,13 +126,20 @@ class Procedure:
         }
 
     def error_row(
-        self, facts: Mapping[str, Any], image_id: int, label: int | None, reason: str, seconds: float
+        self,
+        facts: Mapping[str, Any],
+        image_id: int,
+        label: int | None,
+        reason: str,
+        seconds: float,
+        whose: Whose = UNKNOWN,
     ) -> dict[str, Any]:
         return {
             **dict.fromkeys(self.schema.names),
             **facts,
             "image_id": image_id,
             "label": label,
+            **whose.columns(label),
             "abstain": False,
             "correct": False,
             "seconds": seconds,

@@ -1,7 +1,7 @@
 """A run: one setting at one noise level on one index set, and the identity that names it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
+from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe
 from raysmooth.pipeline.runs.procedures import Procedure
@@ -25,7 +26,7 @@ from raysmooth.pipeline.store.manifest import run_id
 
 SCHEME = 5
 """Version of how draws are made and recorded. Raise it when the same settings would give other noise, batches or
-counts, or when rows get other columns.
+counts, or when rows get columns that the rows of earlier versions must not lack.
 """
 
 
@@ -55,6 +56,11 @@ class Run:
     reading: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def class_names(self) -> dict[int, str]:
+        """The names of the classes by label, as far as they have any."""
+        return class_names_of(self.data)
 
     @property
     def data_fingerprint(self) -> str:
@@ -87,6 +93,12 @@ class Run:
     @cached_property
     def plan(self) -> DrawPlan:
         return DrawPlan(self.rule.first, self.settings.block_size, self._chosen_compute.batch_size)
+
+    def continued(self, manifest: Mapping[str, Any]) -> "Run":
+        """With what its first session wrote to the `manifest`, so that all rows have one objective, and one name for
+        each class: a card or a folder may say something else by now.
+        """
+        return replace(self, objective=manifest.get("objective"), data=manifest.get("data") or self.data)
 
     def sampling(self, micro_batch: int | None = None) -> Sampling:
         """What replicas need to know to draw; `micro_batch` is the part of a compute batch that fits their memory."""

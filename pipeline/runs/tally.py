@@ -20,14 +20,15 @@ BlockKey = tuple[Role, int]
 class Tally:
     """The draws of one image that is being drawn: its current round, and all rounds before.
 
-    `counts`, `draws`, `blocks`, `invalid` and `seconds` add up the finished rounds. `awaited` are the blocks of the
-    current round with their numbers of draws. `arrived` are the blocks that have come in for it; a resumed run also
-    finds blocks of later rounds there. A round is complete once each awaited block has arrived; `next_need` finishes
-    it, and `open_round` begins another.
+    `file` is the image's place in the data set. `counts`, `draws`, `blocks`, `invalid` and `seconds` add up the
+    finished rounds. `awaited` are the blocks of the current round with their numbers of draws. `arrived` are the blocks
+    that have come in for it; a resumed run also finds blocks of later rounds there. A round is complete once each
+    awaited block has arrived; `next_need` finishes it, and `open_round` begins another.
     """
 
     image: np.ndarray | None = None
     label: int | None = None
+    file: str | None = None
     counts: dict[Role, np.ndarray] = field(default_factory=dict)
     draws: dict[Role, int] = field(default_factory=dict)
     blocks: dict[Role, int] = field(default_factory=dict)

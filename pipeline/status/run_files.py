@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, named_image, printable
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, ManifestError, RunFolder, manifests, refuse_no_runs
 from raysmooth.pipeline.store.parts import foreign, part_files, read_part, session_of
 from raysmooth.pipeline.store.row_checks import bad_row
@@ -67,13 +67,14 @@ def _counts(file: Location, session: str) -> Part:
 
 
 def _rows(file: Location, session: str) -> Part:
-    table = _with(file, "image_id", "draws", "status", "error", also=("images", "index_set"))
+    table = _with(file, "image_id", "draws", "status", "error", also=("images", "index_set", "file"))
     if (wrong := bad_row(table)) is not None:
         raise foreign(file, wrong)
     failed = table.filter(pc.equal(table["status"], "error"))
     first = None
     if failed.num_rows:
-        first = f"image {failed['image_id'][0]}: {printable(str(failed['error'][0].as_py()))}"
+        row = failed.slice(0, 1).to_pylist()[0]
+        first = f"{named_image(row['image_id'], row.get('file'))}: {printable(str(row['error']))}"
     draws = _numbers(file, table, "draws")
     return Part(session, file.modified(), draws, table.num_rows, failed.num_rows, first)
 

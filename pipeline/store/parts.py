@@ -1,7 +1,7 @@
 """Part files: Parquet that appears whole or not at all, names its run, and is not used if it is damaged."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,12 +81,17 @@ def read_parts(files: Sequence[Location], read: Callable[[Location], Read]) -> I
             yield from zip(some, readers.map(read, some), strict=True)
 
 
-def own_parts(folder: Location, schema: pa.Schema, origin: dict[str, Any]) -> Iterator[Location]:
-    """The parts in `folder`, in the order of their names; raises RaysmoothError for one of another origin or schema."""
+def own_parts(
+    folder: Location, schema: pa.Schema, origin: dict[str, Any], later: Collection[str] = ()
+) -> Iterator[Location]:
+    """The parts in `folder`, in the order of their names; raises RaysmoothError for one of another origin or schema.
+    The parts of earlier versions lack columns of `later`, and may have the others in another order.
+    """
+    needed, known = {field.name for field in schema} - set(later), dict(zip(schema.names, schema.types, strict=True))
     for file, (found, theirs) in read_parts(part_files(folder), _schema_and_origin):
         if theirs != origin:
             raise foreign(file, "was not written by this run")
-        if not found.equals(schema):
+        if not needed.issubset(found.names) or any(known.get(field.name) != field.type for field in found):
             raise foreign(file, "has other columns than this version of raysmooth writes")
         yield file
 
@@ -118,7 +123,8 @@ def read_rows(
                 raise foreign(file, "holds images that another part holds too, as a copy would")
             seen.update(images)
         parts.append(table)
-    rows = pa.concat_tables(parts).to_pandas() if parts else pd.DataFrame()
+    # Parts of earlier versions may lack columns, which are null then.
+    rows = pa.concat_tables(parts, promote_options="default").to_pandas() if parts else pd.DataFrame()
     rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
     return rows.assign(run_id=run_id)
 

@@ -17,6 +17,11 @@ from raysmooth.storage.records import shown
 _WHOLE = ("n0", "n", "images", "image_id", "label", "prediction", "count_top", "n_used", "draws")
 _REAL = ("sigma", "alpha", "radius", "p_lower", "p_upper", "p_value", "seconds")
 _FLAGS = ("abstain", "correct")
+TEXTS = ("file", "label_name", "prediction_name")
+"""Columns that name an image and its classes; rows of earlier versions lack them."""
+
+_LONGEST = 4096
+"""Characters of such a name (`stored_text`)."""
 
 _INDEX_SET = re.compile(
     r"all (?P<all>\d{1,15})|"
@@ -61,7 +66,7 @@ def bad_row(rows: pa.Table, facts: Mapping[str, Any] | None = None, num_classes:
         return wrong
     if rows.num_rows == 0:
         return None
-    for checks in (_ranges, _agreement, _bounds):
+    for checks in (_ranges, _agreement, _names, _bounds):
         for name, bad, expected in checks(columns, num_classes):
             if bad.any():
                 return columns.describe(name, int(np.argmax(bad)), expected)
@@ -89,6 +94,7 @@ class _Columns:
             (_WHOLE, "whole numbers", lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind)),
             (_REAL, "numbers", lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind)),
             (_FLAGS, "true or false", pa.types.is_boolean),
+            (TEXTS, "text", lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind)),
         )
         for names, expected, fits in kinds:
             for name in names:
@@ -117,6 +123,23 @@ class _Columns:
         if pa.types.is_null(self._rows.schema.field(name).type):
             return np.zeros(len(self), bool)
         return np.asarray(pc.fill_null(self._rows[name], False).to_numpy())
+
+    def odd_texts(self, name: str) -> np.ndarray:
+        """Where a column of TEXTS is empty, too long, or would not stay one line; bool (N,), false for null."""
+        if pa.types.is_null(self._rows.schema.field(name).type):
+            return np.zeros(len(self), bool)
+        column = self._rows[name]
+        length = pc.utf8_length(column)
+        odd = pc.or_(pc.equal(length, 0), pc.greater(length, _LONGEST))
+        odd = pc.or_(odd, pc.match_substring_regex(column, r"[\x00-\x1f\x7f]"))
+        return np.asarray(pc.fill_null(odd, False).to_numpy())
+
+    def codes(self, name: str) -> tuple[np.ndarray, list[Any]]:
+        """The values that a column has, and which of them each row has, -1 for null; int (N,)."""
+        column = self._rows[name].combine_chunks().dictionary_encode()
+        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        codes = pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)
+        return np.asarray(codes), column.dictionary.to_pylist()
 
     def fact(self, name: str) -> Any:
         """The value of the first row."""
@@ -222,6 +245,30 @@ def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
                 yield "images", others, f"{len(known)}, as in '{columns.fact('index_set')}'"
             outside = (ids < known.start) | (ids >= known.stop) | ((ids - known.start) % known.step != 0)
             yield "image_id", outside, f"one of '{columns.fact('index_set')}'"
+
+
+def _names(columns: _Columns, _: int | None) -> Iterator[_Rule]:
+    """What images and classes are called: a class has one name in a run."""
+    known: dict[int, str] = {}
+    for name in TEXTS:
+        if not columns.has(name):
+            continue
+        yield name, columns.odd_texts(name), f"a name of 1 to {_LONGEST:,} printable characters"
+        number = name.removesuffix("_name")
+        if number == name or not columns.has(number):
+            continue
+        numbers, named = columns.numbers(number), columns.known(name)
+        yield name, named & ~(numbers >= 0), f"none, as there is no {number}"
+        codes, names = columns.codes(name)
+        labels, first, which = np.unique(numbers[named], return_index=True, return_inverse=True)
+        firsts = zip(labels.tolist(), codes[named][first], strict=True)
+        texts = [known.setdefault(int(label), names[code]) for label, code in firsts]
+        places = {text: place for place, text in enumerate(names)}
+        other = np.zeros(len(columns), bool)
+        other[named] = codes[named] != np.array([places.get(text, -1) for text in texts], int)[which]
+        if other.any():
+            label = int(numbers[np.argmax(other)])
+            yield name, other, f"{shown(known[label])}, the name of class {label} in other rows"
 
 
 def _bounds(columns: _Columns, _: int | None) -> Iterator[_Rule]:

@@ -33,7 +33,8 @@ def certify_command(
     `raysmooth certify --dataset cifar10 --data-root data --skip 20 --classifier cifar_resnet110 --classifier-weights
     resnet110.pth.tar --denoiser dncnn --denoiser-weights "dncnn-{sigma}.pth.tar" --sigma 0.12,0.25,0.5,1.0`
 
-    Rerun the same command to resume, even after the process was killed.
+    Rerun the same command to resume, even after the process was killed. If at least half of the images of a run failed,
+    the exit code is 1.
     """
     _begin(settings)
     from raysmooth.commands.estimate_table import print_estimates
@@ -55,6 +56,8 @@ def predict_command(settings: "SamplingSettings") -> None:
     **Example**
 
     `raysmooth predict --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
+
+    If at least half of the images of a run failed, the exit code is 1.
     """
     _begin(settings)
     from raysmooth.pipeline.analysis.metrics import labelled

@@ -1,15 +1,18 @@
 """run, demo and list: the bundled experiments, and the names to choose from."""
 
 from time import monotonic
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import TRUST_CODE
-from raysmooth.commands.outcome import command_line, print_written
+from raysmooth.commands.outcome import command_line, print_failures, print_written
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.tune.experiments.request import ExperimentRequest
+
+if TYPE_CHECKING:
+    from raysmooth.pipeline.analysis.failures import Failures
 
 LISTS = {
     "datasets": "data sets to certify and train on",
@@ -81,7 +84,8 @@ def run_command(
 
     `raysmooth run jeong2020-table2 --smoke`
 
-    Rerun the same command to resume; finished stages are not run again.
+    Rerun the same command to resume; finished stages are not run again. If at least half of the images of a run failed,
+    the exit code is 1.
     """
     run_and_print(ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code))
 
@@ -108,17 +112,21 @@ def demo_command(
 
 
 def run_and_print(request: ExperimentRequest) -> None:
-    """Run an experiment, and print its report and where its results are."""
+    """Run an experiment, and print its report and where its results are; raises `typer.Exit(1)` if at least half of the
+    images of a stage failed.
+    """
     say_loading("torch", "checking all stages")
     from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.tune.experiments.report import print_report
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
     began = monotonic()
-    report = run_and_report(request, command=command_line())
+    failed: list[tuple[str, Failures]] = []
+    report = run_and_report(request, command=command_line(), on_failures=failed.extend)
     if report is not None:
         notes.print()
         print_report(report)
         notes.print(f"certificates: {report.plan.out / CERTIFICATES}  (pandas.read_parquet)")
         print_written(report.files)
     notes.print(f"total time: {monotonic() - began:.0f} s")
+    print_failures([one for _, one in failed], [stage for stage, _ in failed])

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 @app.command("show", cls=CommandWithExamples, rich_help_panel="Results")
 def show_command(
     results: Annotated[str, RESULTS],
-    image_id: Annotated[int, typer.Argument(metavar="IMAGE_ID", help="Number of the image in the data set.")],
+    image_id: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="Number of the image in the data set, or its file, as in cat/7.png."),
+    ],
     run: Annotated[
         str | None,
         typer.Option(help="Only this run: its id, or its first characters. Default: all with the image."),
@@ -38,9 +41,11 @@ def show_command(
 ) -> None:
     """Show one image as certified: noisy copies that the run drew, their denoised versions, its counts and certificate.
 
-    **Example**
+    **Examples**
 
     `raysmooth show results 20`
+
+    `raysmooth show results photos/cat/7.png`
     """
     say_loading("torch", "reading the run, its image and weights")
     from raysmooth.common.settings import checked

@@ -15,6 +15,7 @@ from raysmooth.common.errors import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from raysmooth.pipeline.analysis.failures import Failures
     from raysmooth.storage.location import Location
 
 PAGE = "report.html"
@@ -34,15 +35,26 @@ def print_summary(rows: "pd.DataFrame") -> None:
 
 
 def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
-    """Print how many images failed and where the rows are; raises `typer.Exit(1)` if all images failed."""
+    """Print how many images failed, and where the rows are; raises `typer.Exit(1)` as `print_failures` does."""
+    from raysmooth.pipeline.analysis.failures import failures
     from raysmooth.storage.location import located
 
-    failed = rows[rows["status"] == "error"]
-    if len(failed):
-        first = failed.iloc[0]
-        notes.print(f"{len(failed)} of {len(rows)} images are error rows; image {first.image_id}: {first.error}")
     notes.print(f"rows: {located(out) / folder}  (pandas.read_parquet)")
-    if len(failed) == len(rows):
+    print_failures(failures(rows))
+
+
+def print_failures(found: "Sequence[Failures]", stages: Sequence[str] | None = None) -> None:
+    """Print how many images failed, and why, beside the names of `stages`, if there are any; raises `typer.Exit(1)` if
+    at least half of any run's images did.
+    """
+    from raysmooth.pipeline.analysis.failures import lines_of
+
+    for most, style, mark in ((False, None, ""), (True, "bold red", "FAILED: ")):
+        chosen = [number for number, one in enumerate(found) if one.are_most == most]
+        lines = lines_of([found[number] for number in chosen], None if stages is None else [stages[n] for n in chosen])
+        for line in lines:
+            notes.print(f"raysmooth: {mark}{line}", style=style)
+    if any(one.are_most for one in found):
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from raysmooth.commands.app import app, notes, say_loading, train
 from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command, to_number
-from raysmooth.commands.outcome import print_summary
+from raysmooth.commands.outcome import print_failures, print_summary
 from raysmooth.commands.usage import CommandWithExamples
 
 if TYPE_CHECKING:
@@ -64,10 +64,12 @@ def sweep_command(
 
     `raysmooth sweep experiments/digits-sweep.yaml`
 
-    Rerun the same command to resume, even after the process was killed.
+    Rerun the same command to resume, even after the process was killed. If all trials failed, or at least half of the
+    images of a certified one, the exit code is 1.
     """
     say_loading("torch", "checking all trials")
     from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.analysis.failures import failures
     from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
     from raysmooth.tune.sweeps.sweep import run_sweep
@@ -91,6 +93,8 @@ def sweep_command(
         notes.print(f"{len(failed)} of {len(last)} trials failed; rerun the same command to retry them")
     if len(failed) == len(last):
         raise typer.Exit(1)
+    if result.certificates is not None:
+        print_failures(failures(result.certificates))
 
 
 def _begin(settings: "TrainClassifierSettings | TrainDenoiserSettings") -> None:

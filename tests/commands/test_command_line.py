@@ -170,7 +170,8 @@ def test_all_images_failing_is_exit_code_1(
     settings |= {"n": "50", "replicas": "1", "out": str(tmp_path / "out")}
     code, _, err = command(capsys, "certify", *flags(settings))
     assert code == 1
-    assert "2 of 2 images are error rows; image 0: no valid answer" in err
+    assert "raysmooth: FAILED: 2 of 2 images failed: no valid answer" in err
+    assert "; the first: image 0 (0.png)" in err
 
 
 def test_addresses_that_lead_nowhere(

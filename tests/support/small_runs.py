@@ -56,5 +56,5 @@ def opened(out: Path, **settings: Any) -> Iterator[tuple[Ledger, Callable[[], bo
         return True
 
     with RunStore(out, procedure.folder, procedure.schema, planned.manifest(here, {})) as store:
-        ledger = Ledger(0, planned, store)
+        ledger = Ledger(0, planned.continued(store.manifest), store)
         yield ledger, step

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.data.images import Cut
 from raysmooth.tune.data.augment import Augmentation
@@ -69,9 +69,8 @@ class Source:
         except UnreadableImage as error:
             raise RaysmoothError(f"{self.where}: {error}; training needs every image: remove or replace it") from error
         if self.shape and values.shape != self.shape:
-            place = self.dataset.place(index)
             raise RaysmoothError(
-                f"{self.where}: image {index}{f' ({place})' if place else ''} has shape {values.shape}, earlier ones "
+                f"{self.where}: {named_image(index, self.dataset.place(index))} has shape {values.shape}, earlier ones "
                 f"{self.shape}: write --resize and --crop"
             )
         return values

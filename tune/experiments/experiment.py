@@ -11,9 +11,11 @@ from rich.console import Console
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import TRUST_CODE
+from raysmooth.pipeline.analysis.failures import Failures, failures
 from raysmooth.pipeline.pool.cluster import connected
 from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible, refuse_missing_files
 from raysmooth.tune.experiments.plan import REPORT, Plan
@@ -34,10 +36,13 @@ _NOT_DECISIVE = {
 
 @dataclass(frozen=True)
 class ExperimentOutcome:
-    """The results of all stage runs that are done, by name, and the names of those done by this call."""
+    """The results of all stage runs that are done, by name, and the names of those done by this call. `failed` are the
+    failed images of the stage runs that were wanted, each with the stage run's name, whether done now or earlier.
+    """
 
     results: Mapping[str, Result]
     done_now: Sequence[str]
+    failed: Sequence[tuple[str, Failures]] = ()
 
 
 def run_experiment(
@@ -61,7 +66,14 @@ def run_experiment(
         for group in _groups(run for run in wanted if run.kind != REPORT):
             execution.execute(group, ray)
     execution.find_others()
-    return ExperimentOutcome(execution.results, execution.done_now)
+    failed = [
+        (run.name, one)
+        for run in wanted
+        if run.entry.samples
+        for run_id in execution.results[run.name].runs
+        for one in failures(read_rows(plan.out, str(execution.results[run.name].rows_in), run_id))
+    ]
+    return ExperimentOutcome(execution.results, execution.done_now, failed)
 
 
 def _groups(runs: Iterator[StageRun]) -> Iterator[list[StageRun]]:

@@ -14,7 +14,7 @@ from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClas
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.analysis.metrics import average_certified_radius, certified_accuracy
 from raysmooth.pipeline.certification.sampling_rule import Fixed
 from raysmooth.pipeline.data.datasets import Dataset
@@ -47,9 +47,10 @@ def validation_set(settings: TrainingDataSettings, count: int) -> ValidationSet:
     read = {image_id: dataset.read(image_id) for image_id in ids}
     for image_id, item in read.items():
         if item.label is None:
+            image = named_image(image_id, dataset.place(image_id))
             raise RaysmoothError(
-                f"image {image_id} of {settings.dataset} {settings.split} has no label: certified accuracy needs one "
-                "for each held-out image; write 'metric: validation_loss', say"
+                f"{image} of {settings.dataset} {settings.split} has no label: "
+                "certified accuracy needs one for each held-out image; write 'metric: validation_loss', say"
             )
     return ValidationSet(
         {image_id: item.image for image_id, item in read.items()},

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.pipeline.analysis.failures import failures
 from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.run_manifests import manifest_of
@@ -79,6 +80,8 @@ def render_page(
     tables, refused = [], {}
     for name, make in TABLES.items():
         if name == "sigma" and not varies(data.runs["sigma"]):
+            continue
+        if name == "errors" and not failures(data.rows):
             continue
         try:
             if name == "classes":

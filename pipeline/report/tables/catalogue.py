@@ -9,6 +9,7 @@ from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.cost import cost_table
 from raysmooth.pipeline.report.tables.envelope import envelope_table
+from raysmooth.pipeline.report.tables.errors import errors_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.p_lower import p_lower_table
 from raysmooth.pipeline.report.tables.radii import radii_table
@@ -29,6 +30,7 @@ TABLES: Registry[MakeTable] = Registry(
         "classes": classes_table,
         "cost": cost_table,
         "wrong-certificates": wrong_certificates_table,
+        "errors": errors_table,
     },
 )
 

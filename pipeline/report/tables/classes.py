@@ -6,9 +6,10 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import asked_radius
-from raysmooth.pipeline.analysis.per_class import count_per_class
+from raysmooth.pipeline.analysis.per_class import count_per_class, names_of_classes
 from raysmooth.pipeline.analysis.run_facts import LABELLED
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
+from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE, intervals_of, percents, text_columns
@@ -39,7 +40,12 @@ def classes_table(data: ReportData, intervals: bool, most: int | None = None) ->
     ends = share_intervals(shares, images[:, None], alpha[:, None], DELTA)
     values = pd.DataFrame({"run_id": run_ids, "label": pd.array(labels, "Int64"), "rows": images})
     cells = data.run_cells.loc[run_ids].reset_index(drop=True)
-    cells["class"] = ["unknown" if pd.isna(label) else str(label) for label in labels]
+    names = {run: names_of_classes(data.parts[run]) for run in counted}
+    values["label_name"] = [names[run].get(label) for run, label in zip(run_ids, labels, strict=True)]
+    cells["class"] = [
+        "unknown" if pd.isna(label) else named(label, names[run], IN_CELLS)
+        for run, label in zip(run_ids, labels, strict=True)
+    ]
     cells["images"] = values["rows"].astype(str)
     for place, column in enumerate(columns):
         for end, of_all in zip(ENDS, (shares, *ends), strict=True):
@@ -48,6 +54,8 @@ def classes_table(data: ReportData, intervals: bool, most: int | None = None) ->
         if intervals:
             cells[f"{column} 95 %"] = intervals_of(values, column)
     columns_of_text, intervals_note = text_columns(data.run_cells), INTERVALS_NOTE if intervals else ""
+    if any(names.values()):
+        columns_of_text |= {"class"}
     return PrintedTable(
         "classes", "Classes", data.caption, note, cells, values, columns_of_text, intervals_note=intervals_note
     )

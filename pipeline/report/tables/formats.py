@@ -57,7 +57,7 @@ class PrintedTable:
 def markdown(table: PrintedTable) -> str:
     """A GitHub table below its caption, the best cells bold."""
     marks = table.marked("**")
-    cells = marks + table.cells.replace("[|]", r"\\|", regex=True) + marks
+    cells = marks + table.cells.replace("([|<])", r"\\\1", regex=True) + marks
     sides = [table.side(column) for column in cells.columns]
     return f"{table.caption}\n\n{cells.to_markdown(index=False, disable_numparse=True, colalign=sides)}\n"
 
@@ -74,7 +74,7 @@ def latex(table: PrintedTable, label: str | None = None) -> str:
     columns = "".join(table.side(column)[0] for column in cells.columns)
     # pandas leaves out lines of a table that is larger than its limit, which is meant for notebooks.
     with pd.option_context("styler.render.max_elements", cells.size + 1):
-        return style.to_latex(
+        written = style.to_latex(
             column_format=columns,
             environment="table*" if _width(cells) > _COLUMN else "table",
             position="t",
@@ -83,6 +83,8 @@ def latex(table: PrintedTable, label: str | None = None) -> str:
             caption=latex_caption(table.caption),
             label=latex_label("tab", label or table.title),
         )
+    # pandas escapes all but these, which LaTeX's usual fonts lack. They are in cells and captions only.
+    return str(written).replace("<", r"\textless{}").replace(">", r"\textgreater{}")
 
 
 def _width(cells: pd.DataFrame) -> int:

@@ -83,7 +83,7 @@ INTERVALS_NOTE = (
 )
 """The statement of `population_interval` at delta = 0.05."""
 
-_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors"}
+_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors", "failed"}
 
 
 def _printed(summary: pd.DataFrame) -> pd.DataFrame:

@@ -59,7 +59,9 @@ _FLAGS = {"--alpha": "0.01", "--n": "40", "--familywise": "0.1", "--noise-bound"
 
 def _requests(rng: Random) -> tuple[Request, ...]:
     change = rng.choice(sorted(_FLAGS))
-    table = rng.choice(("runs", "all", "radii", "cost", "classes", "envelope", "p-lower", "wrong-certificates"))
+    table = rng.choice(
+        ("runs", "all", "radii", "cost", "classes", "envelope", "p-lower", "wrong-certificates", "errors")
+    )
     certify = [part for name, value in SETTINGS.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return (
         ["report", str(OUT), "--table", table, "--where", "dataset=digits"],

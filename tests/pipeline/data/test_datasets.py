@@ -36,13 +36,13 @@ def refused(*arguments, **options):
 
 
 def unreadable(dataset, index):
-    """The one-line reason why an image cannot be read."""
+    """Where an image is that cannot be read, and the reason, on one line."""
     with pytest.raises(UnreadableImage) as error:
         dataset.read(index)
     assert error.value.index == index
     assert "\n" not in error.value.reason
     assert "0x7" not in error.value.reason
-    return error.value.reason
+    return f"{error.value.place}: {error.value.reason}"
 
 
 # Bundled with scikit-learn
@@ -456,7 +456,7 @@ def test_parquet_rows_grey_and_colour(tmp_path, image):
     assert dataset.channels == 3
     assert (dataset.read(1).image == np.array([[[0, 51 / 255]]] * 3, np.float32)).all()  # as the others
     assert [dataset.read(i).label for i in (1, 0)] == [1, 4]
-    assert unreadable(dataset, 2) == "test.parquet, row 2: no image bytes"
+    assert unreadable(dataset, 2) == "2.png: no image bytes"  # its name, as the file keeps it
     with pytest.raises(IndexError):
         dataset.read(3)
 

@@ -218,7 +218,7 @@ def test_images_behind_those_left_out_keep_their_places_in_messages(tmp_path):
     root = folders(tmp_path, "a", "b", "c")
     (root / "c/0.png").write_bytes(b"damaged")
     dataset = open_dataset("folder", root, label_map={"a": 1, "b": None, "c": 0})
-    with pytest.raises(UnreadableImage, match=r"image 1: c/0\.png: not an image") as error:
+    with pytest.raises(UnreadableImage, match=r"image 1 \(c/0\.png\): not an image") as error:
         dataset.read(1)
     assert error.value.index == 1
 

@@ -135,10 +135,10 @@ def test_a_file_that_is_cut_or_gone_after_opening(corrupted: Path) -> None:
     dataset, file = open_dataset("numpy", corrupted, "fog"), corrupted / "fog.npy"
     before = fingerprint(dataset, range(15))
     os.truncate(file, file.stat().st_size - 1)
-    assert unreadable(dataset, 14) == "fog.npy ends before it"
+    assert unreadable(dataset, 14) == "fog.npy, image 14: fog.npy ends before it"
     assert dataset.read(13).label == 0
     file.unlink()
-    assert unreadable(dataset, 13) == "No such file or directory"
+    assert unreadable(dataset, 13) == "fog.npy, image 13: No such file or directory"
     assert fingerprint(dataset, range(15)) != before
     assert dataset.listed(2) == b"fog.npy;2;72;2;"
 

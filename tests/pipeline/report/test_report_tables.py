@@ -11,7 +11,7 @@ from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.comparison import comparison_table
-from raysmooth.pipeline.report.tables.formats import csv, markdown
+from raysmooth.pipeline.report.tables.formats import csv, latex, markdown
 
 N = 10_000
 
@@ -34,7 +34,8 @@ def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, interva
     table = TABLES[name](BOTH, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
-    assert ("95 %" in table.caption) == (intervals and name not in ("radii", "p-lower", "cost", "wrong-certificates"))
+    without = ("radii", "p-lower", "cost", "wrong-certificates", "errors")
+    assert ("95 %" in table.caption) == (intervals and name not in without)
     assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
 
 
@@ -43,6 +44,7 @@ def test_a_run_that_goes_on_says_so_in_every_table():
     for name in TABLES:
         table = TABLES[name](unfinished, False)
         marked = "*: the run is unfinished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
+        marked = marked or name == "errors"  # of the finished run alone
         assert marked, name
 
 
@@ -125,6 +127,28 @@ def test_classes_by_hand():
     assert table.values.loc[0, ["r=0 low", "r=0.5 high"]].tolist() == pytest.approx(
         [interval(3, 4)[0], interval(2, 4)[1]], abs=1e-12
     )
+
+
+def test_classes_have_their_names():
+    names = ["cat", "cat", "cat", "c" * 300, "c" * 300, "c" * 300, "cat", None]
+    rows = PLAIN_RUN.assign(label=[3, 3, 3, 7, 7, 7, 3, None], label_name=names)
+    table = classes_table(ReportData(rows, [0]), False)
+    assert table.cells["class"].tolist() == ["3 (cat)", f"7 ({'c' * 37}...)", "unknown"]
+    assert table.values["label_name"].dropna().tolist() == ["cat", "c" * 300]
+    assert "class" in table.text_columns
+
+
+def test_errors_by_hand():
+    table = TABLES["errors"](ReportData(pd.concat([PLAIN_RUN, BETTER_RUN]), [0]), False)
+    assert table.cells[["failed", "first", "reason"]].to_numpy().tolist() == [["1", "350", "unreadable"]]
+    rows = PLAIN_RUN.assign(file="=cat/<b>.png")
+    table = TABLES["errors"](ReportData(rows, [0]), False)
+    assert table.cells["first"].tolist() == ["350 (=cat/<b>.png)"]
+    assert csv(table).splitlines()[1].endswith(",1,350,'=cat/<b>.png,unreadable")
+    assert r"350 (=cat/\<b>.png)" in markdown(table)
+    assert r"350 (=cat/\textless{}b\textgreater{}.png)" in latex(table)
+    with pytest.raises(RaysmoothError, match="no image failed"):
+        TABLES["errors"](ReportData(BETTER_RUN, [0]), False)
 
 
 def test_of_too_many_classes_the_least_certified_are_kept():

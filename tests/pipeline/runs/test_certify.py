@@ -157,7 +157,8 @@ def test_bad_images_are_error_rows_and_the_run_goes_on(tmp_path: Path, picture_f
     reasons = [error_of(row) for row in rows[2:7].to_dict("records")]
     assert reasons[0] == reasons[1] == INVALID
     assert "image" in reasons[2]
-    assert reasons[3] == "bad.parquet, row 5: label 10 is outside the classifier's classes 0..9"
+    assert reasons[3] == "label 10 is outside the classifier's classes 0..9"
+    assert rows.file.tolist() == [f"{number}.png" for number in range(9)]
     assert reasons[4] == "ValueError: too dark"
     rest = rows[rows.status == "ok"]
     assert rest.image_id.tolist() == [0, 1, 7, 8]

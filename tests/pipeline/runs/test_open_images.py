@@ -91,6 +91,6 @@ def test_stored_counts_that_are_not_this_runs_are_refused(tmp_path: Path, pictur
         (blocks,) = images._earlier_blocks.values()
         images._earlier_blocks = {0: [type(block)(**{**vars(block), "invalid": 1}) for block in blocks]}
         with pytest.raises(
-            RaysmoothError, match="the stored counts of image 0 hold 26 labels of block 0, not 25: move"
+            RaysmoothError, match=r"the stored counts of image 0 \(0\.png\) hold 26 labels of block 0, not 25: move"
         ):
             draw_rest(step)

@@ -220,7 +220,7 @@ def test_errors_are_reported_while_their_rows_are_held_back(
         run = wait_for(tmp_path, lambda run: run.state == State.DRAWN)
         assert (run.done, run.errors, run.seconds_left) == (3, 1, 0)
         assert run.first_error is not None
-        assert run.first_error.startswith("image 1: ")
+        assert run.first_error.startswith("image 1 (1.png): ")
         assert run.record is not None
         assert (run.record.replicas, run.record.draws) == (2, 2 * DRAWS)
 

@@ -123,6 +123,9 @@ ROWS: dict[str, list[Any]] = {
     "status": ["fine", None, "x\n\x1b[31m" * 200],
     "noise": ["x" * 5000],
     "index_set": ["every image of 400, 0 to 1 (2 images)"],
+    "file": ["", "two\nlines", "x" * 4097],
+    "label_name": ["", "another"],
+    "prediction_name": ["x\x1b[31m" * 200, "another"],
 }
 
 
@@ -166,6 +169,7 @@ def test_a_row_that_its_counts_do_not_give_is_refused(whole: Path, settings: dic
         label = table["label"][certain].as_py()
         if "prediction" in change:
             edit(part_of(out, "rows"), "correct", change["prediction"] == label, certain)
+            edit(part_of(out, "rows"), "prediction_name", str(change["prediction"]), certain)
         found = refusals(out, settings)
         for reader in ("recertify", "resume"):
             assert found[reader] is not None, (reader, change)
@@ -236,3 +240,23 @@ def test_arrays_of_bounds_and_radii_are_those_of_single_certificates() -> None:
             ours = AT_MOST[name, norm](np.full(2, 0.5), np.array([0.9, 0.9]), np.array([0.1, 0.02]))
             assert ours.tolist() == pytest.approx([family.radius(0.9), family.radius(0.9, 0.02)], rel=1e-6)
     assert RADII["uniform", "l1"](np.array([0.5]), np.array([1.0]), np.array([0.0]))[0] == pytest.approx(sqrt(3) / 2)
+
+
+def names(**columns: list[Any]) -> pa.Table:
+    table: dict[str, list[Any]] = {"image_id": [0, 1, 2], "label": [0, 1, 1], "prediction": [1, -1, 0]}
+    return pa.table(table | columns)
+
+
+def test_names_of_classes_and_images() -> None:
+    fine: dict[str, list[Any]] = {"label_name": ["cat", "dog", "dog"], "prediction_name": ["dog", None, "cat"]}
+    assert bad_row(names(**fine, file=["cat/0.png", "dog/\u00e9.png", None])) is None
+    assert bad_row(names(label_name=[None] * 3, prediction_name=[None] * 3, file=[None] * 3)) is None
+    assert bad_row(names(label_name=["cat", None, "dog"])) is None  # the second is of an earlier version
+    for changes, words in (
+        ({"label_name": ["cat", "dog", "cow"]}, 'label_name "cow" of image 2, expected "dog", the name of class 1'),
+        ({"prediction_name": ["cow", None, "cat"]}, 'prediction_name "cow" of image 0, expected "dog", the name of'),
+        ({"prediction_name": ["dog", "dog", "cat"]}, "of image 1, expected none, as there is no prediction"),
+        ({"file": ["a", "", "c"]}, 'file "" of image 1, expected a name of 1 to 4,096 printable characters'),
+        ({"file": [1, 2, 3]}, "file of type int64, expected text"),
+    ):
+        assert words in str(bad_row(names(**fine | changes)))

@@ -323,7 +323,7 @@ def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
     (pictures / "a/02.png").write_bytes(b"<html>")
     data = read("folder", "crop-flip", workers, data_root=pictures)
     line = (
-        "folder train: image 2: a/02.png: not an image of a known format (6 bytes); "
+        "folder train: image 2 (a/02.png): not an image of a known format (6 bytes); "
         "training needs every image: remove or replace it"
     )
     with pytest.raises(RaysmoothError, match=f"^{re.escape(line)}$"):
@@ -335,7 +335,7 @@ def test_an_unreadable_file_is_the_same_line_wherever_it_is_met(
 
 def test_an_unreadable_file_is_met_before_training_where_images_are_kept(pictures: Path) -> None:
     (pictures / "a/02.png").write_bytes(b"")
-    with pytest.raises(RaysmoothError, match=r"^folder train: image 2: a/02\.png: not an image .*; training needs "):
+    with pytest.raises(RaysmoothError, match=r"^folder train: image 2 \(a/02\.png\): not an image .*; training needs "):
         read("folder", data_root=pictures)
 
 
