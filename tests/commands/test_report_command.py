@@ -155,6 +155,7 @@ def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], 
 @pytest.mark.parametrize(
     ("flags", "refusal"),
     [
+        (["--figure-width", "colum"], "unknown figure width 'colum': did you mean 'column'? (known: column, page)"),
         (["--table", "envelop"], "unknown table 'envelop': did you mean 'envelope'?"),
         (["--table", "runs,envelop"], "unknown table 'envelop': did you mean 'envelope'?"),
         (["--table", ","], "unknown table ','"),

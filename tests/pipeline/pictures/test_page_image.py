@@ -16,7 +16,9 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.pictures import page_image
+from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.page_image import certified_image
+from raysmooth.pipeline.pictures.page_pictures import as_certified_image
 from raysmooth.pipeline.report.page.context import CertifiedImage
 from raysmooth.pipeline.report.page.headline import Headline, headline
 from raysmooth.pipeline.report.report_data import ReportData
@@ -104,3 +106,18 @@ def test_without_a_manifest_there_is_no_image(out: Path, tmp_path: Path) -> None
     logged = ReportData(data.rows.assign(source="imported from log.tsv"))
     with pytest.raises(RaysmoothError, match="imported from a log"):
         certified_image(out, logged, head)
+
+
+def test_colours_and_large_images() -> None:
+    row = {"dataset": "folder", "split": "all", "image_id": 3, "label": None, "status": "error", "error": "no answer"}
+    row |= {"n0": 100, "n": 1000, "alpha": 0.001, "noise": "gaussian", "sigma": 0.5}
+    pixels = np.zeros((3, 600, 900), np.float32)
+    pixels[0] = 0.5
+    image = as_certified_image(ReplayedImage(row, pixels), "")
+    ((one,),) = image.rows
+    assert one is not None
+    picture = Image.open(BytesIO(one.png))
+    assert picture.size == (512, 341)
+    assert picture.getpixel((9, 9)) == (128, 0, 0)
+    assert (one.is_small, one.right, one.alt) == (False, None, "folder all image 3, clean")
+    assert (image.votes, image.note) == ([], "Noisy copies are not shown: there are none.")
