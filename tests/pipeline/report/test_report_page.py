@@ -331,6 +331,20 @@ def test_a_phone_shows_it_without_scrolling_sideways(file, tmp_path):
 
 
 @pytest.mark.processes
+def test_print_keeps_rows_and_headings_together(file, tmp_path):
+    """The rules that a browser applies, with those for paper in force."""
+    asked = """
+    const style = (selector, name) => getComputedStyle(document.querySelector(selector))[name];
+    document.title = [style('h2', 'breakAfter'), style('.note', 'breakAfter'), style('tr', 'breakInside'),
+      style('figure', 'breakInside'), style('thead', 'display'), style('nav', 'display')].join(' ');
+    """
+    printed = tmp_path / "printed.html"
+    printed.write_text(with_script(file, asked).replace("@media print", "@media all"))
+    done = chromium(tmp_path, printed, "--dump-dom")
+    assert re.search("<title>(.*?)</title>", done.stdout)[1] == "avoid avoid avoid avoid table-header-group none"
+
+
+@pytest.mark.processes
 def test_a_click_on_a_heading_sorts_the_rows(file, tmp_path):
     clicks = """
     const heads = [...document.querySelectorAll('#table-radii th button')];
