@@ -1,7 +1,7 @@
 """Certificate rows summarised: one row per run, in full precision."""
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,16 @@ _MOST_RADII, _FEWER_RADII = 7, 5
 sampled `FIXED`.
 """
 
-_FINER = (0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Steps of a default table's radii in linf: the first that is at most a third of the largest radius."""
+_STEPS = [digit * 10.0**power for power in range(-6, 4) for digit in (1, 2.5 if power == -1 else 2, 5)]
+"""Steps of a default table's radii, ascending: 1, 2 and 5 times a power of ten, but 0.25, as in the papers, for 0.2."""
+
+_NO_REACH = 0.25
+"""The step of a table of runs that certify nothing."""
+
+_TAIL = 0.05
+"""Share of a run's images whose radii may lie beyond those of a default table: a few lucky images must not make its
+steps coarse.
+"""
 
 
 def summarize(
@@ -50,9 +58,10 @@ def summarize(
     column has the columns `r=<radius> low` and `r=<radius> high`: the interval of `population_interval`, which fails
     with probability at most delta. `runs` are those of `describe_runs`, if they exist already.
 
-    Default radii: 0, 0.25, ... up to the largest of any image, the step doubled until at most seven remain (five if a
-    run is not sampled `FIXED`), and the radii that runs decide; only these if all runs decide one. Raises
-    RaysmoothError if there are no rows, for what are no such rows, or if a radius is negative or not finite.
+    Default radii: multiples of the smallest of _STEPS, such as 0, 0.25, ..., with which at most seven (five if a run is
+    not sampled `FIXED`) reach the radius that 5 % of some run's images reach; and the radii that runs decide, or only
+    these if all runs decide one. Raises RaysmoothError if there are no rows, for what are no such rows, or if a
+    radius is negative or not finite.
     """
     _refuse_other(rows)
     runs = describe_runs(rows) if runs is None else runs
@@ -117,13 +126,20 @@ def _default_radii(rows: pd.DataFrame) -> list[float]:
     decided = {radius for radius in radii.values() if isfinite(radius)}
     if len(decided) and all(map(isfinite, radii.values())):
         return sorted(decided)
-    others = rows["radius"] if not decided else rows.loc[~np.isfinite(sampling.map(radii)), "radius"]
-    largest = others.astype("Float64").max(skipna=True)
-    step = 0.25
-    if (rows["norm"] == "linf").all() and pd.notna(largest) and largest > 0:
-        step = next(step for step in _FINER if step <= largest / 3 or step == _FINER[-1])
-    reach = step if pd.isna(largest) else max(step, float(largest))
+    others = rows.loc[~np.isfinite(sampling.map(radii).astype(float))]
+    reach = max((_reach(own["radius"]) for _, own in others.groupby("run_id", sort=False)), default=0.0)
     most = _MOST_RADII if set(radii) == {FIXED} else _FEWER_RADII
-    while len(grid := {round(step * i, 3) for i in range(int(reach // step) + 1)} | decided) > most and step <= reach:
-        step *= 2
-    return sorted(grid)
+    steps = [step for step in _STEPS if step * most >= reach] if reach else [_NO_REACH]
+    grids = ({*_multiples(step, reach), *decided} for step in steps)
+    return sorted(next((grid for grid in grids if len(grid) <= most), {0.0, *decided}))
+
+
+def _reach(radii: pd.Series) -> float:
+    """The largest radius that a share of _TAIL of the images reaches."""
+    known = np.sort(radii.astype("Float64").to_numpy(float, na_value=0.0))
+    return float(known[-ceil(_TAIL * len(known))])
+
+
+def _multiples(step: float, reach: float) -> list[float]:
+    """0, `step`, ... up to `reach`, and `step` at least."""
+    return [round(step * i, 10) for i in range(max(1, floor(reach / step + 1e-9)) + 1)]

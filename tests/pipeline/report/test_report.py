@@ -100,7 +100,9 @@ def test_runs_are_ordered_by_dataset_classifier_sigma_and_denoiser(tmp_path):
     [
         (0.8, ["0", "0.25", "0.5", "0.75"]),
         (0.75, ["0", "0.25", "0.5", "0.75"]),
-        (0.1, ["0", "0.25"]),
+        (0.1, ["0", "0.02", "0.04", "0.06", "0.08", "0.1"]),
+        (0.45, ["0", "0.1", "0.2", "0.3", "0.4"]),
+        (0.0, ["0", "0.25"]),
         (1.6, ["0", "0.25", "0.5", "0.75", "1", "1.25", "1.5"]),
         (3.2, ["0", "0.5", "1", "1.5", "2", "2.5", "3"]),
     ],
@@ -109,6 +111,13 @@ def test_default_radii_reach_as_far_as_the_runs(tmp_path, largest, radii):
     write_run(tmp_path, A, [(1, largest), (-1, 0.0), (None, None)], sigma=max(0.25, largest / 3))
     summary = summarize(read_certificates(tmp_path))
     assert [c.removeprefix("r=") for c in summary if c.startswith("r=")] == radii
+
+
+def test_a_few_lucky_images_do_not_make_the_default_radii_coarse():
+    low, high = [(1, 0.01 * i) for i in range(45)], [(1, 0.04 * i) for i in range(45)]
+    lucky = [*high[:-2], (1, 3.8), (1, 3.9)]
+    assert radii_of(run_of(A, low), run_of(B, lucky, sigma=1.0)) == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]
+    assert radii_of(run_of(A, low)) == [0, 0.1, 0.2, 0.3, 0.4]
 
 
 def test_a_heading_never_shows_a_larger_radius_than_was_measured(out):
@@ -271,7 +280,7 @@ def test_default_radii_of_decisions_among_others_are_those_of_both():
     assert radii_of(run_of(B, PLAIN), decided) == [0, 0.25, 0.3, 0.5, 0.75]
     assert radii_of(run_of(B, [(1, 1.6)]), decided) == [0, 0.3, 0.5, 1, 1.5]
     far = sampled_run(A, "decide:radius=2.0", [(1, 2.0)])
-    assert radii_of(run_of(B, [(1, 0.3)]), far) == [0, 0.25, 2]
+    assert radii_of(run_of(B, [(1, 0.3)]), far) == [0, 0.1, 0.2, 0.3, 2]
 
 
 def test_default_radii_of_adaptive_runs_leave_room_for_their_columns():
@@ -292,9 +301,9 @@ def test_default_radii_of_linf_are_as_fine_as_its_radii_are_small(tmp_path):
 
     assert columns(0.043, norm="linf") == ["r=0", "r=0.01", "r=0.02", "r=0.03", "r=0.04"]
     assert columns(0.16, 0.02, norm="linf") == ["r=0", "r=0.05", "r=0.1", "r=0.15"]
-    assert columns(0.0005, norm="linf") == ["r=0", "r=0.001"]
+    assert columns(0.0005, norm="linf") == ["r=0", *(f"r=0.000{i}" for i in range(1, 6))]
     assert columns(0.8, norm="linf") == columns(0.8)
-    assert columns(0.043) == ["r=0", "r=0.25"]
+    assert columns(0.043) == columns(0.043, norm="linf")
 
 
 def test_norms_are_not_mixed_in_a_report(tmp_path):
