@@ -21,6 +21,7 @@ from raysmooth.common.errors import RaysmoothError, described, nearest, printabl
 from raysmooth.common.numbers import with_fractions
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings_file import read_yaml
+from raysmooth.common.spelling import keys_of
 from raysmooth.common.variant import Variant, is_own_code
 
 AnySettings = TypeVar("AnySettings", bound=BaseModel)
@@ -37,6 +38,9 @@ class Settings(BaseModel):
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Former names of settings and their present ones. A former name is refused with the present one."""
+
+    KEYS_ONLY: ClassVar[bool] = False
+    """Whether they are the keys of a file alone, and no command has flags for them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -162,28 +166,35 @@ def _checked(
         raise RaysmoothError(f"{config}: {TRUST_CODE}: a file cannot say that it is trusted: write --trust-code")
     merged = {**written, **values}
     where = f"{printable(str(config))}: " if config is not None else ""
+    keys_only = getattr(model, "KEYS_ONLY", False)
+
+    def named(key: str) -> str:
+        """The setting as it was written: on the command line, or in the file."""
+        return f"{where}{key}" if config is not None and key not in values else f"--{key.replace('_', '-')}"
+
     for key in merged:
         if key not in model.model_fields:
-            raise RaysmoothError(f"{where}unknown setting '{printable(key)}': {_instead(model, key)}")
+            there = where if key not in values else ""
+            raise RaysmoothError(f"{there}unknown setting '{printable(key)}': {_instead(model, key)}")
         parts = set(_parts(model.model_fields[key].annotation))
         if _holds_truth(merged[key]) and parts & {int, float} and bool not in parts:  # pydantic would take it as 1
             shown = printable(str(merged[key]).lower())
-            raise RaysmoothError(f"{where}--{key.replace('_', '-')} {shown}: write a number (YAML reads yes as true)")
+            raise RaysmoothError(f"{named(key)} {shown}: write a number (YAML reads yes as true)")
     try:
-        return model.model_validate(merged)
+        with keys_of(config, values, None if keys_only else written, whole=keys_only):
+            return model.model_validate(merged)
     except ValidationError as error:
         errors = error.errors()
         first = next((e for e in errors if e["type"] != "missing"), errors[0])  # an invalid value before a missing one
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        flag = f"--{field.replace('_', '-')}"
         if first["type"] == "missing":
             description = (model.model_fields[field].description or "").rstrip(".")
-            raise RaysmoothError(f"{where}{flag} is missing: {description}") from None
+            raise RaysmoothError(f"{named(field)} is missing: {description}") from None
         if _holds_object(value := first["input"]):
-            raise RaysmoothError(f"{where}{flag} is {described(value)}: {_named(field, value)}") from None
+            raise RaysmoothError(f"{named(field)} is {described(value)}: {_named(field, value)}") from None
         reason = first["msg"].replace("Value error, ", "Expected ")
         reason = reason[0].lower() + reason[1:]
-        raise RaysmoothError(f"{where}{flag} {printable(str(value))}: {reason}") from None
+        raise RaysmoothError(f"{named(field)} {printable(str(value))}: {reason}") from None
 
 
 def _holds_object(value: Any) -> bool:

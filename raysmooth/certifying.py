@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysmooth.common.spelling import in_keywords
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from raysmooth.storage.location import Where
 
 
+@in_keywords
 def certify(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Certify images with CERTIFY (Cohen et al. 2019), with a denoiser in front of the classifier if one is named.
 
@@ -28,6 +31,7 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
     return _run_procedure("certify", config, settings, progress)
 
 
+@in_keywords
 def predict(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Predict images with the smoothed classifier, by PREDICT (Cohen et al. 2019).
 
@@ -36,6 +40,7 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
     return _run_procedure("predict", config, settings, progress)
 
 
+@in_keywords
 def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Estimate the cost of `certify` with the same arguments, from a few seconds of sampling; nothing is written.
 
@@ -67,6 +72,7 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     )
 
 
+@in_keywords
 def recertify(
     results: "Where",
     run: str | Sequence[str] | None = None,
@@ -93,6 +99,7 @@ def recertify(
     return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
 
 
+@in_keywords
 def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
     """Import certification logs of other tools into `<out>`, each as a run of its own.
 
@@ -114,6 +121,7 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     return in_reading_order(rows)
 
 
+@in_keywords
 def session(address: str | None = None, *, verbose: bool = False, progress: bool = True) -> "Session":
     """Keep Ray and its replicas between calls, so that only the first one waits for them to start.
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysmooth.common.spelling import in_keywords
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -41,6 +43,7 @@ def summarize(
     return summary.summarize(rows, radii, delta)
 
 
+@in_keywords
 def report(results: "Where", **settings: Any) -> "ReportFiles":
     """Write the report of `results`: tables as Markdown, LaTeX and CSV, figures as PNG and PDF, and one page.
 
@@ -79,6 +82,7 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
     return ReportFiles(files, shown)
 
 
+@in_keywords
 def show(results: str, image_id: int | str, **settings: Any) -> "FigureFile":
     """Plot one image, by its number or its file, as the runs in `results` certified it. A notebook shows the picture;
     `path` is its file, `lines` say the certificates in words.
@@ -92,6 +96,7 @@ def show(results: str, image_id: int | str, **settings: Any) -> "FigureFile":
     return plot_image(checked(ShowSettings, {"results": results, "image_id": image_id, **settings}))
 
 
+@in_keywords
 def gallery(config: str | Path | None = None, **settings: Any) -> "FigureFile":
     """Plot images clean, noisy and denoised. A notebook shows the picture; `path` is its file.
 
@@ -105,6 +110,7 @@ def gallery(config: str | Path | None = None, **settings: Any) -> "FigureFile":
     return plot_gallery(user_settings(GallerySettings, settings, config))
 
 
+@in_keywords
 def status(results: "Where") -> "pd.DataFrame":
     """The progress of the runs in `results`, read from their files: one row per run, with the columns of
     `raysmooth status --json`; null means unknown.

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raysmooth.common.spelling import in_keywords
+
 if TYPE_CHECKING:
     from raysmooth.pipeline.analysis.failures import Failures
     from raysmooth.tune.experiments.report import Report
     from raysmooth.tune.sweeps.sweep import SweepResult
 
 
+@in_keywords
 def train_classifier(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a classifier, or resume its training.
 
@@ -23,6 +26,7 @@ def train_classifier(config: str | Path | None = None, *, progress: bool = True,
     return training.train_classifier(user_settings(TrainClassifierSettings, settings, config), progress)
 
 
+@in_keywords
 def train_denoiser(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
     """Train a denoiser; like `train_classifier`, with the fields of `TrainDenoiserSettings`."""
     from raysmooth.common.settings import user_settings
@@ -32,6 +36,7 @@ def train_denoiser(config: str | Path | None = None, *, progress: bool = True, *
     return training.train_denoiser(user_settings(TrainDenoiserSettings, settings, config), progress)
 
 
+@in_keywords
 def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "SweepResult":
     """Run a sweep of trainings, or resume it.
 
@@ -51,6 +56,7 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
     return result
 
 
+@in_keywords
 def run(
     experiment: str | Path,
     *,

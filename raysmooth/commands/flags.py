@@ -11,6 +11,7 @@ import typer
 from raysmooth.commands.usage import METAVARS, OTHER, TEXT, CommandWithExamples, shown
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.numbers import number
+from raysmooth.common.spelling import keys_of
 
 
 def to_number(text: Any) -> float:
@@ -81,6 +82,7 @@ def settings_command(
 
 def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[..., None]:
     from raysmooth.common.settings import user_settings
+    from raysmooth.common.settings_file import read_yaml
 
     own = list(inspect.signature(command).parameters.values())[1:]
     switches = [name for name, field in model.model_fields.items() if _flag_type(field.annotation) is bool]
@@ -91,7 +93,9 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
             if flags.pop(f"no_{name}", None):
                 flags[name] = False
         values = {name: value for name, value in flags.items() if value is not None}
-        command(user_settings(model, values, config), **beside)
+        settings = user_settings(model, values, config)
+        with keys_of(config, values, read_yaml(config) if config is not None else {}):
+            command(settings, **beside)
 
     groups: dict[str, list[inspect.Parameter]] = {REQUIRED: [], COMMON: []}
     for name in sorted(model.model_fields, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):

@@ -9,6 +9,7 @@ from raysmooth.commands.app import app, notes, say_loading, train
 from raysmooth.commands.flags import TRUST_CODE, renamed, settings_command, to_number
 from raysmooth.commands.outcome import print_failures, print_summary
 from raysmooth.commands.usage import CommandWithExamples
+from raysmooth.common.spelling import keys_of
 
 if TYPE_CHECKING:
     from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
@@ -76,8 +77,10 @@ def sweep_command(
 
     given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
     given |= {"trust_code": trust_code or None}
-    settings = user_settings(SweepSettings, {name: value for name, value in given.items() if value is not None}, sweep)
-    result = run_sweep(settings)
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = user_settings(SweepSettings, given, sweep)
+    with keys_of(sweep, given):
+        result = run_sweep(settings)
     folder = Path(settings.out)
     files = write_sweep_report(result.trials, settings, result.winner, folder, result.certificates)
     notes.print()

@@ -109,7 +109,7 @@ def test_a_corrupt_file_in_out_is_refused_before_ray_starts(
     [
         ("sigmas: 0.25", "unknown setting 'sigmas': did you mean 'sigma'?"),
         ("batchsize: 100", "unknown setting 'batchsize': did you mean 'batch_size'?"),
-        ("n: many", "--n many: input should be a valid integer"),
+        ("n: many", "run.yaml: n many: input should be a valid integer"),
         ("- sigma", "expected 'setting: value' lines, found a list"),
         ("sigma: [0.25", "is not YAML"),
     ],
@@ -197,7 +197,7 @@ def test_the_demo_refuses_before_it_trains(capsys: pytest.CaptureFixture[str], t
     file.write_text((REPOSITORY / "experiments" / "digits.yaml").read_text().replace("n: 10000", "n: 5"))
     line = refused(capsys, "run", str(file), "--out", str(tmp_path / "out"))
     assert "stage certify-nothing: " in line
-    assert "write --n 10 or more" in line
+    assert "write n: 10 or more" in line
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -122,5 +122,5 @@ def test_a_switch_can_be_turned_off_where_the_file_turns_it_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "run.yaml").write_text("verbose: true\nsigma: 0.5\ndataset: digits\nclassifier: digits_cnn\nn: 0\n")
-    assert "--n 0" in refused(capsys, "certify", "--config", str(tmp_path / "run.yaml"), "--no-verbose")
+    assert "run.yaml: n 0: " in refused(capsys, "certify", "--config", str(tmp_path / "run.yaml"), "--no-verbose")
     assert not any("--no-" in line for line in help_of(capsys, "certify"))

@@ -127,13 +127,16 @@ def test_objects_given_to_functions_are_named_too(call: Callable[[], object], re
     assert "\n" not in str(raised.value)
 
 
-def test_values_override_the_file_and_a_refusal_names_it(tmp_path: Path) -> None:
+def test_values_override_the_file_and_a_refusal_names_what_was_written(tmp_path: Path) -> None:
     config = tmp_path / "radii.yaml"
     config.write_text("number-of-draws: 5\nradii: [1, 2]\n")
     found = checked(Radii, {"radii": "3"}, config)
     assert (found.number_of_draws, found.radii) == (5, [3.0])
-    with pytest.raises(RaysmoothError, match=rf"^{config}: --number-of-draws -1: "):
+    with pytest.raises(RaysmoothError, match=r"^--number-of-draws -1: "):
         checked(Radii, {"number_of_draws": -1}, config)
+    config.write_text("number-of-draws: -1\nradii: [1, 2]\n")
+    with pytest.raises(RaysmoothError, match=rf"^{config}: number_of_draws -1: "):
+        checked(Radii, {}, config)
 
 
 def test_settings_do_not_change() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.spelling import as_keys
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
 from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
@@ -21,12 +23,16 @@ from raysmooth.pipeline.runs.settings import READING, decisions
 from raysmooth.storage.store_urls import is_url
 from raysmooth.tune.experiments.plan import REPORT, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
+from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.experiments.weight_files import files_of
 from raysmooth.tune.sweeps.settings import SweepSettings
 
 _NETWORKS = ("classifier", "denoiser")
 _DATA = ("dataset", "data_root", "split", *READING)
+
+_FLAGS = [field.name for field in fields(ExperimentRequest)]
+"""Settings of stages that `raysmooth run` has flags for, by the same names."""
 
 
 class Inspector:
@@ -82,7 +88,7 @@ def refuse_impossible(plan: Plan, inspector: Inspector, data: bool = True) -> No
                 for values in _all_settings(run, by_name, plan):
                     _refuse_missing(values, run, inspector, data)
         except RaysmoothError as error:
-            raise RaysmoothError(f"stage {run.name}: {error}") from None
+            raise RaysmoothError(f"stage {run.name}: {as_keys(str(error), _FLAGS)}") from None
     if len(norms) > 1:
         raise RaysmoothError(
             f"certify: the stages' radii have several norms ({', '.join(sorted(norms))}), and a report's have one: "

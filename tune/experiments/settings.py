@@ -115,6 +115,8 @@ def _include(value: Any) -> Any:
 class ExperimentSettings(Settings):
     """Experiment"""
 
+    KEYS_ONLY: ClassVar[bool] = True
+
     RENAMED: ClassVar[Mapping[str, str]] = {"use": "include"}
 
     title: str = Field(description="One line: its subject.")

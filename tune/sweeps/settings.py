@@ -80,6 +80,8 @@ def _numbers_read(values: Mapping[str, Any]) -> dict[str, Any]:
 class SweepSettings(Settings):
     """Sweep"""
 
+    KEYS_ONLY: ClassVar[bool] = True
+
     RENAMED: ClassVar[Mapping[str, str]] = {
         "by": "search_algorithm",
         "each": "configurations",

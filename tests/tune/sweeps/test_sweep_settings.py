@@ -102,7 +102,7 @@ def test_domains_by_hand() -> None:
         ({"search": {"epochs": {"randint": [1, float("inf")]}}}, "takes two numbers"),
         ({"search": {"epochs": {"randint": [1, 10**18]}}}, "whole numbers below 2[*][*]53 only"),
         ({"search": {"learning_rate": [1e-3, 1e-3]}}, "has a value twice"),
-        ({"search": {"learning_rate": [-1.0]}}, "--learning-rate -1.0: input should be greater than 0"),
+        ({"search": {"learning_rate": [-1.0]}}, "learning_rate -1.0: input should be greater than 0"),
         (
             {"search": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}},
             "is sampled at random: write 'search_algorithm: random'",
@@ -133,7 +133,7 @@ def test_domains_by_hand() -> None:
         ({"scheduler": "pbt"}, "copies weights from trial to trial, which may not fit another optimizer"),
         ({"search": {"optimizer": ["adam", "sgd"]}, "scheduler": "pbt"}, "changes numbers while training"),
         ({"validation": {"imges": 3}}, "unknown setting 'imges': did you mean 'images'"),
-        ({"validation": {"n": 0}}, "--n 0: input should be greater than or equal to 1"),
+        ({"validation": {"n": 0}}, "n 0: input should be greater than or equal to 1"),
         ({"certify": {"classifier": "lenet"}}, "certify: unknown setting 'classifier'"),
         ({"warm_start": {"objective": "mse"}}, "warm_start: classifiers start fresh"),
         ({"seeds": [0, 0]}, "write each once"),

@@ -1,0 +1,64 @@
+"""Refusals name settings as they were written: flags, keys of a file, keywords of Python."""
+
+from pathlib import Path
+
+import pytest
+from command import refused
+
+import raysmooth
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.spelling import as_keys, as_keywords, keys_of
+
+
+@pytest.mark.parametrize(
+    ("message", "keywords", "keys"),
+    [
+        ("--data-root x does not exist", "data_root x does not exist", "data_root x does not exist"),
+        ("write --sigma 64/255 (0.251)", "write sigma=64/255 (0.251)", "write sigma: 64/255 (0.251)"),
+        ("write --norm l2 or linf, say", "write norm=l2 or linf, say", "write norm: l2 or linf, say"),
+        ("another --out, or --overwrite", "another out, or overwrite=True", "another out, or overwrite: true"),
+        ("write --split, or --data-root", "write split, or data_root", "write split, or data_root"),
+        ("write --recipe with one of a, b", "write recipe with one of a, b", "write recipe with one of a, b"),
+        ("use 'raysmooth recertify --n 5'", "use 'raysmooth recertify --n 5'", "use 'raysmooth recertify --n 5'"),
+        ("3 more -- they do not fit a--b", "3 more -- they do not fit a--b", "3 more -- they do not fit a--b"),
+    ],
+)
+def test_flags_become_what_was_written(message: str, keywords: str, keys: str) -> None:
+    assert as_keywords(message) == keywords
+    assert as_keys(message) == keys
+
+
+def test_a_setting_of_the_file_is_named_with_the_file_and_one_of_the_command_line_by_its_flag() -> None:
+    def raised(message: str) -> str:
+        with pytest.raises(RaysmoothError) as refusal, keys_of("a.yaml", ["n"], {"n": 5, "data_root": "gone"}):
+            raise RaysmoothError(message)
+        return str(refusal.value)
+
+    assert raised("--data-root gone: no") == "a.yaml: data_root gone: no"
+    assert raised("--n 5: no") == "--n 5: no"
+    assert raised("a.yaml: --data-root gone: no") == "a.yaml: data_root gone: no"
+    assert raised("nothing is at gone") == "a.yaml: data_root: nothing is at gone"
+    assert raised("--skip 3: no") == "--skip 3: no"
+
+
+def test_commands_name_the_keys_of_their_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("dataset: mnist\ndata_root: gone\nclassifier: lenet\nclassifier_weights: w.pt\nsigma: 0.25\n")
+    line = refused(capsys, "certify", "--config", str(file))
+    assert line.startswith(f"{file}: mnist: data_root gone does not exist")
+    assert refused(capsys, "certify", "--config", str(file), "--data-root", "away").startswith(
+        "mnist: --data-root away"
+    )
+    file.write_text("train: denoiser\nsettings: {dataset: digits, denoiser: dncnn, objective: stab+mse, sigma: 0.5}\n")
+    assert refused(capsys, "sweep", str(file)).startswith(f"{file}: objective 'stab+mse' needs classifier and cl")
+
+
+def test_functions_name_their_keywords(tmp_path: Path) -> None:
+    with pytest.raises(RaysmoothError, match=r"^sigma is missing: Noise level"):
+        raysmooth.certify(dataset="digits", classifier="digits_cnn")
+    file = tmp_path / "run.yaml"
+    file.write_text("dataset: mnist\ndata_root: gone\nclassifier: lenet\nclassifier_weights: w.pt\nsigma: 0.25\n")
+    with pytest.raises(RaysmoothError, match=r"^.*run\.yaml: mnist: data_root gone does not exist"):
+        raysmooth.certify(file)
+    with pytest.raises(RaysmoothError, match=r"^n 0: input"):
+        raysmooth.certify(file, n=0)
