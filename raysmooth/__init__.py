@@ -18,11 +18,18 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
         sys.path.append(sys.path.pop(0))
     del here
 
+import logging
+import warnings
+
 from raysmooth.certifying import certify, estimate, import_logs, predict, recertify, session
 from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.results import gallery, read_certificates, report, show, status, summarize
 from raysmooth.training import run, sweep, train_classifier, train_denoiser
+
+# In a notebook Ray and tqdm ask for ipywidgets, which nothing here needs.
+warnings.filterwarnings("ignore", message="IProgress not found")
+logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
 __all__ = [
     "RaysmoothError",

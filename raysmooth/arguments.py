@@ -1,16 +1,17 @@
 """Arguments of the Python API that no command's settings class describes: their types are checked as settings' are."""
 
+from os import PathLike
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from raysmooth.common.settings import CommaList, Settings
-from raysmooth.storage.paths import OutText
+from raysmooth.storage.paths import OutText, PathText
 
 
 def _one_or_several(value: Any) -> Any:
-    """A condition may hold commas: a text is one."""
-    return [value] if isinstance(value, str) else value
+    """A text is one, whatever commas it holds."""
+    return [value] if isinstance(value, str | PathLike) else value
 
 
 class ReportArguments(Settings):
@@ -41,3 +42,21 @@ class RecertifyArguments(Settings):
     noise_bound: str | None = Field(None, description="complement or runner-up.")
     familywise: float | None = Field(None, description="Probability with which not all certificates of a run hold.")
     norm: str | None = Field(None, description="Norm of the radius.")
+
+
+class RunArguments(Settings):
+    """Run"""
+
+    only: str | None = Field(None, description="Only this stage.")
+    smoke: bool = Field(False, description="Try all stages with small networks and few images.")
+    out: OutText | None = Field(None, description="Folder of the results; default: the experiment's.")
+    data_root: PathText | None = Field(None, description="Folder or file with the data set.")
+    address: str | None = Field(None, description="The Ray cluster.")
+    trust_code: bool = Field(False, description="Import classifiers of your own that a file names.")
+
+
+class SessionArguments(Settings):
+    """Session"""
+
+    address: str | None = Field(None, description="The Ray cluster: HOST:PORT, auto or local.")
+    verbose: bool = Field(False, description="Show what Ray and its workers print.")

@@ -100,7 +100,9 @@ def recertify(
 
 
 @in_keywords
-def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **settings: Any) -> "pd.DataFrame":
+def import_logs(
+    logs: str | Path | Sequence[str | Path], config: str | Path | None = None, **settings: Any
+) -> "pd.DataFrame":
     """Import certification logs of other tools into `<out>`, each as a run of its own.
 
     Keyword arguments are the fields of `ImportSettings`, the flags of `raysmooth import`. Returns the rows of all
@@ -115,8 +117,13 @@ def import_logs(logs: Sequence[str | Path], config: str | Path | None = None, **
     from raysmooth.pipeline.store.parts import read_rows
     from raysmooth.rows import in_reading_order
 
+    files: list[Any]
+    try:
+        files = [logs] if isinstance(logs, str | Path) else list(logs)
+    except TypeError:  # an object given by mistake: refused as no path
+        files = [logs]
     chosen = user_settings(ImportSettings, settings, config)
-    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(logs, chosen))
+    runs = dict.fromkeys(log.run_id for log in log_import.import_logs(files, chosen))
     rows = pd.concat([read_rows(chosen.out, CERTIFICATES, run_id) for run_id in runs], ignore_index=True)
     return in_reading_order(rows)
 
@@ -133,10 +140,13 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
     >>> with raysmooth.session():
     ...     rows = [raysmooth.certify("settings.yaml", sigma=sigma) for sigma in (0.25, 0.5)]
     """
+    from raysmooth.arguments import SessionArguments
+    from raysmooth.common.settings import checked
     from raysmooth.pipeline.pool.cluster import begin_session
     from raysmooth.pipeline.runs.progress_bars import Display
 
-    return begin_session(address, verbose, Display(progress).note)
+    asked = checked(SessionArguments, {"address": address, "verbose": verbose})
+    return begin_session(asked.address, asked.verbose, Display(progress).note)
 
 
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":

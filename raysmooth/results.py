@@ -67,6 +67,7 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
 
     asked = checked(ReportArguments, settings).model_dump()
     tables, image = asked.pop("table"), partial(certified_image, results) if asked.pop("image") else None
+    command = f"raysmooth.report({str(results)!r}{''.join(f', {name}={value!r}' for name, value in settings.items())})"
     shown: list[Any] = []
     silent = Console(file=StringIO())
     files = print_report(
@@ -76,7 +77,7 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
         silent,
         take=shown.append,
         tables=tables,
-        context=PageContext(image=image),
+        context=PageContext(command=command, image=image),
         **asked,
     )
     return ReportFiles(files, shown)

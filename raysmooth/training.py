@@ -62,21 +62,26 @@ def run(
     *,
     only: str | None = None,
     smoke: bool = False,
-    out: str | None = None,
-    data_root: str | None = None,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
     address: str | None = None,
     trust_code: bool = False,
     progress: bool = True,
 ) -> "Report | None":
     """Run an experiment, or resume it: a YAML file, or the name of a bundled one. The arguments are the flags of
-    `raysmooth run`. Returns its report; None if it certifies nothing, or if `only` is a stage other than the report.
+    `raysmooth run`. Returns its report, which a notebook shows; None if it certifies nothing, or if `only` is a stage
+    other than the report.
     """
+    from raysmooth.arguments import RunArguments
+    from raysmooth.common.settings import checked
     from raysmooth.rows import warn_of_failures
     from raysmooth.tune.experiments.request import ExperimentRequest
     from raysmooth.tune.experiments.run_and_report import run_and_report
 
+    given = {"only": only, "smoke": smoke, "out": out, "data_root": data_root}
+    asked = checked(RunArguments, {**given, "address": address, "trust_code": trust_code})
     failed: list[tuple[str, Failures]] = []
-    request = ExperimentRequest(experiment, only, smoke, out, data_root, address, trust_code)
+    request = ExperimentRequest(experiment, **asked.model_dump())
     report = run_and_report(request, progress, on_failures=failed.extend)
     warn_of_failures([one for _, one in failed], 3, [stage for stage, _ in failed])
     return report

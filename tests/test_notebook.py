@@ -1,15 +1,20 @@
 """What a user sees in IPython and in a notebook."""
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
+from conftest import REPOSITORY, SUPPORT
 from digits_runs import DIGITS
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from nbclient import NotebookClient
 
 import raysmooth
 from raysmooth.pipeline.report.displays import FigureFile, WrittenFile
@@ -105,3 +110,116 @@ def test_a_written_file_is_a_path(tmp_path: Path) -> None:
     assert file == tmp_path / "a.txt" == WrittenFile(tmp_path / "a.txt").path
     assert {file: 1}[WrittenFile(tmp_path / "a.txt")] == 1
     assert issubclass(FigureFile, os.PathLike)
+
+
+CELLS = """
+import raysmooth
+session = raysmooth.session("local")
+---
+weights = raysmooth.train_classifier(
+    dataset="digits", classifier="digits_cnn", objective="gaussian", sigma=0.25, epochs=2, out="digits.safetensors"
+)
+---
+common = dict(dataset="digits", classifier="digits_cnn", classifier_weights=weights, n=200, n0=20, max=5, replicas=1)
+rows = raysmooth.certify(sigma=0.25, **common)
+rows
+---
+denoiser = raysmooth.train_denoiser(
+    dataset="digits", denoiser="dncnn:channels=1,depth=3,width=4", objective="mse", sigma=0.25, epochs=1, max=64,
+    out="mse.safetensors"
+)
+raysmooth.certify(sigma=0.25, denoiser_weights=denoiser, denoiser="dncnn:channels=1,depth=3,width=4", **common)
+---
+%%writefile my_models.py
+import torch
+
+def make():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+---
+raysmooth.certify(dataset="digits", classifier="my_models:make", sigma=0.25, n=200, n0=20, max=5, replicas=1)
+---
+raysmooth.certify(dataset="digitz", classifier="digits_cnn", sigma=0.25)
+---
+raysmooth.report("results")
+---
+raysmooth.show("results", 3, trust_code=True)
+---
+!{command} status results --json
+---
+session.close()
+"""
+"""The five things of the README."""
+
+
+@pytest.mark.processes
+def test_the_five_things_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executed notebook holds what the user saw."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), str(REPOSITORY)]))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    # The kernel names a backend of its own to all commands that start from it.
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    cells = CELLS.replace("{command}", f"{sys.executable} -m raysmooth").strip().split("---\n")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
+    client = NotebookClient(book, timeout=280, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    session, trained, certified, denoised, _, own, refused, report, shown, status, _ = (
+        cell.outputs for cell in book.cells
+    )
+    for outputs in (session, trained, certified, denoised, own, report, shown):
+        assert [one for one in outputs if one.output_type == "error"] == []
+        assert [one.text for one in outputs if one.get("name") == "stderr" and "manifest says" not in one.text] == []
+    notes = [one.data["text/plain"] for one in certified if one.output_type == "display_data"]
+    assert len(notes) == 1, "one block, in which the bar is updated"
+    assert "5/5 images" in notes[0]
+    assert "epoch 2/2" in trained[0].data["text/plain"]
+    assert "<th>image_id</th>\n      <th>label</th>\n      <th>prediction</th>" in certified[-1].data["text/html"]
+    assert refused[0].traceback == [f"RaysmoothError: {refused[0].evalue}"]
+    assert refused[0].evalue.startswith("unknown data set 'digitz'")
+    assert report[-1].data["text/html"].count("<table") == report[-1].data["text/html"].count("<img") == 1
+    pictures = [one for one in shown if "image/png" in one.get("data", {})]
+    assert len(pictures) == 1
+    assert len(json.loads("".join(one.text for one in status))) == 3
+    assert "\r" not in json.dumps([cell.outputs for cell in book.cells[:9]])
+
+
+class Unfit:
+    """Whose words fill a screen."""
+
+    shape = (100, 28, 28)
+
+    def __repr__(self) -> str:
+        return "0.0\n" * 1000
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "certify": lambda unfit: raysmooth.certify(dataset=unfit, classifier="digits_cnn", sigma=0.25),
+    "certify, out": lambda unfit: raysmooth.certify(dataset="digits", classifier="digits_cnn", sigma=0.25, out=unfit),
+    "certify, config": lambda unfit: raysmooth.certify(unfit),
+    "predict": lambda unfit: raysmooth.predict(dataset="digits", classifier=unfit, sigma=0.25),
+    "train_classifier": lambda unfit: raysmooth.train_classifier(dataset="digits", classifier="digits_cnn", out=unfit),
+    "train_denoiser": lambda unfit: raysmooth.train_denoiser(dataset=unfit, denoiser="dncnn", out="a.safetensors"),
+    "sweep": lambda unfit: raysmooth.sweep(train=unfit),
+    "run": lambda unfit: raysmooth.run(unfit),
+    "run, only": lambda unfit: raysmooth.run("digits", only=unfit),
+    "gallery": lambda unfit: raysmooth.gallery(dataset="digits", sigma=0.25, denoiser_weights=unfit),
+    "show": lambda unfit: raysmooth.show(unfit, 3),
+    "show, image_id": lambda unfit: raysmooth.show("results", unfit),
+    "report": lambda unfit: raysmooth.report(unfit),
+    "report, radii": lambda unfit: raysmooth.report("results", radii=unfit),
+    "recertify": lambda unfit: raysmooth.recertify("results", alpha=unfit),
+    "import_logs": lambda unfit: raysmooth.import_logs(unfit, dataset="digits", classifier="digits_cnn"),
+    "read_certificates": lambda unfit: raysmooth.read_certificates(unfit),
+    "status": lambda unfit: raysmooth.status(unfit),
+    "session": lambda unfit: raysmooth.session(unfit),
+}
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("call", CALLS)
+def test_objects_given_by_mistake_are_named_and_not_printed(call: str) -> None:
+    with pytest.raises(raysmooth.RaysmoothError, match=r"test_notebook\.Unfit of shape \(100, 28, 28\)") as refusal:
+        CALLS[call](Unfit())
+    assert "0.0" not in str(refusal.value)

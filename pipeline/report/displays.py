@@ -9,9 +9,14 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
+from raysmooth.pipeline.report.figures.figure_file import DPI
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.storage.location import Location
+
+_ON_SCREEN = 1.6
+"""How much larger than on paper a figure is in a notebook."""
 
 
 class WrittenFile(os.PathLike[str]):
@@ -89,6 +94,8 @@ def _table(table: PrintedTable) -> str:
 
 
 def _picture(file: Path | Location) -> str:
-    encoded = b64encode(file.read_bytes()).decode()
-    name = escape(Path(file.name).stem)
-    return f'<img alt="{name}" style="max-width: 100%; background: white" src="data:image/png;base64,{encoded}">'
+    content, name = file.read_bytes(), escape(Path(file.name).stem)
+    with Image.open(BytesIO(content)) as image:
+        inches = image.width / image.info.get("dpi", (DPI,))[0]
+    style = f"width: {_ON_SCREEN * inches:.2f}in; max-width: 100%; background: white"
+    return f'<img alt="{name}" style="{style}" src="data:image/png;base64,{b64encode(content).decode()}">'
