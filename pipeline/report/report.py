@@ -152,6 +152,7 @@ def print_report(
             notes.print(f"no table {name}: {refusal}")
     printed = [both[intervals or chosen.intervals] for both in made.values()] if tables or not more else []
     shown = [*printed, *more]
+    _folder(results, out)  # one that cannot be written is refused before anything is printed
     for place, table in enumerate(shown):
         if take is not None:
             take(table)
@@ -219,10 +220,7 @@ def _write(
     made: Mapping[str, tuple[PrintedTable, PrintedTable]],
     *more: PrintedTable,
 ) -> list[Path | Location]:
-    folder = located(out) if out is not None else results / "report"
-    with refuse_unwritable(folder, "--out"):
-        folder.make_folder()
-    files = []
+    folder, files = _folder(results, out), []
     for name, both in made.items():
         files += _write_table(folder, *both)
         if name in FIGURES:
@@ -233,6 +231,13 @@ def _write(
     shown = {name: with_intervals for name, (_, with_intervals) in made.items()}
     write_output(render_page(data, results, shown, *more, context=context), files[-1], "--out")
     return [file.outward for file in files]
+
+
+def _folder(results: Where, out: Where | None) -> Location:
+    folder = located(out) if out is not None else located(results) / "report"
+    with refuse_unwritable(folder, "--out"):
+        folder.make_folder()
+    return folder
 
 
 def _write_figure(folder: Location, data: ReportData, entry: FigureEntry, width: float) -> list[Location]:

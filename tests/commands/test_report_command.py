@@ -241,3 +241,12 @@ def test_what_needs_no_network_starts_without_torch(out: Path, arguments: list[s
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_anything_is_printed(
+    capsys: pytest.CaptureFixture[str], out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("a file")
+    code, printed, err = command(capsys, "report", str(out), "--out", str(tmp_path / "notes.txt"))
+    assert (code, printed) == (2, "")
+    assert "notes.txt: File exists: write a folder that is writable" in err

@@ -22,6 +22,10 @@ _MOST_DECIMALS = 7
 """Of a radius in a table's heading in the terminal: files have all."""
 
 
+_UNLIMITED = 10_000
+"""Columns of a terminal in which no table wraps."""
+
+
 @dataclass(frozen=True, eq=False)
 class PrintedTable:
     """`cells` are the table as text; `about` states what all its runs share and guarantee, `note` how to read it,
@@ -113,19 +117,22 @@ def _no_formula(value: Any) -> Any:
 
 
 def text(table: PrintedTable, console: Console) -> None:
-    """Print the table to a terminal below its caption, the best cells bold."""
+    """Print the table to a terminal below its caption, the best cells bold. Where it is too wide, columns move closer,
+    then text wraps; numbers never do.
+    """
     cells = table.cells
     radii = [column for column in cells.columns if column.startswith("r=")]
-    for gap in (2, 1):
+    for gap, wraps in ((2, False), (1, False), (1, True)):
         grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
         for column in cells.columns:
             heading = _short(column) if column in radii else column
             if column in radii[1:]:
                 heading = heading.removeprefix("r=")  # "r=" stands above the first radius only
-            grid.add_column(heading, justify=table.side(column), no_wrap=True)
+            grid.add_column(heading, justify=table.side(column), no_wrap=not (wraps and column in table.text_columns))
         for row, styles in zip(cells.to_numpy(), table.marked("bold").to_numpy(), strict=True):
             grid.add_row(*map(Text, row, styles))
-        grid.width = Measurement.get(console, console.options.update(max_width=10_000), grid).maximum
+        room = Measurement.get(console, console.options.update(max_width=_UNLIMITED), grid)
+        grid.width = max(room.minimum, console.width) if wraps else room.maximum
         if grid.width <= console.width:
             break
     lines = Text(table.caption).wrap(console, console.width)

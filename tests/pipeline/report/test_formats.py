@@ -127,3 +127,20 @@ def test_a_long_radius_is_cut_in_the_terminal_and_whole_in_files() -> None:
     text(table, console)
     assert ["r=0", "0.2509803", "ACR"] in [line.split() for line in console.export_text().splitlines()]
     assert "0.25098039215686274" in markdown(table)
+
+
+def test_text_wraps_where_a_terminal_is_too_narrow_and_numbers_do_not() -> None:
+    cells = pd.DataFrame({"index_set": ["every image of 400, 0 to 19 (20 images)"], "r=0": ["60.0"], "ACR": ["0.157"]})
+    table = PrintedTable("table", "Runs", "About", "Note.", cells, cells, frozenset({"index_set"}))
+
+    def lines(width: int) -> list[str]:
+        console = Console(width=width, record=True, file=StringIO())
+        text(table, console)
+        printed = console.export_text()
+        return [line.rstrip() for line in printed.splitlines()[2:]]
+
+    assert lines(80)[2] == "every image of 400, 0 to 19 (20 images)  60.0  0.157"
+    narrow = lines(32)
+    assert max(map(len, narrow)) <= 32
+    assert narrow[2].endswith(" 60.0 0.157")
+    assert " ".join(line[:21].strip() for line in narrow[2:]) == "every image of 400, 0 to 19 (20 images)"
