@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from raysmooth.common.errors import RaysmoothError, nearest
@@ -51,7 +52,28 @@ def build_denoiser(architecture: Variant) -> "torch.nn.Module":
 
     The caller handles "none" (no denoiser). Raises RaysmoothError for an unknown name or options that do not fit.
     """
+    return architecture.build(_entry(architecture).build, "denoiser")
+
+
+def _entry(architecture: Variant) -> DenoiserEntry:
     if architecture.name not in DENOISERS:
         known = [*DENOISERS] if architecture.name == NO_DENOISER else [*DENOISERS, NO_DENOISER]
         raise RaysmoothError(f"unknown denoiser '{architecture.name}': {nearest(architecture.name, known)}")
-    return architecture.build(DENOISERS[architecture.name].build, "denoiser")
+    return DENOISERS[architecture.name]
+
+
+def fit_channels(architecture: Variant, channels: int) -> Variant:
+    """The denoiser with the option `channels` of the images, unless that is its default.
+
+    Raises RaysmoothError for an unknown name, and where the option says another number.
+    """
+    options = dict(architecture.options)
+    parameter = signature(_entry(architecture).build).parameters.get("channels")
+    if parameter is None or options.get("channels", parameter.default) == channels:
+        return architecture
+    if "channels" in options:
+        raise RaysmoothError(
+            f"denoiser '{architecture}' is for {options['channels']} channels, the images have {channels}: leave "
+            f"channels out, or write --channels {options['channels']}"
+        )
+    return Variant(architecture.name, tuple(sorted({**options, "channels": channels}.items())))

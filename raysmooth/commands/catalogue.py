@@ -5,7 +5,6 @@ from typing import Any, TypeAlias
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.common.errors import counted
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -15,7 +14,7 @@ from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ObjectiveEntry
-from raysmooth.tune.recipes.phases import Phase
+from raysmooth.tune.recipes.phases import described
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.sweeps.metrics import METRICS, AtRadius
 from raysmooth.tune.sweeps.nested_settings import PlateauSettings, ValidationSettings, WarmStartSettings
@@ -65,7 +64,7 @@ def _recipes() -> Listing:
     return [
         {
             "recipe": name,
-            "phases": "; ".join(_phase(phase) for phase in recipe.phases),
+            "phases": "; ".join(map(described, recipe.phases)),
             "batch": recipe.batch_size,
             "decay": f"{recipe.weight_decay:g}",
             "momentum": recipe.momentum,
@@ -74,11 +73,6 @@ def _recipes() -> Listing:
         }
         for name, recipe in RECIPES.items()
     ]
-
-
-def _phase(phase: Phase) -> str:
-    falls = "" if phase.step_size is None else f" (x{phase.gamma:g} every {phase.step_size:g})"
-    return f"{counted(phase.epochs, 'epoch')} {phase.optimizer} {phase.learning_rate:g}{falls}"
 
 
 def _augmentations() -> Listing:

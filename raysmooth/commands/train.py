@@ -35,7 +35,7 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
 
     **Example**
 
-    `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16,channels=1 --objective mse --sigma 0.25
+    `raysmooth train denoiser --dataset digits --denoiser dncnn:depth=5,width=16 --objective mse --sigma 0.25
     --out mse.safetensors`
     """
     _begin(settings)

@@ -37,7 +37,7 @@ def test_options_and_phases_are_shown_as_users_write_them() -> None:
     assert objectives["stability"] == "lambda=2.0"
     assert objectives["consistency"].startswith("lambda=?, m=2")
     phases = {row["recipe"]: row["phases"] for row in CATALOGUE["recipes"]()}
-    assert phases["salman2020-cifar10-stab-5"] == "50 epochs adam 0.001; 550 epochs sgd 0.01 (x0.1 every 200)"
+    assert phases["salman2020-cifar10-stab-5"] == "50 epochs of adam 0.001; 550 epochs of sgd 0.01 (x0.1 every 200)"
 
 
 def test_options_of_schedulers_and_keys_of_sweep_files() -> None:

@@ -118,7 +118,7 @@ def test_refused_in_one_line_with_exit_code_2(
     good: dict[str, str | None] = {**(CLASSIFIER if kind == "classifier" else DENOISER)}
     code, out, err = train(capsys, kind, {**good, "out": str(tmp_path / "w.safetensors"), **changes})
     assert (code, out) == (2, "")
-    refusal = [line for line in err.splitlines() if not line.startswith("raysmooth: data: ")]
+    refusal = [line for line in err.splitlines() if not line.startswith(("raysmooth: data: ", "raysmooth: recipe "))]
     assert len(refusal) == 1, err
     assert expected in refusal[0]
     assert refusal[0].startswith("raysmooth: ")

@@ -107,6 +107,7 @@ AUGMENTATIONS: Registry[Augmentation | PictureAugmentation] = Registry(
     {
         "none": Augmentation(0, False, "images unchanged"),
         "shift": Augmentation(1, False, "moved by up to a pixel"),
+        "crop": Augmentation(4, False, "moved by up to four pixels"),
         "crop-flip": Augmentation(4, True, "moved by up to four pixels, and mirrored: CIFAR-10's usual"),
         "resized-crop-flip": PictureAugmentation(
             0.08, 4 / 3, "a piece of 8 to 100 % of the picture, resized, and mirrored: ImageNet's usual"

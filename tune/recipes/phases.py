@@ -74,6 +74,16 @@ class Phase(Options):
         return self.learning_rate * SCHEDULES[self.schedule](epoch, self)
 
 
+def described(phase: Phase) -> str:
+    """'90 epochs of adam 0.001 (x0.1 every 30)'."""
+    changes = "" if phase.step_size is None else f" (x{phase.gamma:g} every {phase.step_size:.3g})"
+    if phase.schedule != "step":
+        changes = f" ({phase.schedule})"
+    return (
+        f"{phase.epochs} epoch{'s' if phase.epochs > 1 else ''} of {phase.optimizer} {phase.learning_rate:g}{changes}"
+    )
+
+
 def parse_phases(text: str) -> tuple[Phase, ...]:
     """Read "adam:epochs=50,learning_rate=1e-3; sgd:epochs=550,learning_rate=1e-4,step_size=100".
 

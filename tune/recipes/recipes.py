@@ -1,76 +1,17 @@
-"""How training steps: phases of an optimizer and a schedule, batch size, augmentation. Recipes are named after the
-source of their values; every value can be overridden.
+"""The registry of recipes, and which of them is made for a data set. Published recipes are named after the source of
+their values, general ones after the images that they are for; every value can be overridden.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Self
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Option
-from raysmooth.tune.data.augment import AUGMENTATIONS
+from raysmooth.tune.recipes.general import GENERAL, general_recipes, kind_of
 from raysmooth.tune.recipes.phases import Phase
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """`momentum` is for SGD; gradients are clipped to the l2 norm `clip_norm` over all parameters. `source` says where
-    the values come from.
-    """
-
-    phases: tuple[Phase, ...]
-    batch_size: int
-    weight_decay: float
-    momentum: float
-    augment: str
-    source: str
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        _ = AUGMENTATIONS[self.augment]
-        if not self.phases:
-            raise RaysmoothError("a recipe has no phases: write one such as adam:epochs=90,learning_rate=1e-3")
-        for name in ("batch_size", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise RaysmoothError(f"{name} of a recipe is {value}: write a number above 0")
-        if any(phase.optimizer == "nesterov" for phase in self.phases) and not self.momentum > 0:
-            raise RaysmoothError(f"nesterov with momentum {self.momentum} is plain SGD: write --optimizer sgd")
-
-    @property
-    def epochs(self) -> int:
-        return sum(phase.epochs for phase in self.phases)
-
-    def phase_of(self, epoch: int) -> tuple[int, int]:
-        """The number of the phase of the recipe's epoch `epoch`, and the epoch within that phase; all from 0."""
-        for number, phase in enumerate(self.phases):
-            if epoch < phase.epochs:
-                return number, epoch
-            epoch -= phase.epochs
-        raise IndexError(f"the recipe ends {epoch + 1} epochs before")
-
-    def stretched(self, epochs: int) -> Self:
-        """The recipe in `epochs` epochs: phases and drops of the learning rate scale in proportion.
-
-        Each phase keeps at least one epoch, if `epochs` allows.
-        """
-        factor = epochs / self.epochs
-        ends: list[int] = []
-        done = 0
-        for number, phase in enumerate(self.phases):
-            done += phase.epochs
-            later = len(self.phases) - number - 1
-            ends.append(max(min(round(done * factor), epochs - later), min(ends[-1] + 1 if ends else 1, epochs)))
-        lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-        phases = [
-            replace(phase, epochs=length, step_size=None if phase.step_size is None else phase.step_size * factor)
-            for phase, length in zip(self.phases, lengths, strict=True)
-            if length > 0
-        ]
-        return replace(self, phases=tuple(phases))
-
+from raysmooth.tune.recipes.recipe import Recipe
 
 _DENOISED = "Salman et al. 2020, appendix A"
 _CONSISTENCY = "Jeong & Shin 2020, supplement A.1"
@@ -116,6 +57,7 @@ RECIPES: Registry[Recipe] = Registry(
         "digits-classifier": Recipe((Phase(60, "adam", 1e-2, 40),), 64, 1e-3, 0.9, "shift", _DIGITS),
         "digits-mse": Recipe((Phase(60, "adam", 1e-2, 40),), 64, 1e-4, 0.9, "none", _DIGITS),
         "digits-stab+mse": Recipe((Phase(60, "adam", 3e-3, 45),), 128, 1e-4, 0.9, "none", _DIGITS),
+        **GENERAL,
     },
 )
 
@@ -140,19 +82,39 @@ _MADE_FOR: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def default_recipe(dataset: str, objective: str) -> str:
-    """The name of the recipe for this objective on this data set.
+_LIKE = {"clf": "stab", "clf+mse": "stab+mse"}
+"""The classification objectives of denoisers have the recipes of the stability objectives (appendix E)."""
 
-    Classifier objectives without a recipe of their own use that of "classifier". Raises RaysmoothError if there is
-    none: one for other images might, say, mirror digits.
+
+def made_for(dataset: str, objective: str) -> str | None:
+    """The name of the recipe that is made for this objective on this data set; None if there is none.
+
+    Classifier objectives without a recipe of their own use that of "classifier".
     """
     made = _MADE_FOR.get(dataset, {})
-    like = {"clf": "stab", "clf+mse": "stab+mse"}.get(objective, objective)
-    denoising = like in ("mse", "stab", "stab+mse")
-    if name := made.get(like) or (None if denoising else made.get("classifier")):
-        return name
+    like = _LIKE.get(objective, objective)
+    return made.get(like) or (made.get("classifier") if kind_of(objective) == "classifier" else None)
+
+
+def fitting_recipes(dataset: str, objective: str) -> list[str]:
+    """The names of the recipes for this objective: those of this data set, if there are any, else of all; then the
+    general ones.
+    """
+    like = "classifier" if (kind := kind_of(objective)) == "classifier" else _LIKE.get(objective, objective)
+    part = "(^jeong2020|-classifier$)" if kind == "classifier" else f"-{re.escape(like)}(-|$)"
+    published = [name for name in RECIPES if name not in GENERAL and re.search(part, name)]
+    own = [name for name in published if dataset.removesuffix("-jpeg") in name]
+    return [*(own or published), *general_recipes(objective)]
+
+
+def recipe_named(name: str, dataset: str, objective: str) -> Recipe:
+    """The recipe of this name. Raises RaysmoothError, naming those that fit, for an unknown one."""
+    if name in RECIPES:
+        return RECIPES[name]
+    hint = nearest(name, RECIPES).partition("(known")[0]
     raise RaysmoothError(
-        f"no default recipe for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
+        f"unknown recipe '{printable(name)}': {hint}for {objective} on {dataset} write one of "
+        f"{', '.join(fitting_recipes(dataset, objective))}, or leave --recipe out"
     )
 
 

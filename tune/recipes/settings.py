@@ -35,7 +35,8 @@ class RecipeSettings(Settings):
 
     recipe: str | None = Field(
         None,
-        description="Recipe: a name from `raysmooth list recipes`. Default: one made for the data set and objective.",
+        description="Recipe: a name from `raysmooth list recipes`. Default: the one made for the data set and "
+        "objective, else a general one for the number and size of the images; a note names it.",
     )
     epochs: int | None = Field(
         None,

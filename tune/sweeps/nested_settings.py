@@ -32,7 +32,7 @@ class WarmStartSettings(Settings):
     """The training whose weights all trials start from: done once for each network and noise, before the trials."""
 
     objective: str = Field("mse", description="Objective of the warm start.")
-    recipe: str | None = Field(None, description="Recipe of the warm start. Default: the one made for the data set.")
+    recipe: str | None = Field(None, description="Recipe of the warm start. Default: as in train.")
     epochs: int | None = Field(None, description="Epochs of the warm start. Default: the recipe's.", ge=1)
     seed: int = Field(0, description="Seed of the warm start.", ge=0, lt=2**63)
 

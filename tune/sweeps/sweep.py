@@ -13,6 +13,7 @@ import torch
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
+from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pool.cluster import Cluster, connected
@@ -22,6 +23,7 @@ from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.pipeline.runs.settings import READING, CertifySettings
 from raysmooth.storage.store_urls import refuse_url
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of
 from raysmooth.tune.recipes.settings import TrainingDataSettings
 from raysmooth.tune.sweeps.folder import below, refuse_other_sweep, storage_of
 from raysmooth.tune.sweeps.progress import SweepProgress, observed_by
@@ -135,8 +137,18 @@ def _said_of_data(sweep: SweepSettings) -> Iterator[str]:
         summary = summarised(dataset, index_set.describe(), dataset.values(index_set.ids[0]).shape[1:])
         yield described(summary)
         yield from (f"warning: {note}" for note in summary["notes"])
+        yield from dict.fromkeys(filter(None, (named.short_note for named in _recipes(sweep, training, dataset))))
     sigmas = {sweep.values(config).get("sigma") or 0.0 for config in sweep.trial_configs}
     yield from (f"warning: {note}" for note in scale_notes(*sorted(sigmas)))
+
+
+def _recipes(sweep: SweepSettings, training: Any, dataset: Dataset) -> Iterator[NamedRecipe]:
+    """The recipes of the trials, where they train on the images of `training`."""
+    for config in sweep.trial_configs:
+        settings = training_settings(sweep, config, Path("weights.safetensors"))
+        if all(getattr(settings, name) == getattr(training, name) for name in TrainingDataSettings.model_fields):
+            objective = settings.objective.partition(":")[0]
+            yield choose_recipe(settings, objective, partial(images_of, settings, dataset))
 
 
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:

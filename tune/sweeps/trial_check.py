@@ -5,13 +5,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.denoisers import build_denoiser, fit_channels
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
+from raysmooth.tune.recipes.recipe_choice import choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.schedulers import PERTURBED
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
-from raysmooth.tune.sweeps.tuner import epochs_of
 from raysmooth.tune.training.trainings import TRAININGS
 
 _IMAGES = 20
@@ -28,8 +28,8 @@ def refuse_impossible_trials(sweep: SweepSettings) -> None:
     tried = set()
     with TemporaryDirectory() as scratch:
         for config in sweep.trial_configs:
-            epochs_of(sweep, config)
             settings = training_settings(sweep, {**config, "seed": sweep.seeds[0]}, Path(scratch) / "out.safetensors")
+            choose_recipe(settings, settings.objective.partition(":")[0])
             key = settings.model_dump_json(exclude=_NEEDS_NO_TRIAL)
             if key in tried:
                 continue
@@ -43,5 +43,6 @@ def refuse_impossible_trials(sweep: SweepSettings) -> None:
 def _untrained_start(settings: TrainDenoiserSettings, objective: str, folder: Path) -> str:
     """A file like that of the warm start, with untrained weights."""
     file = folder / "start.safetensors"
-    save_weights(file, build_denoiser(Variant.parse(settings.denoiser)), {"objective": objective})
+    architecture = fit_channels(Variant.parse(settings.denoiser), settings.open_dataset().channels)
+    save_weights(file, build_denoiser(architecture), {"objective": objective})
     return str(file)

@@ -5,13 +5,16 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pyarrow.fs import FileSelector, FileSystem
 
-from raysmooth.tune.recipes.recipe_choice import choose_recipe
+from raysmooth.tune.recipes.general import ImageSet
+from raysmooth.tune.recipes.recipe_choice import choose_recipe, images_of
+from raysmooth.tune.recipes.settings import TrainingDataSettings
 from raysmooth.tune.sweeps.atomic_storage import storage_files
 from raysmooth.tune.sweeps.folder import below
 from raysmooth.tune.sweeps.settings import SweepSettings, space_of, training_settings
@@ -80,7 +83,7 @@ def _tune_config(sweep: SweepSettings) -> Any:
     if sweep.chosen_scheduler.entry.perturbs:  # Ray Tune's PBT samples from these two, and takes no generator
         random.seed(sweep.search_seed)
         np.random.seed(sweep.search_seed)  # noqa: NPY002 -- the state that it samples ranges from
-    epochs = max(epochs_of(sweep, config) for config in sweep.trial_configs)
+    epochs = most_epochs(sweep)
     return tune.TuneConfig(
         search_alg=_search(sweep, column, mode),
         scheduler=sweep.chosen_scheduler.options.build(column, mode, epochs, space_of(sweep)),
@@ -122,10 +125,22 @@ def _search(sweep: SweepSettings, column: str | None, mode: str | None) -> Any:
     )
 
 
-def epochs_of(sweep: SweepSettings, config: Mapping[str, Any]) -> int:
-    """The number of epochs of the trial with `config`."""
-    settings = training_settings(sweep, config, Path("weights.safetensors"))
-    return choose_recipe(settings, settings.objective.partition(":")[0]).recipe.epochs
+def most_epochs(sweep: SweepSettings) -> int:
+    """The number of epochs of the longest trial."""
+    known: dict[str, ImageSet] = {}
+
+    def images(settings: Any) -> ImageSet:
+        data = settings.model_dump_json(include=set(TrainingDataSettings.model_fields))
+        if data not in known:
+            known[data] = images_of(settings, settings.open_dataset())
+        return known[data]
+
+    longest = 0
+    for config in sweep.trial_configs:
+        settings = training_settings(sweep, config, Path("weights.safetensors"))
+        named = choose_recipe(settings, settings.objective.partition(":")[0], partial(images, settings))
+        longest = max(longest, named.recipe.epochs)
+    return longest
 
 
 _QUIET = {

@@ -1,5 +1,8 @@
 """Training a base classifier: its loss and its metrics."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
@@ -12,7 +15,8 @@ from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVE
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
-from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, objective_text
+from raysmooth.tune.recipes.general import ImageSet
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of, objective_text
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
 from raysmooth.tune.training.networks import as_trained, start_from, try_out, try_training
 from raysmooth.tune.training.task import TrainingTask
@@ -21,12 +25,15 @@ from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
 from raysmooth.tune.training.validation import accuracy, noisy_accuracy
 
 
-def choose_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecipe, str, ClassifierObjective]:
-    """The recipe, the objective as text with all its options, and the objective; no file is opened.
+def choose_for_classifier(
+    settings: TrainClassifierSettings, images: Callable[[], ImageSet] | None = None
+) -> tuple[NamedRecipe, str, ClassifierObjective]:
+    """The recipe, the objective as text with all its options, and the objective; no file is opened. `images`: see
+    `choose_recipe`.
 
     Raises RaysmoothError for unknown names, and for settings that do not fit together.
     """
-    named = choose_recipe(settings, settings.objective.partition(":")[0])
+    named = choose_recipe(settings, settings.objective.partition(":")[0], images)
     text = objective_text(settings.objective, CLASSIFIER_OBJECTIVES, named, settings.sigma)
     _, _, objective = parse_objective(text, CLASSIFIER_OBJECTIVES)
     _ = NOISES[settings.noise]
@@ -39,7 +46,9 @@ def choose_for_classifier(settings: TrainClassifierSettings) -> tuple[NamedRecip
 
 def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> TrainingTask:
     """The training of these settings; raises RaysmoothError for one that is impossible."""
-    named, text, objective = choose_for_classifier(settings)
+    choose_for_classifier(settings)
+    dataset = settings.open_dataset()
+    named, text, objective = choose_for_classifier(settings, partial(images_of, settings, dataset))
     architecture = Variant.parse(settings.classifier)
     if settings.trust_code:
         make_importable()
@@ -51,7 +60,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     start = start_from(classifier, settings)
     carded = None if start is None else start.card.get("preprocess")
     preprocess = settings.preprocess or carded or default_preprocess(architecture)
-    data = read_training_data(settings, named.recipe.augment, device)
+    data = read_training_data(settings, named.recipe.augment, device, dataset=dataset)
     model = torch.nn.Sequential(parse_preprocess(preprocess), classifier).to(device)
     logits = try_out(model, data.train.first(), f"classifier '{architecture}'")
     _check_labels(data.train.labels, logits, settings, architecture)

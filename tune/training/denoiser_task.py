@@ -1,12 +1,13 @@
 """Training a denoiser for a frozen classifier: its loss and its metrics."""
 
 import os
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
-from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.denoisers import build_denoiser, fit_channels
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant
@@ -15,7 +16,8 @@ from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import DenoiserObjective, ObjectiveEntry, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
-from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe
+from raysmooth.tune.recipes.general import ImageSet
+from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
 from raysmooth.tune.training.surrogates import load_surrogates
@@ -26,16 +28,17 @@ from raysmooth.tune.training.validation import judge_denoiser, noisy_accuracy
 
 
 def choose_for_denoiser(
-    settings: TrainDenoiserSettings,
+    settings: TrainDenoiserSettings, images: Callable[[], ImageSet] | None = None
 ) -> tuple[NamedRecipe, str, ObjectiveEntry[DenoiserObjective], DenoiserObjective]:
-    """The recipe, and the objective's name, registry entry and instance; no file is opened.
+    """The recipe, and the objective's name, registry entry and instance; no file is opened. `images`: see
+    `choose_recipe`.
 
     Raises RaysmoothError for unknown names, and for settings that do not fit together.
     """
     name, entry, objective = parse_objective(settings.objective, DENOISER_OBJECTIVES)
     _check_classifiers(settings, name, entry.starts_from, objective.needs_classifier)
     _ = NOISES[settings.noise]
-    return choose_recipe(settings, name), name, entry, objective
+    return choose_recipe(settings, name, images), name, entry, objective
 
 
 def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> TrainingTask:
@@ -44,13 +47,15 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
     With surrogates, access is black-box: batch i is trained through surrogate i modulo their number, and the
     classifier, if given, is only measured. Without, access is white-box: trained through the classifier itself.
     """
-    named, name, entry, objective = choose_for_denoiser(settings)
-    architecture = Variant.parse(settings.denoiser)
+    choose_for_denoiser(settings)
+    dataset = settings.open_dataset()
+    named, name, entry, objective = choose_for_denoiser(settings, partial(images_of, settings, dataset))
+    architecture = fit_channels(Variant.parse(settings.denoiser), dataset.channels)
     denoiser = initialised(lambda: build_denoiser(architecture), settings.seed)
     start = start_from(denoiser, settings, entry.starts_from)
     protected = _load_classifier(settings, device)
     surrogates = load_surrogates(settings.surrogates, protected, device, settings.trust_code)
-    data = read_training_data(settings, named.recipe.augment, device)
+    data = read_training_data(settings, named.recipe.augment, device, dataset=dataset)
     network = as_trained(denoiser, settings, device, named.recipe, data.train)
     cleaned = try_out(network, data.train.first(), f"denoiser '{architecture}'")
     for loaded in (*surrogates, *([protected] if protected is not None else [])):

@@ -14,7 +14,7 @@ from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.tune.data.training_images import Images
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.precision import settled_precision
-from raysmooth.tune.recipes.recipes import Recipe
+from raysmooth.tune.recipes.recipe import Recipe
 from raysmooth.tune.recipes.settings import TrainingSettings
 
 WORTH_COMPILING = 2 * 10**6 * 32 * 32

@@ -129,6 +129,8 @@ def _epochs(
     images = len(task.data.train)
     with EpochProgress(label, recipe.epochs, images, trainer.epochs_done, show and worker.first) as progress:
         progress.note(f"raysmooth: {described({**task.data.summary, 'preprocess': card.get('preprocess')})}")
+        if task.recipe.note is not None:
+            progress.note(f"raysmooth: {task.recipe.note}")
         for warning in (*task.data.summary["notes"], *scale_notes(task.noise.sigma), *task.warnings):
             progress.note(f"raysmooth: warning: {warning}")
         if rows:

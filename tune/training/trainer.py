@@ -16,7 +16,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.phases import OPTIMIZERS
-from raysmooth.tune.recipes.recipes import Recipe
+from raysmooth.tune.recipes.recipe import Recipe
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.training_data import Images, Step
 

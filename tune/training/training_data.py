@@ -70,17 +70,21 @@ class TrainingData:
 
 
 def read_training_data(
-    settings: TrainingDataSettings, augment: str, device: torch.device, loader_workers: int | None = None
+    settings: TrainingDataSettings,
+    augment: str,
+    device: torch.device,
+    loader_workers: int | None = None,
+    dataset: Dataset | None = None,
 ) -> TrainingData:
     """The images of `settings` for training on `device`; those of `train` are augmented by `AUGMENTATIONS[augment]`.
 
-    `loader_workers` overrides the settings' number; None in both means one per core, at most `MOST_WORKERS`. Raises
-    RaysmoothError for an unknown data set, split or augmentation, fewer than ten images, images that are altered
-    meanwhile, an unreadable image and unequal shapes; for images that are read during training, `Images` raises the
-    last two.
+    `dataset` is that of the settings, where it is open already. `loader_workers` overrides the settings' number; None
+    in both means one per core, at most `MOST_WORKERS`. Raises RaysmoothError for an unknown data set, split or
+    augmentation, fewer than ten images, images that are altered meanwhile, an unreadable image and unequal shapes; for
+    images that are read during training, `Images` raises the last two.
     """
     augmentation = AUGMENTATIONS[augment]
-    dataset = settings.open_dataset()
+    dataset = settings.open_dataset() if dataset is None else dataset
     where = f"{settings.dataset} {settings.split}"
     if isinstance(augmentation, PictureAugmentation) and dataset.framing.crop is None:
         raise RaysmoothError(

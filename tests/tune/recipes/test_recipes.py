@@ -16,9 +16,11 @@ from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import parse_objective
+from raysmooth.tune.recipes.general import ImageSet, general_recipe, general_recipes
 from raysmooth.tune.recipes.phases import Phase
-from raysmooth.tune.recipes.recipe_choice import choose_recipe, objective_text
-from raysmooth.tune.recipes.recipes import PUBLISHED_OPTIONS, RECIPES, Recipe, default_recipe, published_options
+from raysmooth.tune.recipes.recipe import Recipe
+from raysmooth.tune.recipes.recipe_choice import choose_recipe, images_of, objective_text
+from raysmooth.tune.recipes.recipes import PUBLISHED_OPTIONS, RECIPES, made_for, published_options
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 
 torch.set_num_threads(1)
@@ -94,7 +96,7 @@ def test_every_published_recipe_is_looked_at_here() -> None:
     assert {name for name in RECIPES if name.startswith("digits-")} == {
         "digits-classifier", "digits-mse", "digits-stab+mse"
     }  # fmt: skip
-    assert all(name.startswith(("salman2020-", "jeong2020-", "digits-")) for name in RECIPES)
+    assert all(name.startswith(("salman2020-", "jeong2020-", "digits-", "general-")) for name in RECIPES)
     assert all(recipe.source for recipe in RECIPES.values())
 
 
@@ -432,12 +434,112 @@ def test_default_is_the_one_made_for_the_data_set(dataset: str) -> None:
     for objective in DENOISER_OBJECTIVES:
         expected[objective] = DENOISERS_OF.get(dataset, {}).get(objective)
     for objective, name in expected.items():
-        if name is not None:
-            assert default_recipe(dataset, objective) == name
-            assert name in RECIPES
-        else:
-            with pytest.raises(RaysmoothError) as refused:
-                default_recipe(dataset, objective)
-            assert str(refused.value) == (
-                f"no default recipe for {objective} on {dataset}: write --recipe with one of {', '.join(RECIPES)}"
-            )
+        assert made_for(dataset, objective) == name
+        named = choose_recipe(training(dataset=dataset), objective, lambda: ImageSet(60, 8, 8))
+        assert named.name == (name or general_recipe(objective, ImageSet(60, 8, 8)))
+        assert named.recipe == RECIPES[named.name]
+
+
+# --- general ones --------------------------------------------------------------------------------------------------
+
+# Kind and objective; epochs of (few, small), (few, large), (many, small), (many, large), and batches.
+GENERAL_VALUES = [
+    ("classifier", "clean", (100, 100, 50, 50), (16, 16, 128, 64)),
+    ("classifier", "consistency", (100, 100, 50, 50), (16, 16, 128, 64)),
+    ("denoiser", "mse", (90, 30, 45, 15), (16, 8, 128, 32)),
+    ("denoiser", "stab", (90, 30, 45, 15), (16, 8, 128, 32)),
+    ("tuning", "stab+mse", (40, 15, 20, 10), (16, 8, 128, 32)),
+    ("tuning", "clf+mse", (40, 15, 20, 10), (16, 8, 128, 32)),
+]
+SETS = {
+    "few-small": [(1, 1, 1), (4999, 64, 64), (300, 32, 128)],
+    "few-large": [(4999, 64, 65), (300, 224, 224)],
+    "many-small": [(5000, 64, 64), (60_000, 28, 28)],
+    "many-large": [(5000, 65, 64), (10**6, 224, 224)],
+}
+
+
+@pytest.mark.parametrize(("kind", "objective", "epochs", "batches"), GENERAL_VALUES)
+def test_images_of_ones_own_get_a_recipe_by_number_and_size(
+    kind: str, objective: str, epochs: tuple[int, ...], batches: tuple[int, ...]
+) -> None:
+    for place, (words, sets) in enumerate(SETS.items()):
+        for count, height, width in sets:
+            images = ImageSet(count, height, width)
+            for dataset in ("folder", "parquet", "numpy"):
+                named = choose_recipe(training(dataset=dataset), objective, lambda images=images: images)
+                assert named.name == f"general-{kind}-{words}"
+                assert (named.recipe.epochs, named.recipe.batch_size) == (epochs[place], batches[place])
+                assert named.note is not None
+                assert f"as none is made for {objective} on {dataset}" in named.note
+                assert f"{count:,} images of {height}x{width}" in named.note
+
+
+def test_the_rates_of_general_recipes_and_that_they_mirror_nothing() -> None:
+    for name in (name for name in RECIPES if name.startswith("general-")):
+        recipe, kind = RECIPES[name], name.split("-")[1]
+        (phase,) = recipe.phases
+        last = phase.rate(phase.epochs - 1)
+        first = {"classifier": 1e-3, "denoiser": 1e-3, "tuning": 1e-4}[kind]
+        assert phase.rate(0) == first
+        assert last < first / 90 if kind != "tuning" else last == first  # two drops by 10, or a cosine
+        assert recipe.augment == ("none" if kind != "classifier" else "shift" if name.endswith("small") else "crop")
+        assert recipe.weight_decay == (1e-2 if kind == "classifier" else 1e-4)
+
+
+def test_general_recipes_of_a_kind_accept_the_same_settings() -> None:
+    """What is refused before the images are known is what would be refused afterwards."""
+    for objective in ("clean", "mse", "stab+mse"):
+        shapes = {
+            tuple((phase.optimizer, phase.schedule, phase.step_size is None) for phase in RECIPES[name].phases)
+            for name in general_recipes(objective)
+        }
+        assert len(general_recipes(objective)) == 4
+        assert len(shapes) == 1
+
+
+def test_phases_alone_are_enough() -> None:
+    written = "adam:epochs=10,learning_rate=1/1000; sgd:epochs=30,learning_rate=1e-2,step_size=8"
+    named = choose_recipe(training(dataset="folder", phases=written), "mse", lambda: ImageSet(100, 32, 32))
+    assert named.recipe.phases == (Phase(10, "adam", 1e-3), Phase(30, "sgd", 1e-2, 8))
+    assert "10 epochs of adam 0.001; 30 epochs of sgd 0.01 (x0.1 every 8), batches of 16" in str(named.note)
+
+
+def test_images_are_asked_for_only_where_they_decide() -> None:
+    def never() -> ImageSet:
+        raise AssertionError
+
+    assert choose_recipe(training(), "mse", never).note == (
+        "recipe digits-mse: 60 epochs of adam 0.01 (x0.1 every 40), batches of 64, augmentation none; the one made for "
+        "mse on digits; --recipe takes another (raysmooth list recipes)"
+    )
+    assert choose_recipe(training(dataset="folder", recipe="digits-mse"), "mse", never).note is None
+
+
+def test_the_images_of_a_training() -> None:
+    given = training(dataset="digits", split="train", skip=3, max=100)
+    assert images_of(given, given.open_dataset()) == ImageSet(100, 8, 8)
+    assert images_of(training(split="test"), training(split="test").open_dataset()).count == 400
+
+
+@pytest.mark.parametrize(
+    ("dataset", "objective", "fits", "not_listed"),
+    [
+        ("cifar10", "mse", ["salman2020-cifar10-mse", "general-denoiser-few-small"], ["digits", "stab", "imagenet"]),
+        ("cifar10-jpeg", "clf", ["salman2020-cifar10-stab-1", "salman2020-cifar10-stab-6"], ["mse", "classifier"]),
+        ("folder", "stab+mse", ["salman2020-imagenet-stab+mse", "digits-stab+mse", "general-tuning-many-large"],
+         ["stab-1", "classifier", "general-denoiser"]),
+        ("mnist", "consistency", ["jeong2020-mnist", "general-classifier-many-small"], ["cifar10", "mse"]),
+    ],
+)  # fmt: skip
+def test_an_unknown_recipe_is_refused_with_those_that_fit(
+    dataset: str, objective: str, fits: list[str], not_listed: list[str]
+) -> None:
+    with pytest.raises(RaysmoothError) as refused:
+        choose_recipe(training(dataset=dataset, recipe="resnet"), objective)
+    text = str(refused.value)
+    assert text.startswith("unknown recipe 'resnet': ")
+    assert f"for {objective} on {dataset} write one of " in text
+    listed = text.partition("write one of ")[2].partition(", or leave --recipe out")[0].split(", ")
+    assert set(fits) <= set(listed)
+    assert not [name for name in listed for part in not_listed if part in name]

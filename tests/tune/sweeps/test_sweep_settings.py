@@ -234,9 +234,18 @@ def test_a_sweep_says_once_what_each_choice_of_images_is() -> None:
     settings = {**BASE["settings"], "max": None}
     of_two = sweep(settings=settings, configurations=[{"skip": 1}, {"skip": 2}], seeds=[0, 1])
     assert list(_said_of_data(of_two)) == [
-        f"data: digits, split train: 1,397 images{used}, 10 classes (0, 1, 2, 3, 4, 5, ...) from the data set, "
-        "1 x 8 x 8, 17 levels of grey"
+        line
         for used in ("", " (every 2nd of 1397 (699 images))")
+        for line in (
+            f"data: digits, split train: 1,397 images{used}, 10 classes (0, 1, 2, 3, 4, 5, ...) from the data set, "
+            "1 x 8 x 8, 17 levels of grey",
+            "recipe digits-classifier: the one made for gaussian on digits; 'recipe: NAME' takes another",
+        )
+    ]
+    named = sweep(settings={**settings, "recipe": "digits-mse", "sigma": 5})
+    assert [line for line in _said_of_data(named) if not line.startswith("data: ")] == [
+        "warning: sigma 5 is above all that papers use, 3.5; pixels are in [0, 1]: for 5 of 255 grey levels write "
+        "--sigma 5/255 (0.0196)"
     ]
 
 

@@ -305,7 +305,7 @@ def test_threads_are_given_back(classifier: Path, tmp_path: Path) -> None:
 def test_a_log_gets_about_ten_lines_and_a_silent_training_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for show, epochs, lines in ((True, 20, 11), (False, 2, 0)):
+    for show, epochs, lines in ((True, 20, 12), (False, 2, 0)):
         settings = classifier_settings(tmp_path / f"{show}.safetensors", epochs=epochs, max=20, learning_rate=1e-3)
         train_classifier(settings, show=show)
         captured = capsys.readouterr()
@@ -313,6 +313,7 @@ def test_a_log_gets_about_ten_lines_and_a_silent_training_none(
         assert len(captured.out.splitlines()) == (1 if show else 0)
         if show:
             assert captured.err.startswith("raysmooth: data: digits, split train: ")
+            assert captured.err.splitlines()[1].startswith("raysmooth: recipe digits-classifier: 20 epochs of adam ")
             assert captured.err.splitlines()[-1].startswith("digits_cnn clean: epoch 20/20, loss ")
             assert captured.err.rstrip().endswith(" images/s")
 
@@ -398,10 +399,13 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
         ),
         ({"objective": "clf+mse"}, "objective 'clf[+]mse' starts from mse weights"),
         ({"objective": "stab+mse", "init_weights": "absent.pth"}, r"absent\.pth does not exist"),
-        ({"objective": "stab"}, "no default recipe for stab on digits"),
+        ({"recipe": "stab"}, "for mse on digits write one of digits-mse, general-denoiser-few-small"),
         ({"objective": "mes"}, "did you mean 'mse'"),
         ({"objective": "mse:weight=1"}, "has no option 'weight': it takes none, write mse"),
-        ({"denoiser": "dncnn"}, r"denoiser 'dncnn' rejects images of shape \(1, 8, 8\): .*channels=1"),
+        (
+            {"denoiser": "dncnn:channels=3"},
+            "'dncnn:channels=3' is for 3 channels, the images have 1: leave channels out, or write --channels 3",
+        ),
         ({"denoiser": "memnt"}, "did you mean 'memnet'"),
         ({"denoiser": "none"}, r"unknown denoiser 'none': \(known: dncnn, dncnn_wide, memnet\)"),
         ({"classifier": None}, "--classifier-weights without --classifier: name the classifier too"),

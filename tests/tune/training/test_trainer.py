@@ -17,7 +17,8 @@ from raysmooth.tune.data.memory_images import MemoryImages
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.phases import Phase
-from raysmooth.tune.recipes.recipes import RECIPES, Recipe
+from raysmooth.tune.recipes.recipe import Recipe
+from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.trainer import Loss, Trainer, WorkerRank, initialised
 
