@@ -192,6 +192,12 @@ def test_addresses_that_lead_nowhere(
             assert expected in err.splitlines()[-1]
 
 
+def test_the_demo_refuses_a_file_as_its_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a file")
+    line = refused(capsys, "demo", "--out", str(tmp_path / "notes.txt"))
+    assert line == f"--out {tmp_path}/notes.txt: a file is there: write a folder for the results"
+
+
 def test_the_demo_refuses_before_it_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "digits.yaml"
     file.write_text((REPOSITORY / "experiments" / "digits.yaml").read_text().replace("n: 10000", "n: 5"))

@@ -37,7 +37,8 @@ def late_callables(value: object) -> Iterator[LateCallable]:
     if isinstance(value, LateCallable):
         yield value
     elif isinstance(value, partial):
-        yield from late_callables(value.func)
+        for part in (value.func, *value.args):
+            yield from late_callables(part)
     elif isinstance(value, Registry):
         for entry in value.values():
             for part in vars(entry).values() if is_dataclass(entry) else ():

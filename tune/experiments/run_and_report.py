@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.analysis.failures import Failures
 from raysmooth.tune.experiments.experiment import run_experiment
 from raysmooth.tune.experiments.plan import REPORT, read_plan
@@ -22,6 +23,8 @@ def run_and_report(
     images, by the names of stage runs, once everything is written. Raises RaysmoothError like `run_experiment`.
     """
     plan = read_plan(find_experiment(request.experiment), request.out, request.data_root)
+    if plan.out.exists() and not plan.out.is_dir():
+        raise RaysmoothError(f"--out {printable(str(plan.out))}: a file is there: write a folder for the results")
     if request.smoke:
         plan = smoke_plan(plan)
     outcome = run_experiment(plan, request.only, request.address, show, request.trust_code)
