@@ -84,7 +84,9 @@ def test_results_show_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[s
     out = tmp_path / "out"
     rows = certified(out, sigma=[0.5, 0.25])
     assert rows[["image_id", "sigma"]].to_numpy().tolist() == [[i, s] for i in range(4) for s in (0.25, 0.5)]
-    assert list(rows)[:3] == ["image_id", "label", "prediction"]
+    assert list(rows)[:7] == [
+        "image_id", "label", "label_name", "prediction", "prediction_name", "radius", "correct",
+    ]  # fmt: skip
     pd.testing.assert_frame_equal(raysmooth.read_certificates(out)[list(rows)], rows, check_dtype=False)
     again = raysmooth.recertify(out, run=str(rows["run_id"].iloc[0]), alpha=0.01)
     assert list(again) == list(rows)
@@ -175,7 +177,7 @@ def test_the_five_things_in_a_notebook(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(notes) == 1, "one block, in which the bar is updated"
     assert "5/5 images" in notes[0]
     assert "epoch 2/2" in trained[0].data["text/plain"]
-    assert "<th>image_id</th>\n      <th>label</th>\n      <th>prediction</th>" in certified[-1].data["text/html"]
+    assert "<th>image_id</th>\n      <th>label</th>\n      <th>label_name</th>" in certified[-1].data["text/html"]
     assert refused[0].traceback == [f"RaysmoothError: {refused[0].evalue}"]
     assert refused[0].evalue.startswith("unknown data set 'digitz'")
     assert report[-1].data["text/html"].count("<table") == report[-1].data["text/html"].count("<img") == 1
