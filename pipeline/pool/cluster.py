@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import current_thread, main_thread
@@ -17,7 +17,7 @@ from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.local_ray import on_loopback, ray_folder, settle_folder, settle_token
 from raysmooth.pipeline.pool.ray_address import LOCAL, Note, cluster_to_join
 from raysmooth.pipeline.pool.ray_session import IdleReplicas, Session, open_session
-from raysmooth.pipeline.pool.ray_watch import watching_local_ray
+from raysmooth.pipeline.pool.ray_watch import RayIsGone, leave_lost_cluster, watching_ray
 from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
 
 
@@ -56,7 +56,7 @@ def connected(
     with the context. `note` is called with a line that names a cluster which is joined without having been named.
     `keeps_replicas`: the call starts its replicas from the session's idle ones, and leaves them there.
 
-    Raises RaysmoothError if `address` does not answer or refuses the connection, and if a local Ray ends by itself.
+    Raises RaysmoothError if `address` does not answer or refuses the connection, and if Ray ends by itself.
     """
     if (session := open_session()) is not None:
         with session.call(address, keeps_replicas, note):
@@ -67,10 +67,18 @@ def connected(
         return
     local = _start(address, verbose, note)
     try:
-        with watching_local_ray() if local else nullcontext():
+        with watching_ray(None if local else ray.get_runtime_context().gcs_address):
             yield _cluster(local)
-    finally:
+    except RayIsGone as gone:
+        if gone.is_local:
+            ray.shutdown()
+        else:
+            leave_lost_cluster()
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
 def begin_session(address: str | None, verbose: bool, note: Note) -> Session:

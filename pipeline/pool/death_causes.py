@@ -14,6 +14,8 @@ from ray.core.generated.common_pb2 import ActorDeathCause, ActorDiedErrorContext
 from ray.core.generated.gcs_pb2 import ActorTableData  # type: ignore[attr-defined]
 from ray.exceptions import NodeDiedError, OutOfMemoryError
 
+from raysmooth.pipeline.pool.ray_watch import interruptible
+
 _OUTSIDE = frozenset(
     {
         ActorDiedErrorContext.NODE_DIED,  # lost, removed, preempted
@@ -48,7 +50,7 @@ def cause_of_death(handle: Any, error: BaseException, was_ready: bool) -> DeathC
     if isinstance(error, OutOfMemoryError | NodeDiedError) or getattr(error, "preempted", False):
         return DeathCause.OUTSIDE
     actor_id = getattr(handle, "_actor_id", None)
-    stored = state.get_actor_info(actor_id) if actor_id is not None else None
+    stored = interruptible(lambda: state.get_actor_info(actor_id)) if actor_id is not None else None
     if stored is None:
         return DeathCause.UNKNOWN
     actor = ActorTableData.FromString(stored)

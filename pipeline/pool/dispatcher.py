@@ -13,6 +13,7 @@ from raysmooth.pipeline.pool.death_causes import DeathCause, cause_of_death
 from raysmooth.pipeline.pool.failures import FailurePolicy, reason_of
 from raysmooth.pipeline.pool.fair_share import FairShare
 from raysmooth.pipeline.pool.image_transfer import ImageTransfer
+from raysmooth.pipeline.pool.ray_watch import head_listens
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import GIVE_UP, PATIENCE, UnitDurations
@@ -183,7 +184,8 @@ class Dispatcher:
     def _note_death(self, replica: ReplicaHandle, cause: DeathCause, units: int) -> None:
         where = f"replica on {replica.node} died" if replica.identity else "a replica died while starting"
         why = ", by a cause from outside" * (cause is DeathCause.OUTSIDE)
-        self._note(f"{where}{why}" + f"; its {_work_units(units)} will be retried" * bool(units))
+        if head_listens():  # else the whole cluster may have ended: that is said once, by `watching_ray`
+            self._note(f"{where}{why}" + f"; its {_work_units(units)} will be retried" * bool(units))
         self._telemetry.died()
         self._telemetry.drawn_again(units)
 

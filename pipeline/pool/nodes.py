@@ -6,6 +6,7 @@ import ray
 from ray._private.state import state  # the notice before a spot instance is taken has no public interface
 
 from raysmooth.pipeline.pool.cluster import ReplicaResources
+from raysmooth.pipeline.pool.ray_watch import interruptible
 
 LOOK_SECONDS = 1.0
 """How often the list of nodes is read."""
@@ -32,9 +33,10 @@ class Nodes:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self.draining = frozenset(state.get_draining_nodes())
+        draining, nodes = interruptible(lambda: (state.get_draining_nodes(), ray.nodes()))
+        self.draining = frozenset(draining)
         closed = self.draining | self.barred
-        alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in closed]
+        alive = [node for node in nodes if node["Alive"] and node["NodeID"] not in closed]
         self.fit = sum(self._held_by(node["Resources"]) for node in alive)
 
     def _held_by(self, has: dict[str, float]) -> int:

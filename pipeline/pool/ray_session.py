@@ -10,7 +10,7 @@ import ray
 
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.pool.ray_address import LOCAL, Note
-from raysmooth.pipeline.pool.ray_watch import LOOK_SECONDS, ended_process, watching_local_ray
+from raysmooth.pipeline.pool.ray_watch import LOOK_SECONDS, ended_process, watching_ray
 
 _ASK_SECONDS = 5.0
 """How often a session that waits for the next call tries whether its cluster still answers."""
@@ -82,7 +82,7 @@ class RaySession:
         try:
             if not keeps_replicas:
                 self.idle.end()
-            with watching_local_ray() if self.local and outermost else nullcontext():
+            with watching_ray(None) if self.local and outermost else nullcontext():
                 yield
         finally:
             with self._lock:

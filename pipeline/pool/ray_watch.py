@@ -1,40 +1,106 @@
-"""Notices that the Ray which this process has started is gone: Ray itself would wait for it, or end the process."""
+"""Notices that the Ray which this process uses is gone: Ray itself would wait for it, or end the process."""
 
+import atexit
+import os
 import signal
+import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 
 LOOK_SECONDS = 0.5
 """How often Ray's processes are looked at. Without its GCS, Ray ends this process after a minute."""
 
+GONE_SECONDS = 10.0
+"""How long nothing has listened at the head of a cluster that counts as ended: a head may be restarted."""
+
+LEAVING_SECONDS = 15.0
+"""How long the main thread may take to leave a cluster that has ended: it may wait in Ray, where no signal is heard."""
+
+STOPPED = 2
+"""Exit code of a command that is refused or stopped."""
+
+Answer = TypeVar("Answer")
+
 _WAKE = signal.SIGRTMIN + 7
 """Raises KeyboardInterrupt in the main thread, also in a call that waits. No one sends it but this module."""
 
+_RERUN = "finished work is on disk: "
+
+
+class RayIsGone(RaysmoothError):
+    """The local Ray or, unless `is_local`, the cluster that this process has joined has ended."""
+
+    def __init__(self, message: str, is_local: bool) -> None:
+        super().__init__(message)
+        self.is_local = is_local
+
+
+def head_listens() -> bool:
+    """Whether something listens where Ray's head was; True where there is no Ray."""
+    return not ray.is_initialized() or listener(ray.get_runtime_context().gcs_address)()
+
+
+def interruptible(ask: Callable[[], Answer]) -> Answer:
+    """`ask()`, which asks Ray's head: while it waits for the answer, the main thread still hears signals."""
+    answer: Future[Answer] = Future()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=wait, name="raysmooth: asking Ray", daemon=True).start()
+    return answer.result()
+
+
+def leave_lost_cluster() -> None:
+    """Leave a cluster that has ended without a word to it, as this process ends: Ray would wait for its head for a
+    minute, and then abort.
+    """
+    atexit.register(_end)
+
+
+def _end(line: str | None = None) -> None:
+    """End the process at once, as one that was stopped."""
+    if line is not None:
+        print(line, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(STOPPED)
+
 
 @contextmanager
-def watching_local_ray() -> Iterator[None]:
-    """Within, the main thread is interrupted when Ray's raylet or GCS ends, and RaysmoothError is raised. In other
-    threads nothing is watched.
+def watching_ray(address: str | None) -> Iterator[None]:
+    """Within, the main thread is interrupted when the cluster at `address` (HOST:PORT of its head) ends, or the raylet
+    or GCS of the local Ray where that is None, and RaysmoothError is raised. In other threads nothing is watched.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    watched = _LocalRay() if address is None else _Head(address)
     main, leaving = threading.get_ident(), threading.Event()
     ended: list[str] = []
 
     def watch() -> None:
         while not leaving.wait(LOOK_SECONDS):
-            if (process := ended_process()) is not None:
-                ended.append(process)
+            if (reason := watched.look()) is not None and not leaving.is_set():
+                ended.append(reason)
                 signal.pthread_kill(main, _WAKE)
+                if address is not None and not leaving.wait(LEAVING_SECONDS):
+                    _end(f"raysmooth: {reason}")
                 return
 
     before = signal.signal(_WAKE, _interrupt)
@@ -43,11 +109,11 @@ def watching_local_ray() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        # Ray's own errors may come first, as of an actor that is unavailable.
+        if not ended and isinstance(error, Exception) and not isinstance(error, RaysmoothError):
+            ended.extend(watched.ended())
         if ended:
-            raise RaysmoothError(
-                f"stopped: the local Ray is gone ({ended[0]}, has ended); finished work is on disk: rerun the same "
-                "command to resume"
-            ) from error
+            raise RayIsGone(ended[0], is_local=address is None) from error
         raise
     finally:
         leaving.set()
@@ -62,6 +128,59 @@ def ended_process() -> str | None:
         if kind in (PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET):
             return f"{kind}, process {process.pid}"
     return None
+
+
+class _LocalRay:
+    """The Ray that this process has started."""
+
+    def look(self) -> str | None:
+        """The refusal of a Ray that is gone."""
+        if (process := ended_process()) is None:
+            return None
+        return f"stopped: the local Ray is gone ({process}, has ended); {_RERUN}rerun the same command to resume"
+
+    def ended(self) -> list[str]:
+        """As `look`, at once."""
+        return [reason] if (reason := self.look()) is not None else []
+
+
+class _Head:
+    """The head of a cluster that this process has joined."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._listens = address, listener(address)
+        self._heard = monotonic()
+
+    def look(self) -> str | None:
+        """The refusal of a cluster that has ended."""
+        if self._listens():
+            self._heard = monotonic()
+        return self._refusal if monotonic() - self._heard > GONE_SECONDS else None
+
+    def ended(self) -> list[str]:
+        """The refusal of one at which nothing listens now."""
+        return [] if self._listens() else [self._refusal]
+
+    @property
+    def _refusal(self) -> str:
+        return (
+            f"stopped: the Ray cluster at {printable(self._address)} has ended, or cannot be reached any more; "
+            f"{_RERUN}rerun the same command to resume, on a cluster that runs or with --address local"
+        )
+
+
+def listener(address: str) -> Callable[[], bool]:
+    """A function that says whether something listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+
+    def listens() -> bool:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+        except OSError:
+            return False
+        return True
+
+    return listens
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.status.run_files import Part, PartReader, drawn_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, RunFolder
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, NoRuns, RunFolder
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, read_progress
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.records import BadRecord
@@ -57,6 +56,8 @@ class RunStatus:
     heard: float | None
     age: float | None
     record: ProgressRecord | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those of its first session."""
     problem: str | None = None
     """Why the progress record is unknown, if the file is there. It decides nothing."""
 
@@ -92,15 +93,13 @@ class StatusReader:
         self._out, self._parts = located(out), PartReader()
 
     def read(self, now: float | None = None) -> list[RunStatus]:
-        """Every run that was drawn here, in the order in which they began. Raises RaysmoothError if there are none, and
-        for a part that is corrupt.
+        """Every run that was drawn here, in the order in which they began. Raises NoRuns if there are none, and
+        RaysmoothError for a part that is corrupt.
         """
         at = time.time() if now is None else now
         runs = [self._status(run, manifest, at) for run, manifest in drawn_manifests(self._out)]
         if not runs:
-            raise RaysmoothError(
-                f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'"
-            )
+            raise NoRuns(f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'")
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
 
     def _status(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
@@ -141,6 +140,7 @@ class StatusReader:
             heard=last,
             age=None if last is None else max(0.0, now - last),
             record=record,
+            settings=manifest.get("settings") or {},
             problem=problem,
         )
 

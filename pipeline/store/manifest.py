@@ -30,6 +30,10 @@ class ManifestError(RaysmoothError):
         self.is_missing, self.remedy = is_missing, remedy
 
 
+class NoRuns(RaysmoothError):
+    """A folder holds no runs, or none of the kind that is asked for; there may be some later."""
+
+
 @dataclass(frozen=True, order=True)
 class RunFolder:
     """The files of the run `run_id` in the results `out`:
@@ -102,10 +106,10 @@ def run_folders(out: Where) -> list[RunFolder]:
 
 
 def refuse_no_runs(out: Where) -> None:
-    """Raises RaysmoothError if there is no folder of runs in `out`."""
+    """Raises NoRuns if there is no folder of runs in `out`."""
     home = located(out) / RUNS
     if not home.is_folder():
-        raise RaysmoothError(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
+        raise NoRuns(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
 
 
 def run_id(identity: Mapping[str, Any]) -> str:

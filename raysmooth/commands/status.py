@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from raysmooth.commands.app import app
+from raysmooth.commands.app import app, notes
 from raysmooth.commands.flags import RESULTS
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError
@@ -33,7 +33,7 @@ def status_command(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Refresh every SECONDS, until all runs are finished.",
+            help="Refresh every SECONDS, until all runs are finished; wait for the first if there is none yet.",
             show_default=False,
         ),
     ] = None,
@@ -59,17 +59,33 @@ def status_command(
     if watch is not None and not 0.1 <= watch <= _LONGEST_WATCH:
         raise RaysmoothError(f"--watch {watch:g}: write seconds, 0.1 to {_LONGEST_WATCH}")
     reader = StatusReader(results)
+    # Ctrl-C is the normal way to leave a watch that has shown something.
+    leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
+    runs = reader.read() if watch is None else _awaited(reader.read, watch)
     if missing := without_manifest(results):
         notify(missing_manifests(missing, "not shown"))
-    # Ctrl-C is the normal way to leave a watch.
-    leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
     with leaving, _shown_as(as_json, again=watch is not None) as show:
         while True:
-            runs = reader.read()
             show(runs)
             if watch is None or output_failure() or all(run.state == State.FINISHED for run in runs):
                 return
             sleep(watch)
+            runs = reader.read()
+
+
+def _awaited(read: "Callable[[], list[RunStatus]]", seconds: float) -> "list[RunStatus]":
+    """The first runs, once there are any; a line says what is waited for. Ctrl-C ends the wait as any command."""
+    from raysmooth.pipeline.store.manifest import NoRuns
+
+    said = False
+    while True:
+        try:
+            return read()
+        except NoRuns as missing:
+            if not said:
+                notes.print(f"raysmooth: waiting for a run to begin ({str(missing).partition(':')[0]}); Ctrl-C ends")
+            said = True
+        sleep(seconds)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
 from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS
 from raysmooth.pipeline.report.captions import run_names, short_caption
 from raysmooth.pipeline.status.run_status import RunStatus, State
+from raysmooth.pipeline.store.run_differences import RunFacts, differences
 
 _STYLES = {
     State.FINISHED: "green",
@@ -27,28 +28,37 @@ _STYLES = {
     State.SILENT: "bold red",
 }
 
+_WIDE = 96
+"""Columns of a terminal with room for the number of draws."""
+
+_SHOWN_DIGITS = 8
+"""Of a run id, which has 16; JSON has all."""
+
 
 def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
     """One line per run, below a line of what all runs share, followed by notes. No bars below 110 columns."""
-    bars = width >= 110
+    bars, names = width >= 110, _names(runs)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("run", overflow="fold", min_width=10)
+    table.add_column("run", no_wrap=True)
+    table.add_column("", overflow="fold", min_width=10)
     table.add_column("sigma", justify="right", no_wrap=True)
     if bars:
         table.add_column("", width=16)
-    for heading in ("images", "errors", "draws", "draws/s", "left"):
+    wide = width >= _WIDE
+    for heading in ("images", "errors", *(["draws"] if wide else []), "draws/s", "left"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold", min_width=14)
-    for run, name in zip(runs, _names(runs), strict=True):
+    table.add_column("", overflow="fold", min_width=10)
+    for run, name in zip(runs, names, strict=True):
         style, going = _STYLES[run.state], run.state != State.FINISHED
         bar = ProgressBar(run.images, run.done, width=16, complete_style=style or "white", finished_style="green")
         table.add_row(
+            run.run_id[:_SHOWN_DIGITS],
             Text(name),
             f"{run.identity['sigma']:.6}",
             *([bar] if bars else []),
             f"{run.done:,} of {run.images:,}" if going else f"{run.images:,}",
             Text(f"{run.errors:,}", "red" if run.errors else "dim"),
-            short(run.draws),
+            *([short(run.draws)] if wide else []),
             short(run.pace) if going and run.pace is not None else "-",
             duration(run.seconds_left) if going and run.seconds_left is not None else "-",
             Text(_words(run), style),
@@ -97,11 +107,36 @@ def short(number: float) -> str:
 
 
 def _names(runs: Sequence[RunStatus]) -> list[str]:
-    """What distinguishes each run from the others, apart from sigma."""
+    """What distinguishes each run from the others, apart from sigma and its id."""
     procedures = [run.identity["procedure"] for run in runs]
     several = len(set(procedures)) > 1
-    names = run_names(_described(runs))
-    return [f"{procedure}: {name}" if several else name for procedure, name in zip(procedures, names, strict=True)]
+    named = run_names(_described(runs))
+    names = [
+        ", ".join(part for part in name.split(", ") if part != f"run {run.run_id[:8]}")
+        for run, name in zip(runs, named, strict=True)
+    ]
+    names = [f"{procedure}: {name}" if several else name for procedure, name in zip(procedures, names, strict=True)]
+    alike = [(name, run.identity["sigma"]) for run, name in zip(runs, names, strict=True)]
+    for place, run in enumerate(runs):
+        others = [other for other, key in zip(runs, alike, strict=True) if key == alike[place] and other is not run]
+        own = dict.fromkeys(words for other in others for words in _apart(_facts(other), _facts(run)))
+        names[place] = ", ".join([names[place], *own])
+    return names
+
+
+def _facts(run: RunStatus) -> RunFacts:
+    return RunFacts(run.run_id, run.identity, run.settings)
+
+
+def _apart(other: RunFacts, run: RunFacts) -> Iterator[str]:
+    """What distinguishes a run from another one of the same name: other flags, another device, other data."""
+    for difference in differences(other, run):
+        if difference.here is None:
+            yield f"another {difference.what.removeprefix('the ')}"
+        elif difference.is_flag and difference.here == "none":
+            yield f"no {difference.what}"
+        else:
+            yield f"{difference.what.removeprefix('the ')} {difference.here}"
 
 
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -134,7 +169,7 @@ def _words(run: RunStatus) -> str:
 
 def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
     """Notes below the table: processes at work, missing heartbeats, reasons for stops, and what to do."""
-    names = [f"{name}, sigma {run.identity['sigma']:.6}" for run, name in zip(runs, _names(runs), strict=True)]
+    names = [f"run {run.run_id[:_SHOWN_DIGITS]}" for run in runs]
     alive = [run for run in runs if run.is_alive]
     for writer in dict.fromkeys(run.record.writer for run in alive if run.record is not None):
         left = [run.seconds_left for run in alive if run.record is not None and run.record.writer == writer]

@@ -24,10 +24,11 @@ PORTS = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-age
 
 @dataclass(frozen=True)
 class Head:
-    """Its dashboard's address, and the environment of a user who may use it."""
+    """Its dashboard's address, the environment of a user who may use it, and the process of `ray start`."""
 
     dashboard: str
     environment: dict[str, str]
+    process: subprocess.Popen[bytes]
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -69,7 +70,7 @@ def own_head(cpus: int) -> Iterator[Head]:
     dashboard = f"http://127.0.0.1:{ports['dashboard-port']}"
     try:
         _await(dashboard, process, home / "head.log")
-        yield Head(dashboard, {**environment, "RAY_API_SERVER_ADDRESS": dashboard})
+        yield Head(dashboard, {**environment, "RAY_API_SERVER_ADDRESS": dashboard}, process)
     finally:
         _end(process)
         log.close()

@@ -1,6 +1,13 @@
-"""The end of the local Ray is noticed. (tests/commands/test_killed.py kills a real one.)"""
+"""The end of the local Ray or of a joined cluster is noticed. (tests/commands/test_killed.py and
+tests/cluster/test_lost_cluster.py kill real ones.)
+"""
 
+import signal
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -8,7 +15,7 @@ import pytest
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pool import ray_watch
-from raysmooth.pipeline.pool.ray_watch import watching_local_ray
+from raysmooth.pipeline.pool.ray_watch import RayIsGone, head_listens, interruptible, listener, watching_ray
 
 
 @dataclass
@@ -33,18 +40,114 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Node:
 def test_a_wait_ends_when_ray_is_gone(node: Node, kind: str) -> None:
     node.dead.append((kind, SimpleNamespace(pid=7)))
     reason = rf"^stopped: the local Ray is gone \({kind}, process 7, has ended\)"
-    with pytest.raises(RaysmoothError, match=reason), watching_local_ray():
+    with pytest.raises(RaysmoothError, match=reason), watching_ray(None):
         time.sleep(200)
 
 
 def test_ray_can_do_without_its_other_processes(node: Node) -> None:
     node.dead.append(("log_monitor", SimpleNamespace(pid=7)))
-    with watching_local_ray():
+    with watching_ray(None):
         time.sleep(0.1)
 
 
 def test_other_ends_are_as_they_were(node: Node) -> None:
     for error in (KeyboardInterrupt(), RaysmoothError("full")):
-        with pytest.raises(type(error)) as raised, watching_local_ray():
+        with pytest.raises(type(error)) as raised, watching_ray(None):
             raise error
         assert raised.value is error
+
+
+@pytest.fixture
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What listens at the address of a cluster's head."""
+    monkeypatch.setattr(ray_watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(ray_watch, "GONE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def address_of(server: socket.socket) -> str:
+    return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def wait_for_its_end(head: socket.socket, address: str) -> None:
+    with watching_ray(address):
+        head.close()
+        time.sleep(200)
+
+
+def test_a_wait_ends_when_a_joined_cluster_is_gone(head: socket.socket) -> None:
+    address = address_of(head)
+    line = f"stopped: the Ray cluster at {address} has ended, or cannot be reached any more; finished work is on disk:"
+    with pytest.raises(RayIsGone, match=f"^{line}") as raised:
+        wait_for_its_end(head, address)
+    assert not raised.value.is_local
+    assert str(raised.value).endswith("on a cluster that runs or with --address local")
+
+
+def test_an_error_that_comes_of_the_end_is_the_end(head: socket.socket) -> None:
+    address = address_of(head)
+
+    def fail() -> None:
+        with watching_ray(address):
+            raise OSError("an actor is unavailable")
+
+    with pytest.raises(OSError, match="an actor"):
+        fail()
+    head.close()
+    with pytest.raises(RayIsGone, match=f"^stopped: the Ray cluster at {address} has ended"):
+        fail()
+
+
+def test_a_head_that_is_restarted_ends_nothing(head: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_watch, "GONE_SECONDS", 60.0)
+    address = address_of(head)
+    with watching_ray(address):
+        head.close()
+        time.sleep(0.2)
+        assert not listener(address)()
+
+
+def test_a_process_that_cannot_leave_is_ended_with_the_line(
+    head: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it waits for an answer within Ray, which hears no signal."""
+    monkeypatch.setattr(ray_watch, "LEAVING_SECONDS", 0.05)
+    ended: list[str | None] = []
+    monkeypatch.setattr(ray_watch, "_end", ended.append)
+    address = address_of(head)
+    head.close()
+
+    def deaf() -> None:
+        with watching_ray(address):
+            while not ended:
+                with suppress(KeyboardInterrupt):
+                    time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(RayIsGone):
+        deaf()
+    (line,) = ended
+    assert line is not None
+    assert line.startswith(f"raysmooth: stopped: the Ray cluster at {address} has ended")
+
+
+def test_a_question_to_ray_can_be_interrupted() -> None:
+    assert interruptible(lambda: 3) == 3
+    with pytest.raises(ValueError, match="no"):
+        interruptible(lambda: int("no"))
+    never = threading.Event()
+    before = signal.signal(signal.SIGUSR1, ray_watch._interrupt)
+    main = threading.get_ident()
+    threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interruptible(never.wait)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        never.set()
+
+
+def test_without_ray_no_head_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    assert head_listens()

@@ -317,20 +317,65 @@ def test_the_table_names_drivers_silent_runs_and_reasons(tmp_path: Path) -> None
         console.print(status_table([status(tmp_path, now)], 100))
         return " ".join(console.export_text().split())
 
+    (run_id,) = (home.name[:8] for home in tmp_path.glob("runs/*"))
     about = {"images": 5, "errors": 2, "error": "image 7: bad", "deaths": 1}
     assert "7 of 10 2 500 25 " in (drawing := shown(1012, **about))
-    assert (
-        "3 replicas, 1 died sampled by process 1 on far no denoiser, sigma 0.25: first error: image 7: bad" in drawing
-    )
+    assert f"3 replicas, 1 died sampled by process 1 on far run {run_id}: first error: image 7: bad" in drawing
     silent = shown(1010 + 900, **about)
-    assert "no heartbeat for 15.0 min no denoiser, sigma 0.25: last heartbeat at" in silent
+    assert f"no heartbeat for 15.0 min run {run_id}: last heartbeat at" in silent
     assert "the same command" not in silent  # which would be refused if the driver lived
     stopped = shown(1010 + 7200, phase=Phase.STOPPED, why="all replicas died")
-    assert (
-        "2 of 10 0 500 25 80 s stopped 2.0 h ago no denoiser, sigma 0.25: stopped: all replicas died rerun" in stopped
-    )
+    assert f"2 of 10 0 500 25 80 s stopped 2.0 h ago run {run_id}: stopped: all replicas died rerun" in stopped
     assert "80 s starting sampled by" in shown(1012, phase=Phase.STARTING, replicas=0)
     assert "80 s starting, 1 replica sampled by" in shown(1012, phase=Phase.STARTING, replicas=1)
+
+
+def test_runs_of_equal_facts_are_distinguished_by_what_decides_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ids = [certified(tmp_path, **TEN | own) for own in ({}, {"seed": 3}, {"sigma": 0.5})]
+    code, printed, _ = command(capsys, "status", str(tmp_path))
+    assert code == 0
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    assert all(f"\n{run_id[:8]} " in printed for run_id in ids)
+    assert "--seed 3" in " ".join(printed.split())
+    named = {one["run_id"]: one["name"] for one in json.loads(command(capsys, "status", str(tmp_path), "--json")[1])}
+    assert named == dict(zip(ids, ["no denoiser, --seed 0", "no denoiser, --seed 3", "no denoiser"], strict=True))
+
+
+def test_what_no_flag_says_distinguishes_runs_too(tmp_path: Path) -> None:
+    session(tmp_path, (1000, UNITS))
+    one = status(tmp_path)
+    gpu = replace(one, run_id="f" * 16, identity={**one.identity, "device": "cuda H200", "data_fingerprint": "other"})
+    names = [record["name"] for record in records([one, gpu])]
+    assert names[1] == "no denoiser, another content of the data, device cuda H200"
+    assert names[0].startswith("no denoiser, another content of the data, device cpu ")
+    assert [record["name"] for record in records([one])] == ["no denoiser"]
+
+
+@pytest.mark.processes
+def test_a_watch_waits_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    out = tmp_path / "later"
+    asked = [sys.executable, "-m", "raysmooth", "status", str(out), "--json", "--watch", "0.1"]
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    waiting = f"raysmooth: waiting for a run to begin (there is no {out}/runs); Ctrl-C ends\n"
+    for found in (False, True):
+        with subprocess.Popen(
+            asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+        ) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == waiting
+            if found:
+                certified(out, **TEN)
+            else:
+                process.send_signal(signal.SIGINT)
+            printed, errors = process.communicate(timeout=120)
+        if found:
+            assert (process.returncode, errors) == (0, "")
+            assert json.loads(printed.splitlines()[-1])[0]["state"] == "finished"
+        else:
+            assert (process.returncode, printed, errors.count("\n")) == (130, "", 1)
 
 
 @pytest.mark.processes
