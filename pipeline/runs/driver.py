@@ -169,7 +169,7 @@ def _warn(progress: Progress, lines: Iterable[str | None]) -> None:
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=8)
+            warnings.warn(line, stacklevel=9)
 
 
 def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> None:
@@ -180,7 +180,7 @@ def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> N
         if progress.shown:
             progress.note(f"raysmooth: {said.line}")
         elif said.is_surprising:
-            warnings.warn(said.line, stacklevel=8)
+            warnings.warn(said.line, stacklevel=9)
 
 
 @contextmanager
