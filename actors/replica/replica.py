@@ -68,7 +68,7 @@ class Replica:
         node = os.uname().nodename
         if self._device.type == "cuda" and not torch.cuda.is_available():
             raise RaysmoothError(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
-        return ReplicaIdentity(device_kind(self._device), torch.__version__, np.__version__, node, os.getpid())
+        return identity_on(self._device)
 
     def choose(
         self,
@@ -171,6 +171,11 @@ class Replica:
                 load_base_classifier(spec, self._device).model, compute, self._device
             )
         return self._networks[spec, compute]
+
+
+def identity_on(device: torch.device) -> ReplicaIdentity:
+    """The identity of a replica in this process, on `device`."""
+    return ReplicaIdentity(device_kind(device), torch.__version__, np.__version__, os.uname().nodename, os.getpid())
 
 
 def device_kind(device: torch.device) -> str:

@@ -69,7 +69,7 @@ def choose_compute_configs(
     share one: that of a run with a manifest, or what `choose` (base, image_shape, request, draws of one replica)
     answers for all their draws.
     """
-    earlier = {number: _earlier_compute(run, replica) for number, run in enumerate(runs)}
+    earlier = {number: earlier_compute(run, replica) for number, run in enumerate(runs)}
     shared: dict[Any, tuple[ComputeConfig, ComputeChoice | None]] = {}
     for number, run in enumerate(runs):
         if (compute := earlier[number]) is not None:
@@ -102,7 +102,7 @@ def _sharing_key(run: Run) -> Any:
     return run.base.classifier, run.base.denoiser, run.base.preprocess, run.image_shape, _request(run)
 
 
-def _earlier_compute(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None:
+def earlier_compute(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None:
     """The compute configuration in the run's manifest; of several that fit the settings, that of the oldest run."""
     wanted = json.loads(json.dumps(run.identity_without_compute(replica)))
     found = []
