@@ -1,4 +1,4 @@
-"""Errors, registries, variants, settings, limits, hashes, the version: all that every room shares.
+"""Errors, warnings, registries, variants, settings, limits, hashes, the version: all that every room shares.
 
 Everything may import this package. It imports no other part of raysmooth.
 """

@@ -158,5 +158,5 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
 
     procedure = PROCEDURES[name]
     rows = run_procedure(procedure, [user_settings(procedure.settings, settings, config)], progress)
-    warn_of_failures(failures(rows), stacklevel=5)
+    warn_of_failures(failures(rows))
     return in_reading_order(rows)

@@ -1,10 +1,10 @@
 """Rows as the Python API returns them, what differs between images first, and its warnings of images that failed."""
 
-import warnings
 from collections.abc import Sequence
 
 import pandas as pd
 
+from raysmooth.common.warning import warn_caller
 from raysmooth.pipeline.analysis.failures import Failures, lines_of
 
 FIRST = (
@@ -46,7 +46,7 @@ def in_reading_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[columns].sort_values(by, ignore_index=True) if by else rows[columns]
 
 
-def warn_of_failures(found: Sequence[Failures], stacklevel: int, stages: Sequence[str] | None = None) -> None:
-    """A Python warning of images that failed, at the line of the API's caller: `stacklevel` as in `warnings.warn`."""
+def warn_of_failures(found: Sequence[Failures], stages: Sequence[str] | None = None) -> None:
+    """A Python warning of images that failed."""
     for line in lines_of(found, stages):
-        warnings.warn(line, stacklevel=stacklevel)
+        warn_caller(line)

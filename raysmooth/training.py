@@ -52,7 +52,7 @@ def sweep(config: str | Path | None = None, *, progress: bool = True, **settings
 
     result = run_sweep(user_settings(SweepSettings, settings, config), progress)
     if result.certificates is not None:
-        warn_of_failures(failures(result.certificates), stacklevel=4)
+        warn_of_failures(failures(result.certificates))
     return result
 
 
@@ -83,5 +83,5 @@ def run(
     failed: list[tuple[str, Failures]] = []
     request = ExperimentRequest(experiment, **asked.model_dump())
     report = run_and_report(request, progress, on_failures=failed.extend)
-    warn_of_failures([one for _, one in failed], 4, [stage for stage, _ in failed])
+    warn_of_failures([one for _, one in failed], [stage for stage, _ in failed])
     return report

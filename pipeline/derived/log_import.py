@@ -5,7 +5,6 @@ the rows. Nothing is drawn or computed: radii are those of the log, or the setti
 up.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError, counted, described, printable
+from raysmooth.common.warning import warn_caller
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -98,7 +98,7 @@ class _LogRun:
 
 
 def import_logs(
-    logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[str], None] = warnings.warn
+    logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[str], None] = warn_caller
 ) -> list[ImportedLog]:
     """Write each log's certificates to `<out>/certificates/run_id=<id>`, in the format of `certify`, and its known
     facts to `<out>/runs/<id>/manifest.json`. Importing the same log with the same settings again changes nothing.

@@ -1,6 +1,5 @@
 """The driver: checks settings, starts the pool, feeds it the units of all runs, and sees every image to its row."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from raysmooth.actors.compute.probe import ComputeChoice
 from raysmooth.actors.replica.replica import Sampling, identity_on
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError, counted
+from raysmooth.common.warning import warn_caller
 from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
@@ -35,9 +35,6 @@ from raysmooth.pipeline.store.earlier_runs import PlannedRun, announcements
 from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
-
-_FROM_CHECKS, _FROM_SESSION = 8, 10
-"""The calls from raysmooth.certify's caller to a warning: of the checks, and with replicas (a context between)."""
 
 _DRY_RUN_PATIENCE = 20.0
 """Seconds that a dry run waits for further replicas once one is ready."""
@@ -102,7 +99,7 @@ def _finished_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress)
         ids, ledgers = _open_ledgers(procedure, chosen, identity, stores, lambda _: None)
         if any(ledger.images_left for ledger in ledgers):
             return None
-        _announce(progress, [one.planned(identity) for one in chosen], dry=False, level=_FROM_CHECKS)
+        _announce(progress, [one.planned(identity) for one in chosen], dry=False)
         progress.note("raysmooth: nothing to draw, so Ray was not started")
         for ledger in ledgers:
             ledger.conclude()
@@ -222,18 +219,16 @@ class _Session:
         )
 
 
-def _warn(progress: Progress, lines: Iterable[str | None], level: int) -> None:
-    """Say each line once: in the progress or, where that is not shown, as a warning of raysmooth.certify's caller,
-    `level` calls above.
-    """
+def _warn(progress: Progress, lines: Iterable[str | None]) -> None:
+    """Say each line once: in the progress or, where that is not shown, as a Python warning."""
     for line in dict.fromkeys(line for line in lines if line is not None):
         if progress.shown:
             progress.note(f"raysmooth: warning: {line}")
         else:
-            warnings.warn(line, stacklevel=level)
+            warn_caller(line)
 
 
-def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool, level: int) -> None:
+def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> None:
     """Say what becomes of earlier runs. Without a progress to show, only where one may have been expected to be
     resumed: as a warning, like `_warn`.
     """
@@ -241,7 +236,7 @@ def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool, leve
         if progress.shown:
             progress.note(f"raysmooth: {said.line}")
         elif said.is_surprising:
-            warnings.warn(said.line, stacklevel=level)
+            warn_caller(said.line)
 
 
 def _checked_runs(
@@ -254,7 +249,7 @@ def _checked_runs(
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
     notes = dict.fromkeys(note for run in runs for note in run.notes)
-    _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)], _FROM_CHECKS)
+    _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
     return runs
 
 
@@ -290,8 +285,8 @@ def _open_session(
 
             chosen = choose_compute_configs(runs, identity, replicas, choose)
             if not any(run.unsteady for run in runs):
-                _warn(progress, [one.run.unsteady for one in chosen], _FROM_SESSION)
-            _announce(progress, [one.planned(identity) for one in chosen], dry, _FROM_SESSION)
+                _warn(progress, [one.run.unsteady for one in chosen])
+            _announce(progress, [one.planned(identity) for one in chosen], dry)
             yield _Session(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 

@@ -33,5 +33,5 @@ def test_with_half_of_them_the_command_fails(capsys: pytest.CaptureFixture[str])
 
 def test_from_python_it_is_a_warning() -> None:
     with pytest.warns(UserWarning, match=r"6 of 9 images failed: too dark; the first: image 0 \(cat/0\.png\)"):
-        warn_of_failures(failed(6), stacklevel=2)
-    warn_of_failures([], stacklevel=2)
+        warn_of_failures(failed(6))
+    warn_of_failures([])
