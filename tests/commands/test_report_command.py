@@ -147,7 +147,7 @@ def test_answers_at_one_radius_hold_at_once(capsys: pytest.CaptureFixture[str], 
     printed, _ = report(capsys, out, "--familywise", "0.05", "--radius", "0.2", "--where", "sigma=0.25")
     # Radii are 0.02 i or a little more: ten reach 0.2. p0 is Phi(0.8) = 0.788; the next image has 804 of 1,000 draws,
     # which are no evidence against it (784 were expected).
-    assert printed.split()[-4:] == ["20", "10", "10", "10"]
+    assert printed.rpartition("\n\n")[0].split()[-4:] == ["20", "10", "10", "10"]
     assert len(pd.read_csv(out / "report" / "familywise.csv")) == 20
     assert 'id="familywise"' in (out / "report" / "report.html").read_text()
 

@@ -117,8 +117,8 @@ def _no_formula(value: Any) -> Any:
 
 
 def text(table: PrintedTable, console: Console) -> None:
-    """Print the table to a terminal below its caption, the best cells bold. Where it is too wide, columns move closer,
-    then text wraps; numbers never do.
+    """Print the table to a terminal above its caption, which is often longer, the best cells bold. Where it is too
+    wide, columns move closer, then text wraps; numbers never do.
     """
     cells = table.cells
     radii = [column for column in cells.columns if column.startswith("r=")]
@@ -135,12 +135,12 @@ def text(table: PrintedTable, console: Console) -> None:
         grid.width = max(room.minimum, console.width) if wraps else room.maximum
         if grid.width <= console.width:
             break
-    lines = Text(table.caption).wrap(console, console.width)
-    for line in lines:
-        line.rstrip()  # rich keeps the blank at which it broke the line
-    console.print(*lines, "", sep="\n")
     # A truncated number is a wrong number: in a terminal that is too narrow, lines overflow instead.
     console.print(grid, crop=False, no_wrap=True, overflow="ignore")
+    lines = Text(table.caption, style="dim").wrap(console, console.width)
+    for line in lines:
+        line.rstrip()  # rich keeps the blank at which it broke the line
+    console.print("", *lines, sep="\n")
 
 
 def _short(column: str) -> str:

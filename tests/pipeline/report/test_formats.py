@@ -137,7 +137,8 @@ def test_text_wraps_where_a_terminal_is_too_narrow_and_numbers_do_not() -> None:
         console = Console(width=width, record=True, file=StringIO())
         text(table, console)
         printed = console.export_text()
-        return [line.rstrip() for line in printed.splitlines()[2:]]
+        table_lines, _, _ = printed.partition("\n\n")
+        return [line.rstrip() for line in table_lines.splitlines()]
 
     assert lines(80)[2] == "every image of 400, 0 to 19 (20 images)  60.0  0.157"
     narrow = lines(32)
