@@ -82,7 +82,10 @@ def test_the_wheel_holds_one_package_with_its_data(wheel: Path) -> None:
     data = {f"raysmooth/experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("*.yaml")}
     assert modules
     assert data
-    data |= {"raysmooth/py.typed", "raysmooth/pipeline/report/page/page.html.jinja"}
+    data |= {
+        "raysmooth/py.typed",
+        *(f"raysmooth/pipeline/report/page/{name}" for name in ("page.html.jinja", "sort.js")),
+    }
     assert {name for name in names if name.startswith("raysmooth/")} == modules | data
 
 

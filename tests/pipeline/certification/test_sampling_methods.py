@@ -62,7 +62,7 @@ REFUSED = [
     ({"tolerance": "1%"}, "--tolerance belongs to --sampling adaptive"),
     ({"sampling": "decide", "radius": "0.5", "pilot": "10"}, "--pilot belongs to --sampling adaptive"),
     ({"sampling": "decide"}, "--sampling decide needs --radius: write --radius 0.5, say"),
-    ({"sampling": "decide", "radius": "0"}, "--radius 0.0: input should be greater than 0"),
+    ({"sampling": "decide", "radius": "0"}, "--radius 0: input should be greater than 0"),
     ({"sampling": "decide", "radius": "9"}, "--radius 9 at sigma 0.25 is beyond n=10000 draws at alpha=0.001"),
     ({"sampling": "adaptive", "tolerance": "little"}, "--tolerance little: write 2% for a share of the radius"),
     ({"sampling": "adaptive", "tolerance": "200%"}, "--tolerance 200%: a share of the radius is above 0% and below"),

@@ -154,7 +154,8 @@ def test_too_many_errors_stop_the_run_with_the_first_and_are_tried_again(tmp_pat
     path = picture_file([(0.5, 5), *[(1.0, 9)] * 8])
     data = {"dataset": "parquet", "data_root": path, "classifier": "base_classifiers:Fragile", "sigma": 0.02}
     with pytest.raises(
-        RaysmoothError, match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1: no valid answer"
+        RaysmoothError,
+        match=r"stopped: 4 images failed \(--max-errors 3\); the first, image 1 \(1\.png\): no valid answer",
     ):
         run(tmp_path / "out", **data, max=None, max_errors=3)
     # What was finished is on disk; what failed is not: the cause may be gone the next time.
