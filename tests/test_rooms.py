@@ -196,6 +196,13 @@ def test_common_holds_only_what_everything_shares() -> None:
     assert held == expected | {"limits", "numbers", "late_imports", "hashing", "spelling", "streams", "warning"}
 
 
+def test_test_files_have_different_names() -> None:
+    """pytest imports each by its name alone."""
+    names = [file.name for file in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert len(names) > 100
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_links_lead_to_the_rooms() -> None:
     for room in ("common", "storage", *ROOMS, "experiments"):
         link = REPOSITORY / "raysmooth" / room
