@@ -197,7 +197,7 @@ def test_common_holds_only_what_everything_shares() -> None:
 
 
 def test_test_files_have_different_names() -> None:
-    """pytest imports each by its name alone."""
+    """Pytest imports each by its name alone."""
     names = [file.name for file in (REPOSITORY / "tests").rglob("test_*.py")]
     assert len(names) > 100
     assert [name for name in set(names) if names.count(name) > 1] == []
