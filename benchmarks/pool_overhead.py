@@ -24,11 +24,11 @@ from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
 from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.runs.driver import draw_all
 from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.progress_bars import Progress
 from raysmooth.pipeline.store.run_store import RunStore
 
 REPLICAS = 64

@@ -143,7 +143,7 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
     from raysmooth.arguments import SessionArguments
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pool.cluster import begin_session
-    from raysmooth.pipeline.runs.progress_bars import Display
+    from raysmooth.pipeline.progress.progress_bars import Display
 
     asked = checked(SessionArguments, {"address": address, "verbose": verbose})
     return begin_session(asked.address, asked.verbose, Display(progress).note)

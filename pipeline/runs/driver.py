@@ -1,40 +1,34 @@
 """The driver: checks settings, starts the pool, feeds it the units of all runs, and sees every image to its row."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any, cast
 
 import pandas as pd
-import torch
 from rich.progress import TaskID
 
 from raysmooth.actors.compute.probe import ComputeChoice
-from raysmooth.actors.replica.replica import Sampling, identity_on
+from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError, counted
-from raysmooth.common.warning import warn_caller
-from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.pool.ray_address import will_be_local
-from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, earlier_compute, settled_request
+from raysmooth.pipeline.progress.progress_bars import Progress
+from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
+from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
 from raysmooth.pipeline.runs.estimate import Estimate, finished, guessed, measured
+from raysmooth.pipeline.runs.finished_runs import finished_ids, open_ledgers
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
-from raysmooth.pipeline.runs.noise_mismatch import describe
-from raysmooth.pipeline.runs.preflight import preflight
 from raysmooth.pipeline.runs.procedures import Procedure
-from raysmooth.pipeline.runs.progress_bars import Progress
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
-from raysmooth.pipeline.store.earlier_runs import PlannedRun, announcements
 from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
-from raysmooth.pipeline.store.run_store import RunStore
 
 _DRY_RUN_PATIENCE = 20.0
 """Seconds that a dry run waits for further replicas once one is ready."""
@@ -70,75 +64,23 @@ def run_all(
     a run.
     """
     progress, started = Progress(show_progress), monotonic()
-    runs = _checked_runs(procedure, all_settings, progress)
-    ids = _finished_ids(procedure, runs, progress)
+    runs = checked_runs(procedure, all_settings, progress)
+    ids = finished_ids(procedure, runs, progress)
     if ids is None:
         ids = _drawn_ids(procedure, runs, progress, started)
     remaining = iter(ids)
     return [list(islice(remaining, len(settings.sigma))) for settings in all_settings]
 
 
-def _finished_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress) -> list[str] | None:
-    """The ids of `runs` where all of them are finished and that can be known without Ray, since replicas would be on
-    this machine's CPU; otherwise None. Their files are checked as if they were resumed.
-    """
-    settings = runs[0].settings
-    on_cpu = settings.gpus_per_replica == 0 or (settings.gpus_per_replica is None and not torch.cuda.is_available())
-    if not (on_cpu and will_be_local(settings.address)):
-        return None
-    identity, chosen = identity_on(torch.device("cpu")), []
-    for run in runs:
-        if (compute := earlier_compute(run, identity)) is None:
-            return None
-        run = replace(run, compute=compute)
-        rows = read_rows(run.settings.out, procedure.folder, run_id(run.identity(identity)))
-        if len(rows) < len(run.index_set):
-            return None
-        chosen.append(ChosenRun(run, None))
-    with ExitStack() as stores:
-        ids, ledgers = _open_ledgers(procedure, chosen, identity, stores, lambda _: None)
-        if any(ledger.images_left for ledger in ledgers):
-            return None
-        _announce(progress, [one.planned(identity) for one in chosen], dry=False)
-        progress.note("raysmooth: nothing to draw, so Ray was not started")
-        for ledger in ledgers:
-            ledger.conclude()
-    return ids
-
-
 def _drawn_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float) -> list[str]:
     """Draw what is missing of `runs`; returns their ids."""
     with _open_session(procedure, runs, progress, started) as session, ExitStack() as stores:
-        ids, all_ledgers = _open_ledgers(procedure, session.chosen, session.identity, stores, session.draws_per_second)
+        ids, all_ledgers = open_ledgers(procedure, session.chosen, session.identity, stores, session.draws_per_second)
         drawn = all_ledgers if any(ledger.images_left for ledger in all_ledgers) else []
         with Heartbeat(session.pool.telemetry, all_ledgers):
             session.make_ready([ledger.sampling for ledger in drawn], [ledger.run.image_shape for ledger in drawn])
             draw_all(session.pool, all_ledgers, progress, session.started)
     return ids
-
-
-def _open_ledgers(
-    procedure: Procedure,
-    chosen: Sequence[ChosenRun],
-    identity: ReplicaIdentity,
-    stores: ExitStack,
-    speed: Callable[[int], float | None],
-) -> tuple[list[str], list[Ledger]]:
-    """The ids of the `chosen` runs, and a ledger for each id, whose store is closed with `stores`. `speed` gives the
-    expected draws per second of a run by its number.
-    """
-    ledgers: dict[tuple[str, str], Ledger] = {}
-    ids = []
-    for number, one in enumerate(chosen):
-        manifest = one.run.manifest(identity, one.manifest_entry)
-        ids.append(manifest["run_id"])
-        place = (one.run.settings.out, ids[-1])
-        if place in ledgers:
-            continue
-        store = stores.enter_context(RunStore(place[0], procedure.folder, procedure.schema, manifest))
-        run = one.run.continued(store.manifest)
-        ledgers[place] = Ledger(len(ledgers), run, store, speed(number))
-    return ids, list(ledgers.values())
 
 
 def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
@@ -147,7 +89,7 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
     """
     progress, started = Progress(show_progress), monotonic()
     with _open_session(
-        procedure, _checked_runs(procedure, [settings], progress, dry=True), progress, started, dry=True
+        procedure, checked_runs(procedure, [settings], progress, dry=True), progress, started, dry=True
     ) as session:
         runs = [chosen.run for chosen in session.chosen]
         left = [
@@ -219,40 +161,6 @@ class _Session:
         )
 
 
-def _warn(progress: Progress, lines: Iterable[str | None]) -> None:
-    """Say each line once: in the progress or, where that is not shown, as a Python warning."""
-    for line in dict.fromkeys(line for line in lines if line is not None):
-        if progress.shown:
-            progress.note(f"raysmooth: warning: {line}")
-        else:
-            warn_caller(line)
-
-
-def _announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> None:
-    """Say what becomes of earlier runs. Without a progress to show, only where one may have been expected to be
-    resumed: as a warning, like `_warn`.
-    """
-    for said in announcements(planned, dry):
-        if progress.shown:
-            progress.note(f"raysmooth: {said.line}")
-        elif said.is_surprising:
-            warn_caller(said.line)
-
-
-def _checked_runs(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], progress: Progress, dry: bool = False
-) -> list[Run]:
-    """The runs of all settings, after all checks that need no Ray, and what is to be said of them."""
-    runs = preflight(procedure, all_settings, dry)
-    for line in dict.fromkeys(described(run.data) for run in runs):
-        progress.note(f"raysmooth: {line}")
-    for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
-        progress.note(f"raysmooth: {line}")
-    notes = dict.fromkeys(note for run in runs for note in run.notes)
-    _warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
-    return runs
-
-
 @contextmanager
 def _open_session(
     procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float, dry: bool = False
@@ -285,8 +193,8 @@ def _open_session(
 
             chosen = choose_compute_configs(runs, identity, replicas, choose)
             if not any(run.unsteady for run in runs):
-                _warn(progress, [one.run.unsteady for one in chosen])
-            _announce(progress, [one.planned(identity) for one in chosen], dry)
+                warn(progress, [one.run.unsteady for one in chosen])
+            announce(progress, [one.planned(identity) for one in chosen], dry)
             yield _Session(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 

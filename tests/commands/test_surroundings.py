@@ -13,7 +13,7 @@ from command import command, refused
 from conftest import REPOSITORY
 from small_runs import opened
 
-from raysmooth.pipeline.runs.progress_bars import Display
+from raysmooth.pipeline.progress.progress_bars import Display
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from rich.progress import TextColumn
 
-from raysmooth.pipeline.runs.progress_bars import LOG_SECONDS, Display
+from raysmooth.pipeline.progress.progress_bars import LOG_SECONDS, Display
 from raysmooth.tune.sweeps.settings import SweepSettings
 from raysmooth.tune.sweeps.trials import STATUS
 

@@ -18,9 +18,9 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
 from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.pool.ray_address import will_be_local
+from raysmooth.pipeline.progress.progress_bars import Display
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.progress_bars import Display
 from raysmooth.pipeline.runs.settings import READING, CertifySettings
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of

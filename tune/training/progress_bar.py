@@ -3,7 +3,7 @@
 from rich.progress import ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from raysmooth.pipeline.runs.progress_bars import Display
+from raysmooth.pipeline.progress.progress_bars import Display
 
 LOG_LINES = 10
 """Lines printed by a training without a terminal."""

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from raysmooth.common.streams import unfailing
-from raysmooth.pipeline.runs.notebook_bars import NotebookBars, in_notebook
+from raysmooth.pipeline.progress.notebook_bars import NotebookBars, in_notebook
 
 LOG_SECONDS = 10.0
 """Seconds between two lines of a log."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raysmooth.pipeline.runs.progress_bars import _KEPT, _Pace
+from raysmooth.pipeline.progress.progress_bars import _KEPT, _Pace
 
 
 class Run:
@@ -10,7 +10,7 @@ class Run:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, expected: float) -> None:
         self.now, self.draws, self._expected, self.pace = 0.0, 0.0, expected, _Pace(None)
-        monkeypatch.setattr("raysmooth.pipeline.runs.progress_bars.monotonic", lambda: self.now)
+        monkeypatch.setattr("raysmooth.pipeline.progress.progress_bars.monotonic", lambda: self.now)
         self.go_on(0, 1)
 
     def go_on(self, draws_per_second: float, seconds: int) -> None:
