@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 _FLAG = re.compile(
     r"(?P<command>raysmooth [a-z][^;,'`]*)"  # a whole command has flags, wherever it is shown
-    r"|(?P<write>\b(?:write|or) )?(?<![\w-])--(?P<flag>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)"
+    r"|(?P<write>\b(?:write|or) |(?<=, ))?(?<![\w-])--(?P<flag>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)"
     r"(?P<value> (?!(?:and|as|for|in|of|or|to|too|with)\b)[\w./{}+~:@-]*[\w/}])?"
 )
 _SWITCHES = {"dry_run", "intervals", "overwrite", "smoke", "strict", "trust_code", "verbose"}
@@ -26,7 +26,13 @@ _SWITCHES = {"dry_run", "intervals", "overwrite", "smoke", "strict", "trust_code
 
 def as_keywords(message: str) -> str:
     """`message` with keywords of Python in place of flags: "write --sigma 0.25" becomes "write sigma=0.25"."""
-    return _respelled(message, lambda name: True, "=", "True")
+    return _respelled(message, lambda name: True, "=", "True", _literal)
+
+
+def _literal(value: str) -> str:
+    """`value` as Python has it: text in quotes, except for words that stand for any value, as in NAME or FILE."""
+    is_number = re.fullmatch(r"[+-]?[\d./]+(?:e[+-]?\d+)?", value)
+    return value if is_number or value.isupper() else f'"{value}"'
 
 
 def as_keys(message: str, but: Collection[str] = (), only: Collection[str] | None = None) -> str:
@@ -34,15 +40,19 @@ def as_keys(message: str, but: Collection[str] = (), only: Collection[str] | Non
     return _respelled(message, lambda name: name not in but and (only is None or name in only), ": ", "true")
 
 
-def _respelled(message: str, is_meant: Callable[[str], bool], equals: str, true: str) -> str:
+def _respelled(
+    message: str, is_meant: Callable[[str], bool], equals: str, true: str, quoted: Callable[[str], str] = str
+) -> str:
     def spell(found: re.Match[str]) -> str:
         name = (found["flag"] or "").replace("-", "_")
         if found["command"] or not is_meant(name):
             return found[0]
-        write, value = found["write"] or "", found["value"] or ""
-        if name in _SWITCHES:
-            return f"{write}{name}{equals}{true}{value}" if write else f"{name}{value}"
-        return f"{write}{name}{equals if write and value else ''}{value[1:] if write else value}"
+        write, value = found["write"], (found["value"] or "")[1:]
+        if write and name in _SWITCHES:
+            return f"{write}{name}{equals}{true}{found['value'] or ''}"
+        if write is None or not value or name in _SWITCHES:
+            return f"{write or ''}{name}{found['value'] or ''}"
+        return f"{write}{name}{equals}{quoted(value)}"
 
     return _FLAG.sub(spell, message)
 

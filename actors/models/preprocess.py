@@ -84,8 +84,11 @@ def parse_preprocess(text: str) -> "torch.nn.Module":
 
 
 def in_pixel_units(mean: Sequence[float], std: Sequence[float]) -> str | None:
-    """The text of constants for pixels in [0, 1], where these are for pixels from 0 to 255; None where they are not."""
-    grey = max(mean) > MOST_MEAN, max(std) > MOST_DEVIATION
+    """The text of constants for pixels in [0, 1], where these are for pixels from 0 to 255; None where they are not.
+    Beside means of grey levels a deviation of 1 is one too: Caffe's networks subtract the mean alone.
+    """
+    grey_means = max(mean) > MOST_MEAN
+    grey = grey_means, max(std) > MOST_DEVIATION or (grey_means and min(std) >= 1)
     if not any(grey):
         return None
     scaled = (

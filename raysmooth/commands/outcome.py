@@ -44,9 +44,14 @@ def print_errors(rows: "pd.DataFrame", out: str, folder: str) -> None:
 
 
 def print_failures(found: "Sequence[Failures]", stages: Sequence[str] | None = None) -> None:
-    """Print how many images failed, and why, beside the names of `stages`, if there are any; raises `typer.Exit(1)` if
-    at least half of any run's images did.
-    """
+    """`say_failures`; raises `typer.Exit(1)` if at least half of any run's images failed."""
+    say_failures(found, stages)
+    if any(one.are_most for one in found):
+        raise typer.Exit(1)
+
+
+def say_failures(found: "Sequence[Failures]", stages: Sequence[str] | None = None) -> None:
+    """Print how many images failed, and why, beside the names of `stages`, if there are any."""
     from raysmooth.pipeline.analysis.failures import lines_of
 
     for most, style, mark in ((False, None, ""), (True, "bold red", "FAILED: ")):
@@ -54,8 +59,6 @@ def print_failures(found: "Sequence[Failures]", stages: Sequence[str] | None = N
         lines = lines_of([found[number] for number in chosen], None if stages is None else [stages[n] for n in chosen])
         for line in lines:
             notes.print(f"raysmooth: {mark}{line}", style=style)
-    if any(one.are_most for one in found):
-        raise typer.Exit(1)
 
 
 def command_line() -> str:

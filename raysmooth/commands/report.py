@@ -13,7 +13,7 @@ from rich.console import Console
 
 from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
-from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written
+from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written, say_failures
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.numbers import number
@@ -158,6 +158,7 @@ def report_command(
         from raysmooth.pipeline.analysis.certificates import read_certificates
 
         rows = reader.submit(read_certificates, results)
+        from raysmooth.pipeline.analysis.failures import failures
         from raysmooth.pipeline.pictures.page_image import certified_image  # while the rows are read
         from raysmooth.pipeline.report.page.context import PageContext
         from raysmooth.pipeline.report.report import print_report
@@ -185,6 +186,7 @@ def report_command(
         )
     if missing := without_manifest(results, "certify"):
         notify(missing_manifests(missing, "their rows are not compared with their settings"))
+    say_failures(failures(rows.result()))
     if unreached := _unreached([*(grid or ()), *([radius] if radius is not None else [])], rows.result()):
         notes.print(unreached)
     print_written(files)

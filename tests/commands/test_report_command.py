@@ -56,6 +56,19 @@ def report(capsys: pytest.CaptureFixture[str], out: Path, *flags: str) -> tuple[
     return printed, notes
 
 
+def test_failed_images_are_said_beside_the_table(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    (part,) = out.glob(f"certificates/run_id={A}/*.parquet")
+    rows = pd.read_parquet(part)
+    late = rows["image_id"] >= 8
+    rows["status"] = rows["status"].mask(late, "error")
+    rows["error"] = rows["error"].astype(object).mask(late, "too dark")
+    for column in ("prediction", "abstain", "correct", "radius", "p_lower", "count_top", "n_used", "draws"):
+        rows[column] = rows[column].astype(object).mask(late, None)
+    rows.to_parquet(part)
+    _, notes = report(capsys, out)
+    assert "raysmooth: FAILED: 12 of 20 images failed: too dark; the first: image 8" in notes
+
+
 def files(out: Path) -> set[str]:
     return {path.name for path in (out / "report").iterdir()}
 

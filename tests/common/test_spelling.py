@@ -15,7 +15,12 @@ from raysmooth.common.spelling import as_keys, as_keywords, keys_of
     [
         ("--data-root x does not exist", "data_root x does not exist", "data_root x does not exist"),
         ("write --sigma 64/255 (0.251)", "write sigma=64/255 (0.251)", "write sigma: 64/255 (0.251)"),
-        ("write --norm l2 or linf, say", "write norm=l2 or linf, say", "write norm: l2 or linf, say"),
+        ("write --norm l2 or linf, say", 'write norm="l2" or linf, say', "write norm: l2 or linf, say"),
+        (
+            "write --n 5, --norm l2 or --address NAME:PORT",
+            'write n=5, norm="l2" or address=NAME:PORT',
+            "write n: 5, norm: l2 or address: NAME:PORT",
+        ),
         ("another --out, or --overwrite", "another out, or overwrite=True", "another out, or overwrite: true"),
         ("write --split, or --data-root", "write split, or data_root", "write split, or data_root"),
         ("write --recipe with one of a, b", "write recipe with one of a, b", "write recipe with one of a, b"),

@@ -7,6 +7,7 @@ from math import isqrt, prod
 
 import pandas as pd
 
+from raysmooth.pipeline.analysis.metrics import error_count
 from raysmooth.pipeline.analysis.run_facts import UNLABELLED, is_imported
 from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
 from raysmooth.pipeline.report.page.headline import Headline
@@ -37,7 +38,7 @@ def opening(data: ReportData, head: Headline, shape: Sequence[int] | None = None
         "The change": _change(str(facts["norm"]), head.radius, shape),
         "The classifier": _classifier(facts, run_names(data.runs)[head.run_id]),
         "The certainty": _sentence(guarantee(runs)),
-        "The images": _images(runs, head),
+        "The images": _images(runs, head, error_count(data.parts[head.run_id])),
         "Assumed": _ASSUMED,
     }
     return Opening(_result(runs, head), terms)
@@ -88,8 +89,10 @@ def _classifier(facts: pd.Series, name: str) -> str:
     )
 
 
-def _images(runs: pd.DataFrame, head: Headline) -> str:
+def _images(runs: pd.DataFrame, head: Headline, failed: int) -> str:
     words = [f"Data: {images_caption(runs)}."]
+    if failed:
+        words.append(f"{failed:,} of these {head.images:,} failed, and count as not certified.")
     if runs["quantity"].iloc[0] == UNLABELLED:
         words.append("They have no labels: whether a class is right is not known.")
     if head.others:

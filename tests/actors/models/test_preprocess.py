@@ -68,6 +68,7 @@ def test_another_number_of_channels_is_refused() -> None:
             r"is for pixels from 0 to 255, here they are in \[0, 1\]: write 0.485,0.456,0.406/0.229,0.224,0.225$",
         ),
         ("0/255", "write 0/1$"),
+        ("103.939,116.779,123.68/1,1,1", "write 0.407604,0.457957,0.48502/0.00392157,0.00392157,0.00392157$"),
         ("33.3/0.31", "write 0.130588/0.31$"),
         ("1,2/3/4,5", "is not two lists of numbers"),  # 2 and 3/4, or 2/3 and 4
     ],

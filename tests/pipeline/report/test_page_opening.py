@@ -88,3 +88,9 @@ def test_a_log_proves_nothing_to_us():
 def test_radius_zero_alone_is_no_result(radii):
     head, _ = both(run_of(A), radii=radii)
     assert head.radius == (0.5 if 0.5 in radii else 0.25)
+
+
+def test_failed_images_are_said():
+    _, opened = both(run_of(A, [(1, 0.5), (1, 0.3), *[(None, None)] * 6]))
+    assert opened.sentence.startswith("Of 8 digits images, 2 (25.0 %) provably")
+    assert "6 of these 8 failed, and count as not certified." in opened.terms["The images"]
