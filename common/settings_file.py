@@ -45,6 +45,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         content = _parsed(_text(path))
     except _Refused as refusal:
         raise RaysmoothError(f"{where}: {refusal}") from None
+    except FileNotFoundError:
+        raise RaysmoothError(f"{where}: there is no such file: write the path of a YAML file of settings") from None
     except OSError as error:
         raise RaysmoothError(f"{where}: {error.strerror or error}") from None
     except Exception as error:  # a value that its tag does not fit raises whatever its type does

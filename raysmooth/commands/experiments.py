@@ -115,6 +115,9 @@ def run_and_print(request: ExperimentRequest) -> None:
     """Run an experiment, and print its report and where its results are; raises `typer.Exit(1)` if at least half of the
     images of a stage failed.
     """
+    from raysmooth.tune.experiments.settings import find_experiment
+
+    find_experiment(request.experiment)
     say_loading("torch", "checking all stages")
     from raysmooth.pipeline.store.manifest import CERTIFICATES
     from raysmooth.tune.experiments.report import print_report

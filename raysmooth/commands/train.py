@@ -68,17 +68,18 @@ def sweep_command(
     Rerun the same command to resume, even after the process was killed. If all trials failed, or at least half of the
     images of a certified one, the exit code is 1.
     """
-    say_loading("torch", "checking all trials")
     from raysmooth.common.settings import user_settings
-    from raysmooth.pipeline.analysis.failures import failures
-    from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
     from raysmooth.tune.sweeps.settings import SweepSettings
-    from raysmooth.tune.sweeps.sweep import run_sweep
 
     given = {"out": out, "address": address, "time_budget_hours": time_budget_hours, "verbose": verbose or None}
     given |= {"trust_code": trust_code or None}
     given = {name: value for name, value in given.items() if value is not None}
     settings = user_settings(SweepSettings, given, sweep)
+    say_loading("torch", "checking all trials")
+    from raysmooth.pipeline.analysis.failures import failures
+    from raysmooth.tune.sweeps.report import named_after_trials, print_trials, write_sweep_report
+    from raysmooth.tune.sweeps.sweep import run_sweep
+
     with keys_of(sweep, given):
         result = run_sweep(settings)
     folder = Path(settings.out)

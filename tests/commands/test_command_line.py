@@ -76,7 +76,7 @@ GOOD = {"dataset": "digits", "classifier": "digits_cnn", "classifier-weights": "
             "has a BatchNorm without running statistics",
         ),
         ({"classifier": "base_classifiers:OneAnswer", "classifier-weights": None}, "returns 1 outputs for 2 images"),
-        ({"config": "nowhere.yaml"}, "nowhere.yaml: No such file"),
+        ({"config": "nowhere.yaml"}, "nowhere.yaml: there is no such file"),
         ({"resize": "8", "crop": "9"}, "--crop 9 exceeds --resize 8"),
         (
             {"classifier": "base_classifiers:NoMore", "classifier-weights": None},
@@ -223,7 +223,7 @@ def test_unknown_report_format_and_radii(capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.mark.parametrize(
     ("command", "line"),
-    [("sweep", "nosuch.yaml: No such file or directory"), ("run", "there is no experiment nosuch.yaml: ")],
+    [("sweep", "nosuch.yaml: there is no such file"), ("run", "there is no experiment nosuch.yaml: ")],
 )
 def test_a_file_that_is_not_there_is_named_as_written(
     capsys: pytest.CaptureFixture[str], command: str, line: str

@@ -46,6 +46,8 @@ def test_refusals_of_flags_need_no_large_imports() -> None:
         "certify --dataset digits --classifier digits_cnn --noise nope:1": "unknown noise family 'nope'",
         "certify --dataset nope --classifier digits_cnn --sigma 0.25": "unknown data set 'nope'",
         "certify --dataset folder --data-root /nowhere --classifier digits_cnn --sigma 0.25": "does not exist",
+        "run digit": "there is no experiment digit: did you mean 'digits'?",
+        "sweep nope.yaml": "nope.yaml: there is no such file",
         "train denoiser --dataset digits --epochs 0": "--epochs 0: input should be greater than or equal to 1",
     }
     for (line, reason), (code, out, err) in zip(reasons.items(), outcomes([*reasons]), strict=True):

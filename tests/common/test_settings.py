@@ -155,7 +155,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         (b"a: [1", " is not YAML: "),
         (b"\xff\xfe\xff", " is not YAML: "),
         (b"- 1\n", ": expected 'setting: value' lines, found a list"),
-        (None, ": No such file or directory"),
+        (None, ": there is no such file: write"),
     ],
 )
 def test_a_file_without_settings_is_refused_by_its_name(tmp_path: Path, content: bytes | None, reason: str) -> None:

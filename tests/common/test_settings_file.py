@@ -71,7 +71,7 @@ def test_only_regular_files(tmp_path: Path) -> None:
     for path, words in (
         ("pipe", "not a regular file: write the settings into one"),
         ("", "a folder, not a file of settings"),
-        ("none", "No such file or directory"),
+        ("none", "there is no such file: write the path of a YAML file of settings"),
     ):
         with pytest.raises(RaysmoothError, match=f"^{tmp_path / path}: {words}$"):
             read_yaml(tmp_path / path)
