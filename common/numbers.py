@@ -21,6 +21,11 @@ def number(text: str) -> float:
     return float(text)
 
 
+def numbers(text: str) -> list[float]:
+    """The numbers of "0.25, 64/255". Raises ValueError where one between the commas is missing or not a number."""
+    return [number(part) for part in text.split(",")]
+
+
 def fraction(text: str) -> float | None:
     """The value of a text such as "64/255"; None for text of another form, and for a denominator of zero."""
     found = _FRACTION.fullmatch(text)
@@ -33,9 +38,9 @@ def with_fractions(value: Any) -> Any:
     """`value` with numbers in place of all fractions in it, however deep; a text may be a list, as in 32/255,64/255."""
     if isinstance(value, str):
         parts = value.split(",")
-        if not any(fraction(part) is not None for part in parts):
-            return value
-        read = [part if (found := fraction(part)) is None else found for part in parts if part.strip()]
+        if not all(map(str.strip, parts)) or not any(fraction(part) is not None for part in parts):
+            return value  # with a hole it stays as it was written, for the refusal
+        read = [part if (found := fraction(part)) is None else found for part in parts]
         return read if len(read) > 1 else read[0]
     if isinstance(value, list | tuple):
         return [with_fractions(one) for one in value]

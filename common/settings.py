@@ -68,14 +68,17 @@ def split_list(text: str, separator: str = ",") -> list[str]:
 def _list_at(separator: str) -> BeforeValidator:
     def listed(value: Any) -> Any:
         if isinstance(value, str):
-            return split_list(value, separator)
+            parts = split_list(value, separator)
+            if separator == "," and parts and len(parts) <= value.count(","):
+                raise PydanticCustomError("hole", "nothing stands before or after a comma: leave that comma out")
+            return parts
         return [value] if isinstance(value, int | float) else value
 
     return BeforeValidator(listed)
 
 
 CommaList = _list_at(",")
-"""Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25]."""
+"""Annotation of a list field that accepts '0.12,0.25' and 0.25 as well as [0.12, 0.25], but not '0.12,,0.25'."""
 
 SemicolonList = _list_at(";")
 """As `CommaList`, for parts that may hold commas."""

@@ -30,8 +30,10 @@ def main() -> None:
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as end:
-        if end.code == INTERRUPTED and not isinstance(end, AlreadyReported):
-            _interrupted()
+        if end.code == INTERRUPTED:
+            if not isinstance(end, AlreadyReported):
+                _interrupted()
+            end.code = exit_code()
         if (problem := unwritten()) is not None and not end.code:
             _refuse(problem)
         raise

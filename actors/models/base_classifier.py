@@ -11,11 +11,11 @@ import torch
 from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
-from raysmooth.actors.models.own_callable import make_importable, source_digest
+from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
 from raysmooth.actors.models.weight_paths import whole_file
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
-from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.common.variant import Variant
 
@@ -192,11 +192,9 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
         ) from end
     except Exception as error:
         with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
-        reason = one_line(error)
-        raise RaysmoothError(
-            f"classifier '{loaded.spec.classifier}'{with_denoiser} rejects images of shape {tuple(image.shape)}: "
-            f"{reason} -- choose the data set, --resize/--crop or the model that fits"
-        ) from error
+        who, own = f"classifier '{loaded.spec.classifier}'{with_denoiser}", Variant.parse(loaded.spec.classifier).is_own
+        fitting = "the data set, --resize/--crop or the model that fits"
+        raise refused_images(who, own, tuple(image.shape), error, fitting) from error
     if loaded.model.num_classes < 1:
         raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' returns labels but not how many there are: "

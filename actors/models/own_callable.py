@@ -35,6 +35,18 @@ def refused_code(architecture: Variant) -> RaysmoothError:
     )
 
 
+def refused_images(who: str, own: bool, shape: tuple[int, ...], error: Exception, fitting: str) -> RaysmoothError:
+    """The refusal of a network, `who`, that raised `error` for images of `shape`; `fitting` is what can be chosen so
+    that it fits. The user's `own` code may have raised it for any reason, so the shape is a possibility only.
+    """
+    if own:
+        return RaysmoothError(
+            f"{who} raised {type(error).__name__}: {one_line(error)} -- correct it or, if it takes no images of shape "
+            f"{shape}, choose {fitting}"
+        )
+    return RaysmoothError(f"{who} rejects images of shape {shape}: {one_line(error)} -- choose {fitting}")
+
+
 def build_own(architecture: Variant) -> Any:
     """The result of the user's callable, called with the options as keywords: a torch module or another callable.
 

@@ -60,10 +60,11 @@ def show(settings: ShowSettings) -> FigureFile:
     file = figure_path(settings.out or default, "--out")
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
     datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
+    named: set[tuple[str, str]] = set()  # derived runs have the files of their source
     images = []
     refused: list[tuple[str, RaysmoothError]] = []
     for row in records(rows):
-        run = StoredRun.read(settings.results, sampled_by(row))
+        run = StoredRun.read(settings.results, sampled_by(row), named)
         trusted = settings.trust_code or settings.classifier == run.identity["classifier"]
         try:
             run.refuse_code(trusted)

@@ -48,7 +48,9 @@ class RoleCounts:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """`folder` has its files; `identity` and `settings` are the manifest's. Nothing is written."""
+    """`folder` has its files; `identity` and `settings` are the manifest's. Nothing is written. `named` are the files
+    outside `folder` that the user has been shown, each with what it holds: each is named once.
+    """
 
     run_id: str
     folder: RunFolder
@@ -59,10 +61,11 @@ class StoredRun:
     reading: Mapping[str, Any]
     class_names: Mapping[int, str]
     weight_files: Mapping[str, str | None] = field(default_factory=dict)
+    named: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
     @classmethod
-    def read(cls, out: Where, run_id: str) -> "StoredRun":
-        """Raises RaysmoothError where the run has left no manifest in `out`."""
+    def read(cls, out: Where, run_id: str, named: set[tuple[str, str]] | None = None) -> "StoredRun":
+        """Raises RaysmoothError where the run has left no manifest in `out`. Runs may share `named`."""
         run, keys = RunFolder.of(out, run_id), ("identity", "settings", "framing", "num_classes")
         try:
             manifest = read_manifest(run, *keys)
@@ -85,6 +88,7 @@ class StoredRun:
             manifest.get("reading", {}),
             class_names_of(manifest.get("data")),
             manifest.get("weight_files") or {},
+            set() if named is None else named,
         )
 
     @property
@@ -169,7 +173,9 @@ class StoredRun:
         refuse_no_path(path)
         results, place = str(self.folder.out), path if is_url(path) else os.path.realpath(path)
         if not self.folder.out.is_local or not Path(place).is_relative_to(os.path.realpath(results)):
-            notify(f"run {self.run_id}: its {what} are read from {shown_path(path)}, as its manifest says")
+            if (what, place) not in self.named:
+                notify(f"run {self.run_id}: its {what} are read from {shown_path(path)}, as its manifest says")
+            self.named.add((what, place))
 
     def counts(self, image_id: int, most: Mapping[Role, int] | None = None) -> dict[Role, RoleCounts]:
         """The run's counts of the image, for each role with draws: those of whole blocks in their order, until there

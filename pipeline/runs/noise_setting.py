@@ -12,8 +12,7 @@ from pydantic import AfterValidator
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.pixel_scale import refuse_grey_levels
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.numbers import number
-from raysmooth.common.settings import split_list
+from raysmooth.common.numbers import numbers
 
 SIGMA = "Noise level: the standard deviation of a pixel, in pixel units ([0, 1]): 0.25, or 64/255 for 64 grey levels"
 NOISE = (
@@ -37,7 +36,7 @@ def settled_noise(values: Any) -> Any:
     if values.get("sigma") is not None:
         raise RaysmoothError(f"--noise {text} and --sigma {values['sigma']} both give a level: write one of them")
     try:
-        given = [number(level) for level in split_list(levels)]
+        given = numbers(levels)
     except ValueError:
         given = []
     if not given:

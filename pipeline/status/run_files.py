@@ -2,7 +2,7 @@
 is not an error.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -30,13 +30,15 @@ class Part:
     first_error: str | None = None
 
 
-def drawn_manifests(out: Where) -> Iterator[tuple[RunFolder, Manifest]]:
-    """The folder and the manifest of each run in `out` that draws; others are done at once, so they have no status.
-    Raises RaysmoothError if there are no runs, or for a file that is not a manifest.
+def status_manifests(out: Where) -> list[tuple[RunFolder, Manifest]]:
+    """The folder and the manifest of each run in `out` that draws. Others, imported or recertified, were finished at
+    once: they are listed only where no run draws. Raises RaysmoothError if there is no folder of runs, or for a file
+    that is not a manifest.
     """
     refuse_no_runs(out)
     try:
-        yield from ((run, found) for run, found in manifests(out, "identity") if found.procedure in ROW_FOLDERS)
+        found = list(manifests(out, "identity"))
+        return [(run, manifest) for run, manifest in found if manifest.procedure in ROW_FOLDERS] or found
     except ManifestError as error:
         raise RaysmoothError(f"{error}: {error.remedy}") from None
 

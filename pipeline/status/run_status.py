@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from raysmooth.pipeline.status.run_files import Part, PartReader, drawn_manifests
+from raysmooth.pipeline.status.run_files import Part, PartReader, status_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, NoRuns, RunFolder
+from raysmooth.pipeline.store.manifest import CERTIFICATES, ROW_FOLDERS, Manifest, NoRuns, RunFolder
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, read_progress
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.records import BadRecord
+
+IMPORT = "import"
+"""Stands for the procedure of an imported run, whose manifest names none."""
 
 
 class State(StrEnum):
@@ -93,16 +96,18 @@ class StatusReader:
         self._out, self._parts = located(out), PartReader()
 
     def read(self, now: float | None = None) -> list[RunStatus]:
-        """Every run that was drawn here, in the order in which they began. Raises NoRuns if there are none, and
-        RaysmoothError for a part that is corrupt.
+        """Every run that was drawn here, in the order in which they began; where there are none, those that were
+        imported or recertified. Raises NoRuns if there are none either, and RaysmoothError for a part that is corrupt.
         """
         at = time.time() if now is None else now
-        runs = [self._status(run, manifest, at) for run, manifest in drawn_manifests(self._out)]
+        runs = [self._status(run, manifest, at) for run, manifest in status_manifests(self._out)]
         if not runs:
-            raise NoRuns(f"{self._out} holds no runs that were drawn there: give the --out of 'raysmooth certify'")
+            raise NoRuns(f"{self._out} holds no runs: give the --out of 'raysmooth certify'")
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
 
     def _status(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
+        if manifest.procedure not in ROW_FOLDERS:
+            return self._derived(run, manifest, now)
         identity, found, problem = manifest.identity, None, None
         try:
             found = read_progress(run)
@@ -142,6 +147,30 @@ class StatusReader:
             record=record,
             settings=manifest.get("settings") or {},
             problem=problem,
+        )
+
+    def _derived(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
+        """A run whose rows were all written at once, from a log or from another run's counts."""
+        rows = self._parts.rows(run.rows(CERTIFICATES))
+        images, last = sum(part.images for part in rows), max((part.time for part in rows), default=None)
+        return RunStatus(
+            run_id=run.run_id,
+            identity={**manifest.identity, "procedure": manifest.identity.get("procedure") or IMPORT},
+            objective=manifest.get("objective"),
+            started=manifest.get("started"),
+            state=State.FINISHED,
+            images=images,
+            done=images,
+            errors=sum(part.errors for part in rows),
+            first_error=next((part.first_error for part in rows if part.first_error), None),
+            draws=0,
+            mean_draws=None,
+            pace=None,
+            seconds=0.0,
+            heard=last,
+            age=None if last is None else max(0.0, now - last),
+            record=None,
+            settings=manifest.get("settings") or {},
         )
 
 

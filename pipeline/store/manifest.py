@@ -106,9 +106,11 @@ def run_folders(out: Where) -> list[RunFolder]:
 
 
 def refuse_no_runs(out: Where) -> None:
-    """Raises NoRuns if there is no folder of runs in `out`."""
+    """Raises NoRuns if there is no folder of runs in `out`, and RaysmoothError if `out` is a file."""
     home = located(out) / RUNS
     if not home.is_folder():
+        if home.parent.exists() and not home.parent.is_folder():
+            raise RaysmoothError(f"{home.parent} is a file: give the results folder (--out) of 'raysmooth certify'")
         raise NoRuns(f"there is no {home}: give the results folder (--out) of 'raysmooth certify'")
 
 

@@ -16,7 +16,7 @@ from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_numb
 from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written, say_failures
 from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, counted, printable
-from raysmooth.common.numbers import number
+from raysmooth.common.numbers import numbers
 from raysmooth.common.settings import split_list
 
 if TYPE_CHECKING:
@@ -243,12 +243,9 @@ def import_command(
 
 def _numbers(text: str) -> list[float]:
     try:
-        values = [number(part) for part in split_list(text)]
+        return numbers(text)
     except ValueError:
-        values = []
-    if not values:
-        raise RaysmoothError(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5")
-    return values
+        raise RaysmoothError(f"--radii {text}: write numbers with commas between, such as 0,0.25,0.5") from None
 
 
 @contextmanager

@@ -4,16 +4,16 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from time import sleep
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
-from raysmooth.commands.app import app, notes
+from raysmooth.commands.app import INTERRUPTED, AlreadyReported, app, notes
 from raysmooth.commands.flags import RESULTS
 from raysmooth.commands.usage import CommandWithExamples
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.streams import output_failure
 
 if TYPE_CHECKING:
@@ -26,13 +26,28 @@ _LONGEST_WATCH = 86_400
 """Seconds."""
 
 
-@app.command("status", cls=CommandWithExamples, rich_help_panel="Results")
+class _StatusCommand(CommandWithExamples):
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        if args[-1:] == ["--watch"]:
+            raise RaysmoothError("--watch needs seconds: write --watch 5")
+        return super().parse_args(ctx, args)
+
+
+def _seconds(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RaysmoothError(f"--watch {printable(str(text))}: write seconds, as in --watch 5") from None
+
+
+@app.command("status", cls=_StatusCommand, rich_help_panel="Results")
 def status_command(
     results: Annotated[str, RESULTS],
     watch: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
+            parser=_seconds,
             help="Refresh every SECONDS, until all runs are finished; wait for the first if there is none yet.",
             show_default=False,
         ),
@@ -52,12 +67,17 @@ def status_command(
 
     `raysmooth status results --watch 5`
     """
+    if watch is not None and not 0.1 <= watch <= _LONGEST_WATCH:
+        raise RaysmoothError(f"--watch {watch:g}: write seconds, 0.1 to {_LONGEST_WATCH}")
+    with _interrupted_alone():
+        _show(results, watch, as_json)
+
+
+def _show(results: str, watch: float | None, as_json: bool) -> None:
     from raysmooth.pipeline.status.run_status import State, StatusReader
     from raysmooth.pipeline.store.manifest import missing_manifests, without_manifest
     from raysmooth.storage.object_store import notify
 
-    if watch is not None and not 0.1 <= watch <= _LONGEST_WATCH:
-        raise RaysmoothError(f"--watch {watch:g}: write seconds, 0.1 to {_LONGEST_WATCH}")
     reader = StatusReader(results)
     # Ctrl-C is the normal way to leave a watch that has shown something.
     leaving = suppress(KeyboardInterrupt) if watch is not None else nullcontext()
@@ -71,6 +91,16 @@ def status_command(
                 return
             sleep(watch)
             runs = reader.read()
+
+
+@contextmanager
+def _interrupted_alone() -> Iterator[None]:
+    """Say of Ctrl-C no more than that: this command has no work to resume."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        notes.print("raysmooth: interrupted")
+        raise AlreadyReported(INTERRUPTED) from None
 
 
 def _awaited(read: "Callable[[], list[RunStatus]]", seconds: float) -> "list[RunStatus]":

@@ -15,7 +15,7 @@ from raysmooth.commands.durations import duration
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
 from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS
 from raysmooth.pipeline.report.captions import run_names, short_caption
-from raysmooth.pipeline.status.run_status import RunStatus, State
+from raysmooth.pipeline.status.run_status import IMPORT, RunStatus, State
 from raysmooth.pipeline.store.run_differences import RunFacts, differences
 
 _STYLES = {
@@ -151,7 +151,8 @@ def _words(run: RunStatus) -> str:
     ago = duration(run.age) if run.age is not None else "-"
     match run.state:
         case State.FINISHED:
-            return f"finished in {duration(run.seconds)}"
+            derived = {IMPORT: "imported", "recertify": "recertified"}.get(run.identity["procedure"])
+            return derived or f"finished in {duration(run.seconds)}"
         case State.STOPPED:
             return f"stopped {ago} ago" if run.age is not None else "stopped"
         case State.SILENT:

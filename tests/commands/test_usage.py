@@ -23,7 +23,7 @@ LONG = "x" * 1000
         ("certify --verbose=3", "--verbose takes no value"),
         ("show results", "show: IMAGE is missing: Number of the image in the data set"),
         ("recertify results --n 1.5", "recertify: --n: write a whole number"),
-        ("status results --watch fast", "status: --watch: write a number"),
+        ("status results --watch fast", "--watch fast: write seconds, as in --watch 5"),
         ("demo extra", "demo: 'extra' is too much"),
         ("show results 1 2", "show: '2' is too much: write raysmooth show RESULTS IMAGE"),
         ("certify --n ten", "--n ten: input should be a valid integer"),

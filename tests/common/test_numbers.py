@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.numbers import fraction, number, with_fractions
+from raysmooth.common.numbers import fraction, number, numbers, with_fractions
 from raysmooth.common.settings import CommaList, Settings, checked
 from raysmooth.common.variant import Variant
 
@@ -41,7 +41,8 @@ def test_a_fraction_is_the_nearest_float(above: int, below: int) -> None:
 
 
 def test_fractions_in_lists_and_mappings() -> None:
-    assert with_fractions("1/4, 0.5,,1/8") == [0.25, " 0.5", 0.125]
+    assert with_fractions("1/4, 0.5,1/8") == [0.25, " 0.5", 0.125]
+    assert with_fractions("1/4,,1/8") == "1/4,,1/8"
     assert with_fractions({"a": ["1/4", "x"], "b": 1}) == {"a": [0.25, "x"], "b": 1}
     assert with_fractions("runs/1/4") == "runs/1/4"
 
@@ -74,3 +75,16 @@ def test_options_take_fractions_and_print_numbers() -> None:
     assert Variant.parse("a:x=1/4,y=a/b,z=1/0") == Variant("a", (("x", 0.25), ("y", "a/b"), ("z", "1/0")))
     assert Variant.parse("a:x=1/4") == Variant.parse("a:x=0.25")
     assert Variant.parse(str(Variant.parse("a:x=64/255"))) == Variant.parse("a:x=64/255")
+
+
+@pytest.mark.parametrize("written", ["0.25,,0.5", "0.25,", ",1/4", "1/4, ,1/2", "0.25, 0.5, "])
+def test_a_number_missing_between_commas_is_refused(written: str) -> None:
+    with pytest.raises(RaysmoothError) as refusal:
+        checked(Levels, {"levels": written})
+    assert str(refusal.value) == f"--levels {written}: nothing stands before or after a comma: leave that comma out"
+    with pytest.raises(ValueError, match="could not convert"):
+        numbers(written)
+
+
+def test_numbers_between_commas() -> None:
+    assert numbers("0, 1/4,1e-1") == [0, 0.25, 0.1]

@@ -62,7 +62,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     preprocess = settings.preprocess or carded or default_preprocess(architecture)
     data = read_training_data(settings, named.recipe.augment, device, dataset=dataset)
     model = torch.nn.Sequential(parse_preprocess(preprocess), classifier).to(device)
-    logits = try_out(model, data.train.first(), f"classifier '{architecture}'")
+    logits = try_out(model, data.train.first(), f"classifier '{architecture}'", architecture.is_own)
     _check_labels(data.train.labels, logits, settings, architecture)
     try_training(model, data.train.first(), f"classifier '{architecture}'")
     network = as_trained(model, settings, device, named.recipe, data.train)

@@ -59,7 +59,8 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
     network = as_trained(denoiser, settings, device, named.recipe, data.train)
     cleaned = try_out(network, data.train.first(), f"denoiser '{architecture}'")
     for loaded in (*surrogates, *([protected] if protected is not None else [])):
-        try_out(loaded.model, cleaned, f"classifier '{loaded.spec.classifier}'")
+        own = Variant.parse(loaded.spec.classifier).is_own
+        try_out(loaded.model, cleaned, f"classifier '{loaded.spec.classifier}'", own)
     if objective.needs_labels and NO_LABEL in data.train.labels:
         raise RaysmoothError(
             f"objective '{name}' needs a label for each image of {settings.dataset} {settings.split}: write "

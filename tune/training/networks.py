@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from raysmooth.actors.compute.compilation import compiler, require_compiler
+from raysmooth.actors.models.own_callable import refused_images
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.data.training_images import Images
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.precision import settled_precision
@@ -83,15 +84,14 @@ def try_training(network: torch.nn.Module, pixels: torch.Tensor, what: str) -> N
 
 
 @torch.no_grad()
-def try_out(model: torch.nn.Module, pixels: torch.Tensor, what: str) -> torch.Tensor:
-    """The output in eval mode; a network that does not fit the images is refused before training."""
+def try_out(model: torch.nn.Module, pixels: torch.Tensor, what: str, own: bool = False) -> torch.Tensor:
+    """The output in eval mode; a network that does not fit the images, or code of the user's `own` that raises
+    anything, is refused before training.
+    """
     try:
         return model.eval()(pixels)
     except RaysmoothError:
         raise
     except Exception as error:
-        reason = one_line(error)
-        raise RaysmoothError(
-            f"{what} rejects images of shape {tuple(pixels.shape[1:])}: {reason} -- choose the data set, "
-            "--resize/--crop or the options (such as channels=1) that fit"
-        ) from error
+        fitting = "the data set, --resize/--crop or the options (such as channels=1) that fit"
+        raise refused_images(what, own, tuple(pixels.shape[1:]), error, fitting) from error

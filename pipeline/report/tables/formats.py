@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as RichTable
@@ -128,7 +129,10 @@ def text(table: PrintedTable, console: Console) -> None:
             heading = _short(column) if column in radii else column
             if column in radii[1:]:
                 heading = heading.removeprefix("r=")  # "r=" stands above the first radius only
-            grid.add_column(heading, justify=table.side(column), no_wrap=not (wraps and column in table.text_columns))
+            folds = wraps and column in table.text_columns
+            # rich takes a column's longest word for its least width, which would cut "60.0 to 62.0".
+            least = None if folds else max(map(cell_len, [heading, *cells[column]]))
+            grid.add_column(heading, justify=table.side(column), no_wrap=not folds, min_width=least)
         for row, styles in zip(cells.to_numpy(), table.marked("bold").to_numpy(), strict=True):
             grid.add_row(*map(Text, row, styles))
         room = Measurement.get(console, console.options.update(max_width=_UNLIMITED), grid)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -163,3 +164,20 @@ def test_a_classifier_that_ends_the_program_is_refused() -> None:
     spec = BaseClassifierSpec("mine:make")
     with pytest.raises(RaysmoothError, match=r"'mine:make' ends the program when it is called \(SystemExit: 0\)"):
         check_image(Loaded(DenoisedClassifier(None, torch.nn.Identity(), end), spec, {}, {}), BATCH[0])
+
+
+def test_what_an_own_classifier_raises_is_named_and_the_shape_is_a_possibility_only() -> None:
+    def fail(batch: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("line\x1b[31m one\nline two")
+
+    loaded = partial(Loaded, DenoisedClassifier(None, torch.nn.Identity(), fail))
+    with pytest.raises(RaysmoothError) as own:
+        check_image(loaded(BaseClassifierSpec("mine:make"), {}, {}), BATCH[0])
+    assert str(own.value) == (
+        "classifier 'mine:make' raised RuntimeError: line one -- correct it or, if it takes no images of shape "
+        "(1, 2, 2), choose the data set, --resize/--crop or the model that fits"
+    )
+    with pytest.raises(
+        RaysmoothError, match=r"^classifier 'lenet' rejects images of shape \(1, 2, 2\): line one -- ch"
+    ):
+        check_image(loaded(BaseClassifierSpec("lenet"), {}, {}), BATCH[0])

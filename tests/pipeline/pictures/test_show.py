@@ -32,6 +32,7 @@ from raysmooth.actors.replica.draws import draw
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.certification.certificate import lower_bound
+from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.pictures.image_figure import plot_image
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
@@ -251,6 +252,19 @@ def test_what_is_not_there_is_refused_with_what_is(home: Path) -> None:
     assert "the denoiser's weights on " in other
     assert "are not those that this run began with" in other
     assert "there is no " in refusal(home / "nothing", 9)
+
+
+def test_a_file_that_derived_runs_have_from_their_source_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_denoiser(tmp_path / "mse.safetensors")
+    certified(tmp_path / "out", **DIGITS, denoiser="dncnn", denoiser_weights=str(tmp_path / "mse.safetensors"))
+    recertify(tmp_path / "out", alpha=0.05)
+    recertify(tmp_path / "out", alpha=0.01)
+    capsys.readouterr()
+    assert len(show(ShowSettings(results=str(tmp_path / "out"), image_id=9, trust_code=True)).lines) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f": its denoiser weights are read from {tmp_path}/mse.safetensors, as its manifest says")
 
 
 def test_an_imported_run_is_refused_and_left_out_beside_others(home: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import re
 from io import StringIO
 
 import pandas as pd
+import pytest
 from rich.console import Console
 
 from raysmooth.pipeline.report.latex import latex_figure
@@ -145,3 +146,15 @@ def test_text_wraps_where_a_terminal_is_too_narrow_and_numbers_do_not() -> None:
     assert max(map(len, narrow)) <= 32
     assert narrow[2].endswith(" 60.0 0.157")
     assert " ".join(line[:21].strip() for line in narrow[2:]) == "every image of 400, 0 to 19 (20 images)"
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_no_number_is_cut_where_intervals_need_more_than_the_terminal(width: int) -> None:
+    names = [name for radius in ("0", "0.25", "0.5", "0.75") for name in (f"r={radius}", f"r={radius} 95 %")]
+    cells = pd.DataFrame([["a long name", *["61.25", "60.0 to 62.5"] * 4, "12"]], columns=["name", *names, "errors"])
+    console = Console(width=width, file=(printed := StringIO()))
+    text(PrintedTable("t", "", "About", "", cells, cells, frozenset({"name"})), console)
+    heading, _, *rows = printed.getvalue().partition("\n\n")[0].splitlines()
+    assert heading.split()[:4] == ["name", "r=0", "0", "95"]
+    assert " ".join(rows[0].split()).endswith(" ".join(["61.25 60.0 to 62.5"] * 4 + ["12"]))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed.getvalue()

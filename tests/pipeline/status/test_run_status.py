@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from command import command
+from command import command, refused
 from conftest import REPOSITORY
 from rich.console import Console
 from small_runs import certified, opened
 from started_runs import rows_on_disk, start, wait_for_rows
 
 from raysmooth.commands.status_table import records, short, status_table
+from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.pool.telemetry import Telemetry
 from raysmooth.pipeline.runs import heartbeat
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
@@ -375,7 +377,7 @@ def test_a_watch_waits_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> Non
             assert (process.returncode, errors) == (0, "")
             assert json.loads(printed.splitlines()[-1])[0]["state"] == "finished"
         else:
-            assert (process.returncode, printed, errors.count("\n")) == (130, "", 1)
+            assert (process.returncode, printed, errors) == (130, "", "raysmooth: interrupted\n")
 
 
 @pytest.mark.processes
@@ -400,9 +402,7 @@ def test_watch_prints_again_until_all_runs_are_finished(tmp_path: Path, capsys: 
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("there", "expected"), [("", "there is no "), ("runs", "holds no runs that were drawn there")], ids=str
-)
+@pytest.mark.parametrize(("there", "expected"), [("", "there is no "), ("runs", "holds no runs: give")], ids=str)
 def test_a_folder_without_runs_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], there: str, expected: str
 ) -> None:
@@ -410,6 +410,63 @@ def test_a_folder_without_runs_is_refused(
     code, printed, errors = command(capsys, "status", str(tmp_path))
     assert (code, printed, errors.count("\n")) == (2, "", 1)
     assert expected in errors
+
+
+@pytest.mark.parametrize("watch", [(), ("--watch", "1")], ids=["once", "watch"])
+def test_a_file_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], watch: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    assert refused(capsys, "status", str(tmp_path / "file"), *watch) == (
+        f"{tmp_path}/file is a file: give the results folder (--out) of 'raysmooth certify'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (["--watch"], "--watch needs seconds: write --watch 5"),
+        (["--watch", "--json"], "--watch --json: write seconds, as in --watch 5"),
+        (["--watch", "nan"], "--watch nan: write seconds, 0.1 to 86400"),
+    ],
+)
+def test_a_watch_without_seconds(capsys: pytest.CaptureFixture[str], written: list[str], line: str) -> None:
+    assert refused(capsys, "status", "results", *written) == line
+
+
+def test_an_interrupted_wait_promises_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raysmooth.commands.status.sleep", interrupt)
+    code, printed, errors = command(capsys, "status", str(tmp_path), "--watch", "1")
+    assert (code, printed) == (130, "")
+    assert errors.splitlines()[1:] == ["raysmooth: interrupted"]
+
+
+@pytest.mark.parametrize("watch", [(), ("--watch", "1")], ids=["once", "watch"])
+def test_where_no_run_was_drawn_imported_and_recertified_runs_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], watch: tuple[str, ...]
+) -> None:
+    run_id, out = certified(tmp_path, **TEN), tmp_path / "recertified"
+    recertify(tmp_path, alpha=0.05)
+    derived = next(path.name for path in (tmp_path / "runs").iterdir() if path.name != run_id)
+    assert [run.run_id for run in StatusReader(tmp_path).read()] == [run_id]
+    for part in ("runs", "certificates/run_id="):
+        path = f"{part}{'' if part.endswith('=') else '/'}{derived}"
+        shutil.copytree(tmp_path / path, out / path)
+    log = tmp_path / "log.tsv"
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.5\t1\t0:00:01\n")
+    read = ["--dataset", "mnist", "--classifier", "x", "--sigma", "0.25", "--out", str(out)]
+    assert command(capsys, "import", str(log), *read)[0] == 0
+    code, printed, errors = command(capsys, "status", str(out), "--json", *watch)
+    assert (code, errors) == (0, "")
+    runs = {run["procedure"]: run for run in json.loads(printed)}
+    assert {name: (run["state"], run["done"]) for name, run in runs.items()} == {
+        "recertify": ("finished", 10), "import": ("finished", 1)
+    }  # fmt: skip
+    table = command(capsys, "status", str(out), *watch)[1]
+    assert all(word in table for word in ("imported", "recertified"))
 
 
 @pytest.mark.processes
