@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -91,12 +91,16 @@ def _with_key(message: str, written: Mapping[str, Any]) -> str:
 
 def in_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`function` of the Python API, whose refusals name settings by its keywords, and those of its `config` by their
-    keys.
+    keys. A keyword that it does not have is refused as an unknown setting is.
     """
-    names = list(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    names = list(parameters)
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
     @wraps(function)
     def called(*args: Arguments.args, **settings: Arguments.kwargs) -> Result:
+        if unknown := [name for name in settings if name not in parameters and not takes_any]:
+            raise RaysmoothError(f"unknown setting '{printable(unknown[0])}': {nearest(unknown[0], names)}")
         try:
             config: Any = dict(zip(names, args, strict=False)).get("config", settings.get("config"))
             with keys_of(config, settings, _read_again(config)):

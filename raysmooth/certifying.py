@@ -134,7 +134,9 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
 
     A context, or until `close`; it ends with the program in any case. `address` as in `certify`: the calls in between
     leave it out. Replicas keep their GPUs and CPU cores until then; a training with workers and a sweep take them back.
-    Those that have imported your own code are replaced after each call. Inside an open session it returns that one.
+    Those that have imported your own code are replaced after each call. A program has one session: a second call
+    returns the open one, and closing either closes it.
+
     Raises RaysmoothError if Ray does not start, or the cluster does not answer.
 
     >>> with raysmooth.session():

@@ -54,10 +54,16 @@ class Pool:
         self._dispatcher = Dispatcher(self._group, note, self.telemetry)
         self._checked = monotonic()
 
-    def wait_up(self) -> ReplicaIdentity:
-        """The identity of the first replica that is up; the others must be of its kind."""
+    def wait_up(self, waits: Callable[[], None] = lambda: None) -> ReplicaIdentity:
+        """The identity of the first replica that is up; the others must be of its kind. `waits` is called once if none
+        answers within about a second, as idle ones do.
+        """
+        waiting = False
         while self._group.identity is None:
             self._wait_for_answers()
+            if self._group.identity is None and not waiting:
+                waits()
+                waiting = True
         return self._group.identity
 
     def ask(self, question: str, *arguments: Any) -> Any:

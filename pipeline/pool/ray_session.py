@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Self
 
 import ray
+from ray.exceptions import ActorHandleNotFoundError
 
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.pool.ray_address import LOCAL, Note
@@ -48,7 +49,8 @@ class RaySession:
     where this process is connected already, Ray is not the session's and outlives it.
 
     Between calls nothing waits for Ray, and Ray would end this process a minute after its own end: the session notices
-    that, disconnects, and the next call starts Ray again.
+    that, disconnects, and the next call starts Ray again. It does so too after the program's own `ray.shutdown()`; if
+    the program has connected to another Ray since, the session goes on there.
     """
 
     def __init__(self, start: Callable[[Note], bool], address: str | None, verbose: bool, note: Note) -> None:
@@ -58,7 +60,8 @@ class RaySession:
         self._calls, self._lock, self._closed = 0, threading.Lock(), threading.Event()
         if self._owns_ray:
             self.local = start(note)
-            threading.Thread(target=self._watch, name="raysmooth: is Ray still there?", daemon=True).start()
+        self._connection = _connection()
+        threading.Thread(target=self._watch, name="raysmooth: is Ray still there?", daemon=True).start()
 
     @contextmanager
     def call(self, address: str | None, keeps_replicas: bool, note: Note) -> Iterator[None]:
@@ -76,9 +79,7 @@ class RaySession:
             outermost = self._calls == 1
             if outermost:
                 self._leave_if_ended()
-            if self._owns_ray and not ray.is_initialized():
-                note("raysmooth: the session's Ray has ended: another one starts")
-                self.local = self._start(note)
+            self._reconnect(note)
         try:
             if not keeps_replicas:
                 self.idle.end()
@@ -93,7 +94,7 @@ class RaySession:
     @property
     def where(self) -> str:
         """The address of its Ray, for messages."""
-        return "a local Ray" if self.local else self.address or "this process's Ray"
+        return "a local Ray" if self.local else (self._owns_ray and self.address) or "this process's Ray"
 
     def close(self) -> None:
         """End the idle replicas, and Ray if it is the session's."""
@@ -101,7 +102,7 @@ class RaySession:
         self._closed.set()
         with self._lock:
             self.idle.end()
-            if self._owns_ray:
+            if self._is_on_own_ray():
                 ray.shutdown()
         if _open is self:
             _open = None
@@ -116,9 +117,26 @@ class RaySession:
                     self._leave_if_ended()
 
     def _leave_if_ended(self) -> None:
-        if self._owns_ray and ray.is_initialized() and (ended_process() if self.local else not _answers()):
+        if self._is_on_own_ray() and (ended_process() if self.local else not _answers()):
             self.idle = IdleReplicas()
             ray.shutdown()
+
+    def _is_on_own_ray(self) -> bool:
+        return self._owns_ray and ray.is_initialized() and _connection() == self._connection
+
+    def _reconnect(self, note: Note) -> None:
+        """If this process has left the session's Ray, use the one it is connected to now, or start another."""
+        now = _connection()
+        if now is not None and now == self._connection:
+            return
+        self.idle = IdleReplicas()  # Ray knows their actors no more
+        if now is None:
+            note("raysmooth: the session's Ray has ended: another one starts")
+            self.local, self._owns_ray = self._start(note), True
+        else:
+            note("raysmooth: the session's Ray has ended: this process's own is used from now on")
+            self.local = self._owns_ray = False
+        self._connection = _connection()
 
 
 def open_session() -> RaySession | None:
@@ -128,7 +146,8 @@ def open_session() -> RaySession | None:
 
 class Session:
     """What `raysmooth.session` returns: a context, or to be closed by `close`. Leaving the context ends the session if
-    it began with this object.
+    it began with this object. A program has one session: further objects stand for the open one, and closing any of
+    them closes it.
     """
 
     def __init__(self, start: Callable[[Note], bool], address: str | None, verbose: bool, note: Note) -> None:
@@ -148,6 +167,8 @@ class Session:
             self._session.close()
 
     def __enter__(self) -> Self:
+        if open_session() is not self._session:
+            raise RaysmoothError("this session is closed: call raysmooth.session() again")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,6 +179,14 @@ class Session:
         if open_session() is not self._session:
             return "<raysmooth session: closed>"
         return f"<raysmooth session on {self._session.where}, {len(self._session.idle)} idle replicas>"
+
+
+def _connection() -> tuple[str, str] | None:
+    """What no other connection of this process to a Ray has: the names of Ray's session and of the job there."""
+    if not ray.is_initialized():
+        return None
+    context = ray.get_runtime_context()
+    return context.get_session_name(), context.get_job_id()
 
 
 def _answers() -> bool:
@@ -171,4 +200,5 @@ def _answers() -> bool:
 
 def _end(actors: list[Any]) -> None:
     for actor in actors if ray.is_initialized() else ():
-        ray.kill(actor)
+        with suppress(ActorHandleNotFoundError):  # of a Ray that this process has left: it has ended with that one
+            ray.kill(actor)

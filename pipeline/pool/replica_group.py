@@ -90,7 +90,7 @@ class ReplicaGroup:
             raise RaysmoothError(reason_of(error)) from error
         if replica.identity is not None:
             replica.became_ready()
-            if len(self._replicas) > 1 and self._grows:
+            if replica.added and len(self._replicas) > 1 and self._grows:
                 up = sum(other.ready for other in self._replicas)
                 self._note(f"{up} replicas now: one more on {replica.node}")
             return
@@ -187,7 +187,9 @@ class ReplicaGroup:
 
     def _fill_up(self) -> None:
         while len(self._replicas) < self.wanted and monotonic() >= self._start_again:
-            self._replicas.append(self._start())
+            replica = self._start()
+            replica.added = True
+            self._replicas.append(replica)
 
     def _start(self, idle: Any | None = None) -> ReplicaHandle:
         replica = ReplicaHandle(self._actor() if idle is None else idle)

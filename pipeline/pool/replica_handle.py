@@ -17,10 +17,11 @@ from raysmooth.pipeline.pool.tasks import UnitAttempt
 class ReplicaHandle:
     """`asked` is the reference to its identity or preparation, while that is pending.
 
-    `begun`: when its start began; `start_seconds`: how long it took. `in_flight`: calls submitted to this replica,
-    oldest first, by their references; `since`: start time of the oldest; `isolated`: they are suspects. `slow`: that
-    call takes too long, so the replica gets no further one until it answers. `draining`: its node is about to be
-    removed. `stopped`: the pool has ended it, so late answers are ignored.
+    `added`: the pool was not begun with it. `begun`: when its start began; `start_seconds`: how long it took.
+
+    `in_flight`: calls submitted to this replica, oldest first, by their references; `since`: start time of the oldest;
+    `isolated`: they are suspects. `slow`: that call takes too long, so the replica gets no further one until it
+    answers. `draining`: its node is about to be removed. `stopped`: the pool has ended it, so late answers are ignored.
     """
 
     handle: Any
@@ -28,6 +29,7 @@ class ReplicaHandle:
     identity: ReplicaIdentity | None = None
     node_id: str | None = None
     ready: bool = False
+    added: bool = False
     begun: float = field(default_factory=lambda: monotonic())
     start_seconds: float = 0.0
     in_flight: dict[Any, Call] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.ray_session import open_session
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
@@ -169,7 +170,9 @@ def _open_session(
     takes as many replicas as fit where more are requested.
     """
     settings = runs[0].settings
-    progress.note("raysmooth: waiting for Ray and its replicas, which load torch ...")
+    kept = open_session()
+    if kept is None:
+        progress.note("raysmooth: waiting for Ray and its replicas, which load torch ...")
     with progress, connected(settings.address, settings.verbose, progress.note, keeps_replicas=True) as cluster:
         settle = partial(
             settle_replicas,
@@ -185,7 +188,8 @@ def _open_session(
                 raise
             replicas, most, resources = settle(replicas=None)
         with Pool(replicas, resources, progress.note, most=replicas if dry else most, idle=cluster.idle) as pool:
-            identity, pool_up = pool.wait_up(), monotonic()
+            load = partial(progress.note, "raysmooth: waiting for replicas, which load torch ...")
+            identity, pool_up = pool.wait_up() if kept is None else pool.wait_up(load), monotonic()
 
             def choose(*request: Any) -> ComputeChoice:
                 progress.note("raysmooth: trying the networks on a replica for a few seconds ...")

@@ -1,5 +1,7 @@
 """Refusals name settings as they were written: flags, keys of a file, keywords of Python."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,22 @@ def test_functions_name_their_keywords(tmp_path: Path) -> None:
         raysmooth.certify(file)
     with pytest.raises(RaysmoothError, match=r"^n 0: input"):
         raysmooth.certify(file, n=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda: raysmooth.session(adress=3),  # type: ignore[call-arg]
+            "unknown setting 'adress': did you mean 'address'? (known: address, ",
+        ),
+        (
+            lambda: raysmooth.recertify("results", alhpa=0.1),  # type: ignore[call-arg]
+            "unknown setting 'alhpa': did you mean 'alpha'? (known: ",
+        ),
+        (lambda: raysmooth.report("results", tabel="runs"), "unknown setting 'tabel': did you mean 'table'? (known: "),
+    ],
+)
+def test_functions_refuse_an_unknown_keyword_in_one_line(call: Callable[[], object], line: str) -> None:
+    with pytest.raises(RaysmoothError, match="^" + re.escape(line)):
+        call()

@@ -11,6 +11,7 @@ import pytest
 import ray
 from conftest import REPOSITORY, SUPPORT
 from digits_runs import counts_of, settings_of
+from ray.exceptions import ActorHandleNotFoundError
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
@@ -26,9 +27,9 @@ def _closed() -> Iterator[None]:
         session.close()
 
 
-def certified(out: Path, **changes: Any) -> Any:
+def certified(out: Path, show: bool = False, **changes: Any) -> Any:
     settings = settings_of(out, **{"classifier": "base_classifiers:Linear", "max": 5, **changes})
-    return run_procedure(PROCEDURES["certify"], [settings], show_progress=False)
+    return run_procedure(PROCEDURES["certify"], [settings], show_progress=show)
 
 
 def test_idle_replicas_of_another_kind_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,9 @@ def test_idle_replicas_of_another_kind_are_ended(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def own_ray(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A Ray that is only a word: "up" or not; `started` counts."""
-    state: dict[str, Any] = {"up": False, "started": 0, "ended": None}
+    state: dict[str, Any] = {"up": False, "started": 0, "ended": None, "job": 0}
+    connection = "raysmooth.pipeline.pool.ray_session._connection"
+    monkeypatch.setattr(connection, lambda: ("session", f"{state['started']}.{state['job']}") if state["up"] else None)
     monkeypatch.setattr(ray, "is_initialized", lambda: state["up"])
     monkeypatch.setattr(ray, "shutdown", lambda: state.update(up=False, ended=None))
     monkeypatch.setattr("raysmooth.pipeline.pool.ray_session.ended_process", lambda: state["ended"])
@@ -74,6 +77,38 @@ def test_ray_that_has_ended_starts_again(own_ray: dict[str, Any]) -> None:
     assert notes == ["raysmooth: the session's Ray has ended: another one starts"]
     session.close()
     assert not own_ray["up"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_after_the_programs_own_shutdown(own: bool, own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle replicas are those of a Ray that is left; a Ray that the program has started since is not the session's."""
+    monkeypatch.setattr(ray, "kill", unknown_actor)
+    session, notes = RaySession(start(own_ray), None, False, print), list[str]()
+    session.idle.keep("1 CPU", "a")
+    own_ray.update(up=own, job=1)
+    with session.call(None, True, notes.append):
+        assert (own_ray["started"], len(session.idle)) == (1 if own else 2, 0)
+        assert session.where == ("this process's Ray" if own else "a local Ray")
+    (note,) = notes
+    assert note.endswith("this process's own is used from now on" if own else "another one starts")
+    session.idle.keep("1 CPU", "b")
+    session.close()
+    assert own_ray["up"] == own
+
+
+def unknown_actor(actor: object) -> None:
+    raise ActorHandleNotFoundError("of another cluster")
+
+
+def test_a_session_on_the_programs_ray_outlives_it(own_ray: dict[str, Any]) -> None:
+    own_ray["up"] = True
+    session = RaySession(start(own_ray), None, False, print)
+    own_ray["up"] = False
+    with session.call(None, True, print):
+        assert own_ray["started"] == 1
+    own_ray["job"] = 1  # shut down and started again by the program
+    session.close()
+    assert own_ray["up"], "it is not the session's"
 
 
 def test_the_end_of_ray_between_calls_is_noticed(own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +142,8 @@ def test_one_session_at_a_time(own_ray: dict[str, Any]) -> None:
     first.close()
     assert not own_ray["up"]
     assert repr(first) == "<raysmooth session: closed>"
+    with pytest.raises(RaysmoothError, match=r"^this session is closed: call raysmooth.session\(\) again$"), first:
+        pass
 
 
 def test_a_call_that_needs_the_resources_ends_idle_replicas(
@@ -129,7 +166,7 @@ def pids(session: Session) -> list[int]:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_replicas_are_kept_and_draw_the_same(tmp_path: Path) -> None:
+def test_replicas_are_kept_and_draw_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     networks = {"classifier": "digits_cnn", "classifier_weights": str(tmp_path / "w.safetensors"), "replicas": 1}
     raysmooth.train_classifier(
         dataset="digits", classifier="digits_cnn", objective="clean", epochs=1, max=64, progress=False,
@@ -138,7 +175,10 @@ def test_replicas_are_kept_and_draw_the_same(tmp_path: Path) -> None:
     with raysmooth.session(progress=False) as session:
         certified(tmp_path / "kept", **networks, sigma=0.25)
         first = pids(session)
-        certified(tmp_path / "kept", **networks, sigma=0.5)
+        certified(tmp_path / "kept", show=True, **networks, sigma=0.5)
+        said = capsys.readouterr().err
+        assert "certify: 1 run on 1 replica" in said
+        assert "waiting for Ray" not in said
         assert pids(session) == first
         own = certified(tmp_path / "own", sigma=0.5, replicas=1)  # code of the user's own: its replica is replaced
         assert pids(session) != first
