@@ -99,7 +99,8 @@ def _interrupted_alone() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        notes.print("raysmooth: interrupted")
+        # Where it came while rich was writing, rich would write that line again.
+        typer.echo("raysmooth: interrupted", err=True)
         raise AlreadyReported(INTERRUPTED) from None
 
 
