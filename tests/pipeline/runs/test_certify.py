@@ -228,10 +228,10 @@ def test_a_notebook_is_warned_of_an_unfinished_run_that_is_not_continued(tmp_pat
     (old,) = raysmooth.certify(progress=False, **few).run_id.unique()
     for part in tmp_path.glob("certificates/*/*.parquet"):
         part.unlink()
-    with pytest.warns(UserWarning, match=rf"differs from run {old} in --n \(300 there, 350 here\)") as caught:
+    with pytest.warns(UserWarning, match=rf"differs from run {old} in n \(300 there, 350 here\)") as caught:
         raysmooth.certify(progress=False, **few | {"n": 350})
     (warned,) = (one for one in caught if "differs from run" in str(one.message))
-    assert str(warned.message).endswith("to continue that one (0 of 2 images finished), write --n 300")
+    assert str(warned.message).endswith("to continue that one (0 of 2 images finished), write n=300")
     assert warned.filename == __file__
 
 

@@ -49,7 +49,7 @@ def identity_of(**changes: Any) -> dict[str, Any]:
     [
         ({"noise": "uniform:0.5"}, "uniform", [0.5 / sqrt(3)]),
         ({"noise": "uniform:0.25,0.5"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
-        ({"noise": "uniform:0.25, 0.5,"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
+        ({"noise": "uniform:0.25, 0.5"}, "uniform", [0.25 / sqrt(3), 0.5 / sqrt(3)]),
         ({"noise": "uniform", "sigma": "0.25,0.5"}, "uniform", [0.25, 0.5]),
         ({"noise": "gaussian:0.5"}, "gaussian", [0.5]),
         ({"sigma": 0.5}, "gaussian", [0.5]),
