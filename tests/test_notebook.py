@@ -108,7 +108,8 @@ def test_results_show_themselves(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_written_file_is_a_path(tmp_path: Path) -> None:
     file = WrittenFile(tmp_path / "a.txt")
     Path(file).write_text("x")
-    assert open(file).read() == "x"  # noqa: SIM115
+    with open(file) as opened:
+        assert opened.read() == "x"
     assert file == tmp_path / "a.txt" == WrittenFile(tmp_path / "a.txt").path
     assert {file: 1}[WrittenFile(tmp_path / "a.txt")] == 1
     assert issubclass(FigureFile, os.PathLike)

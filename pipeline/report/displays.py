@@ -27,7 +27,9 @@ class WrittenFile(os.PathLike[str]):
 
     def __fspath__(self) -> str:
         """Raises TypeError for an object of a store, which has no path."""
-        return os.fspath(self.path)  # type: ignore[arg-type]
+        if isinstance(self.path, Location):
+            raise TypeError(f"{self.path} is an object of a store, not a file of this machine")
+        return os.fspath(self.path)
 
     def __eq__(self, other: object) -> bool:
         return self.path == (other.path if isinstance(other, WrittenFile) else other)

@@ -39,8 +39,8 @@ __all__ = ["FIGURES", "print_report", "read_certificates", "summarize", "write_r
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """The figure that accompanies a table. `stem` is that of its files; `plot` makes it so many inches wide; `caption`
-    is what stands below it in a paper, as it has no text of its own.
+    """The figure that accompanies a table. `stem` is that of its files; `plot` draws it, with its width in inches;
+    `caption` stands below it in a paper, as it has no text of its own.
     """
 
     stem: str
