@@ -37,8 +37,8 @@ from stub_replica import StubReplica
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, Drawn, WorkUnit
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.tasks import UnitRequest
 
 RESULTS = Path(__file__).parent / "results" / "deaths.md"

@@ -22,8 +22,8 @@ from stub_replica import FastStubReplica, StubReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.runs.driver import draw_all
 from raysmooth.pipeline.runs.ledger import Ledger

@@ -9,7 +9,7 @@ from raysmooth.common.spelling import in_keywords
 if TYPE_CHECKING:
     import pandas as pd
 
-    from raysmooth.pipeline.pool.ray_session import Session
+    from raysmooth.pipeline.ray_cluster.ray_session import Session
     from raysmooth.storage.location import Where
 
 
@@ -144,8 +144,8 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
     """
     from raysmooth.arguments import SessionArguments
     from raysmooth.common.settings import checked
-    from raysmooth.pipeline.pool.cluster import begin_session
     from raysmooth.pipeline.progress.progress_bars import Display
+    from raysmooth.pipeline.ray_cluster.cluster import begin_session
 
     asked = checked(SessionArguments, {"address": address, "verbose": verbose})
     return begin_session(asked.address, asked.verbose, Display(progress).note)

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 ORDER: tuple[tuple[str, ...], ...] = (
     ("common",),
-    ("storage", "pipeline/progress"),
+    ("storage", "pipeline/progress", "pipeline/ray_cluster"),
     ("actors/models", "actors/noise", "pipeline/data", "raysmooth/jobs"),
     ("actors/attacks", "actors/compute", "pipeline/certification", "tune/data"),
     ("actors/replica", "tune/objectives"),

@@ -14,7 +14,7 @@ from ray.core.generated.common_pb2 import ActorDeathCause, ActorDiedErrorContext
 from ray.core.generated.gcs_pb2 import ActorTableData  # type: ignore[attr-defined]
 from ray.exceptions import NodeDiedError, OutOfMemoryError
 
-from raysmooth.pipeline.pool.ray_watch import interruptible
+from raysmooth.pipeline.ray_cluster.ray_watch import interruptible
 
 _OUTSIDE = frozenset(
     {

@@ -13,12 +13,12 @@ from raysmooth.pipeline.pool.death_causes import DeathCause, cause_of_death
 from raysmooth.pipeline.pool.failures import FailurePolicy, reason_of
 from raysmooth.pipeline.pool.fair_share import FairShare
 from raysmooth.pipeline.pool.image_transfer import ImageTransfer
-from raysmooth.pipeline.pool.ray_watch import head_listens
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.stragglers import GIVE_UP, PATIENCE, UnitDurations
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.pool.telemetry import Telemetry
+from raysmooth.pipeline.ray_cluster.ray_watch import head_listens
 
 WINDOW = 3
 """Calls in flight for each replica: one is drawn while two wait, so that the replica never waits for the driver."""

@@ -5,8 +5,8 @@ from time import monotonic
 import ray
 from ray._private.state import state  # the notice before a spot instance is taken has no public interface
 
-from raysmooth.pipeline.pool.cluster import ReplicaResources
-from raysmooth.pipeline.pool.ray_watch import interruptible
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
+from raysmooth.pipeline.ray_cluster.ray_watch import interruptible
 
 LOOK_SECONDS = 1.0
 """How often the list of nodes is read."""

@@ -18,15 +18,15 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.work_unit import WorkUnit
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.backlog import NextRequest
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.dispatcher import Dispatcher
 from raysmooth.pipeline.pool.draws_units import DrawsUnits
 from raysmooth.pipeline.pool.failures import reason_of
-from raysmooth.pipeline.pool.ray_session import IdleReplicas
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.tasks import UnitAttempt, UnitResult
 from raysmooth.pipeline.pool.telemetry import Telemetry
+from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas
 
 CHECK_SECONDS = 1.0
 """How often the pool looks for stragglers, and for nodes that come and go."""

@@ -11,13 +11,13 @@ from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.draws_units import DrawsUnits
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.nodes import Nodes
-from raysmooth.pipeline.pool.ray_session import IdleReplicas
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.stragglers import PATIENCE
+from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas
 
 AHEAD = 32
 """Replicas that wait for nodes to join: an autoscaler starts nodes for them, and new nodes take them at once."""

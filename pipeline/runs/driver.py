@@ -15,10 +15,11 @@ from raysmooth.actors.compute.probe import ComputeChoice
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError, counted
-from raysmooth.pipeline.pool.cluster import connected, settle_replicas
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.pool.ray_session import open_session
+from raysmooth.pipeline.pool.replica_resources import settle_replicas
 from raysmooth.pipeline.progress.progress_bars import Progress
+from raysmooth.pipeline.ray_cluster.cluster import connected
+from raysmooth.pipeline.ray_cluster.ray_session import open_session
 from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
 from raysmooth.pipeline.runs.estimate import Estimate, finished, guessed, measured

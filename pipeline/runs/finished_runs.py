@@ -8,8 +8,8 @@ import torch
 
 from raysmooth.actors.replica.replica import identity_on
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.pipeline.pool.ray_address import will_be_local
 from raysmooth.pipeline.progress.progress_bars import Progress
+from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.runs.announced_runs import announce
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, earlier_compute
 from raysmooth.pipeline.runs.ledger import Ledger

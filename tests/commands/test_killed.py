@@ -194,7 +194,7 @@ def test_alone_on_a_machine_ray_starts_and_ends_with_the_command(tmp_path: Path)
     assert process.returncode == 0, errors
     assert rows_on_disk(tmp_path) == 10
     deadline = time.monotonic() + 60
-    while left := descendants(tmp_path):  # what was told to end is gone a moment later than the command
+    while left := descendants(tmp_path):  # what was asked to end is gone a moment later than the command
         assert time.monotonic() < deadline, [psutil.Process(one).cmdline() for one in left if psutil.pid_exists(one)]
         time.sleep(0.1)
 

@@ -12,8 +12,8 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import TRUST_CODE
 from raysmooth.pipeline.analysis.failures import Failures, failures
-from raysmooth.pipeline.pool.cluster import connected
 from raysmooth.pipeline.progress.progress_bars import Display
+from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy

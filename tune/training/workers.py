@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from raysmooth.common.errors import RaysmoothError, one_line
-from raysmooth.pipeline.pool.cluster import Cluster, connected
 from raysmooth.pipeline.progress.progress_bars import Display
+from raysmooth.pipeline.ray_cluster.cluster import Cluster, connected
 from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.training.card import readable
 from raysmooth.tune.training.task import TrainingTask, run_training

@@ -18,8 +18,8 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -8,10 +8,10 @@ import ray
 from scripted_replica import ScriptedReplica
 
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
-from raysmooth.pipeline.pool.cluster import ReplicaResources
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_group import ReplicaGroup
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
+from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 
 
 class Actor:

@@ -12,7 +12,7 @@ from digits_trainings import classifier_settings, metrics, no_training, tensors
 import raysmooth.tune.training.workers
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool.cluster import Cluster
+from raysmooth.pipeline.ray_cluster.cluster import Cluster
 from raysmooth.tune.training.train import train_classifier
 
 

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool import ray_address
-from raysmooth.pipeline.pool.ray_address import cluster_to_join, refuse_silence, will_be_local
+from raysmooth.pipeline.ray_cluster import ray_address
+from raysmooth.pipeline.ray_cluster.ray_address import cluster_to_join, refuse_silence, will_be_local
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool import ray_watch
-from raysmooth.pipeline.pool.ray_watch import RayIsGone, head_listens, interruptible, listener, watching_ray
+from raysmooth.pipeline.ray_cluster import ray_watch
+from raysmooth.pipeline.ray_cluster.ray_watch import RayIsGone, head_listens, interruptible, listener, watching_ray
 
 
 @dataclass

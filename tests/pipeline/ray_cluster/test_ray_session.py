@@ -15,7 +15,7 @@ from ray.exceptions import ActorHandleNotFoundError
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool.ray_session import IdleReplicas, RaySession, Session, open_session
+from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas, RaySession, Session, open_session
 from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
@@ -50,11 +50,11 @@ def test_idle_replicas_of_another_kind_are_ended(monkeypatch: pytest.MonkeyPatch
 def own_ray(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A Ray that is only a word: "up" or not; `started` counts."""
     state: dict[str, Any] = {"up": False, "started": 0, "ended": None, "job": 0}
-    connection = "raysmooth.pipeline.pool.ray_session._connection"
+    connection = "raysmooth.pipeline.ray_cluster.ray_session._connection"
     monkeypatch.setattr(connection, lambda: ("session", f"{state['started']}.{state['job']}") if state["up"] else None)
     monkeypatch.setattr(ray, "is_initialized", lambda: state["up"])
     monkeypatch.setattr(ray, "shutdown", lambda: state.update(up=False, ended=None))
-    monkeypatch.setattr("raysmooth.pipeline.pool.ray_session.ended_process", lambda: state["ended"])
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.ray_session.ended_process", lambda: state["ended"])
     return state
 
 
@@ -113,7 +113,7 @@ def test_a_session_on_the_programs_ray_outlives_it(own_ray: dict[str, Any]) -> N
 
 def test_the_end_of_ray_between_calls_is_noticed(own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray would end this process after a minute."""
-    monkeypatch.setattr("raysmooth.pipeline.pool.ray_session.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.ray_session.LOOK_SECONDS", 0.01)
     session = RaySession(start(own_ray), None, False, print)
     own_ray["ended"] = "gcs_server, process 7"
     while own_ray["up"]:

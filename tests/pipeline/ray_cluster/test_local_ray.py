@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pool.local_ray import LONGEST_FOLDER, ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.ray_cluster.local_ray import LONGEST_FOLDER, ray_folder, settle_folder, settle_token
 
 SHORT, LONG = "/x" * (LONGEST_FOLDER // 2), "/x" * (LONGEST_FOLDER // 2) + "/yy"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import ray
 
 from raysmooth.common.errors import RaysmoothError, printable
-from raysmooth.pipeline.pool.local_ray import ray_folder
+from raysmooth.pipeline.ray_cluster.local_ray import ray_folder
 
 PATIENCE = 10.0
 """Seconds in which a cluster must answer: ray.init would keep trying for many minutes."""

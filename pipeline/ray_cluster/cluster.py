@@ -14,11 +14,11 @@ from ray._private.state import state  # what an autoscaler may start has no publ
 from ray.exceptions import AuthenticationError
 
 from raysmooth.common.errors import RaysmoothError, one_line
-from raysmooth.pipeline.pool.local_ray import on_loopback, ray_folder, settle_folder, settle_token
-from raysmooth.pipeline.pool.ray_address import LOCAL, Note, cluster_to_join
-from raysmooth.pipeline.pool.ray_session import IdleReplicas, Session, open_session
-from raysmooth.pipeline.pool.ray_watch import RayIsGone, leave_lost_cluster, watching_ray
-from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
+from raysmooth.pipeline.ray_cluster.local_ray import on_loopback, ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.ray_cluster.ray_address import LOCAL, Note, cluster_to_join
+from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas, Session, open_session
+from raysmooth.pipeline.ray_cluster.ray_watch import RayIsGone, leave_lost_cluster, watching_ray
+from raysmooth.pipeline.ray_cluster.worker_path import WorkersOwnPath
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,6 @@ class Cluster:
     gpus_to_come: float
     local: bool
     idle: IdleReplicas | None = None
-
-
-@dataclass(frozen=True)
-class ReplicaResources:
-    """Resources that Ray reserves for one replica; `gpus` may be a fraction."""
-
-    cpus: int
-    gpus: float
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus > 0 else "cpu"
 
 
 @contextmanager
@@ -133,30 +121,6 @@ def _own_signals() -> Iterator[None]:
         for number, handler in own.items():
             if callable(handler):
                 signal.signal(number, handler)
-
-
-def settle_replicas(
-    cluster: Cluster, replicas: int | None, gpus_per_replica: float | None, cpus_per_replica: int, units: int
-) -> tuple[int, int, ReplicaResources]:
-    """How many replicas to start, how many there may be after more nodes have joined, and the resources of each; never
-    more than there are work units.
-
-    Raises RaysmoothError if a local Ray cannot hold the requested replicas: it would wait forever.
-    """
-    gpus = gpus_per_replica if gpus_per_replica is not None else (1.0 if cluster.gpus_to_come > 0 else 0.0)
-    resources = ReplicaResources(cpus_per_replica, gpus)
-    fit = int(cluster.cpus // cpus_per_replica)
-    if gpus > 0:
-        fit = min(fit, int(cluster.gpus) * int(1 / gpus) if gpus < 1 else int(cluster.gpus // gpus))
-    wanted = replicas if replicas is not None else max(1, fit)
-    if cluster.local and wanted > fit:
-        has = f"{cluster.gpus:g} GPUs and {cluster.cpus:g} CPU cores"
-        each = f"--gpus-per-replica {gpus:g} and --cpus-per-replica {cpus_per_replica}"
-        no_gpu = gpus > cluster.gpus
-        instead = f"--replicas {fit}" if fit else ("--gpus-per-replica 0" if no_gpu else "--cpus-per-replica 1")
-        raise RaysmoothError(f"--replicas {wanted} with {each} do not fit this machine's {has}: write {instead}")
-    now = max(1, min(wanted, fit, units))
-    return now, now if cluster.local else max(now, min(units, replicas or units)), resources
 
 
 def _cluster(local: bool) -> Cluster:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from raysmooth.pipeline.pool.worker_path import WorkersOwnPath
+from raysmooth.pipeline.ray_cluster.worker_path import WorkersOwnPath
 
 
 def path_of_workers(folders: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ import ray
 from ray.exceptions import ActorHandleNotFoundError
 
 from raysmooth.common.errors import RaysmoothError, printable
-from raysmooth.pipeline.pool.ray_address import LOCAL, Note
-from raysmooth.pipeline.pool.ray_watch import LOOK_SECONDS, ended_process, watching_ray
+from raysmooth.pipeline.ray_cluster.ray_address import LOCAL, Note
+from raysmooth.pipeline.ray_cluster.ray_watch import LOOK_SECONDS, ended_process, watching_ray
 
 _ASK_SECONDS = 5.0
 """How often a session that waits for the next call tries whether its cluster still answers."""
