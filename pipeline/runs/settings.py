@@ -29,7 +29,7 @@ class DataSettings(Settings):
     """Data"""
 
     dataset: str = Field(description=f"Data set: {', '.join(DATASETS)}.")
-    data_root: PathText | None = Field(None, description="Folder or file with the data set (digits needs none).")
+    data_root: PathText | None = Field(None, description="Folder or file of the data (digits: none).")
     split: str | None = Field(None, description="Part of the data set. Default: its test images.")
     resize: int | None = Field(None, description="Resize the shorter side to this many pixels first.", ge=1)
     crop: int | None = Field(None, description="Then crop the central square of this many pixels.", ge=1)
@@ -57,7 +57,7 @@ class DataSettings(Settings):
         description="YAML or JSON file with the classifier's label for each class of the data, 'class: label'; 'class: "
         "null' leaves its images out.",
     )
-    skip: int = Field(1, description="Take every SKIP-th image: 20 takes 500 of the 10,000 CIFAR-10 test images.", ge=1)
+    skip: int = Field(1, description="Take every SKIP-th image: 20 takes 500 of 10,000.", ge=1)
     max: int | None = Field(None, description="Take at most this many images.", ge=1)
 
     @model_validator(mode="after")
@@ -108,8 +108,8 @@ KNOWN_CLASSIFIERS = (
     "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
 )
 THEIR_WEIGHTS = (
-    "The classifier's weights: a safetensors or torch file (FILE#KEY for one of several state dicts in it), or the "
-    "name of a torchvision weight set."
+    "The classifier's weights: a safetensors or torch file (FILE#KEY for a state dict in it), or the name of "
+    "torchvision weights."
 )
 THEIR_PREPROCESS = (
     f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
@@ -148,8 +148,8 @@ class ModelSettings(Settings):
     )
     denoiser_weights: PathText | None = Field(
         None,
-        description="The denoiser's weights; {sigma} in the path stands for each noise level (0.5 or 0.50; 0.25098 for "
-        "64/255), {sigma:.2f} for 0.50. So it does in the classifier's.",
+        description="The denoiser's weights. In any weights path {sigma} stands for the noise level (0.5 or 0.50), "
+        "{sigma:.2f} for 0.50.",
     )
     trust_code: bool = trust_code_field()
 
@@ -177,8 +177,7 @@ class PoolSettings(Settings):
     )
     out: OutText = Field(
         "results",
-        description="Folder for the results; s3://bucket/folder and gs://bucket/folder work too. It can hold many "
-        "runs, one for each setting.",
+        description="Folder for results of any number of runs, or s3://bucket/folder, gs://bucket/folder.",
     )
     max_errors: int = Field(50, description="Stop if more images than this fail.", ge=0)
     verbose: bool = Field(False, description="Show the output of Ray and the replicas.")
@@ -189,8 +188,7 @@ class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
 
     noise: str = Field("gaussian", description=NOISE)
     sigma: NoiseLevels = Field(
-        description=f"{SIGMA}. Several levels, as in 0.12,0.25,0.5, are separate runs. Required unless --noise has a "
-        "level.",
+        description=f"{SIGMA}. Several, as in 0.12,0.25,0.5, are separate runs. Required unless --noise has a level.",
         min_length=1,
     )
     n: int = Field(10_000, description="Estimation draws (noise samples) per image.", ge=1)

@@ -7,6 +7,7 @@ import typer
 from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
+from raysmooth.commands.usage import COMMON
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.runs.settings import SamplingSettings
@@ -20,7 +21,7 @@ def certify_command(
         typer.Option(
             "--dry-run",
             help="Estimate draws, time and disk space from a few seconds of sampling; write nothing.",
-            rich_help_panel="Replicas and results",
+            rich_help_panel=COMMON,
         ),
     ] = False,
 ) -> None:
@@ -31,7 +32,7 @@ def certify_command(
     `raysmooth certify --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors --sigma 0.25`
 
     `raysmooth certify --dataset cifar10 --data-root data --skip 20 --classifier cifar_resnet110 --classifier-weights
-    resnet110.pth.tar --denoiser dncnn --denoiser-weights "dncnn-{sigma}.pth.tar" --sigma 0.12,0.25,0.5,1.0`
+    resnet110.pth.tar --denoiser dncnn --denoiser-weights "mse-{sigma}.pth" --sigma 0.25,0.5`
 
     Rerun the same command to resume, even after the process was killed. If at least half of the images of a run failed,
     the exit code is 1.

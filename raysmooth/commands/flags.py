@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 import typer
 
-from raysmooth.commands.usage import METAVARS, OTHER, TEXT, CommandWithExamples, shown
+from raysmooth.commands.usage import COMMON, HELP_ALL, METAVARS, OTHER, REQUIRED, TEXT, CommandWithExamples, shown
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.numbers import number
 from raysmooth.common.spelling import keys_of
@@ -30,9 +30,6 @@ TRUST_CODE = typer.Option(
 RESULTS = typer.Argument(metavar="RESULTS", help="Folder of results (--out of certify).")
 """The argument of commands that read results."""
 
-
-REQUIRED, COMMON = "Required", "Common"
-"""Headings of a help: flags that must be given, and those that most people need."""
 
 _LAST = ("Replicas and results", OTHER)
 """Headings that come after those of what a command computes."""
@@ -109,7 +106,7 @@ def _with_flags(command: Callable[..., None], model: type[Any]) -> Callable[...,
         show_default=False,
         rich_help_panel=OTHER,
     )
-    groups[OTHER] = [_parameter("config", str, file)]
+    groups[OTHER] = [_parameter("config", str, file), _parameter("help_all", bool, HELP_ALL)]
     headings = sorted(groups, key=lambda heading: heading in _LAST)
     parameters = [parameter for heading in headings for parameter in groups[heading]]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from rich.console import Console
 from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import RESULTS, renamed, settings_command, to_number
 from raysmooth.commands.outcome import command_line, print_errors, print_summary, print_written, say_failures
-from raysmooth.commands.usage import CommandWithExamples
+from raysmooth.commands.usage import COMMON, HELP_ALL, CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.numbers import numbers
 from raysmooth.common.settings import split_list
@@ -28,6 +28,9 @@ TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "w
 FORMATS = ("text", "markdown", "latex", "csv")
 WIDTHS = ("column (3.25 inches)", "page (6.75)")
 """The names of the registries TABLES, FORMATS and WIDTHS of a report, here without importing them."""
+
+TABLE, PICTURES = "Further tables", "Figures and page"
+"""Headings of the report's further flags."""
 
 
 @app.command("recertify", cls=CommandWithExamples, rich_help_panel="Results")
@@ -92,17 +95,25 @@ def report_command(
     table: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Tables to print and write, comma-separated: {', '.join(TABLES)}, or all; repeatable. Default: runs."
+            help=f"Tables to print and write, comma-separated: {', '.join(TABLES)}, or all; repeatable. Default: runs.",
+            rich_help_panel=COMMON,
         ),
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Filter runs: COLUMN=VALUE, such as sigma=0.5; repeatable.")
+        list[str] | None,
+        typer.Option(help="Filter runs: COLUMN=VALUE, such as sigma=0.5; repeatable.", rich_help_panel=COMMON),
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="Columns that define the lines of the envelope, such as denoiser,objective.")
+        str | None,
+        typer.Option(
+            help="Columns that define the lines of the envelope, such as denoiser,objective.", rich_help_panel=TABLE
+        ),
     ] = None,
     compare: Annotated[
-        str | None, typer.Option(help="Two runs to compare image by image: RUN,RUN (ids or their first characters).")
+        str | None,
+        typer.Option(
+            help="Two runs to compare image by image: RUN,RUN (ids or their first characters).", rich_help_panel=TABLE
+        ),
     ] = None,
     familywise: Annotated[
         float | None,
@@ -112,30 +123,49 @@ def report_command(
             help="List images certified at --radius such that all answers of a run are right with "
             "probability 1 - DELTA (Holm).",
             show_default=False,
+            rich_help_panel=TABLE,
         ),
     ] = None,
     radius: Annotated[
-        float | None, typer.Option(parser=to_number, help="Radius of --compare and --familywise.")
+        float | None,
+        typer.Option(parser=to_number, help="Radius of --compare and --familywise.", rich_help_panel=TABLE),
     ] = None,
     radii: Annotated[
-        str | None, typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False)
+        str | None,
+        typer.Option(help="Radii of the tables, such as 0,0.25,0.5.", show_default=False, rich_help_panel=COMMON),
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help=f"Format to print: {', '.join(FORMATS)}.")] = "text",
+    format_: Annotated[
+        str, typer.Option("--format", help=f"Format to print: {', '.join(FORMATS)}.", rich_help_panel=COMMON)
+    ] = "text",
     intervals: Annotated[
-        bool, typer.Option("--intervals", help="Print the 95 % intervals of certified accuracies in any format.")
+        bool,
+        typer.Option(
+            "--intervals",
+            help="Print the 95 % intervals of certified accuracies in any format.",
+            rich_help_panel=COMMON,
+        ),
     ] = False,
     price_per_hour: Annotated[
-        float | None, typer.Option(parser=to_number, help="Price of one replica for an hour.")
+        float | None,
+        typer.Option(parser=to_number, help="Price of one replica for an hour.", rich_help_panel=TABLE),
     ] = None,
     figure_width: Annotated[
-        str, typer.Option(help=f"Width of the figures in a paper: {' or '.join(WIDTHS)}.")
+        str,
+        typer.Option(help=f"Width of the figures in a paper: {' or '.join(WIDTHS)}.", rich_help_panel=PICTURES),
     ] = "column",
     image: Annotated[
-        bool, typer.Option("--image/--no-image", help="Show a certified image on the page, where data allow it.")
+        bool,
+        typer.Option(
+            "--image/--no-image",
+            help="Show a certified image on the page, where data allow it.",
+            rich_help_panel=PICTURES,
+        ),
     ] = True,
     out: Annotated[
-        str | None, typer.Option(help="Folder for the files. Default: RESULTS/report.", show_default=False)
+        str | None,
+        typer.Option(help="Folder for the files. Default: RESULTS/report.", show_default=False, rich_help_panel=COMMON),
     ] = None,
+    help_all: Annotated[bool, HELP_ALL] = False,
     folder: Annotated[str | None, renamed("--folder", "--out")] = None,
 ) -> None:
     """Report certificates: tables as text, Markdown, LaTeX and CSV, figures as PNG and PDF, and all of them on one

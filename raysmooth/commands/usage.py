@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from textwrap import wrap
 from typing import Any
 
 import typer
@@ -24,16 +25,40 @@ _EXAMPLE = "`raysmooth "
 """How an example begins in the docstring of a command. It is a paragraph, with a ` at its end too."""
 
 
-OTHER = "Other"
-"""The last heading of a help: --config and --help."""
+REQUIRED, COMMON, OTHER = "Required", "Common", "Other"
+"""Headings of a help: flags that must be given, those that most people need, and, last, --config and --help. A help
+that has others too leaves them to --help-all.
+"""
+
+_WHOLE = "whole help"
+"""Key in a context's `meta`: whether all flags are to be shown."""
 
 TEXT = "TEXT"
 METAVARS = {"int": "INT", "float": "NUMBER", "bool": ""}
 """What a help says beside a flag of that type. Any other is TEXT."""
 
 
+def _show_whole_help(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        ctx.meta[_WHOLE] = True
+        typer.echo(ctx.get_help(), color=ctx.color)
+        raise typer.Exit
+
+
+HELP_ALL = typer.Option(
+    "--help-all",
+    is_eager=True,
+    expose_value=False,
+    callback=_show_whole_help,
+    help="Show all flags and exit.",
+    show_default=False,
+    rich_help_panel=OTHER,
+)
+"""The flag --help-all, which a command needs whose flags have headings of their own."""
+
+
 def shown(params: list[Any]) -> list[Any]:
-    """`params` as a help shows them: what they take in capitals, --help last if there are headings."""
+    """`params` as a help shows them: what they take in capitals, --help and --help-all last if there are headings."""
     headings = any(getattr(param, "rich_help_panel", None) for param in params)
     for param in params:
         if param.param_type_name == "option" and param.metavar is None:
@@ -41,11 +66,30 @@ def shown(params: list[Any]) -> list[Any]:
             param.metavar = "" if flag else METAVARS.get(param.bare_type().partition(" ")[0], TEXT)
         if param.name == "help" and headings:
             param.rich_help_panel = OTHER
-    return params
+    return sorted(params, key=lambda param: param.name == "help_all")
+
+
+def _further(params: list[Any]) -> list[Any]:
+    """The flags that --help leaves to --help-all: those below headings of their own."""
+    panels = (None, REQUIRED, COMMON, OTHER)
+    return [p for p in params if not p.hidden and getattr(p, "rich_help_panel", None) not in panels]
+
+
+@contextmanager
+def _hidden(params: list[Any]) -> Iterator[None]:
+    for param in params:
+        param.hidden = True
+    try:
+        yield
+    finally:
+        for param in params:
+            param.hidden = False
 
 
 class CommandWithExamples(TyperCommand):
-    """A command whose help ends with the examples of its docstring, each as lines of shell to copy."""
+    """A command whose help ends with the examples of its docstring, each as lines of shell to copy. --help shows the
+    required and the common flags only, if it has others, and says so.
+    """
 
     def get_params(self, ctx: Any) -> list[Any]:
         return shown(super().get_params(ctx))
@@ -54,16 +98,22 @@ class CommandWithExamples(TyperCommand):
         whole = self.help or ""
         paragraphs = [p for p in whole.split("\n\n") if p not in ("**Example**", "**Examples**")]
         examples = [" ".join(p.strip("`").split()) for p in paragraphs if p.startswith(_EXAMPLE)]
+        left_out = [] if ctx.meta.get(_WHOLE) else _further(self.get_params(ctx))
         try:
             self.help = "\n\n".join(p for p in paragraphs if not p.startswith(_EXAMPLE))
-            super().format_help(ctx, formatter)
+            with _hidden(left_out):
+                super().format_help(ctx, formatter)
         finally:
             self.help = whole
+        width = min(shutil.get_terminal_size().columns, 120)
         if examples:
-            width = min(shutil.get_terminal_size().columns, 120)
             typer.echo(f" Example{'s' * (len(examples) > 1)}:\n")
             for example in examples:
                 typer.echo("\n".join(f"   {line}" for line in shell_lines(example, width - 3)) + "\n")
+        if left_out:
+            headings = ", ".join(dict.fromkeys(param.rich_help_panel.partition(" (")[0] for param in left_out))
+            more = f"{len(left_out)} more flags ({headings}): {' '.join(['raysmooth', *_command(ctx)])} --help-all"
+            typer.echo("\n".join(f" {line}" for line in wrap(more, width - 1, break_on_hyphens=False)))
 
 
 def shell_lines(command: str, width: int) -> Iterator[str]:
@@ -158,7 +208,8 @@ def _flag_instead(ctx: Any, flag: str) -> str:
         return " ".join(["write", *words, command])
     params = [p for p in ctx.command.get_params(ctx) if p.param_type_name == "option" and not p.hidden]
     near = _near(flag, [name for param in params for name in param.opts])
-    return f"did you mean {near}?" if near else f"{' '.join(words)} --help lists its flags"
+    listing = "--help-all" if any(param.name == "help_all" for param in params) else "--help"
+    return f"did you mean {near}?" if near else f"{' '.join(words)} {listing} lists its flags"
 
 
 def _extra_instead(ctx: Any) -> str:

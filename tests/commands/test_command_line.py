@@ -126,7 +126,7 @@ def test_a_bad_config_is_refused_with_the_nearest_right_key(
 
 def test_every_setting_is_a_flag_and_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     for name, model in (("certify", CertifySettings), ("predict", PredictSettings)):
-        code, out, _ = command(capsys, name, "--help")
+        code, out, _ = command(capsys, name, "--help-all")
         assert code == 0
         for field in model.model_fields:
             assert f"--{field.replace('_', '-')}" in out, field

@@ -32,7 +32,7 @@ def outcomes(commands: list[str]) -> list[tuple[int | str, str, str]]:
 
 @pytest.mark.processes
 def test_help_is_printed_without_large_imports() -> None:
-    commands = ["--help", *(f"{name} --help" for name in COMMANDS)]
+    commands = ["--help", "train denoiser --help-all", *(f"{name} --help" for name in COMMANDS)]
     for line, (code, out, _) in zip(commands, outcomes(commands), strict=True):
         assert code == 0, line
         assert "Usage: " in out, line

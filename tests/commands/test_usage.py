@@ -1,10 +1,13 @@
 """Helps, which put first what one has to write, and mistakes in a command line, each of which is one line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from command import command, refused
 
+from raysmooth.commands.app import app
 from raysmooth.commands.usage import shell_lines
 
 LONG = "x" * 1000
@@ -19,6 +22,8 @@ LONG = "x" * 1000
         ("train denoise", "train: no command 'denoise': did you mean denoiser?"),
         ("certify digits", "certify: 'digits' is too much: raysmooth certify takes flags only"),
         ("certify --datset digits", "certify: no flag --datset: did you mean --dataset or --data-root?"),
+        ("certify --qqqqqq", "certify: no flag --qqqqqq: raysmooth certify --help-all lists its flags"),
+        ("status --qqqqqq", "status: no flag --qqqqqq: raysmooth status --help lists its flags"),
         ("certify --sigma", "--sigma needs a value"),
         ("certify --verbose=3", "--verbose takes no value"),
         ("show results", "show: IMAGE is missing: Number of the image in the data set"),
@@ -65,8 +70,8 @@ def test_help_without_a_command_is_no_error(capsys: pytest.CaptureFixture[str]) 
     assert "Train a classifier, or a denoiser for one." in out
 
 
-def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-    code, out, _ = command(capsys, *words, "--help")
+def help_of(capsys: pytest.CaptureFixture[str], *words: str, flag: str = "--help") -> list[str]:
+    code, out, _ = command(capsys, *words, flag)
     assert code == 0
     return out.splitlines()
 
@@ -89,24 +94,56 @@ def test_a_help_has_what_must_be_given_first_then_what_most_people_need(
     lines = help_of(capsys, "train", "denoiser")
     assert max(map(len, lines)) <= 80
     found = panels(lines)
-    assert list(found)[:2] == ["Required", "Common"]
-    assert list(found)[-1] == "Other"
+    assert list(found) == ["Required", "Common", "Other"]
     assert found["Required"] == ["--dataset", "--denoiser", "--objective", "--sigma", "--out"]
     assert found["Common"][:3] == ["--data-root", "--classifier", "--classifier-weights"]
-    assert found["Other"] == ["--config", "--help"]
+    assert found["Other"] == ["--config", "--help", "--help-all"]
     certify = panels(help_of(capsys, "certify"))
     assert certify["Required"] == ["--dataset", "--classifier", "--sigma"]
-    assert certify["Replicas and results"][-1] == "--dry-run"
+    assert certify["Common"][-1] == "--dry-run"
 
 
-def test_every_help_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (
-        "certify", "predict", "list", "run", "demo", "show", "gallery", "submit", "recertify", "report", "import",
-        "status", "sweep", "train classifier", "train denoiser",
-    ):  # fmt: skip
-        after = "\n".join(help_of(capsys, *words.split())).rpartition("╯")[2].split()
-        assert after[0] in ("Example:", "Examples:"), words
-        assert after[1:3] == ["raysmooth", words.split()[0]], words
+COMMANDS = (
+    "certify", "predict", "list", "run", "demo", "show", "gallery", "submit", "recertify", "report", "import",
+    "status", "sweep", "train classifier", "train denoiser",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_help_fits_a_screen_and_ends_with_an_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = help_of(capsys, *words.split())
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+    after = "\n".join(lines).rpartition("╯")[2].split()
+    assert after[0] in ("Example:", "Examples:")
+    assert after[1:3] == ["raysmooth", words.split()[0]]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_flag_is_in_the_help_or_in_the_whole_one_that_it_names(
+    capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    one: Any = typer.main.get_command(app)
+    for word in words.split():
+        one = one.commands[word]
+    flags = {p.opts[0] for p in one.get_params(typer.Context(one)) if p.param_type_name == "option" and not p.hidden}
+    lines = help_of(capsys, *words.split())
+    short = {flag for heading in panels(lines).values() for flag in heading}
+    if "--help-all" not in short:
+        assert short == flags
+        return
+    whole = panels(help_of(capsys, *words.split(), flag="--help-all"))
+    assert {flag for heading in whole.values() for flag in heading} == flags
+    assert list(whole)[-1] == "Other"
+    end = " ".join("\n".join(lines).split())
+    headings = [name.partition(" (")[0] for name in whole if name not in panels(lines)]
+    assert end.endswith(
+        f" {len(flags - short)} more flags ({', '.join(headings)}): raysmooth {words} --help-all"
+    )  # fmt: skip
+    assert "more flags" not in command(capsys, *words.split(), "--help-all")[1]
 
 
 def test_an_example_is_shell_to_copy() -> None:
@@ -123,4 +160,4 @@ def test_a_switch_can_be_turned_off_where_the_file_turns_it_on(
 ) -> None:
     (tmp_path / "run.yaml").write_text("verbose: true\nsigma: 0.5\ndataset: digits\nclassifier: digits_cnn\nn: 0\n")
     assert "run.yaml: n 0: " in refused(capsys, "certify", "--config", str(tmp_path / "run.yaml"), "--no-verbose")
-    assert not any("--no-" in line for line in help_of(capsys, "certify"))
+    assert not any("--no-" in line for line in help_of(capsys, "certify", flag="--help-all"))
