@@ -21,6 +21,8 @@ The paper's pseudo-code (Cohen et al. 2019, figure 2) in this code:
       if BinomPValue(nA, nA + nB, 0.5) <= alpha      `certificate.predict_counts`: p_value
         return cA, else return ABSTAIN
 
+Another bound on the other classes, and rejected draws, change the lines from pA on: see `certificate.NOISE_BOUNDS`.
+
 In a run, `pipeline.runs.tally.Tally` adds up the counts of a round and asks the rule for the next.
 """
 
@@ -32,10 +34,17 @@ import numpy as np
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.pipeline.certification.certificate import Certificate, Prediction, certify_counts, predict_counts
+from raysmooth.pipeline.certification.certificate import (
+    COMPLEMENT,
+    NOISE_BOUNDS,
+    Certificate,
+    Prediction,
+    predict_counts,
+)
+from raysmooth.pipeline.certification.rejected_draws import kept_and_rejected
 
 Counts = Mapping[Role, np.ndarray]
-"""Label counts of one image by role, each int64 (num_classes,); a role without draws may be missing."""
+"""Label counts of one image by role, each int64 (num_labels,); a role without draws may be missing."""
 
 Need = Mapping[Role, int]
 """Draws that an image needs in each role, including those it has already."""
@@ -66,12 +75,19 @@ class SamplingRule(Protocol):
 
 @dataclass(frozen=True)
 class Fixed:
-    """CERTIFY (Cohen et al. 2019, figure 2): n0 selection and n estimation draws for every image."""
+    """CERTIFY (Cohen et al. 2019, figure 2): n0 selection and n estimation draws for every image.
+
+    `bound` is an entry of NOISE_BOUNDS, and `share` the fraction of alpha that pA takes (None: the entry's). With
+    `rejecting` the counts have 2 K labels, as in `rejected_draws`.
+    """
 
     n0: int
     n: int
     alpha: float
     noise: NoiseFamily
+    bound: str = COMPLEMENT
+    share: float | None = None
+    rejecting: bool = False
 
     @property
     def first(self) -> Need:
@@ -86,15 +102,20 @@ class Fixed:
         return True
 
     def conclude(self, counts: Counts) -> Certificate:
-        return certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
+        bound = NOISE_BOUNDS[self.bound]
+        selection, _ = kept_and_rejected(counts[Role.SELECTION], self.rejecting)
+        estimation, rejected = kept_and_rejected(counts[Role.ESTIMATION], self.rejecting)
+        share = bound.share if self.share is None else self.share
+        return bound.certify(selection, estimation, self.noise, self.alpha, share=share, rejected=rejected)
 
 
 @dataclass(frozen=True)
 class FixedPrediction:
-    """PREDICT (Cohen et al. 2019, figure 2): n draws for every image."""
+    """PREDICT (Cohen et al. 2019, figure 2): n draws for every image. With `rejecting` as `Fixed`."""
 
     n: int
     alpha: float
+    rejecting: bool = False
 
     @property
     def first(self) -> Need:
@@ -109,4 +130,5 @@ class FixedPrediction:
         return True
 
     def conclude(self, counts: Counts) -> Prediction:
-        return predict_counts(counts[Role.ESTIMATION], self.alpha)
+        kept, rejected = kept_and_rejected(counts[Role.ESTIMATION], self.rejecting)
+        return predict_counts(kept, self.alpha, rejected=rejected)

@@ -30,7 +30,7 @@ from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
 from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
-from raysmooth.pipeline.certification.sampling_rule import Counts
+from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide, reachable
 from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
@@ -195,8 +195,7 @@ class Recertification:
         if self.source.sampling_method == "decide":
             radius = decided_at(was["sampling"])
             return Decide(was["n0"], self.n, self.alpha, self.noise, radius).conclude(counts)
-        bound = NOISE_BOUNDS[self.bound]
-        return bound.certify(counts[Role.SELECTION], counts[Role.ESTIMATION], self.noise, self.alpha)
+        return Fixed(was["n0"], self.n, self.alpha, self.noise, self.bound).conclude(counts)
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
         """Rows of the source's images that are not `done`. Error rows stay error rows. Raises RaysmoothError where the
