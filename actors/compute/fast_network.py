@@ -12,7 +12,7 @@ from raysmooth.actors.compute.compute_config import ComputeConfig, check_precisi
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
+from raysmooth.actors.models.base_classifier import DenoisedClassifier, excess_of, labels_of
 from raysmooth.actors.models.steadiness import alike
 from raysmooth.common.errors import RaysmoothError, one_line
 
@@ -68,12 +68,19 @@ class FastNetwork:
         self._own = not isinstance(network.classifier, nn.Module)
         self._compute: Any = None
 
+    @property
+    def num_labels(self) -> int:
+        """The number of labels: that of the classes, or twice that with a rejector."""
+        return self.num_classes if self._network.rejector is None else 2 * self.num_classes
+
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         batch = batch.contiguous(memory_format=torch.channels_last)
         if self._compute is None:
             self._compute = self._prepared(batch)
-        return self._labels(self._answer(self._compute(batch))) if self._own else self._compute(batch)
+        result = self._compute(batch)
+        # No rule looks at the pixels: a rejector that does needs features, which a callable of another kind lacks.
+        return self._labels(result, self._answer(result)) if self._own else result
 
     def _prepared(self, batch: torch.Tensor) -> Any:
         """The map from a batch to labels; with the user's own callable, to the input of that callable."""
@@ -147,16 +154,14 @@ class FastNetwork:
         if not isinstance(network.denoiser, nn.Identity):
             batch = network.denoiser(batch.to(self._dtype)).float()
         pixels = network.normalize(batch)
-        return pixels if self._own else self._labels(self._answer(pixels.to(self._dtype)))
+        return pixels if self._own else self._labels(batch, self._answer(pixels.to(self._dtype)))
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
         return read_answer(self._network.classifier(pixels), pixels)
 
-    def _labels(self, answer: torch.Tensor) -> torch.Tensor:
-        if answer.ndim == 1:
-            return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
-        answer = answer.float()
-        return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+    def _labels(self, denoised: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        answer = answer.float() if answer.ndim == 2 else answer
+        return labels_of(answer, self.num_classes, excess_of(self._network.rejector, denoised, answer))
 
 
 def _in_float32(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:

@@ -147,7 +147,7 @@ class _Loop:
         started = time.perf_counter()
         self._noise.add_(self._stream, self._buffer, self._image)
         self._labels = self._network(self._buffer.permute(0, 3, 1, 2))
-        torch.bincount(self._labels + 1, minlength=self._network.num_classes + 1).cpu()
+        torch.bincount(self._labels + 1, minlength=self._network.num_labels + 1).cpu()
         return time.perf_counter() - started
 
 

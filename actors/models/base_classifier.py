@@ -1,8 +1,8 @@
-"""The base classifier: denoiser, normalisation and classifier as a single map from noisy images to labels."""
+"""The base classifier: denoiser, normalisation, classifier and rejector as a single map from noisy images to labels."""
 
 import operator
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,7 +13,10 @@ from raysmooth.actors.models.classifiers import build_classifier, default_prepro
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
-from raysmooth.actors.models.weight_paths import whole_file
+from raysmooth.actors.models.rejection_rules import Rejector
+from raysmooth.actors.models.rejector_loading import load_rejector
+from raysmooth.actors.models.rejectors import NO_REJECTOR
+from raysmooth.actors.models.weight_paths import found_below
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.limits import MOST_CLASSES
@@ -26,13 +29,17 @@ INVALID = -1
 class BaseClassifier(Protocol):
     """f o D of denoised smoothing (Salman et al. 2020, equation 3): the function that is sampled and certified.
 
-    Any map from images to labels will do: a torch module, a vision API.
+    Any map from images to labels will do: a torch module, a vision API. Of K = `num_classes` classes, a draw's label is
+    k (kept, class k) or, with a rejector, K + k (class k, rejected): `num_labels` is K, or 2 K with a rejector.
     """
 
     num_classes: int
 
+    @property
+    def num_labels(self) -> int: ...
+
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Float batch (B, C, H, W) in pixel units -> int64 labels (B,), each in 0..num_classes-1 or INVALID."""
+        """Float batch (B, C, H, W) in pixel units -> int64 labels (B,), each in 0..num_labels-1 or INVALID."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +60,73 @@ class BaseClassifierSpec:
     trust_code: bool = False
     classifier_fingerprint: str | None = None
     denoiser_fingerprint: str | None = None
+    rejector: str = NO_REJECTOR
+    rejector_weights: str | None = None
+    rejector_fingerprint: str | None = None
 
 
 class DenoisedClassifier(torch.nn.Module):
-    """classifier(normalize(denoiser(x))), hard labels. x has its noise already: noise comes before normalisation."""
+    """classifier(normalize(denoiser(x))), hard labels, and `rejector`'s decision on each, if there is one. x has its
+    noise already: noise comes before normalisation.
+    """
 
-    def __init__(self, denoiser: torch.nn.Module | None, normalize: torch.nn.Module, classifier: Any) -> None:
+    def __init__(
+        self,
+        denoiser: torch.nn.Module | None,
+        normalize: torch.nn.Module,
+        classifier: Any,
+        rejector: Rejector | None = None,
+    ) -> None:
         super().__init__()
         self.denoiser = denoiser if denoiser is not None else torch.nn.Identity()
         self.normalize = normalize
         self.classifier = classifier
+        self.rejector = rejector
         self.num_classes = _stated_classes(classifier)
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels: that of the classes, or twice that with a rejector."""
+        return self.num_classes if self.rejector is None else 2 * self.num_classes
 
     def answer(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits (B, K), or labels (B,), as `read_answer` reads what the classifier returns."""
         return read_answer(self.classifier(self.normalize(self.denoiser(batch))), batch)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        answer = self.answer(batch)
-        if answer.ndim == 1:
-            return torch.where((answer >= 0) & (answer < self.num_classes), answer.long(), INVALID)
-        self.num_classes = answer.shape[1]
-        return torch.where(answer.isfinite().all(dim=1), answer.argmax(dim=1), INVALID)
+        denoised = self.denoiser(batch)
+        answer = read_answer(self.classifier(self.normalize(denoised)), batch)
+        if answer.ndim == 2:
+            self.num_classes = answer.shape[1]
+        return labels_of(answer, self.num_classes, excess_of(self.rejector, denoised, answer))
+
+
+def excess_of(rejector: Rejector | None, denoised: torch.Tensor, answer: torch.Tensor) -> torch.Tensor | None:
+    """The excess (B,) of each draw over the rejector's threshold; None without a rejector.
+
+    Raises RaysmoothError for a classifier that answers labels: they say nothing of its doubts.
+    """
+    if rejector is None:
+        return None
+    if answer.ndim == 1:
+        raise RaysmoothError(
+            "a rejector needs the classifier's logits, and this classifier answers labels: let it return logits, or "
+            "leave --rejector out"
+        )
+    return rejector.excess(denoised, answer, ())
+
+
+def labels_of(answer: torch.Tensor, num_classes: int, excess: torch.Tensor | None = None) -> torch.Tensor:
+    """The labels (B,) of draws, int64: of an `answer` of labels (B,), those that are classes; of logits (B, K), the
+    first largest, plus K where `excess` (B,) is above 0. INVALID for the others, where a logit is not finite, and where
+    `excess` is not a number.
+    """
+    if answer.ndim == 1:
+        return torch.where((answer >= 0) & (answer < num_classes), answer.long(), INVALID)
+    valid, labels = answer.isfinite().all(dim=1), answer.argmax(dim=1)
+    if excess is not None:
+        valid, labels = valid & ~excess.isnan(), labels + answer.shape[1] * (excess > 0)
+    return torch.where(valid, labels, INVALID)
 
 
 def _stated_classes(classifier: Any) -> int:
@@ -98,6 +150,8 @@ class Loaded:
     """What neither the user nor the files said, and what was taken instead."""
     preprocess_from: str = "the classifier's own"
     """Where the spec's normalisation comes from."""
+    rejector_card: dict[str, Any] = field(default_factory=dict)
+    """That of a trained rejector."""
 
 
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
@@ -110,7 +164,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     if architecture.is_own and spec.trust_code:
         make_importable(spec.import_path)
     classifier = build_classifier(architecture, spec.trust_code)
-    weights = _classifier_weights(architecture, classifier, _located(spec.classifier_weights, spec.import_path))
+    weights = _classifier_weights(architecture, classifier, found_below(spec.classifier_weights, spec.import_path))
     stored = None
     if weights is not None:
         fit = load_weights(classifier, weights, str(spec.classifier_weights))
@@ -119,15 +173,18 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
             _refuse_other_units(fit.normalisation, str(spec.classifier_weights))
     preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+    rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
     found = replace(
         spec,
         classifier=str(architecture),
         preprocess=preprocess,
         denoiser=denoiser_name,
+        rejector=rejector_name,
         classifier_fingerprint=_identity(architecture, classifier),
         denoiser_fingerprint=fingerprint(denoiser) if denoiser is not None else None,
+        rejector_fingerprint=None if rejector is None or rejector.network is None else fingerprint(rejector.network),
     )
-    for part in ("classifier", "denoiser"):
+    for part in ("classifier", "denoiser", "rejector"):
         wanted, got = getattr(spec, f"{part}_fingerprint"), getattr(found, f"{part}_fingerprint")
         if wanted is not None and wanted != got:
             raise RaysmoothError(
@@ -135,7 +192,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )
-    model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier)
+    model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier, rejector)
     if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
         raise RaysmoothError(
             f"classifier '{architecture}' or its denoiser has a BatchNorm without running statistics: an image's label "
@@ -156,7 +213,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         origin = "the weights' card" if card.get("preprocess") else "layers in the weights file"
     elif assumed:
         origin = "assumed"
-    return Loaded(model, found, card, denoiser_card, assumed, origin)
+    return Loaded(model, found, card, denoiser_card, assumed, origin, rejector_card)
 
 
 def _refuse_other_units(normalisation: tuple[tuple[float, ...], tuple[float, ...]], where: str) -> None:
@@ -206,13 +263,6 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
             "(turn a single logit z into two, 0 and z)"
         )
     return loaded.model.num_classes
-
-
-def _located(path: str | None, folders: tuple[str, ...]) -> str | None:
-    """`path` if it exists (working directories differ between nodes), else below the first folder that has it."""
-    if path is None or os.path.exists(file := whole_file(path)):
-        return path
-    return next((os.path.join(folder, path) for folder in folders if os.path.exists(os.path.join(folder, file))), path)
 
 
 def _classifier_weights(architecture: Variant, classifier: Any, path: str | None) -> Weights | None:
@@ -265,7 +315,7 @@ def load_denoiser(
     if path is None:
         build()  # an unknown name is the more useful message
         raise RaysmoothError(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
-    weights = read_weights(_located(path, folders) or "")
+    weights = read_weights(found_below(path, folders) or "")
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
         # The card has the depth, width and channels of the training: users need not repeat them.

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError
@@ -26,6 +27,13 @@ def has_sigma(path: str) -> bool:
 def whole_file(path: str) -> str:
     """The file of a path that may name one of its state dicts: FILE of FILE#KEY."""
     return path if "#" not in path or os.path.exists(path) else path.rpartition("#")[0]
+
+
+def found_below(path: str | None, folders: Iterable[str]) -> str | None:
+    """`path` if it exists (working directories differ between nodes), else below the first folder that has it."""
+    if path is None or os.path.exists(file := whole_file(path)):
+        return path
+    return next((os.path.join(folder, path) for folder in folders if os.path.exists(os.path.join(folder, file))), path)
 
 
 def file_sha256(path: str) -> str | None:

@@ -65,8 +65,8 @@ def draw(
             # The network may overwrite its output in the next pass (CUDA graphs): copy it.
             kept = labels[start + first : min(start + first + size, start + batch_size)]
             kept.copy_(classify(batch[first : first + size])[: len(kept)])
-    # One column more than classes, for INVALID; it is split off again below.
-    columns = classify.num_classes + 1
+    # One column more than labels, for INVALID; it is split off again below.
+    columns = classify.num_labels + 1
     owners = torch.repeat_interleave(
         torch.arange(len(unit.blocks), device=device),
         torch.tensor([block.draws for block in unit.blocks], device=device),

@@ -42,7 +42,7 @@ class WorkUnit:
 
 @dataclass(frozen=True)
 class UnitCounts:
-    """The result of a unit. `counts`, int64 (blocks, num_classes): how often each label was returned. `invalid`, int64
+    """The result of a unit. `counts`, int64 (blocks, num_labels): how often each label was returned. `invalid`, int64
     (blocks,): draws whose logits were not finite. `seconds`: computing time. `micro_batch`: images per forward pass
     (smaller than the compute batch only if the GPU's memory was too small).
     """

@@ -59,6 +59,7 @@ def replay(
     copies: int,
     classifier_weights: str | None = None,
     denoiser_weights: str | None = None,
+    rejector_weights: str | None = None,
     trust_code: bool = False,
 ) -> ReplayedImage:
     """The first `copies` draws of `run` for the image of `row` (with None for unknown values), made again: estimation
@@ -93,7 +94,7 @@ def replay(
     noisy = first_copies(clean, noise, device, seed=seed, role=role, image_id=image_id, copies=copies, pieces=pieces)
     own = run.identity["scheme"] == SCHEME and (not on_gpu or device_kind(device) == kind)
 
-    model = run.load(device, classifier_weights, denoiser_weights, trust_code).model
+    model = run.load(device, classifier_weights, denoiser_weights, rejector_weights, trust_code).model
     config = _compute_config(run, device, copies)
     answers, (clean_answer,) = _answers(model, noisy, config), _answers(model, torch.from_numpy(clean)[None], config)
     denoised = bare_answers = None

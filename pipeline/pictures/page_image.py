@@ -57,7 +57,7 @@ def _replayed(run: "StoredRun", row: Mapping[str, Any], trust_code: bool) -> "tu
 
     dataset = run.open_dataset()
     try:
-        for name in ("classifier_weights", "denoiser_weights"):
+        for name in ("classifier_weights", "denoiser_weights", "rejector_weights"):
             if is_url(str(run.settings.get(name))):
                 raise RaysmoothError(f"the {name.replace('_', ' ')} are in an object store")
         return replay(run, row, dataset, COPIES, trust_code=trust_code), ""

@@ -40,6 +40,7 @@ class ShowSettings(Settings):
     data_root: PathText | None = Field(None, description="New location of the data set, if it has moved.")
     classifier_weights: PathText | None = Field(None, description="New location of the classifier's weights.")
     denoiser_weights: PathText | None = Field(None, description="New location of the denoiser's weights.")
+    rejector_weights: PathText | None = Field(None, description="New location of the rejector's weights.")
     classifier: str | None = Field(
         None, description="The run's classifier, if it is your own (MODULE:CALLABLE): naming it allows its import."
     )
@@ -58,7 +59,7 @@ def show(settings: ShowSettings) -> FigureFile:
     rows = find_rows(settings.results, settings.image_id, settings.run)
     default = located(settings.results) / "report" / f"image-{rows['image_id'].iloc[0]}.png"
     file = figure_path(settings.out or default, "--out")
-    moved = settings.model_dump(include={"classifier_weights", "denoiser_weights"})
+    moved = settings.model_dump(include={"classifier_weights", "denoiser_weights", "rejector_weights"})
     datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
     named: set[tuple[str, str]] = set()  # derived runs have the files of their source
     images = []

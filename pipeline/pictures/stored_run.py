@@ -12,6 +12,7 @@ import torch
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
+from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256, path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import Role
@@ -128,6 +129,7 @@ class StoredRun:
         device: torch.device,
         classifier_weights: str | None = None,
         denoiser_weights: str | None = None,
+        rejector_weights: str | None = None,
         trust_code: bool = False,
     ) -> Loaded:
         """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
@@ -135,6 +137,7 @@ class StoredRun:
         """
         self.refuse_code(trust_code)
         identity = self.identity
+        rejector = identity.get("rejector") or NO_REJECTOR
         spec = BaseClassifierSpec(
             identity["classifier"],
             self._weights("classifier_weights", classifier_weights),
@@ -145,6 +148,9 @@ class StoredRun:
             trust_code=trust_code,
             classifier_fingerprint=identity.get("classifier_fingerprint"),
             denoiser_fingerprint=identity.get("denoiser_fingerprint"),
+            rejector=rejector,
+            rejector_weights=self._weights("rejector_weights", rejector_weights) if rejector != NO_REJECTOR else None,
+            rejector_fingerprint=identity.get("rejector_fingerprint"),
         )
         return load_base_classifier(spec, device)
 

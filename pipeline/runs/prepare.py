@@ -40,9 +40,9 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), image.numel())
         procedure.refuse(settings, noise)
-        classifier_weights, denoiser_weights = (
+        classifier_weights, denoiser_weights, rejector_weights = (
             None if path is None else path_at(path, sigma)
-            for path in (settings.classifier_weights, settings.denoiser_weights)
+            for path in (settings.classifier_weights, settings.denoiser_weights, settings.rejector_weights)
         )
         spec = BaseClassifierSpec(
             settings.classifier,
@@ -52,6 +52,8 @@ def prepare(procedure: Procedure, settings: SamplingSettings) -> list[Run]:
             denoiser_weights,
             import_path=(os.getcwd(),),
             trust_code=settings.trust_code,
+            rejector=settings.rejector,
+            rejector_weights=rejector_weights,
         )
         loaded = load_base_classifier(spec, torch.device("cpu"))
         num_classes = check_image(loaded, image)

@@ -8,6 +8,7 @@ from typing import Any
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica import Sampling
@@ -61,6 +62,15 @@ class Run:
     def class_names(self) -> dict[int, str]:
         """The names of the classes by label, as far as they have any."""
         return class_names_of(self.data)
+
+    @property
+    def has_rejector(self) -> bool:
+        return self.base.rejector != NO_REJECTOR
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels that a draw can have: 2 K with a rejector, kept and rejected draws of each class."""
+        return 2 * self.num_classes if self.has_rejector else self.num_classes
 
     @property
     def data_fingerprint(self) -> str:
@@ -133,6 +143,8 @@ class Run:
             "objective": self.objective,
             "classifier_fingerprint": self.base.classifier_fingerprint,
             "denoiser_fingerprint": self.base.denoiser_fingerprint,
+            "rejector": self.base.rejector if self.has_rejector else None,
+            "rejector_fingerprint": self.base.rejector_fingerprint,
             "source": None,
             "noise": self.noise.name,
             "norm": self.noise.norm,
@@ -148,10 +160,12 @@ class Run:
 
     def identity_without_compute(self, replica: ReplicaIdentity) -> dict[str, Any]:
         """The identity without the compute configuration."""
+        # A run without a rejector has the id that it had before there were any.
+        left_out = {"objective"} if self.has_rejector else {"objective", "rejector", "rejector_fingerprint"}
         return {
             "scheme": SCHEME,
             "procedure": self.procedure.name,
-            **{name: value for name, value in self.facts.items() if name != "objective"},
+            **{name: value for name, value in self.facts.items() if name not in left_out},
             "data_fingerprint": self.data_fingerprint,
             "preprocess": self.base.preprocess,
             "seed": self.settings.seed,
@@ -186,11 +200,12 @@ class Run:
             "objective": self.objective,
             "weight_files": {
                 name: file_sha256(path)
-                for name in ("classifier_weights", "denoiser_weights")
+                for name in ("classifier_weights", "denoiser_weights", "rejector_weights")
                 if (path := getattr(self.base, name)) is not None
             },
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
+            **({"num_labels": self.num_labels} if self.has_rejector else {}),
             "compute": dict(compute_choice),
             "warnings": [
                 *describe([self.mismatch]),

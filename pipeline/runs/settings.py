@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
+from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, read_rejector
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
@@ -151,7 +152,21 @@ class ModelSettings(Settings):
         description="The denoiser's weights. In any weights path {sigma} stands for the noise level (0.5 or 0.50), "
         "{sigma:.2f} for 0.50.",
     )
+    rejector: str = Field(
+        NO_REJECTOR,
+        description=f"Rejector, which decides which draws support no class: {NO_REJECTOR}, {', '.join(REJECTORS)}; "
+        "rules need a threshold, as in confidence:threshold=0.6.",
+    )
+    rejector_weights: PathText | None = Field(
+        None, description="The weights of rejector network, written by train rejector."
+    )
     trust_code: bool = trust_code_field()
+
+    @model_validator(mode="after")
+    def _refuse_odd_rejector(self) -> "ModelSettings":
+        if self.rejector != NO_REJECTOR:
+            read_rejector(self.rejector)
+        return self
 
 
 class PoolSettings(Settings):

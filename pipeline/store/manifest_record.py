@@ -55,6 +55,8 @@ class SampledIdentity(_Identity):
     denoiser: Name
     classifier_fingerprint: Name | None = None
     denoiser_fingerprint: Name | None = None
+    rejector: Name | None = None
+    rejector_fingerprint: Name | None = None
     data_fingerprint: Name
     preprocess: Name
     device: Name
@@ -100,6 +102,7 @@ class SettingsRecord(Record):
     data_root: PathText | None = None
     classifier_weights: PathText | None = None
     denoiser_weights: PathText | None = None
+    rejector_weights: PathText | None = None
     split: Name | None = None
     start: Count | None = None
     skip: Number | None = None
@@ -122,6 +125,7 @@ class ManifestRecord(Record):
     objective: Name | None = None
     image_shape: Annotated[list[Pixels], Field(min_length=3, max_length=3)] | None = None
     num_classes: Classes | None = None
+    num_labels: Annotated[int, Field(ge=2, le=2 * MOST_CLASSES)] | None = None
     compute: dict[str, Any] | None = None
     warnings: list[str] | None = None
     assumed: list[str] | None = None

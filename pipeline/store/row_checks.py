@@ -20,6 +20,9 @@ _FLAGS = ("abstain", "correct")
 TEXTS = ("file", "label_name", "prediction_name")
 """Columns that name an image and its classes; rows of earlier versions lack them."""
 
+LATER = (*TEXTS, "rejector", "rejector_fingerprint")
+"""Columns that rows of earlier versions lack."""
+
 _LONGEST = 4096
 """Characters of such a name (`stored_text`)."""
 
@@ -51,7 +54,7 @@ def index_set_of(text: str | None) -> range | None:
 
 def row_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that have the same value in all rows of a run, by its manifest."""
-    facts = dict(manifest["identity"])
+    facts = {"rejector": None, "rejector_fingerprint": None, **manifest["identity"]}
     return {**facts, "objective": manifest["objective"]} if "objective" in manifest else facts
 
 

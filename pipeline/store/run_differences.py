@@ -16,6 +16,7 @@ _FLAGS = {
     "classifier": "classifier",
     "preprocess": "preprocess",
     "denoiser": "denoiser",
+    "rejector": "rejector",
     "noise": "noise",
     "norm": "norm",
     "sigma": "sigma",
@@ -48,6 +49,7 @@ _CONTENTS = {
     ],
     "classifier_fingerprint": ["classifier_weights"],
     "denoiser_fingerprint": ["denoiser_weights"],
+    "rejector_fingerprint": ["rejector_weights"],
 }
 """Keys of the identity that are hashes of what these settings name and decide about it."""
 
@@ -60,6 +62,7 @@ _FOLLOWING = {
     "data_fingerprint": ("images",),
     "classifier": ("preprocess", "classifier_fingerprint"),
     "denoiser": ("denoiser_fingerprint",),
+    "rejector": ("rejector_fingerprint",),
     "noise": ("norm",),
     "sampling": ("scipy",),
 }

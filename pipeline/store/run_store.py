@@ -35,7 +35,7 @@ from raysmooth.pipeline.store.parts import (
     write_part,
 )
 from raysmooth.pipeline.store.progress_file import ProgressRecord, last_record
-from raysmooth.pipeline.store.row_checks import TEXTS, bad_row, row_facts
+from raysmooth.pipeline.store.row_checks import LATER, bad_row, row_facts
 from raysmooth.pipeline.store.run_lock import lock_run
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.object_store import Unreachable
@@ -231,7 +231,7 @@ class RunStore:
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame({"image_id": []})
 
     def _own_parts(self, kind: str) -> Iterator[Location]:
-        return own_parts(*self._parts[kind], self._origin(kind), TEXTS)
+        return own_parts(*self._parts[kind], self._origin(kind), LATER)
 
     def _origin(self, kind: str) -> dict[str, str]:
         return {"run_id": self.run_id, "kind": kind}

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.rejectors import REJECTORS
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -43,6 +44,10 @@ def _classifiers() -> Listing:
 
 def _denoisers() -> Listing:
     return [{"denoiser": n, "what": e.summary} for n, e in DENOISERS.items()]
+
+
+def _rejectors() -> Listing:
+    return [{"rejector": n, "rejects where": e.summary} for n, e in REJECTORS.items()]
 
 
 def _objectives() -> Listing:
@@ -127,6 +132,7 @@ CATALOGUE: Registry[Callable[[], Listing]] = Registry(
         "datasets": _datasets,
         "classifiers": _classifiers,
         "denoisers": _denoisers,
+        "rejectors": _rejectors,
         "objectives": _objectives,
         "recipes": _recipes,
         "augmentations": _augmentations,

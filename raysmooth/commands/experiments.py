@@ -18,6 +18,7 @@ LISTS = {
     "datasets": "data sets to certify and train on",
     "classifiers": "classifiers by name, with the normalisation of each",
     "denoisers": "denoisers by name, with their options",
+    "rejectors": "what decides which draws support no class",
     "objectives": "what trainings minimise, with options and sources",
     "recipes": "phases, batch sizes and decays of the papers' trainings",
     "augmentations": "random changes to training images",
@@ -39,8 +40,8 @@ def list_command(
         str | None, typer.Argument(metavar="NAME", help="Show all about this one of the list.", show_default=False)
     ] = None,
 ) -> None:
-    """List the available data sets, classifiers, denoisers, objectives, recipes and augmentations; for sweeps, metrics,
-    schedulers and the keys of a file; experiments, and the kinds of their stages.
+    """List the available data sets, classifiers, denoisers, rejectors, objectives, recipes and augmentations; for
+    sweeps, metrics, schedulers and the keys of a file; experiments, and the kinds of their stages.
 
     **Examples**
 

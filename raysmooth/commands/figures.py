@@ -29,6 +29,7 @@ def show_command(
     data_root: Annotated[str | None, typer.Option(help="New location of the data set, if it has moved.")] = None,
     classifier_weights: Annotated[str | None, typer.Option(help="New location of the classifier's weights.")] = None,
     denoiser_weights: Annotated[str | None, typer.Option(help="New location of the denoiser's weights.")] = None,
+    rejector_weights: Annotated[str | None, typer.Option(help="New location of the rejector's weights.")] = None,
     classifier: Annotated[
         str | None,
         typer.Option(help="The run's classifier, if it is your own (MODULE:CALLABLE): naming it allows its import."),
@@ -54,7 +55,7 @@ def show_command(
 
     given = {"results": results, "image_id": image_id, "run": run, "copies": copies, "data_root": data_root}
     given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
-    given |= {"classifier": classifier, "trust_code": trust_code or None}
+    given |= {"rejector_weights": rejector_weights, "classifier": classifier, "trust_code": trust_code or None}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
     file = plot_image(settings)
     for line in file.lines:

@@ -19,6 +19,7 @@ from raysmooth.tune.recipes.recipes import RECIPES
         ("datasets", "dataset", [*DATASETS]),
         ("classifiers", "classifier", [*CLASSIFIERS, "any torchvision model", "timm/NAME", "MODULE:CALLABLE"]),
         ("denoisers", "denoiser", [*DENOISERS]),
+        ("rejectors", "rejector", ["confidence", "margin", "entropy", "network"]),
         ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES]),
         ("recipes", "recipe", [*RECIPES]),
         ("augmentations", "augment", [*AUGMENTATIONS]),

@@ -90,7 +90,7 @@ def test_certificates_of_every_classifier_on_the_line_are_true_and_some_are_tigh
 class Threshold:
     """Class 1 above `at`, else 0: images are single numbers."""
 
-    num_classes = 2
+    num_classes = num_labels = 2
 
     def __init__(self, at: float) -> None:
         self.at = at

@@ -341,7 +341,7 @@ def test_pieces_are_those_in_which_a_replica_fills_its_batches(
     def classify(batch: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(batch), dtype=torch.int64)
 
-    classify.num_classes = 2  # type: ignore[attr-defined]
+    classify.num_labels = 2  # type: ignore[attr-defined]
     images = {i: np.zeros((1, 1, 1), np.float32) for i in ids}
     for shard in plan.shards(ids):
         for unit in plan.first_units(0, shard):
