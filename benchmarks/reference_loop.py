@@ -19,11 +19,12 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 from torch import nn
 
-from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeConfig, ComputeRequest, settle_backend
 from raysmooth.actors.compute.fast_network import FastNetwork, fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import ComputeRequest, choose_compute
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.compute.probe import choose_compute
+from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 
 ALPHA = 0.001
 # The search for a peer's best batch size: seconds per trial, trials of each size, seconds after which it ends.

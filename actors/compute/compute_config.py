@@ -52,6 +52,32 @@ class ComputeConfig:
     batch_size: int
 
 
+@dataclass(frozen=True)
+class ComputeRequest:
+    """What the user asks for. `precision`: an entry of `PRECISIONS`, or "auto". `compile`: on, off or auto.
+    `batch_size`: None to have it chosen.
+    """
+
+    precision: str = "auto"
+    compile: str = "auto"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class ComputeChoice:
+    """The configuration chosen. For notes and manifests: its draws per second here, the reason, and all configurations
+    `tried`, each with its draws per second; `unsteady` is a warning if equal batches got different labels.
+    `guessed_from` is the number of draws behind the speed where a brief benchmark ended before the choice was made.
+    """
+
+    compute: ComputeConfig
+    draws_per_second: float
+    why: str
+    tried: list[dict[str, Any]]
+    unsteady: str | None = None
+    guessed_from: int | None = None
+
+
 def native_precision(device: "torch.device") -> str:
     """The entry of `PRECISIONS` that "auto" selects on `device`: bfloat16 where the hardware multiplies it at full
     speed (NVIDIA since Ampere, processors with AVX-512 BF16 or AMX), float32 elsewhere.

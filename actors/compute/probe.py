@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from statistics import median
-from typing import Any
 
 import torch
 from torch import nn
 
 from raysmooth.actors.compute.compilation import compiler, require_compiler
-from raysmooth.actors.compute.compute_config import ComputeConfig, native_precision, settle_backend
+from raysmooth.actors.compute.compute_config import (
+    ComputeChoice,
+    ComputeConfig,
+    ComputeRequest,
+    native_precision,
+    settle_backend,
+)
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
 from raysmooth.actors.models.steadiness import MOST_UNEQUAL_LABELS, RANDOM
@@ -40,32 +45,6 @@ BRIEF_SECONDS = 4.0
 """Where a dry run would need longer for a benchmark, it guesses from a few draws in about this time."""
 # Draws per second in bfloat16 above which float32 is tried too.
 _TINY = 2000.0
-
-
-@dataclass(frozen=True)
-class ComputeRequest:
-    """What the user asks for. `precision`: an entry of `PRECISIONS`, or "auto". `compile`: on, off or auto.
-    `batch_size`: None to have it chosen.
-    """
-
-    precision: str = "auto"
-    compile: str = "auto"
-    batch_size: int | None = None
-
-
-@dataclass(frozen=True)
-class ComputeChoice:
-    """The configuration chosen. For notes and manifests: its draws per second here, the reason, and all configurations
-    `tried`, each with its draws per second; `unsteady` is a warning if equal batches got different labels.
-    `guessed_from` is the number of draws behind the speed where a brief benchmark ended before the choice was made.
-    """
-
-    compute: ComputeConfig
-    draws_per_second: float
-    why: str
-    tried: list[dict[str, Any]]
-    unsteady: str | None = None
-    guessed_from: int | None = None
 
 
 def choose_compute(

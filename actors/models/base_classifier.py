@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import torch
 
 from raysmooth.actors.models.answers import read_answer
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
 from raysmooth.actors.models.rejection_rules import Rejector
 from raysmooth.actors.models.rejector_loading import load_rejector
-from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import found_below
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, printable
@@ -40,29 +40,6 @@ class BaseClassifier(Protocol):
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Float batch (B, C, H, W) in pixel units -> int64 labels (B,), each in 0..num_labels-1 or INVALID."""
-
-
-@dataclass(frozen=True)
-class BaseClassifierSpec:
-    """Names and paths from which a worker builds a base classifier; no tensors.
-
-    `import_path`: further folders to search for the user's own `module:callable` and for weights with relative paths.
-    `trust_code`: whether the user named the classifier, so that a `module:callable` may be imported. The fingerprints,
-    once known, must match the files on every machine.
-    """
-
-    classifier: str
-    classifier_weights: str | None = None
-    preprocess: str | None = None
-    denoiser: str = NO_DENOISER
-    denoiser_weights: str | None = None
-    import_path: tuple[str, ...] = ()
-    trust_code: bool = False
-    classifier_fingerprint: str | None = None
-    denoiser_fingerprint: str | None = None
-    rejector: str = NO_REJECTOR
-    rejector_weights: str | None = None
-    rejector_fingerprint: str | None = None
 
 
 class DenoisedClassifier(torch.nn.Module):

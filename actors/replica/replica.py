@@ -4,21 +4,22 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputeConfig, settle_backend
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig, ComputeRequest, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
-from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest, choose_compute, measure
-from raysmooth.actors.models.base_classifier import BaseClassifier, BaseClassifierSpec, load_base_classifier
+from raysmooth.actors.compute.probe import choose_compute, measure
+from raysmooth.actors.models.base_classifier import BaseClassifier, load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.noise.role import Role
-from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, WorkUnit
 from raysmooth.common.errors import RaysmoothError, one_line
 
@@ -27,19 +28,6 @@ ImageKey = tuple[int, int]
 
 _LARGEST = 1024
 """The largest batch that a probe starts with, unless a larger one is requested."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How one run draws: base classifier, compute configuration, noise and seed. `micro_batch`: the images known to fit
-    the device's memory, if fewer than the compute batch.
-    """
-
-    base: BaseClassifierSpec
-    compute: ComputeConfig
-    noise: NoiseFamily
-    seed: int
-    micro_batch: int | None = None
 
 
 class Replica:

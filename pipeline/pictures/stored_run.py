@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.rejectors import NO_REJECTOR

@@ -13,8 +13,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from raysmooth.actors.replica.replica import Replica, Sampling
+from raysmooth.actors.replica.replica import Replica
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import WorkUnit
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.backlog import NextRequest

@@ -7,8 +7,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pool.draws_units import DrawsUnits

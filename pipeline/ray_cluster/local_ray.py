@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ray._private import ray_constants
-
 from raysmooth.common.errors import RaysmoothError
 
 LONGEST_FOLDER = 107 - len("/ray/session_2026-01-31_23-59-59_123456_4194304/sockets/plasma_store")
@@ -59,6 +57,8 @@ def _short_folder() -> str:
 @contextmanager
 def on_loopback() -> Iterator[None]:
     """Within, a local Ray starts with all its ports on 127.0.0.1, as it does by itself on macOS and Windows."""
+    from ray._private import ray_constants  # late: `ray_folder` is asked for without Ray
+
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:

@@ -3,9 +3,8 @@
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
-
-import ray
 
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.ray_cluster.local_ray import ray_folder
@@ -40,7 +39,7 @@ def cluster_to_join(address: str | None, note: Note) -> str | None:
 
 def will_be_local(address: str | None) -> bool:
     """Whether `connected` would start a local Ray."""
-    if ray.is_initialized():
+    if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():  # Ray takes half a second to import
         return False
     named = address or os.environ.get("RAY_ADDRESS")
     return named == LOCAL or (named is None and _this_machines_cluster(lambda _: None) is None)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.store.earlier_runs import PlannedRun

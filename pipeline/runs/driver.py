@@ -11,9 +11,9 @@ from typing import Any, cast
 import pandas as pd
 from rich.progress import TaskID
 
-from raysmooth.actors.compute.probe import ComputeChoice
-from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.compute.compute_config import ComputeChoice
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import log
 from time import monotonic
 
-from raysmooth.actors.compute.probe import ComputeChoice
+from raysmooth.actors.compute.compute_config import ComputeChoice
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.pool.pool import Pool

@@ -4,7 +4,7 @@ from math import ceil
 from time import monotonic
 from typing import Any
 
-from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import WorkUnit
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.image_rows import ImageRows

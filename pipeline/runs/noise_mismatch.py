@@ -5,11 +5,13 @@ way, but its radius suffers.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isclose, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raysmooth.actors.models.base_classifier import Loaded
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.streams import NoiseFamily
+
+if TYPE_CHECKING:
+    from raysmooth.actors.models.base_classifier import Loaded
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Mismatch:
     drawn_sigma: float
 
 
-def find_mismatch(loaded: Loaded, noise: NoiseFamily) -> Mismatch | None:
+def find_mismatch(loaded: "Loaded", noise: NoiseFamily) -> Mismatch | None:
     """The mismatch between the base classifier's weights and the `noise` of its run, or None.
 
     Only the part that sees the noise is compared: the denoiser if there is one, since the classifier behind it sees

@@ -4,7 +4,8 @@ import os
 
 import torch
 
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, check_image, load_base_classifier
+from raysmooth.actors.models.base_classifier import check_image, load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.steadiness import unsteadiness
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.noise.families import noise_family

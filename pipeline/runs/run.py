@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
-from raysmooth.actors.replica.replica import Sampling
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec
-from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeRequest
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Drawn, UnitCounts, WorkUnit
 
 RAISES, KILLS, STUCK = -1.0, -2.0, 7.0

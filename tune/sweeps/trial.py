@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.base_classifier import DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings

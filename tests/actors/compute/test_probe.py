@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import raysmooth.actors.compute.probe
-from raysmooth.actors.compute.compute_config import ComputeConfig
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig, ComputeRequest
 from raysmooth.actors.compute.fast_network import fast_network
-from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest, choose_compute, measure
+from raysmooth.actors.compute.probe import choose_compute, measure
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.steadiness import RANDOM

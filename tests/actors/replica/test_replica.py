@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import ComputeRequest
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.compute.compute_config import ComputeConfig, ComputeRequest
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.replica import Replica, Sampling
+from raysmooth.actors.replica.replica import Replica
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.common.errors import RaysmoothError
 

@@ -13,10 +13,10 @@ import ray
 from scripted_replica import KILLS, RAISES, STUCK, LateReplica, ScriptedReplica, SlowReplica, StuckReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian
-from raysmooth.actors.replica.replica import Sampling
+from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import ComputeChoice, ComputeRequest
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig, ComputeRequest
 from raysmooth.actors.models.steadiness import BY_BATCH, RANDOM
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings

@@ -9,8 +9,7 @@ import pytest
 from digits_runs import DIGITS, run, settings_of
 from rich.console import Console
 
-from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.compute.probe import ComputeChoice
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
 from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.pool.pool import Pool
