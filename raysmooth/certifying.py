@@ -154,11 +154,18 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.analysis.failures import failures
-    from raysmooth.pipeline.runs.driver import run_procedure
+    from raysmooth.pipeline.runs.finished_runs import look_beforehand, stored_rows
     from raysmooth.pipeline.runs.procedures import PROCEDURES
     from raysmooth.rows import in_reading_order, warn_of_failures
 
     procedure = PROCEDURES[name]
-    rows = run_procedure(procedure, [user_settings(procedure.settings, settings, config)], progress)
+    asked = user_settings(procedure.settings, settings, config)
+    found = look_beforehand(procedure, [asked], progress)
+    if found.ids is not None:
+        rows = stored_rows(procedure, [asked], [found.ids])
+    else:
+        from raysmooth.pipeline.runs.driver import run_procedure  # it loads torch
+
+        rows = run_procedure(procedure, [asked], progress, found.opened)
     warn_of_failures(failures(rows))
     return in_reading_order(rows)

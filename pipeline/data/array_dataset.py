@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from zipfile import is_zipfile
 
 import numpy as np
@@ -125,17 +126,27 @@ class ArrayDataset:
 
 def open_digits(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:
     """scikit-learn's handwritten digits, 8x8 grey, values 0..16; the package contains them, so `root` is unused."""
-    digits = _digits()
+    levels, labels = _digits()
     part = slice(None, DIGITS_TRAIN) if split == "train" else slice(DIGITS_TRAIN, None)
-    images = (digits.images[part] / 16).astype(np.float32)  # exact in float32
-    return ArrayDataset(name, split, 10, images, digits.target[part], reading, DIGIT_NAMES, "17 levels of grey")
+    images = (levels[part] / 16).astype(np.float32)  # exact in float32
+    return ArrayDataset(name, split, 10, images, labels[part].tolist(), reading, DIGIT_NAMES, "17 levels of grey")
 
 
 @cache
-def _digits() -> Any:
-    from sklearn.datasets import load_digits  # here: the import takes two seconds
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """The grey levels, float64 (1797, 8, 8), and labels, int64 (1797,), of scikit-learn's `load_digits`: from its file,
+    as importing scikit-learn takes longer than everything else. A release that keeps the file elsewhere is imported.
+    """
+    package = find_spec("sklearn")
+    for folder in package.submodule_search_locations or [] if package is not None else []:
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            rows = np.loadtxt(file, delimiter=",")  # a row is an image's 64 levels, and its label
+            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
+    from sklearn.datasets import load_digits
 
-    return load_digits()
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 def open_mnist(name: str, root: Path, split: str, reading: Reading) -> ArrayDataset:

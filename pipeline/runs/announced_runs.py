@@ -7,6 +7,7 @@ from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.runs.noise_mismatch import describe
 from raysmooth.pipeline.runs.preflight import preflight
+from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
@@ -34,10 +35,17 @@ def announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> No
 
 
 def checked_runs(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], progress: Progress, dry: bool = False
+    procedure: Procedure,
+    all_settings: Sequence[SamplingSettings],
+    progress: Progress,
+    dry: bool = False,
+    opened: Sequence[RunData] = (),
+    runs: Sequence[Run] | None = None,
 ) -> list[Run]:
-    """The runs of all settings, after all checks that need no Ray, and what is to be said of them."""
-    runs = preflight(procedure, all_settings, dry)
+    """The runs of all settings, after all checks that need no Ray, and what is to be said of them. The arguments are
+    those of `preflight`.
+    """
+    runs = preflight(procedure, all_settings, dry, opened, runs)
     for line in dict.fromkeys(described(run.data) for run in runs):
         progress.note(f"raysmooth: {line}")
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any, cast
 
 import pandas as pd
+import torch
 from rich.progress import TaskID
 
 from raysmooth.actors.compute.compute_config import ComputeChoice
+from raysmooth.actors.replica.replica import identity_on
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError, counted
@@ -19,13 +21,15 @@ from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.cluster import connected
+from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.ray_cluster.ray_session import open_session
 from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
 from raysmooth.pipeline.runs.estimate import Estimate, finished, guessed, measured
-from raysmooth.pipeline.runs.finished_runs import finished_ids, open_ledgers
+from raysmooth.pipeline.runs.finished_runs import finished_ids, open_ledgers, stored_rows
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
+from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
@@ -37,12 +41,16 @@ _DRY_RUN_PATIENCE = 20.0
 
 
 def run_procedure(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], show_progress: bool = True
+    procedure: Procedure,
+    all_settings: Sequence[SamplingSettings],
+    show_progress: bool = True,
+    opened: Sequence[RunData] = (),
 ) -> pd.DataFrame:
     """Certify, or predict, all images of `all_settings` on one pool of replicas, and return their rows.
 
     Each sigma of each of them is a run. Images finished by earlier sessions keep their rows; only the rest is drawn.
     The pool (replicas, their resources, the cluster's address) is that of the first settings; `out` may differ.
+    `opened` is the data of the first of the settings, as far as it has been read.
 
     Weights whose card names other noise than the run's cause one warning before Ray starts: among the notes on
     standard error, as "raysmooth: warning: ...", or as a Python warning where `show_progress` is off, so that a
@@ -52,22 +60,25 @@ def run_procedure(
     images. Raises RaysmoothError for every error that can be found before Ray starts, and later where continuing is
     pointless. Finished work is on disk in either case, also on KeyboardInterrupt.
     """
-    ids = run_all(procedure, all_settings, show_progress)
-    places = dict.fromkeys(
-        (settings.out, run_id) for settings, own in zip(all_settings, ids, strict=True) for run_id in own
-    )
-    return pd.concat([read_rows(out, procedure.folder, run_id) for out, run_id in places], ignore_index=True)
+    return stored_rows(procedure, all_settings, run_all(procedure, all_settings, show_progress, opened))
 
 
 def run_all(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], show_progress: bool = True
+    procedure: Procedure,
+    all_settings: Sequence[SamplingSettings],
+    show_progress: bool = True,
+    opened: Sequence[RunData] = (),
 ) -> Sequence[Sequence[str]]:
     """As `run_procedure`, but returns the run ids of each of `all_settings`, one for each sigma. They may share
     a run.
     """
     progress, started = Progress(show_progress), monotonic()
-    runs = checked_runs(procedure, all_settings, progress)
-    ids = finished_ids(procedure, runs, progress)
+    runs = checked_runs(procedure, all_settings, progress, opened=opened)
+    settings = runs[0].settings
+    on_cpu = settings.gpus_per_replica == 0 or (settings.gpus_per_replica is None and not torch.cuda.is_available())
+    ids = None
+    if on_cpu and will_be_local(settings.address):
+        ids = finished_ids(procedure, runs, identity_on(torch.device("cpu")), progress)
     if ids is None:
         ids = _drawn_ids(procedure, runs, progress, started)
     remaining = iter(ids)
@@ -196,6 +207,8 @@ def _open_session(
                 progress.note("raysmooth: trying the networks on a replica for a few seconds ...")
                 return cast(ComputeChoice, pool.ask("choose", *request, dry))
 
+            if identity.kind != identity_on(torch.device("cpu")).kind:  # `made_from` is about this machine's CPU
+                runs = [replace(run, made_from=None) for run in runs]
             chosen = choose_compute_configs(runs, identity, replicas, choose)
             if not any(run.unsteady for run in runs):
                 warn(progress, [one.run.unsteady for one in chosen])

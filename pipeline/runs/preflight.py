@@ -1,8 +1,9 @@
 """Everything that is refused before any work: settings that cannot work, and results that cannot be written."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
-from raysmooth.pipeline.runs.prepare import prepare
+from raysmooth.pipeline.runs.prepare import RunData, prepare
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
@@ -12,9 +13,16 @@ from raysmooth.pipeline.store.run_store import refuse_unwritable
 from raysmooth.storage.store_urls import is_url
 
 
-def preflight(procedure: Procedure, all_settings: Sequence[SamplingSettings], dry: bool = False) -> list[Run]:
-    """The runs of `all_settings` in order, one for each sigma of each. Raises RaysmoothError for every error that can
-    be found before Ray starts.
+def preflight(
+    procedure: Procedure,
+    all_settings: Sequence[SamplingSettings],
+    dry: bool = False,
+    opened: Sequence[RunData] = (),
+    runs: Sequence[Run] | None = None,
+) -> list[Run]:
+    """The runs of `all_settings` in order, one for each sigma of each; `runs` if they are prepared already. `opened` is
+    the data of the first of the settings, as far as it has been read. Raises RaysmoothError for every error that can be
+    found before Ray starts.
 
     A `dry` run writes nothing, so `out` need not be writable. Otherwise object stores are tried first, since a wrong
     key shows within seconds; local folders come last, since trying creates them: a command that is refused for another
@@ -24,7 +32,9 @@ def preflight(procedure: Procedure, all_settings: Sequence[SamplingSettings], dr
     written = [] if dry else outs
     for out in filter(is_url, written):
         refuse_unwritable(out)
-    runs = [run for settings in all_settings for run in prepare(procedure, settings)]
+    if runs is None:
+        pairs = zip_longest(all_settings, opened)
+        runs = [run for settings, data in pairs for run in prepare(procedure, settings, data)]
     for run in () if dry else runs:
         if not is_url(
             run.settings.out
@@ -35,4 +45,4 @@ def preflight(procedure: Procedure, all_settings: Sequence[SamplingSettings], dr
             refuse_unwritable(out)
     for out in outs:
         refuse_foreign_parts(out, procedure.folder)
-    return runs
+    return list(runs)

@@ -22,8 +22,8 @@ from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.settings import SamplingSettings
-from raysmooth.pipeline.runs.versions import git_commit, package_version
 from raysmooth.pipeline.store.manifest import run_id
+from raysmooth.pipeline.store.versions import git_commit, package_version
 
 SCHEME = 5
 """Version of how draws are made and recorded. Raise it when the same settings would give other noise, batches or
@@ -37,7 +37,7 @@ class Run:
     depends on the device and is None until it has been chosen. `image_shape` is (C, H, W). `reading` are the user's
     decisions about reading images, which the fingerprint covers. `mismatch`, `assumed`, `unsteady`, `data` and `notes`
     decide no row: they are for the reader, what does not fit, what was taken for granted, why equal counts cannot be
-    promised, what the data is and what may be wrong about it.
+    promised, what the data is and what may be wrong about it. `made_from` is of `network_facts`.
     """
 
     procedure: Procedure
@@ -57,6 +57,7 @@ class Run:
     reading: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    made_from: str | None = None
 
     @cached_property
     def class_names(self) -> dict[int, str]:
@@ -203,6 +204,7 @@ class Run:
                 for name in ("classifier_weights", "denoiser_weights", "rejector_weights")
                 if (path := getattr(self.base, name)) is not None
             },
+            "made_from": self.made_from,
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
             **({"num_labels": self.num_labels} if self.has_rejector else {}),

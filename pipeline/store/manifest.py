@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, printable
@@ -10,6 +11,7 @@ from raysmooth.common.hashing import settings_hash
 from raysmooth.pipeline.store.manifest_record import check_manifest
 from raysmooth.storage.location import Location, Where, located
 from raysmooth.storage.records import BadRecord, UnreadableRecord, read_json, shown, shown_path
+from raysmooth.storage.store_urls import is_url
 
 RUNS = "runs"
 CERTIFICATES, PREDICTIONS = "certificates", "predictions"
@@ -103,6 +105,13 @@ def run_folders(out: Where) -> list[RunFolder]:
     """The runs in `out` by their folders, in the order of their ids."""
     home = located(out)
     return [RunFolder(home, folder.name) for folder in (home / RUNS).folders()]
+
+
+def has_local_runs(out: str) -> bool:
+    """Whether a folder of this machine holds runs; False for an object store, which is not asked. At once: pyarrow is
+    not loaded for it.
+    """
+    return not is_url(out) and Path(out, RUNS).is_dir()
 
 
 def refuse_no_runs(out: Where) -> None:

@@ -131,6 +131,7 @@ class ManifestRecord(Record):
     assumed: list[str] | None = None
     framing: FramingRecord | None = None
     weight_files: dict[str, Sha256 | None] | None = None
+    made_from: Sha256 | None = None
     versions: dict[str, Any] | None = None
     git_commit: Name | None = None
     started: Name | None = None

@@ -8,8 +8,12 @@ from raysmooth.commands.app import app, notes, say_loading
 from raysmooth.commands.flags import settings_command
 from raysmooth.commands.outcome import print_errors, print_summary
 from raysmooth.commands.usage import COMMON
+from raysmooth.common.errors import printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysmooth.pipeline.runs.prepare import RunData
     from raysmooth.pipeline.runs.settings import SamplingSettings
 
 
@@ -37,17 +41,20 @@ def certify_command(
     Rerun the same command to resume, even after the process was killed. If at least half of the images of a run failed,
     the exit code is 1.
     """
-    _begin(settings)
-    from raysmooth.commands.estimate_table import print_estimates
-    from raysmooth.pipeline.runs.driver import estimate, run_procedure
-    from raysmooth.pipeline.runs.procedures import PROCEDURES
-
     if dry_run:
+        from raysmooth.pipeline.data.datasets import refuse_missing
+
+        refuse_missing(settings.dataset, settings.data_root)
+        say_loading("torch", "reading data and weights")
+        from raysmooth.commands.estimate_table import print_estimates
+        from raysmooth.pipeline.runs.driver import estimate
+        from raysmooth.pipeline.runs.procedures import PROCEDURES
+
         print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas, notes)
         return
-    rows = run_procedure(PROCEDURES["certify"], [settings])
+    rows, folder = _rows("certify", settings)
     print_summary(rows)
-    print_errors(rows, settings.out, PROCEDURES["certify"].folder)
+    print_errors(rows, settings.out, folder)
 
 
 @settings_command(app, "predict", "raysmooth.pipeline.runs.settings:PredictSettings", panel="Certify")
@@ -60,24 +67,36 @@ def predict_command(settings: "SamplingSettings") -> None:
 
     If at least half of the images of a run failed, the exit code is 1.
     """
-    _begin(settings)
+    rows, folder = _rows("predict", settings)
     from raysmooth.pipeline.analysis.metrics import labelled
     from raysmooth.pipeline.report.rounding import percent
-    from raysmooth.pipeline.runs.driver import run_procedure
-    from raysmooth.pipeline.runs.procedures import PROCEDURES
 
-    rows = run_procedure(PROCEDURES["predict"], [settings])
     for sigma, run in rows.groupby("sigma"):
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
         statement = f"(n={settings.n}, alpha={settings.alpha})"
         print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
-    print_errors(rows, settings.out, PROCEDURES["predict"].folder)
+    print_errors(rows, settings.out, folder)
 
 
-def _begin(settings: "SamplingSettings") -> None:
-    """What can be refused in a moment, and the first line."""
+def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]":
+    """The rows of the procedure `name`, and their folder below <out>. Those of finished runs mostly need no torch."""
     from raysmooth.pipeline.data.datasets import refuse_missing
+    from raysmooth.pipeline.store.manifest import has_local_runs
 
     refuse_missing(settings.dataset, settings.data_root)
+    opened = tuple["RunData", ...]()
+    if has_local_runs(settings.out):
+        notes.print(f"raysmooth: comparing with the runs in {printable(settings.out)} ...")
+        from raysmooth.pipeline.runs.finished_runs import look_beforehand, stored_rows
+        from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+        found = look_beforehand(PROCEDURES[name], [settings])
+        if found.ids is not None:
+            return stored_rows(PROCEDURES[name], [settings], [found.ids]), PROCEDURES[name].folder
+        opened = found.opened
     say_loading("torch", "reading data and weights")
+    from raysmooth.pipeline.runs.driver import run_procedure
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+    return run_procedure(PROCEDURES[name], [settings], opened=opened), PROCEDURES[name].folder

@@ -1,13 +1,8 @@
 """What prints text alone imports no library that takes long to load: its first word comes at once."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from bare_command import outcomes
 from command import command
-from conftest import REPOSITORY, SUPPORT
 
 import raysmooth
 from raysmooth.commands.app import app, train
@@ -18,16 +13,6 @@ COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "recertify", "report", "import", "status", "submit",
     "sweep", "train classifier", "train denoiser",
 )  # fmt: skip
-
-
-def outcomes(commands: list[str]) -> list[tuple[int | str, str, str]]:
-    """Exit code (or the library that was to be imported), standard output and standard error of each command."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(SUPPORT)])}
-    process = subprocess.run(
-        [sys.executable, SUPPORT / "bare_command.py", json.dumps(commands)],
-        capture_output=True, text=True, env=environment, check=True,
-    )  # fmt: skip
-    return [(code, out, err) for code, out, err in json.loads(process.stdout)]
 
 
 @pytest.mark.processes

@@ -7,7 +7,7 @@ import pytest
 from digits_runs import run, same, settings_of
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.runs import driver, finished_runs
+from raysmooth.pipeline.runs import driver
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
 pytestmark = pytest.mark.usefixtures("one_pool")
@@ -25,7 +25,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Started
 
     monkeypatch.setattr(driver, "connected", start)
-    monkeypatch.setattr(finished_runs, "will_be_local", lambda address: True)
+    monkeypatch.setattr(driver, "will_be_local", lambda address: True)
 
 
 FINISHED = {"max": 5, "n": 100, "sigma": "0.25,0.5"}

@@ -10,6 +10,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.runs import preflight as preflight_module
 from raysmooth.pipeline.runs.preflight import preflight
+from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import SamplingSettings
 
@@ -27,7 +28,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     taken: list[tuple[str, str]] = []
     prepare = preflight_module.prepare
 
-    def prepared(procedure: Any, settings: SamplingSettings) -> Any:
+    def prepared(procedure: Any, settings: SamplingSettings, data: RunData | None = None) -> Any:
         taken.append(("prepare", settings.out))
         return prepare(procedure, settings)
 
