@@ -1,7 +1,7 @@
 """Arguments of the Python API that no command's settings class describes: their types are checked as settings' are."""
 
 from os import PathLike
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -39,7 +39,9 @@ class RecertifyArguments(Settings):
     run: Annotated[list[str] | None, CommaList] = Field(None, description="Run ids or their first characters.")
     alpha: float | None = Field(None, description="Failure probability of each certificate.")
     n: int | None = Field(None, description="Use only the first n estimation draws.")
-    noise_bound: str | None = Field(None, description="complement or runner-up.")
+    noise_bound: str | None = Field(None, description="complement, runner-up or rejection.")
+    alpha_share: float | None = Field(None, description="Share of alpha for pA, where other classes have a bound.")
+    rejection: Literal["on", "off"] | None = Field(None, description="off: without the rejector of the runs.")
     familywise: float | None = Field(None, description="Probability with which not all certificates of a run hold.")
     norm: str | None = Field(None, description="Norm of the radius.")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from raysmooth.common.spelling import in_keywords
 
@@ -82,9 +82,12 @@ def recertify(
     noise_bound: str | None = None,
     familywise: float | None = None,
     norm: str | None = None,
+    alpha_share: float | None = None,
+    rejection: Literal["on", "off"] | None = None,
 ) -> "pd.DataFrame":
     """Certify again from stored counts, without new draws: with another `alpha`, the first `n` draws, another
-    `noise_bound`, all at once (`familywise`), or in another `norm`. The rows form new runs beside the original ones.
+    `noise_bound` or `alpha_share`, all at once (`familywise`), in another `norm`, or without the runs' rejectors
+    (`rejection="off"`). The rows form new runs beside the original ones.
 
     `run`: run ids or their first characters; default: all of certify. Returns the new rows, as `certify` does. Raises
     RaysmoothError for changes that the draws do not support.
@@ -95,6 +98,7 @@ def recertify(
     from raysmooth.rows import in_reading_order
 
     given = {"alpha": alpha, "n": n, "noise_bound": noise_bound, "familywise": familywise, "norm": norm, "run": run}
+    given |= {"alpha_share": alpha_share, "rejection": rejection}
     asked = checked(RecertifyArguments, given).model_dump()
     return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
 

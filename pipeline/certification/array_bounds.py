@@ -49,6 +49,19 @@ def lower_bounds(count: np.ndarray, n: np.ndarray, alpha: np.ndarray) -> np.ndar
     return bounds
 
 
+def upper_bounds(count: np.ndarray, n: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """`certificate.upper_bound` of each count, by the bound of all other draws; arguments as in `lower_bounds`."""
+    return np.asarray(1 - lower_bounds(n - count, n, alpha))
+
+
+def shares_of(share: np.ndarray, splits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The fractions of alpha of pA's bound and of the bound on every other class, (N,) each. `share` is the row's, NaN
+    where it has none: then pA has all, or half where the other classes have a bound of their own (`splits`).
+    """
+    top = np.where(np.isnan(share), np.where(splits, 0.5, 1.0), share)
+    return top, 1 - top
+
+
 def _of_one(count: np.ndarray, n: int, alpha: float) -> np.ndarray:
     """The bounds of counts of the same number of draws."""
     if (n, alpha) not in _kept and len(_kept) >= _MOST_KEPT:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
-from raysmooth.pipeline.certification.certificate import refuse_hopeless_certify
+from raysmooth.pipeline.certification.certificate import COMPLEMENT, refuse_hopeless_certify
+from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule
 from raysmooth.pipeline.certification.sequential_test import Decide, refuse_hopeless_decide
 
@@ -18,7 +20,8 @@ class SamplingEntry:
     """`options` are the settings that only this method has, each with a function that computes its default from the
     settings (None if it must be given). `rule` makes the rule from (settings, these options, noise); `refuse` raises
     RaysmoothError if every image could only abstain. `share` is the fraction of n0 + n draws that an image needs by
-    experience (benchmarks/sampling_savings.py), for first estimates.
+    experience (benchmarks/sampling_savings.py), for first estimates. `alone` says why the method works with pA alone,
+    without a bound of its own on the other classes, if it does.
     """
 
     summary: str
@@ -26,6 +29,12 @@ class SamplingEntry:
     rule: Callable[[Any, dict[str, Any], NoiseFamily], SamplingRule]
     refuse: Callable[[Any, dict[str, Any], NoiseFamily], object]
     share: float
+    alone: str | None = None
+
+
+def _fixed(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> SamplingRule:
+    bound, rejecting = ChosenBound.of_settings(settings), settings.rejector != NO_REJECTOR
+    return Fixed(settings.n0, settings.n, settings.alpha, noise, bound.name, bound.share, rejecting)
 
 
 def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> SamplingRule:
@@ -39,8 +48,10 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
         "fixed": SamplingEntry(
             summary="n draws for every image, as in the papers",
             options={},
-            rule=lambda settings, options, noise: Fixed(settings.n0, settings.n, settings.alpha, noise),
-            refuse=lambda settings, options, noise: refuse_hopeless_certify(settings.n, settings.alpha),
+            rule=_fixed,
+            refuse=lambda settings, options, noise: refuse_hopeless_certify(
+                settings.n, settings.alpha, ChosenBound.of_settings(settings).part
+            ),
             share=1.0,
         ),
         "adaptive": SamplingEntry(
@@ -49,6 +60,7 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
             rule=_adaptive,
             refuse=_adaptive,  # making the rule checks it
             share=0.4,
+            alone="plans an image's draws for pA alone, and abstains early where pA is at most 1/2",
         ),
         "decide": SamplingEntry(
             summary="until the image is known to be certified, or not, at one radius",
@@ -60,6 +72,7 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
                 settings.n, settings.alpha, noise, options["radius"]
             ),
             share=0.04,
+            alone="tests only whether pA is above one number, and stops an image's draws by that",
         ),
     },
 )
@@ -97,5 +110,20 @@ def sampling_rule(settings: Any, noise: NoiseFamily) -> SamplingRule:
 
 
 def refuse_hopeless(settings: Any, noise: NoiseFamily) -> None:
-    """Raises RaysmoothError if every image could only abstain, whatever its counts."""
-    SAMPLINGS[settings.sampling].refuse(settings, sampling_options(settings), noise)
+    """Raises RaysmoothError if every image could only abstain, whatever its counts, and for a noise bound or a rejector
+    that the sampling method does not support.
+    """
+    method, options = SAMPLINGS[settings.sampling], sampling_options(settings)
+    bound = ChosenBound.of_settings(settings)
+    if method.alone is not None:
+        if settings.rejector != NO_REJECTOR:
+            flag = "--rejector"
+        elif bound.name != COMPLEMENT:
+            flag = "--noise-bound"
+        else:
+            flag = None
+        if flag is not None:
+            raise RaysmoothError(
+                f"{flag} needs --sampling fixed, as {settings.sampling} {method.alone}: write that, or leave {flag} out"
+            )
+    method.refuse(settings, options, noise)

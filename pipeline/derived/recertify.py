@@ -1,11 +1,14 @@
-"""Certificates recomputed from stored counts, without new draws: with another alpha, fewer draws, a separate bound on
-the runner-up, in another norm, or so that all of them hold at once.
+"""Certificates recomputed from stored counts, without new draws: with another alpha, fewer draws, another bound on the
+other classes, in another norm, without the run's rejector, or so that all of them hold at once.
 
 The draws decide which changes are valid. A run with "fixed" sampling supports all of them: its first draws are those of
 a run with fewer. An adaptive run fixed the number of estimation draws of an image before making them, so every bound at
 every alpha is valid; with a smaller n, its pilots would have chosen other numbers. A run that decides one radius
 stopped by its evidence about that radius, which may be compared with another alpha at any time (Ville's inequality),
 but supports no other statement.
+
+Draws that a rejector rejected keep their class in the counts. Without the rejector (--rejection off) the counts of an
+image are those of kept and rejected draws together, which the same draws have without one.
 
 The guarantee is that of each recertification by itself, not of the best of several, chosen image by image after
 looking.
@@ -29,7 +32,9 @@ from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
-from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, Certificate, largest_p_lower
+from raysmooth.pipeline.certification.certificate import COMPLEMENT, NOISE_BOUNDS, Certificate, can_certify
+from raysmooth.pipeline.certification.chosen_bound import ChosenBound
+from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide, reachable
 from raysmooth.pipeline.data.summary import class_names_of
@@ -42,8 +47,12 @@ from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.pipeline.store.stored_counts import StoredCounts
 from raysmooth.storage.location import Where
+from raysmooth.storage.object_store import notify
 
 _CERTIFY = PROCEDURES["certify"]
+
+NOT_REJECTING = {"rejector": None, "rejector_fingerprint": None, "rejection": "off"}
+"""What the identity has where the counts of a run with a rejector are certified without it."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,14 @@ class Changes:
     noise_bound: str | None = None
     familywise: float | None = None
     norm: str | None = None
+    alpha_share: float | None = None
+    rejection: str | None = None
 
     def __post_init__(self) -> None:
         if all(value is None for value in vars(self).values()):
             raise RaysmoothError(
-                "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05 or "
-                "--norm linf, for example"
+                "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
+                "--norm linf or --rejection off, for example"
             )
         for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
             if share is not None and not 0 < share < 1:
@@ -73,6 +84,8 @@ class Changes:
             raise RaysmoothError(f"--n {self.n}: write 1 or more")
         if self.noise_bound is not None:
             NOISE_BOUNDS[self.noise_bound]
+        if self.rejection not in (None, "on", "off"):
+            raise RaysmoothError(f"--rejection {self.rejection}: write on or off")
 
 
 _UNSUPPORTED = {
@@ -102,7 +115,12 @@ class Recertification:
             raise RaysmoothError(
                 f"--n {self.n}: {run} has n={was['n']} draws per image: write --n {was['n']} or less, or certify again"
             )
-        now = {"n": (self.n, was["n"]), "norm": (self.norm, was["norm"]), "noise_bound": (self.bound, "complement")}
+        if self.changes.rejection is not None and not self.source.is_rejecting:
+            raise RaysmoothError(
+                f"--rejection {self.changes.rejection}: {run} has no rejector: choose others with --run"
+            )
+        before = was.get("noise_bound", COMPLEMENT)
+        now = {"n": (self.n, was["n"]), "norm": (self.norm, was["norm"]), "noise_bound": (self.bound.name, before)}
         for name, (value, before) in now.items():
             if value != before and (reason := _UNSUPPORTED.get((self.source.sampling_method, name))) is not None:
                 raise RaysmoothError(
@@ -119,15 +137,14 @@ class Recertification:
         self._refuse_hopeless()
 
     def _refuse_hopeless(self) -> None:
-        share = NOISE_BOUNDS[self.bound].share
         if (decided := decided_at(self.source.identity.get("sampling", FIXED))) < np.inf:
             hopeless = not reachable(self.n, self.alpha, self.noise.needed(decided))
         else:
-            hopeless = largest_p_lower(self.n, self.alpha * share) <= 0.5
+            hopeless = not can_certify(self.n, self.alpha, self.bound.part)
         if hopeless:
             larger = ["--familywise" if self.changes.familywise else "--alpha", *(["--n"] if self.changes.n else [])]
             raise RaysmoothError(
-                f"n={self.n} draws at alpha={self.alpha:g} ({self.bound} bound) can only abstain in run "
+                f"n={self.n} draws at alpha={self.alpha:g} ({self.bound.name} bound) can only abstain in run "
                 f"{self.source.run_id}: write a larger {' or '.join(larger)}"
             )
 
@@ -149,8 +166,21 @@ class Recertification:
         return str(self.changes.norm or self.source.identity["norm"])
 
     @property
-    def bound(self) -> str:
-        return self.changes.noise_bound or "complement"
+    def rejecting(self) -> bool:
+        """Whether rejected draws count as rejected."""
+        return self.source.is_rejecting and self.changes.rejection != "off"
+
+    @cached_property
+    def bound(self) -> ChosenBound:
+        """The bound on the other classes: by default the source's or, without its rejector, what a run without any has
+        by default. Raises RaysmoothError as `ChosenBound.of`.
+        """
+        was = self.source.identity
+        kept = was.get("noise_bound", COMPLEMENT) if self.rejecting == self.source.is_rejecting else None
+        name, share = self.changes.noise_bound or kept, self.changes.alpha_share
+        if share is None and name == was.get("noise_bound"):
+            share = was.get("alpha_share")
+        return ChosenBound.of(name, share, self.rejecting)
 
     @cached_property
     def noise(self) -> NoiseFamily:
@@ -160,8 +190,10 @@ class Recertification:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that determines the rows, as JSON values: the source's identity, and the changes."""
+        was = {name: value for name, value in self.source.identity.items() if name != "alpha_share"}
+        share = self.bound.share
         return {
-            **self.source.identity,
+            **was,
             "scheme": SCHEME,
             "procedure": "recertify",
             "source": f"{RECERTIFIED}{self.source.run_id}",
@@ -169,8 +201,11 @@ class Recertification:
             "norm": self.norm,
             "n": self.n,
             "alpha": self.alpha,
-            "noise_bound": self.bound,
+            "noise_bound": self.bound.name,
             "familywise": self.changes.familywise,
+            # Runs that were recertified before there was a choice keep their ids.
+            **({} if share in (None, NOISE_BOUNDS[self.bound.name].share) else {"alpha_share": share}),
+            **(NOT_REJECTING if self.rejecting != self.source.is_rejecting else {}),
         }
 
     @property
@@ -180,8 +215,9 @@ class Recertification:
     @property
     def manifest(self) -> dict[str, Any]:
         """The source's manifest, which records how it was sampled, with the changes."""
+        was = {name: value for name, value in self.source.manifest.items() if name != "num_labels"}
         return {
-            **self.source.manifest,
+            **(self.source.manifest if self.rejecting else was),
             "run_id": self.run_id,
             "identity": self.identity,
             "source_run": self.source.run_id,
@@ -195,7 +231,11 @@ class Recertification:
         if self.source.sampling_method == "decide":
             radius = decided_at(was["sampling"])
             return Decide(was["n0"], self.n, self.alpha, self.noise, radius).conclude(counts)
-        return Fixed(was["n0"], self.n, self.alpha, self.noise, self.bound).conclude(counts)
+        if self.source.is_rejecting and not self.rejecting:
+            counts = {role: without_rejection(own) for role, own in counts.items()}
+        bound = self.bound
+        rule = Fixed(was["n0"], self.n, self.alpha, self.noise, bound.name, bound.share, self.rejecting)
+        return rule.conclude(counts)
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
         """Rows of the source's images that are not `done`. Error rows stay error rows. Raises RaysmoothError where the
@@ -215,6 +255,7 @@ class Recertification:
         names = _CERTIFY.schema.names
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}
         facts |= {"objective": self.source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
+        facts |= self.bound.facts
         new, class_names = [], class_names_of(self.source.manifest.get("data"))
         for row in rows.to_dict("records"):
             image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])
@@ -241,6 +282,16 @@ class Recertification:
         return int(row["draws"] - row["n_used"]), int(row["n_used"])
 
 
+def _rejecting(sources: Sequence[SourceRun], results: Where) -> list[SourceRun]:
+    """Those that have a rejector. Raises RaysmoothError if none has; names those that have none, if there are any."""
+    found = [source for source in sources if source.is_rejecting]
+    if not found:
+        raise RaysmoothError(f"--rejection: no run in {results} has a rejector: write 'raysmooth certify --rejector'")
+    if others := [source.run_id for source in sources if not source.is_rejecting]:
+        notify(f"without a rejector, left out: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}")
+    return found
+
+
 def recertify(
     results: Where,
     runs: str | Sequence[str] | None = None,
@@ -250,20 +301,27 @@ def recertify(
     noise_bound: str | None = None,
     familywise: float | None = None,
     norm: str | None = None,
+    alpha_share: float | None = None,
+    rejection: str | None = None,
 ) -> pd.DataFrame:
     """Certify the images of runs in `results` again, from their stored counts: `runs` by their ids or unambiguous first
     characters (one text may name several, separated by commas), by default all runs sampled there.
 
     `alpha`; `n`: use the first n estimation draws of each image, in whole blocks; `noise_bound`, an entry of
-    NOISE_BOUNDS; `familywise`, delta: every image of a run at alpha = delta / images; `norm`. Each source run becomes
-    another run in `results`, whose rows name it in `source`; their `seconds` are those of the draws used. Repeating the
-    call writes only rows of images that the source has finished since. If one run is refused, nothing is written.
+    NOISE_BOUNDS; `alpha_share`, the fraction of alpha for pA where alpha is split; `familywise`, delta: every image of
+    a run at alpha = delta / images; `norm`; `rejection`, "off" for certificates of the same draws without the run's
+    rejector (with "on" or "off", `runs` are by default those that have one). Each source run becomes another run in
+    `results`, whose rows name it in `source`; their `seconds` are those of the draws used. Repeating the call writes
+    only rows of images that the source has finished since. If one run is refused, nothing is written.
 
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
-    changes = Changes(alpha, n, noise_bound, familywise, norm)
+    changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection)
     chosen = (split_list(runs) or [runs]) if isinstance(runs, str) else runs
-    planned = [Recertification(source, changes) for source in source_runs(results, chosen)]
+    sources = source_runs(results, chosen)
+    if rejection is not None and chosen is None:
+        sources = _rejecting(sources, results)
+    planned = [Recertification(source, changes) for source in sources]
     begun = {one.run_id: read_rows(results, _CERTIFY.folder, one.run_id) for one in planned}
     new = [one.new_rows(results, set(begun[one.run_id].get("image_id", ()))) for one in planned]
     for one, rows in zip(planned, new, strict=True):

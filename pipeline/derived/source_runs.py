@@ -43,6 +43,11 @@ class SourceRun:
         return self.manifest["identity"]
 
     @property
+    def is_rejecting(self) -> bool:
+        """Whether its counts have rejected draws."""
+        return self.identity.get("rejector") is not None
+
+    @property
     def sampling_method(self) -> str:
         """The sampling method without options: "fixed", "adaptive" or "decide"."""
         return str(self.identity.get("sampling", FIXED)).partition(":")[0]

@@ -39,7 +39,7 @@ from raysmooth.storage.store_urls import is_url
 
 @dataclass(frozen=True)
 class RoleCounts:
-    """The counts of one image in one role: `counts` int64 (num_classes,), the number of `invalid` draws without an
+    """The counts of one image in one role: `counts` int64 (num_labels,), the number of `invalid` draws without an
     answer, and `first`, the draws of block 0.
     """
 
@@ -193,7 +193,7 @@ class StoredRun:
         found = {}
         for role in Role:
             blocks = [row for row in rows if row["role"] == role.name.lower()]
-            counts, invalid, draws = np.zeros(self.num_classes, np.int64), 0, 0
+            counts, invalid, draws = np.zeros(limits.num_labels, np.int64), 0, 0
             for block in blocks:
                 if most is None or draws < most[role]:
                     counts[np.array(block["labels"], int)] += np.array(block["counts"], int)

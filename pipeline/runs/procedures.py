@@ -6,10 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.registry import Registry
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, Prediction, refuse_hopeless_predict
+from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.sampling_methods import (
     SAMPLINGS,
     describe_sampling,
@@ -43,14 +45,19 @@ class Whose:
 
 UNKNOWN = Whose()
 
+_COUNTS = (("n0", pa.int64()), ("n", pa.int64()), ("alpha", pa.float64()))
+
+BOUND = (("noise_bound", pa.string()), ("alpha_share", pa.float64()))
+"""Columns of the bound that a run's certificates use."""
+
 
 @dataclass(frozen=True)
 class Procedure:
     """A procedure writes its rows to `folder` under <out>. Four functions of its settings: `rule`, with the noise,
     makes the sampling rule; `refuse`, too, raises RaysmoothError if every image could only abstain; `sampling` names
-    the sampling method; `share` is the fraction of its most draws that an image needs by experience. `decided_by` names
-    the settings that decide the statement (they are columns of every row); `concluded` are the statement's columns
-    besides `prediction`.
+    the sampling method; `share` is the fraction of its most draws that an image needs by experience. `decided_by` are
+    the settings that decide the statement (columns of every row), and `bound` gives the bound that certificates use;
+    `concluded` are the statement's columns besides `prediction`.
     """
 
     name: str
@@ -60,8 +67,9 @@ class Procedure:
     refuse: Callable[[Any, NoiseFamily], object]
     sampling: Callable[[Any], str]
     share: Callable[[Any], float]
-    decided_by: tuple[str, ...]
+    decided_by: tuple[tuple[str, pa.DataType], ...]
     concluded: tuple[tuple[str, pa.DataType], ...]
+    bound: Callable[[Any], ChosenBound] | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -69,11 +77,11 @@ class Procedure:
         from FILE" or "recertified from RUN"), otherwise null. `prediction` -1 is an abstention. `images` is the size of
         the run's index set, `n_used` the number of estimation draws (at most n), `draws` that of all draws of the
         image. Null is 'unknown': label and correct without labels, the conclusion of an error row. A null `p_upper`,
-        the bound on every other class's probability, means 1 - p_lower. `file` is the image's path below the data root,
+        the bound on every other class's probability, means 1 - p_lower; a null `alpha_share`, that pA's bound has all
+        of alpha. `count_rejected` is null without a rejector. `file` is the image's path below the data root,
         or what the data set has instead; `label_name` and `prediction_name` are the names that the run's data gives
         those classes: null where it names none.
         """
-        decided = [(name, pa.float64() if name == "alpha" else pa.int64()) for name in self.decided_by]
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
             *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
@@ -81,7 +89,8 @@ class Procedure:
             *((name, pa.string()) for name in ("source", "noise", "norm")),
             ("sigma", pa.float64()),
             ("sampling", pa.string()),
-            *decided,
+            *self.decided_by,
+            *(BOUND if self.bound is not None else ()),
             ("images", pa.int64()),
             ("image_id", pa.int64()),
             ("label", pa.int64()),
@@ -160,25 +169,27 @@ PROCEDURES: Registry[Procedure] = Registry(
             refuse=refuse_hopeless,
             sampling=describe_sampling,
             share=lambda settings: SAMPLINGS[settings.sampling].share,
-            decided_by=("n0", "n", "alpha"),
+            decided_by=_COUNTS,
             concluded=(
                 ("radius", pa.float64()),
                 ("p_lower", pa.float64()),
                 ("p_upper", pa.float64()),
                 ("count_top", pa.int64()),
+                ("count_rejected", pa.int64()),
                 ("decision", pa.string()),
             ),
+            bound=ChosenBound.of_settings,
         ),
         "predict": Procedure(
             name="predict",
             folder=ROW_FOLDERS["predict"],
             settings=PredictSettings,
-            rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha),
+            rule=lambda settings, noise: FixedPrediction(settings.n, settings.alpha, settings.rejector != NO_REJECTOR),
             refuse=lambda settings, noise: refuse_hopeless_predict(settings.n, settings.alpha),
             sampling=lambda settings: "fixed",
             share=lambda settings: 1.0,
-            decided_by=("n", "alpha"),
-            concluded=(("p_value", pa.float64()), ("count_top", pa.int64())),
+            decided_by=_COUNTS[1:],
+            concluded=(("p_value", pa.float64()), ("count_top", pa.int64()), ("count_rejected", pa.int64())),
         ),
     },
 )

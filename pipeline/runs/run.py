@@ -13,6 +13,7 @@ from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
+from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.data.datasets import Dataset, Example
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -76,6 +77,11 @@ class Run:
     @property
     def data_fingerprint(self) -> str:
         return self.images.fingerprint
+
+    @cached_property
+    def bound(self) -> ChosenBound | None:
+        """The bound of its certificates; None for a procedure without any."""
+        return None if self.procedure.bound is None else self.procedure.bound(self.settings)
 
     @cached_property
     def rule(self) -> SamplingRule:
@@ -151,7 +157,8 @@ class Run:
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
             "sampling": self.procedure.sampling(self.settings),
-            **{name: getattr(self.settings, name) for name in self.procedure.decided_by},
+            **{name: getattr(self.settings, name) for name, _ in self.procedure.decided_by},
+            **({} if self.bound is None else self.bound.facts),
             "images": len(self.index_set),
         }
 
@@ -161,8 +168,10 @@ class Run:
 
     def identity_without_compute(self, replica: ReplicaIdentity) -> dict[str, Any]:
         """The identity without the compute configuration."""
-        # A run without a rejector has the id that it had before there were any.
+        # A run without a rejector, or with the usual bound, has the id that it had before there were others.
         left_out = {"objective"} if self.has_rejector else {"objective", "rejector", "rejector_fingerprint"}
+        if self.bound is not None:
+            left_out |= {*self.bound.facts} - {*self.bound.identity}
         return {
             "scheme": SCHEME,
             "procedure": self.procedure.name,

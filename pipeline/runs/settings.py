@@ -14,7 +14,13 @@ from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, read_rejec
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
-from raysmooth.pipeline.certification.certificate import refuse_hopeless_predict
+from raysmooth.pipeline.certification.certificate import (
+    COMPLEMENT,
+    NOISE_BOUNDS,
+    REJECTION,
+    RUNNER_UP,
+    refuse_hopeless_predict,
+)
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
 from raysmooth.pipeline.data.class_files import read_classes, read_label_map
 from raysmooth.pipeline.data.dataset import Dataset
@@ -256,6 +262,19 @@ class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
 class CertifySettings(SamplingSettings):
     """CERTIFY (Cohen et al. 2019)"""
 
+    noise_bound: str | None = Field(
+        None,
+        description="Upper bound on the other classes: "
+        + "; ".join(f"{name}: {bound.summary}" for name, bound in NOISE_BOUNDS.items())
+        + f". Default: {COMPLEMENT}; with a rejector {RUNNER_UP}, which is never worse than {REJECTION}.",
+    )
+    alpha_share: float | None = Field(
+        None,
+        description="Share of alpha for the bound on pA where the other classes have a bound of their own, which gets "
+        "the rest: 0.5, or 0.9 if few draws are rejected. Default: 0.5.",
+        gt=0,
+        lt=1,
+    )
     norm: str | None = Field(
         None,
         description="Norm of the radius: "

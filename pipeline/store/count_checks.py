@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysmooth.actors.noise.role import Role
+from raysmooth.pipeline.certification.array_bounds import lower_bounds, shares_of, upper_bounds
+from raysmooth.pipeline.certification.certificate import ABSTAIN, REJECTION
 from raysmooth.pipeline.store.row_checks import index_set_of
 
 ROLES = tuple(role.name.lower() for role in Role)
@@ -17,22 +19,29 @@ ROLES = tuple(role.name.lower() for role in Role)
 
 @dataclass(frozen=True)
 class CountLimits:
-    """What a run's blocks can be: labels below `num_classes`, blocks of at most `block_size` draws, images of `ids`,
-    and `planned` draws by role where all images get the same. None is unknown.
+    """What a run's blocks can be: labels of K = `num_classes` classes, blocks of at most `block_size` draws, images of
+    `ids`, and `planned` draws by role where all images get the same. None is unknown. `rejecting`: label K + k is class
+    k, rejected.
     """
 
     num_classes: int
+    rejecting: bool = False
     block_size: int | None = None
     ids: range | None = None
     planned: Mapping[str, int] | None = None
 
+    @property
+    def num_labels(self) -> int:
+        return 2 * self.num_classes if self.rejecting else self.num_classes
+
     @classmethod
     def of(cls, identity: Mapping[str, Any], num_classes: int) -> "CountLimits":
         """Those of a sampled run."""
-        planned = None
+        planned, rejecting = None, identity.get("rejector") is not None
         if identity.get("sampling", "fixed") == "fixed" and isinstance(identity.get("n"), int):
             planned = {"estimation": identity["n"], "selection": identity.get("n0") or 0}
-        return cls(num_classes, identity.get("block_size"), index_set_of(identity.get("index_set")), planned)
+        ids = index_set_of(identity.get("index_set"))
+        return cls(num_classes, rejecting, identity.get("block_size"), ids, planned)
 
 
 def bad_block(blocks: pa.Table, limits: CountLimits) -> str | None:
@@ -82,7 +91,7 @@ def _rules(blocks: pa.Table, limits: CountLimits) -> Iterator[tuple[str, np.ndar
     if labels.null_count or counts.null_count:
         yield "labels", np.ones(len(lengths), bool), "no null"
     labels, counts = labels.to_numpy().astype(np.int64), counts.to_numpy().astype(np.int64)
-    yield "labels", _any(row, (labels < 0) | (labels >= limits.num_classes), lengths), f"below {limits.num_classes}"
+    yield "labels", _any(row, (labels < 0) | (labels >= limits.num_labels), lengths), f"below {limits.num_labels}"
     yield "counts", _any(row, counts < 0, lengths), "0 or more"
     again = np.zeros(len(labels), bool)
     again[1:] = (row[1:] == row[:-1]) & (labels[1:] <= labels[:-1])
@@ -99,7 +108,8 @@ def _any(row: np.ndarray, bad: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 class CountSums:
     """The sums of the blocks of a run, to compare its rows with. Blocks may come in any number of tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: CountLimits) -> None:
+        self._limits = limits
         self._labels: list[pd.Series] = []
         self._draws: list[pd.DataFrame] = []
 
@@ -129,26 +139,50 @@ class CountSums:
         there = made["draws"].notna().to_numpy()
         fine, made = fine[there], made[there]
         labels = pd.concat(self._labels).groupby(level=[0, 1, 2]).sum()
-        top = _most_frequent(labels, estimating=False)
-        if top.empty:  # predictions have no selection draws
-            top = _most_frequent(labels, estimating=True)
-        tops = top.reindex(fine["image_id"]).to_numpy()
+        kept = labels[labels.index.get_level_values("label") < self._limits.num_classes]
+        # Predictions have no selection draws.
+        top = _most_frequent(kept, estimating=not (made["draws"] > made["used"]).any())
+        tops = top.reindex(fine["image_id"]).fillna(ABSTAIN).to_numpy(int)  # without a kept draw there is no class
         keys = pd.MultiIndex.from_arrays([np.full(len(fine), True), fine["image_id"], tops])
-        counts = labels.reindex(keys).fillna(0).to_numpy()
+        counts, used = kept.reindex(keys).fillna(0).to_numpy(), made["used"].to_numpy()
         predicted, count_top = fine["prediction"].to_numpy(float), fine["count_top"].to_numpy(float)
         checks = {
             "draws": (fine["draws"].to_numpy(float), made["draws"].to_numpy()),
-            "n_used": (fine["n_used"].to_numpy(float), made["used"].to_numpy()),
+            "n_used": (fine["n_used"].to_numpy(float), used),
             "invalid draws": (np.zeros(len(fine)), made["invalid"].to_numpy()),
             "prediction": (predicted, np.where(predicted < 0, predicted, tops)),
-            "count_top": (count_top, np.where(made["used"].to_numpy() > 0, counts, count_top)),
+            "count_top": (count_top, np.where(used > 0, counts, count_top)),
         }
+        estimated = kept[kept.index.get_level_values("estimating")].droplevel("estimating")
+        if self._limits.rejecting and "count_rejected" in fine:
+            rejected = used - estimated.groupby(level=0).sum().reindex(fine["image_id"]).fillna(0).to_numpy()
+            checks["count_rejected"] = (fine["count_rejected"].to_numpy(float), rejected)
+        if "p_upper" in fine and fine["p_upper"].notna().any():
+            others = estimated[~estimated.index.isin(pd.MultiIndex.from_arrays([fine["image_id"], tops]))]
+            checks["p_upper"] = _upper_bounds(fine, others, counts.astype(int), used.astype(int))
         for name, (found, expected) in checks.items():
-            if (bad := found != expected).any():
+            bad = found != expected if name != "p_upper" else ~np.isclose(found, expected, 1e-6, 1e-12, equal_nan=True)
+            if bad.any():
                 row = int(np.argmax(bad))
                 image = fine["image_id"].iloc[row]
                 return f"has {name} {found[row]:g} of image {image}, expected {expected[row]:g} by its counts"
         return None
+
+
+def _upper_bounds(
+    rows: pd.DataFrame, others: pd.Series, counts: np.ndarray, used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`p_upper` of `rows`, and what it is by the kept estimation draws of `others`, the classes not selected, by image
+    and label; NaN where a row has none. `counts` are those of the selected class, `used` all estimation draws, (N,).
+    """
+    found, alpha = rows["p_upper"].to_numpy(float), rows["alpha"].to_numpy(float)
+    share = rows["alpha_share"].to_numpy(float) if "alpha_share" in rows else np.full(len(rows), np.nan)
+    top, other = shares_of(share, ~np.isnan(found))
+    grouped = others.groupby(level=0)
+    is_sum = "noise_bound" in rows and rows["noise_bound"].eq(REJECTION).any()
+    largest = (grouped.sum() if is_sum else grouped.max()).reindex(rows["image_id"]).fillna(0).to_numpy(int)
+    own, complement = upper_bounds(largest, used, alpha * other), 1 - lower_bounds(counts, used, alpha * top)
+    return found, np.where(np.isnan(found), np.nan, np.minimum(own, complement))
 
 
 def _most_frequent(labels: pd.Series, estimating: bool) -> pd.Series:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.storage.records import (
+    BadRecord,
     Count,
     Name,
     Number,
@@ -17,6 +18,7 @@ from raysmooth.storage.records import (
     Seconds,
     Sha256,
     Share,
+    shown,
     validated,
 )
 
@@ -61,6 +63,8 @@ class SampledIdentity(_Identity):
     preprocess: Name
     device: Name
     threads: Number
+    noise_bound: Name | None = None
+    alpha_share: Share | None = None
     batch_size: Number | None = None
     precision: Name | None = None
     compiled: bool | None = None
@@ -72,6 +76,7 @@ class RecertifiedIdentity(SampledIdentity):
     source_run: RunId
     noise_bound: Name
     familywise: Share | None = None
+    rejection: Name | None = None
 
 
 class ImportedIdentity(_Identity):
@@ -149,6 +154,17 @@ def check_manifest(values: Mapping[str, Any], where: str) -> None:
         if not isinstance(identity, Mapping):
             validated(Record, identity, f"{where}: identity")
         validated(_kind(identity), identity, f"{where}: identity")
+        _refuse_other_labels(values, identity, where)
+
+
+def _refuse_other_labels(values: Mapping[str, Any], identity: Mapping[str, Any], where: str) -> None:
+    """The number of labels follows from that of classes: a run with a rejector has kept and rejected ones of each."""
+    found, classes = values.get("num_labels"), values.get("num_classes")
+    expected = 2 * classes if classes is not None and identity.get("rejector") is not None else classes
+    if found is not None and found != expected:
+        raise BadRecord(
+            f"{where}: num_labels is {shown(found)}, expected {shown(expected)}, by its classes and rejector"
+        )
 
 
 def _kind(identity: Mapping[str, Any]) -> type[Record]:

@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.pipeline.certification.array_bounds import AT_MOST, RADII, lower_bounds
-from raysmooth.pipeline.certification.certificate import ABSTAIN
+from raysmooth.pipeline.certification.array_bounds import AT_MOST, RADII, lower_bounds, shares_of, upper_bounds
+from raysmooth.pipeline.certification.certificate import ABSTAIN, NOISE_BOUNDS, REJECTION
 from raysmooth.storage.records import shown
 
-_WHOLE = ("n0", "n", "images", "image_id", "label", "prediction", "count_top", "n_used", "draws")
-_REAL = ("sigma", "alpha", "radius", "p_lower", "p_upper", "p_value", "seconds")
+_WHOLE = ("n0", "n", "images", "image_id", "label", "prediction", "count_top", "count_rejected", "n_used", "draws")
+_REAL = ("sigma", "alpha", "alpha_share", "radius", "p_lower", "p_upper", "p_value", "seconds")
 _FLAGS = ("abstain", "correct")
 TEXTS = ("file", "label_name", "prediction_name")
 """Columns that name an image and its classes; rows of earlier versions lack them."""
 
-LATER = (*TEXTS, "rejector", "rejector_fingerprint")
+LATER = (*TEXTS, "rejector", "rejector_fingerprint", "noise_bound", "alpha_share", "count_rejected")
 """Columns that rows of earlier versions lack."""
 
 _LONGEST = 4096
@@ -55,6 +55,8 @@ def index_set_of(text: str | None) -> range | None:
 def row_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that have the same value in all rows of a run, by its manifest."""
     facts = {"rejector": None, "rejector_fingerprint": None, **manifest["identity"]}
+    if "noise_bound" not in facts:  # then it is 1 - pA
+        facts |= {"alpha_share": None, "p_upper": None}
     return {**facts, "objective": manifest["objective"]} if "objective" in manifest else facts
 
 
@@ -200,6 +202,7 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     for name, (low, high) in {
         "sigma": (0, inf),
         "alpha": (0, 1),
+        "alpha_share": (0, 1),
         "radius": (0, inf),
         "p_lower": (0, 1),
         "p_upper": (0, 1),
@@ -208,9 +211,12 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     }.items():
         if columns.has(name):
             values, known = columns.numbers(name), columns.known(name)
-            inside = (values > low) & (values < high) if name in ("sigma", "alpha") else (values >= low)
+            inside = (values > low) & (values < high) if name in ("sigma", "alpha", "alpha_share") else (values >= low)
             inside &= values <= high if high < inf else values < high
             yield name, known & ~inside, f"{low:g} to {high:g}" if high < inf else f"a finite number from {low:g} up"
+    if columns.has("noise_bound"):
+        known_bound = np.logical_or.reduce([columns.equals("noise_bound", bound) for bound in NOISE_BOUNDS])
+        yield "noise_bound", columns.known("noise_bound") & ~known_bound, f"one of {', '.join(NOISE_BOUNDS)}"
     if num_classes is not None:
         for name in ("label", "prediction"):
             if columns.has(name):
@@ -221,7 +227,7 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
 def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
     """Columns that say the same thing, and image ids that are the run's."""
     failed, fine = columns.failed, ~columns.failed
-    for name in ("prediction", "radius", "p_lower", "count_top", "p_value"):
+    for name in ("prediction", "radius", "p_lower", "p_upper", "count_top", "count_rejected", "p_value"):
         if columns.has(name):
             yield name, failed & columns.known(name), "none, as the image failed"
     if columns.has("prediction", "abstain"):
@@ -237,6 +243,21 @@ def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
     for smaller, larger in (("count_top", "n_used"), ("n_used", "n"), ("n_used", "draws")):
         if columns.has(smaller, larger):
             yield smaller, columns.numbers(smaller) > columns.numbers(larger), f"at most {larger}"
+    if columns.has("count_top", "count_rejected", "n_used"):
+        left = columns.numbers("n_used") - columns.numbers("count_top")
+        yield "count_rejected", columns.numbers("count_rejected") > left, "at most n_used - count_top"
+    if columns.has("rejector", "count_rejected"):
+        rejecting, counted = columns.known("rejector"), columns.known("count_rejected")
+        yield "count_rejected", fine & rejecting & ~counted, "a number, as there is a rejector"
+        yield "count_rejected", fine & ~rejecting & counted, "none, as there is no rejector"
+    if columns.has("noise_bound", "alpha_share", "p_upper"):
+        splits = np.logical_or.reduce(
+            [columns.equals("noise_bound", name) for name, bound in NOISE_BOUNDS.items() if bound.splits]
+        )
+        whole = columns.known("noise_bound") & ~splits
+        for name, of in (("alpha_share", np.ones(len(columns), bool)), ("p_upper", fine)):
+            yield name, splits & of & ~columns.known(name), "a value, as the other classes have a bound of their own"
+            yield name, whole & of & columns.known(name), "none, as the other classes have no bound of their own"
     if columns.has("draws", "n0", "n"):
         yield "draws", columns.numbers("draws") > columns.numbers("n0") + columns.numbers("n"), "at most n0 + n"
     if columns.has("image_id"):
@@ -274,7 +295,7 @@ def _names(columns: _Columns, _: int | None) -> Iterator[_Rule]:
             yield name, other, f"{shown(known[label])}, the name of class {label} in other rows"
 
 
-def _bounds(columns: _Columns, _: int | None) -> Iterator[_Rule]:
+def _bounds(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     """Bounds and radii by what their counts, n, alpha and sigma give."""
     if not columns.has("radius", "noise", "norm", "sigma") or not columns.known("sigma").all():
         return
@@ -289,15 +310,24 @@ def _bounds(columns: _Columns, _: int | None) -> Iterator[_Rule]:
         return
     own_bound = columns.known("p_upper")
     counted = ~np.isnan(count) & ~np.isnan(used) & ~np.isnan(alpha)
-    level = np.where(own_bound, alpha / 2, alpha)
+    of_top, of_others = shares_of(columns.numbers("alpha_share"), own_bound)
+    level = alpha * of_top
     p_top = np.ones(len(columns))
     p_top[counted] = lower_bounds(count[counted].astype(int), used[counted].astype(int), level[counted])
     n = columns.numbers("n")
     planned = ~counted & ~np.isnan(n) & ~np.isnan(alpha)
     p_top[planned] = level[planned] ** (1 / n[planned])
-    least_upper = np.where(counted & (used > 0), 1 - level ** (1 / np.maximum(used, 1)), 0.0)
     p_upper = columns.numbers("p_upper")
-    yield "p_upper", own_bound & (p_upper < least_upper * (1 - _CLOSE)), least_upper
+    if own_bound.any():
+        exact = columns.equals("noise_bound", REJECTION)
+        rejected = np.nan_to_num(columns.numbers("count_rejected"))
+        for high, count_other in enumerate(_other_counts(count, used - count - rejected, exact, num_classes)):
+            bound = np.ones(len(columns)) if high else np.zeros(len(columns))
+            here = own_bound & counted & (used > 0)
+            others = upper_bounds(count_other[here].astype(int), used[here].astype(int), (alpha * of_others)[here])
+            bound[here] = np.minimum(others, 1 - p_top[here])
+            wrong = p_upper > bound * (1 + _CLOSE) if high else p_upper < bound * (1 - _CLOSE)
+            yield "p_upper", own_bound & wrong, bound
     p_other = np.where(own_bound, np.minimum(p_upper, 1 - p_top), 1 - p_top)
     if columns.has("p_lower"):
         known = counted & ~columns.failed
@@ -316,6 +346,17 @@ def _bounds(columns: _Columns, _: int | None) -> Iterator[_Rule]:
     yield "radius", certified & (radius > most + slack), most
     if place in RADII:
         yield "radius", certified & counted & (radius < most - slack), most
+
+
+def _other_counts(
+    top: np.ndarray, others: np.ndarray, exact: np.ndarray, num_classes: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the most draws from which the other classes were bounded: where `exact` all `others`, elsewhere
+    those of the most frequent one of the classes that share them.
+    """
+    # Where no selection draw was kept, all classes share them, and the count of the class is 0.
+    sharing = np.inf if num_classes is None else np.where(top > 0, num_classes - 1, num_classes)
+    return np.where(exact, others, np.ceil(others / sharing)), others
 
 
 def _close(values: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysmooth.common.errors import printable
+from raysmooth.pipeline.certification.certificate import COMPLEMENT
 
 COMPUTE = {"precision": "precision", "compiled": "compile", "batch_size": "batch_size"}
 """Keys of the identity that say how draws are computed, and their settings. They may be left to timing."""
@@ -23,6 +24,8 @@ _FLAGS = {
     "n0": "n0",
     "n": "n",
     "alpha": "alpha",
+    "noise_bound": "noise_bound",
+    "alpha_share": "alpha_share",
     "seed": "seed",
     "block_size": "block_size",
     "threads": "cpus_per_replica",
@@ -62,7 +65,8 @@ _FOLLOWING = {
     "data_fingerprint": ("images",),
     "classifier": ("preprocess", "classifier_fingerprint"),
     "denoiser": ("denoiser_fingerprint",),
-    "rejector": ("rejector_fingerprint",),
+    "rejector": ("rejector_fingerprint", "noise_bound", "alpha_share"),
+    "noise_bound": ("alpha_share",),
     "noise": ("norm",),
     "sampling": ("scipy",),
 }
@@ -167,6 +171,8 @@ def _changed_content(name: str, here: RunFacts) -> Difference:
 
 def _value(name: str, value: Any) -> Any:
     """The value of a setting that gives `value` in the identity."""
+    if name == "noise_bound" and value is None:
+        return COMPLEMENT
     return ("on" if value else "off") if name == "compiled" and isinstance(value, bool) else value
 
 

@@ -54,7 +54,10 @@ COUNTS_SCHEMA = pa.schema(
     ]
 )
 
-_COMPARED = ("image_id", "status", "prediction", "count_top", "n_used", "draws")
+_COMPARED = (
+    *("image_id", "status", "prediction", "count_top", "count_rejected", "n_used", "draws"),
+    *("p_upper", "alpha", "alpha_share", "noise_bound"),
+)
 """Columns of earlier rows that are compared with their counts."""
 
 FLUSH_SECONDS, FLUSH_SHARE = 5.0, 0.01
@@ -65,7 +68,7 @@ hundreds of files, not a hundred thousand, and a kill costs at most 1 % of the w
 
 @dataclass(frozen=True)
 class CountedBlock:
-    """One row of counts: one block of one image. `counts` is int64 (num_classes,), how often each label occurred."""
+    """One row of counts: one block of one image. `counts` is int64 (num_labels,), how often each label occurred."""
 
     image_id: int
     role: Role
@@ -132,14 +135,14 @@ class RunStore:
         """Blocks of earlier sessions for images that have no row yet. Raises RaysmoothError for counts that no run
         has, and, at the end, for earlier rows that do not follow from their counts.
         """
-        sums, finished = CountSums(), pa.array(sorted(self.finished), pa.int64())
+        sums, finished = CountSums(self._limits), pa.array(sorted(self.finished), pa.int64())
         for file, table in read_parts(list(self._own_parts("counts")), read_part):
             if (wrong := bad_block(table, self._limits)) is not None:
                 raise foreign(file, wrong)
             have_rows = pc.is_in(table["image_id"], finished)
             sums.add(table.filter(have_rows))
             for row in table.filter(pc.invert(have_rows)).to_pylist():
-                labels, counts = row.pop("labels"), np.zeros(self.num_classes, np.int64)
+                labels, counts = row.pop("labels"), np.zeros(self._limits.num_labels, np.int64)
                 counts[labels] = row["counts"]
                 yield CountedBlock(**{**row, "role": Role[row["role"].upper()], "counts": counts})
         if (wrong := sums.contradiction(self._earlier_rows)) is not None:

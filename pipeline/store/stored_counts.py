@@ -33,7 +33,7 @@ def read_blocks(
     """
     folder, run_id = run.counts, run.run_id
     wanted = pa.array(sorted(image_ids), pa.int64())
-    tables, sums = [COUNTS_SCHEMA.empty_table()], CountSums()
+    tables, sums = [COUNTS_SCHEMA.empty_table()], CountSums(limits)
     parts = list(own_parts(folder, COUNTS_SCHEMA, {"run_id": run_id, "kind": "counts"}))
     for file, table in read_parts(parts, read_part):
         if (wrong := bad_block(table, limits)) is not None:
@@ -71,7 +71,7 @@ class StoredCounts:
         blocks: int | None = None,
         rows: pd.DataFrame | None = None,
     ) -> None:
-        self._num_classes = limits.num_classes
+        self._num_labels = limits.num_labels
         table = read_blocks(RunFolder.of(out, run_id), image_ids, limits, blocks, rows)
         role = pc.if_else(pc.equal(table["role"], _SELECTION), int(Role.SELECTION), int(Role.ESTIMATION))
         rows = table.select(["image_id", "seconds"]).append_column("role", role).to_pandas()
@@ -96,11 +96,11 @@ class StoredCounts:
         }
 
     def of(self, image_id: int) -> dict[Role, np.ndarray]:
-        """Label counts of an image by role, each int64 (num_classes,); zeros where it has no draws."""
+        """Label counts of an image by role, each int64 (num_labels,); zeros where it has no draws."""
         counts = {}
         for role, own in self._of_role.items():
             first, last = np.searchsorted(own["image_id"], [image_id, image_id + 1])
-            counts[role] = np.zeros(self._num_classes, np.int64)
+            counts[role] = np.zeros(self._num_labels, np.int64)
             counts[role][own["label"][first:last]] = own["count"][first:last]
         return counts
 

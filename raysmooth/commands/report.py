@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -53,9 +53,22 @@ def recertify_command(
     noise_bound: Annotated[
         str | None,
         typer.Option(
-            help="Upper bound for the other classes: complement (1 - pA) or runner-up (from the largest other count).",
+            help="Upper bound on the other classes: complement (1 - pA), runner-up (from the largest other count), or "
+            "rejection (from all draws neither the class's nor rejected). Default: the run's.",
             show_default=False,
         ),
+    ] = None,
+    alpha_share: Annotated[
+        float | None,
+        typer.Option(
+            parser=to_number,
+            help="Share of alpha for pA, where the bound on the other classes takes the rest. Default: 0.5.",
+            show_default=False,
+        ),
+    ] = None,
+    rejection: Annotated[
+        Literal["on", "off"] | None,
+        typer.Option(help="off: certify the same draws without the rejector. Default: on.", show_default=False),
     ] = None,
     familywise: Annotated[
         float | None,
@@ -77,12 +90,24 @@ def recertify_command(
     `raysmooth recertify results --n 1000`
 
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
+
+    `raysmooth recertify results --rejection off`
     """
     say_loading("pandas", "reading counts")
     from raysmooth.pipeline.derived.recertify import recertify
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
-    rows = recertify(results, run, alpha=alpha, n=n, noise_bound=noise_bound, familywise=familywise, norm=norm)
+    rows = recertify(
+        results,
+        run,
+        alpha=alpha,
+        n=n,
+        noise_bound=noise_bound,
+        familywise=familywise,
+        norm=norm,
+        alpha_share=alpha_share,
+        rejection=rejection,
+    )
     print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):
         notes.print(f"{source}: run {run_id}")

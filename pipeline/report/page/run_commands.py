@@ -26,7 +26,8 @@ def _changes(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of recertify: `--familywise` takes the place of `--alpha`, and only linf is another norm."""
     level = "alpha" if identity.get("familywise") is None else "familywise"
     norm = {"norm": "linf"} if identity.get("norm") == "linf" else {}
-    return {level: identity.get(level), "n": identity.get("n"), "noise_bound": identity.get("noise_bound"), **norm}
+    bound = {name: identity.get(name) for name in ("n", "noise_bound", "alpha_share")}
+    return {level: identity.get(level), **bound, **norm, "rejection": identity.get("rejection")}
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
