@@ -12,13 +12,13 @@ import pyarrow.dataset as ds
 from raysmooth.common.errors import RaysmoothError, named_image, one_line, printable, stored_text
 from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import samplings
-from raysmooth.pipeline.analysis.run_facts import SETTINGS
+from raysmooth.pipeline.analysis.run_facts import DERIVED, SETTINGS
 from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
 from raysmooth.pipeline.store.row_checks import TEXTS, bad_row
 from raysmooth.storage.location import Location, Where, located
 
-_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {"sampling", "bound"}
+_NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {*DERIVED}
 
 
 _NUMBERS = ("sigma", "n0", "n", "alpha", "images")

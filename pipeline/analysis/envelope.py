@@ -8,7 +8,7 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import decided_at
-from raysmooth.pipeline.analysis.run_facts import FACTS, varies
+from raysmooth.pipeline.analysis.run_facts import differing, varies
 from raysmooth.pipeline.analysis.run_selection import shown_value
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
 
@@ -18,8 +18,9 @@ ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
 
 def default_groups(summary: pd.DataFrame) -> list[str]:
     """The default columns to group an envelope by: denoiser, objective, and all else that differs except sigma."""
-    rest = [column for column in (*FACTS, "quantity") if column != "sigma" and varies(summary[column])]
-    return [*rest, "denoiser", "objective"]
+    rest = [column for column in differing(summary) if column not in ("sigma", "rejector")]
+    quantity, rejector = ([column] if varies(summary[column]) else [] for column in ("quantity", "rejector"))
+    return [*rest, *quantity, "denoiser", "objective", *rejector]
 
 
 def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:

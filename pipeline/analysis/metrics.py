@@ -13,8 +13,11 @@ from raysmooth.pipeline.analysis.columns import flags, numbers
 FIXED = "fixed"
 """The sampling method with n draws for every image, the only one before rows had the column `sampling`."""
 
-COMPLEMENT, RUNNER_UP = "1 - pA", "runner-up"
+COMPLEMENT, RUNNER_UP, REJECTION = "1 - pA", "runner-up", "rejection"
 """The bound on the probability of every other class in a run's certificates."""
+
+NO_REJECTOR = "none"
+"""Stands for the rejector of a run without one."""
 
 _DECIDE = re.compile(r"decide:radius=([^,]+)")
 
@@ -115,11 +118,34 @@ def samplings(rows: pd.DataFrame) -> pd.Series:
 
 
 def bounds(rows: pd.DataFrame) -> pd.Series:
-    """The bound on the other classes in the run of each row, str: COMPLEMENT in rows without the column `p_upper`."""
-    if "p_upper" not in rows or not (own := rows["p_upper"].notna()).any():
-        return pd.Series(COMPLEMENT, rows.index, dtype=object)
-    runner_up = own.groupby(rows["run_id"]).transform("any")
-    return pd.Series(np.where(runner_up, RUNNER_UP, COMPLEMENT), rows.index, dtype=object)
+    """The bound on the other classes in the run of each row, str. Rows that do not name it, being older than the column
+    `noise_bound`, have RUNNER_UP if their run has any `p_upper`, otherwise COMPLEMENT.
+    """
+    found = pd.Series(COMPLEMENT, rows.index, dtype=object)
+    if "p_upper" in rows and (own := rows["p_upper"].notna()).any():
+        found = found.mask(own.groupby(rows["run_id"]).transform("any"), RUNNER_UP)
+    if "noise_bound" not in rows:
+        return found
+    named = rows["noise_bound"].astype(object).replace("complement", COMPLEMENT)
+    return named.where(named.notna(), found)
+
+
+def alpha_shares(rows: pd.DataFrame, bound: pd.Series) -> pd.Series:
+    """The share of alpha that the bound on the selected class takes in the run of each row, float64: 1 where the
+    `bound` is COMPLEMENT, and 0.5 in other rows without the column `alpha_share`.
+    """
+    usual = pd.Series(np.where(bound == COMPLEMENT, 1.0, 0.5), rows.index)
+    if "alpha_share" not in rows:
+        return usual
+    known = pd.Series(numbers(rows["alpha_share"]), rows.index)
+    return known.where((bound != COMPLEMENT) & known.notna(), usual)
+
+
+def rejectors(rows: pd.DataFrame) -> pd.Series:
+    """The rejector in the run of each row, str: NO_REJECTOR where the rows have none."""
+    if "rejector" not in rows:
+        return pd.Series(NO_REJECTOR, rows.index, dtype=object)
+    return rows["rejector"].astype(object).where(rows["rejector"].notna(), NO_REJECTOR)
 
 
 def asked_radius(rows: pd.DataFrame) -> float:

@@ -5,7 +5,18 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import by_run
-from raysmooth.pipeline.analysis.metrics import FIXED, bounds, labelled, mean_draws, samplings
+from raysmooth.pipeline.analysis.metrics import (
+    COMPLEMENT,
+    FIXED,
+    NO_REJECTOR,
+    RUNNER_UP,
+    alpha_shares,
+    bounds,
+    labelled,
+    mean_draws,
+    rejectors,
+    samplings,
+)
 
 IMPORTED = "imported from "
 """Prefix of `source` in rows of another tool's log; the log's file name follows."""
@@ -26,11 +37,16 @@ FACTS = {
     "n": "n={}",
     "alpha": "alpha={}",
     "bound": "{} bound",
+    "alpha_share": "{} of alpha for pA",
+    "rejector": "rejector {}",
 }
 """The columns on which the guarantee of a run's numbers depends, with their wording in captions and labels."""
 
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
+
+DERIVED = ("sampling", "bound", "alpha_share", "rejector")
+"""Those of SETTINGS that rows of earlier versions may lack."""
 
 PLAIN = ("none", "clean")
 """The objectives of classifiers that, as far as is known, were not trained for noise."""
@@ -44,13 +60,13 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the SETTINGS, null where unknown, `source` (null if the run sampled its rows itself), `rows` (how many of
     the run's `images` are finished; where the size of the index set is unknown, `images` is taken to be `rows`),
-    `quantity` (LABELLED or UNLABELLED), `draws` (mean per image, NaN if unknown), `bound` (that of `bounds`). Rows
-    without `sampling` count as FIXED. Raises RaysmoothError if there are no rows, or if the rows of one run disagree
-    about a setting: no table could then state the run's guarantee.
+    `quantity` (LABELLED or UNLABELLED), `draws` (mean per image, NaN if unknown). Those of DERIVED that rows lack are
+    those of `samplings`, `bounds`, `alpha_shares` and `rejectors`. Raises RaysmoothError if there are no rows, or if
+    the rows of one run disagree about a setting: no table could then state the run's guarantee.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows to report: give the rows of a run that has finished an image")
-    rows = rows.assign(sampling=samplings(rows), source=rows.get("source"), bound=bounds(rows))
+    rows = derived(rows).assign(source=rows.get("source"))
     parts = by_run(rows)
     codes, ids = pd.factorize(rows["run_id"])
     columns = {column: _shared(rows[column], codes, ids) for column in (*SETTINGS, "source")}
@@ -63,8 +79,17 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     runs["quantity"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     keys = runs.assign(denoised=runs["denoiser"] != "none", not_fixed=runs["sampling"] != FIXED)
-    order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "not_fixed", "sampling"]
-    return runs.loc[keys.sort_values([*order, "source", "run_id"], na_position="first").index]
+    keys["rejecting"] = runs["rejector"] != NO_REJECTOR
+    order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "rejecting", "rejector"]
+    order += ["not_fixed", "sampling", "source", "run_id"]
+    return runs.loc[keys.sort_values(order, na_position="first").index]
+
+
+def derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with all columns of DERIVED, without nulls."""
+    bound = bounds(rows)
+    shares = alpha_shares(rows, bound)
+    return rows.assign(sampling=samplings(rows), bound=bound, alpha_share=shares, rejector=rejectors(rows))
 
 
 def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:
@@ -82,9 +107,21 @@ def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:
     return pd.Series(known).reindex(own).to_numpy()
 
 
+def has_usual_bound(runs: pd.DataFrame) -> pd.Series:
+    """Which runs have the bound, and share of alpha, that certify uses by itself: 1 - pA, with a rejector half of alpha
+    for each of pA and the runner-up; bool, by run_id.
+    """
+    rejecting = runs["rejector"] != NO_REJECTOR
+    bound = rejecting.map({True: RUNNER_UP, False: COMPLEMENT})
+    return (runs["bound"] == bound) & (runs["alpha_share"] == rejecting.map({True: 0.5, False: 1.0}))
+
+
 def differing(runs: pd.DataFrame) -> list[str]:
-    """The FACTS that differ between `runs`, which are those of `describe_runs`."""
-    return [column for column in FACTS if varies(runs[column])]
+    """The FACTS that differ between `runs`, which are those of `describe_runs`. Shares of alpha are compared between
+    runs that divide it.
+    """
+    divided = runs["alpha_share"][runs["bound"] != COMPLEMENT]
+    return [column for column in FACTS if varies(divided if column == "alpha_share" else runs[column])]
 
 
 def origins(runs: pd.DataFrame) -> pd.Series:

@@ -9,24 +9,24 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.numbers import number
 from raysmooth.pipeline.analysis.columns import by_run
-from raysmooth.pipeline.analysis.metrics import bounds
-from raysmooth.pipeline.analysis.run_facts import SETTINGS
+from raysmooth.pipeline.analysis.run_facts import DERIVED, SETTINGS, derived
 
-COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint"]
+COLUMNS = [*SETTINGS, "run_id", "source", "classifier_fingerprint", "denoiser_fingerprint", "rejector_fingerprint"]
 """The columns that are equal in all rows of a run, and by which runs can be chosen."""
 
 
 def of_runs(rows: pd.DataFrame, column: str) -> dict[str, Any]:
     """Each run's value in one of the COLUMNS, by run_id."""
-    return {run: (bounds(own) if column == "bound" else own[column]).iloc[0] for run, own in by_run(rows).items()}
+    rows = derived(rows) if column in DERIVED else rows
+    return {run: own[column].iloc[0] for run, own in by_run(rows).items()}
 
 
 def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
 
     Several conditions on one column mean any of their values. Numbers are compared as numbers; `denoiser=dncnn` matches
-    any options; a run id may be shortened to its first characters. Raises RaysmoothError for a malformed condition, an
-    unknown column and a value that no run has, the latter two with the nearest known one.
+    any options, as `rejector=confidence` does; a run id may be shortened to its first characters. Raises RaysmoothError
+    for a malformed condition, an unknown column and a value that no run has, the latter two with the nearest known one.
     """
     wanted: dict[str, list[str]] = {}
     for condition in conditions:
@@ -51,7 +51,7 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
 
 def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:
     """`column`; raises RaysmoothError, naming `flag`, unless it is one of COLUMNS and in these rows."""
-    known = [name for name in COLUMNS if name in rows or name == "bound"]  # derived from other columns
+    known = [name for name in COLUMNS if name in rows or name in DERIVED]
     if column not in known:
         raise RaysmoothError(f"{flag} {column}: runs have no such column: {nearest(column, known)}")
     return column
@@ -91,7 +91,7 @@ def _means(value: str, has: Any, column: str) -> bool:
     text = shown_value(has)
     if column == "run_id":
         return bool(value) and text.startswith(value)
-    return value == text or (column == "denoiser" and value == text.split(":")[0])
+    return value == text or (column in ("denoiser", "rejector") and value == text.split(":")[0])
 
 
 def shown_value(value: Any) -> str:

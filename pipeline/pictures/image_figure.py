@@ -20,6 +20,9 @@ from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
 from raysmooth.pipeline.report.rounding import floored
 
+_PALE = 0.5
+"""Opacity of bars of rejected draws."""
+
 CLASSES = 5
 """Classes with bars of their own, besides the label's; the others share one bar."""
 
@@ -78,12 +81,12 @@ def _plot_strip(strip: SubFigure, one: ReplayedImage, copies: int) -> None:
         clean.set_axis_off()
     else:
         answer, names = one.clean_answer, one.class_names
-        below, colour = ("", BLACK) if answer is None else verdict(answer, label, names)
+        below, colour = ("", BLACK) if answer is None else verdict(answer, label, names, one.num_classes)
         plot_picture(clean, one.clean, f"clean: {below}" if below else "clean", colour)
     for place, (title, pictures, answers) in enumerate(rows):
         for number, (image, answer) in enumerate(zip(pictures, answers, strict=True)):
             axes = strip.add_subplot(grid[place, number + 1])
-            plot_picture(axes, image, *verdict(answer, label, one.class_names))
+            plot_picture(axes, image, *verdict(answer, label, one.class_names, one.num_classes))
             axes.set_ylabel(title if number == 0 else "", fontsize=8)
     if one.counts:
         _plot_counts(strip.add_subplot(grid[:, -1]), one)
@@ -95,12 +98,24 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
         if (stored := one.counts.get(role)) is None:
             continue
         draws = int(stored.counts.sum()) + stored.invalid
-        bars = [int(stored.counts[name]) for name in classes]
-        bars += [int(stored.counts.sum()) - sum(bars), *([stored.invalid] if any_invalid(one) else [])]
-        places = np.arange(len(bars)) + offset
+        bars, rejected = (_with_others(counts, classes) for counts in (one.kept(role), one.rejected(role)))
+        if any_invalid(one):
+            bars, rejected = [*bars, stored.invalid], [*rejected, 0]
+        places, texts = np.arange(len(bars)) + offset, [f"{count:,}" for count in bars]
         what = f"{role.name.lower()}: {draws:,} draws"
         container = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
-        axes.bar_label(container, [f"{count:,}" for count in bars], fontsize=7, padding=2)
+        if one.num_classes is not None:
+            what += f", {sum(rejected):,} of them rejected"
+            container.set_label(f"{what} (hatched)")
+            texts = [
+                f"{text} + {also:,} rejected" if also else text for text, also in zip(texts, rejected, strict=True)
+            ]
+            lefts = [count / draws for count in bars]
+            shares = [count / draws for count in rejected]
+            container = axes.barh(
+                places, shares, 0.4, lefts, color=colour, alpha=_PALE, hatch="/////", edgecolor="white", linewidth=0
+            )
+        axes.bar_label(container, texts, fontsize=7, padding=2)
     p_lower, prediction = one.row["p_lower"], one.row["prediction"]
     if p_lower and prediction in classes:
         place = classes.index(prediction)
@@ -113,11 +128,18 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
     ticks += ["others", *(["no answer"] if any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
     slots = max(len(ticks), CLASSES + 1)  # equally thick bars, however few
-    axes.set(xlim=(0, 1.18), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
+    reach = 1.18 if one.num_classes is None else 1.45  # with room for longer texts
+    axes.set(xlim=(0, reach), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False, loc="lower right")
+
+
+def _with_others(counts: np.ndarray, classes: Sequence[int]) -> list[int]:
+    """The counts of `classes`, and the sum of all others."""
+    own = [int(counts[name]) for name in classes]
+    return [*own, int(counts.sum()) - sum(own)]
 
 
 def any_invalid(one: ReplayedImage) -> bool:
@@ -126,8 +148,8 @@ def any_invalid(one: ReplayedImage) -> bool:
 
 
 def shown_classes(one: ReplayedImage) -> list[int]:
-    """The classes with the most draws, in descending order, and the label's class."""
-    total = np.sum([stored.counts for stored in one.counts.values()], axis=0)
+    """The classes with the most draws, rejected ones too, in descending order, and the label's class."""
+    total = np.sum([one.kept(role) + one.rejected(role) for role in one.counts], axis=0)
     shown = [int(name) for name in np.argsort(-total, kind="stable")[:CLASSES] if total[name]]
     label = one.row["label"]
     return shown if label is None or label in shown or label >= len(total) else [*shown, int(label)]
@@ -140,6 +162,8 @@ def _note(images: Sequence[ReplayedImage]) -> str:
     words = ["Below each picture: the prediction of the base classifier"]
     if any(copies.denoised is not None for copies in copies_of):
         words.append("below noisy ones, that of its classifier without the denoiser")
+    if any(one.num_classes is not None for one in images):
+        words.append("a rejected copy votes for no class, that of its answer is in parentheses")
     words.append("pictures are clipped to [0, 1]")
     if not all(copies.own for copies in copies_of):
         words.append("the noise is not the run's own, which requires its version of raysmooth and its kind of GPU")

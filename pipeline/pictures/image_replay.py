@@ -1,7 +1,7 @@
 """One image of one run, replayed: its noisy copies, their denoised versions and predictions, and its counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,12 @@ import torch
 
 from raysmooth.actors.compute.compute_config import PRECISIONS, ComputeConfig, settle_backend
 from raysmooth.actors.compute.fast_network import fast_network
-from raysmooth.actors.models.base_classifier import DenoisedClassifier
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.replica import device_kind
 from raysmooth.common.errors import RaysmoothError, named_image
+from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
 from raysmooth.pipeline.pictures.stored_run import RoleCounts, StoredRun
@@ -42,6 +43,7 @@ class ReplayedImage:
     """`row` is the certificate row, with None for unknown values. `clean` is float32 (C, H, W), None for an unreadable
     image; `clean_answer` is the base classifier's label for it without noise. Images that failed before any draw have
     no `copies`, no answer and no counts. `class_names` are those that the run and the row recorded, by label.
+    `num_classes` is K where the run has a rejector: answers and counts K + k are then those of class k, rejected.
     """
 
     row: Mapping[str, Any]
@@ -50,6 +52,17 @@ class ReplayedImage:
     copies: Copies | None = None
     counts: Mapping[Role, RoleCounts] = field(default_factory=dict)
     class_names: Mapping[int, str] = field(default_factory=dict)
+    num_classes: int | None = None
+
+    def kept(self, role: Role) -> np.ndarray:
+        """The counts of the draws that were not rejected, int64 (K,)."""
+        return self.counts[role].counts[: self.num_classes]
+
+    def rejected(self, role: Role) -> np.ndarray:
+        """The counts of the rejected draws by their class, int64 (K,); zeros without a rejector."""
+        if self.num_classes is None:
+            return np.zeros_like(self.counts[role].counts)
+        return self.counts[role].counts[self.num_classes :]
 
 
 def replay(
@@ -103,7 +116,27 @@ def replay(
             denoised = model.denoiser(noisy).cpu().numpy()
         bare_answers = _answers(DenoisedClassifier(None, model.normalize, model.classifier).eval(), noisy, config)
     replayed = Copies(role, own, noisy.cpu().numpy(), denoised, answers, bare_answers)
-    return ReplayedImage(row, clean, clean_answer, replayed, counts, class_names)
+    return _with_rejection(ReplayedImage(row, clean, clean_answer, replayed, counts, class_names), run)
+
+
+def _with_rejection(one: ReplayedImage, run: StoredRun) -> ReplayedImage:
+    """The image of a run that may have a rejector; for a row that was recertified without it, as if it had none."""
+    if run.identity.get("rejector") is None:
+        return one
+    classes = run.num_classes
+    if one.row.get("rejector") is not None:
+        return replace(one, num_classes=classes)
+
+    def kept(answer: int) -> int:
+        return answer if answer == INVALID else answer % classes
+
+    copies, answer = one.copies, one.clean_answer
+    return replace(
+        one,
+        clean_answer=None if answer is None else kept(answer),
+        copies=None if copies is None else replace(copies, answers=[kept(answer) for answer in copies.answers]),
+        counts={role: replace(of, counts=without_rejection(of.counts)) for role, of in one.counts.items()},
+    )
 
 
 def _names_in(row: Mapping[str, Any]) -> dict[int, str]:
@@ -119,7 +152,8 @@ def without_copies(run: StoredRun, row: Mapping[str, Any], dataset: Dataset) -> 
     except UnreadableImage:
         return ReplayedImage(row, None, class_names={**run.class_names, **_names_in(row)})
     counts = run.counts(row["image_id"], _draws_used(row))
-    return ReplayedImage(row, clean, counts=counts, class_names={**run.class_names, **_names_in(row)})
+    names = {**run.class_names, **_names_in(row)}
+    return _with_rejection(ReplayedImage(row, clean, counts=counts, class_names=names), run)
 
 
 def _draws_used(row: Mapping[str, Any]) -> dict[Role, int] | None:

@@ -13,7 +13,7 @@ from raysmooth.pipeline.pictures.image_figure import any_invalid, shown_classes
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import LARGE
 from raysmooth.pipeline.pictures.statement import evidence, statement
-from raysmooth.pipeline.report.class_names import named
+from raysmooth.pipeline.report.class_names import name_of, named
 from raysmooth.pipeline.report.page.context import CertifiedImage, Shown
 
 MOST_PIXELS = 512
@@ -56,8 +56,11 @@ def _rows(one: ReplayedImage, heading: str) -> list[list[Shown | None]]:
         label = one.row["label"]
         below, right = "", None
         if answer is not None:
+            rejected = None if one.num_classes is None or answer < one.num_classes else answer - one.num_classes
             below = "no answer" if answer == INVALID else named(answer, one.class_names)
-            right = None if label is None else answer == label
+            if rejected is not None:
+                below = f"rejected ({name_of(rejected, one.class_names) or rejected})"
+            right = None if label is None or rejected is not None else answer == label
         return Shown(
             _png(pixels), title, f"{heading}, {title} {number}".rstrip(), below, right, max(pixels.shape) <= LARGE
         )
@@ -87,9 +90,11 @@ def _votes(one: ReplayedImage) -> tuple[str, Sequence[tuple[str, int, float]]]:
     role = max(one.counts)
     counted = one.counts[role]
     draws = int(counted.counts.sum()) + counted.invalid
-    classes = shown_classes(one)
-    bars = [(named(label, one.class_names), int(counted.counts[label])) for label in classes]
-    bars.append(("others", int(counted.counts.sum()) - sum(count for _, count in bars)))
+    classes, kept = shown_classes(one), one.kept(role)
+    bars = [(named(label, one.class_names), int(kept[label])) for label in classes]
+    bars.append(("others", int(kept.sum()) - sum(count for _, count in bars)))
+    if one.num_classes is not None:
+        bars.append(("rejected", int(one.rejected(role).sum())))
     if any_invalid(one):
         bars.append(("no answer", counted.invalid))
     what = "noisy copies" if role == Role.ESTIMATION else "noisy copies of the selection"

@@ -14,6 +14,9 @@ LARGE = 128
 """Larger images are interpolated, as they may have more pixels than the figure; in smaller ones every pixel is visible.
 """
 
+SOFT = "0.4"
+"""The colour of text that is neither a right nor a wrong answer."""
+
 _LONGEST_NAME = 14
 """Characters of a class's name below a picture."""
 
@@ -40,10 +43,20 @@ def bare(axes: Axes) -> None:
     axes.spines[:].set(color="0.8", linewidth=0.5)
 
 
-def verdict(answer: int, label: int | None, class_names: Mapping[int, str] = MappingProxyType({})) -> tuple[str, str]:
-    """A classifier's answer, by name if it has one, marked as right or wrong if there is a label, and its colour."""
+def verdict(
+    answer: int,
+    label: int | None,
+    class_names: Mapping[int, str] = MappingProxyType({}),
+    num_classes: int | None = None,
+) -> tuple[str, str]:
+    """A classifier's answer, by name if it has one, marked as right or wrong if there is a label, and its colour. From
+    `num_classes` on, answers are those that a rejector rejects: neither right nor wrong.
+    """
     if answer == INVALID:
         return "no answer", VERMILION
+    if num_classes is not None and answer >= num_classes:
+        rejected = answer - num_classes
+        return f"rejected\n({name_of(rejected, class_names, _LONGEST_NAME) or rejected})", SOFT
     text = name_of(answer, class_names, _LONGEST_NAME) or str(answer)
     if label is None:
         return text, BLACK

@@ -19,17 +19,16 @@ def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingPr
     if row["status"] == "error":
         return f"no certificate: {row['error']}"
     decided = decided_at(row.get("sampling") or FIXED)
+    smoothed = "the smoothed classifier" + (" with rejection" if row.get("rejector") is not None else "")
     if not row["abstain"]:
         return (
-            f"with probability at least {shown_confidence(shown_alpha(row['alpha']))} the smoothed classifier predicts "
+            f"with probability at least {shown_confidence(shown_alpha(row['alpha']))} {smoothed} predicts "
             f"{named(row['prediction'], class_names)} everywhere within {row['norm']} distance "
             f"{floored(row['radius'], 3)}: {_judged(row, class_names)}"
         )
     if decided == inf:
         other = "1/2" if row.get("p_upper") is None else "that of every other class"
-        return (
-            f"the smoothed classifier abstains: it is not shown that the selected class's probability exceeds {other}"
-        )
+        return f"{smoothed} abstains: it is not shown that the selected class's probability exceeds {other}"
     if row.get("decision") == UNDECIDED:
         return f"undecided: n={row['n']} draws do not show whether {row['norm']} radius {decided:g} is certified"
     return f"not certified at {row['norm']} radius {decided:g}; other radii were not tested"
@@ -41,6 +40,8 @@ def evidence(row: Mapping[str, Any]) -> str:
     counted = []
     if row["status"] != "error" and used:
         counted.append(f"{row['count_top']:,} of {used:,} estimation draws in the selected class")
+        if row.get("count_rejected") is not None:
+            counted.append(f"{row['count_rejected']:,} rejected")
         if row["p_lower"]:
             counted.append(f"p_lower {floored(row['p_lower'], 4)}")
         if row.get("p_upper") is not None:  # rounded up, as it is an upper bound
@@ -48,6 +49,10 @@ def evidence(row: Mapping[str, Any]) -> str:
     sampling = row.get("sampling") or FIXED
     method = [] if sampling == FIXED else [sampling]
     settings = [f"n0={row['n0']}", f"n={row['n']}", *method, f"alpha={row['alpha']}"]
+    if (share := row.get("alpha_share")) is not None:
+        settings[-1] += f" ({share:g} of it for p_lower)"
+    if row.get("rejector") is not None:
+        settings += [f"rejector {row['rejector']}", f"{row['noise_bound']} bound"]
     return ", ".join([*counted, *settings, f"{row['noise']} noise of sigma {row['sigma']}"])
 
 

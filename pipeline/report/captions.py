@@ -11,8 +11,17 @@ import pandas as pd
 
 from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
 from raysmooth.pipeline.analysis.log_names import are_capped, log_names
-from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
-from raysmooth.pipeline.analysis.run_facts import FACTS, PLAIN, UNLABELLED, differing, is_imported, origins, varies
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED, NO_REJECTOR
+from raysmooth.pipeline.analysis.run_facts import (
+    FACTS,
+    PLAIN,
+    UNLABELLED,
+    differing,
+    has_usual_bound,
+    is_imported,
+    origins,
+    varies,
+)
 
 _IMAGES = ("dataset", "split", "index_set")
 _SHORT_CAPTION = (*_IMAGES, "n", "alpha")
@@ -39,18 +48,40 @@ _SAMPLING_WORDS = [
 def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
     """One line: the FACTS that all runs share, except those in `without`, and the guarantee of their certificates.
 
-    A denoiser that is shortened elsewhere appears here in full, and an unknown fact as "unknown".
+    A denoiser or rejector that is shortened elsewhere appears here in full, and an unknown fact as "unknown".
     """
     left_out = {*differing(runs), *without}
     shared = [column for column in FACTS if column not in left_out]
     words = {column: _fact(runs, column) for column in shared}
     if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
         del words["bound"]  # the default
+    for column in ("alpha_share", "rejector"):
+        words.pop(column, None)
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
-    sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), alpha])
-    denoisers = runs["denoiser"][runs["denoiser"].notna() & (runs["denoiser"] != short_denoisers(runs))].unique()
-    phrases = [*words.values(), *(f"denoiser {denoiser}" for denoiser in denoisers), *sampling]
-    return f"{', '.join(phrases)}: {guarantee(runs)}"
+    sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), _alpha(runs, alpha)])
+    networks = [
+        f"{column} {value}"
+        for column, short in (("denoiser", short_denoisers(runs)), ("rejector", short_rejectors(runs)))
+        for value in runs[column][runs[column].notna() & _said_in_caption(runs[column], short)].unique()
+    ]
+    return f"{', '.join([*words.values(), *networks, *sampling])}: {guarantee(runs)}"
+
+
+def _said_in_caption(values: pd.Series, short: pd.Series) -> pd.Series:
+    """Which networks of a column the caption names: those that are shortened elsewhere, and the only rejector."""
+    alone = values.name == "rejector" and not varies(values)
+    return (values != short) | (alone and values != NO_REJECTOR)
+
+
+def _alpha(runs: pd.DataFrame, alpha: str) -> str:
+    """`alpha`, which is "" where it differs, and the share of it that pA has, if all runs with a separate bound on the
+    other classes have the same.
+    """
+    splits = runs["bound"] != COMPLEMENT
+    if len(shares := runs["alpha_share"][splits].unique()) != 1:
+        return alpha
+    but = "" if splits.all() else f", all with the {COMPLEMENT} bound"
+    return f"{alpha} ({shares[0]:g} of it for pA{but})" if alpha else f"{_setting('alpha_share', shares[0])}{but}"
 
 
 def guarantee(runs: pd.DataFrame) -> str:
@@ -87,6 +118,8 @@ def _fact(runs: pd.DataFrame, column: str) -> str:
 
 
 def _setting(column: str, value: object) -> str:
+    if column == "rejector" and value == NO_REJECTOR:
+        return "no rejector"
     return FACTS[column].format(shown_alpha(value) if column == "alpha" else value)
 
 
@@ -153,8 +186,17 @@ def short_samplings(runs: pd.DataFrame) -> pd.Series:
 
 def short_denoisers(runs: pd.DataFrame) -> pd.Series:
     """Each run's denoiser, without its options unless two would then look the same; str or null, by run_id."""
-    short = runs["denoiser"].map(lambda denoiser: denoiser.split(":")[0], na_action="ignore")
-    return short if short.nunique() == runs["denoiser"].nunique() else runs["denoiser"]
+    return _without_options(runs["denoiser"])
+
+
+def short_rejectors(runs: pd.DataFrame) -> pd.Series:
+    """Each run's rejector, shortened in the same way; str, by run_id."""
+    return _without_options(runs["rejector"])
+
+
+def _without_options(networks: pd.Series) -> pd.Series:
+    short = networks.map(lambda network: network.split(":")[0], na_action="ignore")
+    return short if short.nunique() == networks.nunique() else networks
 
 
 def look_alike(runs: pd.DataFrame) -> pd.Series:
@@ -182,8 +224,9 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     unlabelled = (runs["quantity"] == UNLABELLED) & varies(runs["quantity"])
     words = [
         origin.where((origin != "own") & varies(origin), ""),
-        *(_settings(runs, column) for column in differing(runs) if column != "sigma"),
+        *(_settings(runs, column) for column in differing(runs) if column not in ("sigma", "rejector")),
         _models(runs),
+        _rejectors(runs),
         unlabelled.map({True: "class unchecked", False: ""}),
         distinguishing_logs(runs),
         ("run " + runs.index.to_series().str[:8]).where(look_alike(runs), ""),
@@ -200,7 +243,16 @@ def _settings(runs: pd.DataFrame, column: str) -> pd.Series:
     if column == "n":
         up_to = "n up to " + runs["n"].astype(str)
         words = words.where((runs["sampling"] == FIXED) | runs["n"].isna(), up_to)
+    if column in ("bound", "alpha_share") and varies(runs["rejector"]):
+        words = words.mask(has_usual_bound(runs), "")  # the rejector says it
     return words
+
+
+def _rejectors(runs: pd.DataFrame) -> pd.Series:
+    """Each run's rejector in words where rejectors differ, otherwise ""; str, by run_id."""
+    if not varies(runs["rejector"]):
+        return pd.Series("", runs.index)
+    return short_rejectors(runs).map(lambda rejector: _setting("rejector", rejector))
 
 
 def _models(runs: pd.DataFrame) -> pd.Series:
@@ -242,7 +294,7 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
     """The first cells of each run's line in any table, as text, by run_id: its facts, as far as the caption does not
     state them, and its progress if any run is unfinished. `runs` are those of `describe_runs`.
     """
-    columns = [column for column in differing(runs) if column != "sigma"]
+    columns = [column for column in differing(runs) if column not in ("sigma", "rejector")]
     cells = runs[columns].astype(str).where(runs[columns].notna(), "-")
     if "sampling" in cells:
         cells["sampling"] = short_samplings(runs)
@@ -258,6 +310,8 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells["run"] = runs.index.str[:8]
     for column, values in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
         cells[column] = values.astype(object).where(values.notna(), "unknown")
+    if varies(runs["rejector"]):
+        cells["rejector"] = short_rejectors(runs)
     cells["sigma"] = runs["sigma"].map("{:.6}".format)
     if varies(runs["quantity"]):
         cells["quantity"] = runs["quantity"]

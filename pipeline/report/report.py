@@ -25,6 +25,7 @@ from raysmooth.pipeline.report.figures.histograms import (
     plot_histograms,
     radius_histograms,
 )
+from raysmooth.pipeline.report.figures.rejection import plot_rejection, rejection_note
 from raysmooth.pipeline.report.latex import latex_figure
 from raysmooth.pipeline.report.page.context import PageContext
 from raysmooth.pipeline.report.page.page import render_page
@@ -67,6 +68,7 @@ FIGURES: Registry[FigureEntry] = Registry(
         "sigma": FigureEntry("curves-by-sigma", lambda data, width: plot_panels(data.rows, width), _curves_caption),
         "radii": _histograms("radii", "Certified radii, as shares of a run's images", radius_histograms),
         "p-lower": _histograms("p-lower", "Lower bounds pA, as shares of a run's images", p_lower_histograms),
+        "rejection": FigureEntry("rejection", plot_rejection, lambda data: f"{rejection_note()} {data.caption}."),
     },
 )
 """By the table's name."""

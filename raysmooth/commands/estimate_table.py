@@ -17,6 +17,7 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
     here = max(one.replicas for one in estimates)
     rows = [
         ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
+        *_rejectors(estimates),
         ("images to do", [f"{one.images:,}" for one in estimates]),
         ("draws", [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
         ("draws at most", [f"{one.most_draws:,}" for one in estimates]),
@@ -42,6 +43,12 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
             "compiling, and compiles where that pays: it may take half the time or twice"
         )
     notes.print("start-up and reading of images not included; nothing was written")
+
+
+def _rejectors(estimates: Sequence[Estimate]) -> list[tuple[str, list[str]]]:
+    """The row that names rejectors, if any run has one."""
+    named = [str(one.run.facts.get("rejector") or "none").replace(":", "\n") for one in estimates]
+    return [("rejector", named)] if set(named) != {"none"} else []
 
 
 def _replicas(number: int) -> str:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from raysmooth.pipeline.derived.import_settings import ImportSettings
 
-TABLES = ("runs", "envelope", "sigma", "radii", "p-lower", "classes", "cost", "wrong-certificates", "errors")
+TABLES = (
+    "runs", "envelope", "sigma", "radii", "p-lower", "rejection", "classes", "cost", "wrong-certificates", "errors"
+)  # fmt: skip
 FORMATS = ("text", "markdown", "latex", "csv")
 WIDTHS = ("column (3.25 inches)", "page (6.75)")
 """The names of the registries TABLES, FORMATS and WIDTHS of a report, here without importing them."""

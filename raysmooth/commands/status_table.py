@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raysmooth.commands.durations import duration
-from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED
-from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS
+from raysmooth.pipeline.analysis.metrics import FIXED
+from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS, derived
 from raysmooth.pipeline.report.captions import run_names, short_caption
 from raysmooth.pipeline.status.run_status import IMPORT, RunStatus, State
 from raysmooth.pipeline.store.run_differences import RunFacts, differences
@@ -141,9 +141,10 @@ def _apart(other: RunFacts, run: RunFacts) -> Iterator[str]:
 
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
     """The runs as a frame of facts for `pipeline.report.captions`, from their manifests."""
-    known = {"sampling": FIXED, "bound": COMPLEMENT, "source": None, "quantity": LABELLED}
+    known = {"sampling": FIXED, "source": None, "quantity": LABELLED}
     facts = [{**dict.fromkeys(SETTINGS), **known, **run.identity, "objective": run.objective} for run in runs]
-    return pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
+    described = pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
+    return derived(described.reset_index()).set_index("run_id")
 
 
 def _words(run: RunStatus) -> str:

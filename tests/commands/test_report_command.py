@@ -116,7 +116,9 @@ def test_all_tables_with_their_figures(capsys: pytest.CaptureFixture[str], out: 
         pq.write_table(table.set_column(table.schema.get_field_index("classifier"), "classifier", names), part)
     report(capsys, out, "--table", "all")
     figures = {f"{name}.{kind}" for name in ("curves-by-sigma", "radii", "p-lower") for kind in ("png", "pdf")}
-    assert files(out) >= USUAL | figures | {f"{name}.csv" for name in TABLES if name not in ("runs", "errors")}
+    assert files(out) >= USUAL | figures | {
+        f"{name}.csv" for name in TABLES if name not in ("runs", "rejection", "errors")
+    }
 
 
 def test_runs_are_chosen(capsys: pytest.CaptureFixture[str], out: Path) -> None:

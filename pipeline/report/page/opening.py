@@ -7,7 +7,7 @@ from math import isqrt, prod
 
 import pandas as pd
 
-from raysmooth.pipeline.analysis.metrics import error_count
+from raysmooth.pipeline.analysis.metrics import NO_REJECTOR, error_count
 from raysmooth.pipeline.analysis.run_facts import UNLABELLED, is_imported
 from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
 from raysmooth.pipeline.report.page.headline import Headline
@@ -83,9 +83,12 @@ def _sizes(measure: str, examples: Sequence[str]) -> str:
 def _classifier(facts: pd.Series, name: str) -> str:
     network = "An unknown network" if pd.isna(facts["classifier"]) else str(facts["classifier"])
     noise = "noise" if pd.isna(facts["noise"]) else f"{facts['noise']} noise"
+    rejected = ""
+    if facts["rejector"] != NO_REJECTOR:
+        rejected = f" A copy that the rejector ({facts['rejector']}) rejects votes for no class."
     return (
         f"{network} ({name}), smoothed: its answer is the class that wins a vote over many copies of the image, each "
-        f"with {noise} of sigma {facts['sigma']:.6}."
+        f"with {noise} of sigma {facts['sigma']:.6}.{rejected}"
     )
 
 

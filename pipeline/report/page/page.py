@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.pipeline.analysis.failures import failures
 from raysmooth.pipeline.analysis.metrics import asked_radius
+from raysmooth.pipeline.analysis.rejection import has_rejector
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.run_manifests import manifest_of
 from raysmooth.pipeline.report.captions import caption, run_labels, run_names, short_caption
@@ -30,16 +31,35 @@ from raysmooth.pipeline.report.figures.histograms import (
 )
 from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles, styles_of
 from raysmooth.pipeline.report.figures.palette import colours_of
+from raysmooth.pipeline.report.figures.rejection import (
+    KEPT_AXIS,
+    REJECTED_AXIS,
+    RejectionHistograms,
+    image_steps,
+    panel_titles,
+    rejection_histograms,
+    rejection_note,
+    step_colours,
+)
 from raysmooth.pipeline.report.page.context import CertifiedImage, PageContext
 from raysmooth.pipeline.report.page.headline import Headline, headline
 from raysmooth.pipeline.report.page.opening import opening
 from raysmooth.pipeline.report.page.run_commands import run_command
-from raysmooth.pipeline.report.page.svg_paths import MARKERS, Box, bar_paths, curve_path, marker_places, ticks
+from raysmooth.pipeline.report.page.svg_paths import (
+    MARKERS,
+    Box,
+    bar_paths,
+    cell_paths,
+    curve_path,
+    marker_places,
+    ticks,
+)
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.symbols import norm_symbol
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
+from raysmooth.pipeline.report.tables.rejection import rejection_table
 from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE
 from raysmooth.storage.location import Location
 
@@ -83,9 +103,13 @@ def render_page(
             continue
         if name == "errors" and not failures(data.rows):
             continue
+        if name == "rejection" and not has_rejector(data.rows):
+            continue
         try:
             if name == "classes":
                 tables.append(classes_table(data, True, _MOST_CLASSES))
+            elif name == "rejection":
+                tables.append(rejection_table(data, True, _MOST_CLASSES))
             else:
                 tables.append(made[name] if name in made else make(data, True))
         except RaysmoothError as refusal:
@@ -96,6 +120,8 @@ def render_page(
     flat = {run: dict(_flat(manifest)) for run, manifest in manifests.items() if manifest is not None}
     shared, own = _split_shared({run: facts for run, facts in flat.items() if facts})
     all_curves, panels = _all_curves(data)
+    rejections = rejection_histograms(data)
+    steps = image_steps(rejections.highest)
     labels = dict(zip(data.runs.index, run_labels(data.runs), strict=True))
     head = headline(data)
     image, no_image = _certified_image(context, data, head)
@@ -129,6 +155,10 @@ def render_page(
         panels=panels,
         panel_names=_names(panels),
         histograms=[_bars(found) for found in (radius_histograms(data), p_lower_histograms(data)) if found.shares],
+        rejections=_rejections(data, rejections, steps),
+        rejection_steps=[f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in steps],
+        rejection_colours=list(zip(step_colours(len(steps)), step_colours(len(steps), on_dark=True), strict=True)),
+        rejection_note=rejection_note(),
         refused=refused,
         kinds=dict(zip(KINDS, zip(KINDS.values(), KINDS_ON_DARK, strict=True), strict=True)),
         labels=labels,
@@ -245,6 +275,16 @@ def _bars(found: Histograms) -> dict[str, Any]:
     few = named[:: -(-len(named) // 7)]  # as many as fit
     axis = found.axis if found.norm is None else f"{norm_symbol(found.norm)} radius"
     return {"axis": axis, "box": box, "paths": paths, "ticks": few, "highest": highest}
+
+
+def _rejections(data: ReportData, found: RejectionHistograms, steps: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """A panel for each run with a rejector."""
+    titles, panels = panel_titles(data), []
+    for run, counts in found.counts.items():
+        box = Box(240, 240, found.n[run], found.n[run])
+        axes = {"across": REJECTED_AXIS, "upwards": KEPT_AXIS, "ticks": ticks(found.n[run], 4)}
+        panels.append({"title": titles[run], "box": box, "paths": cell_paths(counts, steps, box), **axes})
+    return panels
 
 
 def _names(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:

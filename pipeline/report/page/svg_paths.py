@@ -3,6 +3,7 @@
 Coordinates are those of a view box, x to the right and y downwards; the page adds axes and labels around it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,19 @@ def bar_paths(shares: np.ndarray, box: Box) -> list[str]:
         ]
         paths.append("".join(parts))
         below = below + own
+    return paths
+
+
+def cell_paths(counts: np.ndarray, steps: Sequence[tuple[int, int]], box: Box) -> list[str]:
+    """The cells of a histogram in two dimensions, int (bins, bins), which fill the box: for each of `steps`, the first
+    and the last number of images, one filled path with all cells that have such a number.
+    """
+    wide, tall = box.width / len(counts), box.height / len(counts)
+    paths = []
+    for first, last in steps:
+        places = np.argwhere((counts >= first) & (counts <= last)).tolist()
+        cells = [f"M{wide * x:g} {box.height - tall * y:g}h{wide:g}v{-tall:g}h{-wide:g}z" for x, y in places]
+        paths.append("".join(cells))
     return paths
 
 

@@ -13,6 +13,7 @@ from raysmooth.pipeline.report.tables.errors import errors_table
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.p_lower import p_lower_table
 from raysmooth.pipeline.report.tables.radii import radii_table
+from raysmooth.pipeline.report.tables.rejection import rejection_table
 from raysmooth.pipeline.report.tables.runs import runs_table, sigma_table
 from raysmooth.pipeline.report.tables.wrong_certificates import wrong_certificates_table
 
@@ -27,6 +28,7 @@ TABLES: Registry[MakeTable] = Registry(
         "sigma": lambda data, intervals: sigma_table(data.summary if intervals else data.plain_summary),
         "radii": radii_table,
         "p-lower": p_lower_table,
+        "rejection": rejection_table,
         "classes": classes_table,
         "cost": cost_table,
         "wrong-certificates": wrong_certificates_table,

@@ -8,7 +8,7 @@ import pandas as pd
 from raysmooth.pipeline.analysis.envelope import envelope
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
-from raysmooth.pipeline.report.captions import caption, short_denoisers
+from raysmooth.pipeline.report.captions import caption, short_denoisers, short_rejectors
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import percent
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -63,9 +63,10 @@ def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
 def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.DataFrame:
     """The first cells of each line, as text."""
     cells = first[by].astype(object).where(first[by].notna(), "unknown").astype(str)
-    if "denoiser" in cells:
-        short = dict(zip(summary["denoiser"], short_denoisers(summary), strict=True))
-        cells["denoiser"] = [short.get(denoiser, denoiser) for denoiser in cells["denoiser"]]
+    for column, short in (("denoiser", short_denoisers), ("rejector", short_rejectors)):
+        if column in cells:
+            shorter = dict(zip(summary[column], short(summary), strict=True))
+            cells[column] = [shorter.get(value, value) for value in cells[column]]
     return cells if by else pd.DataFrame({"runs": [str(len(summary))]})
 
 

@@ -5,7 +5,7 @@ from math import isnan
 import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.analysis.metrics import COMPLEMENT, RUNNER_UP
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, REJECTION, RUNNER_UP
 from raysmooth.pipeline.analysis.p_lower_distribution import QUANTILES, ceiling, p_lower_quantiles
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import floored
@@ -39,6 +39,7 @@ def p_lower_table(data: ReportData, intervals: bool = False) -> PrintedTable:
     abstains = {
         COMPLEMENT: "CERTIFY abstains where it is at most 0.5",
         RUNNER_UP: "CERTIFY abstains where it does not exceed the runner-up's upper bound",
+        REJECTION: "CERTIFY abstains where it does not exceed the upper bound of all other classes together",
     }
     how = [f"with the {bound} bound, {words}" for bound, words in abstains.items() if bound in set(data.runs["bound"])]
     if len(how) == 1:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
-from raysmooth.pipeline.analysis.run_facts import is_imported
+from raysmooth.pipeline.analysis.run_facts import has_usual_bound, is_imported
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
 from raysmooth.pipeline.report.captions import caption, run_cells
@@ -169,6 +169,8 @@ def best_of(summary: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
     for column, radius in radii.items():
         shares[column] = shares[column].where(decided.isna() | (decided == radius))
     comparable = ["dataset", "split", "index_set", "norm", "quantity", "n", "alpha", "bound"]
+    # With a rejector and without one, certify's own bounds are comparable: both hold with the same probability.
+    summary = summary.assign(bound=summary["bound"].mask(has_usual_bound(summary), "usual"))
     # An imported run whose images or alpha are unknown cannot be compared with others.
     shares = shares.where(summary[comparable].notna().all(axis=1))
     groups = shares.groupby([summary[column] for column in (*comparable, *alike)], dropna=False)

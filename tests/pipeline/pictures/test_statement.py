@@ -27,6 +27,8 @@ ROW: dict[str, Any] = {
     "error": None,
 }
 ABSTAINS = {"abstain": True, "prediction": -1, "correct": False, "radius": 0.0, "p_lower": 0.43}
+REJECTING = {"rejector": "margin:threshold=0.2", "count_rejected": 1210, "p_upper": 0.01999, "alpha_share": 0.9}
+REJECTING |= {"noise_bound": "rejection"}
 WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 everywhere within l2 distance 0.419"
 
 
@@ -43,6 +45,12 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
             "the smoothed classifier abstains: it is not shown that the selected class's probability exceeds that of "
             "every "
             "other class",
+        ),
+        (REJECTING, f"{WITHIN}: right".replace("classifier", "classifier with rejection")),
+        (
+            {**REJECTING, **ABSTAINS},
+            "the smoothed classifier with rejection abstains: it is not shown that the selected class's probability "
+            "exceeds that of every other class",
         ),
         ({"norm": "l1"}, f"{WITHIN}: right".replace("l2", "l1")),
         (
@@ -80,6 +88,12 @@ def test_statement(changes: dict[str, Any], expected: str) -> None:
             {"p_upper": 0.10001},
             "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, p_upper 0.1001, n0=100, n=10000, "
             "alpha=0.001, gaussian noise of sigma 0.5",
+        ),
+        (
+            REJECTING,
+            "8,123 of 10,000 estimation draws in the selected class, 1,210 rejected, p_lower 0.7999, p_upper 0.0200, "
+            "n0=100, n=10000, alpha=0.001 (0.9 of it for p_lower), rejector margin:threshold=0.2, rejection bound, "
+            "gaussian noise of sigma 0.5",
         ),
         (
             {"status": "error", "count_top": None, "n_used": None, "p_lower": None},

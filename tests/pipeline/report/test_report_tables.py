@@ -24,23 +24,28 @@ def drawn(run, counts):
 
 PLAIN_RUN = drawn(run_of(A, PLAIN), [9000, 8000, N, 7000, 9500, 3000, 2000, None])
 BETTER_RUN = drawn(run_of(B, BETTER, sigma=0.5, **DENOISED), [9000, 8000, N, 7000, N, 3000, 6000, 8000])
+REJECTING_RUN = BETTER_RUN.assign(
+    rejector="confidence:threshold=0.6", p_upper=0.3, count_rejected=pd.Series([500, 0, 0, 1000, 0, 7000, 0, 2000])
+)
 BOTH = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
+REJECTING = ReportData(pd.concat([PLAIN_RUN, REJECTING_RUN], ignore_index=True), [0, 0.25, 0.5])
 WHOSE = ["denoiser", "objective", "sigma"]
 
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("intervals", [False, True])
 def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, intervals):
-    table = TABLES[name](BOTH, intervals)
+    data = REJECTING if name == "rejection" else BOTH
+    table = TABLES[name](data, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
-    without = ("radii", "p-lower", "cost", "wrong-certificates", "errors")
+    without = ("radii", "p-lower", "rejection", "cost", "wrong-certificates", "errors")
     assert ("95 %" in table.caption) == (intervals and name not in without)
     assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
 
 
 def test_a_run_that_goes_on_says_so_in_every_table():
-    unfinished = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN.head(6)]), [0, 0.25])
+    unfinished = ReportData(pd.concat([PLAIN_RUN, REJECTING_RUN.head(6)]), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
         marked = "*: the run is unfinished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)
