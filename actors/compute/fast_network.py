@@ -12,7 +12,8 @@ from raysmooth.actors.compute.compute_config import ComputeConfig, check_precisi
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import DenoisedClassifier, excess_of, labels_of
+from raysmooth.actors.models.base_classifier import DenoisedClassifier, excess_of, labels_of, taps_of
+from raysmooth.actors.models.stage_features import StageFeatures
 from raysmooth.actors.models.steadiness import alike
 from raysmooth.common.errors import RaysmoothError, one_line
 
@@ -31,7 +32,7 @@ def fast_network(model: DenoisedClassifier, compute: ComputeConfig, device: torc
         if compute.precision != "float32":
             raise _unfit(compute.precision, error) from error
         return FastNetwork(model, model, compute, dtype)
-    for part in (network.denoiser, network.classifier):
+    for part in (network.denoiser, network.classifier, network.rejector):
         if isinstance(part, nn.Module):
             fold_batch_norms(part)
             if device.type == "cpu" and not compute.compiled:
@@ -67,6 +68,7 @@ class FastNetwork:
         self._dtype = dtype
         self._own = not isinstance(network.classifier, nn.Module)
         self._compute: Any = None
+        self._stages: StageFeatures | None = None
 
     @property
     def num_labels(self) -> int:
@@ -88,6 +90,7 @@ class FastNetwork:
         plain, self._plain = self._plain, None
         if plain is not None and not self._is_faithful(plain, few):
             self._network = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+            self._keep_features()
         last = self._check_answer(few)
         if self._dtype != torch.float32:
             try:
@@ -106,13 +109,27 @@ class FastNetwork:
         """Whether the folded network still computes the function of `plain`: the user's code may use its parts in ways
         that a trace does not show.
         """
-        network = self._network
         pixels = plain.denoiser(few)
-        pairs = [(network.denoiser(few), pixels)]
+        pairs = [(self._network.denoiser(few), pixels)]
         if not self._own:
-            given = plain.normalize(pixels)
-            pairs.append((self._answer(given), read_answer(plain.classifier(given), given)))
+            answer, excess = plain.answer_and_excess(pixels)
+            try:
+                self._keep_features()
+            except RaysmoothError:  # folding has replaced a module under one of its names only
+                return False
+            pairs.append((self._answer(plain.normalize(pixels)), answer))
+            if excess is not None:
+                pairs.append((self._excess(pixels, answer), excess))
         return all(ours.shape == theirs.shape and alike(ours, theirs, 1e-2) for ours, theirs in pairs)
+
+    def _keep_features(self) -> None:
+        """Let the network keep its features, where its rejector needs some: from here on, as modules with hooks are not
+        folded.
+        """
+        if self._stages is not None:
+            self._stages.close()
+        taps = taps_of(self._network.rejector)
+        self._stages = StageFeatures(self._network.classifier, taps) if taps else None
 
     def _check_answer(self, few: torch.Tensor) -> nn.Module | None:
         """Find the number of classes from an output in float32; returns the layer whose output, reshaped or not, is the
@@ -142,12 +159,15 @@ class FastNetwork:
         network.denoiser.to(self._dtype)
         if not self._own:
             network.classifier.to(self._dtype)
+        if (rejector := network.rejector.network if network.rejector is not None else None) is not None:
+            rejector.to(self._dtype)
         for module in network.modules():
             # torch combines BatchNorm's float32 statistics with inputs of any precision.
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.float()
-        if last is not None:
-            last.float().register_forward_pre_hook(_in_float32)
+        for layer in (last, rejector.head[-1] if rejector is not None else None):
+            if layer is not None:
+                layer.float().register_forward_pre_hook(_in_float32)
 
     def _eager(self, batch: torch.Tensor) -> torch.Tensor:
         network = self._network
@@ -161,7 +181,15 @@ class FastNetwork:
 
     def _labels(self, denoised: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
         answer = answer.float() if answer.ndim == 2 else answer
-        return labels_of(answer, self.num_classes, excess_of(self._network.rejector, denoised, answer))
+        return labels_of(answer, self.num_classes, self._excess(denoised, answer))
+
+    def _excess(self, denoised: torch.Tensor, answer: torch.Tensor) -> torch.Tensor | None:
+        """The rejector's, with the features that the last answer left."""
+        features = self._stages.features if self._stages is not None else []
+        excess = excess_of(self._network.rejector, denoised, answer, features)
+        if self._stages is not None:
+            self._stages.clear()
+        return excess
 
 
 def _in_float32(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:

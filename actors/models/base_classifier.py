@@ -2,6 +2,8 @@
 
 import operator
 import os
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -15,7 +17,8 @@ from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
 from raysmooth.actors.models.rejection_rules import Rejector
-from raysmooth.actors.models.rejector_loading import load_rejector
+from raysmooth.actors.models.rejector_loading import check_taps, load_rejector
+from raysmooth.actors.models.stage_features import StageFeatures, Tap
 from raysmooth.actors.models.weight_paths import found_below
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, printable
@@ -70,16 +73,30 @@ class DenoisedClassifier(torch.nn.Module):
         """Logits (B, K), or labels (B,), as `read_answer` reads what the classifier returns."""
         return read_answer(self.classifier(self.normalize(self.denoiser(batch))), batch)
 
+    def answer_and_excess(self, denoised: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The answer to `denoised` pixels (B, C, H, W), and the rejector's excess (B,), as of `excess_of`."""
+        with StageFeatures(self.classifier, taps) if (taps := taps_of(self.rejector)) else nullcontext() as stages:
+            answer = read_answer(self.classifier(self.normalize(denoised)), denoised)
+            features = stages.features if stages is not None else []
+        return answer, excess_of(self.rejector, denoised, answer, features)
+
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        denoised = self.denoiser(batch)
-        answer = read_answer(self.classifier(self.normalize(denoised)), batch)
+        answer, excess = self.answer_and_excess(self.denoiser(batch))
         if answer.ndim == 2:
             self.num_classes = answer.shape[1]
-        return labels_of(answer, self.num_classes, excess_of(self.rejector, denoised, answer))
+        return labels_of(answer, self.num_classes, excess)
 
 
-def excess_of(rejector: Rejector | None, denoised: torch.Tensor, answer: torch.Tensor) -> torch.Tensor | None:
-    """The excess (B,) of each draw over the rejector's threshold; None without a rejector.
+def taps_of(rejector: Rejector | None) -> tuple[Tap, ...]:
+    """Where the features come from that the rejector is given; none without one."""
+    return () if rejector is None else rejector.taps
+
+
+def excess_of(
+    rejector: Rejector | None, denoised: torch.Tensor, answer: torch.Tensor, features: Sequence[torch.Tensor]
+) -> torch.Tensor | None:
+    """The excess (B,) of each draw over the rejector's threshold; None without a rejector. `features`: the classifier's
+    at the rejector's taps.
 
     Raises RaysmoothError for a classifier that answers labels: they say nothing of its doubts.
     """
@@ -90,7 +107,7 @@ def excess_of(rejector: Rejector | None, denoised: torch.Tensor, answer: torch.T
             "a rejector needs the classifier's logits, and this classifier answers labels: let it return logits, or "
             "leave --rejector out"
         )
-    return rejector.excess(denoised, answer, ())
+    return rejector.excess(denoised, answer, features)
 
 
 def labels_of(answer: torch.Tensor, num_classes: int, excess: torch.Tensor | None = None) -> torch.Tensor:
@@ -150,6 +167,11 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
             _refuse_other_units(fit.normalisation, str(spec.classifier_weights))
     preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+    if spec.rejector_weights is not None and not isinstance(classifier, torch.nn.Module):
+        raise RaysmoothError(
+            f"--rejector-weights {spec.rejector_weights}: '{architecture}' returns no torch module, so that it has no "
+            "features for a trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
+        )
     rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
     found = replace(
         spec,
@@ -176,6 +198,8 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
             "would depend on the others in its batch. Give networks whose BatchNorms track them"
         )
     model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    if rejector is not None:
+        check_taps(classifier, model.normalize, rejector, str(spec.rejector_weights))
     assumed = None
     if weights is not None and weights.where and not (spec.preprocess or stored):
         assumed = (

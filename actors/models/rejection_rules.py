@@ -1,4 +1,4 @@
-"""Which draws a rejector rejects: rules on the classifier's own logits."""
+"""Which draws a rejector rejects: by rules on the classifier's own logits, or by a trained network."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,14 +6,27 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from raysmooth.actors.models.networks.rejector import RejectorNetwork
+from raysmooth.actors.models.stage_features import Tap
+from raysmooth.common.errors import RaysmoothError
+
 
 class Rejector(nn.Module):
     """A map from one draw to whether it is rejected. Any such map leaves the certificate valid: what is certified is
     the classifier with this outcome added.
+
+    `threshold`: what the rejector compares with, in float32. `network`: that of a trained one.
     """
 
-    network: nn.Module | None = None
-    """The network of a trained rejector."""
+    def __init__(self, threshold: float, network: RejectorNetwork | None = None) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.network = network
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """Where the features come from that it is given."""
+        return () if self.network is None else self.network.taps
 
     @abstractmethod
     def excess(self, denoised: torch.Tensor, logits: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -29,20 +42,12 @@ class Rejector(nn.Module):
 class LowConfidence(Rejector):
     """Rejects where the largest softmax is below `threshold`."""
 
-    def __init__(self, threshold: float) -> None:
-        super().__init__()
-        self.threshold = threshold
-
     def excess(self, denoised: torch.Tensor, logits: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.threshold - logits.float().softmax(dim=1).amax(dim=1)
 
 
 class SmallMargin(Rejector):
     """Rejects where the two largest softmax values are closer than `threshold`."""
-
-    def __init__(self, threshold: float) -> None:
-        super().__init__()
-        self.threshold = threshold
 
     def excess(self, denoised: torch.Tensor, logits: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
         first, second = logits.float().softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
@@ -52,9 +57,23 @@ class SmallMargin(Rejector):
 class HighEntropy(Rejector):
     """Rejects where the softmax has an entropy above `threshold`, in nats."""
 
-    def __init__(self, threshold: float) -> None:
-        super().__init__()
-        self.threshold = threshold
-
     def excess(self, denoised: torch.Tensor, logits: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.special.entr(logits.float().softmax(dim=1)).sum(dim=1) - self.threshold
+
+
+class NetworkRejector(Rejector):
+    """Rejects a draw of class k where head k of `network` gives a probability above `threshold`."""
+
+    def __init__(self, network: RejectorNetwork, threshold: float = 0.5) -> None:
+        super().__init__(threshold, network)
+
+    def excess(self, denoised: torch.Tensor, logits: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        assert self.network is not None
+        heads = self.network(denoised, features)
+        if heads.shape != logits.shape:
+            raise RaysmoothError(
+                f"the rejector was made for {heads.shape[1]} classes, the classifier has {logits.shape[1]}: give the "
+                "rejector of this classifier"
+            )
+        own = heads.gather(1, logits.argmax(dim=1, keepdim=True)).squeeze(1)
+        return own.sigmoid() - self.threshold

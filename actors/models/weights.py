@@ -140,7 +140,7 @@ def load_weights(module: torch.nn.Module, weights: Weights, where: str) -> Fit:
     own = module.state_dict()
     found = [(place, fit) for place, state in weights.state_dicts.items() for fit in fits(own, state)]
     if not found:
-        raise RaysmoothError(_misfit(own, module, weights, where))
+        raise RaysmoothError(misfit(own, module, weights, where))
     if len({fingerprint_of(fit.state) for _, fit in found}) > 1:
         places = [".".join(filter(None, (place, fit.prefix.rstrip(".")))) for place, fit in found]
         raise RaysmoothError(_several(where, places))
@@ -158,7 +158,8 @@ def _several(where: str, places: Sequence[str]) -> str:
     return f"weights {where} hold several state dicts, such as those of a model and of its average: write {listing}"
 
 
-def _misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: str) -> str:
+def misfit(own: StateDict, module: torch.nn.Module, weights: Weights, where: str) -> str:
+    """Why no state dict of `weights`, from `where`, fits `module` with the state `own`, and what to give instead."""
     forms = [nearest_form(own, state) for state in weights.state_dicts.values()]
     closest = max(forms, key=lambda form: len(own.keys() & form.keys()))
     listing = "; ".join(f"{title} {_first_few(map(printable, keys))}" for title, keys in faults(own, closest))
