@@ -1,5 +1,6 @@
-"""Networks and their weights: a base classifier, its normalisation, and the denoiser in front of it.
+"""Networks and their weights: a base classifier, its normalisation, the denoiser in front of it and its rejector.
 
 A new network is a module in `networks` and an entry of `CLASSIFIERS` (`classifiers`) or `DENOISERS` (`denoisers`);
-normalisation constants are entries of `PREPROCESS`.
+normalisation constants are entries of `PREPROCESS`. A new way to reject draws is a `Rejector` (`rejection_rules`) and
+an entry of `REJECTORS` (`rejectors`).
 """
