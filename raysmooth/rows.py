@@ -20,6 +20,7 @@ FIRST = (
     "p_upper",
     "p_value",
     "count_top",
+    "count_rejected",
     "decision",
     "n_used",
     "draws",
