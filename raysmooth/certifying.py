@@ -51,11 +51,11 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     import pandas as pd
 
     from raysmooth.common.settings import user_settings
-    from raysmooth.pipeline.runs import driver
+    from raysmooth.pipeline.dry_run.dry_run import estimate as estimated
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES["certify"]
-    estimates = driver.estimate(procedure, user_settings(procedure.settings, settings, config), progress)
+    estimates = estimated(procedure, user_settings(procedure.settings, settings, config), progress)
     return pd.DataFrame(
         {
             "sigma": one.run.noise.scale,

@@ -20,7 +20,6 @@ FIRST = (
     "p_upper",
     "p_value",
     "count_top",
-    "count_rejected",
     "decision",
     "n_used",
     "draws",

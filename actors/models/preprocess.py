@@ -55,15 +55,20 @@ GREY_LEVELS = 255
 
 
 def parse_preprocess(text: str) -> "torch.nn.Module":
-    """The layer named by `text`: an entry of `PREPROCESS`, or explicit constants in pixel units.
+    """The layer of `read_preprocess`."""
+    entry = read_preprocess(text)
+    return _NORMALIZE(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
+
+
+def read_preprocess(text: str) -> Preprocess:
+    """The normalisation named by `text`: an entry of `PREPROCESS`, or explicit constants in pixel units.
 
     Constants are means, a slash, and standard deviations, one per channel: "0.48,0.45,0.40/0.22,0.22,0.22"; all of them
     may be fractions, "33/255/79/255". Raises RaysmoothError for an unknown name, text without numbers, unequal lengths,
     a deviation <= 0, and constants of pixels from 0 to 255.
     """
     if text in PREPROCESS:
-        entry = PREPROCESS[text]
-        return _NORMALIZE(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
+        return PREPROCESS[text]
     if "/" not in text:
         how = "or constants such as 0.48,0.45,0.40/0.22,0.22,0.22"
         raise RaysmoothError(f"unknown preprocess '{text}': {nearest(text, PREPROCESS)}, {how}")
@@ -80,7 +85,7 @@ def parse_preprocess(text: str) -> "torch.nn.Module":
         raise RaysmoothError(
             f"preprocess '{text}' is for pixels from 0 to 255, here they are in [0, 1]: write {scaled}"
         )
-    return _NORMALIZE(mean, std)
+    return Preprocess(mean, std)
 
 
 def in_pixel_units(mean: Sequence[float], std: Sequence[float]) -> str | None:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.storage.download_cache import local_copy
+from raysmooth.storage.records import shown_path
 from raysmooth.storage.store_urls import is_url
 
 _SIGMA = re.compile(r"\{sigma(?::([^{}]*))?\}")
@@ -73,3 +74,17 @@ def _spelled(pattern: str, sigma: float, spelling: str) -> str:
     if not all(_FORMAT.fullmatch(found[1] or "") for found in _SIGMA.finditer(pattern)):
         raise RaysmoothError(f"{pattern}: write {{sigma}} or a format of numbers, such as {{sigma:.2f}}")
     return _SIGMA.sub(lambda found: format(sigma, found[1] or spelling), pattern)
+
+
+def refuse_missing_weights(path: Path) -> None:
+    """Raises RaysmoothError where there is no file of weights, or none that can be read as one."""
+    try:
+        there = path.is_file()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise RaysmoothError(f"weights file {shown_path(path)} cannot be read: {reason}") from None
+    if not there:
+        problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise RaysmoothError(
+            f"weights file {shown_path(path)} {problem}: give the path of a safetensors or a torch file"
+        )

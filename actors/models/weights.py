@@ -29,10 +29,11 @@ from raysmooth.actors.models.checkpoints import (
     odd_kind,
     state_dicts,
 )
+from raysmooth.actors.models.weight_paths import refuse_missing_weights
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
 from raysmooth.storage.download_cache import local_copy
-from raysmooth.storage.records import BadRecord, Name, Positive, Record, ShortName, parsed, shown_path, validated
+from raysmooth.storage.records import BadRecord, Name, Positive, Record, ShortName, parsed, validated
 from raysmooth.storage.store_urls import is_url
 
 
@@ -99,16 +100,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
 
 def _read(path: Path) -> Weights:
-    try:
-        there = path.is_file()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise RaysmoothError(f"weights file {shown_path(path)} cannot be read: {reason}") from None
-    if not there:
-        problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-        raise RaysmoothError(
-            f"weights file {shown_path(path)} {problem}: give the path of a safetensors or a torch file"
-        )
+    refuse_missing_weights(path)
     try:
         weights = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:

@@ -21,7 +21,7 @@ from raysmooth.storage.location import Location, Where, located
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {*DERIVED}
 
 
-_NUMBERS = ("sigma", "n0", "n", "alpha", "alpha_share", "images")
+_NUMBERS = ("sigma", "n0", "n", "alpha", "images")
 
 
 class _Part(NamedTuple):

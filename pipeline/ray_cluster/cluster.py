@@ -11,6 +11,7 @@ from threading import current_thread, main_thread
 
 import ray
 from ray._private.state import state  # what an autoscaler may start has no public interface
+from ray._private.utils import get_num_cpus
 from ray.exceptions import AuthenticationError
 
 from raysmooth.common.errors import RaysmoothError, one_line
@@ -128,3 +129,8 @@ def _cluster(local: bool) -> Cluster:
     may_have = state.get_max_resources_from_cluster_config() or {}
     gpus = has.get("GPU", 0.0)
     return Cluster(has.get("CPU", 0.0), gpus, max(gpus, may_have.get("GPU", 0)), local)
+
+
+def local_cpus() -> float:
+    """CPU cores that a local Ray would have, by Ray's own rule."""
+    return float(get_num_cpus(override_docker_cpu_warning=True))

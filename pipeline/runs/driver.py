@@ -24,8 +24,7 @@ from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.ray_cluster.ray_session import open_session
 from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
-from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
-from raysmooth.pipeline.runs.estimate import Estimate, finished, guessed, measured
+from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
 from raysmooth.pipeline.runs.finished_runs import finished_ids, open_ledgers, stored_rows
 from raysmooth.pipeline.runs.heartbeat import Heartbeat
 from raysmooth.pipeline.runs.ledger import Ledger
@@ -33,11 +32,6 @@ from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
-from raysmooth.pipeline.store.manifest import run_id
-from raysmooth.pipeline.store.parts import read_rows
-
-_DRY_RUN_PATIENCE = 20.0
-"""Seconds that a dry run waits for further replicas once one is ready."""
 
 
 def run_procedure(
@@ -87,7 +81,7 @@ def run_all(
 
 def _drawn_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float) -> list[str]:
     """Draw what is missing of `runs`; returns their ids."""
-    with _open_session(procedure, runs, progress, started) as session, ExitStack() as stores:
+    with open_driver_session(procedure, runs, progress, started) as session, ExitStack() as stores:
         ids, all_ledgers = open_ledgers(procedure, session.chosen, session.identity, stores, session.draws_per_second)
         drawn = all_ledgers if any(ledger.images_left for ledger in all_ledgers) else []
         with Heartbeat(session.pool.telemetry, all_ledgers):
@@ -96,35 +90,8 @@ def _drawn_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress, st
     return ids
 
 
-def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
-    """What `run_procedure` would cost with these settings, after a few seconds of trying; an estimate for each sigma.
-    Nothing is written. Raises RaysmoothError as `run_procedure` does.
-    """
-    progress, started = Progress(show_progress), monotonic()
-    with _open_session(
-        procedure, checked_runs(procedure, [settings], progress, dry=True), progress, started, dry=True
-    ) as session:
-        runs = [chosen.run for chosen in session.chosen]
-        left = [
-            len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(session.identity))))
-            for run in runs
-        ]
-        guesses = [session.guess(number) if left[number] else None for number in range(len(runs))]
-        tried = [number for number, guess in enumerate(guesses) if left[number] and guess is None]
-        shapes = [runs[number].image_shape for number in tried]
-        session.make_ready([runs[number].sampling() for number in tried], shapes, patience=_DRY_RUN_PATIENCE)
-        return [
-            finished(run)
-            if not images
-            else guessed(run, images, guess, session.replicas)
-            if guess is not None
-            else measured(session.pool, tried.index(number), run, images)
-            for number, (run, images, guess) in enumerate(zip(runs, left, guesses, strict=True))
-        ]
-
-
 @dataclass
-class _Session:
+class DriverSession:
     """One command's pool of `replicas` and its runs, each with its compute configuration. `identity` is that of the
     replicas; `started` and `pool_up` are times of the monotonic clock.
     """
@@ -142,14 +109,6 @@ class _Session:
         """Expected speed of all replicas in a run; None if the probe did not measure it."""
         choice = self.chosen[index].choice
         return choice.draws_per_second * self.replicas if choice is not None else None
-
-    def guess(self, index: int) -> ComputeChoice | None:
-        """The guessed speed of a run that takes long to try as it would be computed; None for the others."""
-        run, choice = self.chosen[index].run, self.chosen[index].choice
-        if choice is None and run.compute is not None:  # as an earlier run, which is not timed
-            draws = int(len(run.index_set) * run.draws_per_image / self.replicas)
-            choice = self.pool.ask("choose", run.base, run.image_shape, settled_request(run.compute), draws, True)
-        return choice if choice is not None and choice.guessed_from is not None else None
 
     def make_ready(
         self, samplings: Sequence[Sampling], shapes: Sequence[tuple[int, ...]], patience: float = 0.0
@@ -175,9 +134,9 @@ class _Session:
 
 
 @contextmanager
-def _open_session(
+def open_driver_session(
     procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float, dry: bool = False
-) -> Iterator[_Session]:
+) -> Iterator[DriverSession]:
     """Ray, the replicas and the compute configurations of `runs`. Leaving the context stops the replicas. A `dry` run
     takes as many replicas as fit where more are requested.
     """
@@ -213,7 +172,7 @@ def _open_session(
             if not any(run.unsteady for run in runs):
                 warn(progress, [one.run.unsteady for one in chosen])
             announce(progress, [one.planned(identity) for one in chosen], dry)
-            yield _Session(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
+            yield DriverSession(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 
 def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, started: float) -> None:

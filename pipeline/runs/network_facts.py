@@ -14,17 +14,21 @@ import numpy as np
 
 import raysmooth.common
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.denoisers import NO_DENOISER
+from raysmooth.actors.models.own_callable import refused_code
+from raysmooth.actors.models.preprocess import read_preprocess
 from raysmooth.actors.models.rejectors import NO_REJECTOR
-from raysmooth.actors.models.weight_paths import file_sha256, path_at
+from raysmooth.actors.models.weight_paths import file_sha256, path_at, refuse_missing_weights, whole_file
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
-from raysmooth.common.variant import is_own_code
+from raysmooth.common.variant import Variant, is_own_code
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, find_mismatch
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
 from raysmooth.pipeline.store.versions import package_version, source_sha256
+from raysmooth.storage.store_urls import is_url
 
 _LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "numpy", "pillow", "scipy")
 """They build networks, read weights, or are in a run's identity."""
@@ -59,6 +63,27 @@ class NetworkFacts:
     unsteady: str | None
     preprocess_from: str
     made_from: str | None
+
+
+def refuse_networks(settings: SamplingSettings) -> None:
+    """Raises RaysmoothError for what names and paths of networks give away before torch is loaded: code that a file
+    names, a normalisation that is none, and weights that are missing.
+    """
+    if is_own_code(settings.classifier) and not settings.trust_code:
+        raise refused_code(Variant.parse(settings.classifier))
+    if settings.preprocess is not None:
+        read_preprocess(settings.preprocess)
+    for sigma in settings.sigma:
+        spec = spec_at(settings, sigma)
+        named_set = spec.classifier_weights is not None and spec.classifier_weights.isidentifier()  # torchvision's
+        denoised, rejected = spec.denoiser != NO_DENOISER, spec.rejector != NO_REJECTOR
+        for path in (
+            None if named_set else spec.classifier_weights,
+            spec.denoiser_weights if denoised else None,
+            spec.rejector_weights if rejected else None,
+        ):
+            if path is not None and not is_url(path):
+                refuse_missing_weights(Path(whole_file(path)))
 
 
 def spec_at(settings: SamplingSettings, sigma: float) -> BaseClassifierSpec:

@@ -114,6 +114,18 @@ def has_local_runs(out: str) -> bool:
     return not is_url(out) and Path(out, RUNS).is_dir()
 
 
+def refuse_file(out: str) -> None:
+    """Raises RaysmoothError where --out is a file, or below one. At once, like `has_local_runs`."""
+    if is_url(out):
+        return
+    for place in (Path(out), *Path(out).parents):
+        if place.exists():
+            if not place.is_dir():
+                reason = "File exists" if place == Path(out) else "Not a directory"
+                raise RaysmoothError(f"--out {out}: {reason}: name a writable folder")
+            return
+
+
 def refuse_no_runs(out: Where) -> None:
     """Raises NoRuns if there is no folder of runs in `out`, and RaysmoothError if `out` is a file."""
     home = located(out) / RUNS

@@ -42,12 +42,10 @@ def certify_command(
     the exit code is 1.
     """
     if dry_run:
-        from raysmooth.pipeline.data.datasets import refuse_missing
-
-        refuse_missing(settings.dataset, settings.data_root)
+        _refuse(settings)
         say_loading("torch", "reading data and weights")
         from raysmooth.commands.estimate_table import print_estimates
-        from raysmooth.pipeline.runs.driver import estimate
+        from raysmooth.pipeline.dry_run.dry_run import estimate
         from raysmooth.pipeline.runs.procedures import PROCEDURES
 
         print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas, notes)
@@ -81,10 +79,10 @@ def predict_command(settings: "SamplingSettings") -> None:
 
 def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]":
     """The rows of the procedure `name`, and their folder below <out>. Those of finished runs mostly need no torch."""
-    from raysmooth.pipeline.data.datasets import refuse_missing
-    from raysmooth.pipeline.store.manifest import has_local_runs
+    from raysmooth.pipeline.store.manifest import has_local_runs, refuse_file
 
-    refuse_missing(settings.dataset, settings.data_root)
+    _refuse(settings)
+    refuse_file(settings.out)
     opened = tuple["RunData", ...]()
     if has_local_runs(settings.out):
         notes.print(f"raysmooth: comparing with the runs in {printable(settings.out)} ...")
@@ -100,3 +98,12 @@ def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]"
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     return run_procedure(PROCEDURES[name], [settings], opened=opened), PROCEDURES[name].folder
+
+
+def _refuse(settings: "SamplingSettings") -> None:
+    """What can be refused in a moment."""
+    from raysmooth.pipeline.data.datasets import refuse_missing
+    from raysmooth.pipeline.runs.network_facts import refuse_networks
+
+    refuse_missing(settings.dataset, settings.data_root)
+    refuse_networks(settings)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raysmooth.commands.durations import duration
-from raysmooth.pipeline.runs.estimate import Estimate
+from raysmooth.pipeline.dry_run.estimate import Estimate
 
 
 def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Console) -> None:
@@ -37,9 +37,11 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
     for sampled in sorted({one.sampled for one in estimates if one.sampled is not None}):
         basis = f"measured on {sampled} images of the run" if sampled else "typical values"
         notes.print(f"~: {basis}")
-    for drawn in sorted({one.guessed_from for one in estimates if one.guessed_from is not None}):
+    for tried in dict.fromkeys(one.tried for one in estimates if one.tried is not None):
+        notes.print(f"tried: {tried}")
+    for drawn, where in dict.fromkeys((one.guessed_from, one.where) for one in estimates if one.guessed_from):
         notes.print(
-            f"draws/s: a guess from {drawn} draws on one replica, not compiled; a run first times batch sizes and "
+            f"draws/s: a guess from {drawn} draws {where}, not compiled; a run first times batch sizes and "
             "compiling, and compiles where that pays: it may take half the time or twice"
         )
     notes.print("start-up and reading of images not included; nothing was written")

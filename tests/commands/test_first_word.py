@@ -13,6 +13,7 @@ COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "recertify", "report", "import", "status", "submit",
     "sweep", "train classifier", "train denoiser",
 )  # fmt: skip
+CERTIFY = "certify --dataset digits --classifier digits_cnn --sigma 0.25"
 
 
 @pytest.mark.processes
@@ -31,6 +32,11 @@ def test_refusals_of_flags_need_no_large_imports() -> None:
         "certify --dataset digits --classifier digits_cnn --noise nope:1": "unknown noise family 'nope'",
         "certify --dataset nope --classifier digits_cnn --sigma 0.25": "unknown data set 'nope'",
         "certify --dataset folder --data-root /nowhere --classifier digits_cnn --sigma 0.25": "does not exist",
+        f"{CERTIFY} --preprocess 0.5/0": "preprocess '0.5/0' needs finite means and standard deviations above 0",
+        f"{CERTIFY} --classifier-weights nope.pt": "weights file nope.pt does not exist",
+        f"{CERTIFY} --classifier-weights nope.pt --dry-run": "weights file nope.pt does not exist",
+        f"{CERTIFY} --out {__file__}": "File exists: name a writable folder",
+        f"{CERTIFY} --out {__file__}/below": "Not a directory: name a writable folder",
         "run digit": "there is no experiment digit: did you mean 'digits'?",
         "sweep nope.yaml": "nope.yaml: there is no such file",
         "train denoiser --dataset digits --epochs 0": "--epochs 0: input should be greater than or equal to 1",

@@ -203,6 +203,7 @@ def test_a_progress_record_decides_nothing(content: bytes, home: Path, capsys: p
     assert found["problem"].endswith("progress.json cannot be read (no regular file)")
 
 
+@pytest.mark.processes
 def test_weights_logs_and_settings_of_others(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = build_classifier(Variant.parse(CLASSIFIER))
     for place, card in enumerate(

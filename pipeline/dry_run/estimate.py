@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import log
 from time import monotonic
 
-from raysmooth.actors.compute.compute_config import ComputeChoice
+from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
+from raysmooth.common.errors import counted
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
-from raysmooth.pipeline.pool.pool import Pool
+from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.tally import Tally
@@ -29,7 +30,8 @@ class Estimate:
     """One run: its unfinished `images`, the `draws` they are expected to need, the `most_draws` they can need, and the
     `busy_seconds` of one replica for them; there are `replicas` of these. `sampled` is the number of images from which
     the draws of the others were judged; None where draws are known beforehand. `guessed_from`: the draws from which the
-    speed was guessed, where measuring it as the run would compute takes more than a few seconds.
+    speed was guessed, where measuring it as the run would compute takes more than a few seconds. `tried`: what the
+    speed rests on, and `where` it was tried.
     """
 
     run: Run
@@ -40,6 +42,8 @@ class Estimate:
     busy_seconds: float
     replicas: int
     guessed_from: int | None = None
+    tried: str | None = None
+    where: str = "on one replica"
 
     @property
     def draws_per_second(self) -> float:
@@ -64,28 +68,41 @@ def finished(run: Run) -> Estimate:
     return Estimate(run, 0, 0.0, 0, None, 0.0, 1)
 
 
-def guessed(run: Run, left: int, guess: ComputeChoice, replicas: int) -> Estimate:
-    """The cost of drawing `left` images of `run` at the speed of a `guess`, made on one of `replicas`."""
+def guessed(run: Run, left: int, guess: ComputeChoice, replicas: int, where: str) -> Estimate:
+    """The cost of drawing `left` images of `run` at the speed of a `guess`, made `where` it says for one of
+    `replicas`.
+    """
     draws, sampled = run.draws_per_image, None if run.is_fixed else 0
     busy = left * draws / guess.draws_per_second
-    return Estimate(run, left, left * draws, left * run.most_draws, sampled, busy, replicas, guess.guessed_from)
+    tried = f"{_described(guess.compute)}, {counted(guess.guessed_from or 0, 'draw')} {where}"
+    return Estimate(
+        run, left, left * draws, left * run.most_draws, sampled, busy, replicas, guess.guessed_from, tried, where
+    )
 
 
-def measured(pool: Pool, index: int, run: Run, left: int) -> Estimate:
-    """The cost of drawing `left` images of `run`, which is number `index` of those that `pool` is prepared for. Draws
-    for a few seconds, and keeps nothing.
+def measured(trial: Trial, index: int, run: Run, left: int, where: str) -> Estimate:
+    """The cost of drawing `left` images of `run`, which is number `index` of those that `trial` is prepared for. Draws
+    for a few seconds, `where` it says, and keeps nothing.
     """
-    rates = pool.ask_all("measure", index, run.image_shape, MEASURED_SECONDS)
+    rates = trial.ask_all("measure", index, run.image_shape, MEASURED_SECONDS)
     rate = sum(rates) / len(rates)
     draws, busy, sampled = run.draws_per_image, run.draws_per_image / rate, None
     if not run.is_fixed and run.settings.block_size / rate > SAMPLE_SECONDS:
         sampled = 0  # a single block would take longer than there is time
     elif not run.is_fixed:
         sample = _Sample(index, run, rate)
-        for result in pool.draw(sample.next_request, lambda unit: True):
+        for result in trial.draw(sample.next_request, lambda unit: True):
             sample.record(result)
         draws, busy, sampled = sample.mean()
-    return Estimate(run, left, left * draws, left * run.most_draws, sampled, left * busy, len(rates))
+    tried = f"{_described(run.compute)}, {MEASURED_SECONDS:g} s {where}"
+    return Estimate(
+        run, left, left * draws, left * run.most_draws, sampled, left * busy, len(rates), tried=tried, where=where
+    )
+
+
+def _described(compute: ComputeConfig | None) -> str:
+    assert compute is not None, "it is chosen"
+    return f"{compute.precision}, batches of {compute.batch_size}{', compiled' if compute.compiled else ''}"
 
 
 @dataclass

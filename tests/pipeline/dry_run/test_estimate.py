@@ -12,10 +12,10 @@ from rich.console import Console
 from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
 from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.settings import user_settings
+from raysmooth.pipeline.dry_run import estimate as estimate_module
+from raysmooth.pipeline.dry_run.dry_run import estimate
+from raysmooth.pipeline.dry_run.estimate import Estimate
 from raysmooth.pipeline.pool.pool import Pool
-from raysmooth.pipeline.runs import estimate as estimate_module
-from raysmooth.pipeline.runs.driver import estimate
-from raysmooth.pipeline.runs.estimate import Estimate
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.run_store import FLUSH_SECONDS
 
