@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from decimal import ROUND_CEILING, Context, Decimal, Inexact
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,8 +45,18 @@ _SAMPLING_WORDS = [
 """Pattern of a value of the column `sampling`, its words in a label or a table's cell, its words in a caption."""
 
 
-def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
-    """One line: the FACTS that all runs share, except those in `without`, and the guarantee of their certificates.
+class Caption(NamedTuple):
+    """What all runs of a table or figure share, and what their certificates promise: phrases without a full stop."""
+
+    facts: str
+    guarantee: str
+
+    def __str__(self) -> str:
+        return f"{self.facts}: {self.guarantee}" if self.guarantee else self.facts
+
+
+def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> Caption:
+    """The FACTS that all runs share, except those in `without`, and the guarantee of their certificates.
 
     A denoiser or rejector that is shortened elsewhere appears here in full, and an unknown fact as "unknown".
     """
@@ -64,7 +74,7 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> str:
         for column, short in (("denoiser", short_denoisers(runs)), ("rejector", short_rejectors(runs)))
         for value in runs[column][runs[column].notna() & _said_in_caption(runs[column], short)].unique()
     ]
-    return f"{', '.join([*words.values(), *networks, *sampling])}: {guarantee(runs)}"
+    return Caption(", ".join([*words.values(), *networks, *sampling]), guarantee(runs))
 
 
 def _said_in_caption(values: pd.Series, short: pd.Series) -> pd.Series:

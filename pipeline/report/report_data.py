@@ -13,7 +13,7 @@ from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.run_selection import checked_column, of_runs, refuse_mixed_norms, where
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns, summarize
-from raysmooth.pipeline.report.captions import caption, run_cells
+from raysmooth.pipeline.report.captions import Caption, caption, run_cells
 
 DELTA = 0.05
 """Probability that the interval of a certified accuracy fails."""
@@ -62,7 +62,7 @@ class ReportData:
         return run_cells(self.runs)
 
     @cached_property
-    def caption(self) -> str:
+    def caption(self) -> Caption:
         """`caption` of the runs, without sigma."""
         return caption(self.runs, without={"sigma"})
 

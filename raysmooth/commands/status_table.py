@@ -31,37 +31,43 @@ _STYLES = {
 _WIDE = 96
 """Columns of a terminal with room for the number of draws."""
 
+_NARROW = 76
+"""Columns of a terminal below which a run's state stands below its name."""
+
 _SHOWN_DIGITS = 8
 """Of a run id, which has 16; JSON has all."""
 
 
 def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
-    """One line per run, below a line of what all runs share, followed by notes. No bars below 110 columns."""
-    bars, names = width >= 110, _names(runs)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    """One line per run, below a line of what all runs share, followed by notes. No bars below 110 columns, no speed
+    where all runs are finished; in a narrow terminal the state stands below the name.
+    """
+    bars, wide, narrow, names = width >= 110, width >= _WIDE, width < _NARROW, _names(runs)
+    moving = any(run.state != State.FINISHED for run in runs)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0 if narrow else 1, 0, 0))
     table.add_column("run", no_wrap=True)
     table.add_column("", overflow="fold", min_width=10)
     table.add_column("sigma", justify="right", no_wrap=True)
     if bars:
         table.add_column("", width=16)
-    wide = width >= _WIDE
-    for heading in ("images", "errors", *(["draws"] if wide else []), "draws/s", "left"):
+    for heading in ("images", "errors", *(["draws"] if wide else []), *(["draws/s", "left"] if moving else [])):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold", min_width=10)
+    if not narrow:
+        table.add_column("", overflow="fold", min_width=10)
     for run, name in zip(runs, names, strict=True):
         style, going = _STYLES[run.state], run.state != State.FINISHED
         bar = ProgressBar(run.images, run.done, width=16, complete_style=style or "white", finished_style="green")
         table.add_row(
             run.run_id[:_SHOWN_DIGITS],
-            Text(name),
+            Text.assemble(*([f"{name}\n"] if name else []), (_words(run), style)) if narrow else Text(name),
             f"{run.identity['sigma']:.6}",
             *([bar] if bars else []),
             f"{run.done:,} of {run.images:,}" if going else f"{run.images:,}",
             Text(f"{run.errors:,}", "red" if run.errors else "dim"),
             *([short(run.draws)] if wide else []),
-            short(run.pace) if going and run.pace is not None else "-",
-            duration(run.seconds_left) if going and run.seconds_left is not None else "-",
-            Text(_words(run), style),
+            *([short(run.pace) if going and run.pace is not None else "-"] if moving else []),
+            *([duration(run.seconds_left) if going and run.seconds_left is not None else "-"] if moving else []),
+            *([] if narrow else [Text(_words(run), style)]),
         )
     below = [Text(line, "dim") for line in _notes(runs)]
     return Group(Text(f"{short_caption(_described(runs))}\n"), table, *([Text(), *below] if below else []))

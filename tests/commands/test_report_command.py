@@ -147,7 +147,7 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str], out: Path) ->
     printed, _ = report(capsys, out, "--compare", "aa,ab", "--radius", "0.3")
     # Of radii 0.02 i and 0.04 i those from 0.3 on: images 15 to 19, and 8 to 19.
     assert "Only A certifies 0, only B 7" in " ".join(printed.split())
-    assert "Columns r:" not in printed
+    assert "at radius r" not in printed
     assert files(out) == USUAL - {"curves.png", "curves.pdf", "curves-figure.tex"} | {
         "comparison.md",
         "comparison.tex",

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.pictures.page_image import certified_image
-from raysmooth.pipeline.report.captions import look_alike
+from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
@@ -148,7 +148,8 @@ def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, 
 def _comparison_table(comparison: pd.DataFrame) -> PrintedTable:
     """The paper's numbers beside ours, as a table of the page."""
     words = frozenset(column for column in comparison.columns if not _is_number(column))
-    return PrintedTable("paper", "The paper's numbers beside ours", "", _IN_PERCENT, comparison, comparison, words)
+    title = "The paper's numbers beside ours"
+    return PrintedTable("paper", title, Caption("", ""), _IN_PERCENT, comparison, comparison, words)
 
 
 def _is_number(column: str) -> bool:

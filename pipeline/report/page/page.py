@@ -20,7 +20,7 @@ from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.rejection import has_rejector
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.run_manifests import manifest_of
-from raysmooth.pipeline.report.captions import caption, run_labels, run_names, short_caption
+from raysmooth.pipeline.report.captions import run_labels, run_names, short_caption
 from raysmooth.pipeline.report.figures.curves import certification_curve, quantity_of
 from raysmooth.pipeline.report.figures.histograms import (
     KINDS,
@@ -146,7 +146,7 @@ def render_page(
         script_hash=_script_hash(),
         share_of=_share_of,
         best={table.name: {name: own.tolist() for name, own in table.best.items()} for table in tables},
-        about=caption(data.runs, without={"sigma"}),
+        about=str(data.caption),
         short_caption=short_caption(data.runs),
         intervals_note=INTERVALS_NOTE,
         quantity=quantity_of(data.runs),

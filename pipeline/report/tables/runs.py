@@ -11,7 +11,7 @@ from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import has_usual_bound, is_imported
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
-from raysmooth.pipeline.report.captions import caption, run_cells
+from raysmooth.pipeline.report.captions import Caption, caption, run_cells
 from raysmooth.pipeline.report.rounding import floored, percent
 from raysmooth.pipeline.report.tables import formats
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -33,6 +33,7 @@ def runs_table(summary: pd.DataFrame) -> PrintedTable:
         text_columns(cells),
         best_of(summary),
         _intervals_note(summary),
+        _what(summary),
     )
 
 
@@ -53,6 +54,7 @@ def sigma_table(summary: pd.DataFrame) -> PrintedTable:
         text_columns(cells),
         best,
         _intervals_note(summary),
+        _what(summary),
     )
 
 
@@ -126,16 +128,20 @@ def interval(low: float, high: float) -> str:
     return "-" if below == above == "-" else f"{below} to {above}"
 
 
-def _about(summary: pd.DataFrame) -> str:
+def _about(summary: pd.DataFrame) -> Caption:
     return caption(summary.set_index("run_id"), without={"sigma"})
 
 
-def _note(summary: pd.DataFrame) -> str:
+def _what(summary: pd.DataFrame) -> str:
     quantities = summary["quantity"].unique()
     quantity = quantities[0] if len(quantities) == 1 else "each line's quantity"
+    return f"{quantity[0].upper()}{quantity[1:]} at radius r, in percent"
+
+
+def _note(summary: pd.DataFrame) -> str:
     decides = decided_radii(summary).notna()
     up = [] if decides.all() else ["abstentions"]
-    sentences = [f"Columns r: {quantity} at that radius, in percent."]
+    sentences = []
     if decides.any():
         up.append("undecided images")
         sentences.append(

@@ -448,7 +448,7 @@ def labels(out):
 
 
 def title(out):
-    return caption(describe_runs(read_certificates(out)))
+    return str(caption(describe_runs(read_certificates(out))))
 
 
 def assert_no_null_is_shown(text):

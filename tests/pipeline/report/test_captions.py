@@ -65,7 +65,7 @@ def test_labels_distinguish_labelled_and_unlabelled_runs():
 def test_the_caption_says_what_the_certificates_promise():
     denoised = run_of("b" * 16, denoiser=DNCNN, objective="mse", sigma=1.0)
     runs = describe_runs(pd.concat([run_of("a" * 16), denoised]))
-    assert caption(runs) == (
+    assert str(caption(runs)) == (
         "digits, test split, every 50th of 400 (8 images), classifier digits_cnn, gaussian noise, l2 norm, "
         f"denoiser {DNCNN}, n0=100, n=10000, alpha=0.001: "
         "each certificate holds with probability at least 0.999, all those of a run at once with 0.992"
@@ -74,8 +74,8 @@ def test_the_caption_says_what_the_certificates_promise():
 
 def test_the_caption_leaves_out_what_differs():
     runs = describe_runs(pd.concat([run_of("a" * 16, dataset="mnist"), run_of("b" * 16, alpha=0.01)]))
-    assert caption(runs).startswith("test split, every 50th")
-    assert caption(runs).endswith(
+    assert str(caption(runs)).startswith("test split, every 50th")
+    assert str(caption(runs)).endswith(
         "n0=100, n=10000: each certificate holds with probability at least 1 - alpha, "
         "all those of a run at once with 0.92"
     )
@@ -106,7 +106,7 @@ def test_a_run_with_two_values_of_a_setting_is_refused():
 
 
 def caption_of(*runs):
-    return caption(describe_runs(pd.concat(runs, ignore_index=True)))
+    return str(caption(describe_runs(pd.concat(runs, ignore_index=True))))
 
 
 def test_the_caption_says_how_much_of_n_was_drawn():
@@ -216,9 +216,8 @@ def test_a_run_from_two_sources_is_refused():
 
 def test_an_alpha_of_many_digits_is_rounded_up():
     # 0.05 / 14 = 0.00357142857...; 0.001 / 3 = 0.000333333...
-    assert "n=10000, alpha=0.00358: each certificate holds with probability at least 0.99642" in caption(
-        describe_runs(run_of(A, alpha=0.05 / 14))
-    )
+    promised = caption_of(run_of(A, alpha=0.05 / 14))
+    assert "n=10000, alpha=0.00358: each certificate holds with probability at least 0.99642" in promised
     assert labels_of(run_of("a" * 16, alpha=0.001 / 3), run_of("b" * 16, alpha=0.001)) == [
         "alpha=0.000334, no denoiser",
         "alpha=0.001, no denoiser",
@@ -229,5 +228,5 @@ def test_an_alpha_of_many_digits_is_rounded_up():
 def test_a_promise_is_never_rounded_up():
     for alpha, sure in ((0.001, "0.999"), (1e-9, "0.999999999"), (1e-12, "0.999999999999"), (8.34e-32, "1 - 8.34e-32")):
         assert shown_confidence(alpha) == sure
-    words = caption(describe_runs(run_of(A, alpha=1e-30 / 8)))
+    words = str(caption(describe_runs(run_of(A, alpha=1e-30 / 8))))
     assert "with probability at least 1 - 1.25e-31, all those of a run at once with 1 - 1e-30" in words

@@ -36,27 +36,29 @@ def described(*runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_caption_names_the_rejector_the_bound_and_the_share_of_alpha() -> None:
-    words = caption(described(WITH))
+    words = str(caption(described(WITH)))
     assert "runner-up bound, denoiser dncnn:channels=1,depth=5,width=16, rejector confidence:threshold=0.6" in words
     assert "n0=100, n=10000, alpha=0.001 (0.5 of it for pA): each certificate holds" in words
     nine = WITH.assign(alpha_share=0.9, noise_bound="rejection")
-    assert "rejection bound, " in caption(described(nine))
-    assert "alpha=0.001 (0.9 of it for pA): each" in caption(described(nine))
-    both = caption(described(WITH, OFF))
+    assert "rejection bound, " in str(caption(described(nine)))
+    assert "alpha=0.001 (0.9 of it for pA): each" in str(caption(described(nine)))
+    both = str(caption(described(WITH, OFF)))
     assert "bound, denoiser" not in both
     assert (
         "rejector confidence:threshold=0.6, n0=100, n=10000, alpha=0.001 (0.5 of it for pA, all with the 1 - pA bound)"
         in both
     )
     assert "(0.5 of alpha" not in both
-    assert "n=10000, 0.5 of alpha for pA: each" in caption(described(WITH, WITH.assign(run_id="d" * 16, alpha=0.01)))
+    assert "n=10000, 0.5 of alpha for pA: each" in str(
+        caption(described(WITH, WITH.assign(run_id="d" * 16, alpha=0.01)))
+    )
 
 
 def test_runs_without_a_rejector_are_described_as_ever() -> None:
     old = described(plain_run())
     assert old[["rejector", "alpha_share", "bound"]].iloc[0].tolist() == ["none", 1.0, "1 - pA"]
-    assert "reject" not in caption(old)
-    assert "of it for pA" not in caption(old)
+    assert "reject" not in str(caption(old))
+    assert "of it for pA" not in str(caption(old))
     assert not {"rejector", "alpha_share", "bound"} & set(run_cells(old))
     new = described(plain_run().assign(rejector=None, noise_bound="complement", alpha_share=1.0, count_rejected=None))
     assert caption(new) == caption(old)

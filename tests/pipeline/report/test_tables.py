@@ -58,8 +58,10 @@ BODY = [
 
 def test_the_markdown_table_says_the_same(rows):
     lines = markdown(summarize(rows, [0, 0.25, 0.5])).splitlines()
-    assert lines[0].startswith("digits, test split, every 50th of 400 (8 images), classifier digits_cnn")
-    heading, _, *body = cells_of(lines[2:], "|")
+    of = "digits, test split, every 50th of 400 (8 images), classifier digits_cnn"
+    assert lines[0].startswith(f"Certified accuracy at radius r, in percent: {of}")
+    assert lines[-1].startswith("Each certificate holds with probability at least 0.999, ")
+    heading, _, *body = cells_of(lines[2:-2], "|")
     assert heading == HEADING
     assert body == BODY
 
@@ -84,7 +86,7 @@ def test_latex_escapes_what_a_user_may_call_things():
 
 def test_markdown_escapes_the_bar():
     table = markdown(summarize(pd.concat([run_of(A, classifier="a|b"), run_of(B, classifier="plain")])))
-    assert len({re.sub(r"\\\|", "", line).count("|") for line in table.splitlines()[2:]}) == 1
+    assert len({re.sub(r"\\\|", "", line).count("|") for line in table.splitlines()[2:-2]}) == 1
 
 
 @pytest.mark.parametrize("width", [110, 80])
@@ -99,14 +101,15 @@ def test_the_terminal_table_fits_and_loses_nothing(rows, width):
 
 def test_too_narrow_a_terminal_cuts_no_number(rows):
     summary = summarize(rows, [0, 0.25, 0.5])
-    assert " ".join(BODY[1]) in re.sub(" +", " ", printed(summary, 40))
+    assert " ".join(BODY[1][2:]) in re.sub(" +", " ", printed(summary, 40))
 
 
 @pytest.mark.parametrize("width", range(40, 121, 10))
 def test_no_line_in_a_terminal_ends_in_blanks(rows, width):
     lines = printed(summarize(rows), width).splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
-    assert " ".join(lines[lines.index("") + 1 :]) == markdown(summarize(rows)).splitlines()[0]
+    written = markdown(summarize(rows)).splitlines()
+    assert " ".join(lines[lines.index("") + 1 :]) == f"{written[0]} {written[-1]}"
 
 
 def test_the_terminal_marks_the_best_of_the_finished_runs():
@@ -122,15 +125,15 @@ def test_an_unlabelled_run_shows_shares_under_another_name():
     summary = summarize(rows, [0, 0.5])
     assert summary.loc[0, ["r=0", "r=0.5"]].tolist() == certified_share(rows, [0, 0.5]).tolist() == [5 / 8, 3 / 8]
     table = markdown(summary)
-    assert "Columns r: certified (class unchecked) at that radius" in table
+    assert "Certified (class unchecked) at radius r, in percent: " in table
     assert "accuracy" not in table
-    (cells,) = cells_of(table.splitlines()[4:], "|")
+    (cells,) = cells_of(table.splitlines()[4:-2], "|")
     assert cells == ["dncnn", "unknown", "0.25", "62.5", "37.5", "-", "25.0", "1"]
 
 
 def test_runs_equal_in_every_column_show_their_id():
     table = markdown(summarize(pd.concat([run_of(A), run_of(B)])))
-    assert [row[0] for row in cells_of(table.splitlines()[4:], "|")] == [A[:8], B[:8]]
+    assert [row[0] for row in cells_of(table.splitlines()[4:-2], "|")] == [A[:8], B[:8]]
 
 
 @pytest.mark.parametrize("name", ["markdown", "latex", "csv"])
@@ -151,7 +154,7 @@ MIXED = [run_of("f" * 16), sampled_run(A, ADAPTIVE), sampled_run(B, DECIDE, DECI
 
 def test_runs_sampled_otherwise_by_hand():
     lines = markdown(summarize(pd.concat(MIXED), [0, 0.3, 0.5])).splitlines()
-    heading, _, *body = cells_of(lines[2:], "|")
+    heading, _, *body = cells_of(lines[2:-2], "|")
     settings = ["denoiser", "objective", "sigma"]
     assert heading == ["sampling", *settings, "r=0", "r=0.3", "r=0.5", "ACR", "abstain", "undecided", "draws", "errors"]
     same = ["none", "none", "0.25"]
@@ -161,28 +164,28 @@ def test_runs_sampled_otherwise_by_hand():
         # Beyond 0.3 nothing is known: no 0, and no ACR; what is not certified at 0.3 is no abstention.
         ["decide r=0.3", *same, "37.5", "**37.5**", "-", "-", "-", "12.5", "901", "1"],
     ]
-    assert "at larger radii, and for ACR and abstentions, nothing is known (-)" in lines[0]
-    assert "Percentages and ACR are rounded down, abstentions, undecided images and draws up." in lines[0]
+    assert "at larger radii, and for ACR and abstentions, nothing is known (-)" in lines[-1]
+    assert "Percentages and ACR are rounded down, abstentions, undecided images and draws up." in lines[-1]
 
 
 def test_decisions_alone_have_no_column_for_what_they_do_not_know():
     lines = markdown(summarize(MIXED[2])).splitlines()
     assert "(decided at r = 0.3, mean 901 draws per image)" in lines[0]
-    assert "Percentages are rounded down, undecided images and draws up." in lines[0]
-    heading, _, cells = cells_of(lines[2:], "|")
+    assert "Percentages are rounded down, undecided images and draws up." in lines[-1]
+    heading, _, cells = cells_of(lines[2:-2], "|")
     assert heading == ["denoiser", "objective", "sigma", "r=0.3", "undecided", "draws", "errors"]
     assert cells == ["none", "none", "0.25", "37.5", "12.5", "901", "1"]
 
 
 def test_shares_of_undecided_images_are_rounded_up_and_draws_too():
     rows = sampled_run(A, DECIDE, DECIDED[:3] + DECIDED[4:7], draws=[100, 100, 100, 100, 100, 101], undecided=1)
-    (cells,) = cells_of(markdown(summarize(rows)).splitlines()[4:], "|")
+    (cells,) = cells_of(markdown(summarize(rows)).splitlines()[4:-2], "|")
     assert cells[-4:] == ["6 of 8", "50.0", "16.7", "101"]  # 1/6, and 100.17
 
 
 def test_n_is_a_most_where_not_all_of_it_was_drawn():
     table = markdown(summarize(pd.concat([run_of(A), sampled_run(B, ADAPTIVE, n=2000)])))
-    assert [row[:2] for row in cells_of(table.splitlines()[4:], "|")] == [
+    assert [row[:2] for row in cells_of(table.splitlines()[4:-2], "|")] == [
         ["fixed", "10000"],
         ["adaptive 2%", "up to 2000"],
     ]

@@ -332,6 +332,20 @@ def test_the_table_names_drivers_silent_runs_and_reasons(tmp_path: Path) -> None
     assert "80 s starting, 1 replica sampled by" in shown(1012, phase=Phase.STARTING, replicas=1)
 
 
+@pytest.mark.parametrize("width", [110, 96, 80, 75, 60])
+def test_the_state_of_a_run_is_there_at_any_width(tmp_path: Path, width: int) -> None:
+    session(tmp_path, (1000, UNITS), (1010, UNITS))
+    report(tmp_path, 1010, images=5, errors=2, error="image 7: bad", deaths=1)
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(status_table([status(tmp_path, 1012)], width))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    below = lines[next(number for number, line in enumerate(lines) if "───" in line) + 1 :]
+    assert below[0].split()[0] == next(tmp_path.glob("runs/*")).name[:8]
+    words = set(" ".join(below).replace(",", " ").split())
+    assert {"denoiser", "0.25", "7", "10", "2", "25", "3", "replicas", "1", "died"} <= words
+
+
 def test_runs_of_equal_facts_are_distinguished_by_what_decides_their_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
