@@ -1,6 +1,6 @@
 """`raysmooth show`: the figure of one image of a folder of results."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -8,13 +8,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.settings import Settings, trust_code_field
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.pictures.image_choice import image_id_of
-from raysmooth.pipeline.pictures.image_figure import headings, plot_image
-from raysmooth.pipeline.pictures.image_replay import replay
 from raysmooth.pipeline.pictures.statement import statement
 from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.report.displays import FigureFile
@@ -24,6 +23,10 @@ from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.object_store import notify
 from raysmooth.storage.paths import OutText, PathText
+
+headings = LateCallable("raysmooth.pipeline.pictures.image_figure:headings")
+plot_image = LateCallable("raysmooth.pipeline.pictures.image_figure:plot_image")
+replay = LateCallable("raysmooth.pipeline.pictures.image_replay:replay")
 
 MOST_RUNS = 10
 """Most runs in one figure."""
@@ -49,9 +52,10 @@ class ShowSettings(Settings):
     out: OutText | None = Field(None, description="File to write, .png or .pdf. Default: RESULTS/report/image-ID.png.")
 
 
-def show(settings: ShowSettings) -> FigureFile:
+def show(settings: ShowSettings, before_torch: Callable[[], None] = lambda: None) -> FigureFile:
     """Plot the image as each run certified it; returns the figure's file, whose `lines` are the certificates in words,
     one for each run. A run whose classifier is code that may not be imported is left out, and named on standard error.
+    `before_torch` is called before torch is loaded, after all refusals that need none.
 
     Raises RaysmoothError for an image that no run has, for a file that several images may be, where no run is left, for
     runs without draws of their own, and for data or weights that have changed since the run.
@@ -60,9 +64,8 @@ def show(settings: ShowSettings) -> FigureFile:
     default = located(settings.results) / "report" / f"image-{rows['image_id'].iloc[0]}.png"
     file = figure_path(settings.out or default, "--out")
     moved = settings.model_dump(include={"classifier_weights", "denoiser_weights", "rejector_weights"})
-    datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
     named: set[tuple[str, str]] = set()  # derived runs have the files of their source
-    images = []
+    chosen: list[tuple[dict[str, Any], StoredRun, bool]] = []
     refused: list[tuple[str, RaysmoothError]] = []
     for row in records(rows):
         run = StoredRun.read(settings.results, sampled_by(row), named)
@@ -71,12 +74,17 @@ def show(settings: ShowSettings) -> FigureFile:
             run.refuse_code(trusted)
         except RaysmoothError as refusal:
             refused.append((run.run_id, refusal))
-            continue
+        else:
+            chosen.append((row, run, trusted))
+    if not chosen:
+        raise refused[0][1]
+    before_torch()
+    datasets: dict[str, Dataset] = {}  # opening one reads all its images for the fingerprint
+    images = []
+    for row, run, trusted in chosen:
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
-    if not images:
-        raise refused[0][1]
     for run_id, reason in refused:
         notify(f"run {run_id} is left out: {reason}")
     figure = plot_image(images)

@@ -4,12 +4,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
@@ -35,6 +33,11 @@ from raysmooth.storage.object_store import notify
 from raysmooth.storage.paths import refuse_no_path
 from raysmooth.storage.records import shown_path
 from raysmooth.storage.store_urls import is_url
+
+if TYPE_CHECKING:
+    import torch
+
+    from raysmooth.actors.models.base_classifier import Loaded
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,17 @@ class StoredRun:
 
     def load(
         self,
-        device: torch.device,
+        device: "torch.device",
         classifier_weights: str | None = None,
         denoiser_weights: str | None = None,
         rejector_weights: str | None = None,
         trust_code: bool = False,
-    ) -> Loaded:
+    ) -> "Loaded":
         """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
         other than the run's, and without `trust_code` for a classifier that is code.
         """
+        from raysmooth.actors.models.base_classifier import load_base_classifier  # it loads torch
+
         self.refuse_code(trust_code)
         identity = self.identity
         rejector = identity.get("rejector") or NO_REJECTOR

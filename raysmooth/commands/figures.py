@@ -48,7 +48,7 @@ def show_command(
 
     `raysmooth show results photos/cat/7.png`
     """
-    say_loading("torch", "reading the run, its image and weights")
+    say_loading("pandas", "reading rows")
     from raysmooth.common.settings import checked
     from raysmooth.pipeline.pictures.show import ShowSettings
     from raysmooth.pipeline.pictures.show import show as plot_image
@@ -57,7 +57,7 @@ def show_command(
     given |= {"out": out, "classifier_weights": classifier_weights, "denoiser_weights": denoiser_weights}
     given |= {"rejector_weights": rejector_weights, "classifier": classifier, "trust_code": trust_code or None}
     settings = checked(ShowSettings, {name: value for name, value in given.items() if value is not None})
-    file = plot_image(settings)
+    file = plot_image(settings, lambda: say_loading("torch", "reading the run's image and weights"))
     for line in file.lines:
         print(line)
     notes.print(f"written: {file}")

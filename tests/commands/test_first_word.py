@@ -59,7 +59,7 @@ def test_commands_that_take_longer_say_at_once_what_for() -> None:
         "sweep experiments/digits-sweep.yaml": "torch",
         "run digits": "torch",
         "demo": "torch",
-        "show results 1": "torch",
+        "show results 1": "pandas",
         "gallery --dataset digits --sigma 0.25 --denoiser-weights x.safetensors": "torch",
         "recertify results": "pandas",
         "report results": "pandas",

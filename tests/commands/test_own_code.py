@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from bare_command import outcomes
 from command import command, refused
 from forged import forge
 from small_runs import certified
@@ -183,6 +184,25 @@ def test_results_of_others(executed: Path, tmp_path: Path, capsys: pytest.Captur
     assert code == 2
     assert "write --trust-code" not in err
     assert executed.exists()  # named by the user; its weights are then refused as not the run's
+
+
+@pytest.mark.processes
+def test_results_of_others_are_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    network = build_classifier(Variant.parse("digits_cnn:width=2"))
+    save_weights(tmp_path / "w.safetensors", network, {})
+    run = certified(
+        tmp_path / "out", **CERTIFY, classifier="digits_cnn:width=2", classifier_weights=str(tmp_path / "w.safetensors")
+    )
+    commands = ["show out 0 --run zz", "show out 7", "show out 0"]
+    no_run, no_image, whole = outcomes(commands, blocked=("torch",))
+    assert (no_run[0], no_image[0], whole[0]) == (2, 2, "torch")
+    assert "--run zz" in no_run[2]
+    assert "a certificate of image 7" in no_image[2]
+    assert whole[2] == "raysmooth: loading torch, then reading the run's image and weights ...\n"
+    forge(tmp_path / "out", run, classifier="own_code_7a:make")
+    ((code, _, err),) = outcomes(["show out 0"], blocked=("torch",))
+    assert code == 2
+    assert "write --trust-code" in err
 
 
 def test_what_decides_nothing_is_in_no_manifest_card_or_hash() -> None:
