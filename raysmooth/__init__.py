@@ -25,7 +25,7 @@ from raysmooth.certifying import certify, estimate, import_logs, predict, recert
 from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.results import gallery, read_certificates, report, show, status, summarize
-from raysmooth.training import run, sweep, train_classifier, train_denoiser
+from raysmooth.training import run, sweep, train_classifier, train_denoiser, train_rejector
 
 # In a notebook Ray and tqdm ask for ipywidgets, which nothing here needs.
 warnings.filterwarnings("ignore", message="IProgress not found")
@@ -50,4 +50,5 @@ __all__ = [
     "sweep",
     "train_classifier",
     "train_denoiser",
+    "train_rejector",
 ]

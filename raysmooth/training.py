@@ -37,6 +37,16 @@ def train_denoiser(config: str | Path | None = None, *, progress: bool = True, *
 
 
 @in_keywords
+def train_rejector(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> Path:
+    """Train a rejector; like `train_classifier`, with the fields of `TrainRejectorSettings`."""
+    from raysmooth.common.settings import user_settings
+    from raysmooth.tune.recipes.settings import TrainRejectorSettings
+    from raysmooth.tune.training import train as training
+
+    return training.train_rejector(user_settings(TrainRejectorSettings, settings, config), progress)
+
+
+@in_keywords
 def sweep(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "SweepResult":
     """Run a sweep of trainings, or resume it.
 

@@ -31,7 +31,7 @@ def say_loading(library: str, then: str) -> None:
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
 
-train = typer.Typer(help="Train a classifier, or a denoiser for one.", no_args_is_help=True)
+train = typer.Typer(help="Train a classifier, a denoiser for one, or a rejector.", no_args_is_help=True)
 app.add_typer(train, name="train", rich_help_panel="Train")
 
 

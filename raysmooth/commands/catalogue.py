@@ -15,6 +15,7 @@ from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import ObjectiveEntry
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.phases import described
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.sweeps.metrics import METRICS, AtRadius
@@ -55,6 +56,7 @@ def _objectives() -> Listing:
     registries: dict[str, Registry[ObjectiveEntry]] = {
         "classifier": CLASSIFIER_OBJECTIVES,
         "denoiser": DENOISER_OBJECTIVES,
+        "rejector": REJECTOR_OBJECTIVES,
     }
     for of, registry in registries.items():
         for name, entry in registry.items():

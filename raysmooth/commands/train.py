@@ -12,7 +12,7 @@ from raysmooth.commands.usage import CommandWithExamples
 from raysmooth.common.spelling import keys_of
 
 if TYPE_CHECKING:
-    from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+    from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainRejectorSettings
 
 
 @settings_command(train, "classifier", "raysmooth.tune.recipes.settings:TrainClassifierSettings")
@@ -42,6 +42,23 @@ def train_denoiser_command(settings: "TrainDenoiserSettings") -> None:
     from raysmooth.tune.training import train as training
 
     training.train_denoiser(settings)
+
+
+@settings_command(train, "rejector", "raysmooth.tune.recipes.settings:TrainRejectorSettings")
+def train_rejector_command(settings: "TrainRejectorSettings") -> None:
+    """Train a rejector: it says which noisy images a classifier should not answer. Classifier and denoiser stay
+    unchanged.
+
+    **Example**
+
+    `raysmooth train rejector --dataset digits --classifier digits_cnn --classifier-weights digits.safetensors
+    --denoiser dncnn --denoiser-weights mse.safetensors --sigma 0.25 --rejector network:width=16,depth=10
+    --out rejector.safetensors`
+    """
+    _begin(settings)
+    from raysmooth.tune.training import train as training
+
+    training.train_rejector(settings)
 
 
 @app.command("sweep", cls=CommandWithExamples, rich_help_panel="Train")
@@ -101,7 +118,7 @@ def sweep_command(
         print_failures(failures(result.certificates))
 
 
-def _begin(settings: "TrainClassifierSettings | TrainDenoiserSettings") -> None:
+def _begin(settings: "TrainClassifierSettings | TrainDenoiserSettings | TrainRejectorSettings") -> None:
     """What can be refused in a moment, and the first line."""
     from raysmooth.pipeline.data.datasets import refuse_missing
 

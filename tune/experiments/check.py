@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from raysmooth.actors.models.classifiers import build_classifier
-from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable
 from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.rejectors import NO_REJECTOR, read_rejector
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
@@ -26,9 +27,11 @@ from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.experiments.weight_files import files_of
-from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS, SweepSettings
 
-_NETWORKS = ("classifier", "denoiser")
+NETWORKS = tuple(TRAINING_SETTINGS)
+"""The networks that stages train, which are also the names of the settings that name their architectures."""
+
 _DATA = ("dataset", "data_root", "split", *READING)
 
 _FLAGS = [field.name for field in fields(ExperimentRequest)]
@@ -46,10 +49,13 @@ class Inspector:
         """By stage run: the settings that the file leaves out, with their default values."""
 
     def refuse_unbuildable(self, role: str, text: str) -> None:
-        """Raises RaysmoothError for an unknown classifier or denoiser, or one that does not have these options. `role`
-        is "classifier" or "denoiser". Only networks of the user's own are really built.
+        """Raises RaysmoothError for an unknown network, or one that does not have these options. `role` is one of
+        `NETWORKS`. Only networks of the user's own are really built.
         """
-        if (role, text) in self._networks or (role, text) == ("denoiser", "none"):
+        if (role, text) in self._networks or (role, text) in (("denoiser", NO_DENOISER), ("rejector", NO_REJECTOR)):
+            return
+        if role == "rejector":
+            read_rejector(text)
             return
         architecture = Variant.parse(text)
         if architecture.is_own and self.trust_code:
@@ -101,7 +107,7 @@ def _provisional(run: StageRun, by_name: Mapping[str, StageRun], plan: Plan) -> 
 
     def result(key: str, reference: Reference) -> str:
         maker = by_name[run.targets(reference)[0]]
-        if key in _NETWORKS:
+        if key in NETWORKS:
             return _architecture(maker, key, by_name)
         if maker.entry.trains == "sweep" and key == "surrogates":
             return str(reference)
@@ -124,6 +130,8 @@ def _architecture(maker: StageRun, role: str, by_name: Mapping[str, StageRun]) -
         first = (values.get("configurations") or [{}])[0]
         searched = {name: domain[0] for name, domain in values.get("search", {}).items() if isinstance(domain, list)}
         values = {**values["settings"], **first, **searched}
+    if role not in values and maker.entry.trains == role:  # a rejector has a default
+        values[role] = TRAINING_SETTINGS[role].model_fields[role].default
     if role not in values:
         raise RaysmoothError(f"@{maker.name} is not a {role}: name the stage that trains one")
     text = str(values[role])
@@ -144,7 +152,7 @@ def _all_settings(run: StageRun, by_name: Mapping[str, StageRun], plan: Plan) ->
 
 
 def _refuse_missing(settings: Mapping[str, Any], run: StageRun, inspector: Inspector, data: bool) -> None:
-    for role in _NETWORKS:
+    for role in NETWORKS:
         if isinstance(text := settings.get(role), str):
             inspector.refuse_unbuildable(role, text)
     if isinstance(preprocess := settings.get("preprocess"), str):

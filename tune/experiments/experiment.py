@@ -17,7 +17,7 @@ from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy
-from raysmooth.tune.experiments.check import Inspector, refuse_impossible, refuse_missing_files
+from raysmooth.tune.experiments.check import NETWORKS, Inspector, refuse_impossible, refuse_missing_files
 from raysmooth.tune.experiments.plan import REPORT, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.results import Result, file_hash, read_note, write_note
@@ -166,7 +166,7 @@ class _Execution:
         if run.kind == "sweep":
             # A sweep does not start in the folder of another, so the folder's name has the identity.
             outputs["out"] = str(self._plan.out) if self._plan.settings is None else f"{outputs['out']}-{identity[:8]}"
-        if run.entry.trains in ("classifier", "denoiser"):
+        if run.entry.trains in NETWORKS:
             outputs["overwrite"] = True
         settings = run.entry.check({**values, **outputs})
         if TRUST_CODE in type(settings).model_fields:
@@ -178,7 +178,7 @@ class _Execution:
         if "{sigma}" in reference.name:
             return str(self._plan.out / "weights" / f"{reference.name}.safetensors")
         result = self.results[reference.name]
-        if key in ("classifier", "denoiser"):
+        if key in NETWORKS:
             return str(result.architecture)
         if key == "surrogates" and result.folder is not None:
             return str(self._plan.out / result.folder) + ("" if reference.first is None else f":{reference.first}")

@@ -27,6 +27,9 @@ SMALL_DENOISER_OPTIONS: Mapping[str, Mapping[str, int]] = {
 }
 """Options by the names of denoisers."""
 
+SMALL_REJECTOR_OPTIONS: Mapping[str, Mapping[str, int]] = {"network": {"depth": 10, "width": 4}}
+"""Options by the names of rejectors that are trained."""
+
 
 def small_classifier(text: str) -> str:
     """The replacement of a classifier, as text; the classifier itself if it has none."""
@@ -35,8 +38,17 @@ def small_classifier(text: str) -> str:
 
 def small_denoiser(text: str) -> str:
     """The denoiser, as text, with small options and unchanged channels."""
+    return _with_options(text, SMALL_DENOISER_OPTIONS)
+
+
+def small_rejector(text: str) -> str:
+    """The rejector, as text, with small options and an unchanged threshold; a rule has none and stays as it is."""
+    return _with_options(text, SMALL_REJECTOR_OPTIONS)
+
+
+def _with_options(text: str, small: Mapping[str, Mapping[str, int]]) -> str:
     found = Variant.parse(text)
-    if found.name not in SMALL_DENOISER_OPTIONS:
+    if found.name not in small:
         return text
-    options = {**dict(found.options), **SMALL_DENOISER_OPTIONS[found.name]}
+    options = {**dict(found.options), **small[found.name]}
     return str(Variant(found.name, tuple(sorted(options.items()))))

@@ -8,6 +8,7 @@ from typing import Any
 
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
@@ -15,7 +16,12 @@ from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import Plan
 from raysmooth.tune.experiments.references import Reference, replaced
-from raysmooth.tune.experiments.small_networks import small_classifier, small_denoiser
+from raysmooth.tune.experiments.small_networks import (
+    SMALL_REJECTOR_OPTIONS,
+    small_classifier,
+    small_denoiser,
+    small_rejector,
+)
 from raysmooth.tune.experiments.smoke_data import generated
 from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
@@ -40,6 +46,9 @@ _CERTIFY = {
 _POOL = {"replicas": 1, "gpus_per_replica": 0.0, "cpus_per_replica": 1}
 _DRAWS = {"n0": 10, "n": 20}
 _NETWORK_OF = {"classifier_weights": "classifier", "denoiser_weights": "denoiser", "init_weights": "denoiser"}
+_OF_REJECTORS = ("rejector_weights", "init_weights")
+
+_SHRINK = {"classifier": small_classifier, "denoiser": small_denoiser, "rejector": small_rejector}
 
 _MOST_NUMBERS, _MOST_NUMBERS_OF_SWEEP = 2, 1
 """A smoke test tries only the first numbers of each matrix variable."""
@@ -123,6 +132,8 @@ class _Shrinker:
         small = {**self.networks(values), **_CERTIFY, **_POOL, "n": n}
         if "denoiser" in values:  # the options are in the card of its weights
             small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
+        if "rejector" in values:  # as are those of a network, except the threshold
+            small["rejector"] = _changed(values["rejector"], _without_size)
         return small | ({"n0": _DRAWS["n0"]} if "n0" in values else {})
 
     def gallery(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,10 +171,12 @@ class _Shrinker:
         exists. `common`: further settings that apply.
         """
         small = dict(values)
-        for role, shrink in (("classifier", small_classifier), ("denoiser", small_denoiser)):
+        for role, shrink in _SHRINK.items():
             if role in values:
                 small[role] = _changed(values[role], shrink)
         both = {**(common or {}), **small}
+        if both.get("rejector", NO_REJECTOR) != NO_REJECTOR:
+            _refuse_rejector_files(values)
         for key, role in _NETWORK_OF.items():
             if isinstance(given := values.get(key), str) and Reference.read(given) is None:
                 small[key] = self.weights(role, str(both[role]), str(both.get("objective", "mse")))
@@ -187,11 +200,27 @@ class _Shrinker:
         build = build_classifier if role == "classifier" else build_denoiser
         card = {"architecture": str(architecture)}
         if role == "denoiser":
-            entry = DENOISER_OBJECTIVES[objective.partition(":")[0]]
-            card["objective"] = entry.starts_from or objective
+            trained = DENOISER_OBJECTIVES.get(objective.partition(":")[0])  # None: of the training behind it
+            card["objective"] = "mse" if trained is None else trained.starts_from or objective
         file = self.folder / "untrained" / f"{re.sub(r'[^A-Za-z0-9_.]', '-', str(architecture))}-{seed}.safetensors"
         save_weights(file, initialised(lambda: build(architecture), seed), card)
         return str(file)
+
+
+def _refuse_rejector_files(values: Mapping[str, Any]) -> None:
+    """Raises RaysmoothError for a rejector's weights that no stage trains: they fit one classifier's features alone."""
+    for key in _OF_REJECTORS:
+        if isinstance(given := values.get(key), str) and Reference.read(given) is None:
+            raise RaysmoothError(
+                f"--smoke: {key} {given}: a smoke test has no such rejector: let a stage train it, and write '@STAGE'"
+            )
+
+
+def _without_size(text: str) -> str:
+    """The rejector without the options of its network's size."""
+    written = Variant.parse(text)
+    sizes = SMALL_REJECTOR_OPTIONS.get(written.name, {})
+    return str(Variant(written.name, tuple(option for option in written.options if option[0] not in sizes)))
 
 
 def _fewer_surrogates(values: dict[str, Any]) -> dict[str, Any]:

@@ -50,9 +50,10 @@ class StageKind:
     opening a file. `outputs(name)` are its settings that say where results go, below the experiment's folder. `execute`
     executes stage runs and returns a result for each; with `together`, consecutive stage runs of this kind in one call.
 
-    `trains` is "classifier", "denoiser" or "sweep" for stages that make weights; `samples`: draws noise samples for
-    runs of certify or predict. A stage run of a `one_sigma` kind has a single noise level; one that `keeps_sigma` fills
-    in "{sigma}" itself. Data settings are under the key `data`, "" for the top level; None: the kind has none.
+    `trains` is the training, such as "classifier", or "sweep" for stages that make weights; `samples`: draws noise
+    samples for runs of certify or predict. A stage run of a `one_sigma` kind has a single noise level; one that
+    `keeps_sigma` fills in "{sigma}" itself. Data settings are under the key `data`, "" for the top level; None: the
+    kind has none.
     """
 
     summary: str
@@ -202,6 +203,7 @@ STAGE_KINDS: Registry[StageKind] = Registry(
     {
         "train classifier": _training("classifier", LateCallable("raysmooth.tune.training.train:train_classifier")),
         "train denoiser": _training("denoiser", LateCallable("raysmooth.tune.training.train:train_denoiser")),
+        "train rejector": _training("rejector", LateCallable("raysmooth.tune.training.train:train_rejector")),
         "sweep": StageKind(
             "raysmooth sweep; gives its winner, or all its networks",
             _checked_sweep,

@@ -8,7 +8,7 @@ from raysmooth.actors.models.weight_paths import has_sigma, path_at, whole_file
 from raysmooth.common.settings import split_list
 from raysmooth.tune.experiments.references import Reference
 
-WEIGHT_SETTINGS = ("classifier_weights", "denoiser_weights", "init_weights", "surrogates")
+WEIGHT_SETTINGS = ("classifier_weights", "denoiser_weights", "rejector_weights", "init_weights", "surrogates")
 """Settings that name weights, or folders of weights."""
 
 

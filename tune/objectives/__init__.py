@@ -1,5 +1,5 @@
 """The losses of trainings.
 
-A new objective is a frozen pydantic dataclass, its fields the options, and an entry of `CLASSIFIER_OBJECTIVES` or
-`DENOISER_OBJECTIVES`; a new loss of `consistency` is an entry of `CONSISTENCY_LOSSES`.
+A new objective is a frozen pydantic dataclass, its fields the options, and an entry of `CLASSIFIER_OBJECTIVES`,
+`DENOISER_OBJECTIVES` or `REJECTOR_OBJECTIVES`; a new loss of `consistency` is an entry of `CONSISTENCY_LOSSES`.
 """

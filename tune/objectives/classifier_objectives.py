@@ -13,7 +13,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, name_in
-from raysmooth.tune.objectives.objective import ClassifierObjective, Noise, ObjectiveEntry
+from raysmooth.tune.objectives.objective import ClassifierObjective, Noise, ObjectiveEntry, draws_of
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +125,7 @@ class Consistency(Options):
     def __call__(
         self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
     ) -> "torch.Tensor":
-        logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
+        logits = logits_of_draws(classifier, images, draws_of(noise, images, self.m))
         return _mean_cross_entropy(logits, labels) + CONSISTENCY_LOSSES[self.loss](logits, self.lambda_, self.eta)
 
 
@@ -158,7 +158,7 @@ class SmoothAdv(Options):
     def __call__(
         self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
     ) -> "torch.Tensor":
-        noises = _draws(images, noise, self.m)
+        noises = draws_of(noise, images, self.m)
         attacked = ATTACKS[self.attack](classifier, images, labels, noises, self.epsilon_at(epoch), self.steps)
         logits = logits_of_draws(classifier, attacked, noises)
         loss = _mean_cross_entropy(logits, labels)
@@ -183,7 +183,7 @@ class Macer(WholeBatch):
     def __call__(
         self, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise, epoch: int
     ) -> "torch.Tensor":
-        logits = logits_of_draws(classifier, images, _draws(images, noise, self.m))
+        logits = logits_of_draws(classifier, images, draws_of(noise, images, self.m))
         loss = smoothed_cross_entropy(logits, labels).mean()
         if epoch < self.deferral:
             return loss
@@ -204,11 +204,6 @@ def radius_hinge(probabilities: "torch.Tensor", labels: "torch.Tensor", gamma: f
     # Inactive probabilities must not reach ndtri: its infinite slope there times 0 would be a NaN gradient.
     first, second = (torch.where(active, probability, 0.5) for probability in (first, second))
     return torch.where(active, gamma - (torch.special.ndtri(first) - torch.special.ndtri(second)), 0.0)
-
-
-def _draws(images: "torch.Tensor", noise: Noise, m: int) -> "torch.Tensor":
-    """Fresh noises (m, B, C, H, W)."""
-    return torch.stack([noise(images) for _ in range(m)])
 
 
 def _mean_cross_entropy(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":

@@ -3,17 +3,20 @@
 An objective is a frozen pydantic dataclass whose fields are its options; a registry's entry names it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from raysmooth.actors.attacks.soft_smoothing import Model
+from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, option_fields, read_options
 from raysmooth.common.variant import Option, Variant
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = LateModule("torch")
 
 
 class Noise(Protocol):
@@ -24,6 +27,11 @@ class Noise(Protocol):
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
         """Fresh noise of the images' shape (B, C, H, W), at every call."""
         ...
+
+
+def draws_of(noise: Noise, images: "torch.Tensor", count: int) -> "torch.Tensor":
+    """Fresh noises (count, B, C, H, W) for images (B, C, H, W)."""
+    return torch.stack([noise(images) for _ in range(count)])
 
 
 class ClassifierObjective(Protocol):
@@ -49,6 +57,48 @@ class DenoiserObjective(Protocol):
         self, denoiser: Model, classifier: Model, images: "torch.Tensor", labels: "torch.Tensor", noise: Noise
     ) -> "torch.Tensor":
         """The loss, a scalar. The classifier is frozen and in eval mode; gradients flow through it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the frozen networks make of B noisy images: `denoised` pixels (B, C, H, W), the classifier's `logits`
+    (B, K), and its `features`, each (B, channels, height, width).
+    """
+
+    denoised: "torch.Tensor"
+    logits: "torch.Tensor"
+    features: "Sequence[torch.Tensor]"
+
+
+class FrozenNetworks(Protocol):
+    """The denoiser and the classifier that a rejector is trained for. No gradient flows into or through them."""
+
+    def classify(self, images: "torch.Tensor") -> "torch.Tensor":
+        """f(x), int64 (B,): the classes of clean images, which the denoiser does not see."""
+        ...
+
+    def observe(self, noisy: "torch.Tensor") -> Observed: ...
+
+
+class RejectorObjective(Protocol):
+    needs_labels: ClassVar[bool]
+
+    def __call__(
+        self,
+        rejector: Model,
+        frozen: FrozenNetworks,
+        images: "torch.Tensor",
+        labels: "torch.Tensor",
+        noise: Noise,
+    ) -> "torch.Tensor":
+        """The loss, a scalar. `rejector` maps denoised pixels and features to the logits of its heads (B, K)."""
+        ...
+
+    def target(self, answered: "torch.Tensor", clean: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
+        """Whether each draw should be rejected (B,): `answered` are the classes of the denoised draws, `clean` those of
+        the clean images.
+        """
         ...
 
 

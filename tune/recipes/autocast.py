@@ -1,5 +1,7 @@
 """A network that computes in a precision of training."""
 
+from typing import Any
+
 import torch
 
 from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS
@@ -21,8 +23,8 @@ class InPrecision(torch.nn.Module):
         if compiled:
             network.compile(dynamic=False)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, C, H, W) -> the network's output: float32, or labels unchanged."""
+    def forward(self, *inputs: Any) -> torch.Tensor:
+        """The network's inputs, such as pixels (B, C, H, W) -> its output: float32, or labels unchanged."""
         with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype != torch.float32):
-            answer = self.network(pixels)
+            answer = self.network(*inputs)
         return answer.float() if isinstance(answer, torch.Tensor) and answer.is_floating_point() else answer

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipe import Recipe
 
@@ -14,10 +15,11 @@ FEW = 5_000
 SMALL = 64 * 64
 """Pixels up to which images are small. A denoiser learns from pixels, so it needs fewer epochs of larger images."""
 
-Kind: TypeAlias = Literal["classifier", "denoiser", "tuning"]
+Kind: TypeAlias = Literal["classifier", "denoiser", "tuning", "rejector"]
 
 _ADAMW = "AdamW's rate and torch's decay (Loshchilov & Hutter 2019), tried on MNIST"
 _MSE = "rate, drops and decay of Salman et al. 2020 for MSE on CIFAR-10"
+_REJECTING = "Adam's rate (Kingma & Ba 2015), tried on the digits and on MNIST"
 _TUNED = "rate and decay of Salman et al. 2020 for STAB+MSE on CIFAR-10"
 
 
@@ -27,6 +29,10 @@ def _classifier(epochs: int, batch: int, augment: str) -> Recipe:
 
 def _denoiser(epochs: int, batch: int) -> Recipe:
     return Recipe((Phase(epochs, "adam", 1e-3, epochs // 3),), batch, 1e-4, 0.9, "none", _MSE)
+
+
+def _rejector(epochs: int, batch: int) -> Recipe:
+    return Recipe((Phase(epochs, "adam", 1e-3, schedule="cosine"),), batch, 1e-4, 0.9, "none", _REJECTING)
 
 
 def _tuning(epochs: int, batch: int) -> Recipe:
@@ -47,6 +53,10 @@ GENERAL: dict[str, Recipe] = {
     "general-tuning-few-large": _tuning(15, 8),
     "general-tuning-many-small": _tuning(20, 128),
     "general-tuning-many-large": _tuning(10, 32),
+    "general-rejector-few-small": _rejector(10, 16),
+    "general-rejector-few-large": _rejector(5, 8),
+    "general-rejector-many-small": _rejector(5, 64),
+    "general-rejector-many-large": _rejector(3, 16),
 }
 """Those of one kind differ in epochs, batch size and augmentation only. None mirrors: own images may be letters or
 digits."""
@@ -75,9 +85,11 @@ class ImageSet:
 
 
 def kind_of(objective: str) -> Kind:
-    """What a training with the objective of this name is: of a classifier, of a denoiser, or of one that is trained
-    already.
+    """What a training with the objective of this name is: of a classifier, of a denoiser, of one that is trained
+    already, or of a rejector.
     """
+    if objective in REJECTOR_OBJECTIVES:
+        return "rejector"
     if objective not in DENOISER_OBJECTIVES:
         return "classifier"
     return "denoiser" if DENOISER_OBJECTIVES[objective].starts_from is None else "tuning"

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Option
-from raysmooth.tune.recipes.general import GENERAL, general_recipes, kind_of
+from raysmooth.tune.recipes.general import GENERAL, Kind, general_recipes, kind_of
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipe import Recipe
 
 _DENOISED = "Salman et al. 2020, appendix A"
 _CONSISTENCY = "Jeong & Shin 2020, supplement A.1"
+_REJECTION = "Sheikholeslami et al. 2022, section 6.3; batch, decay, momentum and augmentation not stated, as for MSE"
 _DIGITS = "tuned for raysmooth's demo"
 
 
@@ -54,6 +55,9 @@ RECIPES: Registry[Recipe] = Registry(
         "jeong2020-imagenet": Recipe(
             (Phase(90, "nesterov", 0.1, 30),), 200, 1e-4, 0.9, "resized-crop-flip", _CONSISTENCY
         ),
+        "sheikholeslami2022-cifar10": Recipe(
+            (Phase(5, "adam", 1e-4), Phase(15, "sgd", 1e-3, 5)), 256, 1e-4, 0.9, "crop-flip", _REJECTION
+        ),
         "digits-classifier": Recipe((Phase(60, "adam", 1e-2, 40),), 64, 1e-3, 0.9, "shift", _DIGITS),
         "digits-mse": Recipe((Phase(60, "adam", 1e-2, 40),), 64, 1e-4, 0.9, "none", _DIGITS),
         "digits-stab+mse": Recipe((Phase(60, "adam", 3e-3, 45),), 128, 1e-4, 0.9, "none", _DIGITS),
@@ -68,6 +72,7 @@ _CIFAR10 = {
     # One of the paper's four: {Adam, SGD} x {1e-4, 1e-5}. For stab, the first of its six.
     "stab+mse": "salman2020-cifar10-stab+mse-adam-1e-4",
     "stab": "salman2020-cifar10-stab-1",
+    "rejector": "sheikholeslami2022-cifar10",
 }
 _MADE_FOR: Mapping[str, Mapping[str, str]] = {
     "digits": {"classifier": "digits-classifier", "mse": "digits-mse", "stab+mse": "digits-stab+mse"},
@@ -85,23 +90,26 @@ _MADE_FOR: Mapping[str, Mapping[str, str]] = {
 _LIKE = {"clf": "stab", "clf+mse": "stab+mse"}
 """The classification objectives of denoisers have the recipes of the stability objectives (appendix E)."""
 
+_PARTS: Mapping[Kind, str] = {"classifier": "(^jeong2020|-classifier$)", "rejector": "(^sheikholeslami2022|-rejector$)"}
+"""What the names of the recipes of a kind have in common. Those of denoisers end in an objective."""
+
 
 def made_for(dataset: str, objective: str) -> str | None:
     """The name of the recipe that is made for this objective on this data set; None if there is none.
 
-    Classifier objectives without a recipe of their own use that of "classifier".
+    Objectives of classifiers and of rejectors without a recipe of their own use that of "classifier" or "rejector".
     """
     made = _MADE_FOR.get(dataset, {})
     like = _LIKE.get(objective, objective)
-    return made.get(like) or (made.get("classifier") if kind_of(objective) == "classifier" else None)
+    return made.get(like) or made.get(kind_of(objective))
 
 
 def fitting_recipes(dataset: str, objective: str) -> list[str]:
     """The names of the recipes for this objective: those of this data set, if there are any, else of all; then the
     general ones.
     """
-    like = "classifier" if (kind := kind_of(objective)) == "classifier" else _LIKE.get(objective, objective)
-    part = "(^jeong2020|-classifier$)" if kind == "classifier" else f"-{re.escape(like)}(-|$)"
+    like = _LIKE.get(objective, objective)
+    part = _PARTS.get(kind_of(objective), f"-{re.escape(like)}(-|$)")
     published = [name for name in RECIPES if name not in GENERAL and re.search(part, name)]
     own = [name for name in published if dataset.removesuffix("-jpeg") in name]
     return [*(own or published), *general_recipes(objective)]

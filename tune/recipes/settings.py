@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
@@ -12,6 +12,7 @@ from raysmooth.storage.paths import OutText, PathText
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES
 from raysmooth.tune.recipes.precision import TRAINING_PRECISIONS
 
@@ -152,3 +153,26 @@ class TrainDenoiserSettings(TrainingSettings):
         "FILE,FILE; ARCHITECTURE@FILE if a file does not name its architecture. Or the folder of a sweep of "
         "classifiers, FOLDER, or FOLDER:K for its first K.",
     )
+
+
+class TrainRejectorSettings(TrainingSettings):
+    """Rejector"""
+
+    rejector: str = Field(
+        "network",
+        description="Rejector: network; with options as in network:width=16,depth=10 (default: width=64,depth=34).",
+    )
+    objective: str = Field(
+        "disagreement",
+        description=f"Objective: {', '.join(REJECTOR_OBJECTIVES)}; with options as in disagreement:T=4,head=noisy: T "
+        "noisy copies of each image in a step, and the head that learns from each.",
+    )
+    sigma: Level = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
+    classifier: str = Field(description=f"Classifier whose answers are rejected or kept: {KNOWN_CLASSIFIERS}.")
+    classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
+    preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    denoiser: str = Field(
+        NO_DENOISER, description=f"Denoiser in front of the classifier: {', '.join(DENOISERS)}, or none."
+    )
+    denoiser_weights: PathText | None = Field(None, description="Weights of the denoiser.")
+    trust_code: bool = trust_code_field()

@@ -27,7 +27,8 @@ class AtRadius(Options):
 
 @plain_dataclass(frozen=True)
 class Metric:
-    """`mode` is "max" where more is better. `column` is where trials report it, by the training ("classifier").
+    """`mode` is "max" where more is better. `column` is where trials report it, by the training ("classifier"); a
+    training without one does not have the metric.
     `certifies`: computed from certificates of validation images.
     """
 
@@ -39,7 +40,7 @@ class Metric:
 
 
 def _same_column(name: str) -> dict[str, str]:
-    return {"classifier": name, "denoiser": name}
+    return {"classifier": name, "denoiser": name, "rejector": name}
 
 
 METRICS: Registry[Metric] = Registry(
@@ -56,7 +57,7 @@ METRICS: Registry[Metric] = Registry(
         "accuracy_under_noise": Metric(
             "max",
             "accuracy of the base classifier on noisy held-out images",
-            {"classifier": "noisy_accuracy", "denoiser": "denoised_accuracy"},
+            {"classifier": "noisy_accuracy", "denoiser": "denoised_accuracy"},  # rejectors leave it as it is
         ),
         "validation_loss": Metric("min", "the objective's loss on held-out images", _same_column("validation_loss")),
     },

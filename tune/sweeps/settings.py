@@ -14,8 +14,13 @@ from raysmooth.common.settings import TRUST_CODE, Settings, checked, numbers_rea
 from raysmooth.pipeline.runs.noise_setting import settled_noise
 from raysmooth.pipeline.runs.settings import CertifiedDataSettings
 from raysmooth.storage.paths import OutText
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
-from raysmooth.tune.sweeps.metrics import ChosenMetric
+from raysmooth.tune.recipes.settings import (
+    TrainClassifierSettings,
+    TrainDenoiserSettings,
+    TrainingSettings,
+    TrainRejectorSettings,
+)
+from raysmooth.tune.sweeps.metrics import METRICS, ChosenMetric
 from raysmooth.tune.sweeps.nested_settings import (
     PlateauSettings,
     ValidationSettings,
@@ -46,7 +51,8 @@ SET_BY_SWEEP = (
 """Settings of a training that a sweep file may not have: the sweep sets them itself."""
 
 TRAINING_SETTINGS: Registry[type[TrainingSettings]] = Registry(
-    "training", {"classifier": TrainClassifierSettings, "denoiser": TrainDenoiserSettings}
+    "training",
+    {"classifier": TrainClassifierSettings, "denoiser": TrainDenoiserSettings, "rejector": TrainRejectorSettings},
 )
 """The settings in TRAININGS (tune/training/trainings.py), here without importing them; a test compares them."""
 
@@ -90,7 +96,7 @@ class SweepSettings(Settings):
         "concurrent": "max_concurrent_trials",
     }
 
-    train: str = Field(description=f"What each trial trains: {' or '.join(TRAINING_SETTINGS)}.")
+    train: str = Field(description=f"What each trial trains: {', '.join(TRAINING_SETTINGS)}.")
     settings: Annotated[dict[str, Any], BeforeValidator(_training_values)] = Field(
         description="Settings common to all trials, as in 'raysmooth train'."
     )
@@ -161,7 +167,7 @@ class SweepSettings(Settings):
     def metric_column(self) -> str | None:
         """The column in which trials report the metric; None without one."""
         metric = self.chosen_metric
-        return None if metric is None else metric.entry.column[self.train]
+        return None if metric is None else metric.entry.column.get(self.train)
 
     @property
     def chosen_scheduler(self) -> ChosenScheduler:
@@ -286,6 +292,9 @@ class SweepSettings(Settings):
             if self.certify is not None and not self.certify_all:
                 raise RaysmoothError("certify: there is no winner without a metric: write 'metric: acr', say")
             return self
+        if self.train not in metric.entry.column:
+            fitting = ", ".join(name for name, entry in METRICS.items() if self.train in entry.column)
+            raise RaysmoothError(f"metric: {metric} is none of a {self.train}: write one of {fitting}")
         scheduler.refuse_unfit(self.search, self.validation.every)
         if metric.name == "validation_loss":
             return self
@@ -317,7 +326,7 @@ class SweepSettings(Settings):
         if self.warm_start is None:
             return self
         if self.train != "denoiser":
-            raise RaysmoothError("warm_start: classifiers start fresh, or from init_weights: leave it out")
+            raise RaysmoothError(f"warm_start: {self.train}s start fresh, or from init_weights: leave it out")
         if "init_weights" in self.given:
             raise RaysmoothError("warm_start: the settings name init_weights too: write one of the two")
         return self

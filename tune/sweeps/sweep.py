@@ -151,15 +151,16 @@ def _recipes(sweep: SweepSettings, training: Any, dataset: Dataset) -> Iterator[
             yield choose_recipe(settings, objective, partial(images_of, settings, dataset))
 
 
+_NETWORKS = ("classifier_weights", "denoiser", "denoiser_weights", "rejector", "rejector_weights")
+"""Settings of `raysmooth certify` that name what a trained network is certified with, as far as a training has them."""
+
+
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:
     """Settings of `raysmooth certify` for the weights of a training."""
     names = ("dataset", "data_root", *READING, "noise", "sigma", "classifier", "preprocess", "trust_code")
     values = {name: getattr(training, name) for name in names}
-    if sweep.train == "classifier":
-        values["classifier_weights"] = weights
-    else:
-        values |= {"classifier_weights": training.classifier_weights}
-        values |= {"denoiser": training.denoiser, "denoiser_weights": weights}
+    behind = [name for name in _NETWORKS if name in type(training).model_fields]
+    values |= {name: getattr(training, name) for name in behind} | {f"{sweep.train}_weights": weights}
     pool = {"out": sweep.out, "address": sweep.address, "verbose": sweep.verbose}
     return {**values, **pool, **(sweep.certify or {})}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from raysmooth.actors.models.base_classifier import Loaded
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings
@@ -37,6 +38,16 @@ def common_card(
         "precision": network.precision,
         "compile": network.compiled,
         "best_by": best_by,
+    }
+
+
+def parent_of(loaded: Loaded) -> dict[str, str | None]:
+    """The record of a classifier that a network is trained for, through, or measured in front of."""
+    spec = loaded.spec
+    return {
+        "architecture": spec.classifier,
+        "preprocess": spec.preprocess,
+        "fingerprint": spec.classifier_fingerprint,
     }
 
 

@@ -20,7 +20,8 @@ from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.general import ImageSet
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
-from raysmooth.tune.training.networks import Start, as_trained, start_from, try_out
+from raysmooth.tune.training.card import parent_of
+from raysmooth.tune.training.networks import as_trained, other_noise, start_from, try_out
 from raysmooth.tune.training.surrogates import load_surrogates
 from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.trainer import initialised
@@ -109,8 +110,8 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
         "access": ("black-box" if surrogates else "white-box") if objective.needs_classifier else None,
         "parents": {
             "init_weights": None if start is None else start.fingerprint,
-            "classifier": None if protected is None else _parent(protected),
-            "surrogates": [_parent(surrogate) for surrogate in surrogates],
+            "classifier": None if protected is None else parent_of(protected),
+            "surrogates": [parent_of(surrogate) for surrogate in surrogates],
         },
     }
     return TrainingTask(
@@ -124,7 +125,7 @@ def denoiser_task(settings: TrainDenoiserSettings, device: torch.device) -> Trai
         measure=measure,
         best_by="denoised_accuracy" if guides and labelled else "psnr",
         card=card,
-        warnings=_other_noise(settings, start),
+        warnings=() if start is None else other_noise("--init-weights", settings.init_weights, start.card, settings),
     )
 
 
@@ -148,27 +149,6 @@ def _check_classifiers(
             f"objective '{name}' starts from {starts_from} weights: train them with --objective {starts_from} "
             f"--out {starts_from}.safetensors, then add --init-weights {starts_from}.safetensors here"
         )
-
-
-def _parent(loaded: Loaded) -> dict[str, str | None]:
-    """The card's record of a classifier that is trained through or measured."""
-    spec = loaded.spec
-    return {
-        "architecture": spec.classifier,
-        "preprocess": spec.preprocess,
-        "fingerprint": spec.classifier_fingerprint,
-    }
-
-
-def _other_noise(settings: TrainDenoiserSettings, start: Start | None) -> tuple[str, ...]:
-    """A warning about initial weights that were trained on other noise."""
-    trained_on = (start.card.get("noise"), start.card.get("sigma")) if start is not None else (None, None)
-    if None in trained_on or trained_on == (settings.noise, settings.sigma):
-        return ()
-    return (
-        f"--init-weights {settings.init_weights} were trained on {trained_on[0]} noise of sigma {trained_on[1]}, "
-        f"this training uses {settings.noise} noise of sigma {settings.sigma:g}",
-    )
 
 
 def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> Loaded | None:

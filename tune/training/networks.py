@@ -16,7 +16,7 @@ from raysmooth.tune.data.training_images import Images
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.precision import settled_precision
 from raysmooth.tune.recipes.recipe import Recipe
-from raysmooth.tune.recipes.settings import TrainingSettings
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings, TrainingSettings, TrainRejectorSettings
 
 WORTH_COMPILING = 2 * 10**6 * 32 * 32
 """Pixels, counted over all epochs, from which `--compile auto` compiles on a GPU. Compiling takes about a minute and
@@ -69,6 +69,19 @@ def start_from(network: torch.nn.Module, settings: TrainingSettings, objective: 
         raise RaysmoothError(f"--init-weights {path} were trained with {carded}: give weights trained with {objective}")
     load_weights(network, weights, path)
     return Start(fingerprint(network), weights.card)
+
+
+def other_noise(
+    flag: str, path: str | None, card: Mapping[str, Any], settings: TrainDenoiserSettings | TrainRejectorSettings
+) -> tuple[str, ...]:
+    """A warning about the weights that `flag` names, if their card says that they were trained on other noise."""
+    trained_on = card.get("noise"), card.get("sigma")
+    if None in trained_on or trained_on == (settings.noise, settings.sigma):
+        return ()
+    return (
+        f"{flag} {path} were trained on {trained_on[0]} noise of sigma {trained_on[1]}, "
+        f"this training uses {settings.noise} noise of sigma {settings.sigma:g}",
+    )
 
 
 def try_training(network: torch.nn.Module, pixels: torch.Tensor, what: str) -> None:

@@ -1,4 +1,6 @@
-"""Train a base classifier, or a denoiser for one, in this process or in several that share each batch."""
+"""Train a base classifier, a denoiser for one, or a rejector of its answers, in this process or in several that share
+each batch.
+"""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +14,12 @@ import torch
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.storage.store_urls import refuse_url
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
+from raysmooth.tune.recipes.settings import (
+    TrainClassifierSettings,
+    TrainDenoiserSettings,
+    TrainingSettings,
+    TrainRejectorSettings,
+)
 from raysmooth.tune.training.card import summary
 from raysmooth.tune.training.task import run_training
 from raysmooth.tune.training.trainer import WorkerRank
@@ -36,6 +43,14 @@ def train_denoiser(settings: TrainDenoiserSettings, show: bool = True) -> Path:
     The classifier behind it and the surrogates are frozen.
     """
     return _train(settings, TRAININGS["denoiser"], show)
+
+
+def train_rejector(settings: TrainRejectorSettings, show: bool = True) -> Path:
+    """Train a rejector and write its weights, otherwise like `train_classifier`.
+
+    The classifier and the denoiser in front of it are frozen.
+    """
+    return _train(settings, TRAININGS["rejector"], show)
 
 
 def _train(settings: Any, training: Training, show: bool) -> Path:

@@ -7,9 +7,15 @@ from typing import Any
 import torch
 
 from raysmooth.common.registry import Registry
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
+from raysmooth.tune.recipes.settings import (
+    TrainClassifierSettings,
+    TrainDenoiserSettings,
+    TrainingSettings,
+    TrainRejectorSettings,
+)
 from raysmooth.tune.training.classifier_task import choose_for_classifier, classifier_task
 from raysmooth.tune.training.denoiser_task import choose_for_denoiser, denoiser_task
+from raysmooth.tune.training.rejector_task import choose_for_rejector, rejector_task
 from raysmooth.tune.training.task import TrainingTask
 
 
@@ -30,5 +36,6 @@ TRAININGS: Registry[Training] = Registry(
     {
         "classifier": Training(TrainClassifierSettings, choose_for_classifier, classifier_task, "accuracy"),
         "denoiser": Training(TrainDenoiserSettings, choose_for_denoiser, denoiser_task, "psnr"),
+        "rejector": Training(TrainRejectorSettings, choose_for_rejector, rejector_task, "auc"),
     },
 )

@@ -6,6 +6,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, Consistency, Macer, SmoothAdv
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES, Stability
 from raysmooth.tune.objectives.objective import describe, parse_objective, with_defaults
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 
 
 def test_reads_name_entry_and_options() -> None:
@@ -105,7 +106,7 @@ def test_objectives_built_in_python_are_checked_alike() -> None:
         Consistency()
 
 
-@pytest.mark.parametrize("registry", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES])
+@pytest.mark.parametrize("registry", [CLASSIFIER_OBJECTIVES, DENOISER_OBJECTIVES, REJECTOR_OBJECTIVES])
 def test_entries_have_a_summary_and_start_from_entries_of_their_own_registry(registry) -> None:
     for entry in registry.values():
         assert entry.summary
