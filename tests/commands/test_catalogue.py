@@ -10,7 +10,9 @@ from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.recipes import RECIPES
+from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -20,13 +22,17 @@ from raysmooth.tune.recipes.recipes import RECIPES
         ("classifiers", "classifier", [*CLASSIFIERS, "any torchvision model", "timm/NAME", "MODULE:CALLABLE"]),
         ("denoisers", "denoiser", [*DENOISERS]),
         ("rejectors", "rejector", ["confidence", "margin", "entropy", "network"]),
-        ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES]),
+        ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES, *REJECTOR_OBJECTIVES]),
         ("recipes", "recipe", [*RECIPES]),
         ("augmentations", "augment", [*AUGMENTATIONS]),
         ("metrics", "metric", ["certified_accuracy:radius=0.5", "acr", "accuracy_under_noise", "validation_loss"]),
         ("schedulers", "scheduler", ["fifo", "asha", "pbt"]),
         ("experiments", "experiment", sorted(file.stem for file in (REPOSITORY / "experiments").glob("*.yaml"))),
-        ("stages", "stage", ["train classifier", "train denoiser", "sweep", "certify", "predict", "gallery", "report"]),
+        (
+            "stages",
+            "stage",
+            [*(f"train {name}" for name in TRAINING_SETTINGS), "sweep", "certify", "predict", "gallery", "report"],
+        ),
     ],
 )
 def test_every_entry_is_listed(what: str, column: str, names: list[str]) -> None:

@@ -67,7 +67,7 @@ def test_long_names_of_networks_are_cut(capsys: pytest.CaptureFixture[str], name
 def test_help_without_a_command_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = command(capsys, "train")
     assert (code, err) == (2, "")
-    assert "Train a classifier, or a denoiser for one." in out
+    assert "Train a classifier, a denoiser for one, or a rejector." in out
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *words: str, flag: str = "--help") -> list[str]:

@@ -15,7 +15,7 @@ from base_classifiers import Linear
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from raysmooth.actors.models.weights import read_weights
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainRejectorSettings
 from raysmooth.tune.training.trainer import Trainer
 
 DENOISER = "dncnn:channels=1,depth=3,width=8"
@@ -37,6 +37,13 @@ def denoiser_settings(path: Path, behind: Path | None, /, **values: Any) -> Trai
     if behind is not None:
         common |= {"classifier": "digits_cnn", "classifier_weights": str(behind)}
     return TrainDenoiserSettings.model_validate(common | values)
+
+
+def rejector_settings(path: Path, classifier: Path, denoiser: Path, /, **values: Any) -> TrainRejectorSettings:
+    common: dict[str, Any] = COMMON | {"rejector": "network:width=8,depth=10", "objective": "disagreement:T=4"}
+    common |= {"sigma": 0.4, "epochs": 3, "out": str(path), "denoiser": "dncnn", "denoiser_weights": str(denoiser)}
+    common |= {"classifier": "digits_cnn", "classifier_weights": str(classifier)}
+    return TrainRejectorSettings.model_validate(common | values)
 
 
 class DiesOnce(Linear):

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import BaseClassifierSpec, Loaded, load_base_classifier
+from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.rejectors import REJECTORS, Network, read_rejector
 from raysmooth.actors.models.stage_features import find_taps
@@ -77,9 +78,8 @@ def rejector_task(settings: TrainRejectorSettings, device: torch.device) -> Trai
     options = rejector_options(settings.rejector)
     taps = find_taps(loaded.model.classifier, normalised)
     shape = tuple(data.train.first().shape[1:])
-    rejector = initialised(
-        lambda: RejectorNetwork(taps, classes, shape, width=options.width, depth=options.depth), settings.seed
-    )
+    build = partial(RejectorNetwork, taps, classes, shape, width=options.width, depth=options.depth)
+    rejector = initialised(build, settings.seed)
     start = start_from(rejector, settings)
     network = as_trained(rejector, settings, device, named.recipe, data.train)
     frozen = Frozen(loaded.model, rejector.taps, device, network.precision)

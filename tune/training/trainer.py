@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from raysmooth.tune.training.training_data import Images, Step
 
 Loss: TypeAlias = Callable[[InPrecision, torch.Tensor, torch.Tensor, TrainingNoise, int, int], torch.Tensor]
 """(network in its precision, images, labels, noise, epochs done, steps done) -> a scalar, the mean over the images."""
+
+AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
 
 UNCHECKED = 20
 """Steps on a GPU between checks of the losses: each check waits for all queued work."""
@@ -245,7 +247,7 @@ class _EpochLosses:
         self._unchecked.clear()
 
 
-def initialised(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+def initialised(build: Callable[[], AnyModule], seed: int) -> AnyModule:
     """The result of `build`, with random weights decided by `seed`; torch's own generator is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -10,6 +10,7 @@ from scripted import Linear, Scale, ScriptedNoise
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.objective import Observed, describe, parse_objective
 from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES, Disagreement, Wrong
+from raysmooth.tune.objectives.training_noise import TrainingNoise
 
 IMAGES = torch.tensor([1.0, -2.0]).view(2, 1, 1, 1)  # the classifier says 0 and 1
 LABELS = torch.tensor([1, 1])
@@ -23,13 +24,13 @@ class Frozen:
     def __init__(self) -> None:
         self.denoiser = Scale(2.0).requires_grad_(False)
         self.classifier = Linear(np.array([[1.0], [0.0]])).requires_grad_(False)
-        self.passes: list[int] = []
+        self.passes: list[torch.Tensor] = []
 
     def classify(self, images: torch.Tensor) -> torch.Tensor:
         return self.classifier(images).argmax(dim=1)
 
     def observe(self, noisy: torch.Tensor) -> Observed:
-        self.passes.append(len(noisy))
+        self.passes.append(noisy)
         denoised = self.denoiser(noisy)
         return Observed(denoised, self.classifier(denoised), [denoised])
 
@@ -62,10 +63,10 @@ HEAD = [[0.5 * x + 1 + x / 2, -0.25 * x + 2 + x / 2] for x in (3.0, -3.0, -1.0, 
 @pytest.mark.parametrize(
     ("text", "heads", "targets"),
     [
-        ("disagreement:T=2", (0, 1, 0, 1), (0, 0, 1, 0)),
-        ("disagreement:T=2,head=noisy", (0, 1, 1, 1), (0, 0, 1, 0)),
-        ("wrong:T=2", (0, 1, 0, 1), (1, 0, 0, 0)),
+        ("disagreement:T=2", (0, 1, 1, 1), (0, 0, 1, 0)),
+        ("disagreement:T=2,head=clean", (0, 1, 0, 1), (0, 0, 1, 0)),
         ("wrong:T=2,head=noisy", (0, 1, 1, 1), (1, 0, 0, 0)),
+        ("wrong:T=2,head=clean", (0, 1, 0, 1), (1, 0, 0, 0)),
     ],
 )
 def test_losses(text: str, heads: tuple[int, ...], targets: tuple[int, ...]) -> None:
@@ -85,7 +86,7 @@ def test_the_head_that_learns_is_the_stated_one(head: str, learns: int) -> None:
     assert rejector.bias.grad[learns].item() == pytest.approx(1 / (1 + exp(-HEAD[2][learns])) - 1, rel=1e-5)
 
 
-@pytest.mark.parametrize("text", ["disagreement:T=2", "wrong:T=2,head=noisy"])
+@pytest.mark.parametrize("text", ["disagreement:T=2", "wrong:T=2,head=clean"])
 def test_gradients_reach_the_rejector_alone(text: str) -> None:
     """Not even those of a denoiser and a classifier whose parameters ask for them."""
     frozen, rejector = Frozen(), Heads()
@@ -101,11 +102,26 @@ def test_gradients_reach_the_rejector_alone(text: str) -> None:
 def test_all_draws_of_an_image_share_a_forward_pass() -> None:
     frozen = Frozen()
     loss_of("disagreement:T=3", Heads(), frozen, 0.5, -1.5, 0.25)
-    assert frozen.passes == [3 * len(IMAGES)]
+    assert [len(noisy) for noisy in frozen.passes] == [3 * len(IMAGES)]
 
 
-def test_the_defaults_are_the_papers() -> None:
-    assert describe(Disagreement()) == describe(Wrong()) == {"T": 20, "head": "clean"}
+@pytest.mark.parametrize("objective", [Disagreement(T=3), Wrong(T=3)])
+def test_several_workers_observe_the_noisy_images_that_one_would(objective: Disagreement | Wrong) -> None:
+    images, labels = torch.rand(5, 1, 1, 1), torch.zeros(5, dtype=torch.int64)
+    parts = []
+    for local in (slice(0, 5), slice(0, 2), slice(2, 5)):
+        frozen = Frozen()
+        noise = TrainingNoise("gaussian", 0.5, torch.device("cpu"))
+        noise.begin(7, 5, local)
+        objective(Heads(), frozen, images[local], labels[local], noise)
+        parts.append(frozen.passes[0].unflatten(0, (3, -1)))
+    whole, *shares = parts
+    assert torch.equal(torch.cat(shares, dim=1), whole)
+    assert len({float(draw) for draw in whole[:, 0, 0, 0, 0]}) == 3
+
+
+def test_the_defaults() -> None:
+    assert describe(Disagreement()) == describe(Wrong()) == {"T": 20, "head": "noisy"}
     assert {name: entry.build.needs_labels for name, entry in REJECTOR_OBJECTIVES.items()} == {
         "disagreement": False,
         "wrong": True,

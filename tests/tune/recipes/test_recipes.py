@@ -15,6 +15,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.objectives.objective import parse_objective
 from raysmooth.tune.recipes.general import ImageSet, general_recipe, general_recipes
 from raysmooth.tune.recipes.phases import Phase
@@ -96,8 +97,20 @@ def test_every_published_recipe_is_looked_at_here() -> None:
     assert {name for name in RECIPES if name.startswith("digits-")} == {
         "digits-classifier", "digits-mse", "digits-stab+mse"
     }  # fmt: skip
-    assert all(name.startswith(("salman2020-", "jeong2020-", "digits-", "general-")) for name in RECIPES)
+    assert [name for name in RECIPES if name.startswith("sheikholeslami2022-")] == ["sheikholeslami2022-cifar10"]
+    known = ("salman2020-", "jeong2020-", "sheikholeslami2022-", "digits-", "general-")
+    assert all(name.startswith(known) for name in RECIPES)
     assert all(recipe.source for recipe in RECIPES.values())
+
+
+def test_the_recipe_of_rejectors() -> None:
+    """Section 6.3: 20 epochs, 5 of Adam at 1e-4, then SGD from 1e-3, decayed by 10 every 5 epochs."""
+    recipe = RECIPES["sheikholeslami2022-cifar10"]
+    assert [(phase.epochs, phase.optimizer) for phase in recipe.phases] == [(5, "adam"), (15, "sgd")]
+    rates = [recipe.phases[part].rate(within) for part, within in map(recipe.phase_of, range(20))]
+    assert rates == pytest.approx([1e-4] * 5 + [1e-3] * 5 + [1e-4] * 5 + [1e-5] * 5)
+    assert common_to_denoisers(recipe) == (256, 1e-4, 0.9, None)
+    assert recipe.augment == "crop-flip"
 
 
 # --- Jeong and Shin 2020, supplement -----------------------------------------------------------------------------
@@ -148,7 +161,7 @@ PUBLISHED: dict[tuple[str, str], dict[float, dict[str, object]]] = {
 
 def test_published_options() -> None:
     for recipe in RECIPES:
-        for objective in (*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES):
+        for objective in (*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES, *REJECTOR_OBJECTIVES):
             expected = PUBLISHED.get((recipe, objective), {})
             for sigma in SIGMAS:
                 options = published_options(recipe, objective, sigma, RECIPES[recipe].epochs)
@@ -431,6 +444,8 @@ def test_default_is_the_one_made_for_the_data_set(dataset: str) -> None:
     for objective in CLASSIFIER_OBJECTIVES:
         clean_cifar = objective == "clean" and dataset.startswith("cifar10")
         expected[objective] = "salman2020-cifar10-classifier" if clean_cifar else CLASSIFIERS_OF.get(dataset)
+    for objective in REJECTOR_OBJECTIVES:
+        expected[objective] = "sheikholeslami2022-cifar10" if dataset.startswith("cifar10") else None
     for objective in DENOISER_OBJECTIVES:
         expected[objective] = DENOISERS_OF.get(dataset, {}).get(objective)
     for objective, name in expected.items():
@@ -450,6 +465,8 @@ GENERAL_VALUES = [
     ("denoiser", "stab", (90, 30, 45, 15), (16, 8, 128, 32)),
     ("tuning", "stab+mse", (40, 15, 20, 10), (16, 8, 128, 32)),
     ("tuning", "clf+mse", (40, 15, 20, 10), (16, 8, 128, 32)),
+    ("rejector", "disagreement", (10, 5, 5, 3), (16, 8, 64, 16)),
+    ("rejector", "wrong", (10, 5, 5, 3), (16, 8, 64, 16)),
 ]
 SETS = {
     "few-small": [(1, 1, 1), (4999, 64, 64), (300, 32, 128)],
@@ -480,16 +497,19 @@ def test_the_rates_of_general_recipes_and_that_they_mirror_nothing() -> None:
         recipe, kind = RECIPES[name], name.split("-")[1]
         (phase,) = recipe.phases
         last = phase.rate(phase.epochs - 1)
-        first = {"classifier": 1e-3, "denoiser": 1e-3, "tuning": 1e-4}[kind]
+        first = {"classifier": 1e-3, "denoiser": 1e-3, "tuning": 1e-4, "rejector": 1e-3}[kind]
         assert phase.rate(0) == first
-        assert last < first / 90 if kind != "tuning" else last == first  # two drops by 10, or a cosine
+        if kind == "rejector":
+            assert phase.schedule == "cosine"
+        else:
+            assert last < first / 90 if kind != "tuning" else last == first  # two drops by 10, or a cosine
         assert recipe.augment == ("none" if kind != "classifier" else "shift" if name.endswith("small") else "crop")
         assert recipe.weight_decay == (1e-2 if kind == "classifier" else 1e-4)
 
 
 def test_general_recipes_of_a_kind_accept_the_same_settings() -> None:
     """What is refused before the images are known is what would be refused afterwards."""
-    for objective in ("clean", "mse", "stab+mse"):
+    for objective in ("clean", "mse", "stab+mse", "wrong"):
         shapes = {
             tuple((phase.optimizer, phase.schedule, phase.step_size is None) for phase in RECIPES[name].phases)
             for name in general_recipes(objective)
@@ -530,6 +550,7 @@ def test_the_images_of_a_training() -> None:
         ("folder", "stab+mse", ["salman2020-imagenet-stab+mse", "digits-stab+mse", "general-tuning-many-large"],
          ["stab-1", "classifier", "general-denoiser"]),
         ("mnist", "consistency", ["jeong2020-mnist", "general-classifier-many-small"], ["cifar10", "mse"]),
+        ("mnist", "wrong", ["sheikholeslami2022-cifar10", "general-rejector-few-small"], ["jeong2020", "mse", "stab"]),
     ],
 )  # fmt: skip
 def test_an_unknown_recipe_is_refused_with_those_that_fit(
