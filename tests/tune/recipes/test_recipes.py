@@ -15,8 +15,8 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.objectives.objective import parse_objective
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.general import ImageSet, general_recipe, general_recipes
 from raysmooth.tune.recipes.phases import Phase
 from raysmooth.tune.recipes.recipe import Recipe
