@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,9 +11,16 @@ import torch
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.rejection_rules import NetworkRejector
 from raysmooth.actors.noise.families import noise_family
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainingSettings
+from raysmooth.tune.recipes.settings import (
+    TrainClassifierSettings,
+    TrainDenoiserSettings,
+    TrainingSettings,
+    TrainRejectorSettings,
+)
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
 from raysmooth.tune.sweeps.validation_certificates import certified_metrics, certify_validation, validation_set
 from raysmooth.tune.sweeps.warm_starts import warm_start_key
@@ -96,7 +103,7 @@ def _judge(sweep: SweepSettings, settings: TrainingSettings, task: TrainingTask,
         return dict
     images = validation_set(settings, sweep.validation.images)
     model = _as_certified(settings, task, device)
-    assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings)
+    assert isinstance(settings, TrainClassifierSettings | TrainDenoiserSettings | TrainRejectorSettings)
     assert settings.sigma is not None, "refused by SweepSettings"
     noise = noise_family(settings.noise, settings.sigma)
 
@@ -112,14 +119,19 @@ def _as_certified(settings: TrainingSettings, task: TrainingTask, device: torch.
     if isinstance(settings, TrainClassifierSettings):
         normalize = parse_preprocess(str(task.card["preprocess"])).to(device)
         return DenoisedClassifier(None, normalize, task.weights)
-    assert isinstance(settings, TrainDenoiserSettings)
+    assert isinstance(settings, TrainDenoiserSettings | TrainRejectorSettings)
     assert settings.classifier is not None
-    spec = BaseClassifierSpec(
+    behind = BaseClassifierSpec(
         settings.classifier,
         settings.classifier_weights,
         settings.preprocess,
         import_path=(os.getcwd(),),
         trust_code=settings.trust_code,
     )
-    protected = load_base_classifier(spec, device).model
+    if isinstance(settings, TrainRejectorSettings):
+        behind = replace(behind, denoiser=settings.denoiser, denoiser_weights=settings.denoiser_weights)
+        assert isinstance(task.weights, RejectorNetwork)
+        frozen = load_base_classifier(behind, device).model
+        return DenoisedClassifier(frozen.denoiser, frozen.normalize, frozen.classifier, NetworkRejector(task.weights))
+    protected = load_base_classifier(behind, device).model
     return DenoisedClassifier(task.weights, protected.normalize, protected.classifier)

@@ -16,6 +16,7 @@ from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.analysis.metrics import average_certified_radius, certified_accuracy
+from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.sampling_rule import Fixed
 from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.data.index_set import IndexSet
@@ -92,8 +93,8 @@ def certify_validation(
     noise: NoiseFamily,
     device: torch.device,
 ) -> pd.DataFrame:
-    """Certify `images` by CERTIFY (Cohen et al. 2019) under `noise`; one row per image, with the columns that
-    `pipeline.analysis.metrics` needs.
+    """Certify `images` by CERTIFY (Cohen et al. 2019) under `noise`, with a rejector by its default bound; one row per
+    image, with the columns that `pipeline.analysis.metrics` needs.
 
     `model` is in eval mode; a copy of it computes in the device's native precision, without compilation. Raises
     RaysmoothError for logits that are not finite.
@@ -101,7 +102,9 @@ def certify_validation(
     compute = ComputeConfig(native_precision(device), compiled=False, batch_size=BATCH)
     settle_backend(compute, device)
     network: BaseClassifier = fast_network(model, compute, device)
-    rule = Fixed(settings.n0, settings.n, settings.alpha, noise)
+    rejecting = model.rejector is not None
+    bound = ChosenBound.of(None, None, rejecting)
+    rule = Fixed(settings.n0, settings.n, settings.alpha, noise, bound.name, bound.share, rejecting)
     rows = []
     for image_id, image in images.images.items():
         counts = {}
