@@ -1,10 +1,11 @@
 """Whether a network is compiled, which "auto" decides from the device and the planned work."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from digits_trainings import classifier_settings, denoiser_settings
+from digits_trainings import classifier_settings, denoiser_settings, rejector_settings
 
 import raysmooth.tune.training.networks
 from raysmooth.common.errors import RaysmoothError
@@ -58,9 +59,12 @@ def test_other_values_of_compile_are_refused_in_one_line() -> None:
 
 
 def test_every_kind_of_training_has_its_settings_and_its_task(tmp_path: Path) -> None:
-    made = {
+    linear = {"classifier": "base_classifiers:Linear", "classifier_weights": None}
+    alone = {**linear, "denoiser": "none", "denoiser_weights": None, "max": 20, "compile": "off"}
+    made: dict[str, Any] = {
         "classifier": classifier_settings(tmp_path / "c.safetensors", max=20, compile="off"),
         "denoiser": denoiser_settings(tmp_path / "d.safetensors", None, max=20, compile="off"),
+        "rejector": rejector_settings(tmp_path / "r.safetensors", tmp_path, tmp_path, **alone),
     }
     assert set(TRAININGS) == set(made)
     for kind, settings in made.items():
