@@ -72,15 +72,9 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> Caption:
     networks = [
         f"{column} {value}"
         for column, short in (("denoiser", short_denoisers(runs)), ("rejector", short_rejectors(runs)))
-        for value in runs[column][runs[column].notna() & _said_in_caption(runs[column], short)].unique()
+        for value in runs[column][runs[column].notna() & (runs[column] != short)].unique()
     ]
     return Caption(", ".join([*words.values(), *networks, *sampling]), guarantee(runs))
-
-
-def _said_in_caption(values: pd.Series, short: pd.Series) -> pd.Series:
-    """Which networks of a column the caption names: those that are shortened elsewhere, and the only rejector."""
-    alone = values.name == "rejector" and not varies(values)
-    return (values != short) | (alone and values != NO_REJECTOR)
 
 
 def _alpha(runs: pd.DataFrame, alpha: str) -> str:
@@ -259,8 +253,8 @@ def _settings(runs: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _rejectors(runs: pd.DataFrame) -> pd.Series:
-    """Each run's rejector in words where rejectors differ, otherwise ""; str, by run_id."""
-    if not varies(runs["rejector"]):
+    """Each run's rejector in words, "" where no run has one; str, by run_id."""
+    if (runs["rejector"] == NO_REJECTOR).all():
         return pd.Series("", runs.index)
     return short_rejectors(runs).map(lambda rejector: _setting("rejector", rejector))
 
@@ -312,6 +306,8 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells["n"] = cells["n"].where(runs["sampling"] == FIXED, "up to " + cells["n"])
     if "alpha" in cells:
         cells["alpha"] = ["-" if pd.isna(alpha) else shown_alpha(alpha) for alpha in runs["alpha"]]
+    if "alpha_share" in cells:
+        cells["alpha_share"] = runs["alpha_share"].map("{:g}".format)
     if varies(origins(runs)):
         cells["source"] = origins(runs)
     if (logs := distinguishing_logs(runs)).any():
@@ -320,7 +316,7 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells["run"] = runs.index.str[:8]
     for column, values in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
         cells[column] = values.astype(object).where(values.notna(), "unknown")
-    if varies(runs["rejector"]):
+    if (runs["rejector"] != NO_REJECTOR).any():
         cells["rejector"] = short_rejectors(runs)
     cells["sigma"] = runs["sigma"].map("{:.6}".format)
     if varies(runs["quantity"]):

@@ -15,11 +15,13 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.rejection import has_rejector
 from raysmooth.pipeline.pictures.page_image import certified_image
 from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
+from raysmooth.pipeline.report.figures.rejection import plot_rejection
 from raysmooth.pipeline.report.page.context import PageContext
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import read_certificates, summarize
@@ -33,11 +35,14 @@ from raysmooth.tune.experiments.paper_comparison import compare_with_paper
 from raysmooth.tune.experiments.plan import Plan
 from raysmooth.tune.experiments.results import Result
 from raysmooth.tune.experiments.settings import ExperimentSettings
+from raysmooth.tune.experiments.training_times import NUMBERS, compare_times
 
 SMOKE = (
     "This is a smoke test: one epoch, a few images (generated ones if the data set is missing), small networks, few "
     "draws. It shows that the stages fit together; its numbers mean nothing."
 )
+
+_TIMES = "Times of training, validation aside; ours rounded up."
 
 _IN_PERCENT = "Certified accuracy at the radii, in percent; ours rounded down."
 
@@ -86,9 +91,11 @@ def report_experiment(
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
     planned = Counter(name for run in plan.stage_runs if run.kind == "certify" for name in run.names)
-    comparison = (
-        None if numbers is None else compare_with_paper(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
-    )
+    comparison = None
+    if numbers is not None:
+        comparison = compare_with_paper(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
+    elif settings.paper.times:
+        comparison = compare_times(settings.paper.times, _trained(plan, results))
     folder = plan.out / "report" / plan.name
     with refuse_unwritable(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +116,7 @@ def report_experiment(
         partial(certified_image, plan.out, trust_code=trust_code),
         differences_of(settings),
     )
-    beside = [] if comparison is None else [_comparison_table(comparison)]
+    beside = [] if comparison is None else [_comparison_table(comparison, _note_of(settings))]
     texts["report.html"] = render_page(ReportData(rows, radii), located(plan.out), {}, *beside, context=context)
     for name, content in texts.items():
         write_output(content, folder / name, "--out")
@@ -145,19 +152,37 @@ def _certificates(plan: Plan, results: Mapping[str, Result]) -> tuple[dict[str, 
     return runs, rows.assign(objective=rows["objective"].fillna("unknown") + named)
 
 
-def _comparison_table(comparison: pd.DataFrame) -> PrintedTable:
+def _trained(plan: Plan, results: Mapping[str, Result]) -> dict[str, list[Path]]:
+    """The weights that trainings wrote, by the names of stages and stage runs."""
+    trained = dict[str, list[Path]]()
+    for stage_run in plan.stage_runs:
+        result = results.get(stage_run.name)
+        if result is not None and result.weights is not None and result.folder is None:
+            for name in stage_run.names:
+                trained.setdefault(name, []).append(plan.out / result.weights)
+    return trained
+
+
+def _comparison_table(comparison: pd.DataFrame, note: str) -> PrintedTable:
     """The paper's numbers beside ours, as a table of the page."""
     words = frozenset(column for column in comparison.columns if not _is_number(column))
     title = "The paper's numbers beside ours"
-    return PrintedTable("paper", title, Caption("", ""), _IN_PERCENT, comparison, comparison, words)
+    return PrintedTable("paper", title, Caption("", ""), note, comparison, comparison, words)
+
+
+def _note_of(settings: ExperimentSettings) -> str:
+    """How to read the paper's numbers beside ours."""
+    return _TIMES if settings.paper.times else _IN_PERCENT
 
 
 def _is_number(column: str) -> bool:
-    return column.startswith("r=") or column in ("sigma", "ACR")
+    return column.startswith("r=") or column in ("sigma", "ACR", *NUMBERS)
 
 
 def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Plot the curves; if there are several noise levels, also those of each level, as in the papers."""
+    """Plot the curves; if there are several noise levels, also those of each level, as in the papers; and the rejected
+    draws of runs with a rejector.
+    """
     files, parts = [], {"curves": rows}
     levels = sorted(rows["sigma"].unique())
     if len(levels) > 1:
@@ -165,6 +190,10 @@ def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path
     for name, part in parts.items():
         figures = [folder / f"{name}.{suffix}" for suffix in formats]
         save_figure(plot_curves(part), *figures, flag="--out", dpi=PAPER_DPI)
+        files += figures
+    if has_rejector(rows):
+        figures = [folder / f"rejection.{suffix}" for suffix in formats]
+        save_figure(plot_rejection(ReportData(rows)), *figures, flag="--out", dpi=PAPER_DPI)
         files += figures
     return files
 
@@ -190,7 +219,7 @@ def _markdown_page(
     parts = [f"# {first}", *([f"**{SMOKE}**"] if plan.smoke else []), *more]
     if comparison is not None:
         table = comparison.to_markdown(index=False, disable_numparse=True)
-        parts.append(f"{_IN_PERCENT}\n\n{table}")
+        parts.append(f"{_note_of(settings)}\n\n{table}")
     listed = "\n".join(f"* {line}" for line in differences_of(settings))
     parts += [f"Differences from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
     return "\n\n".join(parts).rstrip() + "\n"
@@ -206,7 +235,7 @@ def print_report(report: Report) -> None:
     console.print()
     if report.comparison is not None:
         _print_comparison(report.comparison, console)
-        console.print(_IN_PERCENT)
+        console.print(_note_of(settings))
     console.print("Differences from the paper:")
     for line in differences_of(settings):
         console.print(Text(f"* {line}"))

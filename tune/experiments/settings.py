@@ -63,6 +63,16 @@ class NumbersSettings(Settings):
         return self
 
 
+class TimesSettings(Settings):
+    """The time of a training in a paper, and the stages whose trainings are compared with it."""
+
+    row: str = Field(description="Its name in the paper.")
+    ours: list[str] = Field(description="Names of stages or stage runs that train it here.", min_length=1)
+    epochs: int = Field(description="The paper's number of epochs.", ge=1)
+    seconds: float = Field(description="The paper's seconds an epoch.", gt=0)
+    hours: float = Field(description="The paper's hours in all.", gt=0)
+
+
 class PaperSettings(Settings):
     """The table or figure that the experiment reproduces."""
 
@@ -74,6 +84,9 @@ class PaperSettings(Settings):
     numbers: Annotated[NumbersSettings | None, nested(NumbersSettings)] = Field(
         None, description="The numbers of the table."
     )
+    times: list[Annotated[TimesSettings, nested(TimesSettings)]] = Field(
+        [], description="The training times of the table, if these are what it has."
+    )
     claim: str | None = Field(None, description="The paper's statement about the figure.")
 
     @property
@@ -84,8 +97,10 @@ class PaperSettings(Settings):
 
     @model_validator(mode="after")
     def _refuse_without_numbers(self) -> "PaperSettings":
-        if self.table is not None and self.numbers is None:
+        if self.table is not None and self.numbers is None and not self.times:
             raise RaysmoothError(f"paper: table {self.table} without its numbers: write them under 'numbers:'")
+        if self.numbers is not None and self.times:
+            raise RaysmoothError("paper: 'numbers:' and 'times:' are two tables: write an experiment for each")
         if self.table is None and self.claim is None:
             raise RaysmoothError("paper: write 'claim:', the paper's statement about the figure")
         return self

@@ -128,3 +128,8 @@ def test_what_a_dry_run_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert rows["time, 16 replicas"] == ["25 s", "2 s"]
     assert printed.splitlines()[-1] == "total 3.7 min"
     assert "~: measured on 32 images of the run" in notes
+    assert "rejector" not in rows
+    base = replace(one.run.base, rejector="confidence:threshold=0.6")
+    print_estimates([judged, replace(known, run=replace(one.run, base=base))], None, Console(stderr=True, width=100))
+    printed, _ = capsys.readouterr()
+    assert re.search(r"rejector +none +confidence\n +threshold=0\.6\n", printed)

@@ -36,7 +36,7 @@ from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.pictures.image_figure import plot_image
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
-from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, show
+from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, sampled_by, show
 from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 
@@ -393,3 +393,28 @@ def test_a_run_with_code_that_may_not_be_imported_is_left_out_beside_others(
     assert (both, printed.count("\n")) == (0, 1), err
     assert f"raysmooth: run {code} is left out: classifier 'base_classifiers:Linear' is code" in err
     assert command(capsys, "show", str(out), "1", "--trust-code")[1].count("\n") == 2
+
+
+def test_an_image_with_a_rejector_and_recertified_without_it(tmp_path: Path) -> None:
+    out, image_id = tmp_path / "out", 12
+    certified(out, **DIGITS, rejector="confidence:threshold=0.9", alpha=0.01)
+    recertify(out, rejection="off")
+    rows = records(find_rows(out, image_id))
+    run = StoredRun.read(out, sampled_by(rows[0]))
+    dataset = run.open_dataset()
+    off, with_rejection = (replay(run, row, dataset, 6, trust_code=True) for row in rows)
+    assert [row["rejector"] for row in rows] == [None, "confidence:threshold=0.9"]
+    assert (off.num_classes, with_rejection.num_classes) == (None, 10)
+    kept, rejected = with_rejection.kept(Role.ESTIMATION), with_rejection.rejected(Role.ESTIMATION)
+    assert (kept + rejected).tolist() == off.kept(Role.ESTIMATION).tolist()
+    assert rejected.sum() == with_rejection.row["count_rejected"] > 0
+    assert kept.sum() > 0
+    assert off.kept(Role.ESTIMATION)[off.row["prediction"]] == off.row["count_top"]
+    assert off.rejected(Role.ESTIMATION).sum() == 0
+    confidence = Linear()(torch.from_numpy(with_rejection.copies.noisy)).softmax(dim=1).max(dim=1).values
+    assert [answer >= 10 for answer in with_rejection.copies.answers] == (confidence < 0.9).tolist()
+    assert [answer % 10 for answer in with_rejection.copies.answers] == off.copies.answers
+    text = words(plot_image([off, with_rejection]))
+    assert f"{int(rejected.sum()):,} of them rejected (hatched)" in text
+    assert "recertified, no denoiser, no rejector" in text
+    assert "no denoiser, rejector confidence" in text

@@ -92,7 +92,7 @@ def test_a_bound_or_a_share_that_certify_does_not_use_by_itself_is_in_the_label(
     ]
     cells = run_cells(described(OFF, WITH, theorem))
     assert cells[["bound", "alpha_share"]].to_numpy().tolist() == [
-        ["1 - pA", "1.0"],
+        ["1 - pA", "1"],
         ["runner-up", "0.5"],
         ["rejection", "0.9"],
     ]

@@ -310,6 +310,15 @@ def test_the_command_prints_for_people_and_programs(
     assert [found[0.5][key] for key in ("state", "done", "draws_per_second", "seconds_left")] == ["stopped", 2, 25, 80]
 
 
+def test_rejectors_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certified(tmp_path, **TEN)
+    certified(tmp_path, **TEN, rejector="confidence:threshold=0.6")
+    code, printed, _ = command(capsys, "status", str(tmp_path), "--json")
+    assert code == 0
+    names = {run["name"] for run in json.loads(printed)}
+    assert names == {"no denoiser, no rejector", "no denoiser, rejector confidence"}
+
+
 def test_the_table_names_drivers_silent_runs_and_reasons(tmp_path: Path) -> None:
     session(tmp_path, (1000, UNITS), (1010, UNITS))
 
