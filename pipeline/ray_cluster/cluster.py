@@ -56,7 +56,7 @@ def connected(
         return
     local = _start(address, verbose, note)
     try:
-        with watching_ray(None if local else ray.get_runtime_context().gcs_address):
+        with watching_ray(None if local else ray.get_runtime_context().gcs_address, leaves_at_once=not keeps_replicas):
             yield _cluster(local)
     except RayIsGone as gone:
         if gone.is_local:

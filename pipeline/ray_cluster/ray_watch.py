@@ -17,6 +17,7 @@ import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.ray_cluster.raylet import Raylet, is_drained
 
 LOOK_SECONDS = 0.5
 """How often Ray's processes are looked at. Without its GCS, Ray ends this process after a minute."""
@@ -36,6 +37,7 @@ _WAKE = signal.SIGRTMIN + 7
 """Raises KeyboardInterrupt in the main thread, also in a call that waits. No one sends it but this module."""
 
 _RERUN = "finished work is on disk: "
+_SILENT = "has ended, or cannot be reached any more"
 
 
 class RayIsGone(RaysmoothError):
@@ -75,7 +77,8 @@ def leave_lost_cluster() -> None:
 def _end(line: str | None = None) -> None:
     """End the process at once, as one that was stopped."""
     if line is not None:
-        print(line, file=sys.stderr)
+        # A bar that moves hides the cursor.
+        print("\x1b[?25h" * sys.stderr.isatty() + line, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
@@ -83,32 +86,46 @@ def _end(line: str | None = None) -> None:
 
 
 @contextmanager
-def watching_ray(address: str | None) -> Iterator[None]:
+def watching_ray(address: str | None, leaves_at_once: bool = False) -> Iterator[None]:
     """Within, the main thread is interrupted when the cluster at `address` (HOST:PORT of its head) ends, or the raylet
     or GCS of the local Ray where that is None, and RaysmoothError is raised. In other threads nothing is watched.
+
+    Where the raylet of a joined cluster has ended, Ray itself ends this process at its next word to it, often within
+    milliseconds. `leaves_at_once`: the process is then ended before that, with the refusal as its last line; for work
+    that leaves nothing to be written here.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watched = _LocalRay() if address is None else _Head(address)
+    watched = _LocalRay() if address is None else _JoinedCluster(address)
     main, leaving = threading.get_ident(), threading.Event()
     ended: list[str] = []
 
     def watch() -> None:
-        while not leaving.wait(LOOK_SECONDS):
-            if (reason := watched.look()) is not None and not leaving.is_set():
+        while True:
+            watched.pause(leaving)
+            if leaving.is_set():
+                return
+            if (reason := watched.look()) is not None:
+                if leaves_at_once and watched.raylet_ended:
+                    _end(f"raysmooth: {reason}")
                 ended.append(reason)
                 signal.pthread_kill(main, _WAKE)
                 if address is not None and not leaving.wait(LEAVING_SECONDS):
                     _end(f"raysmooth: {reason}")
                 return
 
-    before = signal.signal(_WAKE, _interrupt)
+    def wake(number: int, frame: FrameType | None) -> None:
+        if not leaving.is_set():
+            _interrupt(number, frame)
+
+    before = signal.signal(_WAKE, wake)
     watcher = threading.Thread(target=watch, name="raysmooth: is Ray there?", daemon=True)
-    watcher.start()
     try:
+        watcher.start()
         yield
     except BaseException as error:
+        leaving.set()
         # Ray's own errors may come first, as of an actor that is unavailable.
         if not ended and isinstance(error, Exception) and not isinstance(error, RaysmoothError):
             ended.extend(watched.ended())
@@ -117,7 +134,9 @@ def watching_ray(address: str | None) -> Iterator[None]:
         raise
     finally:
         leaving.set()
+        watched.leave()
         watcher.join()
+        watched.close()
         signal.signal(_WAKE, before)
 
 
@@ -133,6 +152,19 @@ def ended_process() -> str | None:
 class _LocalRay:
     """The Ray that this process has started."""
 
+    raylet_ended = False
+    """Ended with the line at once: no, since a process outlives the Ray that it has started."""
+
+    def pause(self, leaving: threading.Event) -> None:
+        """Wait until the next look."""
+        leaving.wait(LOOK_SECONDS)
+
+    def leave(self) -> None:
+        """Nothing waits in `pause` any more."""
+
+    def close(self) -> None:
+        """End the connections, if there are any."""
+
     def look(self) -> str | None:
         """The refusal of a Ray that is gone."""
         if (process := ended_process()) is None:
@@ -144,27 +176,45 @@ class _LocalRay:
         return [reason] if (reason := self.look()) is not None else []
 
 
-class _Head:
-    """The head of a cluster that this process has joined."""
+class _JoinedCluster:
+    """A cluster that this process has joined: its head, and its raylet on this machine."""
 
     def __init__(self, address: str) -> None:
         self._address, self._listens = address, listener(address)
         self._heard = monotonic()
+        self._raylet = Raylet()
+
+    @property
+    def raylet_ended(self) -> bool:
+        return self._raylet.ended
+
+    def pause(self, leaving: threading.Event) -> None:
+        """Wait until the next look: shorter where the raylet ends, or `leave` is called."""
+        self._raylet.wait(leaving, LOOK_SECONDS)
+
+    def leave(self) -> None:
+        self._raylet.leave()
+
+    def close(self) -> None:
+        self._raylet.close()
 
     def look(self) -> str | None:
         """The refusal of a cluster that has ended."""
+        if self._raylet.ended:
+            return self._refusal("has ended on this machine")
         if self._listens():
             self._heard = monotonic()
-        return self._refusal if monotonic() - self._heard > GONE_SECONDS else None
+        return self._refusal(_SILENT) if monotonic() - self._heard > GONE_SECONDS else None
 
     def ended(self) -> list[str]:
-        """The refusal of one at which nothing listens now."""
-        return [] if self._listens() else [self._refusal]
+        """The refusal of one that has ended now, or is about to."""
+        if self._raylet.ended or is_drained():
+            return [self._refusal("has ended on this machine")]
+        return [] if self._listens() else [self._refusal(_SILENT)]
 
-    @property
-    def _refusal(self) -> str:
+    def _refusal(self, what: str) -> str:
         return (
-            f"stopped: the Ray cluster at {printable(self._address)} has ended, or cannot be reached any more; "
+            f"stopped: the Ray cluster at {printable(self._address)} {what}; "
             f"{_RERUN}rerun the same command to resume, on a cluster that runs or with --address local"
         )
 

@@ -50,14 +50,15 @@ def free_ports(number: int) -> list[int]:
 
 
 @contextmanager
-def own_head(cpus: int) -> Iterator[Head]:
-    """A head that answers, and ends with the context."""
+def own_head(cpus: int, drain_seconds: int = 30) -> Iterator[Head]:
+    """A head that answers, and ends with the context. After SIGTERM it drains its node for at most `drain_seconds`."""
     home = Path(tempfile.mkdtemp(prefix="rs-"))  # short: Ray's sockets lie below it
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     environment = clean_environment(home) | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_TMPDIR": str(home),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain_seconds),
     }
     # The tests' classifiers travel with a job, or are absent.
     environment.pop("PYTHONPATH", None)

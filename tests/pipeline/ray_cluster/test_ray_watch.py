@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -130,6 +131,77 @@ def test_a_process_that_cannot_leave_is_ended_with_the_line(
     (line,) = ended
     assert line is not None
     assert line.startswith(f"raysmooth: stopped: the Ray cluster at {address} has ended")
+
+
+@pytest.fixture
+def raylet(head: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What listens at the sockets of the raylet that this process uses."""
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("raylet")
+        server.listen()
+        node = SimpleNamespace(plasma_store_socket_name="raylet", raylet_socket_name="raylet")
+        monkeypatch.setattr("ray._private.worker._global_node", node)
+        yield server
+
+
+def end(raylet: socket.socket) -> None:
+    """Its listening socket, and the connections to it: a process that ends closes both."""
+    accepted = [raylet.accept()[0] for _ in range(2)]
+    raylet.close()
+    for one in accepted:
+        one.close()
+
+
+def wait_for_the_raylets_end(head: socket.socket, raylet: socket.socket, leaves_at_once: bool) -> None:
+    with watching_ray(address_of(head), leaves_at_once):
+        end(raylet)
+        time.sleep(200)
+
+
+@pytest.mark.parametrize("leaves_at_once", [False, True])
+def test_the_end_of_its_raylet_is_noticed_while_the_head_listens(
+    leaves_at_once: bool, head: socket.socket, raylet: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_watch, "LOOK_SECONDS", 200.0)
+    ended: list[str] = []
+    monkeypatch.setattr(ray_watch, "_end", ended.append)
+    line = f"stopped: the Ray cluster at {address_of(head)} has ended on this machine; finished work is on disk: "
+    with pytest.raises(RayIsGone, match=f"^{line}") as raised:
+        wait_for_the_raylets_end(head, raylet, leaves_at_once)
+    assert not raised.value.is_local
+    assert ended == ([f"raysmooth: {raised.value}"] if leaves_at_once else [])
+
+
+def test_a_raylet_that_has_ended_before_is_noticed(head: socket.socket, raylet: socket.socket) -> None:
+    raylet.close()
+    with pytest.raises(RayIsGone, match="has ended on this machine"), watching_ray(address_of(head)):
+        time.sleep(200)
+
+
+def test_a_raylet_is_left_without_waiting(
+    head: socket.socket, raylet: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_watch, "LOOK_SECONDS", 200.0)
+    with watching_ray(address_of(head), leaves_at_once=True):
+        accepted = [raylet.accept()[0] for _ in range(2)]
+    assert [one.recv(1) for one in accepted] == [b"", b""]  # closed at this end, and no end of Ray
+    for one in accepted:
+        one.close()
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_an_error_on_a_node_that_is_drained_is_the_end(
+    drained: bool, head: socket.socket, raylet: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an actor for which the node has no place any more. `ray start` drains its node before it ends."""
+    context = SimpleNamespace(get_node_id=lambda: "a1")
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    nodes = {"b2": 0, **({"a1": 0} if drained else {})}
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.raylet.state.get_draining_nodes", lambda: nodes)
+    with pytest.raises(RayIsGone if drained else OSError), watching_ray(address_of(head)):
+        raise OSError("not schedulable")
 
 
 def test_a_question_to_ray_can_be_interrupted() -> None:
