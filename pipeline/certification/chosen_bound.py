@@ -3,9 +3,7 @@ choices go together.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import COMPLEMENT, NOISE_BOUNDS, REJECTION, RUNNER_UP
 
@@ -43,11 +41,6 @@ class ChosenBound:
         if not 0 < share < 1:
             raise RaysmoothError(f"--alpha-share {share:g}: write a share of alpha between 0 and 1, such as 0.5 or 0.9")
         return cls(name, share)
-
-    @classmethod
-    def of_settings(cls, settings: Any) -> "ChosenBound":
-        """That of the settings of certify; raises RaysmoothError as `of`."""
-        return cls.of(settings.noise_bound, settings.alpha_share, settings.rejector != NO_REJECTOR)
 
     @property
     def part(self) -> float:

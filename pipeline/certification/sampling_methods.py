@@ -11,6 +11,7 @@ from raysmooth.common.registry import Registry
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
 from raysmooth.pipeline.certification.certificate import COMPLEMENT, refuse_hopeless_certify
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
+from raysmooth.pipeline.certification.pair_test import decision_test
 from raysmooth.pipeline.certification.sampling_rule import Fixed, SamplingRule
 from raysmooth.pipeline.certification.sequential_test import Decide, refuse_hopeless_decide
 
@@ -20,8 +21,8 @@ class SamplingEntry:
     """`options` are the settings that only this method has, each with a function that computes its default from the
     settings (None if it must be given). `rule` makes the rule from (settings, these options, noise); `refuse` raises
     RaysmoothError if every image could only abstain. `share` is the fraction of n0 + n draws that an image needs by
-    experience (benchmarks/sampling_savings.py), for first estimates. `alone` says why the method works with pA alone,
-    without a bound of its own on the other classes, if it does.
+    experience (benchmarks/sampling_savings.py), for first estimates. `splits`: whether alpha is shared by two bounds
+    where the other classes have their own.
     """
 
     summary: str
@@ -29,17 +30,42 @@ class SamplingEntry:
     rule: Callable[[Any, dict[str, Any], NoiseFamily], SamplingRule]
     refuse: Callable[[Any, dict[str, Any], NoiseFamily], object]
     share: float
-    alone: str | None = None
+    splits: bool = True
+
+
+def bound_of(settings: Any) -> ChosenBound:
+    """The bound on the other classes that the settings choose. Raises RaysmoothError as `ChosenBound.of`, and for a
+    share of alpha where the sampling method does not split it.
+    """
+    bound = ChosenBound.of(settings.noise_bound, settings.alpha_share, settings.rejector != NO_REJECTOR)
+    if SAMPLINGS[settings.sampling].splits:
+        return bound
+    if settings.alpha_share is not None:
+        raise RaysmoothError(
+            f"--alpha-share {settings.alpha_share:g}: --sampling {settings.sampling} does not split alpha: leave it out"
+        )
+    return ChosenBound(bound.name)
 
 
 def _fixed(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> SamplingRule:
-    bound, rejecting = ChosenBound.of_settings(settings), settings.rejector != NO_REJECTOR
+    bound, rejecting = bound_of(settings), settings.rejector != NO_REJECTOR
     return Fixed(settings.n0, settings.n, settings.alpha, noise, bound.name, bound.share, rejecting)
 
 
 def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> SamplingRule:
+    if settings.rejector != NO_REJECTOR or bound_of(settings).name != COMPLEMENT:
+        flag = "--rejector" if settings.rejector != NO_REJECTOR else "--noise-bound"
+        raise RaysmoothError(
+            f"{flag} needs another --sampling, as adaptive plans an image's draws for pA alone, and abstains where pA "
+            f"is at most 1/2: write --sampling fixed, or leave {flag} out"
+        )
     tolerance = Tolerance.parse(options["tolerance"])
     return Adaptive(settings.n0, settings.n, settings.alpha, noise, options["pilot"], tolerance)
+
+
+def _decide(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Decide:
+    bound, rejecting = bound_of(settings).name, settings.rejector != NO_REJECTOR
+    return decision_test(settings.n0, settings.n, settings.alpha, noise, options["radius"], bound, rejecting)
 
 
 SAMPLINGS: Registry[SamplingEntry] = Registry(
@@ -50,7 +76,7 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
             options={},
             rule=_fixed,
             refuse=lambda settings, options, noise: refuse_hopeless_certify(
-                settings.n, settings.alpha, ChosenBound.of_settings(settings).part
+                settings.n, settings.alpha, bound_of(settings).part
             ),
             share=1.0,
         ),
@@ -60,19 +86,14 @@ SAMPLINGS: Registry[SamplingEntry] = Registry(
             rule=_adaptive,
             refuse=_adaptive,  # making the rule checks it
             share=0.4,
-            alone="plans an image's draws for pA alone, and abstains early where pA is at most 1/2",
         ),
         "decide": SamplingEntry(
             summary="until the image is known to be certified, or not, at one radius",
             options={"radius": lambda settings: None},
-            rule=lambda settings, options, noise: Decide(
-                settings.n0, settings.n, settings.alpha, noise, options["radius"]
-            ),
-            refuse=lambda settings, options, noise: refuse_hopeless_decide(
-                settings.n, settings.alpha, noise, options["radius"]
-            ),
+            rule=_decide,
+            refuse=lambda settings, options, noise: refuse_hopeless_decide(_decide(settings, options, noise)),
             share=0.04,
-            alone="tests only whether pA is above one number, and stops an image's draws by that",
+            splits=False,
         ),
     },
 )
@@ -113,17 +134,4 @@ def refuse_hopeless(settings: Any, noise: NoiseFamily) -> None:
     """Raises RaysmoothError if every image could only abstain, whatever its counts, and for a noise bound or a rejector
     that the sampling method does not support.
     """
-    method, options = SAMPLINGS[settings.sampling], sampling_options(settings)
-    bound = ChosenBound.of_settings(settings)
-    if method.alone is not None:
-        if settings.rejector != NO_REJECTOR:
-            flag = "--rejector"
-        elif bound.name != COMPLEMENT:
-            flag = "--noise-bound"
-        else:
-            flag = None
-        if flag is not None:
-            raise RaysmoothError(
-                f"{flag} needs --sampling fixed, as {settings.sampling} {method.alone}: write that, or leave {flag} out"
-            )
-    method.refuse(settings, options, noise)
+    SAMPLINGS[settings.sampling].refuse(settings, sampling_options(settings), noise)

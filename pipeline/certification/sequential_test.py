@@ -12,6 +12,7 @@ with probability at most alpha, at any stopping time. This is the betting confid
 mass only on the q that can be certified: valid by itself, and larger by 1/P(q > p0), 2 to 10 in practice.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, inf, log
@@ -24,6 +25,7 @@ from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateModule
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
+from raysmooth.pipeline.certification.rejected_draws import kept_and_rejected
 from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
 special = LateModule("scipy.special")  # takes a quarter of a second to import
@@ -72,7 +74,8 @@ class Decide:
 
     "certified" is wrong with probability at most alpha (the guarantee). "not certified" requires equally strong
     evidence that pA is below p0, so that an image with a larger radius is given up with probability at most alpha (a
-    matter of power, not of soundness). "undecided" means that n draws were not enough.
+    matter of power, not of soundness). "undecided" means that n draws were not enough. With `rejecting` the counts have
+    2 K labels, as in `rejected_draws`.
     """
 
     n0: int
@@ -80,6 +83,7 @@ class Decide:
     alpha: float
     noise: NoiseFamily
     radius: float
+    rejecting: bool = False
 
     @property
     def first(self) -> Need:
@@ -103,6 +107,10 @@ class Decide:
     def is_last(self, need: Need) -> bool:
         return need[Role.ESTIMATION] >= self.n
 
+    def reaches(self, n: int, radius: float) -> bool:
+        """Whether `n` draws that all agree certify `radius`."""
+        return reachable(n, self.alpha, self.noise.needed(radius))
+
     def decision(self, counts: Counts) -> str:
         """CERTIFIED, NOT_CERTIFIED or UNDECIDED: a pure function of the counts, which can be recomputed from stored
         ones.
@@ -118,37 +126,48 @@ class Decide:
         """The requested radius if the image is certified there, with the required bound p0 as `p_lower`; otherwise an
         abstention.
         """
+        return self._concluded(counts, self.p0)
+
+    def _concluded(self, counts: Counts, p_lower: float) -> Certificate:
+        """The certificate of these counts; `p_lower` is what one shows about the class's probability."""
         decision = self.decision(counts)
         top, count, _ = self._count(counts)
+        _, rejected = kept_and_rejected(counts[Role.ESTIMATION], self.rejecting)
         if decision == CERTIFIED:
-            return Certificate(top, self.radius, self.p0, count, decision)
-        return Certificate(ABSTAIN, 0.0, 0.0, count, decision)
+            return Certificate(top, self.radius, p_lower, count, decision, count_rejected=rejected)
+        return Certificate(ABSTAIN, 0.0, 0.0, count, decision, count_rejected=rejected)
 
     def _count(self, counts: Counts) -> tuple[int, int, int]:
-        """The selected class, its number of estimation draws, and the number of all estimation draws."""
-        top = int(np.argmax(counts[Role.SELECTION]))
+        """The selected class, its number of estimation draws, and the number of all estimation draws; (ABSTAIN, 0) and
+        the latter if no selection draw was kept.
+        """
+        selection, _ = kept_and_rejected(counts[Role.SELECTION], self.rejecting)
         estimation = counts[Role.ESTIMATION]
+        if not selection.any():
+            return ABSTAIN, 0, int(estimation.sum())
+        top = int(np.argmax(selection))
         return top, int(estimation[top]), int(estimation.sum())
 
 
-def refuse_hopeless_decide(n: int, alpha: float, noise: NoiseFamily, radius: float) -> None:
+def refuse_hopeless_decide(rule: Decide) -> None:
     """Raises RaysmoothError for a radius that is not positive and finite, or that n agreeing draws cannot reach."""
+    n, radius = rule.n, rule.radius
     if not 0 < radius < inf:
         raise RaysmoothError(f"--radius {radius:g} is not a radius: write --radius 0.5, say")
-    if reachable(n, alpha, noise.needed(radius)):
+    if rule.reaches(n, radius):
         return
     low, high = 0.0, radius  # the largest radius that n draws can reach is between them
-    for _ in range(60):
+    for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if reachable(n, alpha, noise.needed(middle)) else (low, middle)
+        low, high = (middle, high) if rule.reaches(n, middle) else (low, middle)
     remedies = [f"--radius {floor(low * 1000) / 1000:g} or less"] if low >= 0.001 else []
-    if enough := _enough(alpha, noise.needed(radius)):
+    if enough := _enough(lambda draws: rule.reaches(draws, radius)):
         remedies.insert(0, f"--n {enough} or more")
     if not remedies:
         remedies = ["a larger --n and a smaller --radius"]
     raise RaysmoothError(
-        f"--radius {radius:g} at sigma {noise.scale:g} is beyond n={n} draws at alpha={alpha:g}, even if all of them "
-        f"agree: write {', or '.join(remedies)}{distance_hint(radius)}"
+        f"--radius {radius:g} at sigma {rule.noise.scale:g} is beyond n={n} draws at alpha={rule.alpha:g}, even if all "
+        f"of them agree: write {', or '.join(remedies)}{distance_hint(radius)}"
     )
 
 
@@ -157,12 +176,12 @@ def reachable(n: int, alpha: float, p0: float) -> bool:
     return p0 < 1 and evidence_above(n, n, p0) >= -log(alpha)
 
 
-def _enough(alpha: float, p0: float, largest: int = 10**9) -> int | None:
+def _enough(certifies: Callable[[int], bool], largest: int = 10**9) -> int | None:
     """The smallest n, up to `largest`, whose agreement certifies; the evidence of agreement grows with n."""
-    if not reachable(largest, alpha, p0):
+    if not certifies(largest):
         return None
     low, high = 0, largest
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if reachable(middle, alpha, p0) else (middle, high)
+        low, high = (low, middle) if certifies(middle) else (middle, high)
     return high

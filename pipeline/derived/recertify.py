@@ -34,9 +34,10 @@ from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
 from raysmooth.pipeline.certification.certificate import COMPLEMENT, NOISE_BOUNDS, Certificate, can_certify
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
+from raysmooth.pipeline.certification.pair_test import decision_test
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
-from raysmooth.pipeline.certification.sequential_test import Decide, reachable
+from raysmooth.pipeline.certification.sequential_test import Decide
 from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
@@ -91,7 +92,8 @@ class Changes:
 _UNSUPPORTED = {
     ("adaptive", "n"): "its numbers of draws per image were chosen for n={n}",
     ("decide", "n"): "an image's draws stopped at its decision",
-    ("decide", "noise_bound"): "its draws only show whether pA exceeds one bound",
+    ("decide", "noise_bound"): "its draws were stopped by the evidence of that bound's test",
+    ("decide", "alpha_share"): "its test does not split alpha",
     ("decide", "norm"): "it decided a radius in {norm}",
 }
 """Why a change is invalid, by sampling method and setting."""
@@ -120,7 +122,12 @@ class Recertification:
                 f"--rejection {self.changes.rejection}: {run} has no rejector: choose others with --run"
             )
         before = was.get("noise_bound", COMPLEMENT)
-        now = {"n": (self.n, was["n"]), "norm": (self.norm, was["norm"]), "noise_bound": (self.bound.name, before)}
+        now = {
+            "n": (self.n, was["n"]),
+            "norm": (self.norm, was["norm"]),
+            "noise_bound": (self.changes.noise_bound or before, before),
+            "alpha_share": (self.changes.alpha_share, None),
+        }
         for name, (value, before) in now.items():
             if value != before and (reason := _UNSUPPORTED.get((self.source.sampling_method, name))) is not None:
                 raise RaysmoothError(
@@ -136,9 +143,14 @@ class Recertification:
             )
         self._refuse_hopeless()
 
+    def _test(self, radius: float) -> Decide:
+        return decision_test(
+            self.source.identity["n0"], self.n, self.alpha, self.noise, radius, self.bound.name, self.rejecting
+        )
+
     def _refuse_hopeless(self) -> None:
         if (decided := decided_at(self.source.identity.get("sampling", FIXED))) < np.inf:
-            hopeless = not reachable(self.n, self.alpha, self.noise.needed(decided))
+            hopeless = not self._test(decided).reaches(self.n, decided)
         else:
             hopeless = not can_certify(self.n, self.alpha, self.bound.part)
         if hopeless:
@@ -180,7 +192,8 @@ class Recertification:
         name, share = self.changes.noise_bound or kept, self.changes.alpha_share
         if share is None and name == was.get("noise_bound"):
             share = was.get("alpha_share")
-        return ChosenBound.of(name, share, self.rejecting)
+        bound = ChosenBound.of(name, share, self.rejecting)
+        return ChosenBound(bound.name) if self.source.sampling_method == "decide" else bound
 
     @cached_property
     def noise(self) -> NoiseFamily:
@@ -227,15 +240,12 @@ class Recertification:
 
     def certify(self, counts: Counts) -> Certificate:
         """The certificate of one image."""
-        was = self.source.identity
-        if self.source.sampling_method == "decide":
-            radius = decided_at(was["sampling"])
-            return Decide(was["n0"], self.n, self.alpha, self.noise, radius).conclude(counts)
         if self.source.is_rejecting and not self.rejecting:
             counts = {role: without_rejection(own) for role, own in counts.items()}
-        bound = self.bound
-        rule = Fixed(was["n0"], self.n, self.alpha, self.noise, bound.name, bound.share, self.rejecting)
-        return rule.conclude(counts)
+        if self.source.sampling_method == "decide":
+            return self._test(decided_at(self.source.identity["sampling"])).conclude(counts)
+        n0, bound = self.source.identity["n0"], self.bound
+        return Fixed(n0, self.n, self.alpha, self.noise, bound.name, bound.share, self.rejecting).conclude(counts)
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
         """Rows of the source's images that are not `done`. Error rows stay error rows. Raises RaysmoothError where the

@@ -14,6 +14,7 @@ from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate, P
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.sampling_methods import (
     SAMPLINGS,
+    bound_of,
     describe_sampling,
     refuse_hopeless,
     sampling_rule,
@@ -178,7 +179,7 @@ PROCEDURES: Registry[Procedure] = Registry(
                 ("count_rejected", pa.int64()),
                 ("decision", pa.string()),
             ),
-            bound=ChosenBound.of_settings,
+            bound=bound_of,
         ),
         "predict": Procedure(
             name="predict",

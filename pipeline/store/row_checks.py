@@ -250,7 +250,8 @@ def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
         rejecting, counted = columns.known("rejector"), columns.known("count_rejected")
         yield "count_rejected", fine & rejecting & ~counted, "a number, as there is a rejector"
         yield "count_rejected", fine & ~rejecting & counted, "none, as there is no rejector"
-    if columns.has("noise_bound", "alpha_share", "p_upper"):
+    decides = _DECIDE.fullmatch(str(columns.fact("sampling"))) is not None  # a radius, by no bounds
+    if columns.has("noise_bound", "alpha_share", "p_upper") and not decides:
         splits = np.logical_or.reduce(
             [columns.equals("noise_bound", name) for name, bound in NOISE_BOUNDS.items() if bound.splits]
         )

@@ -239,20 +239,20 @@ def test_unreachable_radii_are_refused_with_what_would_do(n: int, alpha: float, 
 
     thousandths = [r / 1000 for r in range(1, 4000)]
     largest = max(r for r in thousandths if reachable(n, r))
-    refuse_hopeless_decide(n, alpha, noise, largest)
+    refuse_hopeless_decide(Decide(20, n, alpha, noise, largest))
     radius = largest + 0.1
     enough = next(m for m in range(n, 10**6) if reachable(m, radius))
     with pytest.raises(RaysmoothError, match=rf"--n {enough} or more, or --radius {largest:g} or less") as refused:
-        refuse_hopeless_decide(n, alpha, noise, radius)
+        refuse_hopeless_decide(Decide(20, n, alpha, noise, radius))
     assert "\n" not in str(refused.value)
-    refuse_hopeless_decide(enough, alpha, noise, radius)
+    refuse_hopeless_decide(Decide(20, enough, alpha, noise, radius))
     with pytest.raises(RaysmoothError, match=r"write --radius"):
-        refuse_hopeless_decide(n, alpha, noise, 100.0)
+        refuse_hopeless_decide(Decide(20, n, alpha, noise, 100.0))
     for nonsense in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(RaysmoothError, match=r"write --radius 0\.5"):
-            refuse_hopeless_decide(n, alpha, noise, nonsense)
+            refuse_hopeless_decide(Decide(20, n, alpha, noise, nonsense))
     with pytest.raises(RaysmoothError, match="larger --n"):
-        refuse_hopeless_decide(1, 1e-6, noise, 100.0)
+        refuse_hopeless_decide(Decide(20, 1, 1e-6, noise, 100.0))
 
 
 def test_two_agreeing_draws_by_hand() -> None:

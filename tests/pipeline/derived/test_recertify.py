@@ -315,7 +315,8 @@ REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
     (ADAPTIVE, ["--n", "100"], "--n 100: run RUN has sampling adaptive:tolerance=2%,pilot=1, and its numbers"),
     (DECIDE, ["--n", "100"], "--n 100: run RUN has sampling decide:radius=0.2, and an image's draws stopped at"),
     (DECIDE, ["--noise-bound", "runner-up"],
-     "--noise-bound runner-up: run RUN has sampling decide:radius=0.2, and its draws only show"),
+     "--noise-bound runner-up: run RUN has sampling decide:radius=0.2, and its draws were stopped by"),
+    (DECIDE, ["--alpha-share", "0.9"], "--alpha-share 0.9: run RUN has sampling decide:radius=0.2, and its test does"),
     (DECIDE, ["--norm", "linf"], "--norm linf: run RUN has sampling decide:radius=0.2, and it decided a radius"),
     (DECIDE, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN"),
 ]  # fmt: skip

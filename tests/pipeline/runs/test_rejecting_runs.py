@@ -13,11 +13,13 @@ from scipy.stats import beta, norm
 from small_runs import certified, opened
 
 from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.analysis.certificates import read_certificates
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.certification.sampling_rule import FixedPrediction
+from raysmooth.pipeline.certification.sequential_test import Decide
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.count_checks import CountLimits
@@ -198,15 +200,49 @@ def test_predictions_of_a_rejecting_run_leave_rejected_draws_out() -> None:
     assert "noise_bound" not in predict.schema.names
 
 
+DECIDE = {"sampling": "decide", "radius": 0.03, "n": 400}
+
+
+def test_decisions_with_a_rejector(tmp_path: Path) -> None:
+    """Images whose class has less than half of the draws are certified; all readers take the rows, and without the
+    rejector the same draws are judged by pA alone.
+    """
+    settings = {**PLAIN, **DECIDE, **UNSURE, "max": 6}
+    certified(tmp_path, **settings)
+    rows, counts = rows_of(tmp_path), counts_of(tmp_path)
+    assert set(rows["noise_bound"]) == {"runner-up"}
+    assert rows["alpha_share"].isna().all()
+    for row in rows.to_dict("records"):
+        selection, estimation = (counts[row["image_id"]][role] for role in Role)
+        assert row["count_top"] == estimation[int(selection[:10].argmax())]
+        assert row["count_rejected"] == estimation[10:].sum()
+        assert row["radius"] == (0.03 if row["decision"] == "certified" else 0.0)
+    certain = rows[rows["decision"] == "certified"]
+    assert (certain["count_top"] < certain["n_used"] / 2).any()
+    same(recertify(tmp_path, alpha=0.1), rows)
+    off = recertify(tmp_path, rejection="off")
+    for row in off.to_dict("records"):
+        folded = {role: own[:10] + own[10:] for role, own in counts[row["image_id"]].items()}
+        expected = Decide(10, 400, 0.1, Gaussian(0.25), 0.03).conclude(folded)
+        assert (row["decision"], row["count_top"], row["radius"]) == (
+            expected.decision, expected.count_top, expected.radius,
+        )  # fmt: skip
+        assert row["noise_bound"] == "complement"
+    assert len(read_certificates(tmp_path)) == 3 * 6
+    with opened(tmp_path, **settings):
+        pass
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"noise_bound": "rejection"}, "--noise-bound rejection counts rejected draws, and there is no rejector: write"),
     ({"noise_bound": "runner"}, "unknown noise bound 'runner': did you mean 'runner-up'"),
     ({"alpha_share": 0.9}, "--alpha-share 0.9: the complement bound gives all of alpha to pA: leave it out, or write"),
     ({"noise_bound": "runner-up", "alpha_share": 1.0}, "alpha-share 1.0: input should be less than 1"),
     ({**UNSURE, "n": 4}, "n=4 draws at alpha=0.1, 0.5 of it for pA, can only abstain: write --n 5 or more"),
-    ({**UNSURE, "sampling": "adaptive"}, "--rejector needs --sampling fixed, as adaptive plans an image's draws"),
-    ({**UNSURE, "sampling": "decide", "radius": 0.1}, "--rejector needs --sampling fixed, as decide tests only"),
-    ({"noise_bound": "runner-up", "sampling": "adaptive"}, "--noise-bound needs --sampling fixed, as adaptive plans"),
+    ({**UNSURE, "sampling": "adaptive"}, "--rejector needs another --sampling, as adaptive plans an image's"),
+    ({"noise_bound": "runner-up", "sampling": "adaptive"}, "--noise-bound needs another --sampling, as adaptive plans"),
+    ({**UNSURE, "sampling": "decide", "radius": 0.1, "alpha_share": 0.9}, "--alpha-share 0.9: --sampling decide does"),
+    ({**UNSURE, "sampling": "decide", "radius": 3}, "--radius 3 at sigma 0.25 is beyond n=80 draws at alpha=0.1, even"),
 ]  # fmt: skip
 
 
