@@ -132,13 +132,14 @@ def bounds(rows: pd.DataFrame) -> pd.Series:
 
 def alpha_shares(rows: pd.DataFrame, bound: pd.Series) -> pd.Series:
     """The share of alpha that the bound on the selected class takes in the run of each row, float64: 1 where the
-    `bound` is COMPLEMENT, and 0.5 in other rows without the column `alpha_share`.
+    `bound` is COMPLEMENT and in runs that decide one radius, and 0.5 in other rows without the column `alpha_share`.
     """
-    usual = pd.Series(np.where(bound == COMPLEMENT, 1.0, 0.5), rows.index)
+    whole = (bound == COMPLEMENT) | samplings(rows).map(lambda sampling: decided_at(sampling) < inf).astype(bool)
+    usual = pd.Series(np.where(whole, 1.0, 0.5), rows.index)
     if "alpha_share" not in rows:
         return usual
     known = pd.Series(numbers(rows["alpha_share"]), rows.index)
-    return known.where((bound != COMPLEMENT) & known.notna(), usual)
+    return known.where(~whole & known.notna(), usual)
 
 
 def rejectors(rows: pd.DataFrame) -> pd.Series:

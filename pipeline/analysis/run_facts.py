@@ -1,5 +1,7 @@
 """The facts of runs: one row per run, with its settings and the guarantee of its numbers."""
 
+from math import inf
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from raysmooth.pipeline.analysis.metrics import (
     RUNNER_UP,
     alpha_shares,
     bounds,
+    decided_at,
     labelled,
     mean_draws,
     rejectors,
@@ -109,18 +112,19 @@ def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:
 
 def has_usual_bound(runs: pd.DataFrame) -> pd.Series:
     """Which runs have the bound, and share of alpha, that certify uses by itself: 1 - pA, with a rejector half of alpha
-    for each of pA and the runner-up; bool, by run_id.
+    for each of pA and the runner-up, or a test at one radius, which does not divide alpha; bool, by run_id.
     """
     rejecting = runs["rejector"] != NO_REJECTOR
     bound = rejecting.map({True: RUNNER_UP, False: COMPLEMENT})
-    return (runs["bound"] == bound) & (runs["alpha_share"] == rejecting.map({True: 0.5, False: 1.0}))
+    divided = rejecting & ~runs["sampling"].map(lambda sampling: decided_at(sampling) < inf).astype(bool)
+    return (runs["bound"] == bound) & (runs["alpha_share"] == divided.map({True: 0.5, False: 1.0}))
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
     """The FACTS that differ between `runs`, which are those of `describe_runs`. Shares of alpha are compared between
     runs that divide it.
     """
-    divided = runs["alpha_share"][runs["bound"] != COMPLEMENT]
+    divided = runs["alpha_share"][runs["alpha_share"] < 1]
     return [column for column in FACTS if varies(divided if column == "alpha_share" else runs[column])]
 
 

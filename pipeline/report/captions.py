@@ -81,7 +81,7 @@ def _alpha(runs: pd.DataFrame, alpha: str) -> str:
     """`alpha`, which is "" where it differs, and the share of it that pA has, if all runs with a separate bound on the
     other classes have the same.
     """
-    splits = runs["bound"] != COMPLEMENT
+    splits = runs["alpha_share"] < 1
     if len(shares := runs["alpha_share"][splits].unique()) != 1:
         return alpha
     but = "" if splits.all() else f", all with the {COMPLEMENT} bound"

@@ -17,6 +17,7 @@ from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.analysis.certificates import read_certificates
+from raysmooth.pipeline.analysis.run_facts import describe_runs, has_usual_bound
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.certification.sampling_rule import FixedPrediction
 from raysmooth.pipeline.certification.sequential_test import Decide
@@ -228,7 +229,10 @@ def test_decisions_with_a_rejector(tmp_path: Path) -> None:
             expected.decision, expected.count_top, expected.radius,
         )  # fmt: skip
         assert row["noise_bound"] == "complement"
-    assert len(read_certificates(tmp_path)) == 3 * 6
+    described = describe_runs(read_certificates(tmp_path))
+    assert set(described["alpha_share"]) == {1.0}  # the test does not divide it
+    assert set(described["rows"]) == {6}
+    assert has_usual_bound(described).all()
     with opened(tmp_path, **settings):
         pass
 
