@@ -24,7 +24,7 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.variant import Variant, is_own_code
-from raysmooth.pipeline.runs.noise_mismatch import Mismatch, find_mismatch
+from raysmooth.pipeline.runs.noise_mismatch import Mismatch, find_mismatch, rejector_notes
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
 from raysmooth.pipeline.store.versions import package_version, source_sha256
@@ -50,8 +50,8 @@ class NetworkFacts:
 
     `made_from` is the SHA-256, in hex, of all that decides these facts, and of what decides the kind of this machine's
     CPU: equal ones have equal facts. None where that cannot be promised: for the user's own code, for weights without a
-    file or trained for other noise (a manifest has no more than the warning), and for a processor that does not say
-    what it is.
+    file or trained for something else (a manifest has no more than the warning), and for a processor that does not say
+    what it is. `notes` are warnings of a rejector that was trained for other networks or noise.
     """
 
     base: BaseClassifierSpec
@@ -63,6 +63,7 @@ class NetworkFacts:
     unsteady: str | None
     preprocess_from: str
     made_from: str | None
+    notes: tuple[str, ...] = ()
 
 
 def refuse_networks(settings: SamplingSettings) -> None:
@@ -122,7 +123,8 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
     unsteady = unsteadiness(loaded.model, pixels) if is_own_code(spec.classifier) else None
     denoised = loaded.spec.denoiser != "none"
     objective = loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
-    mismatch = find_mismatch(loaded, noise)
+    mismatch, notes = find_mismatch(loaded, noise), tuple(rejector_notes(loaded, noise))
+    fitting = mismatch is None and not notes
     return NetworkFacts(
         loaded.spec,
         num_classes,
@@ -132,7 +134,8 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
         loaded.assumed,
         unsteady,
         loaded.preprocess_from,
-        before if mismatch is None and before == made_from(spec, noise) else None,  # else replaced while it was read
+        before if fitting and before == made_from(spec, noise) else None,  # else replaced while it was read
+        notes,
     )
 
 

@@ -1,5 +1,5 @@
-"""Whether the weights, according to their card, were trained for the noise of the run. A certificate is valid either
-way, but its radius suffers.
+"""Whether the weights, according to their card, were trained for the noise of the run, and a rejector for its networks.
+A certificate is valid either way, but its radius suffers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The `part` ("classifier" or "denoiser") whose weights, at `path`, were trained for other noise than the run
-    draws. Noises are family names, sigmas their levels in pixel units.
+    """The `part` ("classifier", "denoiser" or "rejector") whose weights, at `path`, were trained for other noise than
+    the run draws. Noises are family names, sigmas their levels in pixel units.
     """
 
     part: str
@@ -40,6 +40,30 @@ def find_mismatch(loaded: "Loaded", noise: NoiseFamily) -> Mismatch | None:
         part, path, card = "denoiser", spec.denoiser_weights, loaded.denoiser_card
     else:
         part, path, card = "classifier", spec.classifier_weights, loaded.classifier_card
+    return _compared(part, path, card, noise)
+
+
+def rejector_notes(loaded: "Loaded", noise: NoiseFamily) -> list[str]:
+    """What a trained rejector was made for other than this run, in a line each: its noise, its classifier, its
+    denoiser. Empty without one, and where its card does not say.
+    """
+    path, card = loaded.spec.rejector_weights, loaded.rejector_card
+    found = describe([_compared("rejector", path, card, noise)])
+    parents = card.get("parents")
+    for part in ("classifier", "denoiser"):
+        if not isinstance(parents, Mapping) or part not in parents:
+            continue
+        theirs = parents[part].get("fingerprint") if isinstance(parents[part], Mapping) else None
+        ours = getattr(loaded.spec, f"{part}_fingerprint")
+        if theirs != ours:
+            how = (
+                f"without a {part}" if theirs is None else f"behind a {part}" if ours is None else f"for another {part}"
+            )
+            found.append(f"rejector weights {path} were trained {how}: their decisions may not suit this run's draws")
+    return found
+
+
+def _compared(part: str, path: str | None, card: Mapping[str, Any], noise: NoiseFamily) -> Mismatch | None:
     trained = _trained_for(card)
     if trained is None or (trained[0] == noise.name and isclose(trained[1], noise.scale, rel_tol=1e-9)):
         return None

@@ -70,6 +70,7 @@ def prepare(
         procedure.refuse(settings, noise)
         found = facts(spec_at(settings, sigma), data.first, noise)
         notes = (*data.summary["notes"], class_count_note(data.dataset, found.num_classes), *scale_notes(noise.scale))
+        notes = (*notes, *found.notes)
         runs.append(
             Run(
                 procedure,

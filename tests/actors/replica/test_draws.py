@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from raysmooth.actors.models.base_classifier import INVALID, BaseClassifier, DenoisedClassifier
+from raysmooth.actors.models.rejection_rules import LowConfidence
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily
 from raysmooth.actors.replica.draws import draw
@@ -157,3 +158,49 @@ def test_labels_of_an_api_and_labels_outside_its_classes() -> None:
 
     answer = denoised(Outside())(torch.stack([torch.full((1, 8, 8), value) for value in (0.05, 0.55, 1.0)]))
     assert answer.tolist() == [0, 5, INVALID]
+
+
+class Doubtful(base_classifiers.Linear):
+    """Logits of which many are close to each other."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return 0.2 * super().forward(batch)
+
+
+def test_kept_and_rejected_draws_are_those_of_the_run_without_a_rejector() -> None:
+    unit, images = unit_of(0, 1, 2, draws=150), pictures(3)
+    plain = drawn_by(unit, images, denoised(Doubtful()), Gaussian(0.25), 100)
+    counts = {}
+    for threshold in (0.0, 0.5, 1.0):
+        model = DenoisedClassifier(None, torch.nn.Identity(), Doubtful(), LowConfidence(threshold))
+        drawn = drawn_by(unit, images, model, Gaussian(0.25), 100)
+        assert drawn.counts.shape == (3, 20)
+        kept, rejected = counts[threshold] = drawn.counts[:, :10], drawn.counts[:, 10:]
+        assert (kept + rejected == plain.counts).all()
+        assert (drawn.invalid == plain.invalid).all()
+    assert not counts[0.0][1].any()
+    assert not counts[1.0][0].any()
+    assert (counts[0.5][0].sum(axis=1) > 10).all()
+    assert (counts[0.5][1].sum(axis=1) > 10).all()
+
+
+def test_every_draw_keeps_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only their numbers: the labels of the same noise, one by one."""
+    seen: dict[bool, list[torch.Tensor]] = {False: [], True: []}
+
+    def recorded(model: DenoisedClassifier) -> BaseClassifier:
+        forward, labels = model.forward, seen[model.rejector is not None]
+
+        def record(batch: torch.Tensor) -> torch.Tensor:
+            labels.append(forward(batch))
+            return labels[-1]
+
+        monkeypatch.setattr(model, "forward", record)
+        return model
+
+    for rejector in (None, LowConfidence(0.5)):
+        model = DenoisedClassifier(None, torch.nn.Identity(), Doubtful(), rejector)
+        drawn_by(unit_of(0, 1, draws=130), pictures(2), recorded(model), Gaussian(0.25), 50)
+    without, with_rejector = torch.cat(seen[False]), torch.cat(seen[True])
+    assert torch.equal(with_rejector % 10, without)
+    assert 0 < int((with_rejector >= 10).sum()) < len(with_rejector)
