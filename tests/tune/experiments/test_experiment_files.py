@@ -137,14 +137,21 @@ def test_acrs_of_the_tables_agree_with_their_certified_accuracies() -> None:
 
 def test_all_tables_and_figures_are_there() -> None:
     papers = [paper_of(file) for file in FILES if plan_of(file).settings is not None]
-    salman = [paper for paper in papers if paper.source.startswith("Salman")]
-    words = " ".join(paper.figure or "" for paper in salman).replace(",", " ").split()
-    figures = {word.rstrip("abc") for word in words if word != "and"}
-    assert figures == FIGURES
+    for source, expected in (("Salman", FIGURES), ("Sheikholeslami", {*"456789"})):
+        own = [paper for paper in papers if paper.source.startswith(source)]
+        words = " ".join(paper.figure or "" for paper in own).replace(",", " ").split()
+        assert {word.rstrip("abc") for word in words if word != "and"} == expected
     assert all(paper.claim for paper in papers if paper.table is None)
     assert {p.table for p in papers if p.source.startswith("Jeong")} == {"2", "3", "4", "5", "6", "7"}
     for name, (table, _, _) in TABLES.items():
         assert paper_of(REPOSITORY / "experiments" / f"{name}.yaml").table == table
+
+
+def test_the_training_times_of_a_table_agree_with_each_other() -> None:
+    paper = paper_of(REPOSITORY / "experiments" / "sheikholeslami2022-table1.yaml")
+    assert (paper.table, len(paper.times)) == ("1", 8)
+    for row in paper.times:
+        assert row.epochs * row.seconds / 3600 == pytest.approx(row.hours, rel=0.02)
 
 
 def test_the_figure_about_an_api_says_that_none_is_asked() -> None:
@@ -183,6 +190,8 @@ def test_smoke(
     assert SMOKE in html.read_text()
     for line in plan.settings.differences:
         assert line in page
+    rejecting = any(run.values.get("rejector", "none") != "none" for run in done)
+    assert (plan.out / "report" / file.stem / "rejection.png").is_file() == rejecting
     if plan.settings.paper.numbers is None:
         assert str(plan.settings.paper.claim) in page
         return
