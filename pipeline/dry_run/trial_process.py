@@ -15,6 +15,9 @@ _START = (
     "from raysmooth.pipeline.dry_run.trial_process import answer_calls; answer_calls(*map(int, sys.argv[1:3]))"
 )
 
+_STDERR = 2
+"""The file descriptor: in a notebook, sys.stderr has none."""
+
 
 class TrialProcess:
     """The parent's side. The process starts at once, and has torch loaded by the time that it is asked something.
@@ -30,8 +33,8 @@ class TrialProcess:
                 [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(threads), *filter(None, sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=None if verbose else subprocess.DEVNULL,
-                stderr=None if verbose else subprocess.DEVNULL,
+                stdout=_STDERR if verbose else subprocess.DEVNULL,  # our standard output is the table's
+                stderr=_STDERR if verbose else subprocess.DEVNULL,
             )
 
     @property
