@@ -96,8 +96,9 @@ def _start(address: str | None, verbose: bool, note: Note) -> bool:
                 join(address=found)
     except (ConnectionError, AuthenticationError) as error:
         raise RaysmoothError(
-            f"the Ray cluster at {found} refuses the connection: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-            "(or ~/.ray/auth_token) to the cluster's own, or write --address local"
+            f"the Ray cluster at {found} refuses the connection, or has no node on this machine: set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token) to the cluster's own, run `ray start` here, "
+            "or write --address local"
         ) from error
     except OSError as error:  # its folder: read-only, full, gone
         raise RaysmoothError(

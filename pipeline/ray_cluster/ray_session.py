@@ -3,18 +3,23 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from time import monotonic
 from typing import Any, Self
 
 import ray
 from ray.exceptions import ActorHandleNotFoundError
 
 from raysmooth.common.errors import RaysmoothError, printable
-from raysmooth.pipeline.ray_cluster.ray_address import LOCAL, Note
-from raysmooth.pipeline.ray_cluster.ray_watch import LOOK_SECONDS, ended_process, watching_ray
+from raysmooth.pipeline.ray_cluster.ray_address import AUTO, LOCAL, Note
+from raysmooth.pipeline.ray_cluster.ray_watch import LOOK_SECONDS, RayIsGone, ended_process, watching_ray
+from raysmooth.pipeline.ray_cluster.raylet import Raylet
 
 _ASK_SECONDS = 5.0
 """How often a session that waits for the next call tries whether its cluster still answers."""
+
+_ELSEWHERE = 'end the session (session.close()) and open another one: raysmooth.session("local")'
+"""How to continue without a cluster that has ended."""
 
 _open: "RaySession | None" = None
 
@@ -49,8 +54,8 @@ class RaySession:
     where this process is connected already, Ray is not the session's and outlives it.
 
     Between calls nothing waits for Ray, and Ray would end this process a minute after its own end: the session notices
-    that, disconnects, and the next call starts Ray again. It does so too after the program's own `ray.shutdown()`; if
-    the program has connected to another Ray since, the session goes on there.
+    that, disconnects, and the next call starts or joins Ray again. It does so too after the program's own
+    `ray.shutdown()`; if the program has connected to another Ray since, the session goes on there.
     """
 
     def __init__(self, start: Callable[[Note], bool], address: str | None, verbose: bool, note: Note) -> None:
@@ -60,14 +65,14 @@ class RaySession:
         self._calls, self._lock, self._closed = 0, threading.Lock(), threading.Event()
         if self._owns_ray:
             self.local = start(note)
-        self._connection = _connection()
+        self._connection, self._raylet = _connection(), self._watched_raylet()
         threading.Thread(target=self._watch, name="raysmooth: is Ray still there?", daemon=True).start()
 
     @contextmanager
     def call(self, address: str | None, keeps_replicas: bool, note: Note) -> Iterator[None]:
         """One call's use of Ray. Without `keeps_replicas` idle replicas end first: the call needs their resources.
 
-        Raises RaysmoothError for an `address` that is not the session's, and if a local Ray ends during the call.
+        Raises RaysmoothError for an `address` that is not the session's, and if Ray ends during the call.
         """
         if address not in (None, self.address) and not (address == LOCAL and self.local):
             raise RaysmoothError(
@@ -83,13 +88,32 @@ class RaySession:
         try:
             if not keeps_replicas:
                 self.idle.end()
-            with watching_ray(None) if self.local and outermost else nullcontext():
+            with self._watching() if outermost else nullcontext():
                 yield
+        except RayIsGone:
+            with self._lock:
+                self._leave()
+            raise
         finally:
             with self._lock:
                 self._calls -= 1
                 if outermost:
                     self._leave_if_ended()
+
+    def _watching(self) -> AbstractContextManager[None]:
+        """A Ray that is not the session's is the program's to watch."""
+        if not self._is_on_own_ray():
+            return nullcontext()
+        if self.local:
+            return watching_ray(None)
+        return watching_ray(ray.get_runtime_context().gcs_address, remedy=self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        """What the person can do whose joined cluster has ended."""
+        if self.address in (None, AUTO):
+            return "repeat the call to resume"
+        return f"repeat the call to resume, once a cluster answers there again, or {_ELSEWHERE}"
 
     @property
     def where(self) -> str:
@@ -100,6 +124,7 @@ class RaySession:
         """End the idle replicas, and Ray if it is the session's."""
         global _open
         self._closed.set()
+        self._raylet.leave()
         with self._lock:
             self.idle.end()
             if self._is_on_own_ray():
@@ -108,18 +133,32 @@ class RaySession:
             _open = None
 
     def _watch(self) -> None:
-        asked = 0.0
-        while not self._closed.wait(LOOK_SECONDS):
-            asked += LOOK_SECONDS
+        asked, raylet = monotonic(), self._raylet
+        while not self._closed.is_set():
+            if raylet is not self._raylet:
+                raylet.close()
+                raylet = self._raylet
+            if raylet.ended:
+                self._closed.wait(LOOK_SECONDS)
+            raylet.wait(self._closed, LOOK_SECONDS)
             with self._lock:
-                if self._calls == 0 and not self._closed.is_set() and (self.local or asked >= _ASK_SECONDS):
-                    asked = 0.0
+                is_time = self.local or raylet.ended or monotonic() - asked >= _ASK_SECONDS
+                if self._calls == 0 and not self._closed.is_set() and is_time:
+                    asked = monotonic()
                     self._leave_if_ended()
+        raylet.close()
 
     def _leave_if_ended(self) -> None:
-        if self._is_on_own_ray() and (ended_process() if self.local else not _answers()):
-            self.idle = IdleReplicas()
-            ray.shutdown()
+        if self._is_on_own_ray() and (ended_process() if self.local else self._raylet.ended or not _answers()):
+            self._leave()
+
+    def _leave(self) -> None:
+        self.idle = IdleReplicas()
+        ray.shutdown()
+
+    def _watched_raylet(self) -> Raylet:
+        """That of a cluster which the session has joined: with it Ray would end the process, at its next word to it."""
+        return Raylet(is_watched=self._owns_ray and not self.local)
 
     def _is_on_own_ray(self) -> bool:
         return self._owns_ray and ray.is_initialized() and _connection() == self._connection
@@ -131,12 +170,17 @@ class RaySession:
             return
         self.idle = IdleReplicas()  # Ray knows their actors no more
         if now is None:
-            note("raysmooth: the session's Ray has ended: another one starts")
-            self.local, self._owns_ray = self._start(note), True
+            try:
+                local = self._start(note)
+            except RaysmoothError as refusal:
+                raise RaysmoothError(f"the session's Ray has ended, so {_ELSEWHERE}; {refusal}") from refusal
+            note(f"raysmooth: the session's Ray has ended: another one {'starts' if local else 'is joined'}")
+            self.local, self._owns_ray = local, True
         else:
             note("raysmooth: the session's Ray has ended: this process's own is used from now on")
             self.local = self._owns_ray = False
-        self._connection = _connection()
+        self._raylet.leave()
+        self._connection, self._raylet = _connection(), self._watched_raylet()
 
 
 def open_session() -> RaySession | None:

@@ -36,7 +36,10 @@ Answer = TypeVar("Answer")
 _WAKE = signal.SIGRTMIN + 7
 """Raises KeyboardInterrupt in the main thread, also in a call that waits. No one sends it but this module."""
 
-_RERUN = "finished work is on disk: "
+RERUN = "rerun the same command to resume, on a cluster that runs or with --address local"
+"""What to do after the end of a cluster that a command has joined."""
+
+_ON_DISK = "finished work is on disk: "
 _SILENT = "has ended, or cannot be reached any more"
 
 
@@ -86,9 +89,10 @@ def _end(line: str | None = None) -> None:
 
 
 @contextmanager
-def watching_ray(address: str | None, leaves_at_once: bool = False) -> Iterator[None]:
+def watching_ray(address: str | None, leaves_at_once: bool = False, remedy: str = RERUN) -> Iterator[None]:
     """Within, the main thread is interrupted when the cluster at `address` (HOST:PORT of its head) ends, or the raylet
-    or GCS of the local Ray where that is None, and RaysmoothError is raised. In other threads nothing is watched.
+    or GCS of the local Ray where that is None, and RaysmoothError is raised. `remedy`: the end of its message for a
+    joined cluster. In other threads nothing is watched.
 
     Where the raylet of a joined cluster has ended, Ray itself ends this process at its next word to it, often within
     milliseconds. `leaves_at_once`: the process is then ended before that, with the refusal as its last line; for work
@@ -97,7 +101,7 @@ def watching_ray(address: str | None, leaves_at_once: bool = False) -> Iterator[
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watched = _LocalRay() if address is None else _JoinedCluster(address)
+    watched = _LocalRay() if address is None else _JoinedCluster(address, remedy)
     main, leaving = threading.get_ident(), threading.Event()
     ended: list[str] = []
 
@@ -169,7 +173,7 @@ class _LocalRay:
         """The refusal of a Ray that is gone."""
         if (process := ended_process()) is None:
             return None
-        return f"stopped: the local Ray is gone ({process}, has ended); {_RERUN}rerun the same command to resume"
+        return f"stopped: the local Ray is gone ({process}, has ended); {_ON_DISK}rerun the same command to resume"
 
     def ended(self) -> list[str]:
         """As `look`, at once."""
@@ -179,8 +183,8 @@ class _LocalRay:
 class _JoinedCluster:
     """A cluster that this process has joined: its head, and its raylet on this machine."""
 
-    def __init__(self, address: str) -> None:
-        self._address, self._listens = address, listener(address)
+    def __init__(self, address: str, remedy: str) -> None:
+        self._address, self._listens, self._remedy = address, listener(address), remedy
         self._heard = monotonic()
         self._raylet = Raylet()
 
@@ -213,10 +217,7 @@ class _JoinedCluster:
         return [] if self._listens() else [self._refusal(_SILENT)]
 
     def _refusal(self, what: str) -> str:
-        return (
-            f"stopped: the Ray cluster at {printable(self._address)} {what}; "
-            f"{_RERUN}rerun the same command to resume, on a cluster that runs or with --address local"
-        )
+        return f"stopped: the Ray cluster at {printable(self._address)} {what}; {_ON_DISK}{self._remedy}"
 
 
 def listener(address: str) -> Callable[[], bool]:

@@ -33,13 +33,15 @@ def is_drained() -> bool:
 
 
 class Raylet:
-    """The raylet that this process uses, by connections to its sockets: they end when it does."""
+    """The raylet that this process uses, by connections to its sockets: they end when it does. One that is not watched
+    never counts as ended.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, is_watched: bool = True) -> None:
         self.ended = False
         self._lines: list[socket.socket] = []
         node: Any = ray._private.worker._global_node  # Ray's sockets have no public interface
-        for path in (node.plasma_store_socket_name, node.raylet_socket_name) if node is not None else ():
+        for path in (node.plasma_store_socket_name, node.raylet_socket_name) if is_watched and node is not None else ():
             line = socket.socket(socket.AF_UNIX)
             try:
                 line.connect(path)

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,6 +97,90 @@ def test_after_the_programs_own_shutdown(own: bool, own_ray: dict[str, Any], mon
     session.idle.keep("1 CPU", "b")
     session.close()
     assert own_ray["up"] == own
+
+
+@pytest.fixture
+def joined(own_ray: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A Ray that is joined; `raylet` is whether that of this machine runs, `answers` whether its head does."""
+    own_ray.update(raylet=True, answers=True)
+
+    class Raylet:
+        def __init__(self, is_watched: bool = True) -> None:
+            assert is_watched
+
+        @property
+        def ended(self) -> bool:
+            return not own_ray["raylet"]
+
+        def wait(self, leaving: threading.Event, seconds: float) -> None:
+            leaving.wait(0.01)
+
+        def leave(self) -> None: ...
+
+        close = leave
+
+    context = SimpleNamespace(gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    for module in ("ray_session", "ray_watch"):
+        monkeypatch.setattr(f"raysmooth.pipeline.ray_cluster.{module}.Raylet", Raylet)
+        monkeypatch.setattr(f"raysmooth.pipeline.ray_cluster.{module}.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.ray_session._answers", lambda: own_ray["answers"])
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.ray_watch.listener", lambda _: lambda: own_ray["answers"])
+    return own_ray
+
+
+def join(state: dict[str, Any], next_time: RaysmoothError | None = None) -> Any:
+    def begin(note: object) -> bool:
+        if state["started"] and next_time is not None:
+            raise next_time
+        state.update(up=True, raylet=True, started=state["started"] + 1)
+        return False
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        (None, "repeat the call to resume"),
+        ("10.0.0.1:6379", "once a cluster answers there again, or end the session (session.close()) and open another"),
+    ],
+)
+def test_a_joined_cluster_ends_during_a_call(address: str | None, remedy: str, joined: dict[str, Any]) -> None:
+    session, notes = RaySession(join(joined), address, False, print), list[str]()
+    session.idle.keep("1 CPU", "a")
+
+    def call() -> None:
+        with session.call(None, True, notes.append):
+            joined["raylet"] = False
+            time.sleep(200)
+
+    with pytest.raises(RaysmoothError, match=r"^stopped: the Ray cluster at 10.0.0.1:6379 has ended") as raised:
+        call()
+    assert remedy in str(raised.value)
+    assert (joined["up"], len(session.idle)) == (False, 0), "Ray would end this process"
+    with session.call(None, True, notes.append):
+        assert (joined["up"], joined["started"]) == (True, 2)
+    assert notes == ["raysmooth: the session's Ray has ended: another one is joined"]
+    session.close()
+
+
+@pytest.mark.parametrize("sign", ["raylet", "answers"])
+def test_a_joined_cluster_ends_between_calls(
+    sign: str, joined: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none takes its place: the next call says so, and how to continue."""
+    monkeypatch.setattr("raysmooth.pipeline.ray_cluster.ray_session._ASK_SECONDS", 0.01)
+    refusal = RaysmoothError("no Ray cluster answers at 10.0.0.1:6379")
+    session = RaySession(join(joined, refusal), "10.0.0.1:6379", False, print)
+    joined[sign] = False
+    while joined["up"]:
+        time.sleep(0.01)
+    message = r"^the session's Ray has ended, so end the session \(session.close\(\)\) and open another one: "
+    with pytest.raises(RaysmoothError, match=message) as raised, session.call(None, True, print):
+        pass
+    assert str(raised.value).endswith("no Ray cluster answers at 10.0.0.1:6379")
+    session.close()
 
 
 def unknown_actor(actor: object) -> None:
