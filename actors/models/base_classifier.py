@@ -167,12 +167,12 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
             _refuse_other_units(fit.normalisation, str(spec.classifier_weights))
     preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
-    if spec.rejector_weights is not None and not isinstance(classifier, torch.nn.Module):
-        raise RaysmoothError(
-            f"--rejector-weights {spec.rejector_weights}: '{architecture}' returns no torch module, so that it has no "
-            "features for a trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
-        )
     rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
+    if rejector is not None and rejector.network is not None and not isinstance(classifier, torch.nn.Module):
+        raise RaysmoothError(
+            f"--rejector {spec.rejector}: '{architecture}' returns no torch module, so that it has no features for a "
+            "trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
+        )
     found = replace(
         spec,
         classifier=str(architecture),
