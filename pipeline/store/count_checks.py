@@ -157,7 +157,7 @@ class CountSums:
         if self._limits.rejecting and "count_rejected" in fine:
             rejected = used - estimated.groupby(level=0).sum().reindex(fine["image_id"]).fillna(0).to_numpy()
             checks["count_rejected"] = (fine["count_rejected"].to_numpy(float), rejected)
-        if "p_upper" in fine and fine["p_upper"].notna().any():
+        if {"p_upper", "alpha"} <= {*fine} and fine["p_upper"].notna().any():
             others = estimated[~estimated.index.isin(pd.MultiIndex.from_arrays([fine["image_id"], tops]))]
             checks["p_upper"] = _upper_bounds(fine, others, counts.astype(int), used.astype(int))
         for name, (found, expected) in checks.items():
