@@ -47,12 +47,21 @@ class RaysmoothError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+class Interrupted(KeyboardInterrupt):
+    """KeyboardInterrupt of a call of the Python API, whose message says what becomes of its work. A notebook and
+    IPython show that line alone.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """End of a message about an unknown `name`: the nearest known name, if one is close, then all known names."""
     known = sorted(known)
     close = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
-    hint = next((f"did you mean '{k}'? " for k in known if close and k.lower() == close[0]), "")
-    return f"{hint}(known: {', '.join(known)})"
+    names = f"known: {', '.join(known)}"
+    return next((f"did you mean '{k}'? ({names})" for k in known if close and k.lower() == close[0]), names)
 
 
 def counted(number: int, one: str) -> str:

@@ -34,6 +34,12 @@ def fraction(text: str) -> float | None:
     return float(Fraction(found[1]) / below)
 
 
+def divided_by_zero(text: str) -> str | None:
+    """The number above the line in "64/0"; None for text that is no fraction with a denominator of zero."""
+    found = _FRACTION.fullmatch(text)
+    return found[1] if found is not None and not Fraction(found[2]) else None
+
+
 def with_fractions(value: Any) -> Any:
     """`value` with numbers in place of all fractions in it, however deep; a text may be a list, as in 32/255,64/255."""
     if isinstance(value, str):

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, described, nearest, printable
-from raysmooth.common.numbers import with_fractions
+from raysmooth.common.numbers import divided_by_zero, with_fractions
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings_file import read_yaml
 from raysmooth.common.spelling import keys_of
@@ -190,10 +190,14 @@ def _checked(
         errors = error.errors()
         first = next((e for e in errors if e["type"] != "missing"), errors[0])  # an invalid value before a missing one
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        if first["type"] == "missing":
+        is_none = first["input"] is None and len(first["loc"]) == 1
+        if first["type"] == "missing" or (is_none and model.model_fields[field].is_required()):
             description = (model.model_fields[field].description or "").rstrip(".")
             raise RaysmoothError(f"{named(field)} is missing: {description}") from None
-        if _holds_object(value := first["input"]):
+        value = first["input"]
+        if isinstance(value, str) and (above := divided_by_zero(value)) is not None:
+            raise RaysmoothError(f"{named(field)} {printable(value)}: {above} divided by 0 is no number") from None
+        if _holds_object(value):
             raise RaysmoothError(f"{named(field)} is {described(value)}: {_named(field, value)}") from None
         reason = first["msg"].replace("Value error, ", "Expected ")
         reason = reason[0].lower() + reason[1:]

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from raysmooth.common.errors import RaysmoothError, nearest, printable
+from raysmooth.common.errors import Interrupted, RaysmoothError, nearest, printable
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -89,12 +89,35 @@ def _with_key(message: str, written: Mapping[str, Any]) -> str:
     return f"{keys[0]}: {message}"
 
 
+_RESUME = ("certify", "predict", "train_classifier", "train_denoiser", "sweep", "run")
+"""Functions that leave finished work, with which the next call goes on."""
+
+_python_calls = 0
+"""Calls of the Python API that are going on, in any thread: their notes come from several."""
+
+
+@contextmanager
+def _called_from_python() -> Iterator[None]:
+    global _python_calls
+    _python_calls += 1
+    try:
+        yield
+    finally:
+        _python_calls -= 1
+
+
+def as_called(note: str) -> str:
+    """A note to the user, with keywords in place of flags within a call of the Python API."""
+    return as_keywords(note) if _python_calls else note
+
+
 def in_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`function` of the Python API, whose refusals name settings by its keywords, and those of its `config` by their
     keys. A keyword that it does not have is refused as an unknown setting is.
     """
     parameters = inspect.signature(function).parameters
     names = list(parameters)
+    resumes = function.__name__ in _RESUME
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
     @wraps(function)
@@ -103,8 +126,11 @@ def in_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Re
             raise RaysmoothError(f"unknown setting '{printable(unknown[0])}': {nearest(unknown[0], names)}")
         try:
             config: Any = dict(zip(names, args, strict=False)).get("config", settings.get("config"))
-            with keys_of(config, settings, _read_again(config)):
+            with keys_of(config, settings, _read_again(config)), _called_from_python():
                 return function(*args, **settings)
+        except KeyboardInterrupt as interrupt:
+            said = "finished work is on disk; the same call resumes" if resumes else "interrupted"
+            raise Interrupted(said).with_traceback(interrupt.__traceback__) from None
         except RaysmoothError as refusal:
             refusal.args = (as_keywords(str(refusal)),)
             raise

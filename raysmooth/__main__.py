@@ -9,6 +9,9 @@ from raysmooth.surroundings import refuse_lost_folder, settle_surroundings, unwr
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
 
+_RESUME = ("certify", "predict", "train", "sweep", "run", "demo")
+"""The commands that leave finished work, with which they go on the next time."""
+
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 at least half of a run's images, or all trials, failed, 2 refused or
@@ -40,7 +43,8 @@ def main() -> None:
 
 
 def _interrupted() -> None:
-    _say("interrupted; finished work is on disk, rerun the same command to resume")
+    resumes = any(word in _RESUME for word in sys.argv[1:2]) and "--dry-run" not in sys.argv
+    _say(f"interrupted{'; finished work is on disk, rerun the same command to resume' if resumes else ''}")
     sys.exit(exit_code())
 
 

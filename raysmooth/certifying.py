@@ -18,8 +18,9 @@ def certify(config: str | Path | None = None, *, progress: bool = True, **settin
     """Certify images with CERTIFY (Cohen et al. 2019), with a denoiser in front of the classifier if one is named.
 
     Keyword arguments are the fields of `CertifySettings`, which are the flags of `raysmooth certify`; they override
-    `config`, a YAML file of the same fields. Calling it again with the same arguments resumes the run. Without
-    `progress` nothing is printed, and warnings are Python warnings.
+    `config`, a YAML file of the same fields. A list may be a tuple or a one-dimensional array of float64. Calling it
+    again with the same arguments resumes the run. Without `progress` nothing is printed, and warnings are Python
+    warnings.
 
     Returns one row per image and sigma, sorted by image: image_id, label, prediction, radius, correct, ... first, the
     facts of the run last. An image that failed is a row with `status` "error"; a Python warning says how many failed,

@@ -40,6 +40,28 @@ def test_a_refusal_is_its_line(cell: Callable[[str], str]) -> None:
     assert printed.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("certify(dataset='digits', classifier='digits_cnn', sigma=0.25)", "finished work is on disk; the same call"),
+        ("report('results')", "interrupted"),
+    ],
+)
+def test_the_stop_button_leaves_one_line(
+    cell: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, call: str, said: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raysmooth.pipeline.runs.driver.run_procedure", stop)
+    monkeypatch.setattr("raysmooth.pipeline.analysis.certificates.read_certificates", stop)
+    printed = cell(f"import raysmooth\nraysmooth.{call}")
+    assert printed.startswith(f"KeyboardInterrupt: {said}")
+    assert printed.count("\n") == 1
+    with pytest.raises(KeyboardInterrupt):
+        raysmooth.certify(dataset="digits", classifier="digits_cnn", sigma=0.25)
+
+
 def test_another_error_keeps_its_traceback(cell: Callable[[str], str]) -> None:
     assert "Traceback" in cell("1 / 0")
 

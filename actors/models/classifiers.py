@@ -110,11 +110,12 @@ def build_classifier(architecture: Variant, trust_code: bool = False) -> Any:
 
         return architecture.build(build, "classifier")
     close = get_close_matches(name.lower(), [*CLASSIFIERS, *known], n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    raise RaysmoothError(
-        f"unknown classifier '{name}': {hint}(known: {', '.join(CLASSIFIERS)}, any torchvision model "
-        "such as resnet50, timm/NAME, or your own MODULE:CALLABLE)"
+    names = (
+        f"known: {', '.join(CLASSIFIERS)}, any torchvision model such as resnet50, timm/NAME, or your own "
+        "MODULE:CALLABLE"
     )
+    instead = f"did you mean '{close[0]}'? ({names})" if close else names
+    raise RaysmoothError(f"unknown classifier '{name}': {instead}")
 
 
 def default_preprocess(architecture: Variant) -> str:

@@ -1,6 +1,6 @@
 """What a run says of its data, once: a line for the person, and the whole for its manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from raysmooth.common.errors import counted, printable
@@ -82,6 +82,23 @@ def class_count_note(dataset: Dataset, num_classes: int) -> str | None:
     return (
         f"the data has {counted(count, 'class')}, the classifier {num_classes}: if {labels} not mean the same "
         "to both, write --classes FILE or --label-map FILE"
+    )
+
+
+def subset_note(dataset: Dataset, image_ids: Collection[int]) -> str | None:
+    """What to say where the chosen images have far fewer classes than they could: class folders are read one after the
+    other, so that the first images are of the first classes.
+    """
+    if dataset.facts.labels_from is None or len(image_ids) == len(dataset):
+        return None
+    labels = dataset.labels()
+    there = {label for label in labels if label is not None}
+    chosen = {labels[image_id] for image_id in image_ids} - {None}
+    if not chosen or 2 * len(chosen) > min(len(there), len(image_ids)):
+        return None
+    return (
+        f"the {counted(len(image_ids), 'image')} taken are of {len(chosen)} of the data's "
+        f"{counted(len(there), 'class')}: where data are in the order of their classes, --skip takes images of all"
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from math import floor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from raysmooth.common.errors import RaysmoothError, counted, described, printabl
 from raysmooth.common.warning import warn_caller
 from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
+from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.derived.certification_log import RADIUS, CertificationLog, LogLine, NoCertificates, read_log
 from raysmooth.pipeline.derived.import_settings import ImportSettings
@@ -110,6 +112,12 @@ def import_logs(
     if not len(logs):
         raise RaysmoothError("no log to import: name at least one")
     runs = [_log_run(log, settings) for log in _read(logs, settings, note)]
+    near = [] if settings.dataset in DATASETS else get_close_matches(settings.dataset, DATASETS, n=1, cutoff=0.8)
+    if near:
+        note(
+            f"--dataset {settings.dataset} is taken as a name, as raysmooth reads no such data set: if {near[0]} was "
+            "meant, remove these runs and import again"
+        )
     known = _known(settings.out)
     for run in runs:
         key = run.log.sha256, run.log.radius_column

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from raysmooth.common.spelling import as_called
 from raysmooth.common.streams import unfailing
 from raysmooth.pipeline.progress.notebook_bars import NotebookBars, in_notebook
 
@@ -118,7 +119,8 @@ class Display:
             self._bars = Bars(*all_columns, console=self._console, disable=not self._live, **options)
 
     def note(self, text: str) -> None:
-        """Print a line for the user, above the bars."""
+        """Print a line for the user, above the bars. In a call of the Python API it names keywords, not flags."""
+        text = as_called(text)
         if self._notebook is not None:
             self._notebook.note(text)
         elif self.shown:

@@ -15,7 +15,7 @@ from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_data
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.data.reading import Reading
-from raysmooth.pipeline.data.summary import class_count_note, summarised
+from raysmooth.pipeline.data.summary import class_count_note, subset_note, summarised
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, load_facts, spec_at
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
@@ -69,8 +69,13 @@ def prepare(
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), data.first.size)
         procedure.refuse(settings, noise)
         found = facts(spec_at(settings, sigma), data.first, noise)
-        notes = (*data.summary["notes"], class_count_note(data.dataset, found.num_classes), *scale_notes(noise.scale))
-        notes = (*notes, *found.notes)
+        notes = (
+            *data.summary["notes"],
+            class_count_note(data.dataset, found.num_classes),
+            subset_note(data.dataset, data.index_set.ids),
+            *scale_notes(noise.scale),
+            *found.notes,
+        )
         runs.append(
             Run(
                 procedure,

@@ -184,7 +184,8 @@ class Run:
             "threads": self.settings.cpus_per_replica,
             "torch": replica.torch,
             "numpy": replica.numpy,
-            # These decode and resize images; the data fingerprint covers only the bytes on disk.
+            # These decode and resize images; the data fingerprint covers only the bytes on disk, and what is asked of
+            # them: --resize, --crop and --channels. So `image_shape`, which follows from all of these, is not here.
             "pillow": package_version("pillow"),
             "torchvision": package_version("torchvision"),
             # Rules that stop early compute with it how many draws are enough.

@@ -10,7 +10,7 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -274,13 +274,19 @@ def _refuse_file(folder: Location) -> None:
 
 
 def refuse_unwritable(out: Where) -> None:
-    """Raises RaysmoothError if <out> cannot be created or written to; tries it with a small file, which it removes."""
+    """Raises RaysmoothError if <out> cannot be created or written to. Tries it with a small file, and leaves neither
+    that nor a new folder: the command may still be refused for another reason.
+    """
     where, content = located(out), b"raysmooth tests whether it can write here\n"
     try:
         if where.is_local:
+            new = [folder for folder in (where.local, *where.local.parents) if not folder.exists()]
             where.local.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=where.local) as file:
                 file.write(content)
+            for folder in new:
+                with suppress(OSError):  # another command has begun to write there
+                    folder.rmdir()
         else:
             trial = where / f".writable-{uuid.uuid4().hex[:8]}"
             trial.write_atomic(content)

@@ -150,7 +150,8 @@ def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
     known = {"sampling": FIXED, "source": None, "quantity": LABELLED}
     facts = [{**dict.fromkeys(SETTINGS), **known, **run.identity, "objective": run.objective} for run in runs]
     described = pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
-    return derived(described.reset_index()).set_index("run_id")
+    whole = dict.fromkeys(("n0", "n"), "Int64")  # imported runs may lack them, which would make floats of the others
+    return derived(described.astype(whole).reset_index()).set_index("run_id")
 
 
 def _words(run: RunStatus) -> str:

@@ -39,7 +39,7 @@ def test_the_last_line_of_a_traceback_names_the_exception() -> None:
     [
         ("lenett", ["resnet", "lenet"], "did you mean 'lenet'? (known: lenet, resnet)"),
         ("RESNET", ["resnet", "lenet"], "did you mean 'resnet'? (known: lenet, resnet)"),
-        ("zzz", ["resnet", "lenet"], "(known: lenet, resnet)"),
+        ("zzz", ["resnet", "lenet"], "known: lenet, resnet"),
         ("resnet18", ["ResNet18"], "did you mean 'ResNet18'? (known: ResNet18)"),
     ],
 )

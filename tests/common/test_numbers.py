@@ -65,7 +65,7 @@ def test_settings_take_fractions_where_they_take_numbers(written: object) -> Non
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("values", [{"one": "1/0"}, {"whole": "1/2"}, {"levels": "1/4,x"}])
+@pytest.mark.parametrize("values", [{"one": "x/1"}, {"whole": "1/2"}, {"levels": "1/4,x"}])
 def test_settings_refuse_what_is_no_number(values: dict[str, object]) -> None:
     with pytest.raises(RaysmoothError, match=r"^--(one|whole|levels) .*valid (number|integer)"):
         checked(Levels, values)

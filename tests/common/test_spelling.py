@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from command import refused
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.spelling import as_keys, as_keywords, keys_of
+from raysmooth.common.spelling import as_keys, as_keywords, in_keywords, keys_of
+from raysmooth.pipeline.progress.progress_bars import Display
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,37 @@ def test_functions_name_their_keywords(tmp_path: Path) -> None:
 def test_functions_refuse_an_unknown_keyword_in_one_line(call: Callable[[], object], line: str) -> None:
     with pytest.raises(RaysmoothError, match="^" + re.escape(line)):
         call()
+
+
+def test_notes_of_a_call_from_python_name_keywords(capsys: pytest.CaptureFixture[str]) -> None:
+    @in_keywords
+    def call() -> None:
+        Display(True).note("chosen: --batch-size 250; see raysmooth certify --help")
+
+    call()
+    Display(True).note("chosen: --batch-size 250")
+    assert capsys.readouterr().err.splitlines() == [
+        "chosen: batch_size 250; see raysmooth certify --help",
+        "chosen: --batch-size 250",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"sigma": None}, "sigma is missing: Noise level: "),
+        ({"sigma": "64/0"}, "sigma 64/0: 64 divided by 0 is no number"),
+        ({"sigma": [0.25, "64/0"]}, "sigma 64/0: 64 divided by 0 is no number"),
+        ({"sigma": 0.25, "noise": np.array([0.25])}, "noise is an object of type numpy.ndarray of shape (1,): write"),
+        ({"sigma": np.array([[0.25]])}, "sigma is an object of type numpy.ndarray of shape (1,): write"),
+    ],
+)
+def test_values_that_are_none_or_no_numbers(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RaysmoothError) as refusal:
+        raysmooth.certify(dataset="digits", classifier="digits_cnn", **settings)
+    assert str(refusal.value).startswith(expected)
+
+
+def test_a_list_of_numbers_may_be_an_array() -> None:
+    with pytest.raises(RaysmoothError, match=r"^sigma names a level twice: 0\.25, 0\.25$"):
+        raysmooth.certify(dataset="digits", classifier="digits_cnn", sigma=np.array([0.25, 0.25]))

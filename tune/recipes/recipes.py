@@ -120,6 +120,7 @@ def recipe_named(name: str, dataset: str, objective: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
     hint = nearest(name, RECIPES).partition("(known")[0]
+    hint = "" if hint.startswith("known") else hint
     raise RaysmoothError(
         f"unknown recipe '{printable(name)}': {hint}for {objective} on {dataset} write one of "
         f"{', '.join(fitting_recipes(dataset, objective))}, or leave --recipe out"

@@ -103,7 +103,7 @@ def test_default_preprocess_exists(name: str) -> None:
             "unknown classifier 'cifar_resnet111': did you mean 'cifar_resnet110'? (known: lenet, ",
         ),
         ("resnet51", "did you mean 'resnet50'? (known: lenet, "),
-        ("zzz", "unknown classifier 'zzz': (known: lenet, "),
+        ("zzz", "unknown classifier 'zzz': known: lenet, "),
         ("lenet:depth=3", "classifier 'lenet' has no option 'depth': options are num_classes"),
         ("digits_cnn:width=x", "classifier 'digits_cnn:width=x' cannot be built: "),
         ("resnet18:depth=3", "classifier 'resnet18:depth=3' cannot be built: "),

@@ -107,7 +107,7 @@ def test_memnet_worked_by_hand() -> None:
     ("text", "message"),
     [
         ("dncn", r"unknown denoiser 'dncn': did you mean 'dncnn'\? \(known: dncnn, dncnn_wide, memnet, none\)"),
-        ("zzz", r"\(known: dncnn, dncnn_wide, memnet, none\)"),
+        ("zzz", r"'zzz': known: dncnn, dncnn_wide, memnet, none$"),
         ("dncnn:layers=3", "denoiser 'dncnn' has no option 'layers': options are depth, width, channels"),
         ("dncnn:depth=1", "no DnCNN has depth=1"),
         ("dncnn:width=0", "no DnCNN has depth=17, width=0"),

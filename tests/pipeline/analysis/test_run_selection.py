@@ -42,7 +42,7 @@ def test_conditions_choose_runs(conditions, runs):
         ("sigm=0.5", "--where sigm: runs have no such column: did you mean 'sigma'?"),
         ("radius=0.5", "--where radius: runs have no such column"),
         ("sigma=0.55", "--where sigma=0.55: none of these runs has that sigma: did you mean '0.5'?"),
-        ("sigma=high", "--where sigma=high: none of these runs has that sigma: (known: 0.25, 0.5, 1.0)"),
+        ("sigma=high", "--where sigma=high: none of these runs has that sigma: known: 0.25, 0.5, 1.0"),
         ("denoiser=dncn", "none of these runs has that denoiser"),
         ("run_id=", "none of these runs has that run_id"),
         ("classifier_fingerprint=a", "runs have no such column"),  # in other rows they do

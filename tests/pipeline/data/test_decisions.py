@@ -17,7 +17,7 @@ from raysmooth.pipeline.data import folder_dataset, images
 from raysmooth.pipeline.data.bit_depth import exceeds_8_bits
 from raysmooth.pipeline.data.class_files import read_classes, read_label_map
 from raysmooth.pipeline.data.datasets import UnreadableImage, fingerprint, listing_fingerprint, open_dataset
-from raysmooth.pipeline.data.summary import class_count_note, described, summarised
+from raysmooth.pipeline.data.summary import class_count_note, described, subset_note, summarised
 
 RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
 """Two rows of three different greys."""
@@ -583,3 +583,18 @@ def test_numbers_of_classes_that_do_not_fit_are_said(tmp_path):
     numbered = open_dataset("parquet", write_parquet(tmp_path / "t.parquet", [b""] * 2, [0, 5]), "test")
     assert class_count_note(numbered, 10) is None
     assert class_count_note(numbered, 1000) is not None
+
+
+def test_the_first_of_class_folders_are_of_few_classes_which_is_said(tmp_path):
+    root = folders(tmp_path / "data", *"abcdef")
+    for letter in "abcdef":
+        for number in range(1, 4):
+            write(root / letter / f"{number}.png", encoded(flat_colour(0)))
+    dataset = open_dataset("folder", root)
+    assert len(dataset) == 24
+    note = subset_note(dataset, range(6))
+    assert note.startswith("the 6 images taken are of 2 of the data's 6 classes: ")
+    assert subset_note(dataset, range(0, 24, 4)) is None
+    assert subset_note(dataset, range(24)) is None
+    assert subset_note(dataset, range(2)) == note.replace("6 images taken are of 2", "2 images taken are of 1")
+    assert subset_note(dataset, range(1)) is None

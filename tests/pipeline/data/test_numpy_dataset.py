@@ -254,7 +254,7 @@ def test_what_is_not_there_is_named(corrupted: Path, tmp_path: Path) -> None:
         ("fog:severity=0", "option severity=0: write a whole number, 1 or more, at most 5"),
         ("fog:severity=6", "option severity=6"),
         ("fog:severity=high", "option severity=high"),
-        ("fog:strength=2", "split 'fog' has no option 'strength': (known: severity)"),
+        ("fog:strength=2", "split 'fog' has no option 'strength': known: severity"),
         ("fog:3", "'fog:3' is not a valid split: write NAME or NAME:option=value"),
     ],
 )

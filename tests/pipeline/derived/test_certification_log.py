@@ -259,7 +259,7 @@ def test_a_radius_in_a_column_of_another_name(log):
     ("columns", "radius_column", "expected"),
     [
         ("idx label predict certified_radius", "radius", "--radius-column NAME: did you mean 'certified_radius'?"),
-        ("idx label predict correct time gap", "radius", "write --radius-column NAME: (known: gap)"),
+        ("idx label predict correct time gap", "radius", "write --radius-column NAME: known: gap"),
         ("idx label predict correct time", "radius", "a log of predictions, not of certificates"),
         ("idx label predict radius", "raduis", "--radius-column raduis: LOG has no such column: did you mean"),
         ("idx label predict radius", "predict", "--radius-column predict: that column is no radius"),

@@ -597,3 +597,25 @@ class TestPublishedLogs:
         imported([log], out, **claimed, alpha=0.01)
         imported([COHEN / "cifar10/sigma_0.12.tsv"], out, **claimed, alpha=0.001)
         assert "of a run's 500 are wrong, imported" in title(out)
+
+
+def test_a_data_set_almost_of_ours_is_taken_as_a_name_which_is_said(log, out):
+    said = []
+    settings = checked(ImportSettings, {**GIVEN, "dataset": "cifar1", "out": str(out)})
+    import_logs([log], settings, said.append)
+    assert [line.partition(":")[0] for line in said] == [
+        "--dataset cifar1 is taken as a name, as raysmooth reads no such data set"
+    ]
+    import_logs([log], checked(ImportSettings, {**GIVEN, "dataset": "svhn", "out": str(out / "2")}), said.append)
+    assert len(said) == 1
+
+
+def test_the_status_of_imported_runs_has_whole_numbers_of_draws(capsys, log, tmp_path, out):
+    other = tmp_path / "other.tsv"
+    other.write_text(LOG.replace("0.0734", "0.07"))
+    imported([log], out, **GIVEN, n=1000)
+    imported([other], out, **GIVEN)
+    code, printed, _ = command(capsys, "status", str(out))
+    assert code == 0
+    assert "n=1000" in printed
+    assert "1000.0" not in printed

@@ -311,7 +311,7 @@ REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--noise-bound", "runner"], "unknown noise bound 'runner': did you mean 'runner-up'?"),
     ({}, ["--norm", "l1"], "--norm l1: run RUN has gaussian noise, which gives radii in l2 or linf: write"),
     ({}, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN: write"),
-    ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz: there is no such run: (known: RUN"),
+    ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz: there is no such run: known: RUN"),
     (ADAPTIVE, ["--n", "100"], "--n 100: run RUN has sampling adaptive:tolerance=2%,pilot=1, and its numbers"),
     (DECIDE, ["--n", "100"], "--n 100: run RUN has sampling decide:radius=0.2, and an image's draws stopped at"),
     (DECIDE, ["--noise-bound", "runner-up"],

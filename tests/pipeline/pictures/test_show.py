@@ -244,7 +244,7 @@ def test_what_is_not_there_is_refused_with_what_is(home: Path) -> None:
     assert f"run {first} does not have a certificate of image 400: the nearest are 15, 18, 21" in refusal(
         out, 400, run=first[:6]
     )
-    assert f"--run zzz: there is no such run: (known: {', '.join(ids)})" in refusal(out, 9, run="zzz")
+    assert f"--run zzz: there is no such run: known: {', '.join(ids)}" in refusal(out, 9, run="zzz")
     assert "write a name that ends in .png or .pdf" in refusal(out, 9, out="image.txt")
     assert "weights file nowhere.safetensors does not exist" in refusal(out, 9, denoiser_weights="nowhere.safetensors")
     save_weights(home / "other.safetensors", build_denoiser(Variant.parse(DENOISER)), {"architecture": DENOISER})

@@ -304,3 +304,11 @@ def test_rows_that_a_full_disk_refused_are_still_there_for_the_next_flush(small_
     filler.unlink()
     store.close()
     assert read_rows(small_disk / "out", "certificates", RUN_ID).image_id.tolist() == [1]
+
+
+def test_trying_to_write_leaves_no_new_folder(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path / "new" / "results")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    refuse_unwritable(tmp_path / "old")
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]

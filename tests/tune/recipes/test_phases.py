@@ -113,7 +113,7 @@ def test_what_is_written_is_read_back(written: list[Phase]) -> None:
         ),
         (
             "adam:epochs=5,lr=1",
-            "phase 'adam' has no option 'lr': (known: epochs, gamma, learning_rate, schedule",
+            "phase 'adam' has no option 'lr': known: epochs, gamma, learning_rate, schedule",
         ),
         ("adam:epochs=5,learning_rate=1,optimizer=sgd", "phase 'adam' has no option 'optimizer'"),
         ("adam:epochs=5", "phase 'adam:epochs=5': option learning_rate is missing: write a number above 0"),

@@ -408,7 +408,7 @@ def test_classifier_refusals(values: dict[str, Any], message: str, tmp_path: Pat
             "'dncnn:channels=3' is for 3 channels, the images have 1: leave channels out, or write --channels 3",
         ),
         ({"denoiser": "memnt"}, "did you mean 'memnet'"),
-        ({"denoiser": "none"}, r"unknown denoiser 'none': \(known: dncnn, dncnn_wide, memnet\)"),
+        ({"denoiser": "none"}, r"unknown denoiser 'none': known: dncnn, dncnn_wide, memnet"),
         ({"classifier": None}, "--classifier-weights without --classifier: name the classifier too"),
         (
             {
