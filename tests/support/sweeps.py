@@ -2,16 +2,21 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from digits_trainings import COMMON
+from ray.tune import Checkpoint
 
 from raysmooth.common.settings import user_settings
-from raysmooth.tune.sweeps.settings import SweepSettings
+from raysmooth.tune.sweeps.settings import SweepSettings, space_of
 from raysmooth.tune.sweeps.sweep import SweepResult, run_sweep
+from raysmooth.tune.sweeps.trial import run_trial
 
 TRAINING = {key: COMMON[key] for key in ("dataset", "precision")}
 CLASSIFIER = {**TRAINING, "classifier": "digits_cnn", "objective": "gaussian", "sigma": 0.25, "epochs": 2, "skip": 2}
@@ -40,6 +45,29 @@ def settings_of(out: Path, **changes: Any) -> SweepSettings:
 
 def swept(out: Path, **changes: Any) -> SweepResult:
     return run_sweep(settings_of(out, **changes), show=False)
+
+
+def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
+    """Run all trials one after the other in this process, in place of Ray Tune (see tests/tune/sweeps/test_sweep.py).
+    Returns an analysis like Ray Tune's.
+    """
+    trials = []
+    space = space_of(settings)
+    for number, values in enumerate(product(*(domain.values for domain in space.values()))):
+        config, last, kept = dict(zip(space, values, strict=True)), dict[str, Any](), Path(storage) / f"trial-{number}"
+
+        def report(metrics: dict[str, Any], checkpoint: Checkpoint, kept: Path = kept, last: Any = last) -> None:
+            checkpoint.to_directory(str(kept))
+            last.update(metrics)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ray.tune.report", report)
+            patch.setattr("ray.tune.get_checkpoint", lambda: None)
+            run_trial(config, settings, starts, os.getcwd())
+        checkpoint = Checkpoint.from_directory(str(kept))
+        trials.append(SimpleNamespace(trial_id=f"{number:05d}", status="TERMINATED", config=config, last_result=last))
+        trials[-1].checkpoint = checkpoint
+    return SimpleNamespace(trials=trials)
 
 
 def held_cnn(until: str) -> torch.nn.Module:

@@ -130,10 +130,6 @@ class _Shrinker:
     def certify(self, values: Mapping[str, Any]) -> dict[str, Any]:
         n = 20 + int(values.get("n", 10_000)) // 1000  # different values stay different
         small = {**self.networks(values), **_CERTIFY, **_POOL, "n": n}
-        if "denoiser" in values:  # the options are in the card of its weights
-            small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
-        if "rejector" in values:  # as are those of a network, except the threshold
-            small["rejector"] = _changed(values["rejector"], _without_size)
         return small | ({"n0": _DRAWS["n0"]} if "n0" in values else {})
 
     def gallery(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,6 +176,10 @@ class _Shrinker:
         for key, role in _NETWORK_OF.items():
             if isinstance(given := values.get(key), str) and Reference.read(given) is None:
                 small[key] = self.weights(role, str(both[role]), str(both.get("objective", "mse")))
+        if "denoiser" in values and "denoiser_weights" in both:  # the options are in the card of its weights
+            small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
+        if "rejector" in values and "rejector_weights" in both:  # as are those of a network, except the threshold
+            small["rejector"] = _changed(values["rejector"], _without_size)
         if "surrogates" in values:
             small["surrogates"] = _changed(values["surrogates"], lambda text: self.surrogates(text, both))
         if both.get("dataset") == "imagenet" and "dataset" in values:

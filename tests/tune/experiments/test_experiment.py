@@ -120,6 +120,7 @@ class TestPlan:
 
 MSE = {**DENOISER, "objective": "mse"}
 SWEPT = {"denoiser": "dncnn:channels=1", "objective": "mse", "sigma": 0.25}
+REJECTOR = {**TRAINING, **BEHIND, "rejector": "network:depth=10,width=2", "objective": "disagreement:T=2"}
 NUMBERS = {"layout": "single", "radii": [0, 0.5], "rows": [{"row": "A", "acr": 0.5, "values": [90.0, 40.0]}]}
 
 
@@ -230,6 +231,10 @@ def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
         ({"certify": {**CERTIFY, "n": 5}}, "write n: 10 or more"),
         ({"certify": {**CERTIFY, "classifier": "digits_cnnn"}}, "unknown classifier 'digits_cnnn'"),
         ({"certify": {**CERTIFY, "denoiser": "@classifier"}}, "@classifier is not a denoiser"),
+        ({"certify": {**CERTIFY, "rejector": "@classifier"}}, "@classifier is not a rejector"),
+        ({"certify": {**CERTIFY, "rejector": "confidnce:threshold=0.5"}}, "unknown rejector 'confidnce': did you mean"),
+        ({"train rejector": {**REJECTOR, "rejector": "margin:threshold=0.5"}}, "'margin' is a rule that needs no"),
+        ({"train rejector": {**REJECTOR, "objective": "stab"}}, "unknown rejector objective 'stab'"),
         ({"sweep": {"train": "denoiser", "settings": SWEPT, "search": {"rates": [1]}}}, "unknown setting 'rates'"),
     ],
 )  # fmt: skip

@@ -2,20 +2,15 @@
 
 import json
 import math
-import os
-from collections.abc import Mapping
 from functools import cache
-from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from command import command
 from conftest import REPOSITORY
-from ray.tune import Checkpoint
+from sweeps import run_here
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
@@ -25,8 +20,6 @@ from raysmooth.tune.experiments.report import SMOKE
 from raysmooth.tune.experiments.settings import PaperSettings
 from raysmooth.tune.experiments.smoke import FOLDER, smoke_plan
 from raysmooth.tune.sweeps import sweep
-from raysmooth.tune.sweeps.settings import SweepSettings, space_of
-from raysmooth.tune.sweeps.trial import run_trial
 
 pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
 
@@ -53,29 +46,6 @@ def paper_of(file: Path) -> PaperSettings:
     settings = plan_of(file).settings
     assert settings is not None
     return settings.paper
-
-
-def run_here(settings: SweepSettings, storage: str, gpus: bool, starts: Mapping[str, bytes]) -> Any:
-    """Run all trials one after the other in this process, in place of Ray Tune (see tests/tune/sweeps/test_sweep.py).
-    Returns an analysis like Ray Tune's.
-    """
-    trials = []
-    space = space_of(settings)
-    for number, values in enumerate(product(*(domain.values for domain in space.values()))):
-        config, last, kept = dict(zip(space, values, strict=True)), dict[str, Any](), Path(storage) / f"trial-{number}"
-
-        def report(metrics: dict[str, Any], checkpoint: Checkpoint, kept: Path = kept, last: Any = last) -> None:
-            checkpoint.to_directory(str(kept))
-            last.update(metrics)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ray.tune.report", report)
-            patch.setattr("ray.tune.get_checkpoint", lambda: None)
-            run_trial(config, settings, starts, os.getcwd())
-        checkpoint = Checkpoint.from_directory(str(kept))
-        trials.append(SimpleNamespace(trial_id=f"{number:05d}", status="TERMINATED", config=config, last_result=last))
-        trials[-1].checkpoint = checkpoint
-    return SimpleNamespace(trials=trials)
 
 
 @pytest.fixture
@@ -253,6 +223,14 @@ def test_a_smoke_test_refuses_what_the_experiment_refuses(tmp_path: Path) -> Non
     wrong.write_text(text.replace("@m-{m}-{sigma}", "@m-8-{sigma}"))
     with pytest.raises(RaysmoothError, match="nothing is left of stage certified-m"):
         smoke_plan(read_plan(wrong))
+
+
+def test_a_smoke_test_has_no_rejector_that_no_stage_trains(tmp_path: Path) -> None:
+    file = tmp_path / "given.yaml"
+    text = (REPOSITORY / "experiments" / "digits-rejection.yaml").read_text()
+    file.write_text(text.replace('rejector_weights: "@rejector-{behind}"', "rejector_weights: mine.safetensors"))
+    with pytest.raises(RaysmoothError, match=r"rejector_weights mine\.safetensors: a smoke test has no such rejector"):
+        smoke_plan(read_plan(file))
 
 
 def test_smoke_results_are_kept_apart_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

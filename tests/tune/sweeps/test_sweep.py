@@ -13,18 +13,26 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import REPOSITORY
-from digits_trainings import DENOISER, classifier_settings, same_weights
+from digits_trainings import DENOISER, classifier_settings, rejector_settings, same_weights
 from preloaded import PreloadedCommand
-from sweeps import CLASSIFIER, TRAINING, experiment, settings_of, swept
+from sweeps import CLASSIFIER, TRAINING, experiment, run_here, settings_of, swept
 
+import raysmooth.tune.sweeps.sweep
+from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.noise.families import noise_family
 from raysmooth.commands.app import app
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.sweeps.progress import TrialStates, observed_by
 from raysmooth.tune.sweeps.report import command_lines, trial_table, write_sweep_report
 from raysmooth.tune.sweeps.sweep import SweepResult
+from raysmooth.tune.sweeps.validation_certificates import certified_metrics, certify_validation, validation_set
 from raysmooth.tune.training.train import train_classifier
+
+CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process
 
@@ -93,6 +101,34 @@ class TestGrid:
         assert [file.name for file in files] == ["trials.csv", "trials.md", "trials.png"]
         assert "best of 4 trials by acr" in files[1].read_text()
         assert len(pd.read_csv(files[0])) == 4
+
+
+def test_rejectors_are_judged_by_certificates_with_rejection(
+    ray_cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The winner by ACR, of trials that run in this process: that of the most certificates, computed here again."""
+    monkeypatch.setattr(raysmooth.tune.sweeps.sweep, "run_trials", run_here)
+    classifier = train_classifier(classifier_settings(tmp_path / "c.safetensors", skip=2, epochs=2), show=False)
+    small = {"rejector": "network:depth=10,width=4", "objective": "disagreement:T=2", "skip": 2, "epochs": 2}
+    behind = {"classifier": "digits_cnn", "classifier_weights": str(classifier), "sigma": 0.5}
+    result = swept(
+        tmp_path / "sweep", train="rejector", settings={**TRAINING, **behind, **small},
+        search={"learning_rate": [1e-3, 1e-30]},
+    )  # fmt: skip
+    last = result.trials[result.trials["last"]]
+    assert set(last["status"]) == {"finished"}, list(last["error"])
+    assert last["acr"].nunique() == 2
+    assert {"auc", "rejected", "kept_accuracy", "validation_images"} <= set(last.columns)
+    assert result.winner is not None
+    best = last.sort_values("acr").iloc[-1]
+    assert (best["trial_id"], best["acr"]) == (result.winner.trial_id, result.winner.value)
+    weights = str(result.winner.weights)
+    spec = BaseClassifierSpec("digits_cnn", str(classifier), rejector="network", rejector_weights=weights)
+    images = validation_set(rejector_settings(tmp_path / "r.safetensors", classifier, classifier, skip=2), 8)
+    validation = settings_of(tmp_path / "sweep").validation
+    model = load_base_classifier(spec, CPU).model
+    rows = certify_validation(model, images, validation, noise_family("gaussian", 0.5), CPU)
+    assert certified_metrics(rows, None)["acr"] == best["acr"]
 
 
 class Recorder:

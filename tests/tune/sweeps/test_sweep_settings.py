@@ -33,6 +33,9 @@ BASE: dict[str, Any] = {
 }
 
 
+REJECTOR = {"dataset": "digits", "classifier": "digits_cnn", "sigma": 0.25}
+
+
 def sweep(**changes: Any) -> SweepSettings:
     return checked(SweepSettings, {**BASE, **changes})
 
@@ -136,6 +139,11 @@ def test_domains_by_hand() -> None:
         ({"validation": {"n": 0}}, "n 0: input should be greater than or equal to 1"),
         ({"certify": {"classifier": "lenet"}}, "certify: unknown setting 'classifier'"),
         ({"warm_start": {"objective": "mse"}}, "warm_start: classifiers start fresh"),
+        (
+            {"train": "rejector", "settings": REJECTOR, "metric": "accuracy_under_noise"},
+            "accuracy_under_noise is none of a rejector: write one of certified_accuracy, acr, validation_loss",
+        ),
+        ({"train": "rejector", "settings": REJECTOR, "warm_start": {}}, "warm_start: rejectors start fresh"),
         ({"seeds": [0, 0]}, "write each once"),
         ({"train": "network"}, "unknown training 'network'"),
         ({"by": "random"}, "^unknown setting 'by': it is now called search_algorithm$"),
@@ -254,6 +262,16 @@ def test_what_is_certified_is_read_as_what_was_trained_on() -> None:
     one = sweep(settings={**BASE["settings"], **chosen}, certify={"n": 100})
     training = next(_distinct_data(one))
     assert chosen.items() <= _certify_values(one, training, "w.safetensors").items()
+
+
+def test_a_rejector_is_certified_behind_the_networks_that_it_was_trained_for() -> None:
+    """Its size is on the card of its weights, like that of a denoiser."""
+    behind = {"classifier_weights": "c.safetensors", "denoiser": "dncnn", "denoiser_weights": "d.safetensors"}
+    one = sweep(train="rejector", settings={**REJECTOR, **behind, "rejector": "network:width=8,depth=10"})
+    values = _certify_values(one, next(_distinct_data(one)), "r.safetensors")
+    expected = {**REJECTOR, **behind, "rejector": "network:width=8,depth=10", "rejector_weights": "r.safetensors"}
+    assert expected.items() <= values.items()
+    checked(CertifySettings, values)
 
 
 def test_every_training_can_be_swept_with_its_settings() -> None:
