@@ -1,12 +1,14 @@
 """Rejected draws: how many, of which images, and how many are left for the top class."""
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import flags, numbers
+from raysmooth.pipeline.analysis.metrics import decided_at, samplings
 from raysmooth.pipeline.analysis.run_checks import estimation_counts, named, refuse_missing
 
 OUTCOMES = ("correct", "wrong", "unlabelled", "abstained")
@@ -16,19 +18,28 @@ label, or not certified.
 
 
 def has_rejector(rows: pd.DataFrame) -> bool:
-    """Whether any of the rows, which may be those of several runs, records rejected draws."""
-    return "count_rejected" in rows and bool(rows["count_rejected"].notna().any())
+    """Whether any of the rows, which may be those of several runs, records how many of a fixed number of draws were
+    rejected: in runs that decide one radius, draws stop by what was rejected.
+    """
+    if "count_rejected" not in rows or not (known := rows["count_rejected"].notna()).any():
+        return False
+    fixed = {method for method in samplings(rows).unique() if decided_at(method) == inf}
+    return bool((known & samplings(rows).isin(fixed)).any())
 
 
 def rejection_counts(rows: pd.DataFrame) -> pd.DataFrame:
     """The estimation draws of one run's images without error: int64 `rejected`, `top` (kept, and of the selected class)
     and `n` (all), `outcome` (an index into OUTCOMES) and Int64 `label`; indexed as `rows`.
 
-    Raises RaysmoothError for a run without a rejector, if there are no rows, or rows of several runs.
+    Raises RaysmoothError for a run without a rejector, or one that decides one radius, if there are no rows, or rows of
+    several runs.
     """
     count, n = estimation_counts(rows)
     if not has_rejector(rows):
-        raise RaysmoothError(f"{named(rows)} has no rejector: certify with --rejector confidence:threshold=0.6, say")
+        raise RaysmoothError(
+            f"{named(rows)} has no rejected draws of a fixed number: certify with --rejector confidence:threshold=0.6, "
+            "for example, and --sampling fixed"
+        )
     refuse_missing(rows, "count_rejected")
     rejected, abstained = numbers(rows["count_rejected"]), flags(rows["abstain"], missing=True)
     right = flags(rows["correct"], missing=False)

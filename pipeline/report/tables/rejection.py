@@ -24,7 +24,10 @@ def rejection_table(data: ReportData, intervals: bool = False, most: int | None 
     """
     rejecting = [run for run in data.runs.index if has_rejector(data.parts[run])]
     if not rejecting:
-        raise RaysmoothError("no run has a rejector: certify with --rejector confidence:threshold=0.6, for example")
+        raise RaysmoothError(
+            "no run has a rejector, and a number of draws that does not depend on it: certify with --rejector "
+            "confidence:threshold=0.6, for example, and --sampling fixed"
+        )
     counted = {run: rejection_by_class(data.parts[run]) for run in rejecting}
     note = (
         "Share of estimation draws that are rejected, in percent, rounded down; in parentheses the number of images. "

@@ -60,7 +60,12 @@ def test_images_on_the_diagonal_are_in_its_bins(bins: int) -> None:
 def test_what_is_no_run_with_a_rejector_is_refused() -> None:
     assert not has_rejector(plain_run())
     assert has_rejector(pd.concat([plain_run(), rejecting_run()]))
-    with pytest.raises(RaysmoothError, match=r"run c{16} has no rejector: certify with --rejector"):
+    with pytest.raises(RaysmoothError, match=r"run c{16} has no rejected draws of a fixed number: certify with"):
         rejection_counts(plain_run())
+    decided = rejecting_run().assign(sampling="decide:radius=0.5")
+    assert not has_rejector(decided)
+    assert has_rejector(pd.concat([decided, rejecting_run("d" * 16)]))
+    with pytest.raises(RaysmoothError, match="decides one radius"):
+        rejection_counts(decided)
     with pytest.raises(RaysmoothError, match="more than one run_id"):
         rejection_counts(pd.concat([rejecting_run(), rejecting_run("d" * 16)]))

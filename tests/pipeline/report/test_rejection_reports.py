@@ -139,7 +139,7 @@ def test_of_many_classes_those_with_the_most_rejected_draws_are_shown() -> None:
 
 def test_without_a_rejector_there_is_no_table_and_no_figure() -> None:
     data = ReportData(plain_run())
-    with pytest.raises(RaysmoothError, match="no run has a rejector: certify with --rejector"):
+    with pytest.raises(RaysmoothError, match="no run has a rejector, and a number of draws that does not depend"):
         TABLES["rejection"](data, False)
     with pytest.raises(RaysmoothError, match="no run has a rejector"):
         plot_rejection(data)
@@ -223,5 +223,7 @@ def test_the_page_shows_the_table_and_the_figure(tmp_path: Path) -> None:
     (cells,) = re.findall(r'<path d="([^"]*)" style="fill: var\(--h0\)"/>', drawing)
     assert cells.count("z") == 7
     assert "A copy that the rejector (confidence:threshold=0.6) rejects votes for no class." in unescape(text)
+    decided = WITH.assign(sampling="decide:radius=0.5", decision="certified", p_upper=None)
+    assert 'id="rejection"' not in render_page(ReportData(decided), located(tmp_path), {})
     without = render_page(ReportData(plain_run()), located(tmp_path), {})
     assert "reject" not in without.partition("</style>")[2].lower()
