@@ -127,8 +127,9 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
     ]
     ticks += ["others", *(["no answer"] if any_invalid(one) else [])]
     axes.set_yticks(range(len(ticks)), ticks)
-    slots = max(len(ticks), CLASSES + 1)  # equally thick bars, however few
-    reach = 1.18 if one.num_classes is None else 1.45  # with room for longer texts
+    slots, reach = max(len(ticks), CLASSES + 1), 1.18  # equally thick bars, however few
+    if one.num_classes is not None:  # with room for longer texts, and for the legend below them
+        slots, reach = slots + 2, 1.45
     axes.set(xlim=(0, reach), xticks=[0, 0.25, 0.5, 0.75, 1], ylim=(slots - 0.5, -0.6))
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.tick_params(labelsize=7)

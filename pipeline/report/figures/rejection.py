@@ -75,14 +75,16 @@ def plot_rejection(data: ReportData, width: float = COLUMN) -> Figure:
         axes.set_title(fill(titles[run], int(13 * width / across)), fontsize=TICK)
     for axes in grid.flat[len(found.counts) :]:
         axes.remove()
-    bar = figure.colorbar(mesh, ax=list(grid.flat[: len(found.counts)]), location="bottom", aspect=40, shrink=0.9)
+    bar = figure.colorbar(
+        mesh, ax=list(grid.flat[: len(found.counts)]), location="bottom", aspect=40, shrink=0.9, fraction=0.05
+    )
     bar.set_label("images", fontsize=LABEL)
     bar.ax.tick_params(labelsize=TICK)
     bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     lines = max(axes.get_title().count("\n") + bool(axes.get_title()) for axes in grid.flat)
-    figure.set_size_inches(width, 0.5 + high * ((width - 0.6) / across + 0.4 + 0.11 * lines))
+    figure.set_size_inches(width, 0.8 + high * ((width - 0.6) / across + 0.4 + 0.13 * lines))
     return figure
 
 

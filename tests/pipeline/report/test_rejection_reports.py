@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rejecting_runs import CONFIDENCE, N, plain_run, rejecting_run, without_rejection
 
 from raysmooth.common.errors import RaysmoothError
@@ -15,6 +16,7 @@ from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.run_selection import where
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
+from raysmooth.pipeline.report.figures.figure_text import WIDTHS
 from raysmooth.pipeline.report.figures.rejection import BINS, image_steps, plot_rejection, step_colours
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.page.svg_paths import Box, cell_paths
@@ -180,8 +182,19 @@ def test_the_figure_has_a_panel_for_each_run_with_a_rejector() -> None:
         figure.draw_without_rendering()
 
 
-def test_the_figure_is_as_wide_as_a_column() -> None:
-    assert plot_rejection(ReportData(WITH)).get_figwidth() == 3.25
+@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_figure_is_as_wide_as_a_column_and_nothing_is_cut_off(width: float, panels: int) -> None:
+    runs = [rejecting_run(name * 16, sigma=sigma, n=100) for name, sigma in zip("def", (0.25, 0.5, 1.0), strict=True)]
+    figure = plot_rejection(ReportData(pd.concat(runs[:panels])), width)
+    assert figure.get_figwidth() == width
+    FigureCanvasAgg(figure).draw()
+    inside = figure.bbox
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert (box.x0, box.y0) >= (inside.x0, inside.y0)
+        assert box.x1 <= inside.x1
+        assert box.y1 <= inside.y1
 
 
 def test_noise_levels_alone_are_the_titles_of_their_panels() -> None:
