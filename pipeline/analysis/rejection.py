@@ -31,8 +31,8 @@ def rejection_counts(rows: pd.DataFrame) -> pd.DataFrame:
     """The estimation draws of one run's images without error: int64 `rejected`, `top` (kept, and of the selected class)
     and `n` (all), `outcome` (an index into OUTCOMES) and Int64 `label`; indexed as `rows`.
 
-    Raises RaysmoothError for a run without a rejector, or one that decides one radius, if there are no rows, or rows of
-    several runs.
+    Raises RaysmoothError for a run without a rejector, or one that decides one radius; for images whose numbers of
+    draws are unknown; if there are no rows, or rows of several runs.
     """
     count, n = estimation_counts(rows)
     if not has_rejector(rows):
@@ -48,6 +48,8 @@ def rejection_counts(rows: pd.DataFrame) -> pd.DataFrame:
         {"rejected": rejected, "top": count, "n": n, "outcome": outcome, "label": rows["label"].astype("Int64")},
         rows.index,
     )[(rows["status"] != "error").to_numpy(bool)]
+    if found[["rejected", "top", "n"]].isna().any(axis=None):
+        raise RaysmoothError(f"{named(rows)} has images without count_rejected, count_top and n_used: certify it again")
     return found.astype(dict.fromkeys(("rejected", "top", "n"), np.int64))
 
 

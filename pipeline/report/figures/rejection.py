@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.analysis.rejection import has_rejector, rejection_histogram
+from raysmooth.pipeline.analysis.rejection import has_rejector, rejection_counts, rejection_histogram
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.report.captions import run_labels, run_names
 from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK
@@ -44,11 +44,16 @@ class RejectionHistograms:
         return max((int(counts.max()) for counts in self.counts.values()), default=0)
 
 
+NO_HISTOGRAMS = RejectionHistograms({}, {})
+
+
 def rejection_histograms(data: ReportData) -> RejectionHistograms:
-    """Those of the runs with a rejector, in the order of reports."""
+    """Those of the runs with a rejector, in the order of reports. Raises RaysmoothError where one of them does not
+    record its draws.
+    """
     rejecting = [run for run in data.runs.index if has_rejector(data.parts[run])]
     counts = {run: rejection_histogram(data.parts[run], BINS) for run in rejecting}
-    return RejectionHistograms(counts, {run: int(data.runs.loc[run, "n"]) for run in rejecting})
+    return RejectionHistograms(counts, {run: int(rejection_counts(data.parts[run])["n"].max()) for run in rejecting})
 
 
 def plot_rejection(data: ReportData, width: float = COLUMN) -> Figure:

@@ -33,6 +33,7 @@ from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles
 from raysmooth.pipeline.report.figures.palette import colours_of
 from raysmooth.pipeline.report.figures.rejection import (
     KEPT_AXIS,
+    NO_HISTOGRAMS,
     REJECTED_AXIS,
     RejectionHistograms,
     image_steps,
@@ -120,7 +121,7 @@ def render_page(
     flat = {run: dict(_flat(manifest)) for run, manifest in manifests.items() if manifest is not None}
     shared, own = _split_shared({run: facts for run, facts in flat.items() if facts})
     all_curves, panels = _all_curves(data)
-    rejections = rejection_histograms(data)
+    rejections = rejection_histograms(data) if any(table.name == "rejection" for table in tables) else NO_HISTOGRAMS
     steps = image_steps(rejections.highest)
     labels = dict(zip(data.runs.index, run_labels(data.runs), strict=True))
     head = headline(data)

@@ -236,6 +236,9 @@ def test_the_page_shows_the_table_and_the_figure(tmp_path: Path) -> None:
     (cells,) = re.findall(r'<path d="([^"]*)" style="fill: var\(--h0\)"/>', drawing)
     assert cells.count("z") == 7
     assert "A copy that the rejector (confidence:threshold=0.6) rejects votes for no class." in unescape(text)
+    lost = WITH.assign(n_used=WITH["n_used"].mask(WITH.index == 5), n=None)
+    page = unescape(render_page(ReportData(lost), located(tmp_path), {}))
+    assert "rejection: run 0123456789012345 has images without count_rejected, count_top and n_used" in page
     decided = WITH.assign(sampling="decide:radius=0.5", decision="certified", p_upper=None)
     assert 'id="rejection"' not in render_page(ReportData(decided), located(tmp_path), {})
     without = render_page(ReportData(plain_run()), located(tmp_path), {})
