@@ -226,6 +226,9 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "predict": lambda unfit: raysmooth.predict(dataset="digits", classifier=unfit, sigma=0.25),
     "train_classifier": lambda unfit: raysmooth.train_classifier(dataset="digits", classifier="digits_cnn", out=unfit),
     "train_denoiser": lambda unfit: raysmooth.train_denoiser(dataset=unfit, denoiser="dncnn", out="a.safetensors"),
+    "train_rejector": lambda unfit: raysmooth.train_rejector(
+        dataset="digits", classifier=unfit, sigma=0.25, out="a.st"
+    ),
     "sweep": lambda unfit: raysmooth.sweep(train=unfit),
     "run": lambda unfit: raysmooth.run(unfit),
     "run, only": lambda unfit: raysmooth.run("digits", only=unfit),
