@@ -134,7 +134,7 @@ def test_the_defaults() -> None:
         ("disagreemnt", "unknown rejector objective 'disagreemnt': did you mean 'disagreement'?"),
         ("disagreement:T=0", "option T=0: write a whole number above 0"),
         ("disagreement:t=4", "'disagreement' has no option 't': did you mean 'T'?"),
-        ("wrong:head=both", "unknown head 'both': (known: clean, noisy)"),
+        ("wrong:head=both", "unknown head 'both': known: clean, noisy"),
     ],
 )
 def test_refusals_are_one_line_and_say_what_to_write(text: str, message: str) -> None:
