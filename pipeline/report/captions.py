@@ -84,7 +84,8 @@ def _alpha(runs: pd.DataFrame, alpha: str) -> str:
     splits = runs["alpha_share"] < 1
     if len(shares := runs["alpha_share"][splits].unique()) != 1:
         return alpha
-    but = "" if splits.all() else f", all with the {COMPLEMENT} bound"
+    others = runs["bound"][~splits]  # not only the complement's: a decision with two bounds shares no alpha
+    but = f"; all of it with the {COMPLEMENT} bound" if others.eq(COMPLEMENT).any() else ""
     return f"{alpha} ({shares[0]:g} of it for pA{but})" if alpha else f"{_setting('alpha_share', shares[0])}{but}"
 
 

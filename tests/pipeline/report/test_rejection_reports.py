@@ -47,8 +47,8 @@ def test_the_caption_names_the_rejector_the_bound_and_the_share_of_alpha() -> No
     both = str(caption(described(WITH, OFF)))
     assert "bound, denoiser" not in both
     assert (
-        "rejector confidence:threshold=0.6, n0=100, n=10000, alpha=0.001 (0.5 of it for pA, all with the 1 - pA bound)"
-        in both
+        "rejector confidence:threshold=0.6, n0=100, n=10000, alpha=0.001 (0.5 of it for pA; all of it with the 1 - pA "
+        "bound)" in both
     )
     assert "(0.5 of alpha" not in both
     assert "n=10000, 0.5 of alpha for pA: each" in str(
