@@ -86,19 +86,20 @@ def class_count_note(dataset: Dataset, num_classes: int) -> str | None:
 
 
 def subset_note(dataset: Dataset, image_ids: Collection[int]) -> str | None:
-    """What to say where the chosen images have far fewer classes than they could: class folders are read one after the
-    other, so that the first images are of the first classes.
+    """What to say where the data are in the order of their classes, as class folders are, and the chosen images have far
+    fewer classes than they could.
     """
     if dataset.facts.labels_from is None or len(image_ids) == len(dataset):
         return None
     labels = dataset.labels()
-    there = {label for label in labels if label is not None}
-    chosen = {labels[image_id] for image_id in image_ids} - {None}
-    if not chosen or 2 * len(chosen) > min(len(there), len(image_ids)):
+    known = [label for label in labels if label is not None]
+    there, chosen = set(known), {labels[image_id] for image_id in image_ids} - {None}
+    if known != sorted(known) or not chosen or 2 * len(chosen) > min(len(there), len(image_ids)):
         return None
     return (
         f"the {counted(len(image_ids), 'image')} taken are of {len(chosen)} of the data's "
-        f"{counted(len(there), 'class')}: where data are in the order of their classes, --skip takes images of all"
+        f"{counted(len(there), 'class')}, as the data are in their order: write --skip "
+        f"{len(dataset) // len(image_ids)} to take images of all"
     )
 
 

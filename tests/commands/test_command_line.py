@@ -145,7 +145,7 @@ def test_a_config_file_and_flags_over_it(
     rows = pd.read_parquet(tmp_path / "out/certificates")
     assert len(rows) == 8
     assert set(rows.sigma) == {0.25, 0.5}
-    assert "n0=100, n=50, alpha=0.001" in out
+    assert "n0=100, n=50, alpha=0.001" in " ".join(out.split())
     assert "digits" in out
     frame = raysmooth.certify(tmp_path / "run.yaml", max=4, progress=False)
     assert sorted(frame.radius) == sorted(rows.radius)

@@ -11,7 +11,8 @@ import raysmooth
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
-from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
+from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
+from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainRejectorSettings
 from raysmooth.tune.training.trainer import Trainer
 
 SMALL = {"dataset": "digits", "max": "100", "epochs": "1", "threads": "1", "device": "cpu", "precision": "float32"}
@@ -166,8 +167,9 @@ def test_every_setting_and_every_name_is_in_the_help(
     for kind, model, objectives in (
         ("classifier", TrainClassifierSettings, CLASSIFIER_OBJECTIVES),
         ("denoiser", TrainDenoiserSettings, DENOISER_OBJECTIVES),
+        ("rejector", TrainRejectorSettings, REJECTOR_OBJECTIVES),
     ):
-        code, out, _ = train(capsys, kind, {"help": ""})
+        code, out, _ = train(capsys, kind, {"help-all": ""})
         assert code == 0
         for field in model.model_fields:
             assert f"--{field.replace('_', '-')} " in out, field
