@@ -86,8 +86,8 @@ def class_count_note(dataset: Dataset, num_classes: int) -> str | None:
 
 
 def subset_note(dataset: Dataset, image_ids: Collection[int]) -> str | None:
-    """What to say where the data are in the order of their classes, as class folders are, and the chosen images have far
-    fewer classes than they could.
+    """What to say where the data are in the order of their classes, as those of class folders, and the chosen images
+    have far fewer classes than they could.
     """
     if dataset.facts.labels_from is None or len(image_ids) == len(dataset):
         return None

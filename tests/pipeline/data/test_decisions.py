@@ -594,8 +594,8 @@ def test_the_first_of_class_folders_are_of_few_classes_which_is_said(tmp_path):
     assert len(dataset) == 24
     note = subset_note(dataset, range(6))
     assert note == (
-        "the 6 images taken are of 2 of the data's 6 classes, as the data are in their order: write --skip 4 to take images "
-        "of all"
+        "the 6 images taken are of 2 of the data's 6 classes, as the data are in their order: write --skip 4 to take "
+        "images of all"
     )
     assert subset_note(dataset, range(0, 24, 4)) is None
     assert subset_note(dataset, range(24)) is None
