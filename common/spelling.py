@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 _FLAG = re.compile(
     r"(?P<command>raysmooth [a-z][^;,'`]*)"  # a whole command has flags, wherever it is shown
     r"|(?P<write>\b(?:write|or) |(?<=, ))?(?<![\w-])--(?P<flag>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)"
-    r"(?P<value> (?!(?:and|as|for|in|of|or|to|too|with)\b)[\w./{}+~:@-]*[\w/}])?"
+    r"(?P<value> (?!(?:and|as|for|in|of|or|to|too|with)\b)[\w./{}+~:@-]*[\w/}]"
+    r"(?:=[\w./+-]*\w(?:,\w+=[\w./+-]*\w)*)?)?"  # NAME:option=value,option=value is one value
 )
 _SWITCHES = {"dry_run", "intervals", "overwrite", "smoke", "strict", "trust_code", "verbose"}
 """Settings that are true or false."""
@@ -89,7 +90,7 @@ def _with_key(message: str, written: Mapping[str, Any]) -> str:
     return f"{keys[0]}: {message}"
 
 
-_RESUME = ("certify", "predict", "train_classifier", "train_denoiser", "sweep", "run")
+_RESUME = ("certify", "predict", "train_classifier", "train_denoiser", "train_rejector", "sweep", "run")
 """Functions that leave finished work, with which the next call goes on."""
 
 _python_calls = 0

@@ -32,7 +32,14 @@ from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
 from raysmooth.pipeline.analysis.run_facts import RECERTIFIED
-from raysmooth.pipeline.certification.certificate import COMPLEMENT, NOISE_BOUNDS, Certificate, can_certify
+from raysmooth.pipeline.certification.certificate import (
+    COMPLEMENT,
+    NOISE_BOUNDS,
+    REJECTION,
+    RUNNER_UP,
+    Certificate,
+    can_certify,
+)
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.pair_test import decision_test
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
@@ -87,6 +94,11 @@ class Changes:
             NOISE_BOUNDS[self.noise_bound]
         if self.rejection not in (None, "on", "off"):
             raise RaysmoothError(f"--rejection {self.rejection}: write on or off")
+        if self.rejection == "off" and self.noise_bound == REJECTION:
+            raise RaysmoothError(
+                f"--noise-bound {REJECTION} counts rejected draws, and --rejection off has none: leave one of them "
+                f"out, or write --noise-bound {RUNNER_UP}"
+            )
 
 
 _UNSUPPORTED = {
@@ -120,6 +132,11 @@ class Recertification:
         if self.changes.rejection is not None and not self.source.is_rejecting:
             raise RaysmoothError(
                 f"--rejection {self.changes.rejection}: {run} has no rejector: choose others with --run"
+            )
+        if self.changes.noise_bound == REJECTION and not self.source.is_rejecting:
+            raise RaysmoothError(
+                f"--noise-bound {REJECTION}: {run} has no rejector: choose others with --run, or write --noise-bound "
+                f"{RUNNER_UP}"
             )
         before = was.get("noise_bound", COMPLEMENT)
         now = {

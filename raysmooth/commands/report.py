@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -69,7 +69,7 @@ def recertify_command(
         ),
     ] = None,
     rejection: Annotated[
-        Literal["on", "off"] | None,
+        str | None,
         typer.Option(help="off: certify the same draws without the rejector. Default: on.", show_default=False),
     ] = None,
     familywise: Annotated[

@@ -10,7 +10,7 @@ import pytest
 from command import refused
 
 import raysmooth
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import Interrupted, RaysmoothError
 from raysmooth.common.spelling import as_keys, as_keywords, in_keywords, keys_of
 from raysmooth.pipeline.progress.progress_bars import Display
 
@@ -25,6 +25,11 @@ from raysmooth.pipeline.progress.progress_bars import Display
             "write --n 5, --norm l2 or --address NAME:PORT",
             'write n=5, norm="l2" or address=NAME:PORT',
             "write n: 5, norm: l2 or address: NAME:PORT",
+        ),
+        (
+            "write --rejector network:depth=10,threshold=0.5, --n 5 or leave it",
+            'write rejector="network:depth=10,threshold=0.5", n=5 or leave it',
+            "write rejector: network:depth=10,threshold=0.5, n: 5 or leave it",
         ),
         ("another --out, or --overwrite", "another out, or overwrite=True", "another out, or overwrite: true"),
         ("write --split, or --data-root", "write split, or data_root", "write split, or data_root"),
@@ -91,6 +96,16 @@ def test_functions_name_their_keywords(tmp_path: Path) -> None:
 def test_functions_refuse_an_unknown_keyword_in_one_line(call: Callable[[], object], line: str) -> None:
     with pytest.raises(RaysmoothError, match="^" + re.escape(line)):
         call()
+
+
+@pytest.mark.parametrize("name", [name for name in raysmooth.__all__ if name.startswith("train_")])
+def test_interrupted_trainings_say_that_the_same_call_resumes(name: str) -> None:
+    def training() -> None:
+        raise KeyboardInterrupt
+
+    training.__name__ = name
+    with pytest.raises(Interrupted, match="the same call resumes"):
+        in_keywords(training)()
 
 
 def test_notes_of_a_call_from_python_name_keywords(capsys: pytest.CaptureFixture[str]) -> None:

@@ -309,6 +309,8 @@ REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["--n", "120"], "--n 120: run RUN counted its draws in blocks of 50: write --n 100 or --n 150\n"),
     ({}, ["--n", "155"], "--n 155: run RUN counted its draws in blocks of 50: write --n 150 or --n 160\n"),
     ({}, ["--noise-bound", "runner"], "unknown noise bound 'runner': did you mean 'runner-up'?"),
+    ({}, ["--rejection", "maybe"], "--rejection maybe: write on or off"),
+    ({}, ["--noise-bound", "rejection"], "--noise-bound rejection: run RUN has no rejector: choose others with --run"),
     ({}, ["--norm", "l1"], "--norm l1: run RUN has gaussian noise, which gives radii in l2 or linf: write"),
     ({}, ["--alpha", "1e-60"], "n=160 draws at alpha=1e-60 (complement bound) can only abstain in run RUN: write"),
     ({}, ["--run", "zz", "--alpha", "0.1"], "--run zz: there is no such run: known: RUN"),

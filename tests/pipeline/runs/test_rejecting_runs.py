@@ -263,7 +263,7 @@ def test_recertifying_without_a_rejector_there_is_refused(runs: dict[str, Path])
     for given, expected in (
         ({"rejection": "off"}, "has a rejector: write 'raysmooth certify --rejector'"),
         ({"rejection": "off", "runs": run}, f"--rejection off: run {run} has no rejector: choose others with --run"),
-        ({"noise_bound": "rejection"}, "--noise-bound rejection counts rejected draws"),
+        ({"noise_bound": "rejection"}, f"--noise-bound rejection: run {run} has no rejector: choose others with --run"),
         ({"alpha_share": 0.9}, "--alpha-share 0.9: the complement bound gives all of alpha to pA"),
         ({"noise_bound": "runner-up", "alpha_share": 1.5}, "--alpha-share 1.5: write a share of alpha between 0 and 1"),
         ({"rejection": "of"}, "--rejection of: write on or off"),
@@ -271,7 +271,7 @@ def test_recertifying_without_a_rejector_there_is_refused(runs: dict[str, Path])
         with pytest.raises(RaysmoothError) as refusal:
             recertify(runs["none"], **given)  # type: ignore[arg-type]
         assert expected in str(refusal.value)
-    with pytest.raises(RaysmoothError, match="--noise-bound rejection counts rejected draws"):
+    with pytest.raises(RaysmoothError, match="and --rejection off has none: leave one of them out"):
         recertify(runs["unsure"], rejection="off", noise_bound="rejection")
 
 
