@@ -86,7 +86,12 @@ def _card(weights: Weights, path: str) -> _RejectorCard:
         card = validated(_RejectorCard, weights.card, f"weights {path}: its card")
     except BadRecord as refusal:
         raise RaysmoothError(f"{refusal}: give weights of train rejector") from None
-    if Variant.parse(card.architecture).name != "network":
+    try:
+        made = Variant.parse(card.architecture)
+    except RaysmoothError:
+        made = None
+    # The threshold is the user's, not the file's.
+    if made is None or made.name != "network" or "threshold" in dict(made.options):
         raise RaysmoothError(f"weights {path} are those of '{card.architecture}': give weights of train rejector")
     return card
 

@@ -78,7 +78,7 @@ class Changes:
     rejection: str | None = None
 
     def __post_init__(self) -> None:
-        if all(value is None for value in vars(self).values()):
+        if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
             raise RaysmoothError(
                 "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
                 "--norm linf or --rejection off, for example"

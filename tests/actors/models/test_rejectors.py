@@ -207,6 +207,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, files: dict[str, st
     refused("do not fit RejectorNetwork", num_classes=7)
     refused("do not fit RejectorNetwork", taps=network.card["taps"][:2])
     refused("are those of 'dncnn:depth=7': give weights of train rejector", architecture="dncnn:depth=7")
+    refused("are those of 'network:::': give weights of train rejector", architecture="network:::")
+    refused("are those of 'network:.*threshold=0.1': give", architecture="network:depth=10,width=4,threshold=0.1")
     refused("features of 4 x 4 are 32 at '2', and this one has others", taps=_moved(network.card["taps"], "2"))
     refused("features of 4 x 4 are 32 at '99', and this one has others", taps=_moved(network.card["taps"], "99"))
     network = RejectorNetwork([], 10, (1, 2, 2), 4, 10)

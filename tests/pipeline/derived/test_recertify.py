@@ -300,6 +300,7 @@ ADAPTIVE = {"sampling": "adaptive:tolerance=2%,pilot=1"}
 DECIDE = {"sampling": "decide:radius=0.2"}
 REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, [], "recertify needs a change: write --alpha 0.01"),
+    ({}, ["--rejection", "on"], "recertify needs a change: write --alpha 0.01"),
     ({}, ["--alpha", "0"], "--alpha 0: write a probability between 0 and 1"),
     ({}, ["--familywise", "1"], "--familywise 1: write a probability between 0 and 1"),
     ({}, ["--familywise", "0.1", "--alpha", "0.1"], "--familywise sets alpha to DELTA / images"),
