@@ -23,7 +23,7 @@ RUN = (
 COMMANDS = (
     "--version", "--help", "certify --help", "train denoiser --help", "list", "list recipes", "list classifiers",
     "certify --dataset nope --classifier digits_cnn --sigma 0.25", "certify --dataset digits --sigma x",
-    "demo --out demo", f"{RUN} --dry-run", RUN, RUN, "report results", "show results 20", "status results",
+    "demo --out demo", f"{RUN} --dry-run", RUN, RUN, "report results", "show results 10", "status results",
     "train denoiser --dataset digits --denoiser dncnn:depth=3,channels=1 --objective mse --sigma 0.25 --epochs 1 "
     "--out mse.safetensors",
 )  # fmt: skip
