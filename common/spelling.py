@@ -21,6 +21,9 @@ _FLAG = re.compile(
     r"(?P<value> (?!(?:and|as|for|in|of|or|to|too|with)\b)[\w./{}+~:@-]*[\w/}]"
     r"(?:=[\w./+-]*\w(?:,\w+=[\w./+-]*\w)*)?)?"  # NAME:option=value,option=value is one value
 )
+_TOGETHER = re.compile(r"\bwrite(?: --[a-z][a-z0-9-]*(?: [^\s,;:-][^\s,;]*)?){2,}")
+"""Several flags to be written, as on a command line; keywords and keys have commas between them."""
+
 _SWITCHES = {"dry_run", "intervals", "overwrite", "smoke", "strict", "trust_code", "verbose"}
 """Settings that are true or false."""
 
@@ -55,7 +58,7 @@ def _respelled(
             return f"{write or ''}{name}{found['value'] or ''}"
         return f"{write}{name}{equals}{quoted(value)}"
 
-    return _FLAG.sub(spell, message)
+    return _FLAG.sub(spell, _TOGETHER.sub(lambda found: re.sub(r"(?<!write) --", ", --", found[0]), message))
 
 
 @contextmanager

@@ -31,6 +31,11 @@ from raysmooth.pipeline.progress.progress_bars import Display
             'write rejector="network:depth=10,threshold=0.5", n=5 or leave it',
             "write rejector: network:depth=10,threshold=0.5, n: 5 or leave it",
         ),
+        (
+            "for that one (finished), write --denoiser none --sigma 0.25 --n 5",
+            'for that one (finished), write denoiser="none", sigma=0.25, n=5',
+            "for that one (finished), write denoiser: none, sigma: 0.25, n: 5",
+        ),
         ("another --out, or --overwrite", "another out, or overwrite=True", "another out, or overwrite: true"),
         ("write --split, or --data-root", "write split, or data_root", "write split, or data_root"),
         ("write --recipe with one of a, b", "write recipe with one of a, b", "write recipe with one of a, b"),
