@@ -29,11 +29,8 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     for a malformed condition, an unknown column and a value that no run has, the latter two with the nearest known one.
     """
     wanted: dict[str, list[str]] = {}
-    for condition in conditions:
-        column, sign, value = condition.partition("=")
-        if not sign:
-            raise RaysmoothError(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
-        wanted.setdefault(checked_column(rows, column.strip(), "--where"), []).append(value.strip())
+    for column, value in _read_conditions(conditions):
+        wanted.setdefault(checked_column(rows, column, "--where"), []).append(value)
     for column, values in wanted.items():
         runs = of_runs(rows, column)
         chosen: set[str] = set()
@@ -47,6 +44,22 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
         if len(chosen) < len(runs):
             rows = rows[rows["run_id"].isin(chosen)]
     return rows
+
+
+def refuse_bad_conditions(conditions: Sequence[str]) -> None:
+    """Raises RaysmoothError for those that `where` would refuse for any runs."""
+    for column, _ in _read_conditions(conditions):
+        if column not in COLUMNS:
+            raise RaysmoothError(f"--where {column}: runs have no such column: {nearest(column, COLUMNS)}")
+
+
+def _read_conditions(conditions: Sequence[str]) -> list[tuple[str, str]]:
+    """Columns and values."""
+    read = [condition.partition("=") for condition in conditions]
+    for condition, (_, sign, _) in zip(conditions, read, strict=True):
+        if not sign:
+            raise RaysmoothError(f"--where {condition}: write COLUMN=VALUE, such as sigma=0.5")
+    return [(column.strip(), value.strip()) for column, _, value in read]
 
 
 def checked_column(rows: pd.DataFrame, column: str, flag: str) -> str:

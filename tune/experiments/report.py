@@ -16,6 +16,7 @@ from rich.text import Text
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.rejection import has_rejector
+from raysmooth.pipeline.analysis.run_selection import where
 from raysmooth.pipeline.pictures.page_image import certified_image
 from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
@@ -87,13 +88,15 @@ def report_experiment(
     if settings is None or not any(run.entry.samples for run in plan.stage_runs):
         return None
     radii = next((run.values["radii"] for run in plan.stage_runs if run.values.get("radii")), None)
-    runs, rows = _certificates(plan, results)
+    conditions: list[str] = next((run.values["where"] for run in plan.stage_runs if run.values.get("where")), [])
+    runs, every = _certificates(plan, results)
+    rows = where(every, conditions)
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
     planned = Counter(name for run in plan.stage_runs if run.kind == "certify" for name in run.names)
     comparison = None
     if numbers is not None:
-        comparison = compare_with_paper(numbers, summarize(rows, [0.0, *numbers.radii]), runs, planned)
+        comparison = compare_with_paper(numbers, summarize(every, [0.0, *numbers.radii]), runs, planned)
     elif settings.paper.times:
         comparison = compare_times(settings.paper.times, _trained(plan, results))
     folder = plan.out / "report" / plan.name

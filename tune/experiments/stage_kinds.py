@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
@@ -42,6 +42,18 @@ class ReportSettings(Settings):
     """Report"""
 
     radii: list[float] | None = Field(None, description="Radii of our table. Default: those of `raysmooth report`.")
+    where: list[str] = Field(
+        [],
+        description="Conditions of the runs in our table, page and curves, as --where of `raysmooth report` has them.",
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _refuse_bad_conditions(cls, where: list[str]) -> list[str]:
+        from raysmooth.pipeline.analysis.run_selection import refuse_bad_conditions
+
+        refuse_bad_conditions(where)
+        return where
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,8 @@ def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
         ({"train rejector": {**REJECTOR, "rejector": "margin:threshold=0.5"}}, "'margin' is a rule that needs no"),
         ({"train rejector": {**REJECTOR, "objective": "stab"}}, "unknown rejector objective 'stab'"),
         ({"sweep": {"train": "denoiser", "settings": SWEPT, "search": {"rates": [1]}}}, "unknown setting 'rates'"),
+        ({"report": {"where": ["splitt=test"]}}, "where splitt: runs have no such column: did you mean 'split'"),
+        ({"report": {"where": ["split"]}}, "where split: write COLUMN=VALUE, such as"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_before_the_first_stage(
@@ -353,6 +355,18 @@ def test_certificates_and_the_papers_numbers_beside_them(one_pool: None, tmp_pat
     names = {file.name for file in report.files}
     assert {"table.tex", "table.csv", "side-by-side.csv", "curves.png", "curves-0.25.pdf", "curves-0.5.png"} <= names
     assert all(file.is_file() for file in report.files)
+
+    stages = {
+        **CERTIFIED,
+        "again": {"certify": {**CERTIFY, "max_errors": 3}},
+        "half": {"report": {"where": ["sigma=0.5"]}},
+    }
+    chosen = plan_of(tmp_path, stages, paper=paper)
+    half = report_experiment(chosen, run(chosen, "half").results)
+    assert half is not None
+    assert half.rows["sigma"].unique().tolist() == [0.5]
+    assert half.comparison is not None
+    assert half.comparison.equals(comparison)
 
     # The certificates of one run are gone: it alone is certified again, to the same rows.
     (run_id,) = first.results["denoised-0.5"].runs
