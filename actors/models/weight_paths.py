@@ -37,13 +37,13 @@ def found_below(path: str | None, folders: Iterable[str]) -> str | None:
     return next((os.path.join(folder, path) for folder in folders if os.path.exists(os.path.join(folder, file))), path)
 
 
-def file_sha256(path: str) -> str | None:
+def file_sha256(path: str, most_bytes: int | None = None) -> str | None:
     """SHA-256, in hex, of the file of a path of weights, or of a URL's local copy; None where there is no such file, as
-    for the name of one of torchvision's sets.
+    for the name of one of torchvision's sets, and for one of more than `most_bytes`.
     """
     file = local_copy(whole_file(path)) if is_url(path) else Path(whole_file(path))
     try:
-        if not file.is_file():
+        if not file.is_file() or (most_bytes is not None and file.stat().st_size > most_bytes):
             return None
     except (OSError, ValueError):  # a name that no file can have
         return None

@@ -36,6 +36,11 @@ _LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "numpy", "pillow", 
 _ROOMS = ("common", "storage", "actors", "pipeline")
 """Our own code that does so."""
 
+_MOST_BYTES = 2**30
+"""The largest weights file that is hashed before it is loaded: a larger one takes longer than torch does, and may be
+refused by its first bytes.
+"""
+
 _PROCESSOR = (
     "vendor_id", "cpu family", "model", "model name", "flags", "Features", "CPU implementer", "CPU architecture",
     "CPU variant", "CPU part",
@@ -50,8 +55,8 @@ class NetworkFacts:
 
     `made_from` is the SHA-256, in hex, of all that decides these facts, and of what decides the kind of this machine's
     CPU: equal ones have equal facts. None where that cannot be promised: for the user's own code, for weights without a
-    file or trained for something else (a manifest has no more than the warning), and for a processor that does not say
-    what it is. `notes` are warnings of a rejector that was trained for other networks or noise.
+    file, of more than 1 GB or trained for something else (a manifest has no more than the warning), and for a processor
+    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise.
     """
 
     base: BaseClassifierSpec
@@ -192,7 +197,11 @@ def made_from(spec: BaseClassifierSpec, noise: NoiseFamily) -> str | None:
     if processor is None or is_own_code(spec.classifier):
         return None
     named = {name: value for name, value in asdict(spec).items() if name not in ("import_path", "trust_code")}
-    files = {name: file_sha256(path) for name, path in named.items() if name.endswith("_weights") and path is not None}
+    files = {
+        name: file_sha256(path, _MOST_BYTES)
+        for name, path in named.items()
+        if name.endswith("_weights") and path is not None
+    }
     if None in files.values():
         return None
     return settings_hash(

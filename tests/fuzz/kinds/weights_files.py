@@ -20,11 +20,13 @@ from fuzz.sandbox import CANARY
 from fuzz.values import NUMBERS, OWN, TEXTS, altered_tree, json_text, odd_value, shown
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.networks.rejector import RejectorNetwork
+from raysmooth.actors.models.stage_features import find_taps
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
 
 CLASSIFIER, DENOISER = "digits_cnn:width=2", "dncnn:channels=1,depth=3,width=2"
-NETWORK, FILTER = Path("w.safetensors"), Path("d.safetensors")
+NETWORK, FILTER, REJECTOR = Path("w.safetensors"), Path("d.safetensors"), Path("r.safetensors")
 CHECKPOINT = Path("w.pth")
 CARD = {
     "architecture": CLASSIFIER, "objective": "clean", "noise": "gaussian", "sigma": 0.25, "preprocess": "none",
@@ -35,13 +37,15 @@ OWN_MODULE = f"from pathlib import Path\nPath('{CANARY}').touch()\ndef make(**_)
 
 
 def build_weights() -> None:
-    """A classifier's and a denoiser's weights, and a module that must not be imported."""
+    """A classifier's, a denoiser's and a rejector's weights, and a module that must not be imported."""
     torch.manual_seed(0)
     network = build_classifier(Variant.parse(CLASSIFIER))
     save_weights(NETWORK, network, CARD)
     save_weights(
         FILTER, build_denoiser(Variant.parse(DENOISER)), {**CARD, "architecture": DENOISER, "objective": "mse"}
     )
+    rejector = RejectorNetwork(find_taps(network, torch.rand(2, 1, 8, 8)), 10, (1, 8, 8), 2, 10)
+    save_weights(REJECTOR, rejector, {**CARD, **rejector.card, "objective": "disagreement"})
     torch.save({"arch": CLASSIFIER, "state_dict": network.state_dict(), "epoch": 3}, CHECKPOINT)
     Path(f"{OWN}.py").write_text(OWN_MODULE)
 
@@ -62,6 +66,9 @@ def _request(rng: Random, file: Path) -> Request:
         "--classifier",
         CLASSIFIER,
     ]
+    if file == REJECTOR:
+        known = ["--classifier-weights", str(NETWORK), "--rejector-weights", str(file)]
+        return [*certify, *known, "--rejector", rng.choice(("network", "network:threshold=0.4"))]
     if file == FILTER:
         behind = ["--classifier-weights", str(NETWORK), "--denoiser", DENOISER, "--denoiser-weights", str(file)]
         short = [*behind[:3], "dncnn", *behind[4:]]
@@ -81,7 +88,7 @@ def _request(rng: Random, file: Path) -> Request:
 
 
 def play_safetensors(rng: Random) -> Play:
-    file = rng.choice((NETWORK, NETWORK, FILTER))
+    file = rng.choice((NETWORK, NETWORK, FILTER, REJECTOR))
     altered, expected = rng.choice(_SAFETENSORS)(rng, file)
     return Play(f"{file.name}: {altered}", _request(rng, file), expected)
 

@@ -159,7 +159,7 @@ def test_a_manifest_of_another_hand_prints_nothing_but_text(home: Path) -> None:
 
 
 def test_what_cannot_be_promised_is_not_recorded(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's own code, weights without a file, a file that is replaced while it is read."""
+    """The user's own code, weights without a file, a huge one, one that is replaced while it is read."""
     image, noise = np.zeros((1, 8, 8), np.float32), Gaussian(0.25)
 
     def spec(**changes: Any) -> Any:
@@ -168,8 +168,12 @@ def test_what_cannot_be_promised_is_not_recorded(home: Path, monkeypatch: pytest
     assert made_from(spec(), noise) == load_facts(spec(), image, noise).made_from
     assert made_from(spec(classifier_weights=None, classifier="base_classifiers:Linear"), noise) is None
     assert made_from(spec(classifier_weights="IMAGENET1K_V1"), noise) is None
+    huge = home / "huge.safetensors"
+    with huge.open("wb") as file:
+        file.truncate(2**30 + 1)  # without blocks on the disk
+    assert made_from(spec(classifier_weights=str(huge)), noise) is None
     hashes = iter(["a" * 64, "b" * 64])
-    monkeypatch.setattr(network_facts, "file_sha256", lambda path: next(hashes))
+    monkeypatch.setattr(network_facts, "file_sha256", lambda path, most_bytes: next(hashes))
     assert load_facts(spec(), image, noise).made_from is None
 
 
