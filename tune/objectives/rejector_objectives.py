@@ -1,5 +1,6 @@
 """Losses of rejectors. f is the classifier, D the denoiser, delta the noise; f and D are frozen."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
@@ -28,14 +29,15 @@ Certifying asks the head of f(D(x + delta)). Equation 9 of the paper trains that
 
 
 @dataclass(frozen=True)
-class _OverDraws(Options):
+class _OverDraws(Options, ABC):
     """BCE(H_k(D(x + delta)), b), the mean over images and T draws, which share a forward pass; k by `HEADS`."""
 
     T: PositiveInt = 20
     head: Annotated[str, name_in(HEADS)] = "noisy"
 
+    @abstractmethod
     def target(self, answered: "torch.Tensor", clean: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
-        raise NotImplementedError
+        """As of `RejectorObjective`."""
 
     def __call__(
         self,

@@ -109,8 +109,9 @@ def test_thresholds_are_compared_in_float32() -> None:
 def test_a_network_decides_by_the_head_of_the_class_and_nan_is_no_decision() -> None:
     network = rejector_network(digits_cnn(), (1, 8, 8))
     heads = torch.tensor([[2.0, -2.0, 0.0], [2.0, -2.0, 0.0], [2.0, 2.0, math.log(3)], [math.nan, 0.0, 1.0]])
-    rejector, logits = NetworkRejector(network, 0.5), torch.tensor([UNSURE, SURE, SURE, logs(0.5, 0.25, 0.25)])
-    rejector.network = Fixed(heads)  # type: ignore[assignment]
+    logits = torch.tensor([UNSURE, SURE, SURE, logs(0.5, 0.25, 0.25)])
+    rejector: Any = NetworkRejector(network, 0.5)
+    rejector.network = Fixed(heads)
     excess = rejector.excess(torch.zeros(4, 1, 8, 8), logits, ())
     # Head 1 says 0.119, head 2 0.5 (at the threshold), head 2 0.75, head 0 nothing.
     torch.testing.assert_close(excess, torch.tensor([-0.3808, 0, 0.25, math.nan]), atol=1e-4, rtol=0, equal_nan=True)

@@ -196,7 +196,7 @@ def test_predictions_of_a_rejecting_run_leave_rejected_draws_out() -> None:
     predict, common = PROCEDURES["predict"], {name: PLAIN[name] for name in ("dataset", "classifier", "sigma")}
     for given, rejecting in ((UNSURE, True), ({}, False)):
         settings = user_settings(predict.settings, {**common, **given})
-        assert predict.rule(settings, None) == FixedPrediction(1000, 0.001, rejecting)  # type: ignore[arg-type]
+        assert predict.rule(settings, Gaussian(0.25)) == FixedPrediction(1000, 0.001, rejecting)
     assert "count_rejected" in predict.schema.names
     assert "noise_bound" not in predict.schema.names
 
@@ -260,16 +260,17 @@ def test_bounds_that_do_not_fit_are_refused_in_one_line(changes: dict[str, Any],
 
 def test_recertifying_without_a_rejector_there_is_refused(runs: dict[str, Path]) -> None:
     run = rows_of(runs["none"])["run_id"][0]
-    for given, expected in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"rejection": "off"}, "has a rejector: write 'raysmooth certify --rejector'"),
         ({"rejection": "off", "runs": run}, f"--rejection off: run {run} has no rejector: choose others with --run"),
         ({"noise_bound": "rejection"}, f"--noise-bound rejection: run {run} has no rejector: choose others with --run"),
         ({"alpha_share": 0.9}, "--alpha-share 0.9: the complement bound gives all of alpha to pA"),
         ({"noise_bound": "runner-up", "alpha_share": 1.5}, "--alpha-share 1.5: write a share of alpha between 0 and 1"),
         ({"rejection": "of"}, "--rejection of: write on or off"),
-    ):
+    ]
+    for given, expected in cases:
         with pytest.raises(RaysmoothError) as refusal:
-            recertify(runs["none"], **given)  # type: ignore[arg-type]
+            recertify(runs["none"], **given)
         assert expected in str(refusal.value)
     with pytest.raises(RaysmoothError, match="and --rejection off has none: leave one of them out"):
         recertify(runs["unsure"], rejection="off", noise_bound="rejection")
