@@ -18,9 +18,9 @@ import pandas as pd
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.settings import checked
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.report.report import summarize
 from raysmooth.pipeline.report.rounding import floored, percent
-from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings
 from raysmooth.tune.training.train import train_classifier, train_denoiser

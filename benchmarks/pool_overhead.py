@@ -22,11 +22,11 @@ from stub_replica import FastStubReplica, StubReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
+from raysmooth.pipeline.drawing.driver import draw_all
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.progress.progress_bars import Progress
-from raysmooth.pipeline.runs.driver import draw_all
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.run_store import RunStore

@@ -159,7 +159,7 @@ def session(address: str | None = None, *, verbose: bool = False, progress: bool
 def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: bool) -> "pd.DataFrame":
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.analysis.failures import failures
-    from raysmooth.pipeline.runs.finished_runs import look_beforehand, stored_rows
+    from raysmooth.pipeline.drawing.finished_runs import look_beforehand, stored_rows
     from raysmooth.pipeline.runs.procedures import PROCEDURES
     from raysmooth.rows import in_reading_order, warn_of_failures
 
@@ -169,7 +169,7 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
     if found.ids is not None:
         rows = stored_rows(procedure, [asked], [found.ids])
     else:
-        from raysmooth.pipeline.runs.driver import run_procedure  # it loads torch
+        from raysmooth.pipeline.drawing.driver import run_procedure  # it loads torch
 
         rows = run_procedure(procedure, [asked], progress, found.opened)
     warn_of_failures(failures(rows))

@@ -134,8 +134,8 @@ def ray_cluster() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
     """All that a module's tests certify is drawn on one pool of one replica, which starts once."""
+    from raysmooth.pipeline.drawing import driver
     from raysmooth.pipeline.pool.pool import Pool
-    from raysmooth.pipeline.runs import driver
 
     kept: list[Pool] = []
 
@@ -198,4 +198,4 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: Any, **__: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.connected", start)
+    monkeypatch.setattr("raysmooth.pipeline.drawing.driver.connected", start)

@@ -53,7 +53,7 @@ def test_the_stop_button_leaves_one_line(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("raysmooth.pipeline.runs.driver.run_procedure", stop)
+    monkeypatch.setattr("raysmooth.pipeline.drawing.driver.run_procedure", stop)
     monkeypatch.setattr("raysmooth.pipeline.analysis.certificates.read_certificates", stop)
     printed = cell(f"import raysmooth\nraysmooth.{call}")
     assert printed.startswith(f"KeyboardInterrupt: {said}")

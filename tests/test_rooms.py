@@ -17,6 +17,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("actors/replica", "tune/objectives"),
     ("pipeline/pool", "pipeline/store"),
     ("pipeline/analysis", "pipeline/runs", "pipeline/status"),
+    ("pipeline/drawing",),
     ("pipeline/derived", "pipeline/dry_run", "pipeline/report", "tune/recipes"),
     ("pipeline/pictures", "tune/training"),
     ("tune/sweeps",),

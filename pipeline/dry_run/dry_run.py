@@ -11,12 +11,12 @@ from raysmooth.actors.compute.compute_config import ComputeChoice
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError, counted
+from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.dry_run.estimate import Estimate, finished, guessed, measured
 from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.dry_run.trial_process import TrialProcess
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
-from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
 from raysmooth.pipeline.runs.network_facts import refuse_networks, surely_on_cpu
 from raysmooth.pipeline.runs.prepare import RunData
@@ -85,7 +85,7 @@ def _guess(place: _Place, index: int) -> ComputeChoice | None:
 
 @contextmanager
 def _on_ray(procedure: Procedure, settings: SamplingSettings, progress: Progress) -> Iterator[_Place]:
-    from raysmooth.pipeline.runs.driver import open_driver_session  # it loads torch
+    from raysmooth.pipeline.drawing.driver import open_driver_session  # it loads torch
 
     started = monotonic()
     runs = checked_runs(procedure, [settings], progress, dry=True)

@@ -9,10 +9,10 @@ from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
 from raysmooth.common.errors import counted
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
+from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.tally import Tally
 from raysmooth.pipeline.store.run_store import FLUSH_SECONDS, FLUSH_SHARE, CountedBlock
 
 MEASURED_SECONDS = 2.0

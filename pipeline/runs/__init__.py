@@ -1,4 +1,4 @@
-"""A run from its settings to its last row: preflight, plan, ledger, driver.
+"""A run before anything is drawn: its settings, what they refuse, its networks and data, its identity and its plan.
 
 A new procedure is an entry of `PROCEDURES` in `procedures`.
 """

@@ -86,7 +86,7 @@ def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]"
     opened = tuple["RunData", ...]()
     if has_local_runs(settings.out):
         notes.print(f"raysmooth: comparing with the runs in {printable(settings.out)} ...")
-        from raysmooth.pipeline.runs.finished_runs import look_beforehand, stored_rows
+        from raysmooth.pipeline.drawing.finished_runs import look_beforehand, stored_rows
         from raysmooth.pipeline.runs.procedures import PROCEDURES
 
         found = look_beforehand(PROCEDURES[name], [settings])
@@ -94,7 +94,7 @@ def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]"
             return stored_rows(PROCEDURES[name], [settings], [found.ids]), PROCEDURES[name].folder
         opened = found.opened
     say_loading("torch", "reading data and weights")
-    from raysmooth.pipeline.runs.driver import run_procedure
+    from raysmooth.pipeline.drawing.driver import run_procedure
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     return run_procedure(PROCEDURES[name], [settings], opened=opened), PROCEDURES[name].folder

@@ -28,7 +28,7 @@ TEMPORARY = "temporary"
 """A folder beside the case's, for temporary files."""
 
 _STARTS = (
-    "raysmooth.pipeline.runs.driver.connected",
+    "raysmooth.pipeline.drawing.driver.connected",
     "raysmooth.tune.experiments.experiment.connected",
     "raysmooth.tune.sweeps.sweep.connected",
     "raysmooth.tune.training.train.on_workers",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.common.settings import user_settings
-from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.parts import read_rows

@@ -9,5 +9,5 @@ import raysmooth.__main__
 import raysmooth.commands.certify
 import raysmooth.commands.report
 import raysmooth.commands.train
-import raysmooth.pipeline.runs.driver
+import raysmooth.pipeline.drawing.driver
 import raysmooth.tune.training.train  # noqa: F401

@@ -15,8 +15,8 @@ from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica import device_kind
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.tasks import UnitResult
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.run_store import RunStore

@@ -173,7 +173,7 @@ def _sweep_result(run: ReadyRun, context: Context) -> Result:
 
 def _sample(name: str, runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     """All on one pool; stage runs with the same settings share a run of the procedure `name`."""
-    from raysmooth.pipeline.runs.driver import run_all
+    from raysmooth.pipeline.drawing.driver import run_all
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES[name]

@@ -16,10 +16,10 @@ from raysmooth.common.settings import checked
 from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.summary import described, summarised
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.progress.progress_bars import Display
 from raysmooth.pipeline.ray_cluster.cluster import Cluster, connected
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
-from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.settings import READING, CertifySettings
 from raysmooth.storage.store_urls import refuse_url

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.common.settings import user_settings
-from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
 

@@ -28,7 +28,7 @@ from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.analysis.metrics import decided_at
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
-from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.pipeline.store.manifest import run_id

@@ -18,8 +18,8 @@ from ray.exceptions import ActorHandleNotFoundError
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas, RaySession, Session, open_session
-from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
 

@@ -19,7 +19,7 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.settings import user_settings
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 

@@ -19,8 +19,8 @@ from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked, user_settings
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-from raysmooth.pipeline.runs.driver import run_procedure
 from raysmooth.pipeline.runs.noise_mismatch import describe, find_mismatch
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES

@@ -24,10 +24,10 @@ from started_runs import rows_on_disk, start, wait_for_rows
 
 from raysmooth.commands.status_table import records, short, status_table
 from raysmooth.pipeline.derived.recertify import recertify
+from raysmooth.pipeline.drawing import heartbeat
+from raysmooth.pipeline.drawing.heartbeat import Heartbeat
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.telemetry import Telemetry
-from raysmooth.pipeline.runs import heartbeat
-from raysmooth.pipeline.runs.heartbeat import Heartbeat
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.status.run_status import RunStatus, State, StatusReader
 from raysmooth.pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn

@@ -17,17 +17,17 @@ from raysmooth.actors.replica.replica import identity_on
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError, counted
+from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs, warn
+from raysmooth.pipeline.drawing.finished_runs import finished_ids, open_ledgers, stored_rows
+from raysmooth.pipeline.drawing.heartbeat import Heartbeat
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.ray_cluster.ray_session import open_session
-from raysmooth.pipeline.runs.announced_runs import announce, checked_runs, warn
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
-from raysmooth.pipeline.runs.finished_runs import finished_ids, open_ledgers, stored_rows
-from raysmooth.pipeline.runs.heartbeat import Heartbeat
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run

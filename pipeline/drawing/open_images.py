@@ -13,10 +13,10 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.data.datasets import UnreadableImage
+from raysmooth.pipeline.drawing.image_rows import ImageRows
+from raysmooth.pipeline.drawing.tally import CorruptCounts, Tally
 from raysmooth.pipeline.pool.tasks import UnitRequest
-from raysmooth.pipeline.runs.image_rows import ImageRows
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.tally import CorruptCounts, Tally
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
-from raysmooth.pipeline.runs.announced_runs import announce, checked_runs
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, earlier_compute
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, recorded_facts, spec_at, surely_on_cpu
 from raysmooth.pipeline.runs.prepare import RunData, prepare
 from raysmooth.pipeline.runs.procedures import Procedure

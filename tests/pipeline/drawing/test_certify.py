@@ -20,9 +20,9 @@ from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings
+from raysmooth.pipeline.drawing.driver import run_procedure
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.tasks import UnitResult
-from raysmooth.pipeline.runs.driver import run_procedure
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import run_id

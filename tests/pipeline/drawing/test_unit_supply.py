@@ -6,9 +6,9 @@ import numpy as np
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.pipeline.drawing.open_images import ShardRequests
+from raysmooth.pipeline.drawing.unit_supply import UnitSupply, one_by_one
 from raysmooth.pipeline.pool.tasks import UnitRequest
-from raysmooth.pipeline.runs.open_images import ShardRequests
-from raysmooth.pipeline.runs.unit_supply import UnitSupply, one_by_one
 
 SHARDS = [range(0, 2), range(2, 4), range(4, 6), range(6, 8)]
 

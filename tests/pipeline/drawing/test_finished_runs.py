@@ -7,7 +7,7 @@ import pytest
 from digits_runs import run, same, settings_of
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.runs import driver
+from raysmooth.pipeline.drawing import driver
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
 pytestmark = pytest.mark.usefixtures("one_pool")

@@ -11,8 +11,8 @@ from PIL import Image
 from small_runs import opened
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.runs.ledger import Ledger
-from raysmooth.pipeline.runs.open_images import ImageState
+from raysmooth.pipeline.drawing.ledger import Ledger
+from raysmooth.pipeline.drawing.open_images import ImageState
 
 WAITING, DRAWING, FINISHED = ImageState.WAITING, ImageState.DRAWING, ImageState.FINISHED
 RUN: dict[str, Any] = {"classifier": "base_classifiers:Linear:pixels=192", "dataset": "folder", "sigma": 0.25}

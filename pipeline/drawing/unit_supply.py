@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from raysmooth.actors.replica.work_unit import WorkUnit
+from raysmooth.pipeline.drawing.open_images import ShardRequests
 from raysmooth.pipeline.pool.tasks import UnitRequest
-from raysmooth.pipeline.runs.open_images import ShardRequests
 
 
 class UnitSupply:

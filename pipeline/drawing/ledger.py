@@ -6,11 +6,11 @@ from typing import Any
 
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import WorkUnit
+from raysmooth.pipeline.drawing.image_rows import ImageRows
+from raysmooth.pipeline.drawing.open_images import OpenImages
+from raysmooth.pipeline.drawing.unit_supply import UnitSupply, one_by_one
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
-from raysmooth.pipeline.runs.image_rows import ImageRows
-from raysmooth.pipeline.runs.open_images import OpenImages
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.unit_supply import UnitSupply, one_by_one
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 

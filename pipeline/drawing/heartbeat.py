@@ -7,8 +7,8 @@ from time import monotonic
 from types import TracebackType
 
 from raysmooth.common.errors import RaysmoothError, named_image, one_line
+from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
-from raysmooth.pipeline.runs.ledger import Ledger
 from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
 from raysmooth.pipeline.store.writer_process import WriterProcess
 

@@ -8,8 +8,8 @@ from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.actors.replica.work_unit import Block
 from raysmooth.pipeline.certification.sampling_rule import Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide
+from raysmooth.pipeline.drawing.tally import CorruptCounts, Tally
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
-from raysmooth.pipeline.runs.tally import CorruptCounts, Tally
 from raysmooth.pipeline.store.run_store import CountedBlock
 
 RULE = Decide(10, 300, 0.001, Gaussian(0.5), 0.3)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from raysmooth.common.errors import RaysmoothError, named_image
+from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.runs.procedures import Whose
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.tally import Tally
 from raysmooth.pipeline.store.run_store import RunStore
 
 

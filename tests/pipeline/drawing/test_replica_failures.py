@@ -16,7 +16,7 @@ from digits_runs import Result, counts_of, error_of, neighbours, rows_of, run, s
 from PIL import Image
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.runs.driver import run_procedure
+from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
