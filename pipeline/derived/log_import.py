@@ -26,8 +26,9 @@ from raysmooth.pipeline.derived.import_settings import ImportSettings
 from raysmooth.pipeline.derived.log_noise import largest_radius, sigma_of
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests, run_id
+from raysmooth.pipeline.store.part_store import refuse_unwritable
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
-from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.pipeline.store.run_store import RunStore
 
 SCHEME = 1
 """Version of the import: raise it whenever the same log would give other rows."""

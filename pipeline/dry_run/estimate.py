@@ -13,7 +13,8 @@ from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.store.run_store import FLUSH_SECONDS, FLUSH_SHARE, CountedBlock
+from raysmooth.pipeline.store.part_store import FLUSH_SECONDS, FLUSH_SHARE
+from raysmooth.pipeline.store.run_store import CountedBlock
 
 MEASURED_SECONDS = 2.0
 """How long each run draws to measure its speed."""

@@ -8,8 +8,8 @@ from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.earlier_runs import refuse_second_driver
+from raysmooth.pipeline.store.part_store import refuse_unwritable
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
-from raysmooth.pipeline.store.run_store import refuse_unwritable
 from raysmooth.storage.store_urls import is_url
 
 

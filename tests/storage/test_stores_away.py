@@ -20,10 +20,11 @@ from raysmooth.pipeline.derived.import_settings import ImportSettings
 from raysmooth.pipeline.derived.log_import import import_logs
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.report.report import read_certificates, write_report
+from raysmooth.pipeline.store import part_store as store
 from raysmooth.pipeline.store import run_lock
-from raysmooth.pipeline.store import run_store as store
+from raysmooth.pipeline.store.part_store import refuse_unwritable
 from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
-from raysmooth.pipeline.store.run_store import RunStore, refuse_unwritable
+from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.storage import object_store
 from raysmooth.storage.object_store import Unreachable
 

@@ -17,7 +17,7 @@ from raysmooth.pipeline.dry_run.dry_run import estimate
 from raysmooth.pipeline.dry_run.estimate import Estimate
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.store.run_store import FLUSH_SECONDS
+from raysmooth.pipeline.store.part_store import FLUSH_SECONDS
 
 pytestmark = pytest.mark.usefixtures("one_pool")
 

@@ -20,8 +20,9 @@ from manifests import manifest_of
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.store.part_store import refuse_unwritable
 from raysmooth.pipeline.store.parts import read_rows, refuse_foreign_parts
-from raysmooth.pipeline.store.run_store import CountedBlock, RunStore, refuse_unwritable
+from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 SCHEMA = pa.schema([("image_id", pa.int64()), ("radius", pa.float64())])
 MANIFEST = manifest_of()
