@@ -16,7 +16,7 @@ from raysmooth.storage.store_urls import is_url
 
 if TYPE_CHECKING:
     from raysmooth.pipeline.pictures.image_replay import ReplayedImage
-    from raysmooth.pipeline.pictures.stored_run import StoredRun
+    from raysmooth.pipeline.runs.stored_run import StoredRun
 
 MOST_VALUES = 200_000_000
 """Most values (images times C H W) of a run whose data are read for a picture. All are, to know that they are its own.
@@ -44,7 +44,7 @@ def certified_image(results: Where, data: ReportData, head: Headline, trust_code
 
     from raysmooth.pipeline.pictures.page_pictures import as_certified_image  # imports torch
     from raysmooth.pipeline.pictures.show import records, sampled_by
-    from raysmooth.pipeline.pictures.stored_run import StoredRun
+    from raysmooth.pipeline.runs.stored_run import StoredRun
 
     (row,) = records(rows[rows["image_id"] == head.image_id])
     run = StoredRun.read(results, sampled_by(row))

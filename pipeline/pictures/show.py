@@ -15,11 +15,11 @@ from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.pictures.image_choice import image_id_of
 from raysmooth.pipeline.pictures.statement import statement
-from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.report.displays import FigureFile
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.stored_run import StoredRun
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.object_store import notify
 from raysmooth.storage.paths import OutText, PathText

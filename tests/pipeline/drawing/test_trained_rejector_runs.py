@@ -18,8 +18,8 @@ from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.models.weights import fingerprint, save_weights
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.runs.noise_mismatch import rejector_notes
+from raysmooth.pipeline.runs.stored_run import StoredRun
 
 
 @pytest.fixture

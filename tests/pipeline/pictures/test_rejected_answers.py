@@ -12,7 +12,7 @@ from raysmooth.pipeline.pictures.image_figure import plot_image, shown_classes
 from raysmooth.pipeline.pictures.image_replay import Copies, ReplayedImage
 from raysmooth.pipeline.pictures.page_pictures import as_certified_image
 from raysmooth.pipeline.pictures.picture import verdict
-from raysmooth.pipeline.pictures.stored_run import RoleCounts
+from raysmooth.pipeline.runs.stored_run import RoleCounts
 
 ROW: dict[str, Any] = {
     "run_id": "ab" * 8, "dataset": "digits", "split": "test", "index_set": "all 1", "classifier": "digits_cnn",

@@ -37,8 +37,8 @@ from raysmooth.pipeline.pictures.image_figure import plot_image
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
 from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, sampled_by, show
-from raysmooth.pipeline.pictures.stored_run import StoredRun
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
+from raysmooth.pipeline.runs.stored_run import StoredRun
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
 DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.1, "skip": 3, "max": 8, "seed": 5}
