@@ -1,0 +1,44 @@
+"""What may be asked of certificates that are recomputed from stored counts."""
+
+from dataclasses import dataclass
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, REJECTION, RUNNER_UP
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The requested changes; None keeps the source run's value. Raises RaysmoothError for impossible values, and for
+    none.
+    """
+
+    alpha: float | None = None
+    n: int | None = None
+    noise_bound: str | None = None
+    familywise: float | None = None
+    norm: str | None = None
+    alpha_share: float | None = None
+    rejection: str | None = None
+
+    def __post_init__(self) -> None:
+        if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
+            raise RaysmoothError(
+                "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
+                "--norm linf or --rejection off, for example"
+            )
+        for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
+            if share is not None and not 0 < share < 1:
+                raise RaysmoothError(f"--{flag} {share:g}: write a probability between 0 and 1, such as 0.001")
+        if self.alpha is not None and self.familywise is not None:
+            raise RaysmoothError("--familywise sets alpha to DELTA / images: leave --alpha out")
+        if self.n is not None and self.n < 1:
+            raise RaysmoothError(f"--n {self.n}: write 1 or more")
+        if self.noise_bound is not None:
+            NOISE_BOUNDS[self.noise_bound]
+        if self.rejection not in (None, "on", "off"):
+            raise RaysmoothError(f"--rejection {self.rejection}: write on or off")
+        if self.rejection == "off" and self.noise_bound == REJECTION:
+            raise RaysmoothError(
+                f"--noise-bound {REJECTION} counts rejected draws, and --rejection off has none: leave one of them "
+                f"out, or write --noise-bound {RUNNER_UP}"
+            )

@@ -1,0 +1,39 @@
+"""The rows of a recertified run, from the counts of its source."""
+
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from raysmooth.pipeline.analysis.columns import text_of
+from raysmooth.pipeline.analysis.metrics import FIXED
+from raysmooth.pipeline.data.summary import class_names_of
+from raysmooth.pipeline.derived.recertification import Recertification
+from raysmooth.pipeline.derived.source_counts import SourceCounts
+from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
+from raysmooth.storage.location import Where
+
+_CERTIFY = PROCEDURES["certify"]
+
+
+def recertified_rows(again: Recertification, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
+    """Rows of the source's images that are not `done`. Error rows stay error rows. Raises RaysmoothError where the
+    stored counts do not match the rows.
+    """
+    source, names = again.source, _CERTIFY.schema.names
+    rows = source.rows[~source.rows["image_id"].isin(done)]
+    stored = SourceCounts(out, source, again.n, rows[rows["status"] != "error"])
+    facts = {name: again.identity.get(name) for name in names[: names.index("images") + 1]}
+    facts |= {"objective": source.manifest["objective"], "sampling": again.identity.get("sampling", FIXED)}
+    facts |= again.bound.facts
+    new, class_names = [], class_names_of(source.manifest.get("data"))
+    for row in rows.to_dict("records"):
+        image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])
+        whose = Whose(text_of(row.get("file")), class_names)
+        if row["status"] == "error":
+            new.append(_CERTIFY.error_row(facts, image_id, label, row["error"], row["seconds"], whose))
+            continue
+        counts = stored.of(row)
+        certificate, seconds = again.certify(counts), stored.seconds(row)
+        new.append(_CERTIFY.finished_row(facts, image_id, label, counts, certificate, seconds, whose))
+    return new
