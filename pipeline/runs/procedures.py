@@ -79,9 +79,11 @@ class Procedure:
         the run's index set, `n_used` the number of estimation draws (at most n), `draws` that of all draws of the
         image. Null is 'unknown': label and correct without labels, the conclusion of an error row. A null `p_upper`,
         the bound on every other class's probability, means 1 - p_lower; a null `alpha_share`, that pA's bound has all
-        of alpha. `count_rejected` is null without a rejector. `file` is the image's path below the data root,
-        or what the data set has instead; `label_name` and `prediction_name` are the names that the run's data gives
-        those classes: null where it names none.
+        of alpha. `count_rejected` is null without a rejector. `sigma_rule` says how each image's own level,
+        `image_sigma`, was found; null if all draws have `sigma`. `worst_radius`, of an envelope only, is the radius
+        that any choice among its levels has. `file` is the image's path below the data root, or what the data set has
+        instead; `label_name` and `prediction_name` are the names that the run's data gives those classes: null where it
+        names none.
         """
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
@@ -90,10 +92,12 @@ class Procedure:
             *((name, pa.string()) for name in ("source", "noise", "norm")),
             ("sigma", pa.float64()),
             ("sampling", pa.string()),
+            ("sigma_rule", pa.string()),
             *self.decided_by,
             *(BOUND if self.bound is not None else ()),
             ("images", pa.int64()),
             ("image_id", pa.int64()),
+            ("image_sigma", pa.float64()),
             ("label", pa.int64()),
             ("prediction", pa.int64()),
             ("abstain", pa.bool_()),
@@ -173,6 +177,7 @@ PROCEDURES: Registry[Procedure] = Registry(
             decided_by=_COUNTS,
             concluded=(
                 ("radius", pa.float64()),
+                ("worst_radius", pa.float64()),
                 ("p_lower", pa.float64()),
                 ("p_upper", pa.float64()),
                 ("count_top", pa.int64()),

@@ -13,6 +13,7 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.pipeline.certification.array_bounds import lower_bounds, shares_of, upper_bounds
 from raysmooth.pipeline.certification.certificate import ABSTAIN, REJECTION
 from raysmooth.pipeline.store.row_checks import index_set_of
+from raysmooth.pipeline.store.sigma_rules import class_share
 
 ROLES = tuple(role.name.lower() for role in Role)
 
@@ -176,6 +177,8 @@ def _upper_bounds(
     and label; NaN where a row has none. `counts` are those of the selected class, `used` all estimation draws, (N,).
     """
     found, alpha = rows["p_upper"].to_numpy(float), rows["alpha"].to_numpy(float)
+    if "sigma_rule" in rows and isinstance(rule := rows["sigma_rule"].iloc[0], str):
+        alpha = alpha * class_share(rule)
     share = rows["alpha_share"].to_numpy(float) if "alpha_share" in rows else np.full(len(rows), np.nan)
     top, other = shares_of(share, ~np.isnan(found))
     grouped = others.groupby(level=0)

@@ -68,6 +68,8 @@ class SampledIdentity(_Identity):
     batch_size: Number | None = None
     precision: Name | None = None
     compiled: bool | None = None
+    sigma_rule: Name | None = None
+    sigmas_run: RunId | None = None
 
 
 class RecertifiedIdentity(SampledIdentity):
@@ -77,6 +79,42 @@ class RecertifiedIdentity(SampledIdentity):
     noise_bound: Name
     familywise: Share | None = None
     rejection: Name | None = None
+
+
+class _JoinedIdentity(_Identity):
+    """A run whose rows follow from the rows or counts of others; null is unknown, or differs between them."""
+
+    scheme: Count
+    procedure: Name
+    source: Name
+    sigma: Positive | None = None
+    sigma_rule: Name | None = None
+    sampling: Name | None = None
+    n0: Number | None = None
+    n: Number | None = None
+    alpha: Share | None = None
+    images: Count | None = None
+    classifier_fingerprint: Name | None = None
+    denoiser_fingerprint: Name | None = None
+    rejector: Name | None = None
+    rejector_fingerprint: Name | None = None
+    noise_bound: Name | None = None
+    alpha_share: Share | None = None
+    data_fingerprint: Name | None = None
+
+
+class EnvelopeIdentity(_JoinedIdentity):
+    """A run that joins the bounds of `sources`, which differ in sigma."""
+
+    sources: Annotated[list[RunId], Field(min_length=2, max_length=1000)]
+    alpha: Share
+    sigma_rule: Name
+
+
+class MemoryIdentity(_JoinedIdentity):
+    """A run whose rows are those of `source_run`, adjusted in their order so that no two classes overlap."""
+
+    source_run: RunId
 
 
 class ImportedIdentity(_Identity):
@@ -94,6 +132,14 @@ class OtherIdentity(Record):
     """A run of a procedure that this version does not know."""
 
     procedure: Name
+
+
+_DERIVED: Mapping[str, type[Record]] = {
+    "recertify": RecertifiedIdentity,
+    "envelope": EnvelopeIdentity,
+    "memory": MemoryIdentity,
+}
+"""By the procedures of runs whose rows were not sampled by them."""
 
 
 class FramingRecord(Record):
@@ -171,6 +217,6 @@ def _kind(identity: Mapping[str, Any]) -> type[Record]:
     if "import" in identity:
         return ImportedIdentity
     procedure = identity.get("procedure")
-    if procedure == "recertify":
-        return RecertifiedIdentity
+    if isinstance(procedure, str) and procedure in _DERIVED:
+        return _DERIVED[procedure]
     return SampledIdentity if procedure in (None, "certify", "predict") else OtherIdentity

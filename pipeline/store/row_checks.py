@@ -12,15 +12,27 @@ import pyarrow.compute as pc
 
 from raysmooth.pipeline.certification.array_bounds import AT_MOST, RADII, lower_bounds, shares_of, upper_bounds
 from raysmooth.pipeline.certification.certificate import ABSTAIN, NOISE_BOUNDS, REJECTION
+from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, class_share, envelope_levels, is_certified_rule
 from raysmooth.storage.records import shown
 
 _WHOLE = ("n0", "n", "images", "image_id", "label", "prediction", "count_top", "count_rejected", "n_used", "draws")
-_REAL = ("sigma", "alpha", "alpha_share", "radius", "p_lower", "p_upper", "p_value", "seconds")
+_REAL = (
+    *("sigma", "image_sigma", "alpha", "alpha_share"),
+    *("radius", "worst_radius", "p_lower", "p_upper", "p_value", "seconds"),
+)
 _FLAGS = ("abstain", "correct")
+_CONCLUDED = (
+    *("prediction", "radius", "worst_radius", "p_lower", "p_upper"),
+    *("count_top", "count_rejected", "p_value"),
+)
 TEXTS = ("file", "label_name", "prediction_name")
 """Columns that name an image and its classes; rows of earlier versions lack them."""
 
-LATER = (*TEXTS, "rejector", "rejector_fingerprint", "noise_bound", "alpha_share", "count_rejected")
+LATER = (
+    *TEXTS,
+    *("rejector", "rejector_fingerprint", "noise_bound", "alpha_share", "count_rejected"),
+    *("sigma_rule", "image_sigma", "worst_radius"),
+)
 """Columns that rows of earlier versions lack."""
 
 _LONGEST = 4096
@@ -35,6 +47,9 @@ _DECIDE = re.compile(r"decide:radius=([0-9.eE+-]{1,40})")
 
 _CLOSE = 1e-6
 """Relative difference of radii and bounds that rounding, and other versions of SciPy, may make."""
+
+_OPEN = ("sigma", "image_sigma", "alpha", "alpha_share")
+"""Columns whose range does not hold its ends."""
 
 _Rule = tuple[str, np.ndarray, Any]
 """A column, the rows in which it is wrong, and what is expected: a text, or the values that it should have."""
@@ -54,7 +69,7 @@ def index_set_of(text: str | None) -> range | None:
 
 def row_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that have the same value in all rows of a run, by its manifest."""
-    facts = {"rejector": None, "rejector_fingerprint": None, **manifest["identity"]}
+    facts = {"rejector": None, "rejector_fingerprint": None, "sigma_rule": None, **manifest["identity"]}
     if "noise_bound" not in facts:  # then it is 1 - pA
         facts |= {"alpha_share": None, "p_upper": None}
     return {**facts, "objective": manifest["objective"]} if "objective" in manifest else facts
@@ -146,6 +161,18 @@ class _Columns:
         codes = pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)
         return np.asarray(codes), column.dictionary.to_pylist()
 
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """Sigma of each row: the image's own where it has one, else the run's; float64 (N,), NaN where unknown."""
+        own = self.numbers("image_sigma")
+        return np.where(np.isnan(own), self.numbers("sigma"), own)
+
+    @cached_property
+    def sigma_rule(self) -> str | None:
+        """The rule of all rows, as they are one run's."""
+        rule = self.fact("sigma_rule")
+        return rule if isinstance(rule, str) else None
+
     def fact(self, name: str) -> Any:
         """The value of the first row."""
         return self._rows[name][0].as_py() if self.has(name) else None
@@ -201,9 +228,11 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
             yield name, ~columns.known(name) & (fine if name != "image_id" else True), "a value"
     for name, (low, high) in {
         "sigma": (0, inf),
+        "image_sigma": (0, inf),
         "alpha": (0, 1),
         "alpha_share": (0, 1),
         "radius": (0, inf),
+        "worst_radius": (0, inf),
         "p_lower": (0, 1),
         "p_upper": (0, 1),
         "p_value": (0, 1 + 1e-9),
@@ -211,7 +240,7 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     }.items():
         if columns.has(name):
             values, known = columns.numbers(name), columns.known(name)
-            inside = (values > low) & (values < high) if name in ("sigma", "alpha", "alpha_share") else (values >= low)
+            inside = (values > low) & (values < high) if name in _OPEN else (values >= low)
             inside &= values <= high if high < inf else values < high
             yield name, known & ~inside, f"{low:g} to {high:g}" if high < inf else f"a finite number from {low:g} up"
     if columns.has("noise_bound"):
@@ -227,7 +256,7 @@ def _ranges(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
 def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
     """Columns that say the same thing, and image ids that are the run's."""
     failed, fine = columns.failed, ~columns.failed
-    for name in ("prediction", "radius", "p_lower", "p_upper", "count_top", "count_rejected", "p_value"):
+    for name in _CONCLUDED:
         if columns.has(name):
             yield name, failed & columns.known(name), "none, as the image failed"
     if columns.has("prediction", "abstain"):
@@ -246,17 +275,27 @@ def _agreement(columns: _Columns, _: int | None) -> Iterator[_Rule]:
     if columns.has("count_top", "count_rejected", "n_used"):
         left = columns.numbers("n_used") - columns.numbers("count_top")
         yield "count_rejected", columns.numbers("count_rejected") > left, "at most n_used - count_top"
+    envelope = bool(envelope_levels(columns.sigma_rule))
+    # Rows that join several rows, or were changed by others, have no counts of their own.
+    joined = envelope or str(columns.fact("source")).startswith(MEMORY_OF)
+    own_counts = fine & (columns.known("count_top") if joined else True)
     if columns.has("rejector", "count_rejected"):
         rejecting, counted = columns.known("rejector"), columns.known("count_rejected")
-        yield "count_rejected", fine & rejecting & ~counted, "a number, as there is a rejector"
+        yield "count_rejected", own_counts & rejecting & ~counted, "a number, as there is a rejector"
         yield "count_rejected", fine & ~rejecting & counted, "none, as there is no rejector"
+    if columns.has("sigma_rule", "image_sigma"):
+        own, ruled = columns.known("image_sigma"), columns.known("sigma_rule")
+        yield "image_sigma", ~ruled & own, "none, as there is no sigma_rule"
+        yield "image_sigma", fine & ruled & ~own & (not envelope), "a value, as there is a sigma_rule"
+    if columns.has("worst_radius") and not envelope:
+        yield "worst_radius", columns.known("worst_radius"), "none, as the row is no envelope's"
     decides = _DECIDE.fullmatch(str(columns.fact("sampling"))) is not None  # a radius, by no bounds
     if columns.has("noise_bound", "alpha_share", "p_upper") and not decides:
         splits = np.logical_or.reduce(
             [columns.equals("noise_bound", name) for name, bound in NOISE_BOUNDS.items() if bound.splits]
         )
         whole = columns.known("noise_bound") & ~splits
-        for name, of in (("alpha_share", np.ones(len(columns), bool)), ("p_upper", fine)):
+        for name, of in (("alpha_share", np.ones(len(columns), bool)), ("p_upper", own_counts)):
             yield name, splits & of & ~columns.known(name), "a value, as the other classes have a bound of their own"
             yield name, whole & of & columns.known(name), "none, as the other classes have no bound of their own"
     if columns.has("draws", "n0", "n"):
@@ -298,9 +337,16 @@ def _names(columns: _Columns, _: int | None) -> Iterator[_Rule]:
 
 def _bounds(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     """Bounds and radii by what their counts, n, alpha and sigma give."""
-    if not columns.has("radius", "noise", "norm", "sigma") or not columns.known("sigma").all():
+    if not columns.has("radius", "noise", "norm", "sigma"):
         return
-    radius, sigma, alpha = (columns.numbers(name) for name in ("radius", "sigma", "alpha"))
+    if levels := envelope_levels(columns.sigma_rule):
+        yield from _envelope_bounds(columns, levels)
+        return
+    radius, sigma, alpha = columns.numbers("radius"), columns.levels, columns.numbers("alpha")
+    if np.isnan(sigma[~columns.failed]).any():
+        return
+    # Half of it is the level's where that was certified too, and the smaller of the two radii is the row's.
+    alpha, both = alpha * class_share(columns.sigma_rule), is_certified_rule(columns.sigma_rule)
     count, used = columns.numbers("count_top"), columns.numbers("n_used")
     place = (str(columns.fact("noise")), str(columns.fact("norm")))
     decided = _DECIDE.fullmatch(str(columns.fact("sampling")))
@@ -336,7 +382,8 @@ def _bounds(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     if columns.has("abstain"):
         unsure = (p_top < p_other - _CLOSE) & counted
         yield "abstain", certified & unsure, "true, as its counts show no class"
-        yield "abstain", counted & ~columns.failed & ~certified & (p_top > p_other + _CLOSE), "false, by its counts"
+        sure = counted & ~columns.failed & ~certified & (p_top > p_other + _CLOSE)
+        yield "abstain", sure & (not both), "false, by its counts"
     if place not in AT_MOST:
         return
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -345,8 +392,24 @@ def _bounds(columns: _Columns, num_classes: int | None) -> Iterator[_Rule]:
     # Rows of logs and of other tools have radii that were rounded, up as often as down.
     slack = np.where(counted, most * _CLOSE + 1e-12, 0.005 * most + 0.005)
     yield "radius", certified & (radius > most + slack), most
-    if place in RADII:
+    if place in RADII and not both:
         yield "radius", certified & counted & (radius < most - slack), most
+
+
+def _envelope_bounds(columns: _Columns, levels: tuple[float, ...]) -> Iterator[_Rule]:
+    """Radii of an envelope of `levels`, and the worst of them: at most that of the largest level if all draws agreed,
+    since a mean of radii of bounds that share alpha / len(levels) is no larger than the radius at all of it.
+    """
+    n, alpha = columns.numbers("n"), columns.numbers("alpha")
+    place = (str(columns.fact("noise")), str(columns.fact("norm")))
+    if place not in AT_MOST:
+        return
+    with np.errstate(invalid="ignore"):
+        p_top = (alpha / len(levels)) ** (1 / n)
+    most = np.maximum(AT_MOST[place](np.full(len(columns), max(levels)), p_top, 1 - p_top), 0.0)
+    for name in ("radius", "worst_radius"):
+        if columns.has(name):
+            yield name, ~columns.failed & (columns.numbers(name) > most * (1 + _CLOSE) + 1e-12), most
 
 
 def _other_counts(

@@ -37,7 +37,7 @@ COUNTS_SCHEMA = pa.schema(
 
 _COMPARED = (
     *("image_id", "status", "prediction", "count_top", "count_rejected", "n_used", "draws"),
-    *("p_upper", "alpha", "alpha_share", "noise_bound"),
+    *("p_upper", "alpha", "alpha_share", "noise_bound", "sigma_rule"),
 )
 """Columns of earlier rows that are compared with their counts."""
 

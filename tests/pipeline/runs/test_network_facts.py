@@ -16,8 +16,9 @@ from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
-from raysmooth.pipeline.drawing import finished_runs, network_facts
+from raysmooth.pipeline.drawing import finished_runs
 from raysmooth.pipeline.drawing.finished_runs import Beforehand, look_beforehand, stored_rows
+from raysmooth.pipeline.runs import network_facts
 from raysmooth.pipeline.runs.network_facts import load_facts, made_from, spec_at, surely_on_cpu
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.versions import source_sha256
