@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import beta
 
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.pipeline.certification.adaptive import Adaptive, Tolerance, default_pilot
 from raysmooth.pipeline.certification.certificate import ABSTAIN, Certificate
@@ -87,7 +87,7 @@ def ideal_sequential(images: Images) -> float:
 def drive(rule: SamplingRule, p: float, generator: np.random.Generator) -> tuple[int, Certificate]:
     """Draws of an image, and its certificate: class 0 has probability p, the others share the rest."""
     odds = [p, *[(1 - p) / (LABELS - 1)] * (LABELS - 1)]
-    counts = {role: np.zeros(LABELS, np.int64) for role in Role}
+    counts = {role: np.zeros(LABELS, np.int64) for role in CERTIFYING}
     need = rule.first
     while need is not None:
         for role, draws in need.items():

@@ -14,6 +14,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("storage", "pipeline/progress", "pipeline/ray_cluster"),
     ("actors/models", "actors/noise", "pipeline/data", "raysmooth/jobs"),
     ("actors/attacks", "actors/compute", "pipeline/certification", "tune/data"),
+    ("actors/sigma_search",),
     ("actors/replica", "tune/objectives"),
     ("pipeline/pool", "pipeline/store"),
     ("pipeline/analysis", "pipeline/runs", "pipeline/status"),

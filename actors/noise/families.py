@@ -5,11 +5,11 @@ alike: families are compared at the same noise power, as by Yang et al. 2020.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import inf, isinf, nextafter, sqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -62,6 +62,9 @@ class Uniform:
     def __post_init__(self) -> None:
         if not 0 < self.scale < inf:
             raise RaysmoothError(f"sigma must be a positive number, not {self.scale:g}: write --noise uniform:0.5, say")
+
+    def at(self, scale: float) -> Self:
+        return replace(self, scale=scale)
 
     @classmethod
     def sigma_of(cls, half_width: float) -> float:
@@ -125,21 +128,29 @@ def _difference(one: float, other: float) -> float:
 
 @dataclass(frozen=True)
 class NoiseEntry:
-    """`parameter`: the family's usual parameter, written after a colon; `sigma_of` converts it to sigma. `norms`: the
-    norms of its certificates, the default first; each builds the family from sigma and the number of an image's
-    coordinates.
+    """`parameter`: the family's usual parameter, written after a colon; `sigma_of` converts it to sigma, `of_sigma`
+    sigma to it. `norms`: the norms of its certificates, the default first; each builds the family from sigma and the
+    number of an image's coordinates.
     """
 
     parameter: str
     sigma_of: Callable[[float], float]
+    of_sigma: Callable[[float], float]
     norms: Mapping[str, Callable[[float, int], NoiseFamily]]
 
 
 NOISES: Registry[NoiseEntry] = Registry(
     "noise family",
     {
-        "gaussian": NoiseEntry("sigma", float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}),
-        "uniform": NoiseEntry("lambda", Uniform.sigma_of, {"l1": lambda sigma, pixels: Uniform(sigma)}),
+        "gaussian": NoiseEntry(
+            "sigma", float, float, {"l2": lambda sigma, pixels: Gaussian(sigma), "linf": GaussianLinf}
+        ),
+        "uniform": NoiseEntry(
+            "lambda",
+            Uniform.sigma_of,
+            lambda sigma: Uniform(sigma).half_width,
+            {"l1": lambda sigma, pixels: Uniform(sigma)},
+        ),
     },
 )
 

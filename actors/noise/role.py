@@ -4,9 +4,14 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """The purpose of draws. The roles never share a stream: choosing a class and estimating its probability from the
-    same draws would void the certificate (Cohen et al. 2019, section 3.2.2).
+    """The purpose of draws. The roles never share a stream: choosing a class, or an image's noise level, and estimating
+    a probability from the same draws would void the certificate (Cohen et al. 2019, section 3.2.2).
     """
 
     SELECTION = 0
     ESTIMATION = 1
+    OPTIMISATION = 2
+
+
+CERTIFYING = (Role.SELECTION, Role.ESTIMATION)
+"""The roles whose draws are counted and kept. Draws of the other one choose noise levels, before any of these."""

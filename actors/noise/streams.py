@@ -4,10 +4,10 @@ A stream depends on (run seed, role, image id, block) alone: every replica draws
 order, after any number of restarts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf, nextafter
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -137,6 +137,11 @@ class NoiseFamily(Protocol):
     def fill_(self, stream: Stream, out: "torch.Tensor") -> None:
         """Fill `out`, float32, with noise."""
 
+    def at(self, scale: float) -> Self:
+        """The same family, for certificates in the same norm, at the noise level `scale`. Raises RaysmoothError for a
+        level that is not a positive number.
+        """
+
     def add_(self, stream: Stream, out: "torch.Tensor", image: "torch.Tensor") -> None:
         """Fill `out` (k, ...) float32 with k noisy copies of `image` (...), never clipped."""
 
@@ -165,6 +170,9 @@ class Gaussian:
     def __post_init__(self) -> None:
         if not 0 < self.scale < inf:
             raise RaysmoothError(f"sigma must be a positive number, not {self.scale:g}: write --sigma 0.25, say")
+
+    def at(self, scale: float) -> Self:
+        return replace(self, scale=scale)
 
     def fill_(self, stream: Stream, out: "torch.Tensor") -> None:
         stream.normal_(out, self.scale)

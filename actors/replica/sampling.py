@@ -10,7 +10,8 @@ from raysmooth.actors.noise.streams import NoiseFamily
 @dataclass(frozen=True)
 class Sampling:
     """How one run draws: base classifier, compute configuration, noise and seed. `micro_batch`: the images known to fit
-    the device's memory, if fewer than the compute batch.
+    the device's memory, if fewer than the compute batch. `search`: the canonical text of the search of noise
+    levels that the run's units are, which begins at that of `noise`; None where they are counted draws.
     """
 
     base: BaseClassifierSpec
@@ -18,3 +19,4 @@ class Sampling:
     noise: NoiseFamily
     seed: int
     micro_batch: int | None = None
+    search: str | None = None

@@ -1,5 +1,6 @@
 """Work units, the smallest pieces of work to compute, store or lose, and their results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,15 @@ from raysmooth.actors.noise.role import Role
 
 @dataclass(frozen=True)
 class Block:
-    """Draws of one image with one random stream and one row of counts; `index` numbers an image's blocks of a role."""
+    """Draws of one image with one random stream and one row of counts; `index` numbers an image's blocks of a role.
+    `sigma`: the noise level of these draws, None for the run's. In a search of noise levels an image has one block, and
+    `draws` is its cost in forward passes.
+    """
 
     image_id: int
     index: int
     draws: int
+    sigma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,30 @@ class UnitCounts:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The result of a call: the counts of its units, in order, up to the first that `failed`, for that reason."""
+class UnitSigmas:
+    """The result of a unit of Role.OPTIMISATION, by image, in the order of its blocks.
 
-    counts: list[UnitCounts]
+    `sigmas`, float64 (images, steps): the noise level, a standard deviation, after each of the search's kept steps.
+    `objectives`, float64 (images, steps): the objective in the step that led there, `classes`, int64 (images, steps),
+    the class whose radius it is. `radii`, float64 (images,): within it the level stays the same, by the search's own
+    certificate, 0 where that abstains; NaN for a search without one. `failed`: a reason for each image, None where all
+    went well; the numbers of a failed image mean nothing. `seconds` and `micro_batch` are as in `UnitCounts`.
+    """
+
+    sigmas: np.ndarray
+    objectives: np.ndarray
+    classes: np.ndarray
+    radii: np.ndarray
+    failed: tuple[str | None, ...]
+    seconds: float
+    micro_batch: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The result of a call: the counts of its units, in order, up to the first that `failed`, for that reason. Units of
+    Role.OPTIMISATION have levels in place of counts.
+    """
+
+    counts: Sequence[UnitCounts | UnitSigmas]
     failed: str | None = None

@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Any
 
 from raysmooth.actors.replica.sampling import Sampling
-from raysmooth.actors.replica.work_unit import WorkUnit
+from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
 from raysmooth.pipeline.drawing.image_rows import ImageRows
 from raysmooth.pipeline.drawing.open_images import OpenImages
 from raysmooth.pipeline.drawing.unit_supply import UnitSupply, one_by_one
@@ -90,6 +90,7 @@ class Ledger:
             if drawn is None:
                 self._images.fail(block.image_id, result.failure or "unknown")
                 continue
+            assert isinstance(drawn, UnitCounts)
             counted = CountedBlock.of(unit, drawn, place)
             self.store.add_block(counted)
             self.drawn += counted.draws

@@ -6,6 +6,7 @@ from math import log
 from time import monotonic
 
 from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
+from raysmooth.actors.replica.work_unit import UnitCounts
 from raysmooth.common.errors import counted
 from raysmooth.pipeline.certification.sampling_rule import Need
 from raysmooth.pipeline.data.datasets import UnreadableImage
@@ -152,7 +153,7 @@ class _Sample:
         (image_id,) = unit.image_ids
         if image_id not in self._images:
             return
-        if drawn is None or drawn.invalid.any():
+        if not isinstance(drawn, UnitCounts) or drawn.invalid.any():
             del self._images[image_id]
             return
         sampled = self._images[image_id]

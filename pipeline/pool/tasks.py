@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from raysmooth.actors.replica.work_unit import UnitCounts, WorkUnit
+from raysmooth.actors.replica.work_unit import UnitCounts, UnitSigmas, WorkUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class UnitResult:
     """The answer to a request: its unit's counts, or the reason why there are none."""
 
     request: UnitRequest
-    drawn: UnitCounts | None
+    drawn: UnitCounts | UnitSigmas | None
     failure: str | None = None
 
 

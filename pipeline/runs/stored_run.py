@@ -14,7 +14,7 @@ from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256, path_at
 from raysmooth.actors.noise.families import noise_family
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
@@ -196,7 +196,7 @@ class StoredRun:
         limits = CountLimits.of(self.identity, self.num_classes)
         rows = read_blocks(self.folder, [image_id], limits).sort_by("block").to_pylist()
         found = {}
-        for role in Role:
+        for role in CERTIFYING:
             blocks = [row for row in rows if row["role"] == role.name.lower()]
             counts, invalid, draws = np.zeros(limits.num_labels, np.int64), 0, 0
             for block in blocks:

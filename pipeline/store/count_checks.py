@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.pipeline.certification.array_bounds import lower_bounds, shares_of, upper_bounds
 from raysmooth.pipeline.certification.certificate import ABSTAIN, REJECTION
 from raysmooth.pipeline.store.row_checks import index_set_of
 from raysmooth.pipeline.store.sigma_rules import class_share
 
-ROLES = tuple(role.name.lower() for role in Role)
+ROLES = tuple(role.name.lower() for role in CERTIFYING)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.store.count_checks import CountLimits, CountSums, bad_block
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, RunFolder
@@ -92,7 +92,7 @@ class StoredCounts:
                 for own in [summed[summed["role"] == role]]
                 for name in ("image_id", "label", "count")
             }
-            for role in Role
+            for role in CERTIFYING
         }
 
     def of(self, image_id: int) -> dict[Role, np.ndarray]:

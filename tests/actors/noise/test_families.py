@@ -212,3 +212,17 @@ def test_invalid_families_are_refused(given_: tuple, message: str) -> None:
     with pytest.raises(RaysmoothError) as refused:
         noise_family(*given_)
     assert str(refused.value).startswith(message)
+
+
+def test_a_family_at_another_level_keeps_its_norm() -> None:
+    assert Gaussian(0.25).at(0.5) == Gaussian(0.5)
+    assert GaussianLinf(0.25, 784).at(0.5) == GaussianLinf(0.5, 784)
+    assert Uniform(0.25).at(0.5) == Uniform(0.5)
+    with pytest.raises(RaysmoothError, match="sigma must be a positive number, not 0"):
+        Gaussian(0.25).at(0.0)
+
+
+@pytest.mark.parametrize(("name", "sigma", "parameter"), [("gaussian", 0.3, 0.3), ("uniform", 1 / sqrt(3), 1.0)])
+def test_the_parameter_of_a_level(name: str, sigma: float, parameter: float) -> None:
+    assert NOISES[name].of_sigma(sigma) == parameter
+    assert NOISES[name].sigma_of(parameter) == pytest.approx(sigma, rel=1e-15)

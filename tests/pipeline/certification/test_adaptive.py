@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import beta, binom, norm
 from statsmodels.stats.proportion import proportion_confint
 
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.adaptive import (
@@ -32,7 +32,7 @@ TWO_PERCENT = Tolerance(0.02, "relative")
 
 def draw(rule: SamplingRule, odds: list[float], generator: np.random.Generator) -> Counts:
     """The final counts of an image, drawn round by round as in a run; checks a rule's promises about its rounds."""
-    counts = {role: np.zeros(len(odds), np.int64) for role in Role}
+    counts = {role: np.zeros(len(odds), np.int64) for role in CERTIFYING}
     need = rule.first
     while need is not None:
         assert sum(need.values()) > sum(int(of_role.sum()) for of_role in counts.values())

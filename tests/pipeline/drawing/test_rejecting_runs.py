@@ -12,7 +12,7 @@ from manifests import manifest_of
 from scipy.stats import beta, norm
 from small_runs import certified, opened
 
-from raysmooth.actors.noise.role import Role
+from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
@@ -80,7 +80,7 @@ def test_rows_follow_from_kept_and_rejected_draws(runs: dict[str, Path], kind: s
     assert rows["count_rejected"].between(1, 79).all()
     assert rows["radius"].gt(0).any()
     for row in rows.to_dict("records"):
-        selection, estimation = (counts[row["image_id"]][role] for role in Role)
+        selection, estimation = (counts[row["image_id"]][role] for role in CERTIFYING)
         top = int(selection[:10].argmax())
         assert row["count_top"] == estimation[top]
         assert row["count_rejected"] == estimation[10:].sum()
@@ -214,7 +214,7 @@ def test_decisions_with_a_rejector(tmp_path: Path) -> None:
     assert set(rows["noise_bound"]) == {"runner-up"}
     assert rows["alpha_share"].isna().all()
     for row in rows.to_dict("records"):
-        selection, estimation = (counts[row["image_id"]][role] for role in Role)
+        selection, estimation = (counts[row["image_id"]][role] for role in CERTIFYING)
         assert row["count_top"] == estimation[int(selection[:10].argmax())]
         assert row["count_rejected"] == estimation[10:].sum()
         assert row["radius"] == (0.03 if row["decision"] == "certified" else 0.0)

@@ -1,0 +1,6 @@
+"""A noise level of its own for each image, found from the image and the base classifier alone, with draws of a role of
+their own (Alfarra et al., Data dependent randomized smoothing).
+
+Replicas run it, and training takes the objective from it. A new search is options and an entry of `SEARCHES` in
+`searches`; a new way to differentiate is an entry of `GRADIENTS` there.
+"""
