@@ -64,6 +64,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return next((f"did you mean '{k}'? ({names})" for k in known if close and k.lower() == close[0]), names)
 
 
+def the_one(known: Iterable[str], beginning: str, where: str, what: str) -> str:
+    """The one of `known` that begins with `beginning`. Raises RaysmoothError, which begins with `where` and has the
+    nearest one, if there is none or more than one; `what` names the kind: "run".
+    """
+    known = list(dict.fromkeys(known))
+    found = [name for name in known if beginning and name.startswith(beginning)]
+    if len(found) != 1:
+        wrong = f"{len(found)} {what} ids begin with it" if found else f"there is no such {what}"
+        raise RaysmoothError(f"{where}: {wrong}: {nearest(beginning, found or known)}")
+    return found[0]
+
+
 def counted(number: int, one: str) -> str:
     """A number with its noun: "1 image", "1,200 classes"."""
     return f"{number:,} {one}{'' if number == 1 else 'es' if one.endswith('s') else 's'}"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raysmooth.common.errors import RaysmoothError, nearest
+from raysmooth.common.errors import RaysmoothError, nearest, the_one
 from raysmooth.common.numbers import number
 from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.run_facts import DERIVED, SETTINGS, derived
@@ -74,12 +74,7 @@ def find_run(runs: Iterable[str], name: str, flag: str) -> str:
     """The one of `runs` that begins with `name`. Raises RaysmoothError, naming `flag` and the nearest run, if there is
     none or more than one.
     """
-    runs = list(dict.fromkeys(runs))
-    found = [run for run in runs if name and run.startswith(name)]
-    if len(found) != 1:
-        wrong = f"{len(found)} run ids begin with it" if found else "there is no such run"
-        raise RaysmoothError(f"{flag} {name}: {wrong}: {nearest(name, found or runs)}")
-    return found[0]
+    return the_one(runs, name, f"{flag} {name}", "run")
 
 
 def refuse_mixed_norms(runs: pd.DataFrame) -> None:

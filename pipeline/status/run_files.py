@@ -4,6 +4,7 @@ is not an error.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,6 +56,10 @@ class PartReader:
     def rows(self, folder: Location) -> list[Part]:
         return self._read(folder, _rows)
 
+    def sigmas(self, folder: Location, passes: int) -> list[Part]:
+        """Those of a search, whose images each take `passes` forward passes, which count as draws."""
+        return self._read(folder, partial(_sigmas, passes=passes))
+
     def _read(self, folder: Location, read: Callable[[Location, str], Part]) -> list[Part]:
         found = [(file, session) for file in part_files(folder) if (session := session_of(file)) is not None]
         for file, session in found:
@@ -73,12 +78,24 @@ def _rows(file: Location, session: str) -> Part:
     if (wrong := bad_row(table)) is not None:
         raise foreign(file, wrong)
     failed = table.filter(pc.equal(table["status"], "error"))
-    first = None
-    if failed.num_rows:
-        row = failed.slice(0, 1).to_pylist()[0]
-        first = f"{named_image(row['image_id'], row.get('file'))}: {printable(str(row['error']))}"
     draws = _numbers(file, table, "draws")
-    return Part(session, file.modified(), draws, table.num_rows, failed.num_rows, first)
+    return Part(session, file.modified(), draws, table.num_rows, failed.num_rows, _first_error(failed))
+
+
+def _sigmas(file: Location, session: str, passes: int) -> Part:
+    """Of rows of a search: an image has one for each step."""
+    table = _with(file, "image_id", "status", "error", also=("images", "index_set", "file"))
+    if (wrong := bad_row(table)) is not None:
+        raise foreign(file, wrong)
+    images, failed = pc.count_distinct(table["image_id"]).as_py(), table.filter(pc.equal(table["status"], "error"))
+    return Part(session, file.modified(), images * passes, images, failed.num_rows, _first_error(failed))
+
+
+def _first_error(failed: pa.Table) -> str | None:
+    if not failed.num_rows:
+        return None
+    row = failed.slice(0, 1).to_pylist()[0]
+    return f"{named_image(row['image_id'], row.get('file'))}: {printable(str(row['error']))}"
 
 
 def _with(file: Location, *columns: str, also: tuple[str, ...] = ()) -> pa.Table:

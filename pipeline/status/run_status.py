@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.pipeline.status.run_files import Part, PartReader, status_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.manifest import CERTIFICATES, ROW_FOLDERS, Manifest, NoRuns, RunFolder
+from raysmooth.pipeline.store.manifest import CERTIFICATES, ROW_FOLDERS, SEARCH, Manifest, NoRuns, RunFolder
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord, read_progress
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.records import BadRecord
@@ -113,9 +114,11 @@ class StatusReader:
             found = read_progress(run)
         except BadRecord as bad:
             problem = str(bad)
-        # Rows first: their counts were on disk before them.
-        rows = self._parts.rows(run.rows(ROW_FOLDERS[manifest.procedure]))
-        counts = self._parts.counts(run.counts)
+        folder = run.rows(ROW_FOLDERS[manifest.procedure])
+        if manifest.procedure == SEARCH:
+            rows = counts = self._parts.sigmas(folder, read_search(identity["search"])[1].passes)
+        else:  # rows first: their counts were on disk before them
+            rows, counts = self._parts.rows(folder), self._parts.counts(run.counts)
         record, heard = found if found is not None else (None, None)
         images, on_disk = identity["images"], sum(part.images for part in rows)
         state = State.FINISHED if on_disk >= images else _state(record, heard, now)
@@ -195,6 +198,8 @@ def _sessions(counts: Sequence[Part], record: ProgressRecord | None, heard: floa
 
 def _mean_draws(identity: Mapping[str, Any], rows: Sequence[Part]) -> float | None:
     """Draws that an image needs: by the settings or, if images stop early, by the finished images."""
+    if identity["procedure"] == SEARCH:
+        return float(read_search(identity["search"])[1].passes)
     if identity.get("sampling", "fixed") == "fixed":
         return float(identity.get("n0", 0) + identity["n"])
     finished = sum(part.images - part.errors for part in rows)

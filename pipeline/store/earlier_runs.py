@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from raysmooth.common.errors import RaysmoothError
@@ -163,7 +164,8 @@ def _progress(runs: Iterable[tuple[RunFolder, Manifest]]) -> tuple[int, int]:
         images += manifest.identity["images"]
         for file in part_files(run.rows(ROW_FOLDERS[manifest.procedure])):
             try:
-                done += read_part(file, columns=["image_id"]).num_rows
+                # A search has several rows for an image.
+                done += pc.count_distinct(read_part(file, columns=["image_id"])["image_id"]).as_py()
             except RaysmoothError:  # its run refuses it, and says why
                 continue
     return done, images

@@ -14,8 +14,11 @@ from raysmooth.storage.records import BadRecord, UnreadableRecord, read_json, sh
 from raysmooth.storage.store_urls import is_url
 
 RUNS = "runs"
-CERTIFICATES, PREDICTIONS = "certificates", "predictions"
-ROW_FOLDERS = {"certify": CERTIFICATES, "predict": PREDICTIONS}
+CERTIFICATES, PREDICTIONS, SIGMAS = "certificates", "predictions", "sigmas"
+SEARCH = "optimize-sigma"
+"""The procedure that finds a noise level for each image."""
+
+ROW_FOLDERS = {"certify": CERTIFICATES, "predict": PREDICTIONS, SEARCH: SIGMAS}
 """Folders of rows by procedure."""
 
 
@@ -41,7 +44,7 @@ class RunFolder:
     """The files of the run `run_id` in the results `out`:
 
     <out>/runs/<run id>/manifest.json, progress.json, counts/part-*.parquet
-    <out>/<certificates, predictions>/run_id=<run id>/part-*.parquet
+    <out>/<certificates, predictions, sigmas>/run_id=<run id>/part-*.parquet
     """
 
     out: Location

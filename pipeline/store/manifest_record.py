@@ -117,6 +117,28 @@ class MemoryIdentity(_JoinedIdentity):
     source_run: RunId
 
 
+class SearchIdentity(_Identity):
+    """A run of optimize-sigma, whose images begin at `sigma`. `batch_size`: draws of one forward pass."""
+
+    scheme: Count
+    procedure: Name
+    sigma: Positive
+    search: Name
+    images: Count
+    seed: Seed
+    split: Name
+    denoiser: Name
+    classifier_fingerprint: Name | None = None
+    denoiser_fingerprint: Name | None = None
+    data_fingerprint: Name
+    preprocess: Name
+    device: Name
+    threads: Number
+    batch_size: Number
+    precision: Name | None = None
+    compiled: bool | None = None
+
+
 class ImportedIdentity(_Identity):
     """A run that was imported from another tool's log; null is unknown."""
 
@@ -219,4 +241,6 @@ def _kind(identity: Mapping[str, Any]) -> type[Record]:
     procedure = identity.get("procedure")
     if isinstance(procedure, str) and procedure in _DERIVED:
         return _DERIVED[procedure]
+    if procedure == "optimize-sigma":
+        return SearchIdentity
     return SampledIdentity if procedure in (None, "certify", "predict") else OtherIdentity

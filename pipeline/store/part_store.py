@@ -61,10 +61,11 @@ class PartStore(ABC):
         self._waiting = {kind: self._new_batch() for kind in self._parts}
         self._opened = monotonic()
         self._due = self._opened + FLUSH_SECONDS
-        for path, _ in self._parts.values():
+        folders = [self._run.home, *(path for path, _ in self._parts.values())]
+        for path in folders:
             _refuse_file(path)
         with _full_is_refused(self._run.home):
-            for path, _ in self._parts.values():
+            for path in folders:
                 path.make_folder()
             self._lock = lock_run(self._run.home)
         try:

@@ -31,7 +31,7 @@ from raysmooth.pipeline.pool.telemetry import Telemetry
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.status.run_status import RunStatus, State, StatusReader
 from raysmooth.pipeline.status.throughput import WINDOW, Mark, draws_per_second, seconds_drawn
-from raysmooth.pipeline.store.manifest import ROW_FOLDERS
+from raysmooth.pipeline.store.manifest import ROW_FOLDERS, SEARCH, SIGMAS
 from raysmooth.pipeline.store.progress_file import SILENCE, Phase, ProgressRecord
 from raysmooth.pipeline.store.writer_process import WriterProcess
 
@@ -502,7 +502,8 @@ def test_the_command_imports_nothing_slow() -> None:
 
 
 def test_every_procedure_has_its_folder() -> None:
-    assert {name: procedure.folder for name, procedure in PROCEDURES.items()} == ROW_FOLDERS
+    folders = {name: procedure.folder for name, procedure in PROCEDURES.items()}
+    assert {**folders, SEARCH: SIGMAS} == ROW_FOLDERS
 
 
 @pytest.mark.parametrize(
