@@ -20,7 +20,11 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
-from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, WorkUnit
+from raysmooth.actors.replica.search_unit import search
+from raysmooth.actors.replica.work_unit import Block, Drawn, UnitCounts, UnitSigmas, WorkUnit
+from raysmooth.actors.sigma_search.search_network import SearchNetwork
+from raysmooth.actors.sigma_search.search_options import SearchOptions
+from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError, one_line
 
 ImageKey = tuple[int, int]
@@ -49,6 +53,7 @@ class Replica:
             keep_memory()
         self._samplings: list[Sampling] = []
         self._networks: dict[tuple[BaseClassifierSpec, ComputeConfig], BaseClassifier] = {}
+        self._search_networks: dict[tuple[BaseClassifierSpec, SearchOptions], SearchNetwork] = {}
         self._micro_batches: dict[int, int] = {}
 
     def identity(self) -> ReplicaIdentity:
@@ -92,15 +97,17 @@ class Replica:
         self._samplings = list(samplings)
         bases = {sampling.base for sampling in samplings}  # those of earlier preparations leave the memory
         self._networks = {key: network for key, network in self._networks.items() if key[0] in bases}
+        self._search_networks = {key: network for key, network in self._search_networks.items() if key[0] in bases}
         for number, (sampling, shape) in enumerate(zip(samplings, image_shapes, strict=True)):
             self._micro_batches[number] = sampling.micro_batch or sampling.compute.batch_size
-            blank = WorkUnit(number, Role.SELECTION, (Block(0, 0, 1),))
-            self._draw_within_memory(blank, {0: np.zeros(shape, np.float32)})
+            self._draw_within_memory(*_blank(number, sampling, shape), brief=True)
         return time.perf_counter() - started
 
     def measure(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
         """Draws per second of a prepared run, measured for about `seconds`."""
         sampling = self._samplings[run]
+        if sampling.search is not None:
+            return self._measure_search(run, image_shape, seconds)
         compute = replace(sampling.compute, batch_size=self._micro_batches[run])
         settle_backend(compute, self._device)
         return measure(
@@ -110,7 +117,7 @@ class Replica:
     def draw(self, units: Sequence[WorkUnit], keys: Sequence[ImageKey], *images: np.ndarray) -> Drawn:
         """Compute `units` in order. `images`: the images that they need; `keys`: the key of each."""
         by_key = dict(zip(keys, images, strict=True))
-        counts = []
+        counts: list[UnitCounts | UnitSigmas] = []
         for unit in units:
             try:
                 counts.append(self._draw_within_memory(unit, {i: by_key[unit.run, i] for i in unit.image_ids}))
@@ -120,13 +127,19 @@ class Replica:
                 return Drawn(counts, f"{type(error).__name__}: {one_line(error)}")
         return Drawn(counts)
 
-    def _draw_within_memory(self, unit: WorkUnit, images: dict[int, np.ndarray]) -> UnitCounts:
-        """Compute a unit; if the memory is too small, start it over with the same noise in smaller parts."""
+    def _draw_within_memory(
+        self, unit: WorkUnit, images: dict[int, np.ndarray], brief: bool = False
+    ) -> UnitCounts | UnitSigmas:
+        """Compute a unit; if the memory is too small, start it over with the same noise in smaller parts. `brief`: only
+        the first forward passes of a search.
+        """
         sampling = self._samplings[unit.run]
         while True:
             micro_batch = self._micro_batches[unit.run]
             settle_backend(sampling.compute, self._device)
             try:
+                if unit.role == Role.OPTIMISATION:
+                    return self._search(unit, images, micro_batch, brief)
                 return draw(
                     unit,
                     images,
@@ -142,8 +155,42 @@ class Replica:
                     raise self._no_room(sampling.compute.batch_size) from error
                 self._micro_batches[unit.run] = -(-micro_batch // 2)
                 self._networks.clear()
+                self._search_networks.clear()
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _search(self, unit: WorkUnit, images: dict[int, np.ndarray], micro_batch: int, brief: bool) -> UnitSigmas:
+        sampling = self._samplings[unit.run]
+        assert sampling.search is not None
+        written, options = read_search(sampling.search)
+        if (sampling.base, options) not in self._search_networks:
+            model = load_base_classifier(sampling.base, self._device).model
+            self._search_networks[sampling.base, options] = SearchNetwork(model, options)
+        batch_size = sampling.compute.batch_size
+        return search(
+            unit,
+            images,
+            self._search_networks[sampling.base, options],
+            sampling.noise,
+            written.name,
+            options.brief(batch_size) if brief else options,
+            seed=sampling.seed,
+            batch_size=batch_size,
+            micro_batch=micro_batch,
+            device=self._device,
+        )
+
+    def _measure_search(self, run: int, image_shape: tuple[int, ...], seconds: float) -> float:
+        """Forward passes of one draw, per second, as the options of a search count them."""
+        sampling, passes, spent = self._samplings[run], 0, 0.0
+        assert sampling.search is not None
+        _, options = read_search(sampling.search)
+        batch_size = sampling.compute.batch_size
+        unit, images = _blank(run, sampling, image_shape)
+        while spent < seconds:
+            spent += self._draw_within_memory(unit, images, brief=True).seconds
+            passes += options.brief(batch_size).passes * options.images_at_once(batch_size)
+        return passes / spent
 
     @staticmethod
     def _no_room(batch_size: int) -> RaysmoothError:
@@ -159,6 +206,12 @@ class Replica:
                 load_base_classifier(spec, self._device).model, compute, self._device
             )
         return self._networks[spec, compute]
+
+
+def _blank(run: int, sampling: Sampling, image_shape: tuple[int, ...]) -> tuple[WorkUnit, dict[int, np.ndarray]]:
+    """A unit of a blank image, and the image."""
+    role = Role.SELECTION if sampling.search is None else Role.OPTIMISATION
+    return WorkUnit(run, role, (Block(0, 0, 1),)), {0: np.zeros(image_shape, np.float32)}
 
 
 def identity_on(device: torch.device) -> ReplicaIdentity:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from raysmooth.actors.sigma_search.searches import GRADIENTS, SEARCHES, Bounded, Ddrs, Selector, read_search, rule_of
+from raysmooth.actors.sigma_search.search_options import GRADIENTS, Bounded, Ddrs, Selector
+from raysmooth.actors.sigma_search.searches import SEARCHES, read_search, rule_of
 from raysmooth.common.errors import RaysmoothError
 
 
@@ -84,4 +85,4 @@ def test_costs_and_facts() -> None:
     assert Bounded().bounds(0.5) == (0.125, 2.0)
     assert (Selector().choices, Selector().thresholds) == ((0.25, 0.5, 1.0), (0.6, 0.9))
     for entry in SEARCHES.values():
-        assert entry.options().brief().passes <= entry.options().passes
+        assert entry.options().brief(50).passes <= entry.options().passes
