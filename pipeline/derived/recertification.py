@@ -30,7 +30,7 @@ from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide
 from raysmooth.pipeline.derived.changes import Changes
 from raysmooth.pipeline.derived.source_runs import SourceRun
-from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.store.manifest import run_id
 
 NOT_REJECTING = {"rejector": None, "rejector_fingerprint": None, "rejection": "off"}

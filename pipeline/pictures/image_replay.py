@@ -17,7 +17,7 @@ from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
-from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.stored_run import RoleCounts, StoredRun
 
 

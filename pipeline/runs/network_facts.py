@@ -25,7 +25,7 @@ from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.variant import Variant, is_own_code
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, find_mismatch, rejector_notes
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
 from raysmooth.pipeline.store.versions import package_version, source_sha256
 from raysmooth.storage.store_urls import is_url
@@ -71,7 +71,7 @@ class NetworkFacts:
     notes: tuple[str, ...] = ()
 
 
-def refuse_networks(settings: SamplingSettings) -> None:
+def refuse_networks(settings: NoisySettings) -> None:
     """Raises RaysmoothError for what names and paths of networks give away before torch is loaded: code that a file
     names, a normalisation that is none, and weights that are missing.
     """
@@ -92,7 +92,7 @@ def refuse_networks(settings: SamplingSettings) -> None:
                 refuse_missing_weights(Path(whole_file(path)))
 
 
-def spec_at(settings: SamplingSettings, sigma: float) -> BaseClassifierSpec:
+def spec_at(settings: NoisySettings, sigma: float) -> BaseClassifierSpec:
     """The base classifier that the settings name at a noise level; raises RaysmoothError as `path_at` does."""
     classifier_weights, denoiser_weights, rejector_weights = (
         None if path is None else path_at(path, sigma)
@@ -145,7 +145,7 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
 
 
 def recorded_facts(
-    settings: SamplingSettings, spec: BaseClassifierSpec, noise: NoiseFamily
+    settings: NoisySettings, spec: BaseClassifierSpec, noise: NoiseFamily
 ) -> tuple[NetworkFacts, ReplicaIdentity] | None:
     """The facts that an earlier run in the settings' <out> has recorded of the same networks, and the identity that a
     replica on this machine's CPU has; None if there is no such run. Loads nothing.
@@ -229,7 +229,7 @@ def processor_kind() -> Sequence[str] | None:
     return [*lines, platform.machine(), os.environ.get("ATEN_CPU_CAPABILITY", "")] if lines else None
 
 
-def surely_on_cpu(settings: SamplingSettings) -> bool:
+def surely_on_cpu(settings: NoisySettings) -> bool:
     """Whether replicas on this machine would compute on its CPU, so far as that is certain without torch: it was built
     for nothing else, or there is no driver of a GPU.
     """

@@ -204,7 +204,7 @@ class PoolSettings(Settings):
     verbose: bool = Field(False, description="Show the output of Ray and the replicas.")
 
 
-class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
+class NoisySettings(PoolSettings, ModelSettings, CertifiedDataSettings):
     """Smoothing"""
 
     noise: str = Field("gaussian", description=NOISE)
@@ -212,9 +212,34 @@ class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
         description=f"{SIGMA}. Several, as in 0.12,0.25,0.5, are separate runs. Required unless --noise has a level.",
         min_length=1,
     )
+    seed: int = Field(0, description="Random seed of the noise.", ge=0, lt=2**63)
+
+    _settle_noise = model_validator(mode="before")(settled_noise)
+
+    @model_validator(mode="after")
+    def _refuse_odd_gpus(self) -> "NoisySettings":
+        if (gpus := self.gpus_per_replica or 0) > 1 and gpus != int(gpus):
+            raise RaysmoothError(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_bad_url(self) -> "NoisySettings":
+        if is_url(self.out):
+            checked_url(self.out)
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_bad_levels(self) -> "NoisySettings":
+        for sigma in self.sigma:
+            noise_family(self.noise, sigma)
+        return self
+
+
+class SamplingSettings(NoisySettings):
+    """Smoothing"""
+
     n: int = Field(10_000, description="Estimation draws (noise samples) per image.", ge=1)
     alpha: float = Field(0.001, description="Failure probability of each certificate (per image).", gt=0, lt=1)
-    seed: int = Field(0, description="Random seed of the noise.", ge=0, lt=2**63)
     block_size: int = Field(
         1000,
         description=f"Draws per block. Each block has its own random stream and one row of counts. {NEW_RUN}",
@@ -232,30 +257,10 @@ class SamplingSettings(PoolSettings, ModelSettings, CertifiedDataSettings):
         None, description=f"Noisy images per forward pass. {NEW_RUN} Default: the fastest in a short probe.", ge=1
     )
 
-    _settle_noise = model_validator(mode="before")(settled_noise)
-
-    @model_validator(mode="after")
-    def _refuse_odd_gpus(self) -> "SamplingSettings":
-        if (gpus := self.gpus_per_replica or 0) > 1 and gpus != int(gpus):
-            raise RaysmoothError(f"--gpus-per-replica {gpus:g}: write a whole number, or a fraction below 1")
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_bad_url(self) -> "SamplingSettings":
-        if is_url(self.out):
-            checked_url(self.out)
-        return self
-
     @model_validator(mode="after")
     def _refuse_unknown_precision(self) -> "SamplingSettings":
         if self.precision != "auto":
             PRECISIONS[self.precision]
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_bad_levels(self) -> "SamplingSettings":
-        for sigma in self.sigma:
-            noise_family(self.noise, sigma)
         return self
 
 

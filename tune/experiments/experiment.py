@@ -14,7 +14,7 @@ from raysmooth.common.settings import TRUST_CODE
 from raysmooth.pipeline.analysis.failures import Failures, failures
 from raysmooth.pipeline.progress.progress_bars import Display
 from raysmooth.pipeline.ray_cluster.cluster import connected
-from raysmooth.pipeline.runs.run import SCHEME
+from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import NETWORKS, Inspector, refuse_impossible, refuse_missing_files

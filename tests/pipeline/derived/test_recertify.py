@@ -29,8 +29,8 @@ from raysmooth.pipeline.analysis.metrics import decided_at
 from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.drawing.driver import run_procedure
+from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.run import SCHEME
 from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import CountedBlock, RunStore

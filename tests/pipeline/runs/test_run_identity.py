@@ -8,7 +8,7 @@ import pytest
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings
-from raysmooth.pipeline.runs import run as run_module
+from raysmooth.pipeline.runs import base_run
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.run import Run
@@ -51,7 +51,7 @@ FIXED = {
 
 @pytest.fixture(autouse=True)
 def _versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "package_version", lambda package: f"version of {package}")
+    monkeypatch.setattr(base_run, "package_version", lambda package: f"version of {package}")
 
 
 def planned(**changes: Any) -> Run:
