@@ -14,6 +14,8 @@ FIRST = (
     "prediction",
     "prediction_name",
     "radius",
+    "worst_radius",
+    "image_sigma",
     "correct",
     "abstain",
     "p_lower",
@@ -30,7 +32,7 @@ FIRST = (
 )
 """Columns of one image, in order. The facts of its run follow: `OF_RUN`, then all others in the order of the files."""
 
-OF_RUN = ("sigma", "run_id")
+OF_RUN = ("sigma", "sigma_rule", "run_id")
 
 BY = ("image_id", "sigma", "run_id")
 """What rows are sorted by."""

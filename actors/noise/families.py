@@ -34,13 +34,15 @@ class GaussianLinf(Gaussian):
 
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         """As `Gaussian.radius`, rounded down: radius^2 pixels <= R^2 holds exactly."""
-        whole = super().radius(p_top, p_other)
-        if isinf(whole):
-            return whole
-        radius = whole / sqrt(self.pixels)
-        while _exceeds(radius, whole, self.pixels):
-            radius = nextafter(radius, 0.0)
-        return radius
+        return self.in_norm(super().radius(p_top, p_other))
+
+    def in_norm(self, radius: float) -> float:
+        if isinf(radius):
+            return radius
+        inside = radius / sqrt(self.pixels)
+        while _exceeds(inside, radius, self.pixels):
+            inside = nextafter(inside, 0.0)
+        return inside
 
     def needed(self, radius: float) -> float:
         return _least(self, Gaussian(self.scale).needed(radius * sqrt(self.pixels)), radius)
@@ -94,6 +96,9 @@ class Uniform:
         if p_other is None:
             return max(0.0, _product(2 * self.drawn_half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
         return max(0.0, _product(self.drawn_half_width, _difference(p_top, p_other)))
+
+    def in_norm(self, radius: float) -> float:
+        return radius
 
     def needed(self, radius: float) -> float:
         """1.0 also for a radius beyond lambda, which no probability reaches."""

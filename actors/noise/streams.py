@@ -150,6 +150,11 @@ class NoiseFamily(Protocol):
         on the runner-up's (default: 1 - p_top). Never negative.
         """
 
+    def in_norm(self, radius: float) -> float:
+        """The radius of the largest ball in `norm` inside the ball of `radius` in the norm that the family has by
+        default, around the same image; rounded down, never up.
+        """
+
     def needed(self, radius: float) -> float:
         """The lower bound on the top class's probability that `radius` >= 0 needs, at least 1/2: the smallest p_top
         with self.radius(p_top) >= radius, rounded up, never down. 1.0 if it is beyond float precision.
@@ -184,6 +189,9 @@ class Gaussian:
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         margin = special.ndtri(p_top) if p_other is None else (special.ndtri(p_top) - special.ndtri(p_other)) / 2
         return max(0.0, self.scale * float(margin))
+
+    def in_norm(self, radius: float) -> float:
+        return radius
 
     def needed(self, radius: float) -> float:
         p_top = float(special.ndtr(radius / self.scale))

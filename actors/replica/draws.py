@@ -27,7 +27,7 @@ def draw(
     micro_batch: int | None = None,
 ) -> UnitCounts:
     """Classify the draws of `unit` and count the labels. `images`: by image id, float32 (C, H, W), pixel units, of one
-    shape.
+    shape. A block with a level of its own has `noise` at that level: the same random numbers, scaled by it.
 
     Noise is generated for `batch_size` images at a time; the draws of the blocks fill the batches without gaps. The
     last batch is padded with zero images, which are not counted, to an eighth, a quarter, a half or the whole of a
@@ -43,6 +43,7 @@ def draw(
     batch = buffer.permute(0, 3, 1, 2)
     sizes = [batch_size] if getattr(classify, "fixed_shape", False) else [-(-batch_size // part) for part in _PARTS]
     streams = [open_stream(device, seed, unit.role, block.image_id, block.index) for block in unit.blocks]
+    noises = [noise if block.sigma is None else noise.at(block.sigma) for block in unit.blocks]
     pixels = {
         image_id: torch.from_numpy(images[image_id]).permute(1, 2, 0).to(device, torch.float32)
         for image_id in unit.image_ids
@@ -56,7 +57,8 @@ def draw(
         filled = start
         while filled < stop:
             end = min(int(ends[current]), stop)
-            noise.add_(streams[current], buffer[filled - start : end - start], pixels[unit.blocks[current].image_id])
+            copies = buffer[filled - start : end - start]
+            noises[current].add_(streams[current], copies, pixels[unit.blocks[current].image_id])
             filled = end
             current += end == ends[current]
         buffer[stop - start :].zero_()

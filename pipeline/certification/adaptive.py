@@ -9,11 +9,11 @@ et al. 2019, section 3.2.2). Reusing the draws that chose n in the bound would v
 An image that is certain enough to abstain gets no estimation draws at all. Abstaining is never wrong.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 from math import inf, pi
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -120,6 +120,9 @@ class Adaptive:
     def long_pilot(self) -> int:
         """The pilot of an image near 1/2; the ordinary one if the longer would exceed a tenth of n."""
         return self.pilot * LONGER if self.pilot * LONGER <= self.n // 10 else self.pilot
+
+    def at(self, noise: NoiseFamily) -> Self:
+        return replace(self, noise=noise)
 
     def next(self, counts: Counts) -> Need | None:
         if Role.ESTIMATION in counts and counts[Role.ESTIMATION].any():

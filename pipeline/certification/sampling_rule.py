@@ -23,12 +23,12 @@ The paper's pseudo-code (Cohen et al. 2019, figure 2) in this code:
 
 Another bound on the other classes, and rejected draws, change the lines from pA on: see `certificate.NOISE_BOUNDS`.
 
-In a run, `pipeline.runs.tally.Tally` adds up the counts of a round and asks the rule for the next.
+In a run, `pipeline.drawing.tally.Tally` adds up the counts of a round and asks the rule for the next.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class SamplingRule(Protocol):
     @property
     def most(self) -> Need:
         """The most draws of any image."""
+
+    def at(self, noise: NoiseFamily) -> Self:
+        """The same rule for draws of this noise."""
 
     def next(self, counts: Counts) -> Need | None:
         """The next round, given the counts of all rounds so far; None if those are enough. A round asks for no fewer
@@ -95,6 +98,9 @@ class Fixed:
 
     most = first
 
+    def at(self, noise: NoiseFamily) -> Self:
+        return replace(self, noise=noise)
+
     def next(self, counts: Counts) -> Need | None:
         return None
 
@@ -122,6 +128,9 @@ class FixedPrediction:
         return {Role.ESTIMATION: self.n}
 
     most = first
+
+    def at(self, noise: NoiseFamily) -> Self:
+        return self
 
     def next(self, counts: Counts) -> Need | None:
         return None

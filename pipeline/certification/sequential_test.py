@@ -13,9 +13,10 @@ mass only on the q that can be certified: valid by itself, and larger by 1/P(q >
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, floor, inf, log
+from typing import Self
 
 import numpy as np
 
@@ -97,6 +98,9 @@ class Decide:
     def p0(self) -> float:
         """The lower bound on the class's probability that the radius requires."""
         return self.noise.needed(self.radius)
+
+    def at(self, noise: NoiseFamily) -> Self:
+        return replace(self, noise=noise)
 
     def next(self, counts: Counts) -> Need | None:
         made = int(counts[Role.ESTIMATION].sum())

@@ -24,6 +24,7 @@ from raysmooth.pipeline.certification.certificate import (
     can_certify,
 )
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
+from raysmooth.pipeline.certification.own_level import within
 from raysmooth.pipeline.certification.pair_test import decision_test
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
@@ -32,6 +33,7 @@ from raysmooth.pipeline.derived.changes import Changes
 from raysmooth.pipeline.derived.source_runs import SourceRun
 from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.store.manifest import run_id
+from raysmooth.pipeline.store.sigma_rules import class_share, is_certified_rule
 
 NOT_REJECTING = {"rejector": None, "rejector_fingerprint": None, "rejection": "off"}
 """What the identity has where the counts of a run with a rejector are certified without it."""
@@ -74,6 +76,12 @@ class Recertification:
                 f"--noise-bound {REJECTION}: {run} has no rejector: choose others with --run, or write --noise-bound "
                 f"{RUNNER_UP}"
             )
+        if self.alpha != was["alpha"] and is_certified_rule(was.get("sigma_rule")):
+            raise RaysmoothError(
+                f"{'--familywise' if self.changes.familywise else '--alpha'}: {run} shares its alpha with the search "
+                f"{was['sigmas_run']}, which certified its levels with half of alpha={was['alpha']:g}: search again "
+                "with another alpha, or choose other runs with --run"
+            )
         before = was.get("noise_bound", COMPLEMENT)
         now = {
             "n": (self.n, was["n"]),
@@ -105,7 +113,7 @@ class Recertification:
         if (decided := decided_at(self.source.identity.get("sampling", FIXED))) < np.inf:
             hopeless = not self._test(decided).reaches(self.n, decided)
         else:
-            hopeless = not can_certify(self.n, self.alpha, self.bound.part)
+            hopeless = not can_certify(self.n, self.class_alpha, self.bound.part)
         if hopeless:
             larger = ["--familywise" if self.changes.familywise else "--alpha", *(["--n"] if self.changes.n else [])]
             raise RaysmoothError(
@@ -121,6 +129,11 @@ class Recertification:
         if self.changes.familywise is not None:
             return float(self.changes.familywise / self.source.identity["images"])
         return float(self.changes.alpha if self.changes.alpha is not None else self.source.identity["alpha"])
+
+    @property
+    def class_alpha(self) -> float:
+        """The part of alpha for class probabilities: half of it where the level was certified too."""
+        return self.alpha * class_share(self.source.identity.get("sigma_rule"))
 
     @property
     def n(self) -> int:
@@ -191,11 +204,16 @@ class Recertification:
             "recertified": {**asdict(self.changes), "at": datetime.now(UTC).isoformat(timespec="seconds")},
         }
 
-    def certify(self, counts: Counts) -> Certificate:
-        """The certificate of one image."""
+    def certify(self, counts: Counts, level: float | None = None, same_within: float | None = None) -> Certificate:
+        """The certificate of one image; `level` is its own noise level, if it has one. `same_within`: the radius, in
+        the noise's default norm, within which a certified selector gives this level.
+        """
         if self.source.is_rejecting and not self.rejecting:
             counts = {role: without_rejection(own) for role, own in counts.items()}
         if self.source.sampling_method == "decide":
             return self._test(decided_at(self.source.identity["sampling"])).conclude(counts)
+        noise = self.noise if level is None else self.noise.at(level)
         n0, bound = self.source.identity["n0"], self.bound
-        return Fixed(n0, self.n, self.alpha, self.noise, bound.name, bound.share, self.rejecting).conclude(counts)
+        rule = Fixed(n0, self.n, self.class_alpha, noise, bound.name, bound.share, self.rejecting)
+        certificate = rule.conclude(counts)
+        return certificate if same_within is None else within(certificate, noise.in_norm(same_within))

@@ -1,6 +1,6 @@
 """The rows of a recertified run, from the counts of its source."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,10 @@ from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.recertification import Recertification
 from raysmooth.pipeline.derived.source_counts import SourceCounts
+from raysmooth.pipeline.derived.source_runs import SourceRun
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
+from raysmooth.pipeline.store.image_sigmas import read_image_sigmas
+from raysmooth.pipeline.store.sigma_rules import is_certified_rule
 from raysmooth.storage.location import Where
 
 _CERTIFY = PROCEDURES["certify"]
@@ -26,14 +29,27 @@ def recertified_rows(again: Recertification, out: Where, done: Collection[int]) 
     facts = {name: again.identity.get(name) for name in names[: names.index("images") + 1]}
     facts |= {"objective": source.manifest["objective"], "sampling": again.identity.get("sampling", FIXED)}
     facts |= again.bound.facts
+    selected = _selected(source, out)
     new, class_names = [], class_names_of(source.manifest.get("data"))
     for row in rows.to_dict("records"):
         image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])
         whose = Whose(text_of(row.get("file")), class_names)
+        level = row.get("image_sigma")
+        level = None if level is None or pd.isna(level) else float(level)
+        own = {**facts, "image_sigma": level}
         if row["status"] == "error":
-            new.append(_CERTIFY.error_row(facts, image_id, label, row["error"], row["seconds"], whose))
+            new.append(_CERTIFY.error_row(own, image_id, label, row["error"], row["seconds"], whose))
             continue
         counts = stored.of(row)
-        certificate, seconds = again.certify(counts), stored.seconds(row)
-        new.append(_CERTIFY.finished_row(facts, image_id, label, counts, certificate, seconds, whose))
+        certificate = again.certify(counts, level, None if selected is None else selected[image_id])
+        new.append(_CERTIFY.finished_row(own, image_id, label, counts, certificate, stored.seconds(row), whose))
     return new
+
+
+def _selected(source: SourceRun, out: Where) -> Mapping[int, float] | None:
+    """The radii within which a certified selector gives the same levels, by image id; None for other runs. Raises
+    RaysmoothError where its search is not in `out`.
+    """
+    if not is_certified_rule(source.identity.get("sigma_rule")):
+        return None
+    return read_image_sigmas(out, source.identity["sigmas_run"]).radii

@@ -210,6 +210,7 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, started:
 def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
     run = ledger.run
     images = len(run.index_set)
-    label = f"{run.objective or run.base.denoiser}, sigma {run.noise.scale:g}"
+    own = "" if run.image_sigmas is None else f", own by {run.image_sigmas.rule.partition(':')[0]}"
+    label = f"{run.objective or run.base.denoiser}, sigma {run.noise.scale:g}{own}"
     expected = ledger.expected_draws()
     return progress.add(label, images, images - ledger.images_left, expected, ledger.draws_per_second)

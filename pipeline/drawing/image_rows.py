@@ -28,9 +28,9 @@ class ImageRows:
             what = "no valid answer (logits NaN or infinite, or a label outside the classes)"
             self.fail(image_id, tally, f"{what} in {tally.invalid} of {sum(tally.draws.values())} draws")
             return
-        concluded = self._run.rule.conclude(tally.counts)
+        concluded, facts = self._run.rule_of(image_id).conclude(tally.counts), self._run.facts_of(image_id)
         row = self._run.procedure.finished_row(
-            self._run.facts, image_id, tally.label, tally.counts, concluded, tally.seconds, self._whose(tally)
+            facts, image_id, tally.label, tally.counts, concluded, tally.seconds, self._whose(tally)
         )
         self._store.add_row(row)
         self.finished += 1
@@ -38,8 +38,8 @@ class ImageRows:
 
     def fail(self, image_id: int, tally: Tally, reason: str) -> None:
         """An error row; raises RaysmoothError if there are more of them than the run may have."""
-        procedure, whose = self._run.procedure, self._whose(tally)
-        self.errors.append(procedure.error_row(self._run.facts, image_id, tally.label, reason, tally.seconds, whose))
+        procedure, facts, whose = self._run.procedure, self._run.facts_of(image_id), self._whose(tally)
+        self.errors.append(procedure.error_row(facts, image_id, tally.label, reason, tally.seconds, whose))
         self._store.finished.add(image_id)
         self.finished += 1
         limit = self._run.settings.max_errors

@@ -106,7 +106,7 @@ class OpenImages:
             problem, tally.label = error.reason, self._label_of(image_id)
         else:
             tally.image, tally.label = example.image, example.label
-            problem = self._run.problem_with(example)
+            problem = self._run.problem_with(example) or self._run.level_problem(image_id)
             pixels = example.image if problem is None else pixels
         if self.state_of(image_id) is ImageState.FINISHED:
             return pixels, []

@@ -11,10 +11,11 @@ from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import named_image
+from raysmooth.pipeline.analysis.data_dependence import limits_of
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
-from raysmooth.pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.pictures.statement import evidence, level_of, statement
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
@@ -55,7 +56,7 @@ def headings(images: Sequence[ReplayedImage]) -> list[str]:
     names = run_names(describe_runs(pd.DataFrame(rows)))
     return [
         f"{row['dataset']} {row['split']} {named_image(row['image_id'], row.get('file'))}, {names[row['run_id']]}, "
-        f"sigma {row['sigma']}"
+        f"sigma {level_of(row)}"
         for row in rows
     ]
 
@@ -157,9 +158,11 @@ def shown_classes(one: ReplayedImage) -> list[int]:
 
 
 def _note(images: Sequence[ReplayedImage]) -> str:
+    limits = dict.fromkeys(limits_of(one.row.get("sigma_rule"), one.row.get("source")) for one in images)
+    said = [sentence for sentence in limits if sentence is not None]
     copies_of = [one.copies for one in images if one.copies is not None]
     if not copies_of:
-        return ""
+        return " ".join(said)
     words = ["Below each picture: the prediction of the base classifier"]
     if any(copies.denoised is not None for copies in copies_of):
         words.append("below noisy ones, that of its classifier without the denoiser")
@@ -168,4 +171,4 @@ def _note(images: Sequence[ReplayedImage]) -> str:
     words.append("pictures are clipped to [0, 1]")
     if not all(copies.own for copies in copies_of):
         words.append("the noise is not the run's own, which requires its version of raysmooth and its kind of GPU")
-    return f"{'; '.join(words)}."
+    return " ".join([f"{'; '.join(words)}.", *said])

@@ -82,7 +82,7 @@ def replay(
     precision if this device supports it, but in another batch. `dataset` is the run's. Raises RaysmoothError for
     weights other than the run's, and if the counts are missing.
     """
-    image_id, noise, class_names = row["image_id"], run.noise, {**run.class_names, **_names_in(row)}
+    image_id, noise, class_names = row["image_id"], run.noise_of(row), {**run.class_names, **_names_in(row)}
     try:
         clean = dataset.read(image_id).image
     except UnreadableImage:

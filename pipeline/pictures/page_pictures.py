@@ -9,6 +9,7 @@ from PIL import Image
 from raysmooth.actors.models.base_classifier import INVALID
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import named_image
+from raysmooth.pipeline.analysis.data_dependence import limits_of
 from raysmooth.pipeline.pictures.image_figure import any_invalid, shown_classes
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import LARGE
@@ -32,6 +33,8 @@ def as_certified_image(one: ReplayedImage, missing: str) -> CertifiedImage:
         note = f"Noisy copies are not shown: {missing or 'there are none'}."
     elif not one.copies.own:
         note += " The noise is not the run's own, which requires its version of raysmooth and its kind of GPU."
+    if (limits := limits_of(row.get("sigma_rule"), row.get("source"))) is not None:
+        note += f" {limits}"
     words = statement(row, one.class_names)
     return CertifiedImage(
         heading,

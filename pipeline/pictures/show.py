@@ -10,6 +10,7 @@ from pydantic import Field
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.settings import Settings, trust_code_field
+from raysmooth.pipeline.analysis.data_dependence import limits_of
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
@@ -54,8 +55,9 @@ class ShowSettings(Settings):
 
 def show(settings: ShowSettings, before_torch: Callable[[], None] = lambda: None) -> FigureFile:
     """Plot the image as each run certified it; returns the figure's file, whose `lines` are the certificates in words,
-    one for each run. A run whose classifier is code that may not be imported is left out, and named on standard error.
-    `before_torch` is called before torch is loaded, after all refusals that need none.
+    one for each run, and sentences on what some of these do not say. A run whose classifier is code that may not be
+    imported is left out, and named on standard error. `before_torch` is called before torch is loaded, after all
+    refusals that need none.
 
     Raises RaysmoothError for an image that no run has, for a file that several images may be, where no run is left, for
     runs without draws of their own, and for data or weights that have changed since the run.
@@ -93,6 +95,8 @@ def show(settings: ShowSettings, before_torch: Callable[[], None] = lambda: None
         f"{heading}: {statement(image.row, image.class_names)}"
         for heading, image in zip(headings(images), images, strict=True)
     ]
+    limits = dict.fromkeys(limits_of(row.get("sigma_rule"), row.get("source")) for row, _, _ in chosen)
+    lines += [sentence for sentence in limits if sentence is not None]
     return FigureFile(file.outward, figure, lines)
 
 

@@ -4,8 +4,8 @@ The plan depends on settings and index set alone, so a run has the same units wh
 often it is resumed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
@@ -18,12 +18,14 @@ MOST_BATCHES = 32
 @dataclass(frozen=True)
 class DrawPlan:
     """`first`: the first round of the run's sampling rule, the same for every image; `block_size`: the most draws of a
-    block; `batch_size`: the compute batch, which a unit fills if there are enough draws.
+    block; `batch_size`: the compute batch, which a unit fills if there are enough draws. `sigmas`: the noise levels of
+    images that have their own, by image id.
     """
 
     first: Need
     block_size: int
     batch_size: int
+    sigmas: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def capacity(self) -> int:
@@ -45,7 +47,8 @@ class DrawPlan:
         """The blocks of `draws` more draws of an image that has `blocks_before` in their role."""
         full, rest = divmod(draws, self.block_size)
         sizes = [self.block_size] * full + [rest] * (rest > 0)
-        return [Block(image_id, blocks_before + place, size) for place, size in enumerate(sizes)]
+        level = self.sigmas.get(image_id)
+        return [Block(image_id, blocks_before + place, size, level) for place, size in enumerate(sizes)]
 
     def first_units(self, run: int, shard: Sequence[int]) -> Iterator[WorkUnit]:
         """The first round of a shard: the selection draws of all images, then their estimation draws image by image.

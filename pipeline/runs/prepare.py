@@ -16,6 +16,7 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.data.summary import class_count_note, subset_note, summarised
+from raysmooth.pipeline.runs.image_levels import with_levels
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, load_facts, spec_at
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
@@ -76,27 +77,26 @@ def prepare(
             *scale_notes(noise.scale),
             *found.notes,
         )
-        runs.append(
-            Run(
-                procedure,
-                settings,
-                noise,
-                data.dataset,
-                data.index_set,
-                data.images,
-                found.base,
-                found.num_classes,
-                found.image_shape,
-                found.objective,
-                found.mismatch,
-                assumed=found.assumed,
-                unsteady=found.unsteady,
-                reading=data.reading,
-                data={**data.summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from},
-                notes=tuple(note for note in notes if note),
-                made_from=found.made_from,
-            )
+        run = Run(
+            procedure,
+            settings,
+            noise,
+            data.dataset,
+            data.index_set,
+            data.images,
+            found.base,
+            found.num_classes,
+            found.image_shape,
+            found.objective,
+            found.mismatch,
+            assumed=found.assumed,
+            unsteady=found.unsteady,
+            reading=data.reading,
+            data={**data.summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from},
+            notes=tuple(note for note in notes if note),
+            made_from=found.made_from,
         )
+        runs.append(with_levels(run))
     return runs
 
 

@@ -5,19 +5,25 @@ from functools import cached_property
 from typing import Any
 
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
+from raysmooth.pipeline.certification.own_level import AtOwnLevel
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
 from raysmooth.pipeline.runs.base_run import BaseRun
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.store.image_sigmas import ImageSigmas
+from raysmooth.pipeline.store.sigma_rules import CLASS_SHARE
 
 
 @dataclass(frozen=True)
 class Run(BaseRun):
-    """A run of a `Procedure`."""
+    """A run of a `Procedure`. `image_sigmas` are the noise levels of its images where each has its own; `noise` is then
+    where their search began.
+    """
 
     procedure: Procedure
     settings: SamplingSettings
+    image_sigmas: ImageSigmas | None = None
 
     @cached_property
     def bound(self) -> ChosenBound | None:
@@ -25,8 +31,35 @@ class Run(BaseRun):
         return None if self.procedure.bound is None else self.procedure.bound(self.settings)
 
     @cached_property
+    def ruled_settings(self) -> SamplingSettings:
+        """The settings with the alpha of the class: half of it where a search certified the levels with the other."""
+        if self.image_sigmas is None or self.image_sigmas.radii is None:
+            return self.settings
+        return self.settings.model_copy(update={"alpha": self.settings.alpha * CLASS_SHARE})
+
+    @cached_property
     def rule(self) -> SamplingRule:
-        return self.procedure.rule(self.settings, self.noise)
+        """The rule by which draws are planned."""
+        return self.procedure.rule(self.ruled_settings, self.noise)
+
+    def rule_of(self, image_id: int) -> SamplingRule:
+        """The rule of one image, which has its own noise level or the run's."""
+        levels = self.image_sigmas
+        if levels is None:
+            return self.rule
+        noise = self.noise.at(levels.sigmas[image_id])
+        same = None if levels.radii is None else noise.in_norm(levels.radii[image_id])
+        return AtOwnLevel(self.rule, noise, same)
+
+    def level_problem(self, image_id: int) -> str | None:
+        """Why an image has no noise level, so that nothing can be drawn; None if it has one."""
+        failed = None if self.image_sigmas is None else self.image_sigmas.failed.get(image_id)
+        return None if failed is None else f"no sigma was found: {failed}"
+
+    def facts_of(self, image_id: int) -> dict[str, Any]:
+        """The columns of an image's row that are known before it is drawn."""
+        own = None if self.image_sigmas is None else self.image_sigmas.sigmas.get(image_id)
+        return {**self.facts, "image_sigma": own}
 
     @property
     def is_fixed(self) -> bool:
@@ -50,7 +83,8 @@ class Run(BaseRun):
 
     @cached_property
     def plan(self) -> DrawPlan:
-        return DrawPlan(self.rule.first, self.settings.block_size, self._chosen_compute.batch_size)
+        sigmas = {} if self.image_sigmas is None else self.image_sigmas.sigmas
+        return DrawPlan(self.rule.first, self.settings.block_size, self._chosen_compute.batch_size, sigmas)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -63,6 +97,7 @@ class Run(BaseRun):
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
             "sampling": self.procedure.sampling(self.settings),
+            "sigma_rule": None if self.image_sigmas is None else self.image_sigmas.rule,
             **{name: getattr(self.settings, name) for name, _ in self.procedure.decided_by},
             **({} if self.bound is None else self.bound.facts),
             "images": len(self.index_set),
@@ -70,11 +105,14 @@ class Run(BaseRun):
 
     @property
     def _named_facts(self) -> dict[str, Any]:
-        # A run without a rejector, or with the usual bound, has the id that it had before there were others.
+        # A run without a rejector, or with the usual bound, or one level, has the id that it had before there were
+        # others.
         left_out = {"objective"} if self.has_rejector else {"objective", "rejector", "rejector_fingerprint"}
+        left_out |= {"sigma_rule"} if self.image_sigmas is None else set()
         if self.bound is not None:
             left_out |= {*self.bound.facts} - {*self.bound.identity}
-        return {name: value for name, value in self.facts.items() if name not in left_out}
+        searched = {} if self.image_sigmas is None else {"sigmas_run": self.image_sigmas.run_id}
+        return {**{name: value for name, value in self.facts.items() if name not in left_out}, **searched}
 
     @property
     def _drawn_in(self) -> dict[str, Any]:

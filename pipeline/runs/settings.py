@@ -27,6 +27,7 @@ from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.pipeline.data.images import GREY, RGB
 from raysmooth.pipeline.data.reading import NO_LABELS
+from raysmooth.pipeline.runs.image_level_settings import ImageLevelSettings
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.storage.paths import OutText, PathText
 from raysmooth.storage.store_urls import checked_url, is_url
@@ -264,7 +265,7 @@ class SamplingSettings(NoisySettings):
         return self
 
 
-class CertifySettings(SamplingSettings):
+class CertifySettings(ImageLevelSettings, SamplingSettings):
     """CERTIFY (Cohen et al. 2019)"""
 
     noise_bound: str | None = Field(
@@ -315,7 +316,7 @@ class CertifySettings(SamplingSettings):
         return self
 
 
-class PredictSettings(SamplingSettings):
+class PredictSettings(ImageLevelSettings, SamplingSettings):
     """PREDICT (Cohen et al. 2019)"""
 
     n: int = Field(1000, description="Draws (noise samples) per image.", ge=1)

@@ -100,6 +100,11 @@ class StoredRun:
     def noise(self) -> NoiseFamily:
         return noise_family(self.identity["noise"], self.identity["sigma"])
 
+    def noise_of(self, row: Mapping[str, Any]) -> NoiseFamily:
+        """The noise of the draws behind a row, whose image may have its own level."""
+        level = row.get("image_sigma")
+        return self.noise if level is None else self.noise.at(level)
+
     def refuse_code(self, trust_code: bool) -> None:
         """Raises RaysmoothError for a classifier that is code, unless that may be imported."""
         architecture = Variant.parse(self.identity["classifier"])

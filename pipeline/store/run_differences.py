@@ -26,6 +26,7 @@ _FLAGS = {
     "alpha": "alpha",
     "noise_bound": "noise_bound",
     "alpha_share": "alpha_share",
+    "sigmas_run": "sigmas",
     "seed": "seed",
     "block_size": "block_size",
     "threads": "cpus_per_replica",
@@ -36,6 +37,7 @@ _FLAGS = {
 _SEVERAL = {
     "index_set": ("skip", "start", "max"),
     "sampling": ("sampling", "tolerance", "pilot", "radius"),
+    "sigma_rule": ("steps",),
 }
 """Keys of the identity that follow from several settings, and from other keys."""
 

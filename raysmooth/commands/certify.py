@@ -73,7 +73,8 @@ def predict_command(settings: "SamplingSettings") -> None:
         right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
         statement = f"(n={settings.n}, alpha={settings.alpha})"
-        print(f"sigma {sigma:.6}: {len(run)} images, {right}{abstained} % abstained {statement}")
+        own = ", each image at its own" if run["sigma_rule"].notna().any() else ""
+        print(f"sigma {sigma:.6}{own}: {len(run)} images, {right}{abstained} % abstained {statement}")
     print_errors(rows, settings.out, folder)
 
 

@@ -81,6 +81,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "name": name,
             "procedure": run.identity["procedure"],
             "sigma": run.identity["sigma"],
+            "sigma_rule": run.identity.get("sigma_rule"),
             "state": run.state.value,
             "why": run.record.why if run.record is not None and run.state == State.STOPPED else None,
             "images": run.images,

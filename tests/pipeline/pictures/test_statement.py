@@ -29,6 +29,11 @@ ROW: dict[str, Any] = {
 ABSTAINS = {"abstain": True, "prediction": -1, "correct": False, "radius": 0.0, "p_lower": 0.43}
 REJECTING = {"rejector": "margin:threshold=0.2", "count_rejected": 1210, "p_upper": 0.01999, "alpha_share": 0.9}
 REJECTING |= {"noise_bound": "rejection"}
+OWN = {"sigma_rule": "ddrs:steps=900", "image_sigma": 0.61234567}
+SELECTED = {"sigma_rule": "selector:levels=0.25+0.5", "image_sigma": 0.25}
+ENVELOPE: dict[str, Any] = {"sigma_rule": "envelope of 0.25, 0.5", "image_sigma": 0.5, "sigma": None}
+ENVELOPE |= {"p_lower": None, "count_top": None, "n_used": None}
+MEMORY = {"source": "memory of 0123456789abcdef"}
 WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 everywhere within l2 distance 0.419"
 
 
@@ -58,6 +63,41 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
             "the smoothed classifier abstains: it is not shown that the selected class's probability exceeds 1/2",
         ),
         ({"status": "error", "error": "image cannot be read"}, "no certificate: image cannot be read"),
+        (
+            OWN,
+            f"{WITHIN}: right".replace(
+                "the smoothed classifier", "the classifier smoothed with this image's own sigma 0.6123"
+            ),
+        ),
+        (
+            OWN | ABSTAINS,
+            "the classifier smoothed with this image's own sigma 0.6123 abstains: it is not shown that "
+            "the selected class's probability exceeds 1/2",
+        ),
+        (
+            SELECTED,
+            f"{WITHIN}: right".replace(
+                "the smoothed classifier", "the classifier smoothed with the sigma that its selector chooses"
+            ),
+        ),
+        (
+            SELECTED | ABSTAINS | {"p_lower": 0.7},
+            "the classifier smoothed with the sigma that its selector chooses "
+            "abstains: it is not shown which sigma that is",
+        ),
+        (
+            ENVELOPE,
+            f"{WITHIN}: right".replace(
+                "the smoothed classifier", "the envelope of the classifiers smoothed with sigma 0.25, 0.5"
+            ),
+        ),
+        (
+            ENVELOPE | ABSTAINS | {"p_lower": None},
+            "the envelope of the classifiers smoothed with sigma 0.25, 0.5 "
+            "abstains: it is not shown that the selected class stands above every other",
+        ),
+        (MEMORY, "once this image is stored, every later query within l2 distance 0.419 gets 7: right"),
+        (MEMORY | ABSTAINS, "the smoothed classifier abstains: the memory keeps nothing of this image"),
         (
             {**ABSTAINS, "sampling": "decide:radius=0.5", "decision": "undecided"},
             "undecided: n=10000 draws do not show whether l2 radius 0.5 is certified",
@@ -95,6 +135,18 @@ def test_statement(changes: dict[str, Any], expected: str) -> None:
             "n0=100, n=10000, alpha=0.001 (0.9 of it for p_lower), rejector margin:threshold=0.2, rejection bound, "
             "gaussian noise of sigma 0.5",
         ),
+        (
+            OWN,
+            "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, n0=100, n=10000, alpha=0.001, "
+            "gaussian noise of sigma 0.6123, this image's own (by ddrs, from 0.5)",
+        ),
+        (
+            SELECTED,
+            "8,123 of 10,000 estimation draws in the selected class, p_lower 0.7999, n0=100, n=10000, alpha=0.001, "
+            "half of it for the choice of sigma, gaussian noise of sigma 0.25, this image's own (by selector, from "
+            "0.5)",
+        ),
+        (ENVELOPE, "n0=100, n=10000, alpha=0.001, gaussian noise of sigma 0.25, 0.5"),
         (
             {"status": "error", "count_top": None, "n_used": None, "p_lower": None},
             "n0=100, n=10000, alpha=0.001, gaussian noise of sigma 0.5",
