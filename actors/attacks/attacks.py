@@ -38,7 +38,7 @@ def pgd(
     An image with gradient zero does not move.
     """
     attacked = images.detach()
-    with _evaluating(classifier):
+    with evaluating(classifier):
         for _ in range(steps):
             _, gradient = _ascent(classifier, attacked, labels, noises)
             perturbation = attacked - images + 2 * epsilon / steps * _unit(gradient)
@@ -65,7 +65,7 @@ def ddn(
     norm = torch.full_like(farthest, epsilon)
     perturbation = torch.zeros_like(images)
     best, best_norm = perturbation, farthest
-    with _evaluating(classifier):
+    with evaluating(classifier):
         for step in range(steps):
             logits, gradient = _ascent(classifier, images + perturbation, labels, noises)
             fooled = logits.argmax(dim=2).mode(dim=0).values != labels
@@ -83,7 +83,7 @@ ATTACKS: Registry[Attack] = Registry("attack", {"pgd": pgd, "ddn": ddn})
 
 
 @contextmanager
-def _evaluating(classifier: Model) -> Iterator[None]:
+def evaluating(classifier: Model) -> Iterator[None]:
     """Eval mode in the block; afterwards every module has its previous mode."""
     modes = [(module, module.training) for module in classifier.modules()]
     classifier.eval()

@@ -6,9 +6,10 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
     # beside the draws of one image, and a BatchNorm in training mode is not seen otherwise.
     unsteady = unsteadiness(loaded.model, pixels) if is_own_code(spec.classifier) else None
     denoised = loaded.spec.denoiser != "none"
-    objective = loaded.denoiser_card.get("objective") if denoised else loaded.classifier_card.get("objective", "none")
+    objective = loaded.denoiser_card.get("objective") if denoised else _objective(loaded.classifier_card)
     mismatch, notes = find_mismatch(loaded, noise), tuple(rejector_notes(loaded, noise))
     fitting = mismatch is None and not notes
     return NetworkFacts(
@@ -142,6 +143,12 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
         before if fitting and before == made_from(spec, noise) else None,  # else replaced while it was read
         notes,
     )
+
+
+def _objective(card: Mapping[str, Any]) -> Any:
+    """What a classifier was trained for, and whether each image had a sigma of its own; "none" if nothing says so."""
+    objective = card.get("objective", "none")
+    return f"data-dependent {objective}" if card.get("data_dependent") is not None else objective
 
 
 def recorded_facts(

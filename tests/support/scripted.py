@@ -9,6 +9,8 @@ import torch
 class ScriptedNoise:
     """Returns the draws that it was given, one per call; further calls fail."""
 
+    sigma_ratios: float | torch.Tensor = 1.0
+
     def __init__(self, draws: Iterable[np.ndarray | torch.Tensor], sigma: float = 0.5) -> None:
         self.sigma = sigma
         self.left = [torch.as_tensor(draw, dtype=torch.float32) for draw in draws]
@@ -19,6 +21,8 @@ class ScriptedNoise:
 
 class GaussianNoise:
     """Real noise, seeded."""
+
+    sigma_ratios = 1.0
 
     def __init__(self, sigma: float = 0.5, seed: int = 0) -> None:
         self.sigma = sigma

@@ -24,6 +24,7 @@ from raysmooth.tune.experiments.small_networks import (
 )
 from raysmooth.tune.experiments.smoke_data import generated
 from raysmooth.tune.experiments.stage_run import StageRun
+from raysmooth.tune.objectives.data_dependent import from_the_start
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.training.trainer import initialised
 
@@ -180,6 +181,8 @@ class _Shrinker:
             small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
         if "rejector" in values and "rejector_weights" in both:  # as are those of a network, except the threshold
             small["rejector"] = _changed(values["rejector"], _without_size)
+        if "data_dependent" in values:
+            small["data_dependent"] = _changed(values["data_dependent"], from_the_start)
         if "surrogates" in values:
             small["surrogates"] = _changed(values["surrogates"], lambda text: self.surrogates(text, both))
         if both.get("dataset") == "imagenet" and "dataset" in values:

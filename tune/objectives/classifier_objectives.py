@@ -167,7 +167,8 @@ class SmoothAdv(Options):
 
 @dataclass(frozen=True)
 class Macer(WholeBatch):
-    """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))).
+    """Mean over images of -log mean_i F_y(x + delta_i) + lambda sigma / 2 hinge(gamma - (PhiInv(p1) - PhiInv(p2))),
+    sigma being the image's own.
 
     p1 and p2 are the two largest of the mean softmax of beta times the logits, and only images whose p1 is the
     label's have the second term. It is zero in the first `deferral` epochs.
@@ -188,7 +189,8 @@ class Macer(WholeBatch):
         if epoch < self.deferral:
             return loss
         hinge = radius_hinge((self.beta * logits).softmax(dim=2).mean(dim=0), labels, self.gamma)
-        return loss + self.lambda_ * noise.sigma / 2 * hinge.mean()
+        # The ratios, not the sigmas, are inside the mean: with one sigma for all it is rounded as it always was.
+        return loss + self.lambda_ * noise.sigma / 2 * (hinge * noise.sigma_ratios).mean()
 
 
 def radius_hinge(probabilities: "torch.Tensor", labels: "torch.Tensor", gamma: float) -> "torch.Tensor":

@@ -20,9 +20,16 @@ else:
 
 
 class Noise(Protocol):
-    """`sigma` is the standard deviation of one coordinate, in pixel units."""
+    """`sigma` is the standard deviation of one coordinate, in pixel units: that of the training, where images have
+    sigmas of their own.
+    """
 
     sigma: float
+
+    @property
+    def sigma_ratios(self) -> "float | torch.Tensor":
+        """The sigma of each image over `sigma`, float32 (B,); 1.0 where all images have `sigma`."""
+        ...
 
     def __call__(self, images: "torch.Tensor") -> "torch.Tensor":
         """Fresh noise of the images' shape (B, C, H, W), at every call."""

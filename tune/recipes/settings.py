@@ -11,6 +11,7 @@ from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS
 from raysmooth.storage.paths import OutText, PathText
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.data_dependent import EXAMPLE
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.phases import OPTIMIZERS, SCHEDULES
@@ -130,6 +131,13 @@ class TrainClassifierSettings(TrainingSettings):
         None,
         description=f"{SIGMA}; with objective clean, only for measuring.",
         gt=0,
+    )
+    data_dependent: str | None = Field(
+        None,
+        description="A sigma of its own for each training image: before the network learns from it, steps of gradient "
+        f"ascent on its radius move it from --sigma. {EXAMPLE}: epochs with one sigma for all before (default: a "
+        "quarter), and steps; also learning_rate=1e-4, draws=1, clamp=0.02, least= and most= (default: a quarter of "
+        "--sigma, four times it). Held-out images are judged at --sigma.",
     )
 
 

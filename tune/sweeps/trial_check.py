@@ -8,7 +8,6 @@ import torch
 from raysmooth.actors.models.denoisers import build_denoiser, fit_channels
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
-from raysmooth.tune.recipes.recipe_choice import choose_recipe
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.schedulers import PERTURBED
 from raysmooth.tune.sweeps.settings import SweepSettings, training_settings
@@ -29,7 +28,8 @@ def refuse_impossible_trials(sweep: SweepSettings) -> None:
     with TemporaryDirectory() as scratch:
         for config in sweep.trial_configs:
             settings = training_settings(sweep, {**config, "seed": sweep.seeds[0]}, Path(scratch) / "out.safetensors")
-            choose_recipe(settings, settings.objective.partition(":")[0])
+            start = {} if sweep.warm_start is None else {"init_weights": sweep.warm_start.objective}
+            TRAININGS[sweep.train].choose(settings.model_copy(update=start))  # opens no file
             key = settings.model_dump_json(exclude=_NEEDS_NO_TRIAL)
             if key in tried:
                 continue

@@ -74,6 +74,8 @@ def summary(card: Mapping[str, Any], seconds: float, out: Path) -> str:
     noise = "" if card["sigma"] is None else f" at sigma {card['sigma']:g}"
     if card["noise"] not in (None, "gaussian"):
         noise = f" with {card['noise']} noise{noise}"
+    if card.get("data_dependent") is not None:
+        noise += ", data-dependent"
     measured = readable(card["metrics"])
     return f"{card['architecture']}, {card['objective']}{noise}: {measured} on held-out images; {seconds:.0f} s; {out}"
 

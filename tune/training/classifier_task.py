@@ -1,6 +1,7 @@
 """Training a base classifier: its loss and its metrics."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -12,6 +13,7 @@ from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.data_dependent import SigmaSteps, read_data_dependent
 from raysmooth.tune.objectives.objective import ClassifierObjective, describe, parse_objective
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
@@ -22,6 +24,7 @@ from raysmooth.tune.training.networks import as_trained, start_from, try_out, tr
 from raysmooth.tune.training.task import TrainingTask
 from raysmooth.tune.training.trainer import initialised
 from raysmooth.tune.training.training_data import NO_LABEL, read_training_data
+from raysmooth.tune.training.training_sigmas import TrainingSigmas
 from raysmooth.tune.training.validation import accuracy, noisy_accuracy
 
 
@@ -41,7 +44,24 @@ def choose_for_classifier(
         raise RaysmoothError(f"objective '{text}' trains on noisy images: write --sigma 0.25, say")
     if settings.sigma is None and settings.noise != "gaussian":
         raise RaysmoothError(f"--noise {settings.noise} without --sigma: write --sigma too, or leave both out")
+    sigma_steps(settings, named, objective)
     return named, text, objective
+
+
+def sigma_steps(
+    settings: TrainClassifierSettings, named: NamedRecipe, objective: ClassifierObjective
+) -> SigmaSteps | None:
+    """How sigmas of the images' own move; None if all images have one sigma. Raises RaysmoothError as
+    `read_data_dependent`, and for an objective without noise.
+    """
+    if settings.data_dependent is None:
+        return None
+    if settings.sigma is None or not objective.needs_noise:
+        raise RaysmoothError(
+            "--data-dependent is for objectives that train on noisy images: write --objective gaussian, say, or leave "
+            "--data-dependent out"
+        )
+    return read_data_dependent(settings.data_dependent, settings.noise, settings.sigma, named.recipe.epochs)
 
 
 def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> TrainingTask:
@@ -67,6 +87,10 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     try_training(model, data.train.first(), f"classifier '{architecture}'")
     network = as_trained(model, settings, device, named.recipe, data.train)
     noise = TrainingNoise(settings.noise, settings.sigma or 0.0, device)
+    steps = sigma_steps(settings, named, objective)
+    sigmas = None
+    if steps is not None:
+        sigmas = TrainingSigmas(len(data.train), noise.sigma, steps, settings.noise, device)
 
     def labels_of(pixels: torch.Tensor) -> torch.Tensor:
         return network(pixels).argmax(dim=1)
@@ -90,6 +114,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
         "options": describe(objective),
         "noise": None if trained_on is None else settings.noise,
         "sigma": trained_on,
+        "data_dependent": None if steps is None else asdict(steps),
         "measured_at": None if settings.sigma is None else {"noise": settings.noise, "sigma": settings.sigma},
         "source": source_digest(architecture),
         "parents": {} if start is None else {"init_weights": start.fingerprint},
@@ -106,6 +131,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
         best_by="accuracy" if settings.sigma is None else "noisy_accuracy",
         card=card,
         warnings=_unused_classes(data.summary["classes"], logits.shape[-1], architecture),
+        sigmas=sigmas,
     )
 
 

@@ -20,6 +20,7 @@ from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.trainer import Loss, Trainer, WorkerRank
 from raysmooth.tune.training.training_data import TrainingData
 from raysmooth.tune.training.training_folder import Row, Saved, TrainingFolder
+from raysmooth.tune.training.training_sigmas import TrainingSigmas
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class TrainingTask:
 
     `weights` is the part of `network` that is saved, without normalisation; `card` describes it in JSON values.
     `measure` judges the network on held-out images; the metric `best_by` is better when larger. The first worker
-    calls it after each epoch, with the network in eval mode. `warnings` are printed when training starts.
+    calls it after each epoch, with the network in eval mode. `warnings` are printed when training starts. `sigmas` are
+    those of the training images, where each has its own.
     """
 
     network: InPrecision
@@ -42,6 +44,7 @@ class TrainingTask:
     best_by: str
     card: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    sigmas: TrainingSigmas | None = None
 
 
 class Observer(Protocol):
@@ -115,7 +118,7 @@ def _epochs(
     recipe, network = task.recipe.recipe, task.network
     label = f"{card['architecture']} {card['objective']}"
     trainer = Trainer(
-        network, task.loss, task.data.train, task.noise, recipe, settings.seed, label, task.chunks, worker
+        network, task.loss, task.data.train, task.noise, recipe, settings.seed, label, task.chunks, worker, task.sigmas
     )
     rows: list[Row] = []
     if saved is not None:
@@ -142,11 +145,13 @@ def _epochs(
                 network.eval()
                 metrics = task.measure() | (observer.measure(result.epoch) if observer is not None else {})
                 best = all(metrics[task.best_by] > row[task.best_by] for row in rows)
-                rows.append({**asdict(result), **metrics})
+                sigmas = {} if task.sigmas is None else task.sigmas.metrics()
+                rows.append({**asdict(result), **sigmas, **metrics})
                 epoch_card = {
                     **card,
                     "epochs_done": result.epoch,
                     "metrics": metrics,
+                    **({"image_sigmas": sigmas} if sigmas else {}),
                     "run": environment(network, worker.world_size),
                     "data_summary": dict(task.data.summary),
                 }

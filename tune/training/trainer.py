@@ -19,11 +19,15 @@ from raysmooth.tune.recipes.phases import OPTIMIZERS
 from raysmooth.tune.recipes.recipe import Recipe
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.training_data import Images, Step
+from raysmooth.tune.training.training_sigmas import TrainingSigmas
 
 Loss: TypeAlias = Callable[[InPrecision, torch.Tensor, torch.Tensor, TrainingNoise, int, int], torch.Tensor]
 """(network in its precision, images, labels, noise, epochs done, steps done) -> a scalar, the mean over the images."""
 
 AnyModule = TypeVar("AnyModule", bound=torch.nn.Module)
+
+SIGMAS = 1
+"""The purpose of the seeds of the noise on which sigmas move; those of all else have none."""
 
 UNCHECKED = 20
 """Steps on a GPU between checks of the losses: each check waits for all queued work."""
@@ -78,7 +82,8 @@ class Trainer:
     The order of the images, their augmentation and their noise depend on `seed` and the epoch alone: a training
     resumed from `state` equals an uninterrupted one, and several workers train on the same images and noise as one
     (BatchNorm's statistics are those of each worker's local images). A batch of the recipe is split into `chunks`
-    steps. `label` names the training in progress lines and messages.
+    steps. `label` names the training in progress lines and messages. With `sigmas`, each image has its own, which moves
+    before the step that the image is in.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Trainer:
         label: str,
         chunks: int = 1,
         worker: WorkerRank | None = None,
+        sigmas: TrainingSigmas | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
@@ -102,6 +108,7 @@ class Trainer:
         self._seed = seed
         self._label = label
         self._worker = worker or WorkerRank()
+        self._sigmas = sigmas
         self._device = next(network.parameters()).device
         self._optimizer: torch.optim.Optimizer | None = None
         # Batches of equal size: a remainder of a few images would dominate BatchNorm's running statistics (momentum
@@ -124,12 +131,13 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that the next epochs depend on; tensors are shared with the training, not copied."""
         assert self._optimizer is not None
-        return {
+        state = {
             "epochs_done": self.epochs_done,
             "steps_done": self.steps_done,
             "network": self.network.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
+        return state if self._sigmas is None else {**state, "sigmas": self._sigmas.values}
 
     def load(self, state: dict[str, Any]) -> None:
         """Resume from a `state` of a training with the same recipe, or with one whose numbers differ. A state that does
@@ -147,6 +155,10 @@ class Trainer:
                 raise ValueError("moments of another shape than their parameter")
         for group, own in zip(self._optimizer.param_groups, groups, strict=True):
             group.update(own)  # moments come from the state, weight decay and momentum from the recipe
+        if (self._sigmas is None) != (state.get("sigmas") is None):
+            raise ValueError("sigmas of images' own, or none, against those of this training")
+        if self._sigmas is not None:
+            self._sigmas.load(state["sigmas"])
 
     def train_epoch(self, progress: EpochProgress) -> EpochResult:
         """Train on every image once.
@@ -164,6 +176,8 @@ class Trainer:
             group["lr"] = rate
         order_seed, layer_seed, *seeds = _seeds(self._seed, epoch, 2 + 2 * self.steps_per_epoch)
         steps = self._steps(order_seed, seeds[::2])
+        moving = self._sigmas is not None and self._sigmas.moves_in(epoch)
+        sigma_seeds = _seeds(self._seed, epoch, self.steps_per_epoch, SIGMAS)
         losses = _EpochLosses(self._label, self.steps_done, epoch, rate, 1 if self._device.type == "cpu" else UNCHECKED)
         began = monotonic()
         self._loss.train()
@@ -173,9 +187,15 @@ class Trainer:
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
             torch.manual_seed(layer_seed + self._worker.rank)  # for random layers such as dropout
             batches = self._images.batches(steps)
-            for step, noise_seed, (images, labels) in zip(steps, seeds[1::2], batches, strict=True):
+            for step, noise_seed, sigma_seed, (images, labels) in zip(
+                steps, seeds[1::2], sigma_seeds, batches, strict=True
+            ):
                 batch = len(step.positions)
-                self._noise.begin(noise_seed, batch, step.local)
+                own_sigmas = None
+                if self._sigmas is not None and moving:
+                    self._sigmas.ascend(self.network, images, step, sigma_seed)
+                    own_sigmas = self._sigmas.of(step)
+                self._noise.begin(noise_seed, batch, step.local, own_sigmas)
                 self._optimizer.zero_grad()
                 loss = self._loss(images, labels, self._noise, epoch, self.steps_done)
                 losses.add(loss.detach(), len(images))
@@ -187,6 +207,8 @@ class Trainer:
                 self.steps_done += 1
                 progress.step(epoch + 1, batch, losses.latest)
         losses.check()
+        if self._sigmas is not None and moving and self._worker.world_size > 1:
+            self._sigmas.gather(torch.cat([step.positions[step.local] for step in steps]))
         self.epochs_done += 1
         if not all(bool(tensor.isfinite().all()) for tensor in self.network.state_dict().values()):
             raise diverged(f"{self._label}: weights are not finite", self.steps_done, epoch, rate)
@@ -263,7 +285,7 @@ def diverged(what: str, step: int, epoch: int, rate: float) -> RaysmoothError:
     )
 
 
-def _seeds(seed: int, epoch: int, count: int) -> list[int]:
-    """`count` seeds of 63 bits for this epoch alone."""
-    state = np.random.SeedSequence(seed, spawn_key=(epoch,)).generate_state(count, np.uint64)
+def _seeds(seed: int, epoch: int, count: int, *purpose: int) -> list[int]:
+    """`count` seeds of 63 bits for this epoch and purpose alone."""
+    state = np.random.SeedSequence(seed, spawn_key=(epoch, *purpose)).generate_state(count, np.uint64)
     return [int(word >> np.uint64(1)) for word in state]

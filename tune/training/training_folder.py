@@ -41,6 +41,7 @@ class _TrainerState(BaseModel):
     steps_done: Annotated[int, Field(ge=0)]
     network: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
+    sigmas: torch.Tensor | None = None
 
 
 class _State(BaseModel):

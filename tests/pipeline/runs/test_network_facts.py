@@ -178,6 +178,14 @@ def test_what_cannot_be_promised_is_not_recorded(home: Path, monkeypatch: pytest
     assert load_facts(spec(), image, noise).made_from is None
 
 
+def test_a_training_with_sigmas_of_the_images_own_has_another_objective(home: Path) -> None:
+    classifier = build_classifier(Variant.parse("digits_cnn"))
+    for moved, objective in ((None, "macer:m=2"), ({"steps": 1}, "data-dependent macer:m=2")):
+        save_weights(home / "w.safetensors", classifier, {"objective": "macer:m=2", "data_dependent": moved})
+        spec = spec_at(settings_of(Path("results"), **RUN), 0.25)
+        assert load_facts(spec, np.zeros((1, 8, 8), np.float32), Gaussian(0.25)).objective == objective
+
+
 def test_no_gpu_is_taken_for_granted_only_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def sure(version: str, **changes: Any) -> bool:
         monkeypatch.setattr(network_facts, "package_version", lambda name: version)

@@ -233,6 +233,17 @@ def test_a_smoke_test_has_no_rejector_that_no_stage_trains(tmp_path: Path) -> No
         smoke_plan(read_plan(file))
 
 
+def test_a_smoke_test_of_one_epoch_moves_sigmas_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "moving.yaml"
+    text = (REPOSITORY / "experiments" / "jeong2020-table5.yaml").read_text()
+    training = "train classifier: {classifier: lenet,"
+    assert training in text
+    file.write_text(text.replace(training, f'{training} data_dependent: "epochs_from=50,steps=2",'))
+    trained = [run.values for run in smoke_plan(read_plan(file)).stage_runs if run.entry.trains]
+    assert {values["data_dependent"] for values in trained} == {"epochs_from=0,steps=2"}
+
+
 def test_smoke_results_are_kept_apart_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plan = smoke_plan(read_plan(REPOSITORY / "experiments" / "salman2020-table1.yaml"))

@@ -16,6 +16,7 @@ from scripted import GaussianNoise, Linear, ScriptedNoise
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES, radius_hinge
 from raysmooth.tune.objectives.objective import ClassifierObjective, parse_objective
+from raysmooth.tune.objectives.training_noise import TrainingNoise
 
 RANDOM = np.random.default_rng(0)
 WEIGHT = RANDOM.normal(size=(3, 4))
@@ -69,7 +70,9 @@ def squared(weight: np.ndarray) -> float:
     return (cross_entropy(one) + cross_entropy(other)) / 2 + 5 * distance
 
 
-def macer(weight: np.ndarray, sigma: float = 0.5, lambda_: float = 16, gamma: float = 3, beta: float = 2) -> float:
+def macer(
+    weight: np.ndarray, sigma: float | np.ndarray = 0.5, lambda_: float = 16, gamma: float = 3, beta: float = 2
+) -> float:
     total = 0.0
     for image in range(5):
         logits = noisy(weight, 4)[:, image]
@@ -77,7 +80,9 @@ def macer(weight: np.ndarray, sigma: float = 0.5, lambda_: float = 16, gamma: fl
         sharp = softmax(beta * logits, axis=1).mean(axis=0)
         second, first = np.sort(sharp)[-2:]
         if sharp.argmax() == LABELS[image]:
-            total += lambda_ * sigma / 2 * max(0.0, gamma - (norm.ppf(first) - norm.ppf(second)))
+            total += (
+                lambda_ * np.broadcast_to(sigma, 5)[image] / 2 * max(0.0, gamma - (norm.ppf(first) - norm.ppf(second)))
+            )
     return total / 5
 
 
@@ -271,6 +276,46 @@ def test_macer_weighs_with_the_noise() -> None:
     for sigma in (0.25, 1.0):
         loss = loss_of("macer:m=4,gamma=3,beta=2", Linear(WEIGHT), 4, sigma=sigma)
         assert loss.item() == pytest.approx(macer(WEIGHT, sigma), rel=1e-5)
+
+
+def test_macer_weighs_each_image_with_its_own_sigma() -> None:
+    """Images whose sigmas were averaged, or were one another's, would have another loss."""
+    sigmas = np.array([0.1, 0.2, 0.4, 0.8, 1.6])
+    noise = ScriptedNoise([as_images(draw) for draw in DRAWS], 0.4)
+    noise.sigma_ratios = torch.tensor(sigmas / 0.4, dtype=torch.float32)
+    classifier, images = Linear(WEIGHT), as_images(IMAGES)
+    loss = objective_of("macer:m=4,gamma=3,beta=2")(classifier, images, torch.tensor(LABELS), noise, 0)
+    expected = macer(WEIGHT, sigmas)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(macer(WEIGHT, sigmas.mean()), rel=1e-2)
+    assert expected != pytest.approx(macer(WEIGHT, sigmas[::-1]), rel=1e-2)
+
+
+class Recorder(torch.nn.Module):
+    """Three equal logits; `inputs` are the pixels of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.inputs.append(images.detach())
+        return images.flatten(1)[:, :3] * 0
+
+
+@pytest.mark.parametrize("text", ["macer:m=3", "smoothadv:m=3,steps=1", "consistency:m=3,lambda=1"])
+def test_every_draw_of_an_image_has_its_own_sigma(text: str) -> None:
+    """The published code scales the draws x1 x1 .. x2 x2 .. by the sigmas s1 s2 .. s1 s2 .."""
+    sigmas = torch.tensor([0.01, 0.1, 1.0, 10.0], dtype=torch.float64)
+    images, labels = torch.zeros(4, 1, 2, 2), torch.zeros(4, dtype=torch.int64)
+    noise, recorder = TrainingNoise("gaussian", 1.0, torch.device("cpu")), Recorder()
+    noise.begin(7, 4, slice(0, 4), sigmas)
+    objective_of(text)(recorder, images, labels, noise, 0)
+    units = torch.randn(3, 4, 1, 2, 2, generator=torch.Generator().manual_seed(7))
+    draws = recorder.inputs[-1].view(3, 4, 1, 2, 2)
+    torch.testing.assert_close(draws, units * sigmas.float().view(1, 4, 1, 1, 1))
+    mixed_up = units.flatten(0, 1) * sigmas.float().repeat_interleave(3).view(12, 1, 1, 1)
+    assert not torch.allclose(draws.flatten(0, 1), mixed_up, rtol=0.5)
 
 
 @pytest.mark.parametrize("pair", [[1.0, 0.0], [1.0, 1e-7], [1.0000001, 1e-7], [0.9, 0.0], [0.9, 1e-44], [0.5, 0.5]])

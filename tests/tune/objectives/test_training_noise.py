@@ -113,6 +113,26 @@ def test_sigma_0_adds_no_noise_and_sigma_only_scales() -> None:
     assert torch.equal(drawn("uniform", 0.5, 2)[0], drawn("uniform", 0.25, 2)[0] * 2)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "uniform"])
+def test_images_have_noise_of_their_own_sigmas(family: str) -> None:
+    """With equal ones it is that of one sigma, to the last bit; the next step has one again."""
+    sigmas = torch.tensor([0.01, 0.1, 1.0, 0.1], dtype=torch.float64)
+    noise, images = TrainingNoise(family, 0.3, CPU), torch.zeros(4, 3, 4, 4)
+    units = drawn(family, 1.0, 4, seed=5, calls=2)
+    noise.begin(5, 4, slice(0, 4), sigmas)
+    for unit in units:
+        assert torch.equal(noise(images), unit * sigmas.float().view(4, 1, 1, 1))
+    assert torch.equal(noise.sigma_ratios, (sigmas / 0.3).float())
+    noise.begin(5, 4, slice(1, 3), sigmas[1:3])
+    assert torch.equal(noise(images[1:3]), units[0][1:3] * sigmas[1:3].float().view(2, 1, 1, 1))
+    noise.begin(5, 4, slice(0, 4), torch.full((4,), 0.3, dtype=torch.float64))
+    one = noise(images)
+    assert torch.equal(noise.sigma_ratios, torch.ones(4))
+    noise.begin(5, 4, slice(0, 4))
+    assert torch.equal(noise(images), one)
+    assert noise.sigma_ratios == 1.0
+
+
 def test_noise_lies_in_memory_as_the_images_do() -> None:
     noise = TrainingNoise("gaussian", 1.0, CPU)
     images = torch.zeros(4, 3, 5, 6)

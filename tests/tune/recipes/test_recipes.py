@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
+from raysmooth.tune.objectives.data_dependent import read_data_dependent
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
 from raysmooth.tune.objectives.objective import parse_objective
 from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
@@ -98,7 +99,8 @@ def test_every_published_recipe_is_looked_at_here() -> None:
         "digits-classifier", "digits-mse", "digits-stab+mse"
     }  # fmt: skip
     assert [name for name in RECIPES if name.startswith("sheikholeslami2022-")] == ["sheikholeslami2022-cifar10"]
-    known = ("salman2020-", "jeong2020-", "sheikholeslami2022-", "digits-", "general-")
+    assert [name for name in RECIPES if name.startswith("alfarra2022-")] == ["alfarra2022-cifar10"]
+    known = ("salman2020-", "jeong2020-", "sheikholeslami2022-", "alfarra2022-", "digits-", "general-")
     assert all(name.startswith(known) for name in RECIPES)
     assert all(recipe.source for recipe in RECIPES.values())
 
@@ -111,6 +113,17 @@ def test_the_recipe_of_rejectors() -> None:
     assert rates == pytest.approx([1e-4] * 5 + [1e-3] * 5 + [1e-4] * 5 + [1e-5] * 5)
     assert common_to_denoisers(recipe) == (256, 1e-4, 0.9, None)
     assert recipe.augment == "crop-flip"
+
+
+def test_the_recipe_of_data_dependent_training() -> None:
+    """200 epochs of SGD from 0.01, /10 every 30; the first quarter of them, 50, with one sigma."""
+    recipe = RECIPES["alfarra2022-cifar10"]
+    assert [(phase.epochs, phase.optimizer) for phase in recipe.phases] == [(200, "sgd")]
+    rates = [recipe.phases[0].rate(epoch) for epoch in (0, 29, 30, 59, 60, 199)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-8])
+    assert (recipe.batch_size, recipe.weight_decay, recipe.momentum, recipe.augment) == (128, 5e-4, 0.9, "crop-flip")
+    assert read_data_dependent("steps=1", "gaussian", 0.12, recipe.epochs).epochs_from == 50
+    assert "not in the paper" in recipe.source
 
 
 # --- Jeong and Shin 2020, supplement -----------------------------------------------------------------------------
@@ -549,6 +562,7 @@ def test_the_images_of_a_training() -> None:
         ("cifar10-jpeg", "clf", ["salman2020-cifar10-stab-1", "salman2020-cifar10-stab-6"], ["mse", "classifier"]),
         ("folder", "stab+mse", ["salman2020-imagenet-stab+mse", "digits-stab+mse", "general-tuning-many-large"],
          ["stab-1", "classifier", "general-denoiser"]),
+        ("cifar10", "macer", ["jeong2020-cifar10", "alfarra2022-cifar10"], ["mse", "stab", "sheikholeslami2022"]),
         ("mnist", "consistency", ["jeong2020-mnist", "general-classifier-many-small"], ["cifar10", "mse"]),
         ("mnist", "wrong", ["sheikholeslami2022-cifar10", "general-rejector-few-small"], ["jeong2020", "mse", "stab"]),
     ],

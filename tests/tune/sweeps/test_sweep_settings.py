@@ -167,6 +167,10 @@ def test_bad_experiments_are_refused_with_the_remedy(changes: dict[str, Any], me
         ({"search": {"recipe": ["digits-gaussian", "none-such"]}}, "unknown recipe"),
         ({"configurations": [{"augment": "shift"}, {"augment": "flop"}], "search": {}}, "unknown augmentation 'flop'"),
         ({"settings": {"dataset": "mnist", "data_root": "nowhere", "classifier": "lenet", "sigma": 1}}, "nowhere does"),
+        (
+            {"search": {"epochs": [9, 4], "data_dependent": ["epochs_from=2,steps=1", "epochs_from=4,steps=1"]}},
+            "--data-dependent epochs_from=4,steps=1: the training ends after 4 epochs",
+        ),
         ({"search": {"classifier": ["digits_cnn", "cifar_resnet20"]}}, "preprocess has constants for 3 channels"),
         (
             {

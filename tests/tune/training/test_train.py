@@ -70,7 +70,7 @@ def test_the_card_describes_the_training(classifier: Path) -> None:
     assert summary["class_names"] == {str(digit): str(digit) for digit in range(10)}
     assert card == {
         "raysmooth_format": 2, "architecture": "digits_cnn", "preprocess": "none", "source": None, "parents": {},
-        "objective": "clean", "options": {}, "noise": None, "sigma": None, "measured_at": None,
+        "objective": "clean", "options": {}, "noise": None, "sigma": None, "measured_at": None, "data_dependent": None,
         "dataset": "digits", "split": "train", "seed": 0, "precision": "float32", "compile": False,
         "data": {"fingerprint": data.fingerprint, "fingerprint_of": "content", "skip": 1, "max": None,
                  "images": 1258, "held_out": 139},

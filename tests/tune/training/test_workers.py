@@ -19,11 +19,12 @@ from raysmooth.tune.training.train import train_classifier
 def test_two_workers_are_one_even_if_one_dies(
     ray_cluster: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After the first epoch a worker is killed; both resume from there."""
+    """After the first epoch a worker is killed; both resume from there, with the sigmas that images had then."""
     flag, out = tmp_path / "flag", tmp_path / "both.safetensors"
     values = {
         "classifier": f"digits_trainings:DiesOnce:flag={flag},out={out}", "objective": "gaussian", "sigma": 0.2,
         "phases": "nesterov:epochs=4,learning_rate=0.05,step_size=2", "epochs": None, "max": 301, "batch_size": 55,
+        "data_dependent": "epochs_from=0,learning_rate=0.1",
     }  # fmt: skip
     alone = train_classifier(classifier_settings(tmp_path / "alone.safetensors", **values), show=False)
     capsys.readouterr()
@@ -44,7 +45,10 @@ def test_two_workers_are_one_even_if_one_dies(
     assert both.to_numpy() == pytest.approx(one.to_numpy(), rel=1e-4)
     first, second = read_weights(out).card, read_weights(alone).card
     assert (first.pop("run")["workers"], second.pop("run")["workers"]) == (2, 1)
-    assert first.pop("metrics") == pytest.approx(second.pop("metrics"), rel=1e-4)
+    for name in ("metrics", "image_sigmas"):
+        assert first.pop(name) == pytest.approx(second.pop(name), rel=1e-4)
+    assert both.min_sigma.iloc[-1] < 0.19
+    assert both.max_sigma.iloc[-1] > 0.21
     assert first == second
     with no_training():  # the number of workers is not part of the identity
         train_classifier(classifier_settings(out, **values), show=False)
