@@ -16,11 +16,16 @@ ALIKE = ("dataset", "split", "norm", "n", "alpha", "bound")
 """Columns that the runs of one group must share for a best of them to make sense: the data and the guarantee."""
 
 
+_NEVER_MIXED = ("quantity", "about")
+"""Never runs with and without labels in one group, nor runs whose certificates are about different things."""
+
+
 def default_groups(summary: pd.DataFrame) -> list[str]:
     """The default columns to group an envelope by: denoiser, objective, and all else that differs except sigma."""
-    rest = [column for column in differing(summary) if column not in ("sigma", "rejector")]
-    quantity, rejector = ([column] if varies(summary[column]) else [] for column in ("quantity", "rejector"))
-    return [*rest, *quantity, "denoiser", "objective", *rejector]
+    last = ("rejector", "sigma_rule")
+    rest = [column for column in differing(summary) if column not in ("sigma", *last)]
+    rest += [column for column in _NEVER_MIXED if varies(summary[column])]
+    return [*rest, "denoiser", "objective", *(column for column in last if varies(summary[column]))]
 
 
 def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:
@@ -37,8 +42,7 @@ def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: floa
     RaysmoothError where a group's runs differ in a column of ALIKE. Source: Salman et al. 2020, tables 1 and 2.
     """
     by = list(by) if by is not None else default_groups(summary)
-    if varies(summary["quantity"]) and "quantity" not in by:
-        by.append("quantity")  # never runs with and without labels in one group
+    by += [column for column in _NEVER_MIXED if varies(summary[column]) and column not in by]
     summary = summary.copy()
     decides = np.isfinite(summary["sampling"].map(decided_at))
     radii = radius_columns(summary.columns)

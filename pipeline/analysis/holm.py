@@ -11,6 +11,8 @@ from scipy.special import betainc
 from raysmooth.actors.noise.families import NOISES, GaussianLinf, noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.columns import numbers
+from raysmooth.pipeline.analysis.metrics import sigma_rules
 from raysmooth.pipeline.analysis.run_checks import (
     are_certified,
     estimation_counts,
@@ -18,6 +20,8 @@ from raysmooth.pipeline.analysis.run_checks import (
     refuse_no_probability,
     shared,
 )
+from raysmooth.pipeline.analysis.sigmas.distribution import has_image_sigmas
+from raysmooth.pipeline.store.sigma_rules import is_certified_rule
 
 
 def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
@@ -35,11 +39,11 @@ def holm(rows: pd.DataFrame, radius: float, delta: float) -> pd.DataFrame:
     """
     refuse_no_probability(delta)
     count, n = estimation_counts(rows)
-    p0 = _noise_of(rows).needed(radius)
+    p0 = _needed(rows, radius)
     own = are_certified(rows)
     p_value = np.ones(len(rows))
     drawn = own & (np.nan_to_num(count) > 0)
-    p_value[drawn] = betainc(count[drawn], n[drawn] - count[drawn] + 1, p0)
+    p_value[drawn] = betainc(count[drawn], n[drawn] - count[drawn] + 1, p0[drawn])
     family = family_size(rows)
     return pd.DataFrame(
         {
@@ -73,7 +77,23 @@ def family_size(rows: pd.DataFrame) -> int:
     return max(len(rows), 0 if images is None else int(images))
 
 
-def _noise_of(rows: pd.DataFrame) -> NoiseFamily:
+def _needed(rows: pd.DataFrame, radius: float) -> np.ndarray:
+    """The class probability that `radius` requires of each image, at its own sigma; float64 (N,)."""
+    rule = str(sigma_rules(rows).iloc[0])
+    if is_certified_rule(rule):
+        raise RaysmoothError(
+            f"{named(rows)} certifies the sigma of each image too, which its counts do not: choose other runs"
+        )
+    noise, needed = _noise_of(rows), np.empty(len(rows))
+    own = numbers(rows["image_sigma"]) if has_image_sigmas(rows) else np.full(len(rows), np.nan)
+    for sigma in np.unique(own):
+        here = (own == sigma) | (np.isnan(own) & np.isnan(sigma))
+        needed[here] = (noise if np.isnan(sigma) else _noise_of(rows, float(sigma))).needed(radius)
+    return needed
+
+
+def _noise_of(rows: pd.DataFrame, sigma: float | None = None) -> NoiseFamily:
+    """The noise of a run, or that of its images with this sigma."""
     name, norm, scale = (shared(rows, column) for column in ("noise", "norm", "sigma"))
     if norm == GaussianLinf.norm:  # needs the size of the images too
         raise RaysmoothError(
@@ -82,4 +102,4 @@ def _noise_of(rows: pd.DataFrame) -> NoiseFamily:
         )
     if name not in NOISES or scale is None:
         raise RaysmoothError(f"{named(rows)} has {name} noise: certify it with raysmooth")
-    return noise_family(name, float(scale), norm)
+    return noise_family(name, float(scale if sigma is None else sigma), norm)

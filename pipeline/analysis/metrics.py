@@ -19,6 +19,9 @@ COMPLEMENT, RUNNER_UP, REJECTION = "1 - pA", "runner-up", "rejection"
 NO_REJECTOR = "none"
 """Stands for the rejector of a run without one."""
 
+FIXED_SIGMA = "fixed"
+"""Stands for the rule of a run with one sigma for all images."""
+
 _DECIDE = re.compile(r"decide:radius=([^,]+)")
 
 
@@ -147,6 +150,13 @@ def rejectors(rows: pd.DataFrame) -> pd.Series:
     if "rejector" not in rows:
         return pd.Series(NO_REJECTOR, rows.index, dtype=object)
     return rows["rejector"].astype(object).where(rows["rejector"].notna(), NO_REJECTOR)
+
+
+def sigma_rules(rows: pd.DataFrame) -> pd.Series:
+    """How the run of each row chose the sigma of an image, str: FIXED_SIGMA where all images have the run's."""
+    if "sigma_rule" not in rows:
+        return pd.Series(FIXED_SIGMA, rows.index, dtype=object)
+    return rows["sigma_rule"].astype(object).where(rows["sigma_rule"].notna(), FIXED_SIGMA)
 
 
 def asked_radius(rows: pd.DataFrame) -> float:

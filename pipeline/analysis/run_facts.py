@@ -10,6 +10,7 @@ from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.metrics import (
     COMPLEMENT,
     FIXED,
+    FIXED_SIGMA,
     NO_REJECTOR,
     RUNNER_UP,
     alpha_shares,
@@ -19,7 +20,9 @@ from raysmooth.pipeline.analysis.metrics import (
     mean_draws,
     rejectors,
     samplings,
+    sigma_rules,
 )
+from raysmooth.pipeline.analysis.sigmas.rules import statements, steps_of
 
 IMPORTED = "imported from "
 """Prefix of `source` in rows of another tool's log; the log's file name follows."""
@@ -35,6 +38,7 @@ FACTS = {
     "noise": "{} noise",
     "norm": "{} norm",
     "sigma": "sigma {:.6}",  # that of uniform:0.5 has all the digits of 0.5 / sqrt(3)
+    "sigma_rule": "{}",
     "sampling": "{}",
     "n0": "n0={}",
     "n": "n={}",
@@ -48,7 +52,7 @@ FACTS = {
 SETTINGS = [*FACTS, "denoiser", "objective", "images"]
 """The columns that are equal in all rows of a run."""
 
-DERIVED = ("sampling", "bound", "alpha_share", "rejector")
+DERIVED = ("sampling", "bound", "alpha_share", "rejector", "sigma_rule")
 """Those of SETTINGS that rows of earlier versions may lack."""
 
 PLAIN = ("none", "clean")
@@ -63,9 +67,10 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the SETTINGS, null where unknown, `source` (null if the run sampled its rows itself), `rows` (how many of
     the run's `images` are finished; where the size of the index set is unknown, `images` is taken to be `rows`),
-    `quantity` (LABELLED or UNLABELLED), `draws` (mean per image, NaN if unknown). Those of DERIVED that rows lack are
-    those of `samplings`, `bounds`, `alpha_shares` and `rejectors`. Raises RaysmoothError if there are no rows, or if
-    the rows of one run disagree about a setting: no table could then state the run's guarantee.
+    `quantity` (LABELLED or UNLABELLED), `about` (one of ABOUT), `draws` (mean per image, NaN if unknown). Those of
+    DERIVED that rows lack are those of `samplings`, `bounds`, `alpha_shares`, `rejectors` and `sigma_rules`; `sigma` is
+    null for an envelope of several. Raises RaysmoothError if there are no rows, or if the rows of one run disagree
+    about a setting: no table could then state the run's guarantee.
     """
     if rows.empty:
         raise RaysmoothError("no certificate rows to report: give the rows of a run that has finished an image")
@@ -80,11 +85,16 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     for column in ("n0", "n"):  # integers, which a null among them turned into floats
         runs[column] = runs[column].astype("Int64" if runs[column].isna().any() else int)
     runs["quantity"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
+    runs["about"] = statements(runs)
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     keys = runs.assign(denoised=runs["denoiser"] != "none", not_fixed=runs["sampling"] != FIXED)
     keys["rejecting"] = runs["rejector"] != NO_REJECTOR
-    order = ["dataset", "split", "classifier", "sigma", "denoised", "denoiser", "objective", "rejecting", "rejector"]
-    order += ["not_fixed", "sampling", "source", "run_id"]
+    keys["joined"] = runs["sigma"].isna()
+    keys["searched"] = runs["sigma_rule"] != FIXED_SIGMA
+    keys["search"] = runs["sigma_rule"].str.partition(":")[0]
+    keys["steps"] = runs["sigma_rule"].map(steps_of)
+    order = ["dataset", "split", "classifier", "joined", "sigma", "denoised", "denoiser", "objective", "rejecting"]
+    order += ["rejector", "searched", "search", "steps", "sigma_rule", "not_fixed", "sampling", "source", "run_id"]
     return runs.loc[keys.sort_values(order, na_position="first").index]
 
 
@@ -92,7 +102,8 @@ def derived(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with all columns of DERIVED, without nulls."""
     bound = bounds(rows)
     shares = alpha_shares(rows, bound)
-    return rows.assign(sampling=samplings(rows), bound=bound, alpha_share=shares, rejector=rejectors(rows))
+    own = {"sampling": samplings(rows), "rejector": rejectors(rows), "sigma_rule": sigma_rules(rows)}
+    return rows.assign(**own, bound=bound, alpha_share=shares)
 
 
 def _shared(column: pd.Series, codes: np.ndarray, ids: pd.Index) -> np.ndarray:

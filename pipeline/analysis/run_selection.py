@@ -25,8 +25,9 @@ def where(rows: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
     """The rows of the runs that meet all `conditions`, each a text COLUMN=VALUE.
 
     Several conditions on one column mean any of their values. Numbers are compared as numbers; `denoiser=dncnn` matches
-    any options, as `rejector=confidence` does; a run id may be shortened to its first characters. Raises RaysmoothError
-    for a malformed condition, an unknown column and a value that no run has, the latter two with the nearest known one.
+    any options, as `rejector=confidence` and `sigma_rule=ddrs` do; a run id may be shortened to its first characters.
+    Raises RaysmoothError for a malformed condition, an unknown column and a value that no run has, the latter two with
+    the nearest known one.
     """
     wanted: dict[str, list[str]] = {}
     for column, value in _read_conditions(conditions):
@@ -99,7 +100,7 @@ def _means(value: str, has: Any, column: str) -> bool:
     text = shown_value(has)
     if column == "run_id":
         return bool(value) and text.startswith(value)
-    return value == text or (column in ("denoiser", "rejector") and value == text.split(":")[0])
+    return value == text or (column in ("denoiser", "rejector", "sigma_rule") and value == text.split(":")[0])
 
 
 def shown_value(value: Any) -> str:

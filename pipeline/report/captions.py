@@ -22,6 +22,8 @@ from raysmooth.pipeline.analysis.run_facts import (
     origins,
     varies,
 )
+from raysmooth.pipeline.analysis.sigmas.rules import ENVELOPE, read_rule
+from raysmooth.pipeline.report.sigma_words import rules_in_full, short_rules, what_they_state, with_sigma
 
 _IMAGES = ("dataset", "split", "index_set")
 _SHORT_CAPTION = (*_IMAGES, "n", "alpha")
@@ -45,6 +47,10 @@ _SAMPLING_WORDS = [
 """Pattern of a value of the column `sampling`, its words in a label or a table's cell, its words in a caption."""
 
 
+_LAST = ("sigma", "rejector", "sigma_rule")
+"""Those of the FACTS that come after the networks in names and lines."""
+
+
 class Caption(NamedTuple):
     """What all runs of a table or figure share, and what their certificates promise: phrases without a full stop."""
 
@@ -65,7 +71,7 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> Caption:
     words = {column: _fact(runs, column) for column in shared}
     if words.get("bound") == FACTS["bound"].format(COMPLEMENT):
         del words["bound"]  # the default
-    for column in ("alpha_share", "rejector"):
+    for column in ("alpha_share", "rejector", "sigma_rule"):
         words.pop(column, None)
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
     sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), _alpha(runs, alpha)])
@@ -74,7 +80,8 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> Caption:
         for column, short in (("denoiser", short_denoisers(runs)), ("rejector", short_rejectors(runs)))
         for value in runs[column][runs[column].notna() & (runs[column] != short)].unique()
     ]
-    return Caption(", ".join([*words.values(), *networks, *sampling]), guarantee(runs))
+    rules = [] if "sigma_rule" in without else rules_in_full(runs)
+    return Caption(", ".join([*words.values(), *networks, *rules, *sampling]), guarantee(runs))
 
 
 def _alpha(runs: pd.DataFrame, alpha: str) -> str:
@@ -90,14 +97,17 @@ def _alpha(runs: pd.DataFrame, alpha: str) -> str:
 
 
 def guarantee(runs: pd.DataFrame) -> str:
-    """The probability with which certificates of `runs` hold, each alone and all of a run together."""
+    """The probability with which certificates of `runs` hold, each alone and all of a run together; after a full stop,
+    what they are about, unless that is one classifier with one sigma.
+    """
     one_alpha = not varies(runs["alpha"])
     some = " (unknown for some)" if not one_alpha and runs["alpha"].isna().any() else ""
     known = one_alpha and pd.notna(runs["alpha"].iloc[0])
     confidence = shown_confidence(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     capped = ", those above the largest of their setting capped at it" if are_capped(runs).any() else ""
     logged = f", imported radii as in their logs (possibly rounded up){capped}" if is_imported(runs).any() else ""
-    return f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
+    promise = f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
+    return ". ".join([promise, *(sentence.removesuffix(".") for sentence in what_they_state(runs))])
 
 
 def _all_at_once(runs: pd.DataFrame) -> str:
@@ -227,11 +237,13 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     """A name for each run that distinguishes it from the others, sigma aside, as short as possible; str, by run_id."""
     origin = origins(runs)
     unlabelled = (runs["quantity"] == UNLABELLED) & varies(runs["quantity"])
+    rules = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
     words = [
-        origin.where((origin != "own") & varies(origin), ""),
-        *(_settings(runs, column) for column in differing(runs) if column not in ("sigma", "rejector")),
+        origin.where((origin != "own") & varies(origin) & (rules != ENVELOPE), ""),  # its rule says it
+        *(_settings(runs, column) for column in differing(runs) if column not in _LAST),
         _models(runs),
         _rejectors(runs),
+        short_rules(runs) if varies(runs["sigma_rule"]) else pd.Series("", runs.index),
         unlabelled.map({True: "class unchecked", False: ""}),
         distinguishing_logs(runs),
         ("run " + runs.index.to_series().str[:8]).where(look_alike(runs), ""),
@@ -284,14 +296,14 @@ def run_labels(runs: pd.DataFrame) -> list[str]:
     and its progress if it is unfinished.
     """
     labels = []
-    sigmas_vary, samplings_vary = varies(runs["sigma"]), varies(runs["sampling"])
+    sigmas_vary, samplings_vary = varies(runs["sigma"].dropna()), varies(runs["sampling"])
     for name, facts in zip(run_names(runs), runs.to_dict("records"), strict=True):
-        sigma = f", {FACTS['sigma'].format(facts['sigma'])}" if sigmas_vary else ""
+        named = with_sigma(name, facts["sigma"]) if sigmas_vary else name
         done, images = facts["rows"], facts["images"]
         mean = facts["sampling"] != FIXED and samplings_vary and not pd.isna(facts["draws"])
         draws = f", mean {ceil(facts['draws']):,} draws" if mean else ""
         unfinished = f" (unfinished: {done} of {images})" if done < images else ""
-        labels.append(name + sigma + draws + unfinished)
+        labels.append(named + draws + unfinished)
     return labels
 
 
@@ -299,7 +311,7 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
     """The first cells of each run's line in any table, as text, by run_id: its facts, as far as the caption does not
     state them, and its progress if any run is unfinished. `runs` are those of `describe_runs`.
     """
-    columns = [column for column in differing(runs) if column not in ("sigma", "rejector")]
+    columns = [column for column in differing(runs) if column not in _LAST]
     cells = runs[columns].astype(str).where(runs[columns].notna(), "-")
     if "sampling" in cells:
         cells["sampling"] = short_samplings(runs)
@@ -319,7 +331,9 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells[column] = values.astype(object).where(values.notna(), "unknown")
     if (runs["rejector"] != NO_REJECTOR).any():
         cells["rejector"] = short_rejectors(runs)
-    cells["sigma"] = runs["sigma"].map("{:.6}".format)
+    cells["sigma"] = ["-" if pd.isna(sigma) else f"{sigma:.6}" for sigma in runs["sigma"]]
+    if varies(runs["sigma_rule"]):
+        cells["sigma_rule"] = short_rules(runs)
     if varies(runs["quantity"]):
         cells["quantity"] = runs["quantity"]
     if (runs["rows"] < runs["images"]).any():

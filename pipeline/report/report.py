@@ -26,6 +26,8 @@ from raysmooth.pipeline.report.figures.histograms import (
     radius_histograms,
 )
 from raysmooth.pipeline.report.figures.rejection import plot_rejection, rejection_note
+from raysmooth.pipeline.report.figures.sigmas import plot_sigmas, sigmas_note
+from raysmooth.pipeline.report.figures.steps import plot_steps, steps_note
 from raysmooth.pipeline.report.latex import latex_figure
 from raysmooth.pipeline.report.page.context import PageContext
 from raysmooth.pipeline.report.page.page import render_page
@@ -69,6 +71,8 @@ FIGURES: Registry[FigureEntry] = Registry(
         "radii": _histograms("radii", "Certified radii, as shares of a run's images", radius_histograms),
         "p-lower": _histograms("p-lower", "Lower bounds pA, as shares of a run's images", p_lower_histograms),
         "rejection": FigureEntry("rejection", plot_rejection, lambda data: f"{rejection_note()} {data.caption}."),
+        "sigmas": FigureEntry("sigmas", plot_sigmas, lambda data: f"{sigmas_note(data)} {data.caption}."),
+        "steps": FigureEntry("steps", plot_steps, lambda data: f"{steps_note(data)} {data.caption}."),
     },
 )
 """By the table's name."""

@@ -17,12 +17,16 @@ from rich.text import Text
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.rejection import has_rejector
 from raysmooth.pipeline.analysis.run_selection import where
+from raysmooth.pipeline.analysis.sigmas.distribution import has_image_sigmas
+from raysmooth.pipeline.analysis.sigmas.steps import step_series
 from raysmooth.pipeline.pictures.page_image import certified_image
 from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import plot_curves
 from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
 from raysmooth.pipeline.report.figures.rejection import plot_rejection
+from raysmooth.pipeline.report.figures.sigmas import plot_sigmas
+from raysmooth.pipeline.report.figures.steps import plot_steps
 from raysmooth.pipeline.report.page.context import PageContext
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import read_certificates, summarize
@@ -183,20 +187,26 @@ def _is_number(column: str) -> bool:
 
 
 def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Plot the curves; if there are several noise levels, also those of each level, as in the papers; and the rejected
-    draws of runs with a rejector.
+    """Plot the curves; if there are several noise levels, also those of each level, as in the papers; the rejected
+    draws of runs with a rejector; the sigmas of images, and accuracy against the steps of their search.
     """
     files, parts = [], {"curves": rows}
-    levels = sorted(rows["sigma"].unique())
+    levels = sorted(rows["sigma"].dropna().unique())
     if len(levels) > 1:
         parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
         figures = [folder / f"{name}.{suffix}" for suffix in formats]
         save_figure(plot_curves(part), *figures, flag="--out", dpi=PAPER_DPI)
         files += figures
-    if has_rejector(rows):
-        figures = [folder / f"rejection.{suffix}" for suffix in formats]
-        save_figure(plot_rejection(ReportData(rows)), *figures, flag="--out", dpi=PAPER_DPI)
+    data = ReportData(rows)
+    further = {
+        "rejection": (has_rejector(rows), plot_rejection),
+        "sigmas": (has_image_sigmas(rows), plot_sigmas),
+        "steps": (bool(step_series(data.runs, data.parts)), plot_steps),
+    }
+    for name, plot in ((name, plot) for name, (has_data, plot) in further.items() if has_data):
+        figures = [folder / f"{name}.{suffix}" for suffix in formats]
+        save_figure(plot(data), *figures, flag="--out", dpi=PAPER_DPI)
         files += figures
     return files
 

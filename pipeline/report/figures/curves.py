@@ -25,8 +25,9 @@ from raysmooth.pipeline.report.captions import caption, run_labels, run_names
 from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula
 from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles, styles_of
 from raysmooth.pipeline.report.figures.palette import colours_of
+from raysmooth.pipeline.report.sigma_words import by_level, level_words, with_sigma
 
-_DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
+PATTERNS: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (2.5, 1))]
 _MARKERS = ["", "o", "s", "^", "D", "v", "P", "X"]
 """By the numbers of a LineStyle."""
 
@@ -67,22 +68,22 @@ def plot_panels(rows: pd.DataFrame, width: float = COLUMN) -> Figure:
     runs = describe_runs(rows)
     refuse_mixed_norms(runs)
     names, parts = run_names(runs), by_run(rows)
-    sigmas = sorted(runs["sigma"].unique())
+    levels = by_level(runs)
     known = list(dict.fromkeys(names))
     colours, styles = colours_of(len(known)), dict(zip(known, styles_of(known), strict=True))
-    high = -(-len(sigmas) // 2)
+    high = -(-len(levels) // 2)
     figure = Figure(layout="constrained")
-    grid = figure.subplots(high, min(2, len(sigmas)), sharey=True, squeeze=False)
+    grid = figure.subplots(high, min(2, len(levels)), sharey=True, squeeze=False)
     handles: dict[str, Line2D] = {}
-    for axes, sigma in zip(grid.flat, sigmas, strict=False):
-        for run in (own := runs[runs["sigma"] == sigma]).index:
+    for axes, (level, own) in zip(grid.flat, levels, strict=False):
+        for run in own.index:
             name = names[run]
             line = _plot(axes, parts[run], name, colours[styles[name].colour], styles[name])
             handles.setdefault(name, line)
         _style_axes(axes, own)
         unfinished = "" if (own["rows"] >= own["images"]).all() else " (unfinished)"
-        axes.set_title(f"sigma {sigma}{unfinished}", fontsize=LABEL)
-    for axes in grid.flat[len(sigmas) :]:
+        axes.set_title(f"{level}{unfinished}", fontsize=LABEL)
+    for axes in grid.flat[len(levels) :]:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel(_upper(quantity_of(runs)), fontsize=LABEL)
@@ -97,7 +98,7 @@ def curves_caption(runs: pd.DataFrame) -> str:
 
 
 def _plot(axes: Axes, rows: pd.DataFrame, label: str, colour: str, style: LineStyle) -> Line2D:
-    looks: dict[str, Any] = {"drawstyle": "steps-pre", "linestyle": _DASHES[style.dash], "linewidth": 1.3}
+    looks: dict[str, Any] = {"drawstyle": "steps-pre", "linestyle": PATTERNS[style.dash], "linewidth": 1.3}
     if style.marker:
         # The places are fractions of the axes' diagonal along the line; those of other markers lie between them.
         looks |= {"marker": _MARKERS[style.marker], "markersize": 3.5, "markevery": (0.03 * style.colour, 0.2)}
@@ -148,7 +149,7 @@ def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tu
     each model and one for each sigma.
     """
     names, styles = run_names(runs), line_styles(runs)
-    alone = [f"{name}, sigma {sigma}" for name, sigma in zip(names, runs["sigma"], strict=True)]
+    alone = [with_sigma(name, sigma) for name, sigma in zip(names, runs["sigma"], strict=True)]
     if labels != alone or len(set(names)) + runs["sigma"].nunique() > _MOST_LINES or len(runs) <= _MOST_LINES:
         return labels, handles
     models = {
@@ -156,7 +157,7 @@ def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tu
         for run, name, line in zip(runs.index, names, handles, strict=True)
     }
     levels = {
-        f"sigma {sigma}": Line2D([], [], color="0.3", linestyle=_DASHES[styles[run].dash], linewidth=1.3)
+        level_words(sigma): Line2D([], [], color="0.3", linestyle=PATTERNS[styles[run].dash], linewidth=1.3)
         for run, sigma in zip(runs.index, runs["sigma"], strict=True)
     }
     return [*models, *levels], [*models.values(), *levels.values()]

@@ -1,7 +1,7 @@
 """Distributions of certified radii and of pA, as histograms."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from textwrap import fill
 
 import numpy as np
@@ -13,7 +13,7 @@ from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii
 from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
 from raysmooth.pipeline.report.captions import run_labels
 from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula
-from raysmooth.pipeline.report.figures.palette import BLUE, GREY, GREY_ON_DARK, VERMILION
+from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, GREY, GREY_ON_DARK, VERMILION
 from raysmooth.pipeline.report.report_data import ReportData
 
 BINS = 25
@@ -32,7 +32,8 @@ _HATCHES = {"right": "", "wrong": "//////", "abstained": ""}
 class Histograms:
     """Bars of several runs over the same bins: `axis` says of what, `norm` is that of radii, None for other quantities;
     `edges` float64 (B + 1,), as plotted; `ticks` of the axis and their `names`; by run_id, the `shares` of all images
-    of a run, float64 (kinds, B). Runs without these data are missing.
+    of a run, float64 (kinds, B). Runs without these data are missing. `kinds` of images, stacked from the axis upwards,
+    have their colours; `marks` are places on a run's axis to mark.
     """
 
     axis: str
@@ -41,6 +42,8 @@ class Histograms:
     ticks: Sequence[float]
     names: Sequence[str]
     shares: dict[str, np.ndarray]
+    kinds: Mapping[str, str] = field(default_factory=lambda: KINDS)
+    marks: Mapping[str, float] = field(default_factory=dict)
 
 
 def radius_histograms(data: ReportData) -> Histograms:
@@ -87,13 +90,15 @@ def plot_histograms(data: ReportData, histograms: Histograms, width: float = COL
     highest = _highest(histograms)
     for place, run in enumerate(runs.index):
         base = np.full(len(histograms.edges) - 1, -float(place))
-        for shares, (kind, colour) in zip(histograms.shares[run], KINDS.items(), strict=False):
+        for shares, (kind, colour) in zip(histograms.shares[run], histograms.kinds.items(), strict=False):
             top = base + 0.85 * shares / highest
             label = kind if place == 0 else None
-            axes.stairs(top, histograms.edges, baseline=base, fill=True, facecolor=colour, hatch=_HATCHES[kind],
+            axes.stairs(top, histograms.edges, baseline=base, fill=True, facecolor=colour, hatch=_HATCHES.get(kind, ""),
                         edgecolor="white", linewidth=0, label=label)  # fmt: skip
             base = top
         axes.axhline(-place, color="0.6", linewidth=0.6)
+        if run in histograms.marks:
+            axes.plot([histograms.marks[run]] * 2, [-place, -place + 0.85], color=BLACK, linewidth=0.8, dashes=(3, 2))
     labels = [fill(label, int(6.5 * width)) for label in run_labels(runs)]
     axes.set_yticks([-place for place in range(len(runs))], labels, fontsize=TICK, va="bottom")
     axes.set_xticks(histograms.ticks, histograms.names, fontsize=TICK - 1)
@@ -107,7 +112,7 @@ def plot_histograms(data: ReportData, histograms: Histograms, width: float = COL
         set_formula(axes.set_xlabel(radius_label(histograms.norm), fontsize=LABEL))
     axes.spines[["top", "right", "left"]].set_visible(False)
     if len(next(iter(histograms.shares.values()))) > 1:
-        figure.legend(loc="outside lower center", ncols=len(KINDS), fontsize=TICK, frameon=False)
+        figure.legend(loc="outside lower center", ncols=len(histograms.kinds), fontsize=TICK, frameon=False)
     return figure
 
 

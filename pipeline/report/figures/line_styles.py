@@ -37,7 +37,7 @@ def line_styles(runs: pd.DataFrame) -> dict[str, LineStyle]:
     names, sigmas = run_names(runs), runs["sigma"]
     if not (varies(names) and varies(sigmas)):
         return dict(zip(runs.index, styles_of(list(names if varies(names) else sigmas)), strict=True))
-    coloured, dashed = pd.factorize(names)[0].tolist(), pd.factorize(sigmas)[0].tolist()
+    coloured, dashed = pd.factorize(names)[0].tolist(), pd.factorize(sigmas, use_na_sentinel=False)[0].tolist()
     return {
         run: LineStyle(colour, dash % DASHES, (colour - 1) % MARKERS + 1 if colour else 0)
         for run, colour, dash in zip(runs.index, coloured, dashed, strict=True)
@@ -46,5 +46,5 @@ def line_styles(runs: pd.DataFrame) -> dict[str, LineStyle]:
 
 def styles_of(values: list[object]) -> list[LineStyle]:
     """A style for each value, equal ones for equal values, distinguished by colour and dashes."""
-    codes = pd.factorize(pd.Series(values, dtype=object))[0].tolist()
+    codes = pd.factorize(pd.Series(values, dtype=object), use_na_sentinel=False)[0].tolist()
     return [LineStyle(code, code % DASHES, code // DASHES % (MARKERS + 1)) for code in codes]

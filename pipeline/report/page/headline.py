@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from raysmooth.pipeline.analysis.metrics import certified_radii
+from raysmooth.pipeline.analysis.sigmas.rules import ABOUT
 from raysmooth.pipeline.analysis.summary import radius_columns, summarize
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.runs import decided_radii
@@ -30,6 +31,9 @@ def headline(data: ReportData) -> Headline:
     """At the smallest positive radius of the tables: the finished run with the largest certified share, the first of
     equals in the tables' order; an unfinished one if all are. Its typical image has the median radius of those
     certified: the lower of two, and the lowest number of equals.
+
+    Runs whose certificates are about one classifier come before those with a classifier for each image, and these
+    before those of a memory; the `others` are about the same.
     """
     table = data.plain_summary
     if not any(radius_columns(table.columns).values()):
@@ -40,8 +44,11 @@ def headline(data: ReportData) -> Headline:
     known = [(radius, table[column].where(decided.isna() | (decided == radius)).dropna()) for radius, column in columns]
     radius, shares = next((radius, shares) for radius, shares in known if len(shares))
     rows = table["rows"].loc[shares.index]
-    finished = shares[rows >= table["images"].loc[shares.index]]
+    about = table["about"].loc[shares.index].map(ABOUT.index)
+    shares = shares[about == about.min()]
+    finished = shares[rows[shares.index] >= table["images"].loc[shares.index]]
     run_id = str((finished if len(finished) else shares).idxmax())
+    rows = rows[shares.index]
     counts = {run: (round(share * of), int(of)) for run, share, of in zip(shares.index, shares, rows, strict=True)}
     others = [pair for run, pair in counts.items() if run != run_id]
     return Headline(run_id, radius, *counts[run_id], others, _typical(data.parts[run_id], radius))

@@ -7,12 +7,14 @@ from math import isqrt, prod
 
 import pandas as pd
 
-from raysmooth.pipeline.analysis.metrics import NO_REJECTOR, error_count
+from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA, NO_REJECTOR, error_count
 from raysmooth.pipeline.analysis.run_facts import UNLABELLED, is_imported
+from raysmooth.pipeline.analysis.sigmas.rules import LATER_QUERIES, PER_IMAGE
 from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
 from raysmooth.pipeline.report.page.headline import Headline
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import floored, percent
+from raysmooth.pipeline.report.sigma_words import short_rules
 from raysmooth.pipeline.report.symbols import norm_symbol
 
 _ASSUMED = (
@@ -52,10 +54,14 @@ def _result(runs: pd.DataFrame, head: Headline) -> str:
     if not head.certified:
         return f"{of}, none is shown to be safe from {change}."
     some = f"{head.certified:,} ({percent(head.certified / head.images, head.images)} %)"
+    about = facts["about"]
+    if about == LATER_QUERIES:
+        return f"{of}, {some} are in a memory with their class, which every later query gets after {change}."
     proved = "are logged as certified: they" if is_imported(runs).any() else "provably"
+    each = ", each by a classifier with a sigma of its own" if about == PER_IMAGE else ""
     if facts["quantity"] == UNLABELLED:
-        return f"{of}, {some} {proved} keep their predicted class under {change}."
-    return f"{of}, {some} {proved} cannot be misread because of {change}."
+        return f"{of}, {some} {proved} keep their predicted class under {change}{each}."
+    return f"{of}, {some} {proved} cannot be misread because of {change}{each}."
 
 
 def _change(norm: str, radius: float, shape: Sequence[int] | None) -> str:
@@ -88,8 +94,19 @@ def _classifier(facts: pd.Series, name: str) -> str:
         rejected = f" A copy that the rejector ({facts['rejector']}) rejects votes for no class."
     return (
         f"{network} ({name}), smoothed: its answer is the class that wins a vote over many copies of the image, each "
-        f"with {noise} of sigma {facts['sigma']:.6}.{rejected}"
+        f"with {noise} of {_level(facts)}.{rejected}"
     )
+
+
+def _level(facts: pd.Series) -> str:
+    """The sigma of the noise, and how it is chosen."""
+    rule = str(facts["sigma_rule"])
+    if rule == FIXED_SIGMA:
+        return f"sigma {facts['sigma']:.6}"
+    words = short_rules(facts.to_frame().T).iloc[0]
+    if pd.isna(facts["sigma"]):
+        return f"several sigmas ({words}), of which for each class that counts which certifies most"
+    return f"a sigma that is chosen for each image ({words}, from sigma {facts['sigma']:.6})"
 
 
 def _images(runs: pd.DataFrame, head: Headline, failed: int) -> str:

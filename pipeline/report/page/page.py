@@ -20,6 +20,8 @@ from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.rejection import has_rejector
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.run_manifests import manifest_of
+from raysmooth.pipeline.analysis.sigmas.distribution import has_image_sigmas
+from raysmooth.pipeline.analysis.sigmas.steps import step_series
 from raysmooth.pipeline.report.captions import run_labels, run_names, short_caption
 from raysmooth.pipeline.report.figures.curves import certification_curve, quantity_of
 from raysmooth.pipeline.report.figures.histograms import (
@@ -42,6 +44,8 @@ from raysmooth.pipeline.report.figures.rejection import (
     rejection_note,
     step_colours,
 )
+from raysmooth.pipeline.report.figures.sigmas import sigma_histograms, sigmas_note
+from raysmooth.pipeline.report.figures.steps import AXIS, step_panels, steps_note
 from raysmooth.pipeline.report.page.context import CertifiedImage, PageContext
 from raysmooth.pipeline.report.page.headline import Headline, headline
 from raysmooth.pipeline.report.page.opening import opening
@@ -56,6 +60,7 @@ from raysmooth.pipeline.report.page.svg_paths import (
     ticks,
 )
 from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.sigma_words import by_level
 from raysmooth.pipeline.report.symbols import norm_symbol
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.classes import classes_table
@@ -106,6 +111,10 @@ def render_page(
             continue
         if name == "rejection" and not has_rejector(data.rows):
             continue
+        if name == "sigmas" and not has_image_sigmas(data.rows):
+            continue
+        if name == "steps" and not step_series(data.runs, data.parts):
+            continue
         try:
             if name == "classes":
                 tables.append(classes_table(data, True, _MOST_CLASSES))
@@ -116,13 +125,15 @@ def render_page(
         except RaysmoothError as refusal:
             refused[name] = str(refusal)
     tables += more
+    shown = {table.name for table in tables}
     context = context or PageContext()
     manifests = {run: manifest_of(results, run) for run in data.runs.index}
     flat = {run: dict(_flat(manifest)) for run, manifest in manifests.items() if manifest is not None}
     shared, own = _split_shared({run: facts for run, facts in flat.items() if facts})
     all_curves, panels = _all_curves(data)
-    rejections = rejection_histograms(data) if any(table.name == "rejection" for table in tables) else NO_HISTOGRAMS
+    rejections = rejection_histograms(data) if "rejection" in shown else NO_HISTOGRAMS
     steps = image_steps(rejections.highest)
+    step_plots = _step_panels(data) if "steps" in shown else []
     labels = dict(zip(data.runs.index, run_labels(data.runs), strict=True))
     head = headline(data)
     image, no_image = _certified_image(context, data, head)
@@ -140,7 +151,7 @@ def render_page(
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         version=_version(),
         commands=commands,
-        colours=_colours(all_curves, panels),
+        colours=_colours(all_curves, *panels, *step_plots),
         title=context.title or f"Certificates: {', '.join(sorted(map(str, data.runs['dataset'].unique())))}",
         curves_alt=_curves_alt(data),
         markers=MARKERS,
@@ -156,6 +167,10 @@ def render_page(
         panels=panels,
         panel_names=_names(panels),
         histograms=[_bars(found) for found in (radius_histograms(data), p_lower_histograms(data)) if found.shares],
+        sigma_bars=_bars(sigma_histograms(data)) if "sigmas" in shown else None,
+        sigmas_note=sigmas_note(data) if "sigmas" in shown else "",
+        step_panels=step_plots,
+        steps_note=steps_note(data) if "steps" in shown else "",
         rejections=_rejections(data, rejections, steps),
         rejection_steps=[f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in steps],
         rejection_colours=list(zip(step_colours(len(steps)), step_colours(len(steps), on_dark=True), strict=True)),
@@ -205,9 +220,9 @@ def _script_hash() -> str:
     return f"sha256-{b64encode(sha256(source.encode()).digest()).decode()}"
 
 
-def _colours(whole: Mapping[str, Any], panels: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _colours(*plots: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The colours of all lines, by their numbers, each on a light and on a dark page."""
-    size = 1 + max(line["style"].colour for plot in (whole, *panels) for line in plot["lines"])
+    size = 1 + max(line["style"].colour for plot in plots for line in plot["lines"])
     return list(zip(colours_of(size), colours_of(size, on_dark=True), strict=True))
 
 
@@ -235,9 +250,9 @@ def _all_curves(data: ReportData) -> tuple[dict[str, Any], list[dict[str, Any]]]
     different = list(dict.fromkeys(names))
     looks = {name: _looks(style) for name, style in zip(different, styles_of(different), strict=True)}
     panels = []
-    for sigma in sorted(levels.unique()):
-        lines = {run: {**known[run], **looks[names[run]]} for run in levels.index[levels == sigma]}
-        panels.append({"sigma": sigma, **_curves(data, lines, corners, 330, 190)})
+    for title, own in by_level(runs):
+        lines = {run: {**known[run], **looks[names[run]]} for run in own.index}
+        panels.append({"title": title, **_curves(data, lines, corners, 330, 190)})
     return whole, panels
 
 
@@ -275,7 +290,23 @@ def _bars(found: Histograms) -> dict[str, Any]:
     named = list(zip(found.ticks, found.names, strict=True))
     few = named[:: -(-len(named) // 7)]  # as many as fit
     axis = found.axis if found.norm is None else f"{norm_symbol(found.norm)} radius"
-    return {"axis": axis, "box": box, "paths": paths, "ticks": few, "highest": highest}
+    marks = {run: box.x(place) for run, place in found.marks.items()}
+    return {"axis": axis, "box": box, "paths": paths, "ticks": few, "highest": highest, "marks": marks}
+
+
+def _step_panels(data: ReportData) -> list[dict[str, Any]]:
+    """Certified accuracy against the steps of a search: lines in the form of `_curves`, one for each radius."""
+    names, series = step_panels(data)
+    reach = max(int(one.steps[-1]) for one in series)
+    box, panels = Box(330, 190, reach * 1.02), []
+    for one in series:
+        lines = []
+        for name, shares, style in zip(names, one.shares, styles_of(list(names)), strict=True):
+            places = [(box.x(k), box.y(share)) for k, share in zip(one.steps, shares, strict=True) if share == share]
+            path = "M" + "L".join(f"{x:g} {y:g}" for x, y in places)
+            lines.append({"label": name, **_looks(style), "path": path, "marker": 1, "places": places})
+        panels.append({"title": one.title, "box": box, "lines": lines, "axis": AXIS, "ticks": ticks(box.reach, 5)})
+    return panels
 
 
 def _rejections(data: ReportData, found: RejectionHistograms, steps: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from raysmooth.pipeline.report.tables.p_lower import p_lower_table
 from raysmooth.pipeline.report.tables.radii import radii_table
 from raysmooth.pipeline.report.tables.rejection import rejection_table
 from raysmooth.pipeline.report.tables.runs import runs_table, sigma_table
+from raysmooth.pipeline.report.tables.sigmas import sigmas_table
+from raysmooth.pipeline.report.tables.steps import steps_table
 from raysmooth.pipeline.report.tables.wrong_certificates import wrong_certificates_table
 
 MakeTable: TypeAlias = Callable[[ReportData, bool], PrintedTable]
@@ -29,6 +31,8 @@ TABLES: Registry[MakeTable] = Registry(
         "radii": radii_table,
         "p-lower": p_lower_table,
         "rejection": rejection_table,
+        "sigmas": sigmas_table,
+        "steps": steps_table,
         "classes": classes_table,
         "cost": cost_table,
         "wrong-certificates": wrong_certificates_table,

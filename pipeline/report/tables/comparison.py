@@ -7,6 +7,7 @@ from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.report.captions import caption, run_names
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.rounding import floored
+from raysmooth.pipeline.report.sigma_words import with_sigma
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 
 
@@ -21,7 +22,7 @@ def comparison_table(data: ReportData, a: str, b: str, radius: float) -> Printed
     result = compare(data.parts[ids[0]], data.parts[ids[1]], radius, DELTA)
     runs = data.runs.loc[ids]
     names = [
-        f"{name}, sigma {sigma} ({run[:8]})"
+        f"{with_sigma(name, sigma)} ({run[:8]})"
         for run, name, sigma in zip(ids, run_names(runs), runs["sigma"], strict=True)
     ]
     cells = result.table.astype(str)

@@ -3,6 +3,7 @@
 from math import isnan
 
 from raysmooth.pipeline.analysis.costs import costs
+from raysmooth.pipeline.analysis.sigmas.distribution import has_image_sigmas
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import floored
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -26,6 +27,8 @@ def cost_table(data: ReportData, intervals: bool = False) -> PrintedTable:
         cells["price"] = [_ceiled(money, 2) for money in values["price"]]
         cells["price/1000"] = [_ceiled(money, 2) for money in values["price_per_1000"]]
     note = "Seconds and hours are the time replicas spent drawing, summed over replicas; all rounded up."
+    if has_image_sigmas(data.rows):
+        note += " The search of image sigmas is not part of them."
     if price is not None:
         note += f" Price: {price:g} per hour of one replica."
     return PrintedTable("cost", "Cost", data.caption, note, cells, values.reset_index(), text_columns(data.run_cells))

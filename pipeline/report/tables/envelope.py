@@ -1,5 +1,6 @@
 """The envelope over noise levels, in the papers' layout."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from raysmooth.pipeline.analysis.summary import heading, radius_columns
 from raysmooth.pipeline.report.captions import caption, short_denoisers, short_rejectors
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import percent
+from raysmooth.pipeline.report.sigma_words import short_rules
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE, best_of, interval, text_columns
 
@@ -33,18 +35,21 @@ def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
             cells[f"{heading(radius)} 95 %"] = [interval(*ends) for ends in own[["low", "high"]].to_numpy()]
     shown = best[best["radius"].isin(radii)]
     about = caption(data.runs, without={"sigma", *by})
-    sigmas = ", ".join(str(sigma) for sigma in sorted(data.runs["sigma"].unique()))
+    groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
     sentences = [
-        f"Best of sigma {sigmas} at each radius, in percent, rounded down; in parentheses the accuracy at r=0 of the "
-        "run that is best at this radius.",
+        f"Best of {_choices(data, groups)} at each radius, in percent, rounded down; in parentheses the accuracy at "
+        "r=0 of the run that is best at this radius.",
     ]
+    if any(len(own) > 1 for own in groups):
+        sentences.append(
+            "The best run at each radius is chosen by its result: a line is no certificate of one classifier."
+        )
     intervals_note = (
         f"{INTERVALS_NOTE} In this table the intervals of all runs of a line hold at once, so the best run's holds "
         "too, although it was chosen by its result."
     )
     if (shown["rows"] < shown["images"]).any():
         sentences.append("*: the run is unfinished.")
-    groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
     if any(varies(own["index_set"]) for own in groups):
         sentences.append("Not all runs of a line are on the same images.")
     return PrintedTable(
@@ -60,10 +65,20 @@ def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
     )
 
 
+def _choices(data: ReportData, groups: Sequence[pd.DataFrame]) -> str:
+    """Among which noise levels the best is, and among which rules for those of images, if a line has several."""
+    levels = [*map(str, sorted(data.runs["sigma"].dropna().unique()))]
+    rules = short_rules(data.runs)
+    mixed = [rule for own in groups if varies(own["sigma_rule"]) for rule in rules[own["run_id"]]]
+    also = f", and of {', '.join(dict.fromkeys(mixed))}," if mixed else ""
+    return f"sigma {', '.join(levels)}{also}" if levels else "several sigmas"
+
+
 def _lines(first: pd.DataFrame, by: list[str], summary: pd.DataFrame) -> pd.DataFrame:
     """The first cells of each line, as text."""
     cells = first[by].astype(object).where(first[by].notna(), "unknown").astype(str)
-    for column, short in (("denoiser", short_denoisers), ("rejector", short_rejectors)):
+    shorten = {"denoiser": short_denoisers, "rejector": short_rejectors, "sigma_rule": short_rules}
+    for column, short in shorten.items():
         if column in cells:
             shorter = dict(zip(summary[column], short(summary), strict=True))
             cells[column] = [shorter.get(value, value) for value in cells[column]]

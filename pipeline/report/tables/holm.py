@@ -47,7 +47,10 @@ def holm_table(data: ReportData, delta: float, radius: float) -> PrintedTable:
         f"{shown_confidence(delta)}, at this one radius, chosen in advance."
     )
     if reasons:
-        note += " -: the run decides one radius, has linf radii, or does not record its counts."
+        note += (
+            " -: the run decides one radius, has linf radii, does not record its counts, or certifies the sigma of "
+            "each image too."
+        )
     return PrintedTable(
         "familywise", "All at once", data.caption, note, cells, pd.concat(values), text_columns(data.run_cells)
     )

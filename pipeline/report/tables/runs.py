@@ -98,7 +98,7 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         if column + ENDS[1] in runs:
             printed[f"{column} 95 %"] = intervals_of(runs, column)
     if not decides.all():
-        printed["ACR"] = ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
+        printed["ACR"] = acr_cells(runs)
         printed["abstain"] = percents(runs, "abstain", up=True)
     if decides.any():
         printed["undecided"] = percents(runs, "undecided", up=True)
@@ -107,6 +107,11 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
     if runs["errors"].any():
         printed["errors"] = runs["errors"].astype(str)
     return printed.reset_index(drop=True)
+
+
+def acr_cells(runs: pd.DataFrame) -> list[str]:
+    """ACRs as text, rounded down; "-" is unknown."""
+    return ["-" if np.isnan(acr) else floored(acr, 3) for acr in runs["ACR"]]
 
 
 def percents(runs: pd.DataFrame, column: str, up: bool = False) -> list[str]:
@@ -164,7 +169,8 @@ def _intervals_note(summary: pd.DataFrame) -> str:
 
 def best_of(summary: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
     """Which shares are the best of several at their radius, among runs on the same images with the same guarantee (n,
-    alpha, bound) and equal values in the columns `alike`; bool, one column per radius.
+    alpha, bound, what their certificates are about) and equal values in the columns `alike`; bool, one column per
+    radius.
 
     Unfinished runs are left out: their images so far may be the easy ones. A run that decides one radius competes at
     that radius only.
@@ -174,9 +180,10 @@ def best_of(summary: pd.DataFrame, alike: Sequence[str] = ()) -> pd.DataFrame:
     decided = decided_radii(summary)
     for column, radius in radii.items():
         shares[column] = shares[column].where(decided.isna() | (decided == radius))
-    comparable = ["dataset", "split", "index_set", "norm", "quantity", "n", "alpha", "bound"]
+    comparable = ["dataset", "split", "index_set", "norm", "quantity", "n", "alpha", "bound", "about"]
     # With a rejector and without one, certify's own bounds are comparable: both hold with the same probability.
-    summary = summary.assign(bound=summary["bound"].mask(has_usual_bound(summary), "usual"))
+    usual = summary["bound"].mask(has_usual_bound(summary), "usual")
+    summary = summary.assign(bound=usual)
     # An imported run whose images or alpha are unknown cannot be compared with others.
     shares = shares.where(summary[comparable].notna().all(axis=1))
     groups = shares.groupby([summary[column] for column in (*comparable, *alike)], dropna=False)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from certificate_rows import BETTER, DECIDE, DECIDED, DENOISED, PLAIN, A, B, run_of, sampled_run
+from sigma_rows import of_steps
 from simulated_runs import interval, rows_of_counts
 
 from raysmooth.common.errors import RaysmoothError
@@ -29,23 +30,25 @@ REJECTING_RUN = BETTER_RUN.assign(
 )
 BOTH = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
 REJECTING = ReportData(pd.concat([PLAIN_RUN, REJECTING_RUN], ignore_index=True), [0, 0.25, 0.5])
+SEARCHED = ReportData(pd.concat(of_steps(100, 200), ignore_index=True), [0, 0.25, 0.5])
 WHOSE = ["denoiser", "objective", "sigma"]
 
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("intervals", [False, True])
 def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, intervals):
-    data = REJECTING if name == "rejection" else BOTH
+    data = {"rejection": REJECTING, "sigmas": SEARCHED, "steps": SEARCHED}.get(name, BOTH)
     table = TABLES[name](data, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
-    without = ("radii", "p-lower", "rejection", "cost", "wrong-certificates", "errors")
+    without = ("radii", "p-lower", "rejection", "sigmas", "cost", "wrong-certificates", "errors")
     assert ("95 %" in table.caption) == (intervals and name not in without)
     assert len(pd.read_csv(io.StringIO(csv(table)), dtype={"run_id": str})) > 0
 
 
 def test_a_run_that_goes_on_says_so_in_every_table():
-    unfinished = ReportData(pd.concat([PLAIN_RUN, REJECTING_RUN.head(6)]), [0, 0.25])
+    runs = [PLAIN_RUN, REJECTING_RUN.head(6), *(run.head(6) for run in of_steps(100, 200))]
+    unfinished = ReportData(pd.concat(runs), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
         marked = "*: the run is unfinished" in table.caption if name == "envelope" else "6 of 8" in markdown(table)

@@ -1,0 +1,62 @@
+"""Rules by which images get their sigma, as in the column `sigma_rule`, and what runs with such a rule state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.variant import Option, Variant
+from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
+from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, envelope_levels
+
+ENVELOPE, SELECTOR = "envelope", "selector"
+"""Names of the rules of envelopes and of certified selectors."""
+
+ONE_CLASSIFIER, PER_IMAGE, LATER_QUERIES = "one classifier", "a classifier for each image", "later queries"
+"""What the certificates of a run are about; accuracies are comparable between runs that are about the same."""
+
+ABOUT = (ONE_CLASSIFIER, PER_IMAGE, LATER_QUERIES)
+"""From the strongest statement to the weakest."""
+
+
+@dataclass(frozen=True)
+class SigmaRule:
+    """A rule's `name`, FIXED_SIGMA, ENVELOPE or that of a search, and its `options`."""
+
+    name: str
+    options: Mapping[str, Option]
+
+
+@cache
+def read_rule(text: str) -> SigmaRule:
+    """The rule in a value of the column `sigma_rule`; a text of another form is a rule without options."""
+    if levels := envelope_levels(text):
+        return SigmaRule(ENVELOPE, {"levels": ", ".join(f"{level:.15g}" for level in levels)})
+    try:
+        found = Variant.parse(text)
+    except RaysmoothError:
+        return SigmaRule(text, {})
+    return SigmaRule(found.name, dict(found.options))
+
+
+def steps_of(text: str) -> float:
+    """The number of steps that a search made, NaN for a rule without steps."""
+    steps = read_rule(text).options.get("steps")
+    return float(steps) if isinstance(steps, int | float) else np.nan
+
+
+def without_steps(text: str) -> str:
+    """A rule without its number of steps: equal for the same search at any of them."""
+    rule = read_rule(text)
+    return str(Variant(rule.name, tuple((key, value) for key, value in rule.options.items() if key != "steps")))
+
+
+def statements(runs: pd.DataFrame) -> pd.Series:
+    """What the certificates of runs are about, one of ABOUT, by their columns `sigma_rule` and `source`; str."""
+    names = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
+    about = pd.Series(np.where(names.isin([FIXED_SIGMA, SELECTOR, ENVELOPE]), ONE_CLASSIFIER, PER_IMAGE), runs.index)
+    memory = runs["source"].map(lambda source: isinstance(source, str) and source.startswith(MEMORY_OF))
+    return about.mask(memory.astype(bool), LATER_QUERIES)
