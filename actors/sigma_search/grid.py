@@ -44,4 +44,4 @@ def grid_levels(options: Grid, first: float) -> list[float]:
     """The levels of a search that begins at `first`, evenly spaced, with both bounds."""
     least, most = options.bounds(first)
     steps = options.levels - 1
-    return [(least * (steps - place) + most * place) / steps for place in range(options.levels)]
+    return [*(least + (most - least) * place / steps for place in range(steps)), most]

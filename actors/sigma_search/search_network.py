@@ -40,7 +40,7 @@ class SearchNetwork:
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
         if self._plain is not None:
-            self._check(self._plain, pixels[:2].detach())
+            self._check(self._plain, pixels[:1].detach())
             self._plain = None
         return self._network.answer(pixels)
 

@@ -212,6 +212,12 @@ class FiveClasses(Linear):
         return super().forward(batch)[:, :5]
 
 
+def without_gradients() -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function whose logits torch cannot differentiate, as of another library or a service."""
+    linear = Linear()
+    return lambda batch: linear(batch.detach()).detach()
+
+
 class ByTheBatch(torch.nn.Module):
     """Normalises by its batch even in eval mode: an image's label would depend on its neighbours."""
 
