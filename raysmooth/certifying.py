@@ -85,10 +85,24 @@ def recertify(
     norm: str | None = None,
     alpha_share: float | None = None,
     rejection: Literal["on", "off"] | None = None,
+    envelope: str | Sequence[str] | None = None,
+    worst_sigma: str | Sequence[str] | None = None,
+    memory: bool = False,
+    data_root: str | Path | None = None,
 ) -> "pd.DataFrame":
     """Certify again from stored counts, without new draws: with another `alpha`, the first `n` draws, another
     `noise_bound` or `alpha_share`, all at once (`familywise`), in another `norm`, or without the runs' rejectors
     (`rejection="off"`). The rows form new runs beside the original ones.
+
+    `envelope` joins runs of the same images that differ in sigma, and maybe in networks: the rows certify the one
+    classifier whose class has the largest sigma * PhiInv(p) at any of these levels, at alpha for all runs together.
+    `worst_sigma` joins them by the smallest radius where all certify the same class, which holds for any choice among
+    the levels; envelopes have it in `worst_radius`.
+
+    `memory` makes the runs' certificates those of a classifier that remembers its answers, asked in the order of the
+    data set (Alfarra et al.); `data_root` says where the images are now, if they have moved. A row of a memory holds
+    for later queries only: once an image is stored, every later query within its radius gets its class; points seen
+    before, and smoothing, play no part.
 
     `run`: run ids or their first characters; default: all of certify. Returns the new rows, as `certify` does. Raises
     RaysmoothError for changes that the draws do not support.
@@ -98,8 +112,10 @@ def recertify(
     from raysmooth.pipeline.derived import recertify as derived
     from raysmooth.rows import in_reading_order
 
-    given = {"alpha": alpha, "n": n, "noise_bound": noise_bound, "familywise": familywise, "norm": norm, "run": run}
-    given |= {"alpha_share": alpha_share, "rejection": rejection}
+    given: dict[str, Any] = {"alpha": alpha, "n": n, "noise_bound": noise_bound, "familywise": familywise}
+    given |= {"norm": norm, "run": run}
+    given |= {"alpha_share": alpha_share, "rejection": rejection, "envelope": envelope, "worst_sigma": worst_sigma}
+    given |= {"memory": memory, "data_root": data_root}
     asked = checked(RecertifyArguments, given).model_dump()
     return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
 

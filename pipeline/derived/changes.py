@@ -8,9 +8,7 @@ from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, REJECTION
 
 @dataclass(frozen=True)
 class Changes:
-    """The requested changes; None keeps the source run's value. Raises RaysmoothError for impossible values, and for
-    none.
-    """
+    """The requested changes; None keeps the source run's value. Raises RaysmoothError for impossible values."""
 
     alpha: float | None = None
     n: int | None = None
@@ -21,11 +19,6 @@ class Changes:
     rejection: str | None = None
 
     def __post_init__(self) -> None:
-        if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
-            raise RaysmoothError(
-                "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
-                "--norm linf or --rejection off, for example"
-            )
         for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
             if share is not None and not 0 < share < 1:
                 raise RaysmoothError(f"--{flag} {share:g}: write a probability between 0 and 1, such as 0.001")
@@ -41,4 +34,12 @@ class Changes:
             raise RaysmoothError(
                 f"--noise-bound {REJECTION} counts rejected draws, and --rejection off has none: leave one of them "
                 f"out, or write --noise-bound {RUNNER_UP}"
+            )
+
+    def refuse_none(self) -> None:
+        """Raises RaysmoothError if nothing would change."""
+        if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
+            raise RaysmoothError(
+                "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
+                "--norm linf, --rejection off, --envelope RUN,RUN or --memory, for example"
             )

@@ -14,15 +14,18 @@ The guarantee is that of each recertification by itself, not of the best of seve
 looking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import split_list
+from raysmooth.pipeline.analysis.data_dependence import MEMORY
 from raysmooth.pipeline.derived.changes import Changes
-from raysmooth.pipeline.derived.recertification import Recertification
-from raysmooth.pipeline.derived.recertified_rows import recertified_rows
+from raysmooth.pipeline.derived.levels_run import LevelsRun
+from raysmooth.pipeline.derived.memory_run import memory_runs
+from raysmooth.pipeline.derived.recertified_run import RecertifiedRun
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
@@ -54,6 +57,10 @@ def recertify(
     norm: str | None = None,
     alpha_share: float | None = None,
     rejection: str | None = None,
+    envelope: str | Sequence[str] | None = None,
+    worst_sigma: str | Sequence[str] | None = None,
+    memory: bool = False,
+    data_root: str | None = None,
 ) -> pd.DataFrame:
     """Certify the images of runs in `results` again, from their stored counts: `runs` by their ids or unambiguous first
     characters (one text may name several, separated by commas), by default all runs sampled there.
@@ -65,16 +72,68 @@ def recertify(
     `results`, whose rows name it in `source`; their `seconds` are those of the draws used. Repeating the call writes
     only rows of images that the source has finished since. If one run is refused, nothing is written.
 
+    `envelope` and `worst_sigma` name runs at several noise levels instead, which become one run: see `LevelsRun`. With
+    `memory` the runs' certificates are those of a classifier that remembers its answers: see `MemoryRun`; these runs
+    may be recertified ones too, and their images are read from `data_root` if they have moved.
+
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
     changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection)
-    chosen = (split_list(runs) or [runs]) if isinstance(runs, str) else runs
-    sources = source_runs(results, chosen)
+    asked = {"--envelope": envelope, "--worst-sigma": worst_sigma, "--memory": memory or None}
+    ways = [flag for flag, value in asked.items() if value is not None]
+    if len(ways) > 1:
+        raise RaysmoothError(f"{ways[0]} and {ways[1]} make runs of their own: leave one of them out")
+    if data_root is not None and not memory:
+        raise RaysmoothError("--data-root is where --memory reads images: leave it out, or write --memory")
+    if memory:
+        return _remembered(results, _several(runs), changes, data_root)
+    if (joined := envelope if envelope is not None else worst_sigma) is not None:
+        if runs is not None:
+            raise RaysmoothError(f"{ways[0]} names its runs: leave --run out")
+        sources = source_runs(results, _several(joined), ways[0])
+        return _written(results, [LevelsRun.of(sources, changes, worst_sigma is not None)])
+    changes.refuse_none()
+    sources = source_runs(results, chosen := _several(runs))
     if rejection is not None and chosen is None:
         sources = _rejecting(sources, results)
-    planned = [Recertification(source, changes) for source in sources]
+    return _written(results, [RecertifiedRun(source, changes) for source in sources])
+
+
+def _several(runs: str | Sequence[str] | None) -> Sequence[str] | None:
+    return (split_list(runs) or [runs]) if isinstance(runs, str) else runs
+
+
+def _remembered(results: Where, chosen: Sequence[str] | None, changes: Changes, data_root: str | None) -> pd.DataFrame:
+    if changes != Changes():
+        flag = next(name for name, value in vars(changes).items() if value is not None).replace("_", "-")
+        raise RaysmoothError(
+            f"--memory keeps the certificates that runs have: leave --{flag} out, or recertify first and name that run"
+        )
+    planned = memory_runs(results, chosen, data_root)
+    rows = _written(results, planned)
+    for one in planned:
+        notify(one.summary(rows[rows["run_id"] == one.run_id]))
+    notify(MEMORY)
+    return rows
+
+
+class DerivedRun(Protocol):
+    """A run whose rows follow from those of others."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+
+    def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
+        """Rows of the images that are not `done`."""
+
+
+def _written(results: Where, planned: Sequence[DerivedRun]) -> pd.DataFrame:
+    """The rows of the `planned` runs, after writing those that are new."""
     begun = {one.run_id: read_rows(results, _CERTIFY.folder, one.run_id) for one in planned}
-    new = [recertified_rows(one, results, set(begun[one.run_id].get("image_id", ()))) for one in planned]
+    new = [one.new_rows(results, set(begun[one.run_id].get("image_id", ()))) for one in planned]
     for one, rows in zip(planned, new, strict=True):
         if rows:
             with RunStore(results, _CERTIFY.folder, _CERTIFY.schema, one.manifest) as store:

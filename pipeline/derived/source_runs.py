@@ -53,9 +53,9 @@ class SourceRun:
         return str(self.identity.get("sampling", FIXED)).partition(":")[0]
 
 
-def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceRun]:
+def source_runs(out: Where, chosen: Sequence[str] | None = None, flag: str = "--run") -> list[SourceRun]:
     """The runs sampled in `out` for certificates that have finished an image: those whose ids begin as in `chosen`,
-    or all. Raises RaysmoothError if there is none, or a chosen one is not such a run.
+    which `flag` names, or all. Raises RaysmoothError if there is none, or a chosen one is not such a run.
     """
     refuse_no_runs(out)
     try:
@@ -65,7 +65,7 @@ def source_runs(out: Where, chosen: Sequence[str] | None = None) -> list[SourceR
     sampled = [name for name, manifest in found.items() if manifest.procedure == PROCEDURE]
     if missing := without_manifest(out, PROCEDURE) if chosen is None else []:
         notify(missing_manifests(missing, "left out"))
-    names = sampled if chosen is None else [_the_run(text, found) for text in chosen]
+    names = sampled if chosen is None else [_the_run(text, found, flag) for text in chosen]
     sources = []
     for name in dict.fromkeys(names):
         rows = read_rows(out, FOLDER, name, partial(_problem, _whole(RunFolder.of(out, name))))
@@ -95,13 +95,13 @@ def _problem(manifest: Manifest, part: pa.Table) -> str | None:
     return bad_row(part, row_facts(manifest), manifest["num_classes"])
 
 
-def _the_run(text: str, manifests: Mapping[str, Manifest]) -> str:
+def _the_run(text: str, manifests: Mapping[str, Manifest], flag: str) -> str:
     """The sampled run whose id begins with `text`."""
-    found = find_run(manifests, text, "--run")
+    found = find_run(manifests, text, flag)
     procedure = manifests[found].procedure
     if procedure == "recertify":
         source = manifests[found]["source_run"]
-        raise RaysmoothError(f"run {found} has no counts, as it was recertified: write --run {source}, its source")
+        raise RaysmoothError(f"run {found} has no counts, as it was recertified: write {flag} {source}, its source")
     if procedure != PROCEDURE:
-        raise RaysmoothError(f"run {found} ({procedure}) has no certificates sampled here: choose another --run")
+        raise RaysmoothError(f"run {found} ({procedure}) has no certificates sampled here: choose another {flag}")
     return found

@@ -43,7 +43,8 @@ def certified_image(results: Where, data: ReportData, head: Headline, trust_code
     _refuse_long(manifest)
 
     from raysmooth.pipeline.pictures.page_pictures import as_certified_image  # imports torch
-    from raysmooth.pipeline.pictures.show import records, sampled_by
+    from raysmooth.pipeline.pictures.show import sampled_by
+    from raysmooth.pipeline.runs.row_records import records
     from raysmooth.pipeline.runs.stored_run import StoredRun
 
     (row,) = records(rows[rows["image_id"] == head.image_id])

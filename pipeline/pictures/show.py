@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import pandas as pd
-import pyarrow as pa
 from pydantic import Field
 
 from raysmooth.common.errors import RaysmoothError
@@ -19,7 +18,7 @@ from raysmooth.pipeline.pictures.statement import statement
 from raysmooth.pipeline.report.displays import FigureFile
 from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figure
 from raysmooth.pipeline.report.report import read_certificates
-from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.object_store import notify
@@ -124,17 +123,6 @@ def find_rows(results: Where, image: int | str, run: str | None = None) -> pd.Da
             f"--run {own['run_id'].iloc[0]}"
         )
     return own.set_index("run_id", drop=False).loc[describe_runs(own).index]
-
-
-def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each certificate row as a mapping: None for unknown values, and integers as int (pandas makes them floats where
-    any row has a null).
-    """
-    whole = {column.name for column in PROCEDURES["certify"].schema if pa.types.is_integer(column.type)}
-    return [
-        {str(name): None if pd.isna(value) else int(value) if name in whole else value for name, value in row.items()}
-        for row in rows.to_dict("records")
-    ]
 
 
 def _source(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 `ddrs:...` or `grid:...` found a level for each image: a row is a certificate at that level. `selector:...` certified
 the level too: half of alpha is the class's, and the radius may be smaller, or nothing, for the level's sake. `envelope
-of 0.25, 0.5` joins the bounds of several levels, each at its share of alpha.
+of 0.25, 0.5` joins the bounds of several levels, each at its share of alpha; `worst of 0.25, 0.5` has the smallest of
+their radii.
 """
 
 import re
@@ -13,6 +14,9 @@ SELECTOR = "selector"
 
 ENVELOPE = "envelope of "
 """Beginning of the rule of rows that join several levels; these follow, separated by commas."""
+
+WORST = "worst of "
+"""Beginning of the rule of rows that have the smallest radius of several levels."""
 
 MEMORY_OF = "memory of "
 """Beginning of `source` in the rows of a memory; the id of the run whose rows it adjusted follows."""
@@ -33,16 +37,16 @@ def class_share(rule: str | None) -> float:
     return CLASS_SHARE if is_certified_rule(rule) else 1.0
 
 
-def envelope_rule(sigmas: list[float]) -> str:
-    """The rule of an envelope of these levels: `envelope of 0.25, 0.5, 1`."""
-    return ENVELOPE + ", ".join(f"{sigma:.15g}" for sigma in sorted(sigmas))
+def envelope_rule(sigmas: list[float], beginning: str = ENVELOPE) -> str:
+    """The rule of an envelope, or the worst, of these levels: `envelope of 0.25, 0.5, 1`."""
+    return beginning + ", ".join(f"{sigma:.15g}" for sigma in sorted(sigmas))
 
 
 def envelope_levels(rule: str | None) -> tuple[float, ...]:
-    """The levels of an envelope by its rule; none for another text."""
-    if rule is None or not rule.startswith(ENVELOPE):
+    """The levels of an envelope, or of the worst of several, by its rule; none for another text."""
+    if rule is None or not rule.startswith((ENVELOPE, WORST)):
         return ()
-    texts = [text.strip() for text in rule.removeprefix(ENVELOPE).split(",")]
+    texts = [text.strip() for text in rule.removeprefix(ENVELOPE).removeprefix(WORST).split(",")]
     try:
         levels = tuple(float(text) for text in texts if _LEVEL.fullmatch(text))
     except ValueError:

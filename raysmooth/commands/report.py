@@ -18,6 +18,7 @@ from raysmooth.commands.usage import COMMON, HELP_ALL, CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.numbers import numbers
 from raysmooth.common.settings import split_list
+from raysmooth.pipeline.analysis.data_dependence import MEMORY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,9 @@ WIDTHS = ("column (3.25 inches)", "page (6.75)")
 
 TABLE, PICTURES = "Further tables", "Figures and page"
 """Headings of the report's further flags."""
+
+SEVERAL = "Several runs or images at once"
+"""Heading of recertify's further flags."""
 
 
 @app.command("recertify", cls=CommandWithExamples, rich_help_panel="Results")
@@ -85,6 +89,45 @@ def recertify_command(
     norm: Annotated[
         str | None, typer.Option(help="Norm of the radius: linf of runs with Gaussian noise.", show_default=False)
     ] = None,
+    envelope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN,RUN,...",
+            help="Join runs of the same images that differ in sigma (and in denoiser, classifier): one classifier, the "
+            "class with the largest sigma * PhiInv(p) at any sigma, certified at alpha for all runs together. "
+            "worst_radius is that of --worst-sigma.",
+            show_default=False,
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    worst_sigma: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN,RUN,...",
+            help="Join such runs by the smallest radius, where all have the same class: holds for any choice of sigma "
+            "among them.",
+            show_default=False,
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory",
+            help=f"Certificates of a classifier that remembers its answers, asked in the order of the data set. "
+            f"{MEMORY}",
+            rich_help_panel=SEVERAL,
+        ),
+    ] = False,
+    data_root: Annotated[
+        str | None,
+        typer.Option(
+            help="--memory: where the images are now. Default: where the run read them.",
+            show_default=False,
+            rich_help_panel=SEVERAL,
+        ),
+    ] = None,
+    help_all: Annotated[bool, HELP_ALL] = False,
 ) -> None:
     """Certify again from stored counts, without new draws. The rows form new runs beside the original ones.
 
@@ -95,6 +138,10 @@ def recertify_command(
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
 
     `raysmooth recertify results --rejection off`
+
+    `raysmooth recertify results --envelope 0f3a,77b2,c01d`
+
+    `raysmooth recertify results --memory --run 0f3a`
     """
     say_loading("pandas", "reading counts")
     from raysmooth.pipeline.derived.recertify import recertify
@@ -110,6 +157,10 @@ def recertify_command(
         norm=norm,
         alpha_share=alpha_share,
         rejection=rejection,
+        envelope=envelope,
+        worst_sigma=worst_sigma,
+        memory=memory,
+        data_root=data_root,
     )
     print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):

@@ -28,6 +28,9 @@ _STYLES = {
     State.SILENT: "bold red",
 }
 
+_DERIVED = {IMPORT: "imported", "recertify": "recertified", "envelope": "envelope", "memory": "memory"}
+"""In place of the state of runs that were not drawn, by procedure."""
+
 _WIDE = 96
 """Columns of a terminal with room for the number of draws."""
 
@@ -60,7 +63,7 @@ def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
         table.add_row(
             run.run_id[:_SHOWN_DIGITS],
             Text.assemble(*([f"{name}\n"] if name else []), (_words(run), style)) if narrow else Text(name),
-            f"{run.identity['sigma']:.6}",
+            "-" if run.identity.get("sigma") is None else f"{run.identity['sigma']:.6}",
             *([bar] if bars else []),
             f"{run.done:,} of {run.images:,}" if going else f"{run.images:,}",
             Text(f"{run.errors:,}", "red" if run.errors else "dim"),
@@ -80,7 +83,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "run_id": run.run_id,
             "name": name,
             "procedure": run.identity["procedure"],
-            "sigma": run.identity["sigma"],
+            "sigma": run.identity.get("sigma"),
             "sigma_rule": run.identity.get("sigma_rule"),
             "state": run.state.value,
             "why": run.record.why if run.record is not None and run.state == State.STOPPED else None,
@@ -123,7 +126,7 @@ def _names(runs: Sequence[RunStatus]) -> list[str]:
         for run, name in zip(runs, named, strict=True)
     ]
     names = [f"{procedure}: {name}" if several else name for procedure, name in zip(procedures, names, strict=True)]
-    alike = [(name, run.identity["sigma"]) for run, name in zip(runs, names, strict=True)]
+    alike = [(name, run.identity.get("sigma")) for run, name in zip(runs, names, strict=True)]
     for place, run in enumerate(runs):
         others = [other for other, key in zip(runs, alike, strict=True) if key == alike[place] and other is not run]
         own = dict.fromkeys(words for other in others for words in _apart(_facts(other), _facts(run)))
@@ -160,8 +163,7 @@ def _words(run: RunStatus) -> str:
     ago = duration(run.age) if run.age is not None else "-"
     match run.state:
         case State.FINISHED:
-            derived = {IMPORT: "imported", "recertify": "recertified"}.get(run.identity["procedure"])
-            return derived or f"finished in {duration(run.seconds)}"
+            return _DERIVED.get(run.identity["procedure"]) or f"finished in {duration(run.seconds)}"
         case State.STOPPED:
             return f"stopped {ago} ago" if run.age is not None else "stopped"
         case State.SILENT:

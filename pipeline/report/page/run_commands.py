@@ -14,12 +14,26 @@ def run_command(manifest: Mapping[str, Any]) -> str | None:
     identity, settings = manifest.get("identity"), manifest.get("settings")
     if not isinstance(identity, Mapping) or not isinstance(settings, Mapping):
         return None
+    recertify = f"raysmooth recertify {_quoted(settings.get('out', 'results'))}"
+    if identity.get("procedure") == "envelope":
+        return " ".join([recertify, *_flags(_joining(identity, manifest.get("recertified")))])
     if (source := identity.get("source_run")) is not None:
-        words = ["raysmooth recertify", _quoted(settings.get("out", "results")), "--run", _quoted(source)]
-        return " ".join([*words, *_flags(_changes(identity))])
+        changes = {"memory": True} if identity.get("procedure") == "memory" else _changes(identity)
+        return " ".join([recertify, "--run", _quoted(source), *_flags(changes)])
     if identity.get("procedure") not in ("certify", "predict"):
         return None
     return " ".join([f"raysmooth {identity['procedure']}", *_flags(settings)])
+
+
+def _joining(identity: Mapping[str, Any], asked: Any) -> dict[str, Any]:
+    """The flags that join runs: as envelope, whose bound is not chosen, or by the worst level."""
+    worst, sources = str(identity.get("sigma_rule")).startswith("worst"), identity.get("sources")
+    joined = {"worst_sigma" if worst else "envelope": sources if isinstance(sources, list) else None}
+    own = {
+        name: value for name, value in _changes(identity).items() if worst or name not in ("noise_bound", "alpha_share")
+    }
+    # The identity has the draws of all levels together.
+    return joined | own | {"n": asked.get("n") if isinstance(asked, Mapping) else None}
 
 
 def _changes(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
-from math import inf, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from command import command
+from counted_runs import BLOCK, EASY, HARD, LOST, N0, stored_run
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,19 +21,14 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 import raysmooth
-from raysmooth.actors.noise.families import noise_family
-from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
-from raysmooth.pipeline.analysis.metrics import decided_at
-from raysmooth.pipeline.certification.certificate import ABSTAIN, certify_counts
+from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.drawing.driver import run_procedure
-from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import run_id
 from raysmooth.pipeline.store.parts import read_rows
-from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
 
 CERTIFY = PROCEDURES["certify"]
 COMMON: dict[str, Any] = {
@@ -163,50 +158,6 @@ def test_the_same_again_writes_nothing_and_parquet_has_all(out: Any) -> None:
     assert run_id(manifest["identity"]) == new.run_id[0] == manifest["run_id"]
     summary = raysmooth.summarize(raysmooth.read_certificates(folder), [0])
     assert sorted(summary["bound"]) == ["1 - pA", "runner-up"]
-
-
-BLOCK, N0 = 50, 20
-
-
-def stored_run(
-    out: Path, images: Sequence[Sequence[Sequence[int]]], bad: Sequence[int] = (), of: int | None = None, **facts: Any
-) -> str:
-    """A run as if it had been drawn: of each image the label counts of its blocks of BLOCK draws, first those of its
-    N0 selection draws. Images `bad` are error rows. Called again, it goes on. Returns its id.
-    """
-    n = max(sum(map(sum, blocks[1:])) for blocks in images)
-    identity: dict[str, Any] = {"scheme": SCHEME, "procedure": "certify", "dataset": "digits", "split": "test"}
-    identity |= {"index_set": "some", "classifier": "c", "denoiser": "none", "classifier_fingerprint": "f"}
-    identity |= {"denoiser_fingerprint": None, "source": None, "noise": "gaussian", "norm": "l2", "sigma": 0.5}
-    identity |= {"sampling": "fixed", "n0": N0, "n": n, "alpha": 0.001, "images": of or len(images)}
-    identity |= {"block_size": BLOCK, "seed": 0, "data_fingerprint": "d", "preprocess": "none", "device": "cpu"}
-    identity |= {"threads": 1, **facts}
-    manifest = {"run_id": run_id(identity), "identity": identity, "settings": {}, "objective": "clean"}
-    manifest |= {"num_classes": len(images[0][0]), "image_shape": [1, 4, 4]}
-    columns = {name: value for name, value in identity.items() if name in CERTIFY.schema.names}
-    columns["objective"] = "clean"
-    with RunStore(out, CERTIFY.folder, CERTIFY.schema, manifest) as store:
-        for image_id, blocks in enumerate(images):
-            if image_id in store.finished:
-                continue
-            counts = {Role.SELECTION: np.array(blocks[0]), Role.ESTIMATION: np.sum(blocks[1:], axis=0)}
-            for place, given_ in enumerate(blocks):
-                role = Role.ESTIMATION if place else Role.SELECTION
-                store.add_block(CountedBlock(image_id, role, max(0, place - 1), sum(given_), np.array(given_), 0, 0.25))
-            if image_id in bad:
-                store.add_row(CERTIFY.error_row(columns, image_id, None, "NaN", 0.5))
-                continue
-            noise = noise_family(identity["noise"], identity["sigma"], identity["norm"], 16)
-            concluded = certify_counts(counts[Role.SELECTION], counts[Role.ESTIMATION], noise, 0.001)
-            if (decided := decided_at(identity["sampling"])) < inf and concluded.radius:
-                concluded = replace(concluded, radius=decided)
-            store.add_row(CERTIFY.finished_row(columns, image_id, 0, counts, concluded, 0.25 * len(blocks)))
-    return manifest["run_id"]
-
-
-EASY = [[20, 0, 0], [48, 2, 0], [45, 3, 2], [50, 0, 0], [10, 0, 0]]
-HARD = [[15, 5, 0], [25, 13, 12], [26, 14, 10], [22, 14, 14], [5, 3, 2]]
-LOST = [[5, 15, 0], [20, 20, 10], [20, 20, 10], [20, 20, 10], [4, 4, 2]]
 
 
 def test_runner_up_by_an_independent_computation(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ from raysmooth.pipeline.derived.recertify import recertify
 from raysmooth.pipeline.pictures.image_figure import plot_image
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
-from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, sampled_by, show
+from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, sampled_by, show
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
+from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"

@@ -49,6 +49,20 @@ def test_recertified_runs_and_runs_of_unknown_origin() -> None:
     assert run_command({"identity": {"procedure": "certify"}}) is None
 
 
+def test_joined_runs_and_memories() -> None:
+    manifest: dict[str, Any] = {**manifest_of(), "settings": {"out": "results"}, "recertified": {"n": 500}}
+    manifest["identity"] |= {"procedure": "memory", "source_run": "ab" * 8}
+    assert run_command(manifest) == f"raysmooth recertify results --run {'ab' * 8} --memory"
+    facts = {"procedure": "envelope", "sources": ["ab" * 8, "cd" * 8], "n": 1000, "alpha": 0.01, "source_run": None}
+    manifest["identity"] |= {**facts, "sigma_rule": "envelope of 0.25, 0.5", "noise_bound": "runner-up"}
+    runs = f"{'ab' * 8},{'cd' * 8}"
+    assert run_command(manifest) == f"raysmooth recertify results --envelope {runs} --alpha 0.01 --n 500"
+    manifest["identity"] |= {"sigma_rule": "worst of 0.25, 0.5", "noise_bound": "complement"}
+    del manifest["recertified"]
+    expected = f"raysmooth recertify results --worst-sigma {runs} --alpha 0.01 --noise-bound complement"
+    assert run_command(manifest) == expected
+
+
 def test_what_a_manifest_says_is_one_line_of_plain_text() -> None:
     hostile = {"x; rm -rf ~": "$(reboot)", "data_root": "a\x1b[31m\nb'", "classifier": "x" * 999, "skip": {"a": 1}}
     command = run_command({**manifest_of(), "settings": hostile})
