@@ -3,8 +3,9 @@
 import os
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pandas as pd
 import pytest
 import torch
 from base_classifiers import Linear
+from preloaded import PreloadedCommand
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.tune.recipes.settings import TrainClassifierSettings, TrainDenoiserSettings, TrainRejectorSettings
+from raysmooth.tune.training.train import train_classifier, train_denoiser
 from raysmooth.tune.training.trainer import Trainer
 
 DENOISER = "dncnn:channels=1,depth=3,width=8"
@@ -44,6 +47,47 @@ def rejector_settings(path: Path, classifier: Path, denoiser: Path, /, **values:
     common |= {"sigma": 0.4, "epochs": 3, "out": str(path), "denoiser": "dncnn", "denoiser_weights": str(denoiser)}
     common |= {"classifier": "digits_cnn", "classifier_weights": str(classifier)}
     return TrainRejectorSettings.model_validate(common | values)
+
+
+@cache
+def trained_classifier(base: Path) -> Path:
+    """Weights of a classifier, trained once in a session, whose temporary files are below `base`. Tests leave them as
+    they are.
+    """
+    return train_classifier(classifier_settings(base / "trained-classifier" / "w.safetensors"), show=False)
+
+
+@cache
+def trained_mse(base: Path) -> Path:
+    """Weights of a denoiser for it, likewise."""
+    out = base / "trained-mse" / "w.safetensors"
+    return train_denoiser(denoiser_settings(out, trained_classifier(base), epochs=4), show=False)
+
+
+def killed_once(kind: str, folder: Path, flags: Mapping[str, str]) -> tuple[Path, str]:
+    """Train on 60 digits for three epochs, with a classifier that kills its process once, when an epoch is done; then
+    the same command again. The weights, and what the second process printed to stderr.
+    """
+    out, flag = folder / "killed.safetensors", folder / "flag"
+    given = {**killed_settings(folder), **flags, "out": str(out)}
+    command = ["train", kind, *(part for name, value in given.items() for part in (f"--{name}", value))]
+    flag.touch()
+    killed = PreloadedCommand(command, os.environ, folder)
+    assert killed.wait(500) == -signal.SIGKILL
+    assert len(metrics(out)) == 1
+    assert not out.exists()
+    again = PreloadedCommand(command, os.environ, folder)
+    _, err = again.communicate(timeout=500)
+    assert again.returncode == 0, err
+    assert "resumes after epoch 1 of 3" in err
+    return out, err
+
+
+def killed_settings(folder: Path) -> dict[str, str]:
+    """The flags of `killed_once`, for a training that is not killed any more."""
+    classifier = f"digits_trainings:DiesOnce:flag={folder / 'flag'},out={folder / 'killed.safetensors'}"
+    common = {"dataset": "digits", "threads": "1", "device": "cpu", "precision": "float32"}
+    return {**common, "max": "60", "epochs": "3", "classifier": classifier}
 
 
 class DiesOnce(Linear):

@@ -13,6 +13,8 @@ from digits_trainings import (
     no_training,
     same_weights,
     stopped_after,
+    trained_classifier,
+    trained_mse,
 )
 
 import raysmooth.tune.training.denoiser_task
@@ -34,13 +36,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_classifier(classifier_settings(tmp_path_factory.mktemp("weights") / "c.safetensors"), show=False)
+    return trained_classifier(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
-def mse(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("weights") / "mse.safetensors"
-    return train_denoiser(denoiser_settings(out, classifier, epochs=4), show=False)
+def mse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_mse(tmp_path_factory.getbasetemp())
 
 
 def fingerprint_of(path: Path, name: str) -> str:

@@ -1,7 +1,5 @@
 """Rejectors trained on the digits: what learns and what must not, their cards, their metrics, and what is refused."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 from digits_trainings import (
-    classifier_settings,
-    denoiser_settings,
+    killed_once,
+    killed_settings,
     metrics,
     no_training,
     rejector_settings,
     same_weights,
     stopped_after,
+    trained_classifier,
+    trained_mse,
 )
-from preloaded import PreloadedCommand
 
 import raysmooth.tune.training.rejector_task
 from raysmooth.actors.models.base_classifier import load_base_classifier
@@ -28,8 +27,9 @@ from raysmooth.tune.objectives.objective import Observed
 from raysmooth.tune.objectives.rejector_objectives import Disagreement
 from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
+from raysmooth.tune.recipes.settings import TrainRejectorSettings
 from raysmooth.tune.training.rejection_metrics import DRAWS, judge_rejector
-from raysmooth.tune.training.train import train_classifier, train_denoiser, train_rejector
+from raysmooth.tune.training.train import train_rejector
 from raysmooth.tune.training.training_data import NO_LABEL
 
 CPU = torch.device("cpu")
@@ -37,13 +37,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_classifier(classifier_settings(tmp_path_factory.mktemp("weights") / "c.safetensors"), show=False)
+    return trained_classifier(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
-def denoiser(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("weights") / "mse.safetensors"
-    return train_denoiser(denoiser_settings(out, None), show=False)
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_mse(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
@@ -132,30 +131,12 @@ def test_a_stopped_training_resumes_to_the_same_numbers(classifier: Path, denois
 
 @pytest.mark.processes
 def test_sigkill_then_the_same_command(tmp_path: Path) -> None:
-    """A classifier that kills its process once, when an epoch is done."""
-    out, flag = tmp_path / "r.safetensors", tmp_path / "flag"
-    flags = {
-        "dataset": "digits", "max": "60", "objective": "disagreement:T=2", "sigma": "0.4", "epochs": "3",
-        "classifier": f"digits_trainings:DiesOnce:flag={flag},out={out}", "rejector": "network:width=2,depth=10",
-        "threads": "1", "device": "cpu", "precision": "float32", "out": str(out),
-    }  # fmt: skip
-    command = ["train", "rejector", *(part for name, value in flags.items() for part in (f"--{name}", value))]
-    flag.touch()
-    killed = PreloadedCommand(command, os.environ, tmp_path)
-    assert killed.wait(500) == -signal.SIGKILL
-    assert len(metrics(out)) == 1
-    assert not out.exists()
-    again = PreloadedCommand(command, os.environ, tmp_path)
-    _, err = again.communicate(timeout=500)
-    assert again.returncode == 0, err
-    assert "resumes after epoch 1 of 3" in err
+    flags = {"objective": "disagreement:T=2", "sigma": "0.4", "rejector": "network:width=2,depth=10"}
+    out, err = killed_once("rejector", tmp_path, flags)
     assert "has no feature maps of the rejector's resolutions: the rejector sees the denoised image alone" in err
     undisturbed = tmp_path / "whole.safetensors"
-    flags |= {"out": str(undisturbed)}
-    train_rejector(
-        raysmooth.tune.training.rejector_task.TrainRejectorSettings.model_validate({**flags, "trust_code": True}),
-        show=False,
-    )
+    values = {**killed_settings(tmp_path), **flags, "out": str(undisturbed), "trust_code": True}
+    train_rejector(TrainRejectorSettings.model_validate(values), show=False)
     assert same_weights(out, undisturbed)
 
 

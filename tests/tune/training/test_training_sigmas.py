@@ -2,8 +2,6 @@
 or killed.
 """
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import sqrt
@@ -13,8 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from digits_trainings import classifier_settings, metrics, no_training, same_weights, stopped_after, tensors
-from preloaded import PreloadedCommand
+from digits_trainings import (
+    classifier_settings,
+    killed_once,
+    killed_settings,
+    metrics,
+    no_training,
+    same_weights,
+    stopped_after,
+)
 from scipy.special import expit
 from scipy.stats import norm
 from scripted import Linear
@@ -333,25 +338,11 @@ def test_a_stopped_training_resumes_with_the_sigmas_of_its_state(tmp_path: Path)
 
 @pytest.mark.processes
 def test_sigkill_then_the_same_command(tmp_path: Path) -> None:
-    """A classifier that kills its process once, when an epoch is done."""
-    out, flag = tmp_path / "w.safetensors", tmp_path / "flag"
-    flags = {
-        "dataset": "digits", "max": "60", "objective": "gaussian", "sigma": "0.2", "epochs": "3",
-        "data-dependent": "epochs-from=0,learning_rate=0.05", "threads": "1", "device": "cpu", "precision": "float32",
-        "classifier": f"digits_trainings:DiesOnce:flag={flag},out={out}", "out": str(out),
-    }  # fmt: skip
-    command = ["train", "classifier", *(part for name, value in flags.items() for part in (f"--{name}", value))]
-    flag.touch()
-    killed = PreloadedCommand(command, os.environ, tmp_path)
-    assert killed.wait(500) == -signal.SIGKILL
-    assert len(metrics(out)) == 1
-    again = PreloadedCommand(command, os.environ, tmp_path)
-    _, err = again.communicate(timeout=500)
-    assert again.returncode == 0, err
-    assert "resumes after epoch 1 of 3" in err
+    flags = {"objective": "gaussian", "sigma": "0.2", "data-dependent": "epochs-from=0,learning_rate=0.05"}
+    out, _ = killed_once("classifier", tmp_path, flags)
     undisturbed = tmp_path / "whole.safetensors"
-    values = {name.replace("-", "_"): value for name, value in flags.items()} | {"out": str(undisturbed)}
+    given = {**killed_settings(tmp_path), **flags, "out": str(undisturbed)}
+    values = {name.replace("-", "_"): value for name, value in given.items()}
     train_classifier(TrainClassifierSettings.model_validate({**values, "trust_code": True}), show=False)
     assert same_weights(out, undisturbed)
     assert metrics(out).equals(metrics(undisturbed))
-    assert tensors(out)
