@@ -134,10 +134,10 @@ class TrainClassifierSettings(TrainingSettings):
     )
     data_dependent: str | None = Field(
         None,
-        description="A sigma of its own for each training image: after epochs with one sigma for all, steps of gradient "
-        f"ascent on the image's radius move it before the network learns from it, as in {EXAMPLE} (default: a quarter "
-        "of the epochs, one step). Also learning_rate=1e-4, draws=1, clamp=0.02, least= and most= (default: a quarter "
-        "of --sigma, four times it). Held-out images are judged at --sigma.",
+        description="A sigma of its own for each training image: after epochs with one sigma for all, steps of "
+        "gradient ascent on the image's radius move it before the network learns from it, as in "
+        f"{EXAMPLE} (default: a quarter of the epochs, one step). Also learning_rate=1e-4, draws=1, clamp=0.02, least= "
+        "and most= (default: a quarter of --sigma, four times it). Held-out images are judged at --sigma.",
     )
 
 
