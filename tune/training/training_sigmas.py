@@ -23,12 +23,14 @@ class TrainingSigmas:
     """
 
     def __init__(self, count: int, sigma: float, how: SigmaSteps, family: str, device: torch.device) -> None:
-        self.values = torch.full((count,), sigma, dtype=torch.float64, device=device)
         self._how = how
         self._family = family
         self._parameter = NOISES[family].of_sigma(1.0)  # the family's parameter is that times sigma
         self._least, self._most = (NOISES[family].sigma_of(limit) for limit in (how.least, how.most))
         self._unit_noise = TrainingNoise(family, 1.0, device)
+        # A limit may be `sigma` itself, as rounded by the way through the family's parameter.
+        first = min(max(sigma, self._least), self._most)
+        self.values = torch.full((count,), first, dtype=torch.float64, device=device)
 
     def moves_in(self, epoch: int) -> bool:
         """Whether sigmas move in `epoch`, from 0."""

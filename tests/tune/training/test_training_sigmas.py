@@ -25,6 +25,7 @@ from scipy.stats import norm
 from scripted import Linear
 
 from raysmooth.actors.models.weights import read_weights
+from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.data.augment import AUGMENTATIONS, Augmentation
 from raysmooth.tune.data.memory_images import MemoryImages
@@ -39,7 +40,7 @@ from raysmooth.tune.training import trainer as trainer_module
 from raysmooth.tune.training import training_sigmas as sigmas_module
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.train import train_classifier
-from raysmooth.tune.training.trainer import Trainer, WorkerRank, initialised
+from raysmooth.tune.training.trainer import SIGMAS, Trainer, WorkerRank, initialised
 from raysmooth.tune.training.training_sigmas import TrainingSigmas
 
 torch.set_num_threads(1)
@@ -104,6 +105,14 @@ def test_a_sure_network_moves_sigma_by_the_clamped_quantile_up_to_the_limit() ->
     sigmas = TrainingSigmas(5, SIGMA, how(steps=50, most=0.51), "gaussian", CPU)
     sigmas.ascend(sure, as_images(IMAGES + 9), step_of(*range(5)), 0)
     assert sigmas.values.tolist() == [0.51] * 5
+
+
+def test_a_limit_at_the_level_itself_is_no_limit_that_the_level_breaks() -> None:
+    for sigma in (0.1, 0.2, 0.3, 0.7):
+        at = NOISES["uniform"].of_sigma(sigma)
+        sigmas = TrainingSigmas(3, sigma, how(least=at, most=at), "uniform", CPU)
+        sigmas.load(sigmas.values)
+        assert sigmas.values.tolist() == pytest.approx([sigma] * 3, rel=1e-14)
 
 
 def test_uniform_noise_moves_lambda() -> None:
@@ -226,6 +235,12 @@ def test_sigmas_move_from_an_epoch_on_and_are_the_losses() -> None:
         "mean_sigma": pytest.approx(before.numpy().mean()), "min_sigma": before.min(), "max_sigma": before.max()
     }  # fmt: skip
     assert found["min_sigma"] < found["max_sigma"]
+
+
+def test_the_noise_of_sigmas_has_seeds_of_its_own() -> None:
+    """In every epoch other ones, and none of those of order, augmentation and the losses' noise."""
+    seeds = [trainer_module._seeds(0, epoch, 8, *purpose) for epoch in range(3) for purpose in ((), (SIGMAS,))]
+    assert len({seed for some in seeds for seed in some}) == 48
 
 
 def test_limits_at_the_level_itself_are_the_training_with_one_sigma_to_the_last_bit() -> None:
