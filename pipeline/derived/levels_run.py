@@ -28,6 +28,7 @@ from raysmooth.pipeline.certification.several_levels import (
 )
 from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.changes import Changes
+from raysmooth.pipeline.derived.levels_checks import SHARED, refuse_changes, refuse_unlike
 from raysmooth.pipeline.derived.recertification import Recertification
 from raysmooth.pipeline.derived.source_counts import SourceCounts
 from raysmooth.pipeline.derived.source_runs import SourceRun
@@ -39,15 +40,6 @@ from raysmooth.storage.location import Where
 from raysmooth.storage.object_store import notify
 
 _CERTIFY = PROCEDURES["certify"]
-
-_SHARED = {
-    "data_fingerprint": "other images or labels",
-    "index_set": "other images",
-    "dataset": "another data set",
-    "split": "another split",
-    "noise": "another noise family",
-}
-"""Keys of the identity that all runs have in common, and what a run with another value has."""
 
 _JOINED = ("classifier", "denoiser", "rejector")
 """Texts of the identity that may differ between runs; the row has all of them."""
@@ -67,11 +59,8 @@ class LevelsRun:
     worst: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.sources) < 2:
-            raise RaysmoothError(f"{self.flag} joins runs that differ in sigma: name two or more, such as RUN,RUN")
-        for source in self.sources:
-            self._refuse_source(source)
-        self._refuse_changes()
+        refuse_unlike(self.sources, self.flag)
+        refuse_changes(self.sources, self.changes, self.flag, self.worst)
         if not self.worst:
             refuse_not_lipschitz(self.levels[0].noise.name, self.levels[0].noise.norm)
         draws, noises = [level.n for level in self.levels], [level.noise for level in self.levels]
@@ -95,48 +84,6 @@ class LevelsRun:
     @property
     def flag(self) -> str:
         return "--worst-sigma" if self.worst else "--envelope"
-
-    def _refuse_source(self, source: SourceRun) -> None:
-        first, flag = self.sources[0], self.flag
-        run = f"run {source.run_id}"
-        if source.identity.get("sigma_rule") is not None:
-            raise RaysmoothError(
-                f"{flag}: {run} has a sigma of its own for each image, which is no level of one classifier: choose "
-                "runs with one --sigma each"
-            )
-        if source.sampling_method == "decide":
-            raise RaysmoothError(
-                f"{flag}: {run} has sampling {source.identity['sampling']}, and its draws bound no probability: choose "
-                "other runs"
-            )
-        for name, what in _SHARED.items():
-            if (own := source.identity.get(name)) != (other := first.identity.get(name)):
-                shown = "" if name == "data_fingerprint" else f" ({own}, not {other})"
-                raise RaysmoothError(
-                    f"{flag}: {run} has {what} than run {first.run_id}{shown}: choose runs of the same images and noise"
-                )
-        if (own := source.manifest["num_classes"]) != (other := first.manifest["num_classes"]):
-            raise RaysmoothError(
-                f"{flag}: {run} has {own} classes, and run {first.run_id} has {other}: choose runs of the same classes"
-            )
-
-    def _refuse_changes(self) -> None:
-        changes, flag = self.changes, self.flag
-        if changes.rejection is not None:
-            raise RaysmoothError(f"{flag} keeps the rejectors of its runs: leave --rejection out")
-        if not self.worst and (changes.noise_bound not in (None, RUNNER_UP) or changes.alpha_share is not None):
-            name = "noise-bound" if changes.alpha_share is None else "alpha-share"
-            raise RaysmoothError(
-                f"--{name}: an envelope bounds the likeliest other class at each level, with half of its alpha: leave "
-                f"--{name} out"
-            )
-        for name in ("norm", "alpha"):
-            values = list(dict.fromkeys(source.identity[name] for source in self.sources))
-            asked = changes.familywise if name == "alpha" and changes.familywise is not None else vars(changes)[name]
-            if asked is None and len(values) > 1:
-                raise RaysmoothError(
-                    f"{flag}: the runs differ in {name} ({', '.join(map(str, values))}): write --{name} {values[0]}"
-                )
 
     @property
     def alpha(self) -> float:
@@ -169,7 +116,7 @@ class LevelsRun:
             "procedure": "envelope",
             "source": f"{'worst sigma' if self.worst else 'envelope'} of {','.join(ids)}",
             "sources": ids,
-            **{name: first.get(name) for name in (*_SHARED, "images")},
+            **{name: first.get(name) for name in (*SHARED, "images")},
             **{name: _joined([source.identity.get(name) for source in self.sources]) for name in _JOINED},
             "sampling": _joined([source.identity.get("sampling", FIXED) for source in self.sources]),
             **{name: _common([source.identity.get(name) for source in self.sources]) for name in _FINGERPRINTS},

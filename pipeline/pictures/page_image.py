@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.analysis.columns import text_of
+from raysmooth.pipeline.analysis.data_dependence import is_of_memory
 from raysmooth.pipeline.analysis.run_facts import IMPORTED
 from raysmooth.pipeline.report.page.context import CertifiedImage
 from raysmooth.pipeline.report.page.headline import Headline
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.store.manifest import Manifest, ManifestError, RunFolder, read_manifest
+from raysmooth.pipeline.store.sigma_rules import envelope_levels
 from raysmooth.storage.location import Where
 from raysmooth.storage.store_urls import is_url
 
@@ -33,9 +36,11 @@ def certified_image(results: Where, data: ReportData, head: Headline, trust_code
     Raises RaysmoothError for runs without draws, and for data that have changed, are not there, or take long to read.
     """
     rows = data.parts[head.run_id]
-    source = rows["source"].iloc[0] if "source" in rows else None
-    if isinstance(source, str) and source.startswith(IMPORTED):
+    source, rule = (text_of(rows[name].iloc[0]) if name in rows else None for name in ("source", "sigma_rule"))
+    if source is not None and source.startswith(IMPORTED):
         raise RaysmoothError("the run is imported from a log, which has no counts")
+    if is_of_memory(source) or envelope_levels(rule):
+        raise RaysmoothError("the run has no draws of its own ('raysmooth show' shows those of its sources)")
     try:
         manifest = read_manifest(RunFolder.of(results, head.run_id), "identity", "settings")
     except ManifestError as error:

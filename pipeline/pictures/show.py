@@ -9,7 +9,7 @@ from pydantic import Field
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.settings import Settings, trust_code_field
-from raysmooth.pipeline.analysis.data_dependence import limits_of
+from raysmooth.pipeline.analysis.data_dependence import is_of_memory, limits_of
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
@@ -20,6 +20,7 @@ from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figu
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
+from raysmooth.pipeline.store.sigma_rules import envelope_levels
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.object_store import notify
 from raysmooth.storage.paths import OutText, PathText
@@ -113,9 +114,14 @@ def find_rows(results: Where, image: int | str, run: str | None = None) -> pd.Da
         near = sorted(sorted(set(rows["image_id"]), key=lambda known: (abs(known - image_id), known))[:3])
         whose = f"no run in {results} has" if run is None else f"run {rows['run_id'].iloc[0]} does not have"
         raise RaysmoothError(f"{whose} a certificate of image {image_id}: the nearest are {', '.join(map(str, near))}")
-    own = found[[not _source(row).startswith(IMPORTED) for row in records(found)]]
+    own = found[[_has_draws(row) for row in records(found)]]
     if own.empty:
         first = records(found)[0]
+        if not (source := _source(first)).startswith(IMPORTED):
+            drawn = source.rpartition(" ")[2].partition(",")[0]
+            raise RaysmoothError(
+                f"run {first['run_id']} ({source}) has no draws of its own to show: write --run {drawn}, its source"
+            )
         raise RaysmoothError(f"run {first['run_id']} was {_source(first)}: it has no counts and no noise to show")
     if len(own) > MOST_RUNS:
         raise RaysmoothError(
@@ -128,6 +134,12 @@ def find_rows(results: Where, image: int | str, run: str | None = None) -> pd.Da
 def _source(row: Mapping[str, Any]) -> str:
     """The source of a row that was not sampled by its own run; "" for other rows, and rows older than the column."""
     return str(row.get("source") or "")
+
+
+def _has_draws(row: Mapping[str, Any]) -> bool:
+    """Whether a row follows from draws at one noise level, as those of logs, envelopes and memories do not."""
+    source = _source(row)
+    return not (source.startswith(IMPORTED) or is_of_memory(source) or envelope_levels(row.get("sigma_rule")))
 
 
 def sampled_by(row: Mapping[str, Any]) -> str:

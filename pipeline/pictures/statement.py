@@ -11,7 +11,7 @@ from raysmooth.pipeline.certification.sequential_test import UNDECIDED
 from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
 from raysmooth.pipeline.report.class_names import named
 from raysmooth.pipeline.report.rounding import floored
-from raysmooth.pipeline.store.sigma_rules import envelope_levels, is_certified_rule
+from raysmooth.pipeline.store.sigma_rules import WORST, envelope_levels, is_certified_rule
 
 
 def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingProxyType({})) -> str:
@@ -30,7 +30,11 @@ def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingPr
             f"{named(row['prediction'], class_names)} everywhere within {row['norm']} distance "
             f"{floored(row['radius'], 3)}: {_judged(row, class_names)}"
         )
-    if envelope_levels(row.get("sigma_rule")):
+    if levels := envelope_levels(row.get("sigma_rule")):
+        if row["sigma_rule"].startswith(WORST):
+            return (
+                f"abstains: it is not shown that the classifiers smoothed with sigma {_listed(levels)} have one class"
+            )
         return f"{smoothed} abstains: it is not shown that the selected class stands above every other"
     if decided == inf and is_certified_rule(row.get("sigma_rule")) and _is_sure(row):
         return f"{smoothed} abstains: it is not shown which sigma that is"
@@ -46,6 +50,8 @@ def _classifier(row: Mapping[str, Any]) -> str:
     """What the row is about."""
     rule = row.get("sigma_rule")
     if levels := envelope_levels(rule):
+        if str(rule).startswith(WORST):
+            return f"each of the classifiers smoothed with sigma {_listed(levels)}"
         return f"the envelope of the classifiers smoothed with sigma {_listed(levels)}"
     if is_certified_rule(rule):
         return "the classifier smoothed with the sigma that its selector chooses"

@@ -38,8 +38,11 @@ from raysmooth.pipeline.pictures.image_replay import ReplayedImage, replay
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
 from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, sampled_by, show
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
+from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
+
+SCHEMA = PROCEDURES["certify"].schema
 
 DENOISER = "dncnn:channels=1,depth=3,width=4"
 DIGITS = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.1, "skip": 3, "max": 8, "seed": 5}
@@ -286,6 +289,27 @@ def test_an_imported_run_is_refused_and_left_out_beside_others(home: Path, tmp_p
     (out / "runs" / run).mkdir(parents=True)
     (out / "runs" / run / "manifest.json").symlink_to(home / "out/runs" / run / "manifest.json")
     assert f"the counts of image 9 are not in {out / 'runs' / run / 'counts'}" in refusal(out, 9)
+
+
+def test_envelopes_and_memories_are_left_out_beside_others(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, second = records(find_rows(home / "out", 9))[:2]
+    runs = f"{first['run_id']},{second['run_id']}"
+    joined = {"source": f"envelope of {runs}", "sigma_rule": "envelope of 0.1, 0.2", "sigma": None}
+    joined |= {"p_lower": None, "count_top": None, "radius": 0.0, "prediction": -1, "abstain": True, "correct": False}
+    derived = {"aaaa000000000000": {"source": f"memory of {first['run_id']}"}, "bbbb000000000000": joined}
+    for name, facts in derived.items():
+        row = {**first, **facts, "prediction_name": None}
+        del row["run_id"]
+        (folder := out / f"certificates/run_id={name}").mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist([row], SCHEMA), folder / "part-0.parquet")
+    expected = f"run {{}} ({{}}) has no draws of its own to show: write --run {first['run_id']}, its source"
+    for name, facts in derived.items():
+        assert refusal(out, 9, run=name) == expected.format(name, facts["source"])
+    own = {name: value for name, value in first.items() if name != "run_id"}
+    (folder := out / f"certificates/run_id={first['run_id']}").mkdir()
+    pq.write_table(pa.Table.from_pylist([own], SCHEMA), folder / "part-0.parquet")
+    assert find_rows(out, 9).run_id.tolist() == [first["run_id"]]
 
 
 def test_data_that_moved_are_found_and_data_that_changed_are_refused(tmp_path: Path, picture_file: Any) -> None:

@@ -31,6 +31,7 @@ REJECTING = {"rejector": "margin:threshold=0.2", "count_rejected": 1210, "p_uppe
 REJECTING |= {"noise_bound": "rejection"}
 OWN = {"sigma_rule": "ddrs:steps=900", "image_sigma": 0.61234567}
 SELECTED = {"sigma_rule": "selector:levels=0.25+0.5", "image_sigma": 0.25}
+WORST: dict[str, Any] = {"sigma_rule": "worst of 0.25, 0.5", "image_sigma": 0.5, "sigma": None}
 ENVELOPE: dict[str, Any] = {"sigma_rule": "envelope of 0.25, 0.5", "image_sigma": 0.5, "sigma": None}
 ENVELOPE |= {"p_lower": None, "count_top": None, "n_used": None}
 MEMORY = {"source": "memory of 0123456789abcdef"}
@@ -95,6 +96,16 @@ WITHIN = "with probability at least 0.999 the smoothed classifier predicts 7 eve
             ENVELOPE | ABSTAINS | {"p_lower": None},
             "the envelope of the classifiers smoothed with sigma 0.25, 0.5 "
             "abstains: it is not shown that the selected class stands above every other",
+        ),
+        (
+            WORST,
+            f"{WITHIN}: right".replace(
+                "the smoothed classifier", "each of the classifiers smoothed with sigma 0.25, 0.5"
+            ),
+        ),
+        (
+            WORST | ABSTAINS | {"p_lower": None},
+            "abstains: it is not shown that the classifiers smoothed with sigma 0.25, 0.5 have one class",
         ),
         (MEMORY, "once this image is stored, every later query within l2 distance 0.419 gets 7: right"),
         (MEMORY | ABSTAINS, "the smoothed classifier abstains: the memory keeps nothing of this image"),
