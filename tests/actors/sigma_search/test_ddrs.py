@@ -149,6 +149,7 @@ def test_an_image_without_finite_logits_fails_alone() -> None:
     )
     without = found_by("ddrs:steps=5,learning_rate=0.01", base_classifiers.Linear(), images, Gaussian(0.05))
     np.testing.assert_allclose(found.sigmas[::2], without.sigmas[::2], rtol=1e-9)
+    assert found.sigmas[1, 0] == 0.05
 
 
 def test_levels_of_neighbours_may_differ_by_far() -> None:

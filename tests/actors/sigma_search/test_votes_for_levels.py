@@ -84,6 +84,7 @@ def test_votes_are_bins_of_the_largest_softmax() -> None:
     logits = torch.stack([share.log(), (1 - share).log()], dim=1)
     assert votes(Selector(bins="0.58+0.8"), logits).tolist() == [2, 2, 2]
     assert votes(Selector(bins="0.0+1.0"), logits).tolist() == [0, 6, 0]
+    assert votes(Selector(levels="1+2", bins="0.5"), torch.zeros(3, 2)).tolist() == [0, 3]  # a value on the threshold
 
 
 @pytest.mark.parametrize("noise", [Gaussian(0.25), GaussianLinf(0.25, 4)])
@@ -114,7 +115,7 @@ def test_the_selectors_bound_is_that_of_certificates(count: int, n: int) -> None
 
 def test_the_selectors_radius_fails_as_often_as_half_of_alpha_at_most() -> None:
     """In one dimension, where the probability of each level is known, and with it how far away it is 1/2."""
-    sigma, alpha, size = 0.25, 0.4, 1500
+    sigma, alpha, size = 0.25, 0.4, 800
     edge = float(np.log(0.95 / 0.05)) / 8  # within it the largest softmax is below 0.95
 
     def sure(x: float) -> float:
