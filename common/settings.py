@@ -1,6 +1,6 @@
 """Settings read from keywords, flags and YAML files, and the options of NAME:option=value."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -38,6 +38,9 @@ class Settings(BaseModel):
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     """Former names of settings and their present ones. A former name is refused with the present one."""
+
+    COMMON: ClassVar[Collection[str]] = ()
+    """Settings of this class alone that most people need, which a help shows first."""
 
     KEYS_ONLY: ClassVar[bool] = False
     """Whether they are the keys of a file alone, and no command has flags for them."""

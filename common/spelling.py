@@ -93,7 +93,9 @@ def _with_key(message: str, written: Mapping[str, Any]) -> str:
     return f"{keys[0]}: {message}"
 
 
-_RESUME = ("certify", "predict", "train_classifier", "train_denoiser", "train_rejector", "sweep", "run")
+_RESUME = (
+    *("certify", "predict", "optimize_sigma", "train_classifier", "train_denoiser", "train_rejector", "sweep", "run"),
+)
 """Functions that leave finished work, with which the next call goes on."""
 
 _python_calls = 0

@@ -21,7 +21,7 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
 import logging
 import warnings
 
-from raysmooth.certifying import certify, estimate, import_logs, predict, recertify, session
+from raysmooth.certifying import certify, estimate, import_logs, optimize_sigma, predict, recertify, session
 from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.results import gallery, read_certificates, report, show, status, summarize
@@ -38,6 +38,7 @@ __all__ = [
     "estimate",
     "gallery",
     "import_logs",
+    "optimize_sigma",
     "predict",
     "read_certificates",
     "recertify",

@@ -9,7 +9,7 @@ from raysmooth.surroundings import refuse_lost_folder, settle_surroundings, unwr
 INTERRUPTED = 130
 """Typer's exit code for Ctrl-C."""
 
-_RESUME = ("certify", "predict", "train", "sweep", "run", "demo")
+_RESUME = ("certify", "predict", "optimize-sigma", "train", "sweep", "run", "demo")
 """The commands that leave finished work, with which they go on the next time."""
 
 

@@ -42,6 +42,30 @@ def predict(config: str | Path | None = None, *, progress: bool = True, **settin
 
 
 @in_keywords
+def optimize_sigma(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
+    """Find a noise level for each image, at which its certified radius is large (data-dependent smoothing of Alfarra et
+    al.), for `certify(..., sigmas=run_id)`.
+
+    Keyword arguments are the fields of `OptimizeSigmaSettings`; otherwise like `certify`. Returns one row per image,
+    sigma and step kept: image_id, label, step, prediction, radius, image_sigma, objective_value, ... first.
+
+    >>> levels = optimize_sigma(dataset="digits", classifier="digits_cnn", sigma=0.25, search="grid:levels=8")
+    """
+    from raysmooth.common.settings import user_settings
+    from raysmooth.pipeline.analysis.failures import failures
+    from raysmooth.pipeline.drawing.finished_runs import stored_rows
+    from raysmooth.pipeline.drawing.found_levels import last_rows
+    from raysmooth.pipeline.drawing.run_search import run_search
+    from raysmooth.pipeline.runs.search_procedure import OPTIMIZE_SIGMA
+    from raysmooth.rows import in_reading_order, warn_of_failures
+
+    asked = user_settings(OPTIMIZE_SIGMA.settings, settings, config)
+    rows = stored_rows(OPTIMIZE_SIGMA, [asked], [run_search(asked, progress)])
+    warn_of_failures(failures(last_rows(rows)))
+    return in_reading_order(rows)
+
+
+@in_keywords
 def estimate(config: str | Path | None = None, *, progress: bool = True, **settings: Any) -> "pd.DataFrame":
     """Estimate the cost of `certify` with the same arguments, from a few seconds of sampling; nothing is written.
 

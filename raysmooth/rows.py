@@ -11,11 +11,13 @@ FIRST = (
     "image_id",
     "label",
     "label_name",
+    "step",
     "prediction",
     "prediction_name",
     "radius",
     "worst_radius",
     "image_sigma",
+    "objective_value",
     "correct",
     "abstain",
     "p_lower",
@@ -34,13 +36,13 @@ FIRST = (
 
 OF_RUN = ("sigma", "sigma_rule", "run_id")
 
-BY = ("image_id", "sigma", "run_id")
-"""What rows are sorted by."""
+BY = ("image_id", "sigma", "run_id", "step")
+"""What rows are sorted by; only those of a search have steps."""
 
 
 def in_reading_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` of certificates or predictions with the columns in a fixed order, sorted by image, sigma and run. The
-    files on disk keep theirs: the facts of the run, then those of the image.
+    """`rows` of certificates, predictions or levels with the columns in a fixed order, sorted by image, sigma, run and
+    step. The files on disk keep theirs: the facts of the run, then those of the image.
     """
     named = [column for column in (*FIRST, *OF_RUN) if column in rows]
     columns = [*named, *(column for column in rows if column not in named)]

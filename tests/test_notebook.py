@@ -224,6 +224,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "certify, out": lambda unfit: raysmooth.certify(dataset="digits", classifier="digits_cnn", sigma=0.25, out=unfit),
     "certify, config": lambda unfit: raysmooth.certify(unfit),
     "predict": lambda unfit: raysmooth.predict(dataset="digits", classifier=unfit, sigma=0.25),
+    "optimize_sigma": lambda unfit: raysmooth.optimize_sigma(dataset="digits", classifier=unfit, sigma=0.25),
     "train_classifier": lambda unfit: raysmooth.train_classifier(dataset="digits", classifier="digits_cnn", out=unfit),
     "train_denoiser": lambda unfit: raysmooth.train_denoiser(dataset=unfit, denoiser="dncnn", out="a.safetensors"),
     "train_rejector": lambda unfit: raysmooth.train_rejector(

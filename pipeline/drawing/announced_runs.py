@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from raysmooth.common.warning import warn_caller
 from raysmooth.pipeline.data.summary import described
 from raysmooth.pipeline.progress.progress_bars import Progress
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.noise_mismatch import describe
 from raysmooth.pipeline.runs.preflight import preflight
 from raysmooth.pipeline.runs.prepare import RunData
-from raysmooth.pipeline.runs.procedures import Procedure
-from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.earlier_runs import PlannedRun, announcements
 
 
@@ -35,13 +34,13 @@ def announce(progress: Progress, planned: Sequence[PlannedRun], dry: bool) -> No
 
 
 def checked_runs(
-    procedure: Procedure,
-    all_settings: Sequence[SamplingSettings],
+    procedure: AnyProcedure,
+    all_settings: Sequence[NoisySettings],
     progress: Progress,
     dry: bool = False,
     opened: Sequence[RunData] = (),
-    runs: Sequence[Run] | None = None,
-) -> list[Run]:
+    runs: Sequence[BaseRun] | None = None,
+) -> list[BaseRun]:
     """The runs of all settings, after all checks that need no Ray, and what is to be said of them. The arguments are
     those of `preflight`.
     """

@@ -18,25 +18,25 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs, warn
-from raysmooth.pipeline.drawing.finished_runs import finished_ids, open_ledgers, stored_rows
+from raysmooth.pipeline.drawing.base_ledger import BaseLedger
+from raysmooth.pipeline.drawing.finished_runs import finished_ids, stored_rows
 from raysmooth.pipeline.drawing.heartbeat import Heartbeat
-from raysmooth.pipeline.drawing.ledger import Ledger
+from raysmooth.pipeline.drawing.ledgers import open_ledgers
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.ray_cluster.ray_session import open_session
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
 from raysmooth.pipeline.runs.prepare import RunData
-from raysmooth.pipeline.runs.procedures import Procedure
-from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 
 
 def run_procedure(
-    procedure: Procedure,
-    all_settings: Sequence[SamplingSettings],
+    procedure: AnyProcedure,
+    all_settings: Sequence[NoisySettings],
     show_progress: bool = True,
     opened: Sequence[RunData] = (),
 ) -> pd.DataFrame:
@@ -58,8 +58,8 @@ def run_procedure(
 
 
 def run_all(
-    procedure: Procedure,
-    all_settings: Sequence[SamplingSettings],
+    procedure: AnyProcedure,
+    all_settings: Sequence[NoisySettings],
     show_progress: bool = True,
     opened: Sequence[RunData] = (),
 ) -> Sequence[Sequence[str]]:
@@ -79,10 +79,10 @@ def run_all(
     return [list(islice(remaining, len(settings.sigma))) for settings in all_settings]
 
 
-def _drawn_ids(procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float) -> list[str]:
+def _drawn_ids(procedure: AnyProcedure, runs: Sequence[BaseRun], progress: Progress, started: float) -> list[str]:
     """Draw what is missing of `runs`; returns their ids."""
     with open_driver_session(procedure, runs, progress, started) as session, ExitStack() as stores:
-        ids, all_ledgers = open_ledgers(procedure, session.chosen, session.identity, stores, session.draws_per_second)
+        ids, all_ledgers = open_ledgers(session.chosen, session.identity, stores, session.draws_per_second)
         drawn = all_ledgers if any(ledger.images_left for ledger in all_ledgers) else []
         with Heartbeat(session.pool.telemetry, all_ledgers):
             session.make_ready([ledger.sampling for ledger in drawn], [ledger.run.image_shape for ledger in drawn])
@@ -96,7 +96,7 @@ class DriverSession:
     replicas; `started` and `pool_up` are times of the monotonic clock.
     """
 
-    procedure: Procedure
+    procedure: AnyProcedure
     pool: Pool
     identity: ReplicaIdentity
     replicas: int
@@ -135,7 +135,7 @@ class DriverSession:
 
 @contextmanager
 def open_driver_session(
-    procedure: Procedure, runs: Sequence[Run], progress: Progress, started: float, dry: bool = False
+    procedure: AnyProcedure, runs: Sequence[BaseRun], progress: Progress, started: float, dry: bool = False
 ) -> Iterator[DriverSession]:
     """Ray, the replicas and the compute configurations of `runs`. Leaving the context stops the replicas. A `dry` run
     takes as many replicas as fit where more are requested.
@@ -175,7 +175,7 @@ def open_driver_session(
             yield DriverSession(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
 
 
-def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, started: float) -> None:
+def draw_all(pool: Pool, ledgers: Sequence[BaseLedger], progress: Progress, started: float) -> None:
     """Draw the units of all `ledgers` until every image has its row; `started`, when the command was, for the notes."""
     bars = [_add_bar(progress, ledger) for ledger in ledgers]
     drawing_since, waiting_for_first = monotonic(), True
@@ -207,10 +207,8 @@ def draw_all(pool: Pool, ledgers: Sequence[Ledger], progress: Progress, started:
         ledger.conclude()
 
 
-def _add_bar(progress: Progress, ledger: Ledger) -> TaskID:
+def _add_bar(progress: Progress, ledger: BaseLedger) -> TaskID:
     run = ledger.run
     images = len(run.index_set)
-    own = "" if run.image_sigmas is None else f", own by {run.image_sigmas.rule.partition(':')[0]}"
-    label = f"{run.objective or run.base.denoiser}, sigma {run.noise.scale:g}{own}"
     expected = ledger.expected_draws()
-    return progress.add(label, images, images - ledger.images_left, expected, ledger.draws_per_second)
+    return progress.add(run.label, images, images - ledger.images_left, expected, ledger.draws_per_second)

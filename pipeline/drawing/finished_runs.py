@@ -1,6 +1,6 @@
 """Ledgers of runs in their stores; runs that are finished give their rows without Ray and, mostly, without torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -9,18 +9,16 @@ import pandas as pd
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs
-from raysmooth.pipeline.drawing.ledger import Ledger
+from raysmooth.pipeline.drawing.ledgers import open_ledgers
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, earlier_compute
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, recorded_facts, spec_at, surely_on_cpu
 from raysmooth.pipeline.runs.prepare import RunData, prepare
-from raysmooth.pipeline.runs.procedures import Procedure
-from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import run_id
-from raysmooth.pipeline.store.parts import read_rows
-from raysmooth.pipeline.store.run_store import RunStore
+from raysmooth.pipeline.store.parts import count_images, read_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Beforehand:
 
 
 def look_beforehand(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], show_progress: bool = True
+    procedure: AnyProcedure, all_settings: Sequence[NoisySettings], show_progress: bool = True
 ) -> Beforehand:
     """Whether the runs of `all_settings` are finished, as far as that can be known without torch: where an earlier run
     in their <out> recorded what the networks are, from the same files, with the same libraries, on the same kind of
@@ -54,7 +52,7 @@ def look_beforehand(
     if any(replica.kind != identity.kind for _, replica in recorded):
         return Beforehand()
     opened: list[RunData] = []
-    runs: list[Run] = []
+    runs: list[BaseRun] = []
     facts = iter(recorded)
     for settings in all_settings:
         opened.append(RunData.of(settings))
@@ -66,39 +64,36 @@ def look_beforehand(
     if (chosen := _finished(procedure, runs, identity)) is None:
         return Beforehand(None, tuple(opened))
     runs = checked_runs(procedure, all_settings, progress, runs=runs)
-    return Beforehand(_concluded(procedure, chosen, identity, progress), tuple(opened))
+    return Beforehand(_concluded(chosen, identity, progress), tuple(opened))
 
 
 def finished_ids(
-    procedure: Procedure, runs: Sequence[Run], identity: ReplicaIdentity, progress: Progress
+    procedure: AnyProcedure, runs: Sequence[BaseRun], identity: ReplicaIdentity, progress: Progress
 ) -> list[str] | None:
     """The ids of `runs` where all of them are finished, as a replica of this `identity` draws them; otherwise None.
     Their files are checked as if they were resumed.
     """
     chosen = _finished(procedure, runs, identity)
-    return None if chosen is None else _concluded(procedure, chosen, identity, progress)
+    return None if chosen is None else _concluded(chosen, identity, progress)
 
 
-def _finished(procedure: Procedure, runs: Sequence[Run], identity: ReplicaIdentity) -> list[ChosenRun] | None:
-    """`runs` as they were computed, where each has as many rows as images; otherwise None."""
+def _finished(procedure: AnyProcedure, runs: Sequence[BaseRun], identity: ReplicaIdentity) -> list[ChosenRun] | None:
+    """`runs` as they were computed, where each has rows of all images; otherwise None."""
     chosen = []
     for run in runs:
         if (compute := earlier_compute(run, identity)) is None:
             return None
         run = replace(run, compute=compute)
-        rows = read_rows(run.settings.out, procedure.folder, run_id(run.identity(identity)))
-        if len(rows) < len(run.index_set):
+        if count_images(run.settings.out, procedure.folder, run_id(run.identity(identity))) < len(run.index_set):
             return None
         chosen.append(ChosenRun(run, None))
     return chosen
 
 
-def _concluded(
-    procedure: Procedure, chosen: Sequence[ChosenRun], identity: ReplicaIdentity, progress: Progress
-) -> list[str] | None:
+def _concluded(chosen: Sequence[ChosenRun], identity: ReplicaIdentity, progress: Progress) -> list[str] | None:
     """The ids of the `chosen` runs, after their files have been checked; None if an image lacks its row."""
     with ExitStack() as stores:
-        ids, ledgers = open_ledgers(procedure, chosen, identity, stores, lambda _: None)
+        ids, ledgers = open_ledgers(chosen, identity, stores, lambda _: None)
         if any(ledger.images_left for ledger in ledgers):
             return None
         announce(progress, [one.planned(identity) for one in chosen], dry=False)
@@ -109,34 +104,10 @@ def _concluded(
 
 
 def stored_rows(
-    procedure: Procedure, all_settings: Sequence[SamplingSettings], ids: Sequence[Sequence[str]]
+    procedure: AnyProcedure, all_settings: Sequence[NoisySettings], ids: Sequence[Sequence[str]]
 ) -> pd.DataFrame:
     """The rows of the runs `ids` of each of the settings, in this order, those of a shared run once."""
     places = dict.fromkeys(
         (settings.out, run_id) for settings, own in zip(all_settings, ids, strict=True) for run_id in own
     )
     return pd.concat([read_rows(out, procedure.folder, run_id) for out, run_id in places], ignore_index=True)
-
-
-def open_ledgers(
-    procedure: Procedure,
-    chosen: Sequence[ChosenRun],
-    identity: ReplicaIdentity,
-    stores: ExitStack,
-    speed: Callable[[int], float | None],
-) -> tuple[list[str], list[Ledger]]:
-    """The ids of the `chosen` runs, and a ledger for each id, whose store is closed with `stores`. `speed` gives the
-    expected draws per second of a run by its number.
-    """
-    ledgers: dict[tuple[str, str], Ledger] = {}
-    ids = []
-    for number, one in enumerate(chosen):
-        manifest = one.run.manifest(identity, one.manifest_entry)
-        ids.append(manifest["run_id"])
-        place = (one.run.settings.out, ids[-1])
-        if place in ledgers:
-            continue
-        store = stores.enter_context(RunStore(place[0], procedure.folder, procedure.schema, manifest))
-        run = one.run.continued(store.manifest)
-        ledgers[place] = Ledger(len(ledgers), run, store, speed(number))
-    return ids, list(ledgers.values())

@@ -7,7 +7,7 @@ from time import monotonic
 from types import TracebackType
 
 from raysmooth.common.errors import RaysmoothError, named_image, one_line
-from raysmooth.pipeline.drawing.ledger import Ledger
+from raysmooth.pipeline.drawing.base_ledger import BaseLedger
 from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
 from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
 from raysmooth.pipeline.store.writer_process import WriterProcess
@@ -20,7 +20,7 @@ class Heartbeat:
     file of each run that had images left; on exit it writes how each ended. An error here never stops a run.
     """
 
-    def __init__(self, telemetry: Telemetry, ledgers: Sequence[Ledger]) -> None:
+    def __init__(self, telemetry: Telemetry, ledgers: Sequence[BaseLedger]) -> None:
         self._telemetry, self._ledgers = telemetry, ledgers
         self._runs = [_Run(ledger) for ledger in ledgers if ledger.images_left]
         self._publisher = Publisher(telemetry)
@@ -102,7 +102,7 @@ class Heartbeat:
 class _Run:
     """A run, and what is remembered of it between two beats."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: BaseLedger) -> None:
         self.ledger = ledger
         before = ledger.store.last_record()
         self.seconds_before = before.seconds_before + before.seconds if before is not None else 0.0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raysmooth.common.errors import RaysmoothError, named_image
+from raysmooth.pipeline.drawing.max_errors import refuse_many
 from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.runs.procedures import Whose
 from raysmooth.pipeline.runs.run import Run
@@ -42,13 +42,7 @@ class ImageRows:
         self.errors.append(procedure.error_row(facts, image_id, tally.label, reason, tally.seconds, whose))
         self._store.finished.add(image_id)
         self.finished += 1
-        limit = self._run.settings.max_errors
-        if len(self.errors) > limit:
-            first = self.errors[0]
-            raise RaysmoothError(
-                f"stopped: {len(self.errors)} images failed (--max-errors {limit}); "
-                f"the first, {named_image(first['image_id'], first['file'])}: {first['error']}"
-            )
+        refuse_many(self.errors, self._run.settings.max_errors)
 
     def _whose(self, tally: Tally) -> Whose:
         return Whose(tally.file, self._run.class_names)

@@ -17,14 +17,14 @@ from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.dry_run.trial_process import TrialProcess
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs, settled_request
 from raysmooth.pipeline.runs.network_facts import refuse_networks, surely_on_cpu
 from raysmooth.pipeline.runs.prepare import RunData
-from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import run_id
-from raysmooth.pipeline.store.parts import read_rows
+from raysmooth.pipeline.store.parts import count_images
 
 _PATIENCE = 20.0
 """Seconds to wait for further replicas on Ray once one is ready."""
@@ -45,7 +45,7 @@ class _Place:
     measures: str
 
 
-def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bool = True) -> list[Estimate]:
+def estimate(procedure: AnyProcedure, settings: NoisySettings, show_progress: bool = True) -> list[Estimate]:
     """What `run_procedure` would cost with these settings, after a few seconds of trying; an estimate for each sigma.
     Nothing is written. Raises RaysmoothError as `run_procedure` does.
 
@@ -58,7 +58,7 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
     with _processes(procedure, settings, progress) if here else _on_ray(procedure, settings, progress) as place:
         runs = [one.run for one in place.chosen]
         left = [
-            len(run.index_set) - len(read_rows(settings.out, procedure.folder, run_id(run.identity(place.identity))))
+            len(run.index_set) - count_images(settings.out, procedure.folder, run_id(run.identity(place.identity)))
             for run in runs
         ]
         guesses = [_guess(place, number) if left[number] else None for number in range(len(runs))]
@@ -68,7 +68,7 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
             finished(run)
             if not images
             else guessed(run, images, guess, place.replicas, place.guesses)
-            if guess is not None
+            if guess is not None and isinstance(run, Run)
             else measured(place.trial, tried.index(number), run, images, place.measures)
             for number, (run, images, guess) in enumerate(zip(runs, left, guesses, strict=True))
         ]
@@ -77,6 +77,8 @@ def estimate(procedure: Procedure, settings: SamplingSettings, show_progress: bo
 def _guess(place: _Place, index: int) -> ComputeChoice | None:
     """The guessed speed of a run that takes long to try as it would be computed; None for the others."""
     run, choice = place.chosen[index].run, place.chosen[index].choice
+    if not isinstance(run, Run):
+        return None
     if choice is None and run.compute is not None:  # as an earlier run, which is not timed
         draws = int(len(run.index_set) * run.draws_per_image / place.replicas)
         choice = place.trial.ask("choose", run.base, run.image_shape, settled_request(run.compute), draws, True)
@@ -84,7 +86,7 @@ def _guess(place: _Place, index: int) -> ComputeChoice | None:
 
 
 @contextmanager
-def _on_ray(procedure: Procedure, settings: SamplingSettings, progress: Progress) -> Iterator[_Place]:
+def _on_ray(procedure: AnyProcedure, settings: NoisySettings, progress: Progress) -> Iterator[_Place]:
     from raysmooth.pipeline.drawing.driver import open_driver_session  # it loads torch
 
     started = monotonic()
@@ -102,7 +104,7 @@ def _on_ray(procedure: Procedure, settings: SamplingSettings, progress: Progress
 
 
 @contextmanager
-def _processes(procedure: Procedure, settings: SamplingSettings, progress: Progress) -> Iterator[_Place]:
+def _processes(procedure: AnyProcedure, settings: NoisySettings, progress: Progress) -> Iterator[_Place]:
     with ExitStack() as stack:
 
         def start() -> TrialProcess:
@@ -144,7 +146,7 @@ def _processes(procedure: Procedure, settings: SamplingSettings, progress: Progr
         yield _Place(trial, identity, replicas, chosen, make_ready, each, each)
 
 
-def _replicas(settings: SamplingSettings, runs: Sequence[Run]) -> int:
+def _replicas(settings: NoisySettings, runs: Sequence[BaseRun]) -> int:
     """How many replicas the run would have on a local Ray; as many as fit where more are asked for."""
     from raysmooth.pipeline.pool.replica_resources import settle_replicas
     from raysmooth.pipeline.ray_cluster.cluster import Cluster, local_cpus

@@ -13,7 +13,9 @@ from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.dry_run.trial import Trial
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
+from raysmooth.pipeline.runs.base_run import BaseRun
 from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.search_run import SearchRun
 from raysmooth.pipeline.store.part_store import FLUSH_SECONDS, FLUSH_SHARE
 from raysmooth.pipeline.store.run_store import CountedBlock
 
@@ -36,7 +38,7 @@ class Estimate:
     speed rests on, and `where` it was tried.
     """
 
-    run: Run
+    run: BaseRun
     images: int
     draws: float
     most_draws: int
@@ -61,11 +63,15 @@ class Estimate:
         """Approximate size of the run in <out>."""
         if not self.images:
             return 0.0
-        blocks = self.images + self.draws / self.run.settings.block_size
-        return self.images * _ROW_BYTES + blocks * _BLOCK_BYTES + _flushes(self.seconds()) * _FILE_BYTES
+        run, files = self.run, _flushes(self.seconds()) * _FILE_BYTES
+        if isinstance(run, SearchRun):
+            return self.images * len(run.options.kept_steps) * _ROW_BYTES + files
+        assert isinstance(run, Run), run
+        blocks = self.images + self.draws / run.settings.block_size
+        return self.images * _ROW_BYTES + blocks * _BLOCK_BYTES + files
 
 
-def finished(run: Run) -> Estimate:
+def finished(run: BaseRun) -> Estimate:
     """The cost of a run without unfinished images."""
     return Estimate(run, 0, 0.0, 0, None, 0.0, 1)
 
@@ -82,23 +88,26 @@ def guessed(run: Run, left: int, guess: ComputeChoice, replicas: int, where: str
     )
 
 
-def measured(trial: Trial, index: int, run: Run, left: int, where: str) -> Estimate:
+def measured(trial: Trial, index: int, run: BaseRun, left: int, where: str) -> Estimate:
     """The cost of drawing `left` images of `run`, which is number `index` of those that `trial` is prepared for. Draws
     for a few seconds, `where` it says, and keeps nothing.
     """
     rates = trial.ask_all("measure", index, run.image_shape, MEASURED_SECONDS)
     rate = sum(rates) / len(rates)
-    draws, busy, sampled = run.draws_per_image, run.draws_per_image / rate, None
-    if not run.is_fixed and run.settings.block_size / rate > SAMPLE_SECONDS:
-        sampled = 0  # a single block would take longer than there is time
-    elif not run.is_fixed:
-        sample = _Sample(index, run, rate)
-        for result in trial.draw(sample.next_request, lambda unit: True):
-            sample.record(result)
-        draws, busy, sampled = sample.mean()
+    draws, busy = run.draws_per_image, run.draws_per_image / rate
+    sampled: int | None = None
+    if isinstance(run, Run) and not run.is_fixed:
+        if run.settings.block_size / rate > SAMPLE_SECONDS:
+            sampled = 0  # a single block would take longer than there is time
+        else:
+            sample = _Sample(index, run, rate)
+            for result in trial.draw(sample.next_request, lambda unit: True):
+                sample.record(result)
+            draws, busy, sampled = sample.mean()
     tried = f"{_described(run.compute)}, {MEASURED_SECONDS:g} s {where}"
+    computed = -(-left // run.shard_size) * run.shard_size if isinstance(run, SearchRun) else left  # blank ones too
     return Estimate(
-        run, left, left * draws, left * run.most_draws, sampled, left * busy, len(rates), tried=tried, where=where
+        run, left, left * draws, left * run.most_draws, sampled, computed * busy, len(rates), tried=tried, where=where
     )
 
 

@@ -81,6 +81,11 @@ class BaseRun(ABC):
         return class_names_of(self.data)
 
     @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        return f"{self.objective or self.base.denoiser}, sigma {self.noise.scale:g}"
+
+    @property
     def has_rejector(self) -> bool:
         return self.base.rejector != NO_REJECTOR
 
@@ -138,6 +143,16 @@ class BaseRun(ABC):
             "classifier_fingerprint": self.base.classifier_fingerprint,
             "denoiser_fingerprint": self.base.denoiser_fingerprint,
         }
+
+    @property
+    @abstractmethod
+    def draws_per_image(self) -> float:
+        """Draws of an image: exact, or from experience if images stop early."""
+
+    @property
+    @abstractmethod
+    def most_draws(self) -> int:
+        """The most draws of an image."""
 
     @property
     @abstractmethod

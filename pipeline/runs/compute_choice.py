@@ -7,7 +7,9 @@ from typing import Any
 
 from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig, ComputeRequest
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.pipeline.runs.base_run import BaseRun
 from raysmooth.pipeline.runs.run import Run
+from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.earlier_runs import PlannedRun
 from raysmooth.pipeline.store.manifest import manifests
 
@@ -18,14 +20,16 @@ _FIELDS = tuple(ComputeConfig.__dataclass_fields__)
 class ChosenRun:
     """A run with its compute configuration, and the probe's `choice` where this session made one."""
 
-    run: Run
+    run: BaseRun
     choice: ComputeChoice | None
 
     @property
     def by_timing(self) -> bool:
         """Whether this session has chosen what the settings leave open."""
+        if self.choice is None:
+            return False
         request = _request(self.run)
-        return self.choice is not None and ("auto" in (request.precision, request.compile) or not request.batch_size)
+        return "auto" in (request.precision, request.compile) or not request.batch_size
 
     def planned(self, replica: ReplicaIdentity) -> PlannedRun:
         """The run as its folder will have it."""
@@ -59,15 +63,36 @@ class ChosenRun:
         return {"why": self.choice.why, "draws_per_second": self.choice.draws_per_second, "tried": self.choice.tried}
 
 
+@dataclass(frozen=True)
+class SettledRun(ChosenRun):
+    """A run whose compute configuration follows from its settings."""
+
+    @property
+    def by_timing(self) -> bool:
+        return False
+
+    def describe(self) -> str:
+        compute = self.run.compute
+        assert compute is not None, "it is settled"
+        return f"searching in {compute.precision}, not compiled, --batch-size {compute.batch_size}"
+
+    @property
+    def manifest_entry(self) -> dict[str, Any]:
+        return {"why": "as every search is computed"}
+
+
 def choose_compute_configs(
-    runs: Sequence[Run], replica: ReplicaIdentity, replicas: int, choose: Callable[..., ComputeChoice]
+    all_runs: Sequence[BaseRun], replica: ReplicaIdentity, replicas: int, choose: Callable[..., ComputeChoice]
 ) -> list[ChosenRun]:
-    """`runs`, each with the compute configuration of all its draws.
+    """`all_runs`, which are of one procedure, each with the compute configuration of all its draws. Searches have one.
 
     A run that has a manifest in its <out> keeps its configuration. The others of the same networks and image shape
     share one: that of a run with a manifest, or what `choose` (base, image_shape, request, draws of one replica)
     answers for all their draws.
     """
+    runs = [run for run in all_runs if isinstance(run, Run)]
+    if len(runs) < len(all_runs):
+        return [SettledRun(run, None) for run in all_runs]
     earlier = {number: earlier_compute(run, replica) for number, run in enumerate(runs)}
     shared: dict[Any, tuple[ComputeConfig, ComputeChoice | None]] = {}
     for number, run in enumerate(runs):
@@ -92,8 +117,10 @@ def settled_request(compute: ComputeConfig) -> ComputeRequest:
     return ComputeRequest(compute.precision, "on" if compute.compiled else "off", compute.batch_size)
 
 
-def _request(run: Run) -> ComputeRequest:
-    return ComputeRequest(run.settings.precision, run.settings.compile, run.settings.batch_size)
+def _request(run: BaseRun) -> ComputeRequest:
+    settings = run.settings
+    assert isinstance(settings, SamplingSettings), settings
+    return ComputeRequest(settings.precision, settings.compile, settings.batch_size)
 
 
 def _sharing_key(run: Run) -> Any:
@@ -101,8 +128,10 @@ def _sharing_key(run: Run) -> Any:
     return run.base.classifier, run.base.denoiser, run.base.preprocess, run.image_shape, _request(run)
 
 
-def earlier_compute(run: Run, replica: ReplicaIdentity) -> ComputeConfig | None:
+def earlier_compute(run: BaseRun, replica: ReplicaIdentity) -> ComputeConfig | None:
     """The compute configuration in the run's manifest; of several that fit the settings, that of the oldest run."""
+    if not isinstance(run, Run):
+        return run.compute
     wanted = json.loads(json.dumps(run.identity_without_compute(replica)))
     found = []
     # A bad manifest is passed over: the store will refuse it if it is this run's.

@@ -22,6 +22,7 @@ from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256, path_at, refuse_missing_weights, whole_file
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
+from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.variant import Variant, is_own_code
@@ -112,9 +113,11 @@ def spec_at(settings: NoisySettings, sigma: float) -> BaseClassifierSpec:
     )
 
 
-def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) -> NetworkFacts:
+def load_facts(
+    spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily, search: SearchOptions | None = None
+) -> NetworkFacts:
     """Load the networks on the CPU, and try them with an image, (C, H, W) in pixel units. Raises RaysmoothError as
-    `load_base_classifier` and `check_image` do.
+    `load_base_classifier` and `check_image` do, and for a classifier that a `search` cannot use.
     """
     import torch
 
@@ -124,6 +127,10 @@ def load_facts(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) 
     before, pixels = made_from(spec, noise), torch.from_numpy(image)
     loaded = load_base_classifier(spec, torch.device("cpu"))
     num_classes = check_image(loaded, pixels)
+    if search is not None:
+        from raysmooth.actors.sigma_search.search_network import SearchNetwork
+
+        SearchNetwork(loaded.model, search).labels(pixels[None])
     # Our own networks draw nothing in eval mode. Calls of others may be billed, but five images or eight are little
     # beside the draws of one image, and a BatchNorm in training mode is not seen otherwise.
     unsteady = unsteadiness(loaded.model, pixels) if is_own_code(spec.classifier) else None

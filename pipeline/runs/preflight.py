@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.prepare import RunData, prepare
-from raysmooth.pipeline.runs.procedures import Procedure
-from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings
+from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.earlier_runs import refuse_second_driver
 from raysmooth.pipeline.store.part_store import refuse_unwritable
 from raysmooth.pipeline.store.parts import refuse_foreign_parts
@@ -14,12 +13,12 @@ from raysmooth.storage.store_urls import is_url
 
 
 def preflight(
-    procedure: Procedure,
-    all_settings: Sequence[SamplingSettings],
+    procedure: AnyProcedure,
+    all_settings: Sequence[NoisySettings],
     dry: bool = False,
     opened: Sequence[RunData] = (),
-    runs: Sequence[Run] | None = None,
-) -> list[Run]:
+    runs: Sequence[BaseRun] | None = None,
+) -> list[BaseRun]:
     """The runs of `all_settings` in order, one for each sigma of each; `runs` if they are prepared already. `opened` is
     the data of the first of the settings, as far as it has been read. Raises RaysmoothError for every error that can be
     found before Ray starts.

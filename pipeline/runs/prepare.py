@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 
@@ -10,17 +11,23 @@ from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.streams import NoiseFamily
+from raysmooth.actors.sigma_search.search_options import SearchOptions
+from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.data.summary import class_count_note, subset_note, summarised
+from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.image_levels import with_levels
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, load_facts, spec_at
 from raysmooth.pipeline.runs.procedures import Procedure
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.runs.settings import SamplingSettings, decisions
+from raysmooth.pipeline.runs.search_procedure import SearchProcedure
+from raysmooth.pipeline.runs.search_run import SearchRun, search_compute
+from raysmooth.pipeline.runs.search_settings import OptimizeSigmaSettings
+from raysmooth.pipeline.runs.settings import NoisySettings, SamplingSettings, decisions
 
 Facts = Callable[[BaseClassifierSpec, np.ndarray, NoiseFamily], NetworkFacts]
 """Of `load_facts`, or of an earlier run."""
@@ -40,7 +47,7 @@ class RunData:
     reading: Mapping[str, Any]
 
     @classmethod
-    def of(cls, settings: SamplingSettings) -> "RunData":
+    def of(cls, settings: NoisySettings) -> "RunData":
         """Opens the data set and reads every image's bytes, for the fingerprint. Raises RaysmoothError where that
         cannot be.
         """
@@ -55,16 +62,29 @@ class RunData:
         return cls(dataset, index_set, first, images, summary, Reading(**reading).recorded())
 
 
+@overload
 def prepare(
-    procedure: Procedure, settings: SamplingSettings, data: RunData | None = None, facts: Facts = load_facts
-) -> list[Run]:
-    """The runs of `settings`, one for each sigma, not yet with a compute configuration. `data` is their data where it
-    has been opened already.
+    procedure: Procedure, settings: SamplingSettings, data: RunData | None = None, facts: Facts | None = None
+) -> list[Run]: ...
+
+
+@overload
+def prepare(
+    procedure: AnyProcedure, settings: NoisySettings, data: RunData | None = None, facts: Facts | None = None
+) -> list[BaseRun]: ...
+
+
+def prepare(
+    procedure: AnyProcedure, settings: NoisySettings, data: RunData | None = None, facts: Facts | None = None
+) -> Any:
+    """The runs of `settings`, one for each sigma; those that count labels not yet with a compute configuration. `data`
+    is their data where it has been opened already.
 
     Reads every image's bytes (for the fingerprint) and, by default, loads the base classifier on the CPU. Raises
     RaysmoothError for settings that cannot work: data, weights, shapes, or numbers of draws that could only abstain.
     """
     data = data or RunData.of(settings)
+    facts = facts or partial(load_facts, search=_search_of(settings))
     runs = []
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), data.first.size)
@@ -77,27 +97,41 @@ def prepare(
             *scale_notes(noise.scale),
             *found.notes,
         )
-        run = Run(
-            procedure,
-            settings,
-            noise,
-            data.dataset,
-            data.index_set,
-            data.images,
-            found.base,
-            found.num_classes,
-            found.image_shape,
-            found.objective,
-            found.mismatch,
-            assumed=found.assumed,
-            unsteady=found.unsteady,
-            reading=data.reading,
-            data={**data.summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from},
-            notes=tuple(note for note in notes if note),
-            made_from=found.made_from,
+        runs.append(
+            _made(
+                procedure,
+                settings,
+                noise=noise,
+                dataset=data.dataset,
+                index_set=data.index_set,
+                images=data.images,
+                base=found.base,
+                num_classes=found.num_classes,
+                image_shape=found.image_shape,
+                objective=found.objective,
+                mismatch=found.mismatch,
+                assumed=found.assumed,
+                unsteady=found.unsteady,
+                reading=data.reading,
+                data={**data.summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from},
+                notes=tuple(note for note in notes if note),
+                made_from=found.made_from,
+            )
         )
-        runs.append(with_levels(run))
     return runs
+
+
+def _made(procedure: AnyProcedure, settings: NoisySettings, **known: Any) -> BaseRun:
+    """The run of the procedure's kind."""
+    if isinstance(procedure, SearchProcedure) and isinstance(settings, OptimizeSigmaSettings):
+        return SearchRun(procedure, settings, compute=search_compute(settings.batch_size), **known)
+    assert isinstance(procedure, Procedure), procedure
+    assert isinstance(settings, SamplingSettings), settings
+    return with_levels(Run(procedure, settings, **known))
+
+
+def _search_of(settings: NoisySettings) -> SearchOptions | None:
+    return read_search(settings.search)[1] if isinstance(settings, OptimizeSigmaSettings) else None
 
 
 def _first_readable(dataset: Dataset, index_set: IndexSet) -> np.ndarray:

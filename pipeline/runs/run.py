@@ -25,6 +25,11 @@ class Run(BaseRun):
     settings: SamplingSettings
     image_sigmas: ImageSigmas | None = None
 
+    @property
+    def label(self) -> str:
+        own = "" if self.image_sigmas is None else f", own by {self.image_sigmas.rule.partition(':')[0]}"
+        return f"{super().label}{own}"
+
     @cached_property
     def bound(self) -> ChosenBound | None:
         """The bound of its certificates; None for a procedure without any."""
@@ -68,17 +73,14 @@ class Run(BaseRun):
 
     @property
     def most_draws(self) -> int:
-        """The most draws of an image, selection included."""
         return getattr(self.settings, "n0", 0) + self.settings.n
 
     @property
     def draws_per_image(self) -> float:
-        """Draws of an image: exact, or from experience if images stop early."""
         return max(sum(self.rule.first.values()), self.procedure.share(self.settings) * self.most_draws)
 
     @property
     def blocks(self) -> int:
-        """The most blocks of draws that the run can need."""
         return len(self.index_set) * sum(-(-draws // self.settings.block_size) for draws in self.rule.most.values())
 
     @cached_property

@@ -21,6 +21,9 @@ Read = TypeVar("Read")
 READERS = 16
 """Number of parts that are read from an object store at the same time, as each has a latency."""
 
+_ORDER = ("image_id", "step")
+"""Columns by which rows are sorted; only those of a search have steps."""
+
 _ORIGIN = b"raysmooth"
 """Key in a part's Parquet metadata that holds its run and its kind."""
 
@@ -109,8 +112,8 @@ def refuse_foreign_parts(out: Where, folder: str) -> None:
 def read_rows(
     out: Where, folder: str, run_id: str, problem_with: Callable[[pa.Table], str | None] | None = None
 ) -> pd.DataFrame:
-    """The rows of one run, in the order of images, with a column run_id. Raises RaysmoothError for a part that
-    `problem_with` finds fault with, and, if that is given, for an image that is there twice.
+    """The rows of one run, in the order of images and steps, with a column run_id. Raises RaysmoothError for a part
+    that `problem_with` finds fault with, and, if that is given, for an image that is there twice.
     """
     files = part_files(RunFolder.of(out, run_id).rows(folder))
     parts, seen = [], set[int]()
@@ -125,8 +128,17 @@ def read_rows(
         parts.append(table)
     # Parts of earlier versions may lack columns, which are null then.
     rows = pa.concat_tables(parts, promote_options="default").to_pandas() if parts else pd.DataFrame()
-    rows = rows.sort_values("image_id", ignore_index=True) if parts else rows
+    rows = rows.sort_values([name for name in _ORDER if name in rows], ignore_index=True) if parts else rows
     return rows.assign(run_id=run_id)
+
+
+def count_images(out: Where, folder: str, run_id: str) -> int:
+    """How many images the rows of a run are of: a search has several rows for an image."""
+    files = part_files(RunFolder.of(out, run_id).rows(folder))
+    found: set[int] = set()
+    for _, table in read_parts(files, lambda file: read_part(file, ["image_id"])):
+        found.update(table["image_id"].to_pylist())
+    return len(found)
 
 
 def content_of(file: Location) -> Path | pa.BufferReader:

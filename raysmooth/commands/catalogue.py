@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.rejectors import REJECTORS
+from raysmooth.actors.sigma_search.searches import SEARCHES
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -49,6 +50,17 @@ def _denoisers() -> Listing:
 
 def _rejectors() -> Listing:
     return [{"rejector": n, "rejects where": e.summary} for n, e in REJECTORS.items()]
+
+
+def _searches() -> Listing:
+    rows: Listing = []
+    for name, entry in SEARCHES.items():
+        options = ", ".join(
+            f"{option}={'?' if field.default is None else field.default}"
+            for option, field in option_fields(entry.options).items()
+        )
+        rows.append({"search": name, "what": entry.summary.partition("; options")[0], "options": options})
+    return rows
 
 
 def _objectives() -> Listing:
@@ -135,6 +147,7 @@ CATALOGUE: Registry[Callable[[], Listing]] = Registry(
         "classifiers": _classifiers,
         "denoisers": _denoisers,
         "rejectors": _rejectors,
+        "searches": _searches,
         "objectives": _objectives,
         "recipes": _recipes,
         "augmentations": _augmentations,

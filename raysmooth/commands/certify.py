@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from raysmooth.pipeline.runs.prepare import RunData
-    from raysmooth.pipeline.runs.settings import SamplingSettings
+    from raysmooth.pipeline.runs.settings import NoisySettings, SamplingSettings
 
 
 @settings_command(app, "certify", "raysmooth.pipeline.runs.settings:CertifySettings", panel="Certify")
@@ -42,7 +42,7 @@ def certify_command(
     the exit code is 1.
     """
     if dry_run:
-        _refuse(settings)
+        refuse_at_once(settings)
         say_loading("torch", "reading data and weights")
         from raysmooth.commands.estimate_table import print_estimates
         from raysmooth.pipeline.dry_run.dry_run import estimate
@@ -82,7 +82,7 @@ def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]"
     """The rows of the procedure `name`, and their folder below <out>. Those of finished runs mostly need no torch."""
     from raysmooth.pipeline.store.manifest import has_local_runs, refuse_file
 
-    _refuse(settings)
+    refuse_at_once(settings)
     refuse_file(settings.out)
     opened = tuple["RunData", ...]()
     if has_local_runs(settings.out):
@@ -101,7 +101,7 @@ def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]"
     return run_procedure(PROCEDURES[name], [settings], opened=opened), PROCEDURES[name].folder
 
 
-def _refuse(settings: "SamplingSettings") -> None:
+def refuse_at_once(settings: "NoisySettings") -> None:
     """What can be refused in a moment."""
     from raysmooth.pipeline.data.datasets import refuse_missing
     from raysmooth.pipeline.runs.network_facts import refuse_networks

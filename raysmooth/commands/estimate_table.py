@@ -15,13 +15,15 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
     Explanations go to `notes`.
     """
     here = max(one.replicas for one in estimates)
+    searching = "search" in estimates[0].run.facts
+    draws = "forward passes" if searching else "draws"
     rows = [
-        ("sampling", [str(one.run.facts["sampling"]).replace(":", "\n").replace(",", "\n") for one in estimates]),
+        _method(estimates),
         *_rejectors(estimates),
         ("images to do", [f"{one.images:,}" for one in estimates]),
-        ("draws", [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
-        ("draws at most", [f"{one.most_draws:,}" for one in estimates]),
-        (f"draws/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
+        (draws, [f"{'' if one.sampled is None else '~'}{one.draws:,.0f}" for one in estimates]),
+        *([] if searching else [("draws at most", [f"{one.most_draws:,}" for one in estimates])]),
+        (f"{draws}/s, {_replicas(here)}", [f"{one.draws_per_second:,.0f}" for one in estimates]),
     ]
     for number in dict.fromkeys([here, asked or here]):
         rows.append((f"time, {_replicas(number)}", [duration(one.seconds(number)) for one in estimates]))
@@ -45,6 +47,12 @@ def print_estimates(estimates: Sequence[Estimate], asked: int | None, notes: Con
             "compiling, and compiles where that pays: it may take half the time or twice"
         )
     notes.print("start-up and reading of images not included; nothing was written")
+
+
+def _method(estimates: Sequence[Estimate]) -> tuple[str, list[str]]:
+    """The row that names the sampling method, or the search."""
+    name = "search" if "search" in estimates[0].run.facts else "sampling"
+    return name, [str(one.run.facts[name]).replace(":", "\n").replace(",", "\n") for one in estimates]
 
 
 def _rejectors(estimates: Sequence[Estimate]) -> list[tuple[str, list[str]]]:

@@ -134,7 +134,7 @@ def _panel(model: type[Any], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required() or "Required" in (field.description or ""):
         return REQUIRED
-    if name in _ORDER and name not in _UNCOMMON:
+    if (name in _ORDER and name not in _UNCOMMON) or name in model.COMMON:
         return COMMON
     owner = next(c for c in reversed(model.__mro__) if name in inspect.get_annotations(c))
     return (inspect.getdoc(owner) or "Options").splitlines()[0]

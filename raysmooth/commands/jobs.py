@@ -95,7 +95,7 @@ def _refuse_lost_results(job: Sequence[str]) -> None:
     """
     given = [after for flag, after in zip(job, [*job[1:], ""], strict=True) if flag == "--out"]
     given += [word.partition("=")[2] for word in job if word.startswith("--out=")]
-    if not given and job[0] in ("certify", "predict") and "--dry-run" not in job:
+    if not given and job[0] in ("certify", "predict", "optimize-sigma") and "--dry-run" not in job:
         # A configuration file may name the folder; the job reads it.
         given = [] if any(word.partition("=")[0] == "--config" for word in job) else ["results"]
     for out in given:

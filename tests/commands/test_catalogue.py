@@ -23,6 +23,7 @@ from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS
         ("denoisers", "denoiser", [*DENOISERS]),
         ("rejectors", "rejector", ["confidence", "margin", "entropy", "network"]),
         ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES, *REJECTOR_OBJECTIVES]),
+        ("searches", "search", ["ddrs", "grid", "selector"]),
         ("recipes", "recipe", [*RECIPES]),
         ("augmentations", "augment", [*AUGMENTATIONS]),
         ("metrics", "metric", ["certified_accuracy:radius=0.5", "acr", "accuracy_under_noise", "validation_loss"]),

@@ -11,7 +11,7 @@ from raysmooth.commands.experiments import LISTS
 
 COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "recertify", "report", "import", "status", "submit",
-    "sweep", "train classifier", "train denoiser", "train rejector",
+    "sweep", "train classifier", "train denoiser", "train rejector", "optimize-sigma",
 )  # fmt: skip
 CERTIFY = "certify --dataset digits --classifier digits_cnn --sigma 0.25"
 
@@ -32,6 +32,7 @@ def test_refusals_of_flags_need_no_large_imports() -> None:
         "certify --dataset digits --classifier digits_cnn --noise nope:1": "unknown noise family 'nope'",
         "certify --dataset nope --classifier digits_cnn --sigma 0.25": "unknown data set 'nope'",
         "certify --dataset folder --data-root /nowhere --classifier digits_cnn --sigma 0.25": "does not exist",
+        "optimize-sigma --dataset digits --classifier digits_cnn --sigma 0.25 --search nwton": "unknown search 'nwton'",
         f"{CERTIFY} --preprocess 0.5/0": "preprocess '0.5/0' needs finite means and standard deviations above 0",
         f"{CERTIFY} --classifier-weights nope.pt": "weights file nope.pt does not exist",
         f"{CERTIFY} --classifier-weights nope.pt --dry-run": "weights file nope.pt does not exist",

@@ -67,6 +67,7 @@ def test_files_of_settings(name: str, executed: Path, capsys: pytest.CaptureFixt
     for command_line, values in {
         ("certify", "--dry-run"): CERTIFY,
         ("predict",): {name: value for name, value in CERTIFY.items() if name != "n0"},
+        ("optimize-sigma",): {name: CERTIFY[name] for name in CERTIFY if name not in ("n", "n0", "alpha")},
         ("train", "classifier"): TRAIN,
         ("train", "denoiser"): denoiser,
         ("gallery",): gallery,

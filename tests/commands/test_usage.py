@@ -105,7 +105,7 @@ def test_a_help_has_what_must_be_given_first_then_what_most_people_need(
 
 COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "submit", "recertify", "report", "import",
-    "status", "sweep", "train classifier", "train denoiser", "train rejector",
+    "status", "sweep", "train classifier", "train denoiser", "train rejector", "optimize-sigma",
 )  # fmt: skip
 
 
