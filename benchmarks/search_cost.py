@@ -4,7 +4,7 @@
 
 One core, one replica's computations without Ray: `steps` steps of ddrs for a batch of images, in each of the three ways
 to differentiate, and as many draws of the same network in float32 and, where the processor has it, bfloat16. Times are
-of the processor, so that other work on the machine counts little; the least of three is taken. Weights are random: no
+of the processor, so that other work on the machine counts little; the least of several is taken. Weights are random: no
 time depends on them.
 """
 
@@ -31,13 +31,14 @@ from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.variant import Variant
 
 CPU, NOISE, PAPERS_STEPS, PAPERS_DRAWS = torch.device("cpu"), Gaussian(0.25), 900, 100_000
+ROUNDS = 8
 
 
 def least(compute: Callable[[], object]) -> float:
     """Seconds of the processor."""
     compute()
     times = []
-    for _ in range(3):
+    for _ in range(ROUNDS):
         started = process_time()
         compute()
         times.append(process_time() - started)
