@@ -126,8 +126,13 @@ def read_rows(
                 raise foreign(file, "holds images that another part holds too, as a copy would")
             seen.update(images)
         parts.append(table)
-    # Parts of earlier versions may lack columns, which are null then.
-    rows = pa.concat_tables(parts, promote_options="default").to_pandas() if parts else pd.DataFrame()
+    try:  # Parts of earlier versions may lack columns, which are null then.
+        rows = pa.concat_tables(parts, promote_options="default").to_pandas() if parts else pd.DataFrame()
+    except pa.ArrowException as error:
+        raise RaysmoothError(
+            f"{RunFolder.of(out, run_id).rows(folder)} has parts whose columns differ in type ({one_line(error)}): "
+            "move the part that is not this run's away"
+        ) from None
     rows = rows.sort_values([name for name in _ORDER if name in rows], ignore_index=True) if parts else rows
     return rows.assign(run_id=run_id)
 

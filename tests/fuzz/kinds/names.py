@@ -162,7 +162,7 @@ COMMANDS: Mapping[tuple[str, ...], tuple[Mapping[str, str], tuple[str, ...]]] = 
         "--price-per-hour", "--out",
     )),
     ("recertify", str(OUT)): ({}, ("--run", "--alpha", "--n", "--noise-bound", "--familywise", "--norm",
-    "--alpha-share", "--rejection")),
+    "--alpha-share", "--rejection", "--envelope", "--worst-sigma", "--data-root")),
     ("status",): ({}, ()),
     ("show", str(OUT)): ({"--copies": "1"}, ("--run", "--copies", "--data-root", "--classifier-weights", "--out",
     "--classifier")),

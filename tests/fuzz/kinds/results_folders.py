@@ -33,11 +33,12 @@ SETTINGS = {
 
 
 def build_results() -> None:
-    """A run, the same recertified, and a log imported."""
+    """A run, the same recertified, both as remembered, and a log imported."""
     build_weights()
     build_logs()
-    certified(OUT, **SETTINGS)
-    recertify(str(OUT), alpha=0.05)
+    run = certified(OUT, **SETTINGS)
+    (again,) = recertify(str(OUT), alpha=0.05)["run_id"].unique()
+    recertify(str(OUT), [run, again], memory=True)
     import_logs(
         [LOG], checked(ImportSettings, {"dataset": "cifar10", "classifier": "x", "sigma": 0.25, "out": str(OUT)})
     )
@@ -57,7 +58,7 @@ def _resumed() -> object:
 _FLAGS = {"--alpha": "0.01", "--n": "40", "--familywise": "0.1", "--noise-bound": "runner-up"}
 
 
-def _requests(rng: Random) -> tuple[Request, ...]:
+def _requests(rng: Random, runs: str) -> tuple[Request, ...]:
     change = rng.choice(sorted(_FLAGS))
     table = rng.choice(
         ("runs", "all", "radii", "cost", "classes", "envelope", "p-lower", "wrong-certificates", "errors")
@@ -72,12 +73,16 @@ def _requests(rng: Random) -> tuple[Request, ...]:
         _resumed, _resumed,
         ["certify", *certify, "--out", str(OUT)],
         ["import", str(LOG), "--dataset", "cifar10", "--classifier", "x", "--sigma", "0.25", "--out", str(OUT)],
+        ["recertify", str(OUT), "--memory"],
+        ["recertify", str(OUT), rng.choice(("--envelope", "--worst-sigma")), runs],
+        ["recertify", str(OUT), "--memory", "--run", runs],
     )  # fmt: skip
 
 
 def play_results(rng: Random) -> Play:
+    runs = rng.sample(sorted(folder.name for folder in (OUT / "runs").iterdir()), 2)
     altered, wrong = rng.choice(_ALTERATIONS)(rng)
-    requests = _requests(rng)
+    requests = _requests(rng, ",".join(runs))
     place = rng.randrange(len(requests))
     readers = {
         "report": (0, 1),

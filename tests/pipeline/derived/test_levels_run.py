@@ -128,6 +128,20 @@ def test_fewer_draws_of_each_level_and_all_images_at_once(tmp_path: Path) -> Non
     assert rows.radius[0] == pytest.approx((max(lows) - max(second, -lows[0])) / 2, rel=1e-9)
 
 
+def test_the_python_api_and_runs_whose_draws_were_chosen_for_each_image(tmp_path: Path) -> None:
+    near = stored_run(tmp_path, [EASY, HARD], sigma=0.25)
+    far = stored_run(tmp_path, [EASY, EASY[:3]], sigma=0.5, sampling="adaptive:tolerance=2%,pilot=1")
+    rows = raysmooth.recertify(str(tmp_path), envelope=[near, far], alpha=0.01)
+    assert rows.n_used.tolist() == [320, 260]
+    assert set(rows.sampling) == {"fixed + adaptive:tolerance=2%,pilot=1"}
+    assert rows.radius[0] == recertify(tmp_path, envelope=f"{near},{far}", alpha=0.01).radius[0] > 0
+    assert len(raysmooth.recertify(tmp_path, worst_sigma=f"{near},{far}", familywise=0.1)) == 2
+    with pytest.raises(RaysmoothError, match=r"^envelope joins runs that differ in sigma: name two or more"):
+        raysmooth.recertify(tmp_path, envelope=near)
+    with pytest.raises(RaysmoothError, match=r"^memory keeps the certificates that runs have: leave n out"):
+        raysmooth.recertify(tmp_path, memory=True, n=100)
+
+
 def test_failures_are_rows_and_unfinished_images_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     near = stored_run(tmp_path, [EASY, EASY, EASY, EASY], of=4, sigma=0.25)
     far = stored_run(tmp_path, [EASY, EASY], bad=[1], of=4, sigma=0.5)

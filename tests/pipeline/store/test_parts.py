@@ -80,3 +80,14 @@ def test_a_parts_name_says_its_session() -> None:
     assert session_of(located(f"x/{name}")) == "0a1b"
     for other in ("copied", "part-0a1b-00007.csv", "rows-0a1b-00007.parquet"):
         assert session_of(located(f"x/{other}")) is None
+
+
+def test_parts_with_columns_of_other_types_are_refused_by_their_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "certificates/run_id=ab"
+    folder.mkdir(parents=True)
+    for place, values in enumerate((pa.array([1], pa.int64()), pa.array(["x"]))):
+        pq.write_table(pa.table({"image_id": [place], "draws": values}), folder / f"part-{place}.parquet")
+    with pytest.raises(
+        RaysmoothError, match=r"certificates/run_id=ab has parts whose columns differ in type \(.*draws"
+    ):
+        read_rows(tmp_path, "certificates", "ab")
