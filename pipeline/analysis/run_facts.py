@@ -22,7 +22,7 @@ from raysmooth.pipeline.analysis.metrics import (
     samplings,
     sigma_rules,
 )
-from raysmooth.pipeline.analysis.sigmas.rules import statements, steps_of
+from raysmooth.pipeline.analysis.sigmas.rules import JOINED, read_rule, statements, steps_of
 
 IMPORTED = "imported from "
 """Prefix of `source` in rows of another tool's log; the log's file name follows."""
@@ -133,10 +133,18 @@ def has_usual_bound(runs: pd.DataFrame) -> pd.Series:
 
 def differing(runs: pd.DataFrame) -> list[str]:
     """The FACTS that differ between `runs`, which are those of `describe_runs`. Shares of alpha are compared between
-    runs that divide it.
+    runs that divide it; numbers of draws and bounds between runs that do not join others, if there are any.
     """
-    divided = runs["alpha_share"][runs["alpha_share"] < 1]
-    return [column for column in FACTS if varies(divided if column == "alpha_share" else runs[column])]
+    own = own_draws(runs)
+    divided = own["alpha_share"][own["alpha_share"] < 1]
+    compared = {"alpha_share": divided, **{column: own[column] for column in ("n0", "n", "bound")}}
+    return [column for column in FACTS if varies(compared.get(column, runs[column]))]
+
+
+def own_draws(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that do not join others, whose draws theirs follow from; all where there are no other."""
+    joined = runs["sigma_rule"].map(lambda rule: read_rule(rule).name in JOINED).astype(bool)
+    return runs if joined.all() else runs[~joined]
 
 
 def origins(runs: pd.DataFrame) -> pd.Series:

@@ -20,9 +20,10 @@ from raysmooth.pipeline.analysis.run_facts import (
     has_usual_bound,
     is_imported,
     origins,
+    own_draws,
     varies,
 )
-from raysmooth.pipeline.analysis.sigmas.rules import ENVELOPE, read_rule
+from raysmooth.pipeline.analysis.sigmas.rules import JOINED, read_rule
 from raysmooth.pipeline.report.sigma_words import rules_in_full, short_rules, what_they_state, with_sigma
 
 _IMAGES = ("dataset", "split", "index_set")
@@ -74,7 +75,7 @@ def caption(runs: pd.DataFrame, without: Collection[str] = ()) -> Caption:
     for column in ("alpha_share", "rejector", "sigma_rule"):
         words.pop(column, None)
     n0, _, _, alpha = (words.pop(column, "") for column in ("n0", "n", "sampling", "alpha"))
-    sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), _alpha(runs, alpha)])
+    sampling = filter(None, [n0, _draws(runs, "n" in shared, "sampling" in shared), _alpha(own_draws(runs), alpha)])
     networks = [
         f"{column} {value}"
         for column, short in (("denoiser", short_denoisers(runs)), ("rejector", short_rejectors(runs)))
@@ -127,8 +128,8 @@ def _all_at_once(runs: pd.DataFrame) -> str:
 
 
 def _fact(runs: pd.DataFrame, column: str) -> str:
-    """The value of `column` that all `runs` share, in words."""
-    value = runs[column].iloc[0]
+    """The value of `column` that all `runs` share, in words; of draws and bounds, that of `own_draws`."""
+    value = (own_draws(runs) if column in ("n0", "n", "bound") else runs)[column].iloc[0]
     return f"{column.replace('_', ' ')} unknown" if pd.isna(value) else _setting(column, value)
 
 
@@ -172,7 +173,7 @@ def _shared_facts(runs: pd.DataFrame, columns: Collection[str]) -> str:
 
 def _draws(runs: pd.DataFrame, one_n: bool, one_sampling: bool) -> str:
     """The value of n and how much of it was drawn, as far as all runs share it; "" where they do not."""
-    n = runs["n"].iloc[0]
+    n = own_draws(runs)["n"].iloc[0]
     fixed = runs["sampling"] == FIXED
     if fixed.all() or pd.isna(n) or not (one_n or one_sampling):
         return _fact(runs, "n") if one_n else ""
@@ -239,7 +240,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
     unlabelled = (runs["quantity"] == UNLABELLED) & varies(runs["quantity"])
     rules = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
     words = [
-        origin.where((origin != "own") & varies(origin) & (rules != ENVELOPE), ""),  # its rule says it
+        origin.where((origin != "own") & varies(origin) & ~rules.isin(JOINED), ""),  # its rule says it
         *(_settings(runs, column) for column in differing(runs) if column not in _LAST),
         _models(runs),
         _rejectors(runs),

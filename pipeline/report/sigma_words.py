@@ -7,7 +7,7 @@ from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
 from raysmooth.pipeline.analysis.run_facts import varies
 from raysmooth.pipeline.analysis.sigmas.rules import (
-    ENVELOPE,
+    JOINED,
     LATER_QUERIES,
     ONE_CLASSIFIER,
     SELECTOR,
@@ -37,7 +37,7 @@ def short_rules(runs: pd.DataFrame) -> pd.Series:
 
 def _short(text: str, shared: dict[str, Option]) -> str:
     rule = read_rule(text)
-    if rule.name == ENVELOPE:
+    if rule.name in JOINED:
         return text
     steps = [f"K={rule.options['steps']}"] if "steps" in rule.options else []
     own = [f"{key}={value}" for key, value in rule.options.items() if key not in shared and key != "steps"]
@@ -53,20 +53,26 @@ def _shared_options(runs: pd.DataFrame) -> dict[str, dict[str, Option]]:
     return shared
 
 
+def _name_of(text: str) -> str:
+    return read_rule(text).name
+
+
 def rules_in_full(runs: pd.DataFrame) -> list[str]:
     """How images get their sigma, for a caption: the rule that all runs share or, of several, the searches with the
     options that `short_rules` leaves out. Nothing of fixed sigmas.
     """
-    if not varies(rules := runs["sigma_rule"]) and (rule := read_rule(rules.iloc[0])).name == ENVELOPE:
-        return [f"envelope of sigma {rule.options['levels']}"]
+    if not varies(rules := runs["sigma_rule"]) and (rule := read_rule(rules.iloc[0])).name in JOINED:
+        return [f"{rule.name} of sigma {rule.options['levels']}"]
     searches = []
     for name, options in _shared_options(runs).items():
-        if name in (FIXED_SIGMA, ENVELOPE):
+        if name in (FIXED_SIGMA, *JOINED):
             continue
         words = [f"{'K' if key == 'steps' else key}={value}" for key, value in options.items()
                  if key != "steps" or not varies(rules)]  # fmt: skip
         searches.append(f"{_NAMES.get(name, name)} ({', '.join(words)})" if words else _NAMES.get(name, name))
-    return [f"sigma of each image by {', '.join(searches)}"] if searches else []
+    joined = dict.fromkeys(name for name in map(_name_of, rules) if name in JOINED)
+    more = [f"{' and '.join(joined)} with the draws of all their runs"] if joined and len(joined) < len(rules) else []
+    return [*([f"sigma of each image by {', '.join(searches)}"] if searches else []), *more]
 
 
 def what_they_state(runs: pd.DataFrame) -> list[str]:

@@ -22,7 +22,7 @@ from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, o
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.runs.settings import READING, decisions
 from raysmooth.storage.store_urls import is_url
-from raysmooth.tune.experiments.plan import REPORT, Plan
+from raysmooth.tune.experiments.plan import RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.stage_run import StageRun
@@ -36,6 +36,10 @@ _DATA = ("dataset", "data_root", "split", *READING)
 
 _FLAGS = [field.name for field in fields(ExperimentRequest)]
 """Settings of stages that `raysmooth run` has flags for, by the same names."""
+
+
+_SOME_RUN = "0" * 16
+"""Stands for the id of a run that another stage will make."""
 
 
 class Inspector:
@@ -90,7 +94,7 @@ def refuse_impossible(plan: Plan, inspector: Inspector, data: bool = True) -> No
             inspector.defaults[run.name] = {key: value for key, value in settings.items() if key not in run.values}
             if run.kind == "certify":
                 norms.add(settings["norm"] or next(iter(NOISES[settings["noise"]].norms)))
-            if run.kind != REPORT:
+            if run.entry.data is not None:
                 for values in _all_settings(run, by_name, plan):
                     _refuse_missing(values, run, inspector, data)
         except RaysmoothError as error:
@@ -106,6 +110,8 @@ def _provisional(run: StageRun, by_name: Mapping[str, StageRun], plan: Plan) -> 
     """The settings of a stage run, with the likely results of other stage runs in place of references."""
 
     def result(key: str, reference: Reference) -> str:
+        if key in RUN_SETTINGS:
+            return _SOME_RUN
         maker = by_name[run.targets(reference)[0]]
         if key in NETWORKS:
             return _architecture(maker, key, by_name)

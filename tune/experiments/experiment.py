@@ -18,7 +18,7 @@ from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import NETWORKS, Inspector, refuse_impossible, refuse_missing_files
-from raysmooth.tune.experiments.plan import REPORT, Plan
+from raysmooth.tune.experiments.plan import REPORT, RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.results import Result, file_hash, read_note, write_note
 from raysmooth.tune.experiments.stage_kinds import Context, ReadyRun
@@ -69,7 +69,7 @@ def run_experiment(
     failed = [
         (run.name, one)
         for run in wanted
-        if run.entry.samples
+        if run.entry.has_rows
         for run_id in execution.results[run.name].runs
         for one in failures(read_rows(plan.out, str(execution.results[run.name].rows_in), run_id))
     ]
@@ -178,6 +178,8 @@ class _Execution:
         if "{sigma}" in reference.name:
             return str(self._plan.out / "weights" / f"{reference.name}.safetensors")
         result = self.results[reference.name]
+        if key in RUN_SETTINGS:
+            return ",".join(result.runs)
         if key in NETWORKS:
             return str(result.architecture)
         if key == "surrogates" and result.folder is not None:
@@ -203,7 +205,7 @@ def stage_identity(run: StageRun, results: Mapping[str, Result], inspector: Insp
             "defaults": _decisive(inspector.defaults.get(run.name)),
             "scheme": SCHEME,
             "files": {path: _file_hashes(local_copy(path)) for _, path in files_of(run.values)},
-            "data": inspector.data_fingerprint({**settings, "split": split}),
+            "data": None if run.entry.data is None else inspector.data_fingerprint({**settings, "split": split}),
         }
     )
 

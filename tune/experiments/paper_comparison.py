@@ -129,4 +129,6 @@ def _printed(value: float | str | None, digits: int) -> str:
     """A number as the paper prints it."""
     if value is None:
         return MISSING
-    return value if isinstance(value, str) else f"{value:.{digits}f}"
+    if isinstance(value, str):
+        return value
+    return f"{value:.{digits}f}" if round(value, digits) == value else f"{value:g}"

@@ -15,6 +15,15 @@ REPORT = "report"
 """Name and kind of the stage that ends every experiment."""
 
 
+RUN_SETTINGS = {
+    "sigmas": ("noise levels", ("optimize-sigma",)),
+    "run": ("certificates", ("certify", "recertify")),
+    "envelope": ("certificates from draws", ("certify",)),
+    "worst_sigma": ("certificates from draws", ("certify",)),
+}
+"""Settings that name runs of other stages: what they take of them, and the kinds of stages that make it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """All stage runs of an experiment, whose results go to `out`. `settings` is None for the file of a single sweep,
@@ -84,24 +93,35 @@ def _refuse_bad_references(runs: Sequence[StageRun]) -> None:
     for run in runs:
         if run.name in earlier:
             raise RaysmoothError(f"stage {run.stage}: there are two of the name {run.name}: rename one of them")
-        for name in run.needs:
+        for key, name in run.uses:
             if name not in earlier and name in all_names:
                 raise RaysmoothError(
                     f"stage {run.stage} refers to @{name}, which comes after it: move it below stage {name}"
                 )
+            fitting = [known for known, other in earlier.items() if _fits(key, other)]
             if name not in earlier:
-                known = [known for known, other in earlier.items() if other.entry.trains]
+                known = fitting
                 raise RaysmoothError(
                     f"stage {run.stage} refers to @{name}, which no stage makes: {nearest(name, known)}"
                 )
-            if not earlier[name].entry.trains:
-                raise RaysmoothError(f"stage {run.stage} refers to @{name}: a {earlier[name].kind} makes no weights")
+            if name not in fitting:
+                what = RUN_SETTINGS.get(key, ("weights", ()))[0]
+                kind = earlier[name].kind
+                article = "an" if kind[0] in "aeiou" else "a"
+                raise RaysmoothError(f"stage {run.stage} refers to @{name}: {article} {kind} makes no {what}")
         earlier[run.name] = run
+
+
+def _fits(key: str, other: StageRun) -> bool:
+    """Whether the result of another stage run can be the value of a setting."""
+    if key in RUN_SETTINGS:
+        return other.kind in RUN_SETTINGS[key][1]
+    return other.entry.trains is not None
 
 
 def _refuse_unknown_rows(settings: ExperimentSettings, runs: Sequence[StageRun]) -> None:
     """Raises RaysmoothError for rows of the paper's table that name unknown stages."""
-    known = {name for run in runs if run.entry.samples for name in run.names}
+    known = {name for run in runs if run.entry.has_rows for name in run.names}
     numbers = settings.paper.numbers
     for row in numbers.rows if numbers is not None else []:
         for name in row.ours:

@@ -66,15 +66,16 @@ def filled(value: Any, variables: Mapping[str, Any], keep: frozenset[str] = froz
     return _VARIABLE.sub(lambda found: spelled(variables[found[1]]) if found[1] in variables else found[0], value)
 
 
-def references(value: Any) -> Iterator[Reference]:
-    """All references in `value`, however deep."""
+def references(value: Any, key: str = "") -> Iterator[tuple[str, Reference]]:
+    """All references in `value`, however deep, each after the name of its setting."""
     if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
+        for inner_key, inner in value.items():
+            yield from references(inner, inner_key)
+    elif isinstance(value, list):
         for inner in value:
-            yield from references(inner)
+            yield from references(inner, key)
     elif (found := Reference.read(value)) is not None:
-        yield found
+        yield key, found
 
 
 def replaced(value: Any, by: Callable[[str, Reference], Any], key: str = "") -> Any:

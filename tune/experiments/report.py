@@ -22,7 +22,7 @@ from raysmooth.pipeline.analysis.sigmas.steps import step_series
 from raysmooth.pipeline.pictures.page_image import certified_image
 from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
-from raysmooth.pipeline.report.figures.curves import plot_curves
+from raysmooth.pipeline.report.figures.curves import MOST_LINES, plot_curves
 from raysmooth.pipeline.report.figures.figure_file import PAPER_DPI, save_figure
 from raysmooth.pipeline.report.figures.rejection import plot_rejection
 from raysmooth.pipeline.report.figures.sigmas import plot_sigmas
@@ -89,7 +89,7 @@ def report_experiment(
     it. None if the experiment certifies nothing; raises RaysmoothError if nothing is certified yet.
     """
     settings = plan.settings
-    if settings is None or not any(run.entry.samples for run in plan.stage_runs):
+    if settings is None or not any(run.entry.has_rows for run in plan.stage_runs):
         return None
     radii = next((run.values["radii"] for run in plan.stage_runs if run.values.get("radii")), None)
     conditions: list[str] = next((run.values["where"] for run in plan.stage_runs if run.values.get("where")), [])
@@ -97,7 +97,7 @@ def report_experiment(
     rows = where(every, conditions)
     summary = summarize(rows, radii)
     numbers = settings.paper.numbers
-    planned = Counter(name for run in plan.stage_runs if run.kind == "certify" for name in run.names)
+    planned = Counter(name for run in plan.stage_runs if run.kind in ("certify", "recertify") for name in run.names)
     comparison = None
     if numbers is not None:
         comparison = compare_with_paper(numbers, summarize(every, [0.0, *numbers.radii]), runs, planned)
@@ -188,21 +188,25 @@ def _is_number(column: str) -> bool:
 
 def _plot(rows: pd.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Plot the curves; if there are several noise levels, also those of each level, as in the papers; the rejected
-    draws of runs with a rejector; the sigmas of images, and accuracy against the steps of their search.
+    draws of runs with a rejector; the sigmas of images, and accuracy against the steps of their search. Where the
+    curves are more than a legend has room for, those with fewer steps of the same search are left out.
     """
-    files, parts = [], {"curves": rows}
-    levels = sorted(rows["sigma"].dropna().unique())
+    data = ReportData(rows)
+    series = step_series(data.runs, data.parts)
+    fewer = {run for one in series for steps, run in list(one.items())[:-1] if steps}
+    curves = rows if len(data.runs) <= MOST_LINES else rows[~rows["run_id"].isin(fewer)]
+    files, parts = [], {"curves": curves}
+    levels = sorted(curves["sigma"].dropna().unique())
     if len(levels) > 1:
-        parts |= {f"curves-{sigma:g}": rows[rows["sigma"] == sigma] for sigma in levels}
+        parts |= {f"curves-{sigma:g}": curves[curves["sigma"] == sigma] for sigma in levels}
     for name, part in parts.items():
         figures = [folder / f"{name}.{suffix}" for suffix in formats]
         save_figure(plot_curves(part), *figures, flag="--out", dpi=PAPER_DPI)
         files += figures
-    data = ReportData(rows)
     further = {
         "rejection": (has_rejector(rows), plot_rejection),
         "sigmas": (has_image_sigmas(rows), plot_sigmas),
-        "steps": (bool(step_series(data.runs, data.parts)), plot_steps),
+        "steps": (bool(series), plot_steps),
     }
     for name, plot in ((name, plot) for name, (has_data, plot) in further.items() if has_data):
         figures = [folder / f"{name}.{suffix}" for suffix in formats]

@@ -1,7 +1,7 @@
 """A smoke test of an experiment: all of its stages, with networks, data and budgets so small that it takes seconds."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weights import save_weights
+from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
-from raysmooth.tune.experiments.plan import Plan
+from raysmooth.tune.experiments.plan import RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.small_networks import (
     SMALL_REJECTOR_OPTIONS,
@@ -54,6 +55,12 @@ _SHRINK = {"classifier": small_classifier, "denoiser": small_denoiser, "rejector
 _MOST_NUMBERS, _MOST_NUMBERS_OF_SWEEP = 2, 1
 """A smoke test tries only the first numbers of each matrix variable."""
 
+MOST_STEPS = 200
+"""Steps of a search in a smoke test: those of the first two numbers of steps that are kept."""
+
+_MOST_OF_SEARCH = {"steps": MOST_STEPS, "levels": 3, "draws": 4, "n0": 10, "n": 100}
+"""Options of searches, and their largest values in a smoke test."""
+
 _MOST_CONFIGURATIONS = 2
 """A smoke test tries only the first configurations of a sweep."""
 
@@ -86,6 +93,7 @@ def _fewer(runs: Sequence[StageRun]) -> list[StageRun]:
         if run.entry.keeps_sigma and isinstance(run.values.get("sigma"), list):
             run = replace(run, values={**run.values, "sigma": run.values["sigma"][:_MOST_NUMBERS]})
         most = _MOST_NUMBERS_OF_SWEEP if run.kind == "sweep" else _MOST_NUMBERS
+        run = _with_fewer_runs(run, kept)
         numbers = {key: value for key, value in run.variables.items() if isinstance(value, int | float)}
         seen = {key: tried.setdefault((run.stage, key), []) for key in numbers}
         new = {key: value for key, value in numbers.items() if value not in seen[key]}
@@ -95,6 +103,16 @@ def _fewer(runs: Sequence[StageRun]) -> list[StageRun]:
             seen[key].append(value)
         kept[run.name] = run
     return list(kept.values())
+
+
+def _with_fewer_runs(run: StageRun, kept: Mapping[str, StageRun]) -> StageRun:
+    """A stage run without references, in its lists of runs, to stage runs that are left out."""
+    lists = {key: value for key, value in run.values.items() if key in RUN_SETTINGS and isinstance(value, list)}
+    fewer = {
+        key: [one for one in value if (found := Reference.read(one)) is None or found.name in kept]
+        for key, value in lists.items()
+    }
+    return replace(run, values={**run.values, **fewer}) if lists else run
 
 
 def _data_root(plan: Plan, folder: Path) -> Path | None:
@@ -121,17 +139,27 @@ class _Shrinker:
     data_root: Path | None
 
     def stage_run(self, run: StageRun) -> StageRun:
-        methods = {"sweep": self.sweep, "certify": self.certify, "predict": self.certify, "gallery": self.gallery}
+        methods = {
+            "sweep": self.sweep, "certify": self.certify, "predict": self.certify, "gallery": self.gallery,
+            "optimize-sigma": self.search, "recertify": _without_n,
+        }  # fmt: skip
         shrink = methods.get(run.kind, self.training if run.entry.trains else dict)
         return replace(run, values=_fewer_surrogates(shrink(dict(run.values))))
 
     def training(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self.networks(values), **_TRAINING, "threads": 1}
+        one_epoch = {"data_dependent": _brief_training(values["data_dependent"])} if "data_dependent" in values else {}
+        return {**self.networks(values), **_TRAINING, **one_epoch, "threads": 1}
 
     def certify(self, values: Mapping[str, Any]) -> dict[str, Any]:
         n = 20 + int(values.get("n", 10_000)) // 1000  # different values stay different
         small = {**self.networks(values), **_CERTIFY, **_POOL, "n": n}
+        small |= {"search": brief_search(values["search"])} if values.get("search") else {}
+        small |= {"steps": min(int(values["steps"]), MOST_STEPS)} if values.get("steps") is not None else {}
         return small | ({"n0": _DRAWS["n0"]} if "n0" in values else {})
+
+    def search(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        images = {key: _CERTIFY[key] for key in ("start", "skip", "max", "batch_size")}
+        return {**self.networks(values), **images, **_POOL, "search": brief_search(values.get("search", "ddrs"))}
 
     def gallery(self, values: Mapping[str, Any]) -> dict[str, Any]:
         images = {"images": [0, 1]} if "images" in values else {"skip": 1, "max": 2}
@@ -208,6 +236,31 @@ class _Shrinker:
         file = self.folder / "untrained" / f"{re.sub(r'[^A-Za-z0-9_.]', '-', str(architecture))}-{seed}.safetensors"
         save_weights(file, initialised(lambda: build(architecture), seed), card)
         return str(file)
+
+
+def brief_search(text: str) -> str:
+    """The search with few steps, levels and draws."""
+    written, _ = read_search(text)
+    options = dict(written.options) | {name: min(int(value), most) for name, value, most in _large(written)}
+    return str(Variant(written.name, tuple(sorted(options.items()))))
+
+
+def _large(search: Variant) -> Iterator[tuple[str, Any, int]]:
+    """The options of a search that make it long, and their values in a smoke test, at most."""
+    for name, value in search.options:
+        if name in _MOST_OF_SEARCH and isinstance(value, int):
+            yield name, value, _MOST_OF_SEARCH[name]
+
+
+def _brief_training(text: str) -> str:
+    """The options of --data-dependent for a training of one epoch."""
+    options = [option for option in text.split(",") if not option.strip().startswith("epochs")]
+    return ",".join(["epochs_from=0", *options])
+
+
+def _without_n(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the number of draws to use, of which a smoke test has fewer."""
+    return {key: value for key, value in values.items() if key != "n"}
 
 
 def _refuse_rejector_files(values: Mapping[str, Any]) -> None:

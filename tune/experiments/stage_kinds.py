@@ -15,7 +15,9 @@ from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, checked
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
-from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
+from raysmooth.pipeline.runs.search_settings import OptimizeSigmaSettings
+from raysmooth.pipeline.runs.settings import CertifySettings, NoisySettings, PredictSettings
+from raysmooth.pipeline.store.manifest import CERTIFICATES
 from raysmooth.tune.experiments.results import Result, count_rows, file_hash
 from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.sweeps.settings import SweepSettings
@@ -56,6 +58,22 @@ class ReportSettings(Settings):
         return where
 
 
+class RecertifySettings(Settings):
+    """Recertify"""
+
+    run: str | None = Field(None, description="The run whose certificates change: @STAGE.")
+    memory: bool = Field(False, description="Those of a classifier that remembers its answers.")
+    envelope: list[str] | None = Field(None, description="Runs at several noise levels to join: [@STAGE, @STAGE].")
+    worst_sigma: list[str] | None = Field(None, description="The same, for what holds at whichever of them.")
+    alpha: float | None = Field(None, description="Failure probability of each certificate.")
+    n: int | None = Field(None, description="Estimation draws to use.")
+    noise_bound: str | None = Field(None, description="complement, runner-up or rejection.")
+    familywise: float | None = Field(None, description="Failure probability of all certificates together.")
+    norm: str | None = Field(None, description="Norm of the radii.")
+    alpha_share: float | None = Field(None, description="Fraction of alpha for pA.")
+    rejection: str | None = Field(None, description="off: without the rejector of the run.")
+
+
 @dataclass(frozen=True)
 class StageKind:
     """`check` makes the settings of a stage run, and raises RaysmoothError for every error that can be found without
@@ -63,9 +81,9 @@ class StageKind:
     executes stage runs and returns a result for each; with `together`, consecutive stage runs of this kind in one call.
 
     `trains` is the training, such as "classifier", or "sweep" for stages that make weights; `samples`: draws noise
-    samples for runs of certify or predict. A stage run of a `one_sigma` kind has a single noise level; one that
-    `keeps_sigma` fills in "{sigma}" itself. Data settings are under the key `data`, "" for the top level; None: the
-    kind has none.
+    samples for runs of certify, predict or optimize-sigma; `derives`: makes runs from the rows of others. A stage run
+    of a `one_sigma` kind has a single noise level; one that `keeps_sigma` fills in "{sigma}" itself. Data settings are
+    under the key `data`, "" for the top level; None: the kind has none.
     """
 
     summary: str
@@ -74,6 +92,7 @@ class StageKind:
     execute: Callable[[Sequence[ReadyRun], Context], list[Result]] | None
     trains: str | None = None
     samples: bool = False
+    derives: bool = False
     one_sigma: bool = False
     keeps_sigma: bool = False
     together: bool = False
@@ -86,6 +105,11 @@ class StageKind:
         if self.data:
             return {**values, self.data: {**data, **values.get(self.data, {})}}
         return {**data, **values}
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its results are runs."""
+        return self.samples or self.derives
 
     @property
     def needs_ray(self) -> bool:
@@ -175,8 +199,9 @@ def _sample(name: str, runs: Sequence[ReadyRun], context: Context) -> list[Resul
     """All on one pool; stage runs with the same settings share a run of the procedure `name`."""
     from raysmooth.pipeline.drawing.driver import run_all
     from raysmooth.pipeline.runs.procedures import PROCEDURES
+    from raysmooth.pipeline.runs.search_procedure import OPTIMIZE_SIGMA
 
-    procedure = PROCEDURES[name]
+    procedure: Any = OPTIMIZE_SIGMA if name == OPTIMIZE_SIGMA.name else PROCEDURES[name]
     settings: list[Any] = [run.settings for run in runs]
     settings = [one.model_copy(update={"address": context.address or one.address}) for one in settings]
     results = []
@@ -186,7 +211,7 @@ def _sample(name: str, runs: Sequence[ReadyRun], context: Context) -> list[Resul
     return results
 
 
-def _sampling(name: str, settings: type[SamplingSettings], summary: str) -> StageKind:
+def _sampling(name: str, settings: type[NoisySettings], summary: str) -> StageKind:
     return StageKind(
         summary,
         partial(checked, settings),
@@ -196,6 +221,19 @@ def _sampling(name: str, settings: type[SamplingSettings], summary: str) -> Stag
         one_sigma=True,
         together=True,
     )
+
+
+def _recertify(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    from raysmooth.pipeline.derived.recertify import recertify
+
+    results = []
+    for run in runs:
+        settings: Any = run.settings
+        given = {name: value for name, value in settings.model_dump().items() if name != "run"}
+        rows = recertify(context.out, settings.run, **given)
+        found = {str(run_id): count_rows(context.out, CERTIFICATES, str(run_id)) for run_id in rows["run_id"].unique()}
+        results.append(Result(settings_hash(found), rows_in=CERTIFICATES, runs=found))
+    return results
 
 
 def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
@@ -226,6 +264,15 @@ STAGE_KINDS: Registry[StageKind] = Registry(
         ),
         "certify": _sampling("certify", CertifySettings, "raysmooth certify"),
         "predict": _sampling("predict", PredictSettings, "raysmooth predict"),
+        "optimize-sigma": _sampling("optimize-sigma", OptimizeSigmaSettings, "raysmooth optimize-sigma"),
+        "recertify": StageKind(
+            "raysmooth recertify, of the runs of other stages",
+            partial(checked, RecertifySettings),
+            lambda name: {},
+            _recertify,
+            derives=True,
+            data=None,
+        ),
         "gallery": StageKind(
             "raysmooth gallery",
             partial(checked, GallerySettings),

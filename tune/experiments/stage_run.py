@@ -48,9 +48,14 @@ class StageRun:
         return STAGE_KINDS[self.kind]
 
     @cached_property
+    def uses(self) -> list[tuple[str, str]]:
+        """The names of its settings that refer to stage runs, each with the name of such a stage run."""
+        return [(key, name) for key, found in references(self.values) for name in self.targets(found)]
+
+    @cached_property
     def needs(self) -> list[str]:
         """Names of the stage runs that it refers to, each once."""
-        return list(dict.fromkeys(name for found in references(self.values) for name in self.targets(found)))
+        return list(dict.fromkeys(name for _, name in self.uses))
 
     def targets(self, reference: Reference) -> list[str]:
         """Names of the stage runs that one of its references means: one, or one for each of its noise levels."""

@@ -12,8 +12,11 @@ from raysmooth.common.variant import Option, Variant
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
 from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, envelope_levels
 
-ENVELOPE, SELECTOR = "envelope", "selector"
-"""Names of the rules of envelopes and of certified selectors."""
+SELECTOR = "selector"
+"""The name of the rule of a certified selector."""
+
+JOINED = ("envelope", "worst")
+"""Names of the rules of runs that join others at several sigmas, and so have none themselves."""
 
 ONE_CLASSIFIER, PER_IMAGE, LATER_QUERIES = "one classifier", "a classifier for each image", "later queries"
 """What the certificates of a run are about; accuracies are comparable between runs that are about the same."""
@@ -24,7 +27,7 @@ ABOUT = (ONE_CLASSIFIER, PER_IMAGE, LATER_QUERIES)
 
 @dataclass(frozen=True)
 class SigmaRule:
-    """A rule's `name`, FIXED_SIGMA, ENVELOPE or that of a search, and its `options`."""
+    """A rule's `name`, FIXED_SIGMA, one of JOINED or that of a search, and its `options`."""
 
     name: str
     options: Mapping[str, Option]
@@ -34,7 +37,7 @@ class SigmaRule:
 def read_rule(text: str) -> SigmaRule:
     """The rule in a value of the column `sigma_rule`; a text of another form is a rule without options."""
     if levels := envelope_levels(text):
-        return SigmaRule(ENVELOPE, {"levels": ", ".join(f"{level:.15g}" for level in levels)})
+        return SigmaRule(text.partition(" ")[0], {"levels": ", ".join(f"{level:.15g}" for level in levels)})
     try:
         found = Variant.parse(text)
     except RaysmoothError:
@@ -57,6 +60,6 @@ def without_steps(text: str) -> str:
 def statements(runs: pd.DataFrame) -> pd.Series:
     """What the certificates of runs are about, one of ABOUT, by their columns `sigma_rule` and `source`; str."""
     names = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
-    about = pd.Series(np.where(names.isin([FIXED_SIGMA, SELECTOR, ENVELOPE]), ONE_CLASSIFIER, PER_IMAGE), runs.index)
+    about = pd.Series(np.where(names.isin([FIXED_SIGMA, SELECTOR, *JOINED]), ONE_CLASSIFIER, PER_IMAGE), runs.index)
     memory = runs["source"].map(lambda source: isinstance(source, str) and source.startswith(MEMORY_OF))
     return about.mask(memory.astype(bool), LATER_QUERIES)

@@ -31,7 +31,7 @@ PATTERNS: list[Any] = ["-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (
 _MARKERS = ["", "o", "s", "^", "D", "v", "P", "X"]
 """By the numbers of a LineStyle."""
 
-_MOST_LINES = 24
+MOST_LINES = 24
 """Most lines of a legend before it is shortened, where possible."""
 
 
@@ -150,7 +150,7 @@ def _shorter(runs: pd.DataFrame, labels: list[str], handles: list[Line2D]) -> tu
     """
     names, styles = run_names(runs), line_styles(runs)
     alone = [with_sigma(name, sigma) for name, sigma in zip(names, runs["sigma"], strict=True)]
-    if labels != alone or len(set(names)) + runs["sigma"].nunique() > _MOST_LINES or len(runs) <= _MOST_LINES:
+    if labels != alone or len(set(names)) + runs["sigma"].nunique() > MOST_LINES or len(runs) <= MOST_LINES:
         return labels, handles
     models = {
         name: Line2D([], [], color=line.get_color(), linewidth=1.3, marker=_MARKERS[styles[run].marker], markersize=3.5)

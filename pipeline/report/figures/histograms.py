@@ -85,7 +85,9 @@ def plot_histograms(data: ReportData, histograms: Histograms, width: float = COL
     runs = data.runs.loc[[run for run in data.runs.index if run in histograms.shares]]
     if runs.empty:
         raise RaysmoothError(f"no run records its {histograms.axis}: there is nothing to plot")
-    figure = Figure(figsize=(width, 0.75 + 0.55 * len(runs)), layout="constrained")
+    labels = [fill(label, int(6.5 * width)) for label in run_labels(runs)]
+    high = max(0.55, 0.12 * (1.5 + max(label.count("\n") for label in labels)))
+    figure = Figure(figsize=(width, 0.75 + high * len(runs)), layout="constrained")
     axes = figure.add_subplot()
     highest = _highest(histograms)
     for place, run in enumerate(runs.index):
@@ -99,7 +101,6 @@ def plot_histograms(data: ReportData, histograms: Histograms, width: float = COL
         axes.axhline(-place, color="0.6", linewidth=0.6)
         if run in histograms.marks:
             axes.plot([histograms.marks[run]] * 2, [-place, -place + 0.85], color=BLACK, linewidth=0.8, dashes=(3, 2))
-    labels = [fill(label, int(6.5 * width)) for label in run_labels(runs)]
     axes.set_yticks([-place for place in range(len(runs))], labels, fontsize=TICK, va="bottom")
     axes.set_xticks(histograms.ticks, histograms.names, fontsize=TICK - 1)
     if len(histograms.ticks) * 0.32 > 0.6 * width:

@@ -6,10 +6,12 @@ from matplotlib.ticker import MaxNLocator
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.sigmas.distribution import fixed_counterparts, grew, has_image_sigmas, image_sigmas
+from raysmooth.pipeline.analysis.sigmas.steps import step_series
 from raysmooth.pipeline.report.figures.figure_text import COLUMN
 from raysmooth.pipeline.report.figures.histograms import Histograms, histograms_note, plot_histograms
 from raysmooth.pipeline.report.figures.palette import BLUE, GREY
 from raysmooth.pipeline.report.report_data import ReportData
+from raysmooth.pipeline.report.tables.sigmas import runs_with_sigmas
 
 BINS = 40
 """Most bars of a histogram."""
@@ -22,10 +24,12 @@ _ALL = "images"
 
 
 def sigma_histograms(data: ReportData) -> Histograms:
-    """The images of each run with image sigmas. Where any of them has one of `fixed_counterparts`, the images certified
-    there with a smaller radius, or not at all, are a kind of their own.
+    """The images of each run of `runs_with_sigmas`; of runs that differ in the steps of their search only, of that with
+    most steps. Where any of them has one of `fixed_counterparts`, the images certified there with a smaller radius, or
+    not at all, are a kind of their own.
     """
-    found = {run: image_sigmas(own) for run, own in data.parts.items() if has_image_sigmas(own)}
+    fewer = {run for one in step_series(data.runs, data.parts) for run in list(one.values())[:-1]}
+    found = {run: image_sigmas(data.parts[run]) for run in runs_with_sigmas(data) if run not in fewer}
     fixed = fixed_counterparts(data.runs, data.parts)
     kinds = {GREW: BLUE, OTHERS: GREY} if fixed else {_ALL: BLUE}
     most = max((float(own["sigma"].max()) for own in found.values() if len(own)), default=1.0)
@@ -63,6 +67,8 @@ def sigmas_note(data: ReportData) -> str:
             " Images whose certified radius is larger than in the run with one sigma for all are in blue, and the same "
             "run's other images in grey above."
         )
+    if step_series(data.runs, data.parts):
+        larger += " Of runs that differ in the steps of their search only, that with most is shown."
     return (
         f"Sigmas of images, as shares of a run's images without error; dashed: the sigma of the run, where a search "
         f"begins.{larger} {histograms_note(found)}"

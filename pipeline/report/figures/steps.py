@@ -58,7 +58,7 @@ def _titles(data: ReportData, last: list[str]) -> list[str]:
 def plot_steps(data: ReportData, width: float = COLUMN) -> Figure:
     """A panel for each series, `width` inches wide. Raises RaysmoothError where there is no series."""
     names, panels = step_panels(data)
-    across = min(len(panels), 1 if width <= COLUMN else 3)
+    across = min(len(panels), (1 if len(panels) < 3 else 2) if width <= COLUMN else 3)
     high = -(-len(panels) // across)
     figure = Figure(layout="constrained")
     grid = figure.subplots(high, across, sharey=True, squeeze=False)
@@ -68,7 +68,9 @@ def plot_steps(data: ReportData, width: float = COLUMN) -> Figure:
             looks = {"color": colours[style.colour], "linestyle": PATTERNS[style.dash], "linewidth": 1.3}
             axes.plot(panel.steps, shares, marker="o", markersize=2.5, label=name, clip_on=False, **looks)
         axes.set(xlim=(0, None), ylim=(0, 1.02))
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(6 if width / across > 2 else 3, steps=[1, 2, 2.5, 5, 10], integer=True)
+        )
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.tick_params(labelsize=TICK)
         axes.grid(color="0.9", linewidth=0.6)

@@ -105,7 +105,8 @@ def _level(facts: pd.Series) -> str:
         return f"sigma {facts['sigma']:.6}"
     words = short_rules(facts.to_frame().T).iloc[0]
     if pd.isna(facts["sigma"]):
-        return f"several sigmas ({words}), of which for each class that counts which certifies most"
+        best = "least" if words.startswith("worst") else "most"
+        return f"several sigmas ({words}), of which that counts which certifies {best}"
     return f"a sigma that is chosen for each image ({words}, from sigma {facts['sigma']:.6})"
 
 

@@ -14,6 +14,7 @@ from raysmooth.pipeline.analysis.sigmas.distribution import (
     image_sigmas,
     sigma_distribution,
 )
+from raysmooth.pipeline.analysis.sigmas.rules import LATER_QUERIES
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import floored
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -29,7 +30,7 @@ def sigmas_table(data: ReportData, intervals: bool = False) -> PrintedTable:
     """One line for all images of each run with image sigmas, and one for each outcome. Raises RaysmoothError where no
     run has image sigmas.
     """
-    runs = [run for run in data.runs.index if has_image_sigmas(data.parts[run])]
+    runs = runs_with_sigmas(data)
     if not runs:
         raise RaysmoothError(
             "all runs have one sigma for all images: certify with --sigmas, and a run of 'raysmooth optimize-sigma', "
@@ -60,6 +61,12 @@ def sigmas_table(data: ReportData, intervals: bool = False) -> PrintedTable:
     words = text_columns(data.run_cells) | {"outcome"}
     values = values[[*first, *values.columns.drop(first)]]
     return PrintedTable("sigmas", "Sigmas of images", data.caption, note, cells, values, words)
+
+
+def runs_with_sigmas(data: ReportData) -> list[str]:
+    """The runs with image sigmas, without those of a memory where there are others: it keeps the sigmas of its run."""
+    runs = [run for run in data.runs.index if has_image_sigmas(data.parts[run])]
+    return [run for run in runs if data.runs["about"][run] != LATER_QUERIES] or runs
 
 
 def _grown(data: ReportData, run: str, fixed: dict[str, str]) -> list[float]:

@@ -246,7 +246,6 @@ def test_other_classes_derived_runs_and_damaged_ones_are_refused(tmp_path: Path)
         recertify(tmp_path, envelope=[near, far], alpha=0.03)
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_the_commands_table_report_and_status_know_an_envelope(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def test_the_table_of_steps_by_hand() -> None:
 def test_the_histogram_has_every_image_once() -> None:
     found = sigma_histograms(KINDS)
     assert list(found.kinds) == ["radius grew", "other images"]
+    assert [run[0] for run in found.shares] == ["1", "2", "3", "e"]  # a memory has the sigmas of its run
     for run, shares in found.shares.items():
         assert shares.sum() == pytest.approx(1)
         assert shares[0].sum() == pytest.approx(0 if run[0] == "e" else 2 / 7)  # an envelope has no counterpart
@@ -179,6 +180,22 @@ def test_the_histogram_has_every_image_once() -> None:
     assert list(alone.kinds) == ["images"]
     counts = np.round(7 * alone.shares["1" * 16][0])
     assert dict(zip(np.round(alone.edges, 3), counts, strict=False))[0.25] == 3  # 0.25 twice, and what else is in it
+
+
+def test_of_the_steps_of_a_search_the_histogram_has_the_last() -> None:
+    assert sorted(sigma_histograms(STEPS).shares) == ["2000.5aaaaaaaaaa", "3000.25aaaaaaaaa"]
+    assert "that with most is shown" in FIGURES["sigmas"].caption(STEPS)
+
+
+def test_draws_and_bounds_of_joined_runs_make_no_difference() -> None:
+    joined = envelope_run().assign(n0=300, n=30_000, noise_bound="runner-up", p_upper=None)
+    runs = described(fixed_run(), searched_run(), joined)
+    assert run_labels(runs)[0] == "no denoiser, fixed sigma"
+    facts = caption(runs).facts
+    assert facts.endswith("envelope with the draws of all their runs, n0=100, n=10000, alpha=0.001")
+    assert "n=30000" in caption(described(joined)).facts
+    worst = joined.assign(run_id="d" * 16, sigma_rule="worst of 0.25, 0.5", source="worst sigma of a,b")
+    assert run_labels(described(fixed_run(), worst)) == ["no denoiser, fixed sigma", "no denoiser, worst of 0.25, 0.5"]
 
 
 def test_panels_of_steps() -> None:
@@ -223,7 +240,7 @@ def test_the_page_shows_tables_and_figures(tmp_path: Path) -> None:
     text = unescape(render_page(KINDS, located(tmp_path), {}))
     assert 'id="sigmas"' in text
     assert 'id="steps"' not in text
-    assert len(re.findall(r'<svg[^>]*aria-label="sigma of an image of ', text)) == 5
+    assert len(re.findall(r'<svg[^>]*aria-label="sigma of an image of ', text)) == 4
     assert "<h3>sigma 0.25</h3>" in text
     assert "<h3>several sigmas</h3>" in text
     assert PER_IMAGE[1:] in text
@@ -253,7 +270,7 @@ def test_the_page_shows_tables_and_figures(tmp_path: Path) -> None:
         (
             envelope_run(),
             "provably cannot be misread because of any change of at most ℓ₂ 0.25.",
-            "of several sigmas (envelope of 0.25, 0.5, 1), of which for each class that counts which certifies most.",
+            "of several sigmas (envelope of 0.25, 0.5, 1), of which that counts which certifies most.",
         ),
     ],
 )
