@@ -13,7 +13,7 @@ from raysmooth.common.errors import RaysmoothError, named_image, one_line, print
 from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import DERIVED, SETTINGS
-from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, ManifestError, RunFolder, read_manifest
+from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, SIGMAS, ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
 from raysmooth.pipeline.store.row_checks import TEXTS, bad_row
 from raysmooth.storage.location import Location, Where, located
@@ -40,6 +40,11 @@ def read_certificates(results: Where) -> pd.DataFrame:
     """
     folder = located(results) / CERTIFICATES
     if not folder.is_folder():
+        if (located(results) / SIGMAS).is_folder():
+            raise RaysmoothError(
+                f"{results} holds only noise levels, found by optimize-sigma: 'raysmooth certify --sigmas RUN' "
+                "certifies at them"
+            )
         if (located(results) / PREDICTIONS).is_folder():
             raise RaysmoothError(f"{results} holds only predictions: give the results of 'raysmooth certify'")
         if folder.exists():

@@ -197,8 +197,9 @@ def draw_all(pool: Pool, ledgers: Sequence[BaseLedger], progress: Progress, star
             progress.note(f"first image finished {monotonic() - started:.1f} s after the start")
     images, draws = sum(ledger.finished for ledger in ledgers), sum(ledger.drawn for ledger in ledgers)
     seconds = monotonic() - drawing_since
-    rates = f": {images / seconds:,.2f} images/s, {draws / seconds:,.0f} draws/s" if draws else ""
-    progress.note(f"drawing took {seconds:.1f} s for {counted(images, 'image')} and {counted(draws, 'draw')}{rates}")
+    what = ledgers[0].run.DRAWN
+    rates = f": {images / seconds:,.2f} images/s, {counted(round(draws / seconds), what)}/s" if draws else ""
+    progress.note(f"drawing took {seconds:.1f} s for {counted(images, 'image')} and {counted(draws, what)}{rates}")
     if pool.telemetry.drawn_twice:
         progress.note(
             f"{pool.telemetry.drawn_twice} work units were drawn twice, for replicas that did not answer in time"

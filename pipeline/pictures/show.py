@@ -20,6 +20,7 @@ from raysmooth.pipeline.report.figures.figure_file import figure_path, save_figu
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
+from raysmooth.pipeline.store.image_sigmas import refuse_search
 from raysmooth.pipeline.store.sigma_rules import envelope_levels
 from raysmooth.storage.location import Where, located
 from raysmooth.storage.object_store import notify
@@ -107,6 +108,8 @@ def find_rows(results: Where, image: int | str, run: str | None = None) -> pd.Da
     """
     rows = read_certificates(results)
     if run is not None:
+        if not rows["run_id"].str.startswith(run).any():
+            refuse_search(results, run, "--run")
         rows = rows[rows["run_id"] == find_run(rows["run_id"], run, "--run")]
     image_id = image_id_of(rows, image)
     found = rows[rows["image_id"] == image_id]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
@@ -55,6 +55,9 @@ class BaseRun(ABC):
     decide no row: they are for the reader, what does not fit, what was taken for granted, why equal counts cannot be
     promised, what the data is and what may be wrong about it. `made_from` is of `network_facts`.
     """
+
+    DRAWN: ClassVar[str] = "draw"
+    """What one of its draws is called."""
 
     procedure: AnyProcedure
     settings: NoisySettings

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.noise.role import Role
@@ -26,6 +26,8 @@ class SearchRun(BaseRun):
     """A run of a `SearchProcedure`, whose compute configuration follows from its settings. Its draws are forward
     passes: `draws_per_image` counts a backward pass as two.
     """
+
+    DRAWN: ClassVar[str] = "forward pass"
 
     procedure: SearchProcedure
     settings: OptimizeSigmaSettings

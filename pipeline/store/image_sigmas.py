@@ -14,6 +14,7 @@ from raysmooth.pipeline.store.manifest import (
     Manifest,
     ManifestError,
     RunFolder,
+    manifests,
     read_manifest,
     run_folders,
 )
@@ -79,6 +80,18 @@ def read_image_sigmas(out: Where, run: str, step: int | None = None) -> ImageSig
         failed,
         manifest.identity,
     )
+
+
+def refuse_search(out: Where, beginning: str, flag: str) -> None:
+    """Raises RaysmoothError, naming `flag`, where a run whose id begins with `beginning` is a search: it has no
+    certificates.
+    """
+    for folder, manifest in manifests(out, "identity", skip_bad=True):
+        if beginning and folder.run_id.startswith(beginning) and manifest.procedure == SEARCH:
+            raise RaysmoothError(
+                f"{flag} {beginning}: run {folder.run_id} ({SEARCH}) has noise levels and no certificates: 'raysmooth "
+                f"certify --sigmas {folder.run_id}' certifies at them"
+            )
 
 
 def _of_search(folder: RunFolder) -> Manifest:

@@ -27,6 +27,7 @@ _FLAGS = {
     "noise_bound": "noise_bound",
     "alpha_share": "alpha_share",
     "sigmas_run": "sigmas",
+    "search": "search",
     "seed": "seed",
     "block_size": "block_size",
     "threads": "cpus_per_replica",

@@ -14,8 +14,9 @@ from rich.text import Text
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS, derived
-from raysmooth.pipeline.report.captions import run_names, short_caption
+from raysmooth.pipeline.report.captions import images_caption, run_names, short_caption
 from raysmooth.pipeline.status.run_status import IMPORT, RunStatus, State
+from raysmooth.pipeline.store.manifest import SEARCH
 from raysmooth.pipeline.store.run_differences import RunFacts, differences
 
 _STYLES = {
@@ -73,7 +74,13 @@ def status_table(runs: Sequence[RunStatus], width: int) -> RenderableType:
             *([] if narrow else [Text(_words(run), style)]),
         )
     below = [Text(line, "dim") for line in _notes(runs)]
-    return Group(Text(f"{short_caption(_described(runs))}\n"), table, *([Text(), *below] if below else []))
+    return Group(Text(f"{_caption(runs)}\n"), table, *([Text(), *below] if below else []))
+
+
+def _caption(runs: Sequence[RunStatus]) -> str:
+    """What all runs share; searches have neither n nor alpha."""
+    counting = [run for run in runs if run.identity["procedure"] != SEARCH]
+    return short_caption(_described(runs)) if counting else images_caption(_described(runs))
 
 
 def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
@@ -84,7 +91,7 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "name": name,
             "procedure": run.identity["procedure"],
             "sigma": run.identity.get("sigma"),
-            "sigma_rule": run.identity.get("sigma_rule"),
+            "sigma_rule": run.identity.get("sigma_rule") or run.identity.get("search"),
             "state": run.state.value,
             "why": run.record.why if run.record is not None and run.state == State.STOPPED else None,
             "images": run.images,
@@ -152,7 +159,16 @@ def _apart(other: RunFacts, run: RunFacts) -> Iterator[str]:
 def _described(runs: Sequence[RunStatus]) -> pd.DataFrame:
     """The runs as a frame of facts for `pipeline.report.captions`, from their manifests."""
     known = {"sampling": FIXED, "source": None, "quantity": LABELLED}
-    facts = [{**dict.fromkeys(SETTINGS), **known, **run.identity, "objective": run.objective} for run in runs]
+    facts = [
+        {
+            **dict.fromkeys(SETTINGS),
+            **known,
+            "sigma_rule": run.identity.get("search"),
+            **run.identity,
+            "objective": run.objective,
+        }
+        for run in runs
+    ]
     described = pd.DataFrame(facts, pd.Index([run.run_id for run in runs], name="run_id"))
     whole = dict.fromkeys(("n0", "n"), "Int64")  # imported runs may lack them, which would make floats of the others
     return derived(described.astype(whole).reset_index()).set_index("run_id")

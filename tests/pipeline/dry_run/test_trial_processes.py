@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from digits_runs import DIGITS, settings_of
+from rich.console import Console
 
 from raysmooth.actors.compute.compute_config import ComputeConfig, ComputeRequest
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
@@ -19,13 +20,16 @@ from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.actors.replica.replica import Replica
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.dry_run import dry_run
 from raysmooth.pipeline.dry_run.dry_run import estimate
 from raysmooth.pipeline.dry_run.trial_process import TrialProcess
 from raysmooth.pipeline.dry_run.trial_processes import TrialProcesses
 from raysmooth.pipeline.pool.tasks import UnitRequest
 from raysmooth.pipeline.runs.procedures import PROCEDURES
+from raysmooth.pipeline.runs.search_procedure import OPTIMIZE_SIGMA
 
 pytestmark = pytest.mark.processes
 
@@ -124,3 +128,20 @@ def test_more_replicas_than_fit_are_tried_as_many_as_fit(alone: None, tmp_path: 
     assert one.replicas == 2
     assert one.tried == "float32, batches of 100, 2 s in each of 2 processes at once"
     assert one.seconds(16) == pytest.approx(one.seconds() / 8)
+
+
+def test_a_search_costs_its_forward_passes(alone: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"dataset": "digits", "classifier": "base_classifiers:Linear", "sigma": 0.25, "max": 12, "batch_size": 8}
+    asked = user_settings(OPTIMIZE_SIGMA.settings, {**given, "replicas": 1, "out": str(tmp_path / "out")})
+    (one,) = estimate(OPTIMIZE_SIGMA, asked)
+    # 900 steps of a forward pass, and a backward pass that counts as two.
+    assert (one.images, one.draws, one.most_draws, one.replicas) == (12, 12 * 2700, 12 * 2700, 1)
+    assert one.busy_seconds > 0
+    print_estimates([one], 4, Console(stderr=True))
+    printed, said = capsys.readouterr()
+    lines = {line[:26].strip(): line.split()[-1] for line in printed.splitlines()}
+    assert lines["images to do"] == "12"
+    assert lines["forward passes"] == "32,400"
+    assert any(line.startswith("time, 4 replicas") for line in printed.splitlines())
+    assert "searching in float32, not compiled, --batch-size 8" in said
+    assert not (tmp_path / "out").exists()
