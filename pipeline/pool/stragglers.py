@@ -20,6 +20,10 @@ PATIENCE = 600.0
 """Seconds allowed for the first call of a run, and for the first replica to start: an autoscaler may need minutes for a
 node."""
 
+PATIENT_DRAWS = 10_000
+"""A first call of more draws than these is allowed more time, in proportion: a unit of a search is many forward passes.
+"""
+
 _REMEMBERED = 101
 
 
@@ -44,6 +48,8 @@ class UnitDurations:
 
     def limit(self, units: Iterable[WorkUnit]) -> float:
         """Seconds after which a call of `units` is drawn elsewhere too."""
-        expected = [self.expected(unit) for unit in units]
-        known = [seconds for seconds in expected if seconds is not None]
-        return max(SLOW_SECONDS, SLOW * sum(known)) if len(known) == len(expected) else PATIENCE
+        units = list(units)
+        known = [seconds for unit in units if (seconds := self.expected(unit)) is not None]
+        if len(known) < len(units):
+            return PATIENCE * max(1.0, sum(unit.draws for unit in units) / PATIENT_DRAWS)
+        return max(SLOW_SECONDS, SLOW * sum(known))

@@ -157,6 +157,8 @@ def test_a_call_may_take_five_times_as_long_as_others_of_its_size() -> None:
     times, small, large = UnitDurations(), attempt(draws=10).unit, attempt(draws=1000).unit
     assert times.expected(small) is None
     assert times.limit([small]) == PATIENCE
+    # 64 images of a search of 900 steps: the first of them may take hours where a step takes seconds.
+    assert times.limit([attempt(draws=64 * 2700).unit]) == pytest.approx(17.28 * PATIENCE)
     for seconds in (0.1, 0.2, 9.0):  # a median of 0.02 a draw
         times.record(small, seconds)
     assert times.expected(large) == pytest.approx(20.0)
