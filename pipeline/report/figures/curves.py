@@ -1,7 +1,6 @@
 """Certification curves."""
 
 from math import inf
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from raysmooth.pipeline.analysis.metrics import (
 from raysmooth.pipeline.analysis.run_facts import describe_runs, varies
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.report.captions import caption, run_labels, run_names
-from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula
+from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula, wrapped
 from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles, styles_of
 from raysmooth.pipeline.report.figures.palette import colours_of
 from raysmooth.pipeline.report.sigma_words import by_level, level_words, with_sigma
@@ -168,7 +167,7 @@ def _legend(figure: Figure, width: float, labels: list[str], handles: list[Line2
     its number of lines.
     """
     most = int(16 * width)  # characters of a line
-    labels = [fill(label, most - 9) for label in labels]
+    labels = [wrapped(label, most - 9) for label in labels]
     half = (len(labels) + 1) // 2
     two = sum(max(map(len, part), default=0) for part in (labels[:half], labels[half:])) <= most - 16
     figure.legend(

@@ -1,5 +1,7 @@
 """What figures for papers have in common: widths, font sizes, and the only formulas that their text holds."""
 
+import re
+from textwrap import fill
 from typing import Literal, TypeAlias
 
 from matplotlib.text import Text
@@ -28,6 +30,11 @@ def set_formula(text: Text) -> None:
 
 def is_formula(text: Text) -> bool:
     return text.get_gid() == _FORMULA
+
+
+def wrapped(label: str, width: int) -> str:
+    """A label in lines of at most `width` characters, in which a sigma stays beside its number."""
+    return fill(re.sub(r"\bsigma (?=\d)", "sigma\N{NO-BREAK SPACE}", label), width).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def radius_label(norm: str) -> str:

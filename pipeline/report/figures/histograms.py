@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii
 from raysmooth.pipeline.analysis.p_lower_distribution import EDGES, p_lower_histogram
 from raysmooth.pipeline.report.captions import run_labels
-from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula
+from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, radius_label, set_formula, wrapped
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, GREY, GREY_ON_DARK, VERMILION
 from raysmooth.pipeline.report.report_data import ReportData
 
@@ -85,7 +84,7 @@ def plot_histograms(data: ReportData, histograms: Histograms, width: float = COL
     runs = data.runs.loc[[run for run in data.runs.index if run in histograms.shares]]
     if runs.empty:
         raise RaysmoothError(f"no run records its {histograms.axis}: there is nothing to plot")
-    labels = [fill(label, int(6.5 * width)) for label in run_labels(runs)]
+    labels = [wrapped(label, int(6.5 * width)) for label in run_labels(runs)]
     high = max(0.55, 0.12 * (1.5 + max(label.count("\n") for label in labels)))
     figure = Figure(figsize=(width, 0.75 + high * len(runs)), layout="constrained")
     axes = figure.add_subplot()

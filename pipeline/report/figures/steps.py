@@ -1,7 +1,6 @@
 """Certified accuracy against the number of steps K of a search, a line for each radius (Alfarra et al., figure 3)."""
 
 from dataclasses import dataclass
-from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from raysmooth.pipeline.analysis.sigmas.rules import without_steps
 from raysmooth.pipeline.analysis.summary import radius_columns
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.figures.curves import PATTERNS, quantity_of
-from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK
+from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK, wrapped
 from raysmooth.pipeline.report.figures.line_styles import styles_of
 from raysmooth.pipeline.report.figures.palette import colours_of
 from raysmooth.pipeline.report.report_data import ReportData
@@ -75,7 +74,7 @@ def plot_steps(data: ReportData, width: float = COLUMN) -> Figure:
         axes.tick_params(labelsize=TICK)
         axes.grid(color="0.9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(fill(panel.title, int(16 * width / across)), fontsize=TICK)
+        axes.set_title(wrapped(panel.title, int(16 * width / across)), fontsize=TICK)
         if place + across >= len(panels):
             axes.set_xlabel(AXIS, fontsize=LABEL)
         if place % across == 0:

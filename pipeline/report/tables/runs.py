@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
-from raysmooth.pipeline.analysis.run_facts import has_usual_bound, is_imported
+from raysmooth.pipeline.analysis.run_facts import has_usual_bound, is_imported, varies
 from raysmooth.pipeline.analysis.run_selection import refuse_mixed_norms
 from raysmooth.pipeline.analysis.summary import ENDS, radius_columns
 from raysmooth.pipeline.report.captions import Caption, caption, run_cells
@@ -158,6 +158,8 @@ def _note(summary: pd.DataFrame) -> str:
         sentences.append("Draws: mean per image, including selection.")
     rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
     sentences.append(f"Percentages{'' if decides.all() else ' and ACR'} are rounded down, {rounded_up} up.")
+    if varies(summary["about"]):
+        sentences.append("Bold: the best of those whose certificates are about the same.")
     if not (summary["errors"].any() or is_imported(summary).any()):  # logs do not record errors
         sentences.append("No image failed.")
     return " ".join(sentences)

@@ -27,7 +27,7 @@ from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
-from raysmooth.pipeline.report.figures.figure_text import WIDTHS
+from raysmooth.pipeline.report.figures.figure_text import WIDTHS, wrapped
 from raysmooth.pipeline.report.figures.sigmas import sigma_histograms
 from raysmooth.pipeline.report.figures.steps import step_panels
 from raysmooth.pipeline.report.page.headline import headline
@@ -37,7 +37,7 @@ from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.sigma_words import SELECTED
 from raysmooth.pipeline.report.tables.catalogue import TABLES
 from raysmooth.pipeline.report.tables.comparison import comparison_table
-from raysmooth.pipeline.report.tables.runs import best_of
+from raysmooth.pipeline.report.tables.runs import best_of, runs_table
 from raysmooth.storage.location import located
 
 SELECTED_SIGMAS = (0.25, 0.5, 1.0, 0.25, 0.5, 0.25, 0.25, None)
@@ -118,6 +118,8 @@ def test_only_runs_about_the_same_compete_for_the_best() -> None:
     better = searched_run(outcomes=[(1, 0.9)] * 8, sigmas=[0.3] * 8)
     summary = summarize(pd.concat([fixed_run(), better, searched_run("3" * 16, SELECTOR)]), [0.5])
     assert best_of(summary)["r=0.5"].tolist() == [False, False, True]
+    assert "Bold: the best of those whose certificates are about the same." in runs_table(summary).note
+    assert "Bold" not in runs_table(summary.head(1)).note
 
 
 def test_an_envelope_over_results_says_that_it_is_no_certificate() -> None:
@@ -196,6 +198,10 @@ def test_draws_and_bounds_of_joined_runs_make_no_difference() -> None:
     assert "n=30000" in caption(described(joined)).facts
     worst = joined.assign(run_id="d" * 16, sigma_rule="worst of 0.25, 0.5", source="worst sigma of a,b")
     assert run_labels(described(fixed_run(), worst)) == ["no denoiser, fixed sigma", "no denoiser, worst of 0.25, 0.5"]
+
+
+def test_a_sigma_stays_beside_its_number() -> None:
+    assert wrapped("no denoiser, sigma 0.25", 19) == "no denoiser,\nsigma 0.25"
 
 
 def test_panels_of_steps() -> None:
