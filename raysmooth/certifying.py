@@ -70,17 +70,20 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     """Estimate the cost of `certify` with the same arguments, from a few seconds of sampling; nothing is written.
 
     Returns one row per sigma: `images` not yet finished, expected `draws` and at most `most_draws`, `seconds` of
-    sampling on the `replicas` available now, `busy_seconds` summed over replicas, and `disk_bytes`. Raises
-    RaysmoothError like `certify`.
+    sampling on the `replicas` available now, `busy_seconds` summed over replicas, and `disk_bytes`. With `search` also
+    the `search_seconds` of the search before it, 0 if it is finished. Raises RaysmoothError like `certify`.
     """
     import pandas as pd
 
     from raysmooth.common.settings import user_settings
-    from raysmooth.pipeline.dry_run.dry_run import estimate as estimated
+    from raysmooth.pipeline.dry_run.searched_run import estimate_with_search
+    from raysmooth.pipeline.runs.image_level_settings import asks_for_search
     from raysmooth.pipeline.runs.procedures import PROCEDURES
 
     procedure = PROCEDURES["certify"]
-    estimates = estimated(procedure, user_settings(procedure.settings, settings, config), progress)
+    asked = user_settings(procedure.settings, settings, config)
+    estimates, searches = estimate_with_search(procedure, asked, progress)
+    before = [one.seconds() for one in searches] or [0.0] * len(estimates)
     return pd.DataFrame(
         {
             "sigma": one.run.noise.scale,
@@ -92,8 +95,9 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
             "replicas": one.replicas,
             "busy_seconds": one.busy_seconds,
             "disk_bytes": one.disk_bytes,
+            **({"search_seconds": seconds} if asks_for_search(asked) else {}),
         }
-        for one in estimates
+        for one, seconds in zip(estimates, before, strict=True)
     )
 
 
@@ -200,17 +204,20 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.analysis.failures import failures
     from raysmooth.pipeline.drawing.finished_runs import look_beforehand, stored_rows
+    from raysmooth.pipeline.drawing.searched_levels import with_found_levels
+    from raysmooth.pipeline.ray_cluster.one_ray import one_ray
     from raysmooth.pipeline.runs.procedures import PROCEDURES
     from raysmooth.rows import in_reading_order, warn_of_failures
 
     procedure = PROCEDURES[name]
-    asked = user_settings(procedure.settings, settings, config)
-    found = look_beforehand(procedure, [asked], progress)
-    if found.ids is not None:
-        rows = stored_rows(procedure, [asked], [found.ids])
-    else:
-        from raysmooth.pipeline.drawing.driver import run_procedure  # it loads torch
+    with one_ray():
+        asked = with_found_levels(user_settings(procedure.settings, settings, config), progress)
+        found = look_beforehand(procedure, [asked], progress)
+        if found.ids is not None:
+            rows = stored_rows(procedure, [asked], [found.ids])
+        else:
+            from raysmooth.pipeline.drawing.driver import run_procedure  # it loads torch
 
-        rows = run_procedure(procedure, [asked], progress, found.opened)
+            rows = run_procedure(procedure, [asked], progress, found.opened)
     warn_of_failures(failures(rows))
     return in_reading_order(rows)

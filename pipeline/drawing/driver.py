@@ -22,14 +22,17 @@ from raysmooth.pipeline.drawing.base_ledger import BaseLedger
 from raysmooth.pipeline.drawing.finished_runs import finished_ids, stored_rows
 from raysmooth.pipeline.drawing.heartbeat import Heartbeat
 from raysmooth.pipeline.drawing.ledgers import open_ledgers
+from raysmooth.pipeline.drawing.searched_levels import with_found_levels
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas
 from raysmooth.pipeline.progress.progress_bars import Progress
 from raysmooth.pipeline.ray_cluster.cluster import connected
+from raysmooth.pipeline.ray_cluster.one_ray import one_ray
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
 from raysmooth.pipeline.ray_cluster.ray_session import open_session
 from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.compute_choice import ChosenRun, choose_compute_configs
+from raysmooth.pipeline.runs.image_level_settings import asks_for_search
 from raysmooth.pipeline.runs.prepare import RunData
 from raysmooth.pipeline.runs.settings import NoisySettings
 
@@ -64,8 +67,19 @@ def run_all(
     opened: Sequence[RunData] = (),
 ) -> Sequence[Sequence[str]]:
     """As `run_procedure`, but returns the run ids of each of `all_settings`, one for each sigma. They may share
-    a run.
+    a run. Searches that settings ask for come first, one after the other.
     """
+    if not any(map(asks_for_search, all_settings)):
+        return _run_all(procedure, all_settings, show_progress, opened)
+    with one_ray():
+        found = [with_found_levels(settings, show_progress) for settings in all_settings]
+        return _run_all(procedure, found, show_progress, opened)
+
+
+def _run_all(
+    procedure: AnyProcedure, all_settings: Sequence[NoisySettings], show_progress: bool, opened: Sequence[RunData]
+) -> Sequence[Sequence[str]]:
+    """`run_all` for settings whose levels are known."""
     progress, started = Progress(show_progress), monotonic()
     runs = checked_runs(procedure, all_settings, progress, opened=opened)
     settings = runs[0].settings

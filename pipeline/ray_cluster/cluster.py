@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError
 
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.ray_cluster.local_ray import on_loopback, ray_folder, settle_folder, settle_token
+from raysmooth.pipeline.ray_cluster.one_ray import keep_ray
 from raysmooth.pipeline.ray_cluster.ray_address import LOCAL, Note, cluster_to_join
 from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas, Session, open_session
 from raysmooth.pipeline.ray_cluster.ray_watch import RayIsGone, leave_lost_cluster, watching_ray
@@ -40,13 +41,16 @@ class Cluster:
 def connected(
     address: str | None, verbose: bool, note: Note = lambda _: None, keeps_replicas: bool = False
 ) -> Iterator[Cluster]:
-    """Ray, as a context: that of the open session, else the cluster that this process is connected to already (left as
-    it is), else the one at `address`, else the one that this machine or job belongs to, else a local one, which ends
-    with the context. `note` is called with a line that names a cluster which is joined without having been named.
-    `keeps_replicas`: the call starts its replicas from the session's idle ones, and leaves them there.
+    """Ray, as a context: that of the open session (within `one_ray` one begins here), else the cluster that this
+    process is connected to already (left as it is), else the one at `address`, else the one that this machine or job
+    belongs to, else a local one, which ends with the context. `note` is called with a line that names a cluster which
+    is joined without having been named. `keeps_replicas`: the call starts its replicas from the session's idle ones,
+    and leaves them there.
 
     Raises RaysmoothError if `address` does not answer or refuses the connection, and if Ray ends by itself.
     """
+    if open_session() is None and not ray.is_initialized():
+        keep_ray(partial(begin_session, address, verbose, note))
     if (session := open_session()) is not None:
         with session.call(address, keeps_replicas, note):
             yield replace(_cluster(local=session.local), idle=session.idle if keeps_replicas else None)

@@ -1,22 +1,26 @@
 """Settings of runs whose images have noise levels of their own, and what does not go with them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from raysmooth.actors.sigma_search.searches import SEARCHES, Selector, read_search
-from raysmooth.common.errors import RaysmoothError
-from raysmooth.common.settings import Settings
+from raysmooth.common.errors import RaysmoothError, counted
+from raysmooth.common.settings import CommaList, Settings
 from raysmooth.pipeline.certification.adaptive import Tolerance
+from raysmooth.pipeline.store.sigma_rules import CLASS_SHARE
 
 
 class ImageLevelSettings(Settings):
     """Noise level of each image"""
 
-    sigmas: str | None = Field(
+    sigmas: Annotated[list[str] | None, CommaList] = Field(
         None,
         description="Draw at each image's own sigma: the run of optimize-sigma in --out that found them, by its id or "
-        "the first characters of it.",
+        "the first characters of it; one for each --sigma. Each row certifies the classifier smoothed with that "
+        "image's own sigma, a fixed number; it is no statement about a classifier that finds sigma again for every "
+        "input.",
+        min_length=1,
     )
     steps: int | None = Field(
         None, description="Take the levels after this many steps of the search. Default: the last.", ge=0
@@ -25,7 +29,7 @@ class ImageLevelSettings(Settings):
         None,
         description="Find each image's sigma first, as optimize-sigma does, and draw at it: "
         + "; ".join(f"{name}: {entry.summary}" for name, entry in SEARCHES.items())
-        + ".",
+        + ". A --rejector has no part in it.",
     )
 
     @model_validator(mode="after")
@@ -41,10 +45,10 @@ class ImageLevelSettings(Settings):
                 )
             return self
         levels = getattr(self, "sigma", None) or []
-        if self.sigmas is not None and len(levels) > 1:
+        if self.sigmas is not None and len(levels) != len(self.sigmas):
             raise RaysmoothError(
-                f"--sigmas {self.sigmas} began at one sigma, and --sigma names {len(levels)}: write the search's "
-                "alone, or --search in place of --sigmas"
+                f"--sigmas names {counted(len(self.sigmas), 'search')}, each of which began at one sigma, and --sigma "
+                f"names {len(levels)}: write as many of both, or --search in place of --sigmas"
             )
         if self.search is not None:
             _refuse_unfit(self, self.search)
@@ -52,9 +56,19 @@ class ImageLevelSettings(Settings):
         return self
 
     @property
+    def class_share(self) -> float:
+        """The fraction of alpha for the class, as far as the settings say: half where --search certifies levels."""
+        return CLASS_SHARE if self.search is not None and read_search(self.search)[1].certified else 1.0
+
+    @property
     def has_own_levels(self) -> bool:
         """Whether images have noise levels of their own."""
         return self.sigmas is not None or self.search is not None
+
+
+def asks_for_search(settings: Any) -> bool:
+    """Whether noise levels are to be found before the run of these settings."""
+    return isinstance(settings, ImageLevelSettings) and settings.search is not None
 
 
 def _refuse_unfit(settings: Any, text: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from raysmooth.actors.sigma_search.searches import read_search, rule_of
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.runs.image_level_settings import ImageLevelSettings, refuse_other_alpha
 from raysmooth.pipeline.runs.run import Run
@@ -24,25 +25,43 @@ _SAME = {
 }
 """What a search and a run of its levels must have in common, by the keys of their identities."""
 
+TO_COME = "those of --search"
+"""In place of a search's run id before there is one."""
+
 _HASHES = ("data_fingerprint", "classifier_fingerprint", "denoiser_fingerprint")
 
 
 def with_levels(run: Run) -> Run:
-    """The run with the levels that its settings name, if they name any.
+    """The run with the levels that its settings name, if they name any. Those of a search that comes before the run
+    have no numbers yet.
 
     Raises RaysmoothError as `read_image_sigmas`, for a search of other images, networks or noise, and where the class's
     half of alpha is too small for any certificate.
     """
     settings = run.settings
-    if not isinstance(settings, ImageLevelSettings) or settings.sigmas is None:
+    if not isinstance(settings, ImageLevelSettings) or not settings.has_own_levels:
         return run
-    found = read_image_sigmas(settings.out, settings.sigmas, settings.steps)
+    if settings.sigmas is None:
+        assert settings.search is not None, "one of both names the levels"
+        run = replace(run, image_sigmas=_levels_to_come(settings.search, settings.steps, run.settings.alpha))
+        run.procedure.refuse(run.ruled_settings, run.noise)
+        return run
+    search = settings.sigmas[settings.sigma.index(run.noise.scale)]
+    found = read_image_sigmas(settings.out, search, settings.steps)
     _refuse_other_search(found, run)
     if found.alpha is not None:
         refuse_other_alpha(run.settings.alpha, found.alpha)
     run = replace(run, image_sigmas=found)
     run.procedure.refuse(run.ruled_settings, run.noise)
     return run
+
+
+def _levels_to_come(search: str, steps: int | None, alpha: float) -> ImageSigmas:
+    """Stands for the levels of a search that has not been made, in an estimate of what the run will cost."""
+    options = read_search(search)[1]
+    step = options.kept_steps[-1] if steps is None else steps
+    radii: dict[int, float] | None = {} if options.certified else None
+    return ImageSigmas(TO_COME, step, rule_of(search, step), {}, radii, alpha, {}, {})
 
 
 def _refuse_other_search(found: ImageSigmas, run: Run) -> None:

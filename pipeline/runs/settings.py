@@ -308,11 +308,12 @@ class CertifySettings(ImageLevelSettings, SamplingSettings):
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "CertifySettings":
+        ruled = self.model_copy(update={"alpha": self.alpha * self.class_share})
         for sigma in self.sigma:
             noise = noise_family(self.noise, sigma, self.norm)
             # Which linf radii can be decided depends on the image size: `prepare` checks that.
             if self.norm != "linf" or self.radius is None:
-                refuse_hopeless(self, noise)
+                refuse_hopeless(ruled, noise)
         return self
 
 
@@ -323,5 +324,5 @@ class PredictSettings(ImageLevelSettings, SamplingSettings):
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "PredictSettings":
-        refuse_hopeless_predict(self.n, self.alpha)
+        refuse_hopeless_predict(self.n, self.alpha * self.class_share)
         return self

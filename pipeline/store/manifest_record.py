@@ -144,6 +144,7 @@ class ImportedIdentity(_Identity):
 
     sha256: Sha256
     sigma: Positive | None = None
+    sigma_rule: Name | None = None
     n0: Number | None = None
     n: Number | None = None
     alpha: Share | None = None

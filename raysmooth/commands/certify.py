@@ -45,10 +45,11 @@ def certify_command(
         refuse_at_once(settings)
         say_loading("torch", "reading data and weights")
         from raysmooth.commands.estimate_table import print_estimates
-        from raysmooth.pipeline.dry_run.dry_run import estimate
+        from raysmooth.pipeline.dry_run.searched_run import estimate_with_search
         from raysmooth.pipeline.runs.procedures import PROCEDURES
 
-        print_estimates(estimate(PROCEDURES["certify"], settings), settings.replicas, notes)
+        estimates, searches = estimate_with_search(PROCEDURES["certify"], settings)
+        print_estimates(estimates, settings.replicas, notes, searches)
         return
     rows, folder = _rows("certify", settings)
     print_summary(rows)
@@ -80,10 +81,24 @@ def predict_command(settings: "SamplingSettings") -> None:
 
 def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]":
     """The rows of the procedure `name`, and their folder below <out>. Those of finished runs mostly need no torch."""
-    from raysmooth.pipeline.store.manifest import has_local_runs, refuse_file
+    from raysmooth.pipeline.ray_cluster.one_ray import one_ray
+    from raysmooth.pipeline.runs.image_level_settings import asks_for_search
+    from raysmooth.pipeline.store.manifest import refuse_file
 
     refuse_at_once(settings)
     refuse_file(settings.out)
+    if not asks_for_search(settings):
+        return _rows_at_known_levels(name, settings)
+    from raysmooth.pipeline.drawing.searched_levels import with_found_levels
+
+    with one_ray():
+        found = with_found_levels(settings, before_torch=lambda: say_loading("torch", "reading data and weights"))
+        return _rows_at_known_levels(name, found)
+
+
+def _rows_at_known_levels(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]":
+    from raysmooth.pipeline.store.manifest import has_local_runs
+
     opened = tuple["RunData", ...]()
     if has_local_runs(settings.out):
         notes.print(f"raysmooth: comparing with the runs in {printable(settings.out)} ...")

@@ -128,6 +128,28 @@ def test_sigkill_in_the_middle_of_a_run_whose_images_stop_early(
     assert len(counts[counts.session.isin(first.session)]) == len(first)
 
 
+def test_sigkill_after_the_search_that_comes_first(tmp_path: Path, ray_cluster: dict[str, str], gate: Path) -> None:
+    """The levels are those that were found; the rows are those of one undisturbed session, on one replica."""
+    flags = ["--search", "grid:levels=2,draws=4", "--max", "40"]
+    process = start_paused(tmp_path / "killed", ray_cluster, gate, *flags)
+    process.kill()
+    process.wait()
+    finished, (_, first) = rows_on_disk(tmp_path / "killed"), result(tmp_path / "killed")
+    assert 0 < finished < 40
+    for out, replicas in (("killed", "2"), ("undisturbed", "1")):
+        finish(tmp_path / out, ray_cluster, gate, *flags, "--replicas", replicas)
+    (rows, counts), (same_rows, same_counts) = (result(tmp_path / out) for out in ("killed", "undisturbed"))
+    pd.testing.assert_frame_equal(rows, same_rows)
+    pd.testing.assert_frame_equal(counts.drop(columns="session"), same_counts.drop(columns="session"))
+    assert counts.session.nunique() == 2
+    assert len(counts[counts.session.isin(first.session)]) == len(first)
+    assert set(rows.image_sigma) == {0.0625, 1.0}
+    searches = [pd.read_parquet(tmp_path / out / "sigmas").sort_values("image_id") for out in ("killed", "undisturbed")]
+    assert [len(search) for search in searches] == [40, 40]
+    for search in searches:
+        assert search.image_sigma.tolist() == rows.image_sigma.tolist()
+
+
 def draws_known(out: Path) -> int:
     """Draws of the run's only session, by the last record of its driver."""
     (file,) = out.glob("runs/*/progress.json")

@@ -95,7 +95,7 @@ def test_runs_that_are_no_finished_search_are_refused(out: Path, search: str, tm
     [
         ({"steps": 100}, "--steps 100 belongs to --sigmas or --search: write one of them too, or leave it out"),
         ({"sigmas": "ab", "search": "ddrs"}, "--sigmas names levels that were found, and --search finds others"),
-        ({"sigmas": "ab", "sigma": "0.25,0.5"}, "--sigmas ab began at one sigma, and --sigma names 2"),
+        ({"sigmas": "ab", "sigma": "0.25,0.5"}, "--sigmas names 1 search, each of which began at one sigma, and"),
         ({"search": "ddrs:speed=1"}, "no option 'speed'"),
         ({"search": "ddrs:least=0.5"}, "the search begins at sigma 0.25 and goes from 0.5"),
         ({"search": "ddrs", "steps": 150}, "--steps 150: --search ddrs keeps no level there: write a multiple of 100"),
