@@ -78,7 +78,8 @@ class CertificationLog:
     """The content of a log. `lines` are in its order, each image once; `left_out` maps a description to the numbers of
     the lines that were left out wholly or in part for that reason, `reread` to those that count otherwise than they are
     written; `ignored` are columns irrelevant to certificates; `sigma` is that of the column `sigma`, if there is one;
-    `sha256` is the hash of the file, `radius_column` the name of the column that holds the radius.
+    `sha256` is the hash of the file, `radius_column` the name of the column that holds the radius. With `own_levels`
+    the lines have a sigma each, and the log has none.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class CertificationLog:
     sigma: float | None
     reread: dict[str, list[int]] = field(default_factory=dict)
     radius_column: str = RADIUS
+    own_levels: bool = False
 
     @property
     def shown(self) -> str:
@@ -96,14 +98,16 @@ class CertificationLog:
         return printable(str(self.path))
 
 
-def read_log(path: str | Path, radius_column: str = RADIUS) -> CertificationLog:
-    """Read one log, its radii from the column `radius_column`. A last line without a line end, as a killed run leaves
+def read_log(path: str | Path, radius_column: str = RADIUS, own_levels: bool = False) -> CertificationLog:
+    """Read one log, its radii from the column `radius_column`. With `own_levels` its column sigma has the level of each
+    image. A last line without a line end, as a killed run leaves
     it, is left out if a field is missing or the last is one that is needed; otherwise only its last field is. Of an
     image listed twice the first line counts. A class with a negative radius counts as an abstention.
 
     Raises NoCertificates for a log without a complete line; RaysmoothError, naming file and line, for a file that is
     not such a log, and for an impossible line: marked correct, but not of the label's class; an abstention with a
-    radius; a class with a radius that is not a number; a second label for the same image; a second sigma.
+    radius; a class with a radius that is not a number; a second label for the same image; a second sigma, without
+    `own_levels`, and a log without sigmas with it.
     """
     if not os.path.exists(path):
         refuse_no_path(str(path))
@@ -128,10 +132,15 @@ def read_log(path: str | Path, radius_column: str = RADIUS) -> CertificationLog:
                 f"{path}, line {number}: image {line.image_id} has label {line.label}, but {first.label} on line "
                 f"{first.number}: these are runs on different data; split the file"
             )
-        if None not in (line.sigma, one.sigma) and line.sigma != one.sigma:
+        if not own_levels and None not in (line.sigma, one.sigma) and line.sigma != one.sigma:
             raise RaysmoothError(
                 f"{path}, line {number}: sigma is {line.sigma}, but {one.sigma} on line {one.number}: one run has "
-                "one smoothed classifier; split the file by sigma"
+                "one smoothed classifier; split the file by sigma, or write --image-sigmas if each image has its own"
+            )
+        if own_levels and not (line.sigma or 0) > 0:
+            wrong = "has no column sigma" if line.sigma is None else f"has sigma {line.sigma:g}"
+            raise RaysmoothError(
+                f"{path}, line {number} {wrong}: leave --image-sigmas out, or name a log with each image's sigma"
             )
         if line is not first:
             left_out[DUPLICATE].append(number)
@@ -148,9 +157,10 @@ def read_log(path: str | Path, radius_column: str = RADIUS) -> CertificationLog:
         list(found.values()),
         dict(left_out),
         ignored,
-        next(iter(found.values())).sigma,
+        None if own_levels else next(iter(found.values())).sigma,
         _of_lines(reread, {line.number for line in found.values()}),
         radius_column,
+        own_levels,
     )
 
 

@@ -53,6 +53,11 @@ class ImportSettings(Settings):
         description="Noise level in pixel units ([0, 1]), such as 0.25 or 64/255. Default: from the log's file name, "
         "as in sigma_0.25.",
     )
+    image_sigmas: bool = Field(
+        False,
+        description="The logs' column sigma has each image's own level, as in data-dependent smoothing; --sigma is the "
+        "level at which the search began.",
+    )
     n0: int | None = Field(None, description="Selection draws per image.", ge=1, le=MOST)
     n: int | None = Field(None, description="Estimation draws per image.", ge=1, le=MOST)
     alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)

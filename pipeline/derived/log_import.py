@@ -23,7 +23,7 @@ from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.derived.certification_log import RADIUS, CertificationLog, LogLine, NoCertificates, read_log
 from raysmooth.pipeline.derived.import_settings import ImportSettings
-from raysmooth.pipeline.derived.log_noise import largest_radius, sigma_of
+from raysmooth.pipeline.derived.log_noise import largest_radii, sigma_of
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.manifest import CERTIFICATES, RUNS, manifests, run_id
 from raysmooth.pipeline.store.part_store import refuse_unwritable
@@ -32,6 +32,9 @@ from raysmooth.pipeline.store.run_store import RunStore
 
 SCHEME = 1
 """Version of the import: raise it whenever the same log would give other rows."""
+
+OF_LOG = "as in the log"
+"""The `sigma_rule` of images whose levels a log has: it does not say how they were found."""
 
 SIZES = {
     ("digits", "test"): 400,
@@ -58,13 +61,13 @@ class ImportedLog:
 @dataclass(frozen=True)
 class _LogRun:
     """A log to import, with the columns that are equal in all its rows, and the identity that follows from them.
-    `largest` is the radius that its larger ones are capped at, None where it has none.
+    `largest` are the radii that its larger ones are capped at, by the level of their images; None where it has none.
     """
 
     log: CertificationLog
     facts: dict[str, Any]
     notes: list[str]
-    largest: float | None
+    largest: Mapping[float | None, float] | None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -149,7 +152,7 @@ def _read(logs: Sequence[str | Path], settings: ImportSettings, note: Callable[[
         if not isinstance(path, str | Path):
             raise RaysmoothError(f"{described(path)} is no log: write paths of logs")
         try:
-            read.append(read_log(path, settings.radius_column))
+            read.append(read_log(path, settings.radius_column, settings.image_sigmas))
         except NoCertificates as refusal:
             if settings.strict:
                 raise
@@ -169,14 +172,16 @@ def _written(run: _LogRun, settings: ImportSettings) -> ImportedLog:
         begun = store.manifest["imported"]
         source = begun.get("source") or imported_from(Path(begun["file"]).name)
         for line in missing:
-            row = _row(line, run.largest)
+            level = line.sigma if run.log.own_levels else None
+            row = _row(line, level, None if run.largest is None else run.largest[level])
             store.add_row({**dict.fromkeys(procedure.schema.names), **run.facts, "source": source, **row})
         return ImportedLog(run.log.path, store.run_id, len(run.log.lines), bool(missing), run.notes)
 
 
-def _row(line: LogLine, largest: float | None) -> dict[str, Any]:
+def _row(line: LogLine, level: float | None, largest: float | None) -> dict[str, Any]:
     return {
         "image_id": line.image_id,
+        "image_sigma": level,
         "label": line.label,
         "prediction": line.prediction,
         "abstain": line.prediction == ABSTAIN,
@@ -194,10 +199,14 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
         notes.append(f"columns left out: {', '.join(log.ignored)}")
     sigma = sigma_of(log, settings.sigma, notes)
     noise = noise_family(settings.noise, sigma)
-    largest = largest_radius(log, noise, settings.n, settings.alpha)
-    if above := [line.number for line in log.lines if line.radius > largest]:
-        shown = f"{floor(1e4 * largest) / 1e4:.4f}"  # no radius is rounded up, in a note neither
-        notes.append(f"{_lines(above)}: rounded up, capped at {shown}, the largest radius of this setting")
+    largest = largest_radii(log, noise, settings.n, settings.alpha)
+    if above := [line for line in log.lines if line.radius > largest[line.sigma if log.own_levels else None]]:
+        most = max(largest[line.sigma if log.own_levels else None] for line in above)
+        shown = f"{floor(1e4 * most) / 1e4:.4f}"  # no radius is rounded up, in a note neither
+        of = (
+            "the largest radius of this setting" if not log.own_levels else "or less, the largest of each image's sigma"
+        )
+        notes.append(f"{_lines([line.number for line in above])}: rounded up, capped at {shown}, {of}")
     index_set, images = _index_set(log, settings)
     facts: dict[str, Any] = {
         "dataset": settings.dataset,
@@ -213,6 +222,8 @@ def _log_run(log: CertificationLog, settings: ImportSettings) -> _LogRun:
         "n": settings.n,
         "alpha": settings.alpha,
         "images": images,
+        # Absent otherwise: logs that were imported before keep their run ids.
+        **({"sigma_rule": OF_LOG} if log.own_levels else {}),
     }
     if images is not None and len(log.lines) < images:
         notes.append(f"unfinished: {len(log.lines)} of {images} images")

@@ -1,13 +1,14 @@
 """The noise of another tool's run: its level, and the largest radius that it can give."""
 
 import re
+from collections.abc import Sequence
 from math import nextafter
 
 from raysmooth.actors.noise.pixel_scale import refuse_grey_levels, scale_notes
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import largest_p_lower
-from raysmooth.pipeline.derived.certification_log import CertificationLog
+from raysmooth.pipeline.derived.certification_log import CertificationLog, LogLine
 
 _IN_NAME = re.compile(r"(?<![a-z])(?:sigma|noise)[_=-]?([0-9]+\.[0-9]+|[1-9])(?![0-9])", re.IGNORECASE)
 
@@ -35,12 +36,29 @@ def sigma_of(log: CertificationLog, given: float | None, notes: list[str]) -> fl
     return given
 
 
-def largest_radius(log: CertificationLog, noise: NoiseFamily, n: int | None, alpha: float | None) -> float:
+def largest_radii(
+    log: CertificationLog, noise: NoiseFamily, n: int | None, alpha: float | None
+) -> dict[float | None, float]:
     """The largest radius that the noise, or n draws at level alpha, can give; where these are unknown, with the largest
-    probability below 1 that a float64 holds: 8.2 sigma for Gaussian noise, which no number of draws reaches. Raises
-    RaysmoothError for radii that even rounding cannot explain.
+    probability below 1 that a float64 holds: 8.2 sigma for Gaussian noise, which no number of draws reaches. By the
+    level of the images, which is None where all have that of `noise`. Raises RaysmoothError for radii that even
+    rounding cannot explain.
     """
-    line = max(log.lines, key=lambda line: line.radius)
+    if not log.own_levels:
+        return {None: _largest(log, log.lines, noise, n, alpha)}
+    by_level: dict[float | None, list[LogLine]] = {}
+    for line in log.lines:
+        by_level.setdefault(line.sigma, []).append(line)
+    return {
+        level: _largest(log, lines, noise.at(level), n, alpha) for level, lines in by_level.items() if level is not None
+    }
+
+
+def _largest(
+    log: CertificationLog, lines: Sequence[LogLine], noise: NoiseFamily, n: int | None, alpha: float | None
+) -> float:
+    """That of `lines`, which have draws of `noise`."""
+    line = max(lines, key=lambda line: line.radius)
     if _exceeds(line.radius, largest := noise.radius(nextafter(1.0, 0.0))):
         raise RaysmoothError(
             f"{log.shown}, line {line.number}: radius {line.radius:g} is more than {noise.name} noise of "
