@@ -68,8 +68,7 @@ def optimize_sigma_command(
     rows = stored_rows(OPTIMIZE_SIGMA, [settings], [ids])
     notes.print()
     _print_levels(found_levels(rows))
-    alone = " and its --sigma alone" if len(ids) > 1 else ""
-    notes.print(f"certify at these levels: raysmooth certify, with the same flags{alone} and --sigmas {ids[0]}")
+    notes.print(f"certify at these levels: raysmooth certify, with the same flags and --sigmas {','.join(ids)}")
     print_errors(last_rows(rows), settings.out, OPTIMIZE_SIGMA.folder)
 
 
