@@ -91,7 +91,10 @@ def refuse_impossible(plan: Plan, inspector: Inspector, data: bool = True) -> No
     for run in plan.stage_runs:
         try:
             settings = run.entry.check(_provisional(run, by_name, plan)).model_dump(mode="json")
-            inspector.defaults[run.name] = {key: value for key, value in settings.items() if key not in run.values}
+            # None is no setting: a new optional one, added to raysmooth, leaves finished stages as they are.
+            inspector.defaults[run.name] = {
+                key: value for key, value in settings.items() if key not in run.values and value is not None
+            }
             if run.kind == "certify":
                 norms.add(settings["norm"] or next(iter(NOISES[settings["noise"]].norms)))
             if run.entry.data is not None:

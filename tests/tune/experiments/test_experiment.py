@@ -1,5 +1,7 @@
 """Experiments: how files are read, what is refused, which stages are run again."""
 
+from dataclasses import replace
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ from digits_trainings import no_training, stopped_after
 
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.settings import checked
 from raysmooth.pipeline.report.report import read_certificates
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.experiment import ExperimentOutcome, run_experiment, stage_identity
 from raysmooth.tune.experiments.plan import Plan, read_plan
 from raysmooth.tune.experiments.report import report_experiment
 from raysmooth.tune.experiments.results import Result
+from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
 from raysmooth.tune.experiments.weight_files import files_of
+from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 
 TRAINING = {"sigma": 0.25, "threads": 1, "device": "cpu", "precision": "float32", "epochs": 1, "max": 60}
 DENOISER = {**TRAINING, "denoiser": "dncnn:channels=1,depth=3,width=4"}
@@ -210,6 +215,23 @@ def test_defaults_decide(tmp_path: Path) -> None:
     before = stage_identity(run_of_mse, {}, inspector)
     inspector.defaults["mse-0.5"]["seed"] = 1
     assert stage_identity(run_of_mse, {}, inspector) != before
+
+
+def test_an_optional_setting_that_is_new_leaves_finished_stages_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(TrainDenoiserSettings):
+        new: float | None = None
+
+    (run_of_mse,) = (plan := plan_of(tmp_path)).named("mse-0.5")
+    identities = []
+    for settings in (TrainDenoiserSettings, Later):
+        entry = replace(STAGE_KINDS["train denoiser"], check=partial(checked, settings))
+        monkeypatch.setattr("raysmooth.tune.experiments.stage_run.STAGE_KINDS", {**STAGE_KINDS, run_of_mse.kind: entry})
+        refuse_impossible(plan, inspector := Inspector())
+        assert None not in inspector.defaults["mse-0.5"].values()
+        identities.append(stage_identity(run_of_mse, {}, inspector))
+    assert identities[0] == identities[1]
 
 
 def test_rows_of_the_paper_name_stages_that_certify(tmp_path: Path) -> None:
