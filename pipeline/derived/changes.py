@@ -1,5 +1,6 @@
 """What may be asked of certificates that are recomputed from stored counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raysmooth.common.errors import RaysmoothError
@@ -43,3 +44,34 @@ class Changes:
                 "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
                 "--norm linf, --rejection off, --envelope RUN,RUN or --memory, for example"
             )
+
+
+def way_of(
+    changes: Changes,
+    *,
+    runs: str | Sequence[str] | None = None,
+    envelope: str | Sequence[str] | None = None,
+    worst_sigma: str | Sequence[str] | None = None,
+    memory: bool = False,
+    data_root: str | None = None,
+) -> str | None:
+    """The one of --envelope, --worst-sigma and --memory that is asked for; None where each run is only to be changed.
+    Arguments are those of `recertify`. Raises RaysmoothError for what contradicts itself, and if nothing is asked.
+    """
+    asked = {"--envelope": envelope, "--worst-sigma": worst_sigma, "--memory": memory or None}
+    ways = [flag for flag, value in asked.items() if value is not None]
+    if len(ways) > 1:
+        raise RaysmoothError(f"{ways[0]} and {ways[1]} make runs of their own: leave one of them out")
+    if data_root is not None and not memory:
+        raise RaysmoothError("--data-root is where --memory reads images: leave it out, or write --memory")
+    if not ways:
+        changes.refuse_none()
+        return None
+    if memory and changes != Changes():
+        flag = next(name for name, value in vars(changes).items() if value is not None).replace("_", "-")
+        raise RaysmoothError(
+            f"--memory keeps the certificates that runs have: leave --{flag} out, or recertify first and name that run"
+        )
+    if not memory and runs is not None:
+        raise RaysmoothError(f"{ways[0]} names its runs: leave --run out")
+    return ways[0]

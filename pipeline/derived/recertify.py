@@ -22,7 +22,7 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import split_list
 from raysmooth.pipeline.analysis.data_dependence import MEMORY
-from raysmooth.pipeline.derived.changes import Changes
+from raysmooth.pipeline.derived.changes import Changes, way_of
 from raysmooth.pipeline.derived.levels_run import LevelsRun
 from raysmooth.pipeline.derived.memory_run import memory_runs
 from raysmooth.pipeline.derived.recertified_run import RecertifiedRun
@@ -79,20 +79,12 @@ def recertify(
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
     changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection)
-    asked = {"--envelope": envelope, "--worst-sigma": worst_sigma, "--memory": memory or None}
-    ways = [flag for flag, value in asked.items() if value is not None]
-    if len(ways) > 1:
-        raise RaysmoothError(f"{ways[0]} and {ways[1]} make runs of their own: leave one of them out")
-    if data_root is not None and not memory:
-        raise RaysmoothError("--data-root is where --memory reads images: leave it out, or write --memory")
-    if memory:
-        return _remembered(results, _several(runs), changes, data_root)
-    if (joined := envelope if envelope is not None else worst_sigma) is not None:
-        if runs is not None:
-            raise RaysmoothError(f"{ways[0]} names its runs: leave --run out")
-        sources = source_runs(results, _several(joined), ways[0])
-        return _written(results, [LevelsRun.of(sources, changes, worst_sigma is not None)])
-    changes.refuse_none()
+    way = way_of(changes, runs=runs, envelope=envelope, worst_sigma=worst_sigma, memory=memory, data_root=data_root)
+    if way == "--memory":
+        return _remembered(results, _several(runs), data_root)
+    if way is not None:
+        sources = source_runs(results, _several(worst_sigma if envelope is None else envelope), way)
+        return _written(results, [LevelsRun.of(sources, changes, way == "--worst-sigma")])
     sources = source_runs(results, chosen := _several(runs))
     if rejection is not None and chosen is None:
         sources = _rejecting(sources, results)
@@ -103,12 +95,7 @@ def _several(runs: str | Sequence[str] | None) -> Sequence[str] | None:
     return (split_list(runs) or [runs]) if isinstance(runs, str) else runs
 
 
-def _remembered(results: Where, chosen: Sequence[str] | None, changes: Changes, data_root: str | None) -> pd.DataFrame:
-    if changes != Changes():
-        flag = next(name for name, value in vars(changes).items() if value is not None).replace("_", "-")
-        raise RaysmoothError(
-            f"--memory keeps the certificates that runs have: leave --{flag} out, or recertify first and name that run"
-        )
+def _remembered(results: Where, chosen: Sequence[str] | None, data_root: str | None) -> pd.DataFrame:
     planned = memory_runs(results, chosen, data_root)
     rows = _written(results, planned)
     for one in planned:

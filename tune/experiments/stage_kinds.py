@@ -1,12 +1,12 @@
 """The kinds of stages that an experiment is made of: one entry each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
@@ -72,6 +72,16 @@ class RecertifySettings(Settings):
     norm: str | None = Field(None, description="Norm of the radii.")
     alpha_share: float | None = Field(None, description="Fraction of alpha for pA.")
     rejection: str | None = Field(None, description="off: without the rejector of the run.")
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> "RecertifySettings":
+        from raysmooth.pipeline.derived.changes import Changes, way_of  # it loads SciPy
+
+        changes = Changes(**{field.name: getattr(self, field.name) for field in fields(Changes)})
+        way = way_of(changes, runs=self.run, envelope=self.envelope, worst_sigma=self.worst_sigma, memory=self.memory)
+        if way in (None, "--memory") and self.run is None:
+            raise RaysmoothError("recertify changes the certificates of one stage: write run: @STAGE")
+        return self
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,26 @@ def test_other_results_are_refused(tmp_path: Path, stage: dict[str, Any], words:
         plan_of(tmp_path, other=stage)
 
 
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (
+            {"run": "@fixed-0.25", "memory": True, "n": 1000},
+            "memory keeps the certificates that runs have: leave n out",
+        ),
+        ({"run": "@fixed-0.25", "envelope": ["@fixed-0.25", "@fixed-0.5"]}, "envelope names its runs: leave run out"),
+        ({"run": "@fixed-0.25"}, "recertify needs a change: write alpha: 0.01"),
+        ({"memory": True}, "recertify changes the certificates of one stage: write run: @STAGE"),
+        ({"run": "@fixed-0.25", "noise_bound": "runnerup"}, "unknown noise bound 'runnerup': did you mean"),
+    ],
+)
+def test_recertifying_that_contradicts_itself_is_refused_before_the_first_stage(
+    tmp_path: Path, stage: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RaysmoothError, match=f"^stage other: .*{words}"):
+        refuse_impossible(plan_of(tmp_path, other={"recertify": stage}), Inspector(), data=False)
+
+
 def test_a_smoke_test_has_brief_searches_and_fewer_runs(tmp_path: Path) -> None:
     runs = {run.name: run.values for run in smoke_plan(plan_of(tmp_path)).stage_runs}
     assert "fixed-1" not in runs
