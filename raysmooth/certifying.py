@@ -1,6 +1,7 @@
 """The Python API of certifying: what draws, and what makes rows from stored counts and from logs."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -206,12 +207,14 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
     from raysmooth.pipeline.drawing.finished_runs import look_beforehand, stored_rows
     from raysmooth.pipeline.drawing.searched_levels import with_found_levels
     from raysmooth.pipeline.ray_cluster.one_ray import one_ray
+    from raysmooth.pipeline.runs.image_level_settings import asks_for_search
     from raysmooth.pipeline.runs.procedures import PROCEDURES
     from raysmooth.rows import in_reading_order, warn_of_failures
 
     procedure = PROCEDURES[name]
-    with one_ray():
-        asked = with_found_levels(user_settings(procedure.settings, settings, config), progress)
+    asked = user_settings(procedure.settings, settings, config)
+    with one_ray() if asks_for_search(asked) else nullcontext():
+        asked = with_found_levels(asked, progress)
         found = look_beforehand(procedure, [asked], progress)
         if found.ids is not None:
             rows = stored_rows(procedure, [asked], [found.ids])
