@@ -75,8 +75,8 @@ def main() -> None:
     lines = [
         "# The cost of a search of noise levels",
         "",
-        f"`python benchmarks/search_cost.py`, one core of {platform.machine()}, torch {torch.__version__}, batches of "
-        f"{chosen.batch}. Share: {PAPERS_STEPS} steps, of {PAPERS_DRAWS:,} draws.",
+        f"`python benchmarks/search_cost.py --steps {chosen.steps}`, one core of {platform.machine()}, torch "
+        f"{torch.__version__}, batches of {chosen.batch}. Share: {PAPERS_STEPS} steps, of {PAPERS_DRAWS:,} draws.",
         "",
         "| network | what | µs | draws, float32 | draws, bfloat16 | share, float32 | share, bfloat16 |",
         "|---|---|---:|---:|---:|---:|---:|",

@@ -147,7 +147,7 @@ class _Shrinker:
         return replace(run, values=_fewer_surrogates(shrink(dict(run.values))))
 
     def training(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        one_epoch = {"data_dependent": _brief_training(values["data_dependent"])} if "data_dependent" in values else {}
+        one_epoch = {"data_dependent": from_the_start(values["data_dependent"])} if "data_dependent" in values else {}
         return {**self.networks(values), **_TRAINING, **one_epoch, "threads": 1}
 
     def certify(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,12 +250,6 @@ def _large(search: Variant) -> Iterator[tuple[str, Any, int]]:
     for name, value in search.options:
         if name in _MOST_OF_SEARCH and isinstance(value, int):
             yield name, value, _MOST_OF_SEARCH[name]
-
-
-def _brief_training(text: str) -> str:
-    """The options of --data-dependent for a training of one epoch."""
-    options = [option for option in text.split(",") if not option.strip().startswith("epochs")]
-    return ",".join(["epochs_from=0", *options])
 
 
 def _without_n(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Option, Variant
+from raysmooth.pipeline.analysis.data_dependence import is_of_memory, is_per_image
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
-from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, envelope_levels
+from raysmooth.pipeline.store.sigma_rules import envelope_levels
 
 SELECTOR = "selector"
 """The name of the rule of a certified selector."""
@@ -59,7 +60,7 @@ def without_steps(text: str) -> str:
 
 def statements(runs: pd.DataFrame) -> pd.Series:
     """What the certificates of runs are about, one of ABOUT, by their columns `sigma_rule` and `source`; str."""
-    names = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
-    about = pd.Series(np.where(names.isin([FIXED_SIGMA, SELECTOR, *JOINED]), ONE_CLASSIFIER, PER_IMAGE), runs.index)
-    memory = runs["source"].map(lambda source: isinstance(source, str) and source.startswith(MEMORY_OF))
+    each = runs["sigma_rule"].map(lambda rule: rule != FIXED_SIGMA and is_per_image(rule)).astype(bool)
+    about = pd.Series(np.where(each, PER_IMAGE, ONE_CLASSIFIER), runs.index)
+    memory = runs["source"].map(lambda source: isinstance(source, str) and is_of_memory(source))
     return about.mask(memory.astype(bool), LATER_QUERIES)

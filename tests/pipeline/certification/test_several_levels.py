@@ -67,7 +67,7 @@ def test_uniform_noise_by_hand() -> None:
     lows = [2 * (low(98, 100, 0.001) - 0.5), 4 * (low(80, 100, 0.001) - 0.5)]
     found = certify_envelope(levels, 0.004)
     assert found.radius == pytest.approx((max(lows) - max(-low for low in lows)) / 2, rel=1e-9)
-    assert found.level == 0 if lows[0] > lows[1] else 1
+    assert found.level == (0 if lows[0] > lows[1] else 1)
 
 
 def test_the_class_is_that_of_the_largest_score_of_the_selection_draws() -> None:
