@@ -39,8 +39,11 @@ def test_an_ordinary_log_of_the_same_lines_is_refused_and_has_another_id(tmp_pat
     with pytest.raises(RaysmoothError, match="split the file by sigma, or write --image-sigmas if each image has its"):
         imported(tmp_path, LOG)
     same = f"{HEADING}0\t3\t3\t0.1\t1\t0.25\t1\n"
-    plain, own = imported(tmp_path, same), imported(tmp_path, f"{same}20\t3\t3\t0.1\t1\t0.25\t1\n", image_sigmas=True)
-    assert plain.run_id != own.run_id
+    plain = imported(tmp_path, same)
+    with pytest.raises(RaysmoothError, match=f"is already run {plain.run_id}, with sigma_rule unknown"):
+        imported(tmp_path, same, image_sigmas=True)
+    (other := tmp_path / "other").mkdir()
+    assert imported(other, same, image_sigmas=True).run_id != plain.run_id
 
 
 @pytest.mark.parametrize(
