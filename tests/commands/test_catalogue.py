@@ -32,7 +32,10 @@ from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS
         (
             "stages",
             "stage",
-            [*(f"train {name}" for name in TRAINING_SETTINGS), "sweep", "certify", "predict", "gallery", "report"],
+            [
+                *(f"train {name}" for name in TRAINING_SETTINGS),
+                *("sweep", "certify", "predict", "optimize-sigma", "recertify", "gallery", "report"),
+            ],
         ),
     ],
 )

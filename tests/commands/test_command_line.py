@@ -108,7 +108,7 @@ def test_a_corrupt_file_in_out_is_refused_before_ray_starts(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("sigmas: 0.25", "unknown setting 'sigmas': did you mean 'sigma'?"),
+        ("sigmma: 0.25", "unknown setting 'sigmma': did you mean 'sigma'?"),
         ("batchsize: 100", "unknown setting 'batchsize': did you mean 'batch_size'?"),
         ("n: many", "run.yaml: n many: input should be a valid integer"),
         ("- sigma", "expected 'setting: value' lines, found a list"),

@@ -1,6 +1,7 @@
 """One trial of a sweep: a training that reports its metric every few epochs, with a checkpoint to resume from."""
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,11 +49,7 @@ def run_trial(config: dict[str, Any], sweep: SweepSettings, starts: Mapping[str,
     device = torch.device("cuda" if sweep.gpus_per_trial else "cpu")
     with TemporaryDirectory() as scratch:
         out = Path(scratch) / "weights.safetensors"
-        checkpoint = tune.get_checkpoint()
-        if checkpoint is not None:
-            checkpoint.to_directory(str(folder_of(out)))
-            if sweep.chosen_scheduler.entry.perturbs:  # the checkpoint may be another trial's, of other settings
-                (folder_of(out) / "training.json").unlink(missing_ok=True)
+        fetch(tune.get_checkpoint(), folder_of(out), sweep.chosen_scheduler.entry.perturbs)
         settings = training_settings(sweep, config, out)
         if sweep.warm_start is not None:
             start = Path(scratch) / "start.safetensors"
@@ -61,6 +58,25 @@ def run_trial(config: dict[str, Any], sweep: SweepSettings, starts: Mapping[str,
         task = TRAININGS[sweep.train].task(settings, device)
         reporter = _Reporter(sweep.validation.every, task.recipe.recipe.epochs, _judge(sweep, settings, task, device))
         run_training(settings, task, WorkerRank(), show=False, observer=reporter)
+
+
+def fetch(checkpoint: Any, training: Path, perturbs: bool) -> None:
+    """Copy what a trial resumes from, if there is anything, to the folder of its `training`.
+
+    Ray Tune keeps one checkpoint of a trial, and saves its own state every few seconds: after a kill that state may
+    name a checkpoint that a newer one has replaced. The training then begins again, with the same result. Under a
+    scheduler that `perturbs`, all checkpoints are kept, and one may be another trial's, of other settings.
+    """
+    if checkpoint is None:
+        return
+    try:
+        checkpoint.to_directory(str(training))
+    except FileNotFoundError:
+        if perturbs:
+            raise
+        shutil.rmtree(training, ignore_errors=True)
+    if perturbs:
+        (training / "training.json").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

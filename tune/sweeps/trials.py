@@ -68,7 +68,8 @@ def _collected(trial: Any, weights: Path) -> Trial:
         status = "stopped"
     epochs: list[dict[str, Any]] = []
     kept = None
-    if trial.checkpoint is not None:
+    # A killed sweep may have lost the checkpoint that its saved state names: see `trial.fetch`.
+    if trial.checkpoint is not None and _is_there(trial.checkpoint):
         with trial.checkpoint.as_directory() as folder:
             table = pd.read_csv(Path(folder) / "metrics.csv")
             epochs = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
@@ -86,6 +87,11 @@ def _collected(trial: Any, weights: Path) -> Trial:
         _fingerprint(kept) if kept is not None else None,
         dict(kept.card) if kept is not None else None,
     )
+
+
+def _is_there(checkpoint: Any) -> bool:
+    """Whether the folder of a checkpoint exists, in its own storage."""
+    return bool(checkpoint.filesystem.get_file_info(checkpoint.path).type)
 
 
 def _fingerprint(weights: Weights) -> str:
