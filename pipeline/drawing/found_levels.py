@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.sigma_search.search_options import Bounded
 from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.pipeline.analysis.columns import by_run
+from raysmooth.pipeline.analysis.sigmas.distribution import sigma_limits
 
 _AT = 1e-9
 """Relative distance within which a level is at a bound."""
@@ -47,14 +47,13 @@ def found_levels(rows: pd.DataFrame) -> Sequence[FoundLevels]:
 
 
 def _of_run(run_id: str, rows: pd.DataFrame) -> FoundLevels:
-    noise, sigma = NOISES[rows["noise"].iloc[0]], float(rows["sigma"].iloc[0])
-    options = read_search(rows["search"].iloc[0])[1]
+    noise, search, sigma = rows["noise"].iloc[0], rows["search"].iloc[0], float(rows["sigma"].iloc[0])
+    options = read_search(search)[1]
     fine = rows[rows["status"] == "ok"]
     levels = fine["image_sigma"].to_numpy(float)
-    bounds, at_bounds = None, (0, 0)
-    if isinstance(options, Bounded):
-        least, most = (noise.sigma_of(level) for level in options.bounds(noise.of_sigma(sigma)))
-        bounds = least, most
+    bounds, at_bounds = sigma_limits(search, noise, sigma) if isinstance(options, Bounded) else None, (0, 0)
+    if bounds is not None:
+        least, most = bounds
         at_bounds = int((levels <= least * (1 + _AT)).sum()), int((levels >= most * (1 - _AT)).sum())
     return FoundLevels(
         run_id,
