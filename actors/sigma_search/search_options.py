@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from functools import cached_property
+from math import inf
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
@@ -15,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.pixel_scale import refuse_grey_levels
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.numbers import number
 from raysmooth.common.registry import Registry
@@ -203,7 +204,7 @@ class Selector(SearchOptions):
     `n` fresh ones bound its probability at half of `alpha`.
     """
 
-    levels: Annotated[str, Field(description="such as 0.25+0.5+1")] = "0.25+0.5+1"
+    levels: Annotated[float | int | str, Field(description="such as 0.25+0.5+1")] = "0.25+0.5+1"
     bins: Annotated[float | int | str, Field(description="such as 0.6+0.9")] = "0.6+0.9"
     n0: PositiveInt = 100
     n: PositiveInt = 10_000
@@ -212,11 +213,14 @@ class Selector(SearchOptions):
 
     def __post_init__(self) -> None:
         levels, bins = self.choices, self.thresholds
-        if len(levels) < 2 or len({*levels}) < len(levels) or min(levels) <= 0:
-            raise RaysmoothError(f"option levels={self.levels}: write two or more different levels, as in 0.25+0.5+1")
+        if len(levels) < 2 or len({*levels}) < len(levels) or not all(0 < level < inf for level in levels):
+            raise RaysmoothError(
+                f"option levels={self.levels}: write two or more different levels above 0, as in 0.25+0.5+1"
+            )
         if len(bins) != len(levels) - 1 or [*bins] != sorted({*bins}) or not 0 <= bins[0] <= bins[-1] <= 1:
             raise RaysmoothError(
-                f"option bins={self.bins}: write {len(levels) - 1} thresholds from 0 to 1, increasing, as in 0.6+0.9"
+                f"option bins={self.bins}: write {counted(len(levels) - 1, 'threshold')} from 0 to 1, increasing, as "
+                "in 0.6+0.9"
             )
 
     @cached_property

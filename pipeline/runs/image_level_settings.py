@@ -20,7 +20,6 @@ class ImageLevelSettings(Settings):
         "the first characters of it; one for each --sigma. Each row certifies the classifier smoothed with that "
         "image's own sigma, a fixed number; it is no statement about a classifier that finds sigma again for every "
         "input.",
-        min_length=1,
     )
     steps: int | None = Field(
         None, description="Take the levels after this many steps of the search. Default: the last.", ge=0
@@ -44,6 +43,8 @@ class ImageLevelSettings(Settings):
                     f"--steps {self.steps} belongs to --sigmas or --search: write one of them too, or leave it out"
                 )
             return self
+        if self.sigmas is not None and not self.sigmas:
+            raise RaysmoothError("--sigmas names no search: write the run id that raysmooth optimize-sigma printed")
         levels = getattr(self, "sigma", None) or []
         if self.sigmas is not None and len(levels) != len(self.sigmas):
             raise RaysmoothError(

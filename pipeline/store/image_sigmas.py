@@ -50,17 +50,20 @@ def read_image_sigmas(out: Where, run: str, step: int | None = None) -> ImageSig
     Raises RaysmoothError if there is no such search, if it is not finished, or has not kept this step, and for a part
     that is corrupt or not the search's.
     """
-    folder = RunFolder.of(out, the_one([one.run_id for one in run_folders(out)], run, f"{FLAG} {run}", "run"))
+    if not (known := [one.run_id for one in run_folders(out)]):
+        raise RaysmoothError(
+            f"{FLAG} {run}: there are no runs in {out}: write --out with the folder of the search, or --search in "
+            f"place of {FLAG}"
+        )
+    folder = RunFolder.of(out, the_one(known, run, f"{FLAG} {run}", "run"))
     manifest = _of_search(folder)
     text = str(manifest.identity["search"])
     options = read_search(text)[1]
     last = options.kept_steps[-1]
     step = last if step is None else step
     if step not in options.kept_steps:
-        raise RaysmoothError(
-            f"--steps {step}: run {folder.run_id} has kept {_listed(options.kept_steps)}: write one of these, or "
-            "search with another number of steps"
-        )
+        kept = f"has kept {_listed(options.kept_steps)}: write one of these, or search with another number of steps"
+        raise RaysmoothError(f"--steps {step}: run {folder.run_id} {kept if last else 'has no steps: leave it out'}")
     rows = _rows(folder, manifest)
     images = int(manifest.identity["images"])
     found = {row["image_id"]: row for row in rows if row["step"] == step}

@@ -72,6 +72,7 @@ _FOLLOWING = {
     "noise_bound": ("alpha_share",),
     "noise": ("norm",),
     "sampling": ("scipy",),
+    "search": ("scipy",),
 }
 """What need not be said about a key's followers where the key itself differs."""
 

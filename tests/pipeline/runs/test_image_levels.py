@@ -84,8 +84,9 @@ def test_other_weights_and_data_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_that_are_no_finished_search_are_refused(out: Path, search: str, tmp_path: Path) -> None:
-    assert "there is no such run" in refusal(tmp_path, sigmas="0123")
+    assert "there are no runs in" in refusal(tmp_path, sigmas="0123")
     begun = searched(tmp_path, RUN, {0: 0.1})
+    assert "there is no such run" in refusal(tmp_path, sigmas="zz")
     assert "has searched 1 of 3 images: continue it" in refusal(tmp_path, sigmas=begun)
     assert "--steps 123: run" in refusal(out, sigmas=search, steps=123)
 
@@ -94,6 +95,7 @@ def test_runs_that_are_no_finished_search_are_refused(out: Path, search: str, tm
     ("settings", "words"),
     [
         ({"steps": 100}, "--steps 100 belongs to --sigmas or --search: write one of them too, or leave it out"),
+        ({"sigmas": ""}, "--sigmas names no search: write the run id that raysmooth optimize-sigma printed"),
         ({"sigmas": "ab", "search": "ddrs"}, "--sigmas names levels that were found, and --search finds others"),
         ({"sigmas": "ab", "sigma": "0.25,0.5"}, "--sigmas names 1 search, each of which began at one sigma, and"),
         ({"search": "ddrs:speed=1"}, "no option 'speed'"),
@@ -128,3 +130,9 @@ def test_what_differs_is_said_as_flags() -> None:
     found = differences(other, plain)
     assert [one.what for one in found] == ["--steps", "--sigmas"]
     assert what_to_write(found) == "write --steps 100 --sigmas ab"
+
+
+def test_libraries_that_follow_from_the_search_are_not_named() -> None:
+    ascent = RunFacts("a", {"search": "ddrs:steps=900"}, {"search": "ddrs:steps=900"})
+    selector = RunFacts("b", {"search": "selector:n=100", "scipy": "1.17.1"}, {"search": "selector:n=100"})
+    assert what_to_write(differences(ascent, selector)) == "write --search ddrs:steps=900"

@@ -52,9 +52,15 @@ def test_steps_that_were_not_kept_are_refused_with_those_that_were(tmp_path: Pat
     run = whole(tmp_path)
     with pytest.raises(RaysmoothError, match=f"--steps 300: run {run} has kept steps 100, 200, 250: write one of"):
         read_image_sigmas(tmp_path, run, 300)
+    manifest = search_manifest(SELECTOR, index_set="all 1", images=1)
+    selector = write_search(tmp_path, manifest, [image_rows(manifest, 0, {0: 0.5}, 0.1)])
+    with pytest.raises(RaysmoothError, match=f"^--steps 4: run {selector} has no steps: leave it out$"):
+        read_image_sigmas(tmp_path, selector, 4)
 
 
 def test_other_runs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RaysmoothError, match=r"^--sigmas zz: there are no runs in \S+/empty: write --out with the fol"):
+        read_image_sigmas(tmp_path / "empty", "zz")
     run = whole(tmp_path)
     with pytest.raises(RaysmoothError, match=f"--sigmas zz: there is no such run: known: {run}"):
         read_image_sigmas(tmp_path, "zz")
