@@ -2,6 +2,9 @@
 read. (Facts: Alfarra et al., Data dependent randomized smoothing; Sukenik et al. 2022, why no more can be said.)
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, envelope_levels, is_certified_rule
 
 PER_IMAGE = (
@@ -32,3 +35,13 @@ def limits_of(rule: str | None, source: str | None) -> str | None:
     if is_of_memory(source):
         return MEMORY
     return PER_IMAGE if is_per_image(rule) else None
+
+
+def limits_of_all(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The sentences on `rows` that are shown together, each once. Where it is not about all of them, that on levels of
+    their own says which rows it is about; that on a memory does so anyway.
+    """
+    found = dict.fromkeys(limits_of(row.get("sigma_rule"), row.get("source")) for row in rows)
+    which = "" if [*found] == [PER_IMAGE] else "Where DDRS or a grid search chose sigma: "
+    own = f"{which}{PER_IMAGE[0].lower() if which else PER_IMAGE[0]}{PER_IMAGE[1:]}"
+    return [own if sentence == PER_IMAGE else sentence for sentence in found if sentence is not None]

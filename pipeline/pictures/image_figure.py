@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import named_image
-from raysmooth.pipeline.analysis.data_dependence import limits_of
+from raysmooth.pipeline.analysis.data_dependence import limits_of_all
 from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
@@ -158,8 +158,7 @@ def shown_classes(one: ReplayedImage) -> list[int]:
 
 
 def _note(images: Sequence[ReplayedImage]) -> str:
-    limits = dict.fromkeys(limits_of(one.row.get("sigma_rule"), one.row.get("source")) for one in images)
-    said = [sentence for sentence in limits if sentence is not None]
+    said = limits_of_all(one.row for one in images)
     copies_of = [one.copies for one in images if one.copies is not None]
     if not copies_of:
         return " ".join(said)

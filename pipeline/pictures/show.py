@@ -9,7 +9,7 @@ from pydantic import Field
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.settings import Settings, trust_code_field
-from raysmooth.pipeline.analysis.data_dependence import is_of_memory, limits_of
+from raysmooth.pipeline.analysis.data_dependence import is_of_memory, limits_of_all
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.data.datasets import Dataset
@@ -96,8 +96,7 @@ def show(settings: ShowSettings, before_torch: Callable[[], None] = lambda: None
         f"{heading}: {statement(image.row, image.class_names)}"
         for heading, image in zip(headings(images), images, strict=True)
     ]
-    limits = dict.fromkeys(limits_of(row.get("sigma_rule"), row.get("source")) for row, _, _ in chosen)
-    lines += [sentence for sentence in limits if sentence is not None]
+    lines += limits_of_all(row for row, _, _ in chosen)
     return FigureFile(file.outward, figure, lines)
 
 
