@@ -73,7 +73,7 @@ def _folded(model: DenoisedClassifier) -> DenoisedClassifier:
     try:
         shared = {} if isinstance(model.classifier, nn.Module) else {id(model.classifier): model.classifier}
         network = copy.deepcopy(model, shared)
-    except Exception:
+    except Exception:  # whatever the user's own module raises: unfolded it computes the same
         return model
     for part in (network.denoiser, network.classifier):
         if isinstance(part, nn.Module):

@@ -28,7 +28,7 @@ METRICS: Mapping[str, str] = {"l2": "euclidean", "l1": "cityblock", "linf": "che
 """SciPy's names of the distances, by the norm of the radii."""
 
 _ROWS, _NUMBERS = 256, 2**24
-"""At most so many images, and so many of their coordinates, are compared with so many others at a time."""
+"""The most images in a block of distances, and the most coordinates that all of them have together."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import split_list
-from raysmooth.pipeline.analysis.data_dependence import MEMORY
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY
 from raysmooth.pipeline.derived.changes import Changes, way_of
 from raysmooth.pipeline.derived.levels_run import LevelsRun
 from raysmooth.pipeline.derived.memory_run import memory_runs

@@ -11,8 +11,8 @@ from matplotlib.ticker import PercentFormatter
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import named_image
-from raysmooth.pipeline.analysis.data_dependence import limits_of_all
 from raysmooth.pipeline.analysis.run_facts import describe_runs
+from raysmooth.pipeline.analysis.sigmas.limits import limits_of_all
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
 from raysmooth.pipeline.pictures.statement import evidence, level_of, statement

@@ -7,8 +7,8 @@ import numpy as np
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import text_of
-from raysmooth.pipeline.analysis.data_dependence import is_of_memory
 from raysmooth.pipeline.analysis.run_facts import IMPORTED
+from raysmooth.pipeline.analysis.sigmas.limits import is_of_memory
 from raysmooth.pipeline.report.page.context import CertifiedImage
 from raysmooth.pipeline.report.page.headline import Headline
 from raysmooth.pipeline.report.report_data import ReportData

@@ -9,7 +9,7 @@ from PIL import Image
 from raysmooth.actors.models.base_classifier import INVALID
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import named_image
-from raysmooth.pipeline.analysis.data_dependence import limits_of
+from raysmooth.pipeline.analysis.sigmas.limits import limits_of
 from raysmooth.pipeline.pictures.image_figure import any_invalid, shown_classes
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import LARGE

@@ -9,9 +9,9 @@ from pydantic import Field
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateCallable
 from raysmooth.common.settings import Settings, trust_code_field
-from raysmooth.pipeline.analysis.data_dependence import is_of_memory, limits_of_all
 from raysmooth.pipeline.analysis.run_facts import IMPORTED, RECERTIFIED, describe_runs
 from raysmooth.pipeline.analysis.run_selection import find_run
+from raysmooth.pipeline.analysis.sigmas.limits import is_of_memory, limits_of_all
 from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.pictures.image_choice import image_id_of
 from raysmooth.pipeline.pictures.statement import statement

@@ -5,8 +5,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from raysmooth.pipeline.analysis.data_dependence import is_of_memory
 from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
+from raysmooth.pipeline.analysis.sigmas.limits import is_of_memory
 from raysmooth.pipeline.certification.sequential_test import UNDECIDED
 from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
 from raysmooth.pipeline.report.class_names import named

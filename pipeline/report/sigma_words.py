@@ -3,9 +3,9 @@
 import pandas as pd
 
 from raysmooth.common.variant import Option
-from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
 from raysmooth.pipeline.analysis.run_facts import varies
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.sigmas.rules import (
     JOINED,
     LATER_QUERIES,

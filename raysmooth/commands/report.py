@@ -18,7 +18,7 @@ from raysmooth.commands.usage import COMMON, HELP_ALL, CommandWithExamples
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.numbers import numbers
 from raysmooth.common.settings import split_list
-from raysmooth.pipeline.analysis.data_dependence import MEMORY
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY
 
 if TYPE_CHECKING:
     import pandas as pd

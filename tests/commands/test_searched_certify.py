@@ -11,7 +11,7 @@ from rich.console import Console
 import raysmooth
 from raysmooth.commands.estimate_table import print_estimates
 from raysmooth.common.settings import user_settings
-from raysmooth.pipeline.analysis.data_dependence import PER_IMAGE
+from raysmooth.pipeline.analysis.sigmas.limits import PER_IMAGE
 from raysmooth.pipeline.dry_run import searched_run
 from raysmooth.pipeline.dry_run.estimate import Estimate
 from raysmooth.pipeline.runs.prepare import prepare

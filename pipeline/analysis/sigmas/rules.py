@@ -9,8 +9,8 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Option, Variant
-from raysmooth.pipeline.analysis.data_dependence import is_of_memory, is_per_image
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA
+from raysmooth.pipeline.analysis.sigmas.limits import is_of_memory, is_per_image
 from raysmooth.pipeline.store.sigma_rules import envelope_levels
 
 SELECTOR = "selector"

@@ -13,7 +13,7 @@ from forged import forge
 
 import raysmooth
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.analysis.data_dependence import MEMORY
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY
 from raysmooth.pipeline.data.datasets import fingerprint, open_dataset
 from raysmooth.pipeline.derived.recertify import recertify
 

@@ -10,7 +10,7 @@ from own_levels import searched
 from small_runs import certified
 
 from raysmooth.actors.noise.role import Role
-from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE, is_per_image, limits_of
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY, PER_IMAGE, is_per_image, limits_of
 from raysmooth.pipeline.pictures.image_replay import replay
 from raysmooth.pipeline.pictures.show import ShowSettings, find_rows, records, show
 from raysmooth.pipeline.runs.stored_run import StoredRun

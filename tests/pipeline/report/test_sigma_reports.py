@@ -23,8 +23,8 @@ from sigma_rows import (
 )
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.run_facts import describe_runs
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY, PER_IMAGE
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
 from raysmooth.pipeline.report.figures.figure_text import WIDTHS, wrapped

@@ -1,6 +1,6 @@
 """What is said below rows that are shown together."""
 
-from raysmooth.pipeline.analysis.data_dependence import MEMORY, PER_IMAGE, limits_of_all
+from raysmooth.pipeline.analysis.sigmas.limits import MEMORY, PER_IMAGE, limits_of_all
 
 FIXED = {"sigma_rule": None, "source": None}
 DDRS = {"sigma_rule": "ddrs:steps=100", "source": None}
