@@ -7,6 +7,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import raysmooth.__main__
 import raysmooth.commands.certify
+import raysmooth.commands.recertify
 import raysmooth.commands.report
 import raysmooth.commands.train
 import raysmooth.pipeline.drawing.driver
