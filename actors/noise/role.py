@@ -11,6 +11,8 @@ class Role(IntEnum):
     SELECTION = 0
     ESTIMATION = 1
     OPTIMISATION = 2
+    REFERENCE = 3
+    """The image itself, without noise, asked of a vision API once: the answer that certificates are compared with."""
 
 
 CERTIFYING = (Role.SELECTION, Role.ESTIMATION)

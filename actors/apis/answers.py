@@ -1,0 +1,38 @@
+"""What an adapter is given and what it returns: pictures, and answers or the reason why there is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What is sent for one draw. `pixels`: uint8 (H, W, C) as encoded, or float32 (C, H, W) for an API that takes
+    numbers. `encoded`: the bytes of the image file, None for numbers; `media_type`: such as "image/png".
+    """
+
+    pixels: np.ndarray
+    encoded: bytes | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label that an API gives to a picture, as the API writes it, with its score. `parents`: labels that this one is
+    a kind of, where the API says so.
+    """
+
+    name: str
+    score: float
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An API's answer to one picture. `tags` in its own order, empty where it found none. `version`: the version of the
+    model that answered, None where the API names none. `raw`: the answer as JSON text, for the log.
+    """
+
+    tags: tuple[Tag, ...]
+    version: str | None = None
+    raw: str = "{}"
