@@ -2,7 +2,7 @@
 
 A new experiment is a YAML file in `experiments/`. A new kind of stage is an entry of `STAGE_KINDS` in `stage_kinds`, a
 new layout of a paper's table one of `LAYOUTS` in `paper_comparison`, generated images for smoke tests one of
-`GENERATORS` in `smoke_data`.
+`GENERATORS` in `smoke/smoke_data`.
 Words: a file `include`s stages of other files; a stage with a `matrix` is repeated for its combinations of values; each
 repetition is a stage run.
 """

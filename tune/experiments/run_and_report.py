@@ -9,7 +9,7 @@ from raysmooth.tune.experiments.plan import REPORT, read_plan
 from raysmooth.tune.experiments.report import Report, report_experiment
 from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.settings import find_experiment
-from raysmooth.tune.experiments.smoke import smoke_plan
+from raysmooth.tune.experiments.smoke.smoke_plan import smoke_plan
 
 
 def run_and_report(

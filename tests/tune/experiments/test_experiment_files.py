@@ -18,7 +18,7 @@ from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import read_plan
 from raysmooth.tune.experiments.report import SMOKE
 from raysmooth.tune.experiments.settings import PaperSettings
-from raysmooth.tune.experiments.smoke import FOLDER, smoke_plan
+from raysmooth.tune.experiments.smoke.smoke_plan import FOLDER, smoke_plan
 from raysmooth.tune.sweeps import sweep
 
 pytestmark = pytest.mark.timeout(1800)  # on a busy machine Ray alone takes minutes to start a process

@@ -9,7 +9,7 @@ import yaml
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import Plan, read_plan
-from raysmooth.tune.experiments.smoke import brief_search, smoke_plan
+from raysmooth.tune.experiments.smoke.smoke_plan import brief_search, smoke_plan
 
 AT = {"classifier": "digits_cnn", "classifier_weights": "@net", "sigma": "{sigma}"}
 CERTIFY = {**AT, "n0": 100, "n": 10_000, "alpha": 0.001}

@@ -8,8 +8,8 @@ import pytest
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.data.datasets import open_dataset
-from raysmooth.tune.experiments import smoke_data
-from raysmooth.tune.experiments.smoke_data import TEST, TRAIN, generated
+from raysmooth.tune.experiments.smoke import smoke_data
+from raysmooth.tune.experiments.smoke.smoke_data import TEST, TRAIN, generated
 
 
 def test_each_is_read_as_the_real_one(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
-from raysmooth.tune.experiments.small_networks import (
+from raysmooth.tune.experiments.smoke.small_networks import (
     SMALL_REJECTOR_OPTIONS,
     small_classifier,
     small_denoiser,
     small_rejector,
 )
-from raysmooth.tune.experiments.smoke_data import generated
+from raysmooth.tune.experiments.smoke.smoke_data import generated
 from raysmooth.tune.experiments.stage_run import StageRun
 from raysmooth.tune.objectives.data_dependent import from_the_start
 from raysmooth.tune.objectives.denoiser_objectives import DENOISER_OBJECTIVES
