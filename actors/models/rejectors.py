@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 NO_REJECTOR = "none"
 
+UNANSWERED = "unanswered"
+"""What a run of a vision API has in place of a rejector, and no one can write: the API itself leaves a picture without
+a label, or refuses it. Such a draw has the label K + code, as a rejected one, counts in n, and supports no class. There
+is no class that it would have had.
+"""
+
 _Probability = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -7,6 +7,11 @@ them: stopping costs no alpha (input-specific n, Chen et al. 2022; separate draw
 et al. 2019, section 3.2.2). Reusing the draws that chose n in the bound would void it.
 
 An image that is certain enough to abstain gets no estimation draws at all. Abstaining is never wrong.
+
+Draws that a vision API leaves unanswered change nothing of this, since all of it is about pA alone. A draw either is of
+the class A or is not, and an unanswered draw is one that is not: so the number of draws of A among n is binomial with
+pA, whatever the others are, and pA > 1/2 leaves less than 1/2 to every other class and to having no answer. They stay
+among the n draws: leaving them out would condition on the content of the noisy image, and pA would be another number.
 """
 
 from dataclasses import dataclass, replace
@@ -29,6 +34,7 @@ from raysmooth.pipeline.certification.certificate import (
     largest_p_lower,
     refuse_hopeless_certify,
 )
+from raysmooth.pipeline.certification.rejected_draws import kept_and_rejected
 from raysmooth.pipeline.certification.sampling_rule import Counts, Need
 
 special = LateModule("scipy.special")  # takes a quarter of a second to import
@@ -95,7 +101,8 @@ def default_pilot(n: int) -> int:
 @dataclass(frozen=True)
 class Adaptive:
     """n0 selection draws as in CERTIFY, then `pilot` more (longer near 1/2), then as many estimation draws as the
-    tolerance requires. Pilot and estimation together never exceed n.
+    tolerance requires. Pilot and estimation together never exceed n. With `rejecting` the counts have 2 K labels, as in
+    `rejected_draws`; rejected draws are draws that are not of the class.
     """
 
     n0: int
@@ -104,6 +111,7 @@ class Adaptive:
     noise: NoiseFamily
     pilot: int
     tolerance: Tolerance
+    rejecting: bool = False
 
     def __post_init__(self) -> None:
         refuse_hopeless_adaptive(self.n, self.alpha, self.pilot)
@@ -128,7 +136,8 @@ class Adaptive:
         if Role.ESTIMATION in counts and counts[Role.ESTIMATION].any():
             return None
         selection = counts[Role.SELECTION]
-        pilot, estimation = _plan(self, int(selection.max()), int(selection.sum()))
+        kept, _ = kept_and_rejected(selection, self.rejecting)
+        pilot, estimation = _plan(self, int(kept.max()), int(selection.sum()))
         need = {Role.SELECTION: self.n0 + pilot, Role.ESTIMATION: estimation}
         return {role: draws for role, draws in need.items() if draws} if pilot + estimation else None
 
@@ -139,11 +148,12 @@ class Adaptive:
         """CERTIFY from all selection draws and the estimation draws; an abstention, with `p_lower` and `count_top` 0,
         if there are no estimation draws.
         """
-        selection = counts[Role.SELECTION]
-        estimation = counts.get(Role.ESTIMATION)
-        if estimation is None or not estimation.any():
-            return Certificate(ABSTAIN, 0.0, 0.0, 0)
-        return certify_counts(selection, estimation, self.noise, self.alpha)
+        selection, _ = kept_and_rejected(counts[Role.SELECTION], self.rejecting)
+        drawn = counts.get(Role.ESTIMATION)
+        if drawn is None or not drawn.any():
+            return Certificate(ABSTAIN, 0.0, 0.0, 0, count_rejected=0 if self.rejecting else None)
+        estimation, rejected = kept_and_rejected(drawn, self.rejecting)
+        return certify_counts(selection, estimation, self.noise, self.alpha, rejected=rejected)
 
 
 def refuse_hopeless_adaptive(n: int, alpha: float, pilot: int) -> None:

@@ -4,6 +4,7 @@ choices go together.
 
 from dataclasses import dataclass
 
+from raysmooth.actors.models.rejectors import NO_REJECTOR, UNANSWERED
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import COMPLEMENT, NOISE_BOUNDS, REJECTION, RUNNER_UP
 
@@ -41,6 +42,15 @@ class ChosenBound:
         if not 0 < share < 1:
             raise RaysmoothError(f"--alpha-share {share:g}: write a share of alpha between 0 and 1, such as 0.5 or 0.9")
         return cls(name, share)
+
+    @classmethod
+    def of_run(cls, name: str | None, share: float | None, rejector: str | None) -> "ChosenBound":
+        """As `of`, for a run with this `rejector`. Where a vision API leaves draws unanswered, the default stays the
+        complement: they are usually few, so that a bound of their own would cost more than it gives.
+        """
+        if rejector == UNANSWERED and name is None:
+            name = COMPLEMENT
+        return cls.of(name, share, rejector not in (None, NO_REJECTOR))
 
     @property
     def part(self) -> float:

@@ -1,7 +1,8 @@
 """Label counts of a classifier with a rejector: label k is class k, kept; label K + k is class k, rejected.
 
 A rejected draw keeps its class, so that the counts of one run give the certificate with the rejector and the one
-without it, on the same draws. Counts are int (2 K,), or (K,) without a rejector.
+without it, on the same draws. Counts are int (2 K,), or (K,) without a rejector. Draws that a vision API left
+unanswered are counted as rejected ones too (`actors.models.rejectors.UNANSWERED`); they have no class without it.
 """
 
 import numpy as np

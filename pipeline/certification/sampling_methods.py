@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysmooth.actors.models.rejectors import NO_REJECTOR
+from raysmooth.actors.models.rejectors import NO_REJECTOR, UNANSWERED
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.registry import Registry
@@ -34,10 +34,10 @@ class SamplingEntry:
 
 
 def bound_of(settings: Any) -> ChosenBound:
-    """The bound on the other classes that the settings choose. Raises RaysmoothError as `ChosenBound.of`, and for a
+    """The bound on the other classes that the settings choose. Raises RaysmoothError as `ChosenBound.of_run`, and for a
     share of alpha where the sampling method does not split it.
     """
-    bound = ChosenBound.of(settings.noise_bound, settings.alpha_share, settings.rejector != NO_REJECTOR)
+    bound = ChosenBound.of_run(settings.noise_bound, settings.alpha_share, settings.rejector)
     if SAMPLINGS[settings.sampling].splits:
         return bound
     if settings.alpha_share is not None:
@@ -53,14 +53,16 @@ def _fixed(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Sampli
 
 
 def _adaptive(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> SamplingRule:
-    if settings.rejector != NO_REJECTOR or bound_of(settings).name != COMPLEMENT:
-        flag = "--rejector" if settings.rejector != NO_REJECTOR else "--noise-bound"
+    has_rejector = settings.rejector not in (NO_REJECTOR, UNANSWERED)
+    if has_rejector or bound_of(settings).name != COMPLEMENT:
+        flag = "--rejector" if has_rejector else "--noise-bound"
         raise RaysmoothError(
             f"{flag} needs another --sampling, as adaptive plans an image's draws for pA alone, and abstains where pA "
             f"is at most 1/2: write --sampling fixed, or leave {flag} out"
         )
     tolerance = Tolerance.parse(options["tolerance"])
-    return Adaptive(settings.n0, settings.n, settings.alpha, noise, options["pilot"], tolerance)
+    rejecting = settings.rejector == UNANSWERED
+    return Adaptive(settings.n0, settings.n, settings.alpha, noise, options["pilot"], tolerance, rejecting)
 
 
 def _decide(settings: Any, options: dict[str, Any], noise: NoiseFamily) -> Decide:

@@ -10,6 +10,9 @@ is 1 at p0. So E is a nonnegative supermartingale that starts at 1, and by Ville
 with probability at most alpha, at any stopping time. This is the betting confidence sequence of Voracek 2024
 (Krichevsky-Trofimov's mixture, which uses all q and must therefore also require that the share lies above p0) with its
 mass only on the q that can be certified: valid by itself, and larger by 1/P(q > p0), 2 to 10 in practice.
+
+A draw that is rejected, or that a vision API leaves unanswered, is a draw that is not of the class: a Bernoulli
+variable with pA like any other. So the test stands as it is, with all draws in n.
 """
 
 from collections.abc import Callable

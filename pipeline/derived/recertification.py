@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from raysmooth.actors.models.rejectors import UNANSWERED
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.common.errors import RaysmoothError
@@ -70,6 +71,11 @@ class Recertification:
         if self.changes.rejection is not None and not self.source.is_rejecting:
             raise RaysmoothError(
                 f"--rejection {self.changes.rejection}: {run} has no rejector: choose others with --run"
+            )
+        if self.changes.rejection == "off" and was.get("rejector") == UNANSWERED:
+            raise RaysmoothError(
+                f"--rejection off: {run} is of a vision API, and draws that it left unanswered have no class: leave it "
+                "out, or choose others with --run"
             )
         if self.changes.noise_bound == REJECTION and not self.source.is_rejecting:
             raise RaysmoothError(
