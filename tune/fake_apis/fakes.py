@@ -1,0 +1,115 @@
+"""The fake APIs by name, and how to run one."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysmooth.common.late_imports import LateCallable
+from raysmooth.common.registry import Registry
+from raysmooth.tune.fake_apis.conduct import Conduct
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a fake API is: what to write as `--endpoint`, the environment that its client needs, with a key that is
+    accepted, and the URL of its bill.
+    """
+
+    endpoint: str
+    bill: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FakeEntry:
+    """`serve`: an async context, of a `FakeService` and a port (0 for any free one), that serves it at an `Address`."""
+
+    summary: str
+    serve: Callable[..., AbstractAsyncContextManager[Address]]
+
+
+def over_rest(routes: LateCallable, path: str = "", key_env: str | None = None) -> Any:
+    """`FakeEntry.serve` for a protocol over HTTP. `routes` makes its routes of a service; `path`: of the endpoint;
+    `key_env`: the variable from which its client takes the key.
+    """
+
+    @asynccontextmanager
+    async def serve(service: Any, port: int) -> AsyncIterator[Address]:
+        from raysmooth.tune.fake_apis.rest_server import rest_server
+
+        environment = {} if key_env is None else {key_env: service.conduct.key}
+        async with rest_server(service, routes(service), port) as base:
+            yield Address(base + path, f"{base}/bill", environment)
+
+    return serve
+
+
+def _routes(path: str) -> LateCallable:
+    return LateCallable(f"raysmooth.tune.fake_apis.{path}")
+
+
+FAKE_APIS: Registry[FakeEntry] = Registry(
+    "fake API",
+    {
+        "http": FakeEntry(
+            "a classifier behind HTTP: bytes or JSON in, JSON out; the key is a header X-Api-Key",
+            over_rest(_routes("http_routes:http_routes"), "/classify", "FAKE_API_KEY"),
+        ),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A fake API that runs in a thread of this process. `service` has its bill."""
+
+    address: Address
+    service: Any
+
+    @property
+    def bill(self) -> dict[str, Any]:
+        """The bill as it stands."""
+        return dict(self.service.bill.as_json())
+
+
+@contextmanager
+def running(name: str, conduct: Conduct | None = None, classifier: Any = None, port: int = 0) -> Iterator[Running]:
+    """Run the fake API `name` in a thread of its own. `classifier`: a `PixelClassifier`, the nearest colour if None.
+
+    Raises RaysmoothError for an unknown name.
+    """
+    from raysmooth.tune.fake_apis.classify import nearest_colour
+    from raysmooth.tune.fake_apis.service import FakeService
+
+    serve = FAKE_APIS[name].serve
+    service = FakeService(conduct or Conduct(), classifier or nearest_colour())
+    loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    addresses: list[Address] = []
+    errors: list[Exception] = []
+
+    async def main() -> None:
+        try:
+            async with serve(service, port) as address:
+                addresses.append(address)
+                ready.set()
+                await over.wait()
+        except Exception as error:  # whatever it is, the caller has to hear of it
+            errors.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[main()], name=f"fake {name}", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if errors:
+            raise errors[0]
+        yield Running(addresses[0], service)
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
