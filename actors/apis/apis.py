@@ -1,11 +1,36 @@
 """The vision APIs that can be a base classifier: the registry behind `--classifier google:...`."""
 
+from raysmooth.actors.apis import aws, azure, clarifai, google
 from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import read_options
 from raysmooth.common.variant import Variant
 
-VISION_APIS: Registry[ApiEntry] = Registry("vision API", {})
+VISION_APIS: Registry[ApiEntry] = Registry(
+    "vision API",
+    {
+        "google": ApiEntry(
+            "Google Cloud Vision: label detection; an open vocabulary",
+            google.GoogleOptions, google.GoogleVision, google.check, google.describe,
+            price_per_1000=1.5, rate=30.0, concurrency=16, most_bytes=7_000_000,
+        ),
+        "aws": ApiEntry(
+            "Amazon Rekognition: DetectLabels; an open vocabulary whose labels name their parents",
+            aws.AwsOptions, aws.Rekognition, aws.check, aws.describe,
+            price_per_1000=1.0, rate=5.0, least_side=80, most_bytes=5 * 2**20,
+        ),
+        "azure": ApiEntry(
+            "Azure AI Vision, Image Analysis 4.0: tags; an open vocabulary",
+            azure.AzureOptions, azure.AzureVision, azure.check, azure.describe,
+            price_per_1000=1.0, rate=10.0, least_side=51, most_bytes=20_000_000,
+        ),
+        "clarifai": ApiEntry(
+            "Clarifai: a model of image recognition; its own has an open vocabulary",
+            clarifai.ClarifaiOptions, clarifai.Clarifai, clarifai.check, clarifai.describe,
+            rate=15.0, most_bytes=20_000_000,
+        ),
+    },
+)  # fmt: skip
 
 
 def is_api(classifier: str) -> bool:
