@@ -24,7 +24,7 @@ _FLAG = re.compile(
 _TOGETHER = re.compile(r"\bwrite(?: --[a-z][a-z0-9-]*(?: [^\s,;:-][^\s,;]*)?){2,}")
 """Several flags to be written, as on a command line; keywords and keys have commas between them."""
 
-_SWITCHES = {"dry_run", "intervals", "overwrite", "smoke", "strict", "trust_code", "verbose"}
+_SWITCHES = {"dry_run", "intervals", "offline", "overwrite", "smoke", "strict", "trust_code", "verbose"}
 """Settings that are true or false."""
 
 

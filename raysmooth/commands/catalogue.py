@@ -10,6 +10,7 @@ from raysmooth.actors.sigma_search.searches import SEARCHES
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
+from raysmooth.pipeline.queries.label_rules import LABEL_RULES
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.experiments.settings import FOLDER, is_sweep, read_experiment
 from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS
@@ -50,6 +51,10 @@ def _denoisers() -> Listing:
 
 def _rejectors() -> Listing:
     return [{"rejector": n, "rejects where": e.summary} for n, e in REJECTORS.items()]
+
+
+def _label_rules() -> Listing:
+    return [{"label rule": entry.written, "what": entry.summary} for entry in LABEL_RULES.values()]
 
 
 def _searches() -> Listing:
@@ -147,6 +152,7 @@ CATALOGUE: Registry[Callable[[], Listing]] = Registry(
         "classifiers": _classifiers,
         "denoisers": _denoisers,
         "rejectors": _rejectors,
+        "label-rules": _label_rules,
         "searches": _searches,
         "objectives": _objectives,
         "recipes": _recipes,
