@@ -1,4 +1,6 @@
-"""What a replica reports while it asks: one event after another, from the stream of a call."""
+"""What a replica reports while it asks: one event after another, from the stream of a call. The last one of each draw
+is `Answered` or `GivenUp`.
+"""
 
 from dataclasses import dataclass
 
@@ -10,8 +12,9 @@ from raysmooth.actors.queries.draw_key import DrawKey
 class Answered:
     """A draw has its final answer: `tags`, or the reason `refused` why the API gives none for this picture, for good.
 
-    `attempts`: requests sent for it, throttled ones included. `sent` and `answered`: seconds since the epoch, of the
-    last request. `pixels`: SHA-256, in hex, of the pixels sent. `seconds`: making the picture and asking, no waits.
+    `attempts`: requests sent for it, throttled ones included; 0 if its picture was found to be unfit before that.
+    `sent` and `answered`: seconds since the epoch, of the last request. `pixels`: SHA-256, in hex, of the pixels sent.
+    `seconds`: making the picture and asking, no waits.
     """
 
     key: DrawKey
@@ -48,15 +51,18 @@ class ThrottledOnce:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A draw is left open after `patience`, or because its permit was refused: it has no answer, and counts nowhere."""
+    """A draw is left open after `patience`, because its permit was refused, or as all comes to an end: it has no
+    answer, and counts nowhere. `billed`: its last request may have been paid for, which no `PermitWanted` has reported.
+    """
 
     key: DrawKey
     reason: str
+    billed: bool = False
 
 
 @dataclass(frozen=True)
 class Failed:
-    """No further request can succeed: the run stops with this line."""
+    """No further request can succeed: the run stops with this line. Every open draw is given up beside."""
 
     reason: str
 
