@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+OTHER = "(other)"
+"""The label of an answer that names none of the labels that are asked for. An ordinary label: it can be a prediction.
+"""
+
+NO_TAGS, NO_ANSWER = "(none)", "(error)"
+"""Names of what is no label: an empty answer, and a picture that the API refuses. Such draws support no class."""
+
+RESERVED = (OTHER, NO_TAGS, NO_ANSWER)
+"""Names that no label of an API may have."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:

@@ -1,5 +1,8 @@
 """The vision APIs that can be a base classifier: the registry behind `--classifier google:...`."""
 
+import os
+from dataclasses import replace
+
 from raysmooth.actors.apis import aws, azure, clarifai, google
 from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.registry import Registry
@@ -38,11 +41,23 @@ def is_api(classifier: str) -> bool:
     return classifier.partition(":")[0].strip() in VISION_APIS
 
 
-def read_api(classifier: str) -> tuple[Variant, ApiEntry, object]:
-    """The API that `classifier` names, in canonical form, its entry, and its options.
+def read_api(classifier: str, folders: tuple[str, ...] = ()) -> tuple[Variant, ApiEntry, object]:
+    """The API that `classifier` names, in canonical form, its entry with the facts that follow from its options, and
+    these. Files that options name are looked for here, then below `folders`: working directories differ between nodes.
 
     Raises RaysmoothError for an unknown API and for options that it does not have or refuses.
     """
     written = Variant.parse_entry(classifier, "vision API", "google:max_results=10")
     entry = VISION_APIS[written.name]
-    return written, entry, read_options(entry.options, written, "vision API")
+    located = tuple(
+        (name, _located(value, folders) if name in entry.files and isinstance(value, str) else value)
+        for name, value in written.options
+    )
+    options = read_options(entry.options, replace(written, options=located), "vision API")
+    return written, replace(entry, **entry.by_options(options)), options
+
+
+def _located(path: str, folders: tuple[str, ...]) -> str:
+    if os.path.exists(path):
+        return path
+    return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)

@@ -69,9 +69,10 @@ class Address:
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
-def read_address(api: str, endpoint: str) -> Address:
+def read_address(api: str, endpoint: str, plain_http: bool | None = None) -> Address:
     """`--endpoint` as an address: https://HOST[:PORT][/PATH], or http:// on this machine alone, since elsewhere a key
-    and pictures would be sent in the clear. Raises RaysmoothError for any other.
+    and pictures would be sent in the clear; with `plain_http`, an option of APIs of one's own (None: it has no such
+    option), on any. Raises RaysmoothError for any other.
     """
     where = f"--endpoint {printable(endpoint)}"
     try:
@@ -83,14 +84,17 @@ def read_address(api: str, endpoint: str) -> Address:
         raise RaysmoothError(f"the endpoint of {api} has a user, a key or a query in it: write https://HOST/PATH alone")
     if parts.scheme not in ("http", "https") or not host:
         raise RaysmoothError(f"{where}: write it as https://HOST or https://HOST:PORT")
-    if parts.scheme == "http" and not _is_this_machine(host):
-        raise RaysmoothError(f"{where}: the key and the pictures would be sent in the clear: write https://{host}")
+    if parts.scheme == "http" and not plain_http and not _is_this_machine(host):
+        instead = (
+            f"https://{host}" if plain_http is None else f"https://{host} or {api}:plain_http=true"
+        )
+        raise RaysmoothError(f"{where}: the key and the pictures would be sent in the clear: write {instead}")
     return Address(parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80), parts.path)
 
 
-def written_endpoint(api: str, endpoint: str | None) -> str | None:
+def written_endpoint(api: str, endpoint: str | None, plain_http: bool | None = None) -> str | None:
     """An endpoint in the form in which it decides a query's identity; None is the vendor's own."""
-    return None if endpoint is None else read_address(api, endpoint).url.rstrip("/")
+    return None if endpoint is None else read_address(api, endpoint, plain_http).url.rstrip("/")
 
 
 def seconds_to_wait(written: object) -> float | None:

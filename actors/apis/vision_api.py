@@ -35,7 +35,8 @@ class ApiEntry:
     `price_per_1000`: dollars for 1,000 pictures by the price list; `rate`: pictures a second by the usual quota;
     `concurrency`: requests in flight; `most_pictures`: pictures in a request. `least_side`: pixels that the shorter
     side must have; `most_bytes`: of a picture's file. `takes_numbers`: it is sent float32 pixels, not an image file.
-    None is "no such limit", and an unknown price.
+    None is "no such limit", and an unknown price. `files`: options that name files, which differ in their places
+    between machines. `by_options`: those of these facts that depend on the options.
     """
 
     summary: str
@@ -51,3 +52,5 @@ class ApiEntry:
     least_side: int | None = None
     most_bytes: int | None = None
     takes_numbers: bool = False
+    files: tuple[str, ...] = ()
+    by_options: Callable[[Any], Mapping[str, Any]] = lambda options: {}

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
+from raysmooth.actors.apis.answers import RESERVED
+from raysmooth.actors.apis.label_files import labels_digest, read_label_text
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.limits import LARGEST_LABEL
 from raysmooth.common.settings_file import yaml_node
-from raysmooth.pipeline.queries.label_files import read_label_text
-from raysmooth.pipeline.queries.label_rules import RESERVED, labels_digest
 from raysmooth.pipeline.queries.query_settings import CLASS_NAMES, CLASS_NUMBERS
 
 

@@ -3,8 +3,6 @@
 A rule never looks at the order of tags, which an API may change: equal scores are decided by the labels' names.
 """
 
-import hashlib
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,19 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from raysmooth.actors.apis.answers import Tag
+from raysmooth.actors.apis.answers import OTHER, RESERVED, Tag
+from raysmooth.actors.apis.label_files import labels_digest, read_label_lines
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.numbers import number
 from raysmooth.common.registry import Registry
-from raysmooth.pipeline.queries.label_files import read_label_lines
-
-OTHER = "(other)"
-"""The label of an answer whose tags a rule does not know. An ordinary label: it can be a prediction."""
-
-NO_TAGS, NO_ANSWER = "(none)", "(error)"
-"""Names of what is no label: an empty answer, and a picture that the API refuses. Such draws support no class."""
-
-RESERVED = (OTHER, NO_TAGS, NO_ANSWER)
 
 
 class LabelRule(ABC):
@@ -131,11 +121,6 @@ def best_tag(tags: Sequence[Tag]) -> Tag | None:
     lowest. None if there are no tags.
     """
     return min(tags, key=lambda tag: (math.inf if math.isnan(tag.score) else -tag.score, tag.name), default=None)
-
-
-def labels_digest(labels: Sequence[str]) -> str:
-    """SHA-256, in hex, of labels in their order."""
-    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()
 
 
 def _among(flag: str, file: str) -> LabelRule:

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from raysmooth.actors.apis.answers import NO_ANSWER, NO_TAGS
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.limits import MOST_CLASSES
-from raysmooth.pipeline.queries.label_rules import NO_ANSWER, NO_TAGS
 from raysmooth.storage.location import Location
 from raysmooth.storage.records import Record, read_record, shown_path
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from dataclasses import asdict
 
+from raysmooth.actors.apis.label_files import read_label_lines
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import read_options
 from raysmooth.common.variant import Variant
@@ -34,7 +35,7 @@ def main() -> None:
 
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes. Raises RaysmoothError for arguments that do not fit."""
-    from raysmooth.tune.fake_apis.classify import nearest_colour, read_labels, trained_network
+    from raysmooth.tune.fake_apis.classify import nearest_colour, trained_network
     from raysmooth.tune.fake_apis.service import FakeService
 
     written = Variant.parse_entry(arguments.api, "fake API", "http:throttle=0.1")
@@ -48,7 +49,7 @@ async def serve(arguments: argparse.Namespace) -> None:
         import torch
 
         torch.set_num_threads(1)  # its pictures are small, and others need the cores
-        labels = None if arguments.labels is None else read_labels(arguments.labels)
+        labels = None if arguments.labels is None else read_label_lines("--labels", arguments.labels)
         classifier = trained_network(arguments.classifier, arguments.weights, labels, arguments.downscale)
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

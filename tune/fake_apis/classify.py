@@ -3,12 +3,11 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from raysmooth.common.errors import RaysmoothError, counted, one_line
+from raysmooth.common.errors import RaysmoothError, counted
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "black": (0.0, 0.0, 0.0),
@@ -102,14 +101,3 @@ def trained_network(
     if len(names) != known:
         raise RaysmoothError(f"{classifier} has {known} classes, and there are {counted(len(names), 'label')}")
     return PixelClassifier(names, logits, channels, downscale)
-
-
-def read_labels(path: str) -> list[str]:
-    """The labels in a file, one a line. Raises RaysmoothError for a file that cannot be read, and a label twice."""
-    try:
-        labels = [line.strip() for line in Path(path).read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RaysmoothError(f"--labels {path}: {one_line(error)}") from None
-    if len(set(labels)) < len(labels):
-        raise RaysmoothError(f"--labels {path} has a label twice: write each once")
-    return labels

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysmooth.actors.apis.answers import Tag
+from raysmooth.actors.apis.answers import OTHER, Tag
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.queries.label_rules import LABEL_RULES, OTHER, read_label_rule
+from raysmooth.pipeline.queries.label_rules import LABEL_RULES, read_label_rule
 
 VULTURE = (Tag("Animal", 0.99), Tag("Bird", 0.99, ("Animal",)), Tag("Vulture", 0.99, ("Bird", "Animal")))
 """As AWS answers: ancestors have the score of the leaf."""

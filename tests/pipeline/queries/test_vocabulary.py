@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysmooth.actors.apis.answers import Tag
+from raysmooth.actors.apis.answers import NO_ANSWER, NO_TAGS, OTHER, Tag
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.queries.accepted import Accepted, read_accepted
-from raysmooth.pipeline.queries.label_rules import NO_ANSWER, NO_TAGS, OTHER, read_label_rule
+from raysmooth.pipeline.queries.label_rules import read_label_rule
 from raysmooth.pipeline.queries.labelling import Labelling, vocabulary_of
 from raysmooth.pipeline.queries.vocabulary import (
     OPEN_LABELS,

@@ -8,7 +8,7 @@ import pytest
 from fake_pictures import digits, plain, png, trained_digits_cnn
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.tune.fake_apis.classify import nearest_colour, read_labels, trained_network
+from raysmooth.tune.fake_apis.classify import nearest_colour, trained_network
 from raysmooth.tune.fake_apis.conduct import Conduct, Trouble, Troubled
 from raysmooth.tune.fake_apis.service import FakeService, Offence, Scores
 
@@ -81,9 +81,6 @@ def test_labels_must_be_as_many_as_classes(tmp_path: Path) -> None:
     weights = str(trained_digits_cnn(tmp_path))
     with pytest.raises(RaysmoothError, match="digits_cnn has 10 classes, and there are 2 labels"):
         trained_network("digits_cnn", weights, ["a", "b"])
-    (tmp_path / "labels.txt").write_text("a\nb\na\n")
-    with pytest.raises(RaysmoothError, match="a label twice"):
-        read_labels(str(tmp_path / "labels.txt"))
 
 
 def test_keys_models_and_quotas() -> None:

@@ -1,5 +1,8 @@
 """Text files of labels that users write: what cannot be one is refused by name."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
@@ -47,3 +50,8 @@ def read_label_lines(flag: str, path: str) -> tuple[str, ...]:
             raise RaysmoothError(f"{where} repeats line {seen[line]}, '{printable(line)}': write it once")
         seen[line] = number
     return tuple(seen)
+
+
+def labels_digest(labels: Sequence[str]) -> str:
+    """SHA-256, in hex, of labels in their order."""
+    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()
