@@ -110,6 +110,7 @@ class Rekognition:
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         from botocore import exceptions
+        from botocore.parsers import ResponseParserError
 
         (picture,) = pictures
         send = partial(
@@ -125,7 +126,7 @@ class Rekognition:
             if isinstance(failure, PictureRefused):
                 return [failure]
             raise failure from None
-        except exceptions.ResponseParserError as error:
+        except ResponseParserError as error:
             return [PictureRefused(f"not an answer: {one_line(error)}")]
         except (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
             raise Transient(f"aws: {one_line(error)}", billed=False) from None
@@ -164,10 +165,10 @@ def _failure(error: Any) -> Exception:
         return Throttled(f"aws: {code}: {message}", wait)
     if code in _REFUSED:
         return PictureRefused(f"{code}: {message}", json.dumps(error.response.get("Error", {}), ensure_ascii=False))
-    if code in _NO_ACCESS:
-        return ApiFailure(f"aws does not accept the credentials ({code}: {message}): run `aws sts get-caller-identity`")
     if code == "AccessDeniedException":
         return ApiFailure(f"aws: {message}: allow rekognition:DetectLabels")
+    if code in _NO_ACCESS or status in (401, 403):
+        return ApiFailure(f"aws does not accept the credentials ({code}: {message}): run `aws sts get-caller-identity`")
     if status >= 500:
         return Transient(f"aws: {code}: {message}", retry_after=wait)
     return ApiFailure(f"aws refuses the request: {code}: {message}")

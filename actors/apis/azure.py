@@ -82,6 +82,7 @@ class AzureVision:
         self._client = ImageAnalysisClient(url, key or self._identity, retry_total=0)
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
+        from aiohttp import ClientConnectorError
         from azure.ai.vision.imageanalysis.models import VisualFeatures
         from azure.core import exceptions
 
@@ -100,10 +101,11 @@ class AzureVision:
             if isinstance(failure, PictureRefused):
                 return [failure]
             raise failure from None
-        except exceptions.ServiceRequestError as error:
-            raise Transient(f"azure: {one_line(error)}", billed=False) from None
-        except exceptions.AzureError as error:  # the connection broke, or the answer came in part
-            raise Transient(f"azure: {one_line(error)}") from None
+        except exceptions.AzureError as error:  # no connection, a broken one, or an answer that came in part
+            unsent = isinstance(error, exceptions.ServiceRequestTimeoutError) or isinstance(
+                error.inner_exception, ClientConnectorError
+            )
+            raise Transient(f"azure: {one_line(error)}", billed=not unsent) from None
         return [_read(result)]
 
     async def close(self) -> None:

@@ -63,6 +63,15 @@ def pixels_of(picture: bytes, channels: int | None, downscale: int) -> np.ndarra
     return np.ascontiguousarray(levels.transpose(2, 0, 1)) / np.float32(255)
 
 
+def shorter_side(picture: bytes) -> int | None:
+    """The pixels of the shorter side of an image file; None for bytes that are no picture."""
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            return min(image.size)
+    except OSError:
+        return None
+
+
 def nearest_colour(downscale: int = 1) -> PixelClassifier:
     """The classifier without weights."""
     known = np.array(list(COLOURS.values()))

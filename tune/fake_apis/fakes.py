@@ -31,16 +31,16 @@ class FakeEntry:
     serve: Callable[..., AbstractAsyncContextManager[Address]]
 
 
-def over_rest(routes: LateCallable, path: str = "", key_env: str | None = None) -> Any:
+def over_rest(routes: LateCallable, path: str = "", *key_envs: str) -> Any:
     """`FakeEntry.serve` for a protocol over HTTP. `routes` makes its routes of a service; `path`: of the endpoint;
-    `key_env`: the variable from which its client takes the key.
+    `key_envs`: the variables from which its client takes the key.
     """
 
     @asynccontextmanager
     async def serve(service: Any, port: int) -> AsyncIterator[Address]:
         from raysmooth.tune.fake_apis.rest_server import rest_server
 
-        environment = {} if key_env is None else {key_env: service.conduct.key}
+        environment = dict.fromkeys(key_envs, service.conduct.key)
         async with rest_server(service, routes(service), port) as base:
             yield Address(base + path, f"{base}/bill", environment)
 
@@ -54,6 +54,23 @@ def _routes(path: str) -> LateCallable:
 FAKE_APIS: Registry[FakeEntry] = Registry(
     "fake API",
     {
+        "google": FakeEntry(
+            "Google Cloud Vision over gRPC; a request without a key is taken for one of a machine's own role",
+            _routes("grpc_server:serve_google"),
+        ),
+        "google-rest": FakeEntry(
+            "Google Cloud Vision over REST, for google:transport=rest",
+            over_rest(_routes("google_routes:google_routes"), "", "GOOGLE_API_KEY"),
+        ),
+        "aws": FakeEntry(
+            "Amazon Rekognition; pictures of 80 pixels or more; the key is AWS_ACCESS_KEY_ID",
+            over_rest(_routes("aws_routes:aws_routes"), "", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        ),
+        "azure": FakeEntry(
+            "Azure AI Vision, Image Analysis 4.0; pictures of more than 50 pixels; azure:key_env=VISION_KEY",
+            over_rest(_routes("azure_routes:azure_routes"), "", "VISION_KEY"),
+        ),
+        "clarifai": FakeEntry("Clarifai over gRPC", _routes("grpc_server:serve_clarifai")),
         "http": FakeEntry(
             "a classifier behind HTTP: bytes or JSON in, JSON out; the key is a header X-Api-Key",
             over_rest(_routes("http_routes:http_routes"), "/classify", "FAKE_API_KEY"),
