@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from raysmooth.actors.apis.apis import is_api, read_api
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable
@@ -20,9 +21,10 @@ from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
 from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.queries.query_settings import QuerySettings
 from raysmooth.pipeline.runs.settings import READING, decisions
 from raysmooth.storage.store_urls import is_url
-from raysmooth.tune.experiments.plan import RUN_SETTINGS, Plan
+from raysmooth.tune.experiments.plan import ENDPOINT, RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.request import ExperimentRequest
 from raysmooth.tune.experiments.stage_run import StageRun
@@ -40,6 +42,9 @@ _FLAGS = [field.name for field in fields(ExperimentRequest)]
 
 _SOME_RUN = "0" * 16
 """Stands for the id of a run that another stage will make."""
+
+_SOME_ENDPOINT = "http://127.0.0.1:1"
+"""Stands for that of a stage that is not served yet."""
 
 
 class Inspector:
@@ -60,6 +65,9 @@ class Inspector:
             return
         if role == "rejector":
             read_rejector(text)
+            return
+        if role == "classifier" and is_api(text):
+            read_api(text)
             return
         architecture = Variant.parse(text)
         if architecture.is_own and self.trust_code:
@@ -92,8 +100,12 @@ def refuse_impossible(plan: Plan, inspector: Inspector, data: bool = True) -> No
         try:
             settings = run.entry.check(_provisional(run, by_name, plan)).model_dump(mode="json")
             # None is no setting: a new optional one, added to raysmooth, leaves finished stages as they are.
+            # Nor is what is said of vision APIs where none is asked.
+            unsaid = set() if is_api(str(settings.get("classifier"))) else set(QuerySettings.model_fields)
             inspector.defaults[run.name] = {
-                key: value for key, value in settings.items() if key not in run.values and value is not None
+                key: value
+                for key, value in settings.items()
+                if key not in run.values and value is not None and key not in unsaid
             }
             if run.kind == "certify":
                 norms.add(settings["norm"] or next(iter(NOISES[settings["noise"]].norms)))
@@ -115,6 +127,8 @@ def _provisional(run: StageRun, by_name: Mapping[str, StageRun], plan: Plan) -> 
     def result(key: str, reference: Reference) -> str:
         if key in RUN_SETTINGS:
             return _SOME_RUN
+        if key == ENDPOINT:
+            return _SOME_ENDPOINT
         maker = by_name[run.targets(reference)[0]]
         if key in NETWORKS:
             return _architecture(maker, key, by_name)
@@ -133,7 +147,10 @@ def _provisional(run: StageRun, by_name: Mapping[str, StageRun], plan: Plan) -> 
 
 
 def _architecture(maker: StageRun, role: str, by_name: Mapping[str, StageRun]) -> str:
-    """The network that a stage run will train; for a sweep, one of the networks that it tries."""
+    """The network that a stage run will train; for a sweep or a choice, one of the networks that it tries."""
+    if maker.entry.chooses:
+        found = Reference.read(maker.values["of"][0]["weights"])
+        return _architecture(by_name[found.name], role, by_name) if found is not None else NO_DENOISER
     values: dict[str, Any] = dict(maker.values)
     if maker.entry.trains == "sweep":
         first = (values.get("configurations") or [{}])[0]

@@ -13,12 +13,13 @@ from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import TRUST_CODE
 from raysmooth.pipeline.analysis.failures import Failures, failures
 from raysmooth.pipeline.progress.progress_bars import Display
+from raysmooth.pipeline.queries.query_settings import QuerySettings
 from raysmooth.pipeline.ray_cluster.cluster import connected
 from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.tune.experiments.check import NETWORKS, Inspector, refuse_impossible, refuse_missing_files
-from raysmooth.tune.experiments.plan import REPORT, RUN_SETTINGS, Plan
+from raysmooth.tune.experiments.plan import ENDPOINT, REPORT, RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
 from raysmooth.tune.experiments.results import Result, file_hash, read_note, write_note
 from raysmooth.tune.experiments.stage_kinds import Context, ReadyRun
@@ -29,7 +30,7 @@ from raysmooth.tune.training.ensemble import WEIGHTS
 _NOT_DECISIVE = {
     "data_root", "device", "loader_workers", "replicas", "gpus_per_replica", "max_errors", "max_concurrent_trials",
     "retries", "gpus_per_trial", "storage", "out", "overwrite", "address", "verbose",
-    "channels", "label_column", "class_order", "classes", "label_map",
+    "channels", "label_column", "class_order", "classes", "label_map", *QuerySettings.OF_THE_COMMAND,
 }  # fmt: skip
 """Settings that do not affect a result. (The data set does, by its content.)"""
 
@@ -62,9 +63,9 @@ def run_experiment(
     execution = _Execution(plan, inspector, Context(plan.out, address, show))
     if only is not None:
         execution.find_needed(wanted)
-    with ExitStack() as ray:
+    with ExitStack() as held:
         for group in _groups(run for run in wanted if run.kind != REPORT):
-            execution.execute(group, ray)
+            execution.execute(group, held)
     execution.find_others()
     failed = [
         (run.name, one)
@@ -94,11 +95,14 @@ class _Execution:
     def __init__(self, plan: Plan, inspector: Inspector, context: Context) -> None:
         self._plan, self._inspector, self._context = plan, inspector, context
         self._by_name = {run.name: run for run in plan.stage_runs}
+        self._endpoints: dict[str, str] = {}
         self.results: dict[str, Result] = {}
         self.done_now: list[str] = []
 
-    def execute(self, group: Sequence[StageRun], ray: ExitStack) -> None:
-        """Execute the stage runs in `group` that are not done; Ray stays connected until `ray` closes."""
+    def execute(self, group: Sequence[StageRun], held: ExitStack) -> None:
+        """Execute the stage runs in `group` that are not done; what they share, servers and in a smoke test Ray, stays
+        until `held` closes.
+        """
         waiting: list[tuple[StageRun, str]] = []
         for run in group:
             identity = stage_identity(run, self.results, self._inspector)
@@ -111,16 +115,26 @@ class _Execution:
             return
         for run, _ in waiting:
             self._note(run, "started")
+            self._serve_for(run, held)
         ready = [self._ready(run, identity) for run, identity in waiting]
         entry = group[0].entry
         assert entry.execute is not None
         # The stages of a smoke test take less time than to start Ray again for each; others know what they need of it.
         if self._plan.smoke and entry.needs_ray:
-            ray.enter_context(connected(self._context.address, False, Display(self._context.show).note))
+            held.enter_context(connected(self._context.address, False, Display(self._context.show).note))
         for (run, identity), result in zip(waiting, entry.execute(ready, self._context), strict=True):
             write_note(self._plan.out, run.name, identity, run.values, result)
             self.results[run.name] = result
             self.done_now.append(run.name)
+
+    def _serve_for(self, run: StageRun, held: ExitStack) -> None:
+        """Start the servers that a stage run asks, unless they run."""
+        for name in run.needs:
+            server = self._by_name[name]
+            if server.entry.serve is not None and name not in self._endpoints:
+                settings = self._ready(server, self.results[name].digest).settings
+                self._endpoints[name] = held.enter_context(server.entry.serve(settings))
+                self._note(server, f"serving at {self._endpoints[name]}")
 
     def find_needed(self, wanted: Sequence[StageRun]) -> None:
         """Find the results that `wanted` stage runs need of others; raises RaysmoothError for one that is not done."""
@@ -180,6 +194,8 @@ class _Execution:
         result = self.results[reference.name]
         if key in RUN_SETTINGS:
             return ",".join(result.runs)
+        if key == ENDPOINT:
+            return self._endpoints[reference.name]
         if key in NETWORKS:
             return str(result.architecture)
         if key == "surrogates" and result.folder is not None:

@@ -18,10 +18,15 @@ REPORT = "report"
 RUN_SETTINGS = {
     "sigmas": ("noise levels", ("optimize-sigma",)),
     "run": ("certificates", ("certify", "recertify")),
+    "judged_by": ("certificates", ("certify", "recertify")),
     "envelope": ("certificates from draws", ("certify",)),
     "worst_sigma": ("certificates from draws", ("certify",)),
 }
 """Settings that name runs of other stages: what they take of them, and the kinds of stages that make it."""
+
+
+ENDPOINT = "endpoint"
+"""The setting that names a stage which serves."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _refuse_bad_references(runs: Sequence[StageRun]) -> None:
                     f"stage {run.stage} refers to @{name}, which no stage makes: {nearest(name, known)}"
                 )
             if name not in fitting:
-                what = RUN_SETTINGS.get(key, ("weights", ()))[0]
+                what = "endpoint" if key == ENDPOINT else RUN_SETTINGS.get(key, ("weights", ()))[0]
                 kind = earlier[name].kind
                 article = "an" if kind[0] in "aeiou" else "a"
                 raise RaysmoothError(f"stage {run.stage} refers to @{name}: {article} {kind} makes no {what}")
@@ -116,7 +121,9 @@ def _fits(key: str, other: StageRun) -> bool:
     """Whether the result of another stage run can be the value of a setting."""
     if key in RUN_SETTINGS:
         return other.kind in RUN_SETTINGS[key][1]
-    return other.entry.trains is not None
+    if key == ENDPOINT:
+        return other.entry.serve is not None
+    return other.entry.has_weights
 
 
 def _refuse_unknown_rows(settings: ExperimentSettings, runs: Sequence[StageRun]) -> None:

@@ -1,6 +1,7 @@
 """The kinds of stages that an experiment is made of: one entry each."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,10 @@ from raysmooth.pipeline.pictures.gallery_settings import GallerySettings
 from raysmooth.pipeline.runs.search_settings import OptimizeSigmaSettings
 from raysmooth.pipeline.runs.settings import CertifySettings, NoisySettings, PredictSettings
 from raysmooth.pipeline.store.manifest import CERTIFICATES
+from raysmooth.storage.object_store import notify
+from raysmooth.tune.experiments.choose_stage import checked_choice, chosen
 from raysmooth.tune.experiments.results import Result, count_rows, file_hash
+from raysmooth.tune.experiments.serve_stage import checked_serving, served
 from raysmooth.tune.recipes.settings import TrainingSettings
 from raysmooth.tune.sweeps.settings import SweepSettings
 
@@ -90,10 +94,11 @@ class StageKind:
     opening a file. `outputs(name)` are its settings that say where results go, below the experiment's folder. `execute`
     executes stage runs and returns a result for each; with `together`, consecutive stage runs of this kind in one call.
 
-    `trains` is the training, such as "classifier", or "sweep" for stages that make weights; `samples`: draws noise
-    samples for runs of certify, predict or optimize-sigma; `derives`: makes runs from the rows of others. A stage run
-    of a `one_sigma` kind has a single noise level; one that `keeps_sigma` fills in "{sigma}" itself. Data settings are
-    under the key `data`, "" for the top level; None: the kind has none.
+    `trains` is the training, such as "classifier", or "sweep" for stages that make weights; `chooses`: its result are
+    the weights of another stage; `serve` keeps its result, an endpoint, alive while other stages need it; `samples`:
+    draws noise samples for runs of certify, predict or optimize-sigma; `derives`: makes runs from the rows of others. A
+    stage run of a `one_sigma` kind has a single noise level; one that `keeps_sigma` fills in "{sigma}" itself. Data
+    settings are under the key `data`, "" for the top level; None: the kind has none.
     """
 
     summary: str
@@ -101,6 +106,8 @@ class StageKind:
     outputs: Callable[[str], Mapping[str, str]]
     execute: Callable[[Sequence[ReadyRun], Context], list[Result]] | None
     trains: str | None = None
+    chooses: bool = False
+    serve: Callable[[Any], AbstractContextManager[str]] | None = None
     samples: bool = False
     derives: bool = False
     one_sigma: bool = False
@@ -120,6 +127,10 @@ class StageKind:
     def has_rows(self) -> bool:
         """Whether its results are runs."""
         return self.samples or self.derives
+
+    @property
+    def has_weights(self) -> bool:
+        return self.trains is not None or self.chooses
 
     @property
     def needs_ray(self) -> bool:
@@ -246,6 +257,22 @@ def _recertify(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     return results
 
 
+def _choose(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    results = []
+    for run in runs:
+        weights, words = chosen(context.out, run)
+        if context.show:
+            notify(words)
+        results.append(_weights_result(weights, context.out))
+    return results
+
+
+def _serve(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
+    """What will be served: the server itself starts when a stage needs it."""
+    settings: list[Any] = [run.settings for run in runs]
+    return [Result(one.digest) for one in settings]
+
+
 def _gallery(runs: Sequence[ReadyRun], context: Context) -> list[Result]:
     from raysmooth.pipeline.pictures.gallery import gallery
 
@@ -281,6 +308,22 @@ STAGE_KINDS: Registry[StageKind] = Registry(
             lambda name: {},
             _recertify,
             derives=True,
+            data=None,
+        ),
+        "choose": StageKind(
+            "the network with the largest ACR, by certificates of held-out training images",
+            checked_choice,
+            lambda name: {},
+            _choose,
+            chooses=True,
+            data=None,
+        ),
+        "serve": StageKind(
+            "a classifier behind HTTP or gRPC on this machine, for the stages that ask it",
+            checked_serving,
+            lambda name: {"out": f"served/{name}.json"},
+            _serve,
+            serve=served,
             data=None,
         ),
         "gallery": StageKind(

@@ -17,6 +17,7 @@ from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
 from raysmooth.tune.experiments.plan import RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced
+from raysmooth.tune.experiments.smoke.fake_apis import fake_apis, with_fake_api
 from raysmooth.tune.experiments.smoke.small_networks import (
     SMALL_REJECTOR_OPTIONS,
     small_classifier,
@@ -81,8 +82,9 @@ def smoke_plan(plan: Plan) -> Plan:
             raise RaysmoothError(
                 f"--smoke: nothing is left of stage {run.stage}: let it use the results of the first values of a matrix"
             )
-    shrinker = _Shrinker(folder, _data_root(plan, folder))
-    return replace(plan, out=folder, stage_runs=[shrinker.stage_run(run) for run in runs], smoke=True)
+    shrinker = _Shrinker(folder, _data_roots(plan, folder))
+    small = [with_fake_api(shrinker.stage_run(run)) for run in runs]
+    return replace(plan, out=folder, stage_runs=[*fake_apis(small), *small], smoke=True)
 
 
 def _fewer(runs: Sequence[StageRun]) -> list[StageRun]:
@@ -115,17 +117,27 @@ def _with_fewer_runs(run: StageRun, kept: Mapping[str, StageRun]) -> StageRun:
     return replace(run, values={**run.values, **fewer}) if lists else run
 
 
-def _data_root(plan: Plan, folder: Path) -> Path | None:
-    """The folder of generated images if the data set is missing; None to keep the data set."""
+def _data_roots(plan: Plan, folder: Path) -> dict[str, Path]:
+    """By the names of data sets that are missing, the folders of generated images."""
     settings = plan.settings.data if plan.settings is not None else plan.stage_runs[0].values["settings"]
-    given = next((run.values for run in plan.stage_runs if "dataset" in run.values), settings)
-    name, root = str(given["dataset"]), given.get("data_root")
+    found: dict[str, list[Mapping[str, Any]]] = {str(settings["dataset"]): []}
+    for run in plan.stage_runs:
+        if "dataset" in run.values:
+            found.setdefault(str(run.values["dataset"]), []).append(run.values)
+    roots = {name: _data_root(name, (values or [settings])[0], values, folder) for name, values in found.items()}
+    return {name: root for name, root in roots.items() if root is not None}
+
+
+def _data_root(
+    name: str, given: Mapping[str, Any], all_values: Sequence[Mapping[str, Any]], folder: Path
+) -> Path | None:
+    """The folder of generated images if the data set is missing; None to keep the data set."""
     if DATASETS[name].layout is None:
         return None
-    named = {str(run.values["split"]) for run in plan.stage_runs if run.values.get("split")}
+    named = {str(values["split"]) for values in all_values if values.get("split")}
     try:
         for split in sorted(named) if named and DATASETS[name].other_splits else DATASETS[name].splits:
-            open_dataset(name, root, split)
+            open_dataset(name, given.get("data_root"), split)
     except RaysmoothError:
         return generated(name, folder / "data")
     return None
@@ -133,15 +145,15 @@ def _data_root(plan: Plan, folder: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class _Shrinker:
-    """Makes an experiment's settings small. Untrained weights go to `folder`; `data_root` has generated images."""
+    """Makes an experiment's settings small. Untrained weights go to `folder`; `data_roots` has generated images."""
 
     folder: Path
-    data_root: Path | None
+    data_roots: Mapping[str, Path]
 
     def stage_run(self, run: StageRun) -> StageRun:
         methods = {
             "sweep": self.sweep, "certify": self.certify, "predict": self.certify, "gallery": self.gallery,
-            "optimize-sigma": self.search, "recertify": _without_n,
+            "optimize-sigma": self.search, "recertify": _without_n, "serve": self.networks,
         }  # fmt: skip
         shrink = methods.get(run.kind, self.training if run.entry.trains else dict)
         return replace(run, values=_fewer_surrogates(shrink(dict(run.values))))
@@ -215,8 +227,8 @@ class _Shrinker:
             small["surrogates"] = _changed(values["surrogates"], lambda text: self.surrogates(text, both))
         if both.get("dataset") == "imagenet" and "dataset" in values:
             small |= {"resize": _PIXELS, "crop": _PIXELS}
-        if self.data_root is not None and "dataset" in values:
-            small["data_root"] = str(self.data_root)
+        if (root := self.data_roots.get(str(values.get("dataset")))) is not None:
+            small["data_root"] = str(root)
         return small
 
     def surrogates(self, text: str, values: Mapping[str, Any]) -> str:
