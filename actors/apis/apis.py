@@ -20,7 +20,7 @@ VISION_APIS: Registry[ApiEntry] = Registry(
         "aws": ApiEntry(
             "Amazon Rekognition: DetectLabels; an open vocabulary whose labels name their parents",
             aws.AwsOptions, aws.Rekognition, aws.check, aws.describe,
-            price_per_1000=1.0, rate=5.0, least_side=80, most_bytes=5 * 2**20,
+            price_per_1000=1.0, rate=5.0, concurrency=32, least_side=80, most_bytes=5 * 2**20, by_options=aws.facts,
         ),
         "azure": ApiEntry(
             "Azure AI Vision, Image Analysis 4.0: tags; an open vocabulary",

@@ -124,8 +124,7 @@ class GoogleVision:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
         from google.protobuf.json_format import ParseError
-        from requests.exceptions import ConnectionError as NoConnection
-        from requests.exceptions import ConnectTimeout, RequestException
+        from requests.exceptions import RequestException
 
         try:
             answer = await self._sent(self._request(pictures))
@@ -136,9 +135,7 @@ class GoogleVision:
         except ParseError as error:
             return [PictureRefused(f"not an answer: {one_line(error)}")] * len(pictures)
         except RequestException as error:
-            refused = isinstance(error, NoConnection) and "Failed to establish a new connection" in str(error)
-            unsent = refused or isinstance(error, ConnectTimeout)
-            raise Transient(f"google: {one_line(error)}", billed=not unsent) from None
+            raise Transient(f"google: {one_line(error)}", billed=not _never_sent_by_requests(error)) from None
         # gRPC gives None for bytes that are no message.
         responses = [] if answer is None else list(answer.responses)
         if len(responses) != len(pictures):
@@ -209,7 +206,7 @@ def _failure(error: Any, options: GoogleOptions) -> Exception:
         return Throttled(f"google: {reason}", _retry_delay(error.details))
     if isinstance(error, exceptions.Unauthorized) or error.reason == "API_KEY_INVALID":
         return _no_access(options, reason)
-    if "RefreshError" in reason or "invalid_grant" in reason:  # from the plugin that fetches a token for gRPC
+    if never_sent(reason) and ("invalid_grant" in reason or "Reauthentication" in reason):  # what fetches gRPC's tokens
         return _no_access(options, reason)
     if isinstance(error, exceptions.Forbidden):
         return ApiFailure(f"google refuses access: {reason}")
@@ -218,6 +215,16 @@ def _failure(error: Any, options: GoogleOptions) -> Exception:
     if isinstance(error, exceptions.ServerError | exceptions.Conflict | exceptions.Cancelled) or error.code == 408:
         return Transient(f"google: {reason}", billed=not never_sent(reason), retry_after=_retry_delay(error.details))
     return ApiFailure(f"google refuses the request: {reason}")
+
+
+def _never_sent_by_requests(error: Exception) -> bool:
+    """Whether an error of `requests` means that there was no connection."""
+    from requests import exceptions
+
+    if isinstance(error, exceptions.ConnectTimeout | exceptions.SSLError | exceptions.ProxyError):
+        return True
+    no_connection = ("Failed to establish a new connection", "Failed to resolve")
+    return isinstance(error, exceptions.ConnectionError) and any(words in str(error) for words in no_connection)
 
 
 def _no_access(options: GoogleOptions, reason: object) -> ApiFailure:

@@ -67,8 +67,8 @@ FAKE_APIS: Registry[FakeEntry] = Registry(
             over_rest(_routes("aws_routes:aws_routes"), "", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         ),
         "azure": FakeEntry(
-            "Azure AI Vision, Image Analysis 4.0; pictures of more than 50 pixels; azure:key_env=VISION_KEY",
-            over_rest(_routes("azure_routes:azure_routes"), "", "VISION_KEY"),
+            "Azure AI Vision, Image Analysis 4.0; pictures of more than 50 pixels; azure:key_env=AZURE_VISION_KEY",
+            over_rest(_routes("azure_routes:azure_routes"), "", "AZURE_VISION_KEY"),
         ),
         "clarifai": FakeEntry("Clarifai over gRPC", _routes("grpc_server:serve_clarifai")),
         "http": FakeEntry(

@@ -106,6 +106,8 @@ def test_what_decides_the_answers_is_described_without_credentials() -> None:
 
 
 def test_list_prices_and_limits() -> None:
+    rates = [read_api(f"aws:region={region}")[1].rate for region in ("us-east-1", "us-west-2", "eu-central-1")]
+    assert rates == [50, 50, 5]
     assert VISION_APIS["google"].price_per_1000 == 1.5
     assert VISION_APIS["clarifai"].price_per_1000 is None
     assert (VISION_APIS["aws"].least_side, VISION_APIS["azure"].least_side) == (80, 51)

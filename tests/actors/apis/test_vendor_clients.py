@@ -18,7 +18,7 @@ CLASSIFIERS = {
     "google": "google:key_env=GOOGLE_API_KEY",
     "google-rest": "google:key_env=GOOGLE_API_KEY,transport=rest",
     "aws": "aws:region=us-east-1",
-    "azure": "azure:key_env=VISION_KEY",
+    "azure": "azure:key_env=AZURE_VISION_KEY",
     "clarifai": "clarifai",
 }
 RED = plain(230, 20, 20, side=80)
@@ -110,7 +110,13 @@ def test_a_stalled_request_ends_when_its_caller_gives_up(vendor: str, served: Se
 
 @vendors
 def test_where_nothing_listens_nothing_is_billed(vendor: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("GOOGLE_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "VISION_KEY", "CLARIFAI_PAT"):
+    for variable in (
+        "GOOGLE_API_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AZURE_VISION_KEY",
+        "CLARIFAI_PAT",
+    ):
         monkeypatch.setenv(variable, "key")
     with socket.socket() as bound:  # no other process can take the port, and no one listens at it
         bound.bind(("127.0.0.1", 0))
@@ -156,7 +162,7 @@ def test_a_wrong_key_ends_the_run_and_is_not_repeated(
     [
         ("google", "google:key_env=GOOGLE_API_KEY,model=builtin/latest", "builtin/stable"),
         ("google-rest", "google:key_env=GOOGLE_API_KEY,model=builtin/latest,transport=rest", "builtin/stable"),
-        ("azure", "azure:key_env=VISION_KEY,model_version=2023-10-01", "2024-01-01"),
+        ("azure", "azure:key_env=AZURE_VISION_KEY,model_version=2023-10-01", "2024-01-01"),
         ("clarifai", "clarifai:model=general", "general-image-recognition"),
     ],
 )
