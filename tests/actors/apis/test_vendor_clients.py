@@ -42,7 +42,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Serve:
 
     @contextmanager
     def serve(vendor: str, **conduct: object) -> Iterator[Running]:
-        with running(vendor, Conduct(**conduct)) as fake:  # type: ignore[arg-type]
+        with running(vendor, Conduct(**conduct)) as fake:
             for name, value in fake.address.environment.items():
                 monkeypatch.setenv(name, value)
             yield fake

@@ -54,9 +54,9 @@ def test_a_picture_of_google_has_a_status_of_its_own_inside_a_200(code: int, out
 @pytest.mark.parametrize(
     ("code", "message", "outcome", "billed"),
     [
-        ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN: Connection refused", Transient, False),
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN", Transient, False),
         ("UNAVAILABLE", "Getting metadata from plugin failed with error: timed out", Transient, False),
-        ("UNAVAILABLE", "Getting metadata from plugin failed with error: ('invalid_grant: Bad Request')", ApiFailure, None),
+        ("UNAVAILABLE", "Getting metadata from plugin failed with error: invalid_grant", ApiFailure, None),
         ("UNAVAILABLE", "recvmsg:Connection reset by peer", Transient, True),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", Transient, True),
         ("ABORTED", "try again", Transient, True),
@@ -99,7 +99,7 @@ def test_codes_of_aws(status: int, code: str, outcome: type[Exception]) -> None:
         "Error": {"Code": code, "Message": "in words"},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}},
     }
-    failure = aws._failure(ClientError(answer, "DetectLabels"))  # type: ignore[arg-type]
+    failure = aws._failure(ClientError(answer, "DetectLabels"))
     assert type(failure) is outcome
     assert "in words" in str(failure)
     if isinstance(failure, Throttled | Transient):
