@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from raysmooth.actors.apis import aws, azure, clarifai, google
+from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google
 from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import read_options
@@ -31,6 +31,11 @@ VISION_APIS: Registry[ApiEntry] = Registry(
             "Clarifai: a model of image recognition; its own has an open vocabulary",
             clarifai.ClarifaiOptions, clarifai.Clarifai, clarifai.check, clarifai.describe,
             rate=15.0, most_bytes=20_000_000,
+        ),
+        "openai": ApiEntry(
+            "a language model that sees, behind an OpenAI-compatible chat endpoint; a file of labels",
+            chat_endpoint.ChatOptions, chat_endpoint.ChatClassifier, chat_endpoint.check, chat_endpoint.describe,
+            chat_endpoint.closed_labels, files=("labels", "prompt"),
         ),
     },
 )  # fmt: skip

@@ -71,6 +71,10 @@ FAKE_APIS: Registry[FakeEntry] = Registry(
             over_rest(_routes("azure_routes:azure_routes"), "", "AZURE_VISION_KEY"),
         ),
         "clarifai": FakeEntry("Clarifai over gRPC", _routes("grpc_server:serve_clarifai")),
+        "openai": FakeEntry(
+            "a chat endpoint in OpenAI's protocol; its labels are those of the request",
+            over_rest(_routes("openai_routes:openai_routes"), "/v1", "OPENAI_API_KEY"),
+        ),
         "http": FakeEntry(
             "a classifier behind HTTP: bytes or JSON in, JSON out; the key is a header X-Api-Key",
             over_rest(_routes("http_routes:http_routes"), "/classify", "FAKE_API_KEY"),

@@ -1,0 +1,138 @@
+"""Requests over HTTP for APIs without a client of their own, and what their failures mean."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raysmooth.actors.apis.connections import REQUESTS_AT_ONCE, seconds_to_wait
+from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.common.errors import one_line, printable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MOST_BYTES = 16 * 2**20
+"""Of an answer."""
+
+SECONDS_TO_CONNECT = 10.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: `body` whole, and the headers that matter."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body for messages, in one line of at most 200 characters."""
+        return printable(one_line(self.body.decode(errors="replace"), whole=True)) if self.body else ""
+
+    @property
+    def raw(self) -> str:
+        """The body for the log, as JSON: as it is, or as a JSON string of at most 4,096 characters."""
+        try:
+            json.loads(self.body)
+            return self.body.decode()
+        except (ValueError, RecursionError):
+            return json.dumps(self.body.decode(errors="replace")[:4096], ensure_ascii=False)
+
+
+class RestClient:
+    """Posts with aiohttp, whose session is opened with the first request, inside the event loop. It follows no
+    redirection, since a key must not go elsewhere, and sets no limit to an answer's time: its caller does.
+
+    `api`: its name in messages. `answered`: whether a request of this client has had a usable answer. All requests have
+    one form and differ in the picture alone, so that from then on a refusal is the picture's fault. `secrets`: texts
+    that are taken out of replies, in case a server repeats what it was sent.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        throttled: Collection[int] = (429,),
+        refused: Collection[int] = (),
+        secrets: Collection[str] = (),
+    ) -> None:
+        self.api, self.answered = api, False
+        self._secrets = [secret.encode() for secret in secrets if secret]
+        self._throttled, self._refused = throttled, refused
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """The reply to a POST, whatever its status. Raises Transient where there is none, and PictureRefused for one of
+        more than MOST_BYTES.
+        """
+        return await self._send("POST", url, body, headers)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        """The reply to a GET, as of `post`."""
+        return await self._send("GET", url, None, headers)
+
+    async def _send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        import aiohttp
+
+        try:
+            async with self._opened().request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                received = bytearray()
+                async for chunk in response.content.iter_chunked(2**16):
+                    received += chunk
+                    if len(received) > MOST_BYTES:
+                        raise PictureRefused(f"an answer of more than {MOST_BYTES:,} bytes")
+                body = bytes(received)
+                for secret in self._secrets:
+                    body = body.replace(secret, b"***")
+                return Reply(response.status, dict(response.headers), body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Transient(f"{self.api}: {one_line(error)}", billed=False) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Transient(f"{self.api}: {one_line(error) or type(error).__name__}") from None
+
+    def failure(self, reply: Reply) -> Throttled | Transient | PictureRefused | ApiFailure:
+        """What a reply that is no answer means, by its status."""
+        status, text = reply.status, reply.text
+        reason = f"{self.api}: HTTP {status}: {text}" if text else f"{self.api}: HTTP {status}"
+        wait = seconds_to_wait(reply.headers.get("Retry-After"))
+        if status in self._throttled:
+            return Throttled(reason, wait)
+        if status in self._refused:
+            return PictureRefused(reason, reply.raw)
+        if status in (401, 403):
+            return ApiFailure(f"{self.api}: HTTP {status}: the key is missing, not valid, or not allowed to do this")
+        if status in (404, 405, 410):
+            return ApiFailure(f"{reason}: --endpoint or the model's name is not right")
+        if 300 <= status < 400:
+            where = printable(reply.headers.get("Location", "elsewhere"))
+            return ApiFailure(f"{reason}: it redirects to {where}: write that as --endpoint if you trust it")
+        if status in (408, 409, 425) or status >= 500:
+            return Transient(reason, retry_after=wait)
+        return self.misfit(reply, f"HTTP {status}: {text}")
+
+    def misfit(self, reply: Reply, reason: str) -> PictureRefused | ApiFailure:
+        """What it means that a reply is not what was asked for."""
+        if self.answered:
+            return PictureRefused(reason, reply.raw)
+        return ApiFailure(f"{self.api}: {reason}: no request has had an answer yet, so that the request may be wrong")
+
+    def _opened(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=REQUESTS_AT_ONCE),
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=SECONDS_TO_CONNECT),
+                trust_env=True,  # proxies
+                auto_decompress=True,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
