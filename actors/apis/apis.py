@@ -3,8 +3,9 @@
 import os
 from dataclasses import replace
 
-from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google, inference_protocol
+from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google
 from raysmooth.actors.apis.vision_api import ApiEntry
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import read_options
 from raysmooth.common.variant import Variant
@@ -37,12 +38,6 @@ VISION_APIS: Registry[ApiEntry] = Registry(
             chat_endpoint.ChatOptions, chat_endpoint.ChatClassifier, chat_endpoint.check, chat_endpoint.describe,
             chat_endpoint.closed_labels, files=("labels", "prompt"),
         ),
-        "oip": ApiEntry(
-            "a model behind the Open Inference Protocol, version 2 (Triton, KServe, MLServer): numbers in, numbers out",
-            inference_protocol.InferenceOptions, inference_protocol.InferenceClient, inference_protocol.check,
-            inference_protocol.describe, inference_protocol.closed_labels, takes_numbers=True, files=("labels",),
-            by_options=inference_protocol.by_options,
-        ),
     },
 )  # fmt: skip
 
@@ -72,3 +67,14 @@ def _located(path: str, folders: tuple[str, ...]) -> str:
     if os.path.exists(path):
         return path
     return next((found for folder in folders if os.path.exists(found := os.path.join(folder, path))), path)
+
+
+def refuse_api(classifier: str | None, needs: str, flag: str = "--classifier") -> None:
+    """Raises RaysmoothError where `classifier`, written after `flag`, is a vision API, and a network is needed for what
+    `needs` says, such as "training needs gradients".
+    """
+    if classifier is not None and is_api(classifier):
+        raise RaysmoothError(
+            f"{flag} {printable(classifier)}: {needs}, and a vision API has neither weights nor gradients here: name a "
+            "network; certify and predict take APIs"
+        )

@@ -29,8 +29,9 @@ class ImageRows:
             self.fail(image_id, tally, f"{what} in {tally.invalid} of {sum(tally.draws.values())} draws")
             return
         concluded, facts = self._run.rule_of(image_id).conclude(tally.counts), self._run.facts_of(image_id)
+        label = self._run.label_of(tally.image, tally.label)
         row = self._run.procedure.finished_row(
-            facts, image_id, tally.label, tally.counts, concluded, tally.seconds, self._whose(tally)
+            facts, image_id, label, tally.counts, concluded, tally.seconds, self._whose(tally)
         )
         self._store.add_row(row)
         self.finished += 1
@@ -39,13 +40,14 @@ class ImageRows:
     def fail(self, image_id: int, tally: Tally, reason: str) -> None:
         """An error row; raises RaysmoothError if there are more of them than the run may have."""
         procedure, facts, whose = self._run.procedure, self._run.facts_of(image_id), self._whose(tally)
-        self.errors.append(procedure.error_row(facts, image_id, tally.label, reason, tally.seconds, whose))
+        label = self._run.label_of(tally.image, tally.label)
+        self.errors.append(procedure.error_row(facts, image_id, label, reason, tally.seconds, whose))
         self._store.finished.add(image_id)
         self.finished += 1
         refuse_many(self.errors, self._run.settings.max_errors)
 
     def _whose(self, tally: Tally) -> Whose:
-        return Whose(tally.file, self._run.class_names)
+        return Whose(tally.file, self._run.names)
 
     def write_errors(self) -> None:
         for row in self.errors:

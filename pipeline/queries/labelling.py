@@ -1,19 +1,17 @@
 """From a logged answer to the code that is counted: rule, accepted classes and vocabulary together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from raysmooth.actors.apis.answers import Tag
 from raysmooth.pipeline.queries.accepted import Accepted
 from raysmooth.pipeline.queries.label_rules import LabelRule
 from raysmooth.pipeline.queries.vocabulary import (
-    VOCABULARY,
     AcceptedVocabulary,
     ClosedVocabulary,
     OpenVocabulary,
     Vocabulary,
 )
-from raysmooth.storage.location import Location
 
 
 class HasTags(Protocol):
@@ -69,20 +67,15 @@ class Labelling:
 
 
 def vocabulary_of(
-    queries: Location,
-    rule: LabelRule,
-    api_labels: Sequence[str] | None,
-    accepted: Accepted | None = None,
-    verify: Callable[[], object] | None = None,
+    open_labels: OpenVocabulary, rule: LabelRule, api_labels: Sequence[str] | None, accepted: Accepted | None = None
 ) -> Vocabulary:
-    """The vocabulary of a run whose queries are below `queries`. Labels are closed where the rule's are, or the API's
-    own, `api_labels`; otherwise they are open, and in a file that all runs share: it is written after `verify`,
-    as of `OpenVocabulary`, and stays as it is without.
+    """The vocabulary of a run. Labels are closed where the rule's are, or the API's own, `api_labels`; otherwise they
+    are `open_labels`, which all runs in a folder of results share.
     """
     closed = rule.closed_labels if rule.closed_labels is not None else api_labels
     if accepted is None:
-        return ClosedVocabulary(closed) if closed is not None else OpenVocabulary(queries / VOCABULARY, verify)
+        return ClosedVocabulary(closed) if closed is not None else open_labels
     if closed is None:
-        return AcceptedVocabulary(accepted.classes, accepted.class_of, OpenVocabulary(queries / VOCABULARY, verify))
+        return AcceptedVocabulary(accepted.classes, accepted.class_of, open_labels)
     others = [label for label in closed if label not in accepted.class_of]
     return AcceptedVocabulary(accepted.classes, accepted.class_of, ClosedVocabulary(others))

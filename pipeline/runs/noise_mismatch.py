@@ -43,6 +43,11 @@ def find_mismatch(loaded: "Loaded", noise: NoiseFamily) -> Mismatch | None:
     return _compared(part, path, card, noise)
 
 
+def denoiser_mismatch(path: str | None, card: Mapping[str, Any], noise: NoiseFamily) -> Mismatch | None:
+    """The mismatch between a denoiser's weights at `path`, with this card, and the `noise` of a run, or None."""
+    return _compared("denoiser", path, card, noise)
+
+
 def rejector_notes(loaded: "Loaded", noise: NoiseFamily) -> list[str]:
     """What a trained rejector was made for other than this run, in a line each: its noise, its classifier, its
     denoiser. Empty without one, and where its card does not say.

@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from raysmooth.actors.apis.apis import is_api
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.pixel_scale import scale_notes
@@ -19,6 +20,8 @@ from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
 from raysmooth.pipeline.data.reading import Reading
 from raysmooth.pipeline.data.summary import class_count_note, subset_note, summarised
+from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, api_facts
+from raysmooth.pipeline.runs.apis.api_run import api_run
 from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
 from raysmooth.pipeline.runs.image_levels import with_levels
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, load_facts, spec_at
@@ -84,7 +87,7 @@ def prepare(
     RaysmoothError for settings that cannot work: data, weights, shapes, or numbers of draws that could only abstain.
     """
     data = data or RunData.of(settings)
-    facts = facts or partial(load_facts, search=_search_of(settings))
+    facts = facts or _facts_of(settings, data)
     runs = []
     for sigma in settings.sigma:
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), data.first.size)
@@ -92,7 +95,7 @@ def prepare(
         found = facts(spec_at(settings, sigma), data.first, noise)
         notes = (
             *data.summary["notes"],
-            class_count_note(data.dataset, found.num_classes),
+            None if isinstance(found, ApiFacts) else class_count_note(data.dataset, found.num_classes),
             subset_note(data.dataset, data.index_set.ids),
             *scale_notes(noise.scale),
             *found.notes,
@@ -101,6 +104,7 @@ def prepare(
             _made(
                 procedure,
                 settings,
+                found,
                 noise=noise,
                 dataset=data.dataset,
                 index_set=data.index_set,
@@ -113,7 +117,7 @@ def prepare(
                 assumed=found.assumed,
                 unsteady=found.unsteady,
                 reading=data.reading,
-                data={**data.summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from},
+                data=_described(data.summary, found),
                 notes=tuple(note for note in notes if note),
                 made_from=found.made_from,
             )
@@ -121,12 +125,27 @@ def prepare(
     return runs
 
 
-def _made(procedure: AnyProcedure, settings: NoisySettings, **known: Any) -> BaseRun:
+def _facts_of(settings: NoisySettings, data: RunData) -> Facts:
+    if isinstance(settings, SamplingSettings) and is_api(settings.classifier):
+        return partial(api_facts, settings, data.dataset)
+    return partial(load_facts, search=_search_of(settings))
+
+
+def _described(summary: Mapping[str, Any], found: NetworkFacts) -> dict[str, Any]:
+    """The facts of the data and how it is normalised. Classes of an API's own labels are not those of the data."""
+    if isinstance(found, ApiFacts):
+        return {**summary} if found.labels.accepted is not None else {**summary, "class_names": {}}
+    return {**summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from}
+
+
+def _made(procedure: AnyProcedure, settings: NoisySettings, found: NetworkFacts, **known: Any) -> BaseRun:
     """The run of the procedure's kind."""
     if isinstance(procedure, SearchProcedure) and isinstance(settings, OptimizeSigmaSettings):
         return SearchRun(procedure, settings, compute=search_compute(settings.batch_size), **known)
     assert isinstance(procedure, Procedure), procedure
     assert isinstance(settings, SamplingSettings), settings
+    if isinstance(found, ApiFacts):
+        return api_run(procedure, settings, found, **known)
     return with_levels(Run(procedure, settings, **known))
 
 

@@ -79,7 +79,8 @@ class Procedure:
         the run's index set, `n_used` the number of estimation draws (at most n), `draws` that of all draws of the
         image. Null is 'unknown': label and correct without labels, the conclusion of an error row. A null `p_upper`,
         the bound on every other class's probability, means 1 - p_lower; a null `alpha_share`, that pA's bound has all
-        of alpha. `count_rejected` is null without a rejector. `sigma_rule` says how each image's own level,
+        of alpha. `reference`: whether `label` is a vision API's own for the image without noise; null for other
+        classifiers. `count_rejected` is null without a rejector. `sigma_rule` says how each image's own level,
         `image_sigma`, was found; null if all draws have `sigma`. `worst_radius`, of an envelope only, is the radius
         that any choice among its levels has. `file` is the image's path below the data root, or what the data set has
         instead; `label_name` and `prediction_name` are the names that the run's data gives those classes: null where it
@@ -89,7 +90,9 @@ class Procedure:
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
             *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
             *((name, pa.string()) for name in ("rejector", "rejector_fingerprint")),
-            *((name, pa.string()) for name in ("source", "noise", "norm")),
+            ("source", pa.string()),
+            ("reference", pa.bool_()),
+            *((name, pa.string()) for name in ("noise", "norm")),
             ("sigma", pa.float64()),
             ("sampling", pa.string()),
             ("sigma_rule", pa.string()),

@@ -1,8 +1,11 @@
 """A run that counts labels: one setting of certify or predict at one noise level on one index set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.own_level import AtOwnLevel
@@ -61,6 +64,15 @@ class Run(BaseRun):
         failed = None if self.image_sigmas is None else self.image_sigmas.failed.get(image_id)
         return None if failed is None else f"no sigma was found: {failed}"
 
+    def label_of(self, image: np.ndarray | None, label: int | None) -> int | None:
+        """The label in an image's row: that of the data. `image`, (C, H, W), is None if it cannot be read."""
+        return label
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """What rows call the classes, by label."""
+        return self.class_names
+
     def facts_of(self, image_id: int) -> dict[str, Any]:
         """The columns of an image's row that are known before it is drawn."""
         own = None if self.image_sigmas is None else self.image_sigmas.sigmas.get(image_id)
@@ -95,6 +107,7 @@ class Run(BaseRun):
             "rejector": self.base.rejector if self.has_rejector else None,
             "rejector_fingerprint": self.base.rejector_fingerprint,
             "source": None,
+            "reference": None,
             "noise": self.noise.name,
             "norm": self.noise.norm,
             "sigma": self.noise.scale,
@@ -109,7 +122,8 @@ class Run(BaseRun):
     def _named_facts(self) -> dict[str, Any]:
         # A run without a rejector, or with the usual bound, or one level, has the id that it had before there were
         # others.
-        left_out = {"objective"} if self.has_rejector else {"objective", "rejector", "rejector_fingerprint"}
+        left_out = {"objective", "reference"}
+        left_out |= set() if self.has_rejector else {"rejector", "rejector_fingerprint"}
         left_out |= {"sigma_rule"} if self.image_sigmas is None else set()
         if self.bound is not None:
             left_out |= {*self.bound.facts} - {*self.bound.identity}

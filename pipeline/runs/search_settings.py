@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from raysmooth.actors.apis.apis import refuse_api
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.sigma_search.searches import SEARCHES, read_search
 from raysmooth.common.errors import RaysmoothError
@@ -24,6 +25,7 @@ class OptimizeSigmaSettings(NoisySettings):
 
     @model_validator(mode="after")
     def _refuse_odd_search(self) -> "OptimizeSigmaSettings":
+        refuse_api(self.classifier, "levels are sought with gradients or with many draws of every image")
         _, options = read_search(self.search)
         for sigma in self.sigma:
             options.refuse_unfit(self.noise, sigma)

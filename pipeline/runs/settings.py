@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from raysmooth.actors.apis.apis import is_api
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
-from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, read_rejector
+from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, UNANSWERED, read_rejector
 from raysmooth.actors.noise.families import NOISES, noise_family
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
@@ -27,6 +28,8 @@ from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.pipeline.data.images import GREY, RGB
 from raysmooth.pipeline.data.reading import NO_LABELS
+from raysmooth.pipeline.queries.query_settings import QuerySettings
+from raysmooth.pipeline.runs.apis.api_settings import refuse_network_settings, settled_rejector
 from raysmooth.pipeline.runs.image_level_settings import ImageLevelSettings
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.storage.paths import OutText, PathText
@@ -171,7 +174,7 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _refuse_odd_rejector(self) -> "ModelSettings":
-        if self.rejector != NO_REJECTOR:
+        if self.rejector != NO_REJECTOR and not (self.rejector == UNANSWERED and is_api(self.classifier)):
             read_rejector(self.rejector)
         return self
 
@@ -236,9 +239,13 @@ class NoisySettings(PoolSettings, ModelSettings, CertifiedDataSettings):
         return self
 
 
-class SamplingSettings(NoisySettings):
+class SamplingSettings(QuerySettings, NoisySettings):
     """Smoothing"""
 
+    classifier: str = Field(
+        description=f"Classifier: {KNOWN_CLASSIFIERS}; or a vision API of `raysmooth list apis`, google or "
+        "http:option=value."
+    )
     n: int = Field(10_000, description="Estimation draws (noise samples) per image.", ge=1)
     alpha: float = Field(0.001, description="Failure probability of each certificate (per image).", gt=0, lt=1)
     block_size: int = Field(
@@ -258,10 +265,13 @@ class SamplingSettings(NoisySettings):
         None, description=f"Noisy images per forward pass. {NEW_RUN} Default: the fastest in a short probe.", ge=1
     )
 
+    _settle_rejector = model_validator(mode="before")(settled_rejector)
+
     @model_validator(mode="after")
     def _refuse_unknown_precision(self) -> "SamplingSettings":
         if self.precision != "auto":
             PRECISIONS[self.precision]
+        refuse_network_settings(self)
         return self
 
 

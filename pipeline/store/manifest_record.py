@@ -72,8 +72,47 @@ class SampledIdentity(_Identity):
     sigmas_run: RunId | None = None
 
 
+class ApiIdentity(_Identity):
+    """A run of certify or predict whose classifier is a vision API: neither a device nor a library decides anything.
+    `query_identity` and `reference_identity` name query logs below the same folder of results.
+    """
+
+    scheme: Count
+    procedure: Name
+    sigma: Positive
+    n: Number
+    alpha: Share
+    images: Count
+    seed: Seed
+    block_size: Number
+    n0: Number | None = None
+    sampling: Name = "fixed"
+    split: Name
+    denoiser: Name
+    classifier_fingerprint: Sha256
+    denoiser_fingerprint: Name | None = None
+    rejector: Name
+    data_fingerprint: Name
+    noise_bound: Name | None = None
+    alpha_share: Share | None = None
+    query_identity: RunId
+    reference_identity: RunId | None = None
+    reference: bool
+    label_rule: dict[str, Any]
+    accepted: dict[str, Any] | None = None
+
+
 class RecertifiedIdentity(SampledIdentity):
     """A run that was recertified from the counts of `source_run`."""
+
+    source_run: RunId
+    noise_bound: Name
+    familywise: Share | None = None
+    rejection: Name | None = None
+
+
+class RecertifiedApiIdentity(ApiIdentity):
+    """A run that was recertified from the counts, or the answers, of `source_run`, whose classifier is a vision API."""
 
     source_run: RunId
     noise_bound: Name
@@ -240,8 +279,12 @@ def _kind(identity: Mapping[str, Any]) -> type[Record]:
     if "import" in identity:
         return ImportedIdentity
     procedure = identity.get("procedure")
+    if procedure == "recertify" and "query_identity" in identity:
+        return RecertifiedApiIdentity
     if isinstance(procedure, str) and procedure in _DERIVED:
         return _DERIVED[procedure]
     if procedure == "optimize-sigma":
         return SearchIdentity
+    if procedure in ("certify", "predict") and "query_identity" in identity:
+        return ApiIdentity
     return SampledIdentity if procedure in (None, "certify", "predict") else OtherIdentity

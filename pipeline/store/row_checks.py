@@ -20,7 +20,7 @@ _REAL = (
     *("sigma", "image_sigma", "alpha", "alpha_share"),
     *("radius", "worst_radius", "p_lower", "p_upper", "p_value", "seconds"),
 )
-_FLAGS = ("abstain", "correct")
+_FLAGS = ("abstain", "correct", "reference")
 _CONCLUDED = (
     *("prediction", "radius", "worst_radius", "p_lower", "p_upper"),
     *("count_top", "count_rejected", "p_value"),
@@ -31,7 +31,7 @@ TEXTS = ("file", "label_name", "prediction_name")
 LATER = (
     *TEXTS,
     *("rejector", "rejector_fingerprint", "noise_bound", "alpha_share", "count_rejected"),
-    *("sigma_rule", "image_sigma", "worst_radius"),
+    *("sigma_rule", "image_sigma", "worst_radius", "reference"),
 )
 """Columns that rows of earlier versions lack."""
 

@@ -43,6 +43,10 @@ _SEVERAL = {
 """Keys of the identity that follow from several settings, and from other keys."""
 
 _CONTENTS = {
+    "query_identity": ["endpoint", "encoding", "upscale", "seed"],
+    "reference_identity": ["endpoint", "encoding", "upscale"],
+    "label_rule": ["label_rule"],
+    "accepted": ["accepted"],
     "data_fingerprint": [
         "data_root",
         "resize",
@@ -59,18 +63,34 @@ _CONTENTS = {
 }
 """Keys of the identity that are hashes of what these settings name and decide about it."""
 
+_FILES = {
+    "label_rule": "file of labels",
+    "accepted": "file of accepted labels",
+    "query_identity": "files of pictures",
+    "reference_identity": "files of pictures",
+}
+"""What the contents of these keys are called."""
+
 _LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "scipy")
+
+_QUERIES = ("query_identity", "reference_identity")
 
 _FOLLOWING = {
     "dataset": ("split", "index_set", "images", "data_fingerprint"),
     "split": ("index_set", "images", "data_fingerprint"),
     "index_set": ("images", "data_fingerprint"),
     "data_fingerprint": ("images",),
-    "classifier": ("preprocess", "classifier_fingerprint"),
-    "denoiser": ("denoiser_fingerprint",),
+    "classifier": ("preprocess", "classifier_fingerprint", *_QUERIES),
+    "classifier_fingerprint": _QUERIES,
+    "denoiser": ("denoiser_fingerprint", *_QUERIES),
+    "denoiser_fingerprint": _QUERIES,
+    "query_identity": ("reference_identity",),
+    "sigma": _QUERIES,
+    "seed": _QUERIES,
+    "accepted": ("reference_identity",),
     "rejector": ("rejector_fingerprint", "noise_bound", "alpha_share"),
     "noise_bound": ("alpha_share",),
-    "noise": ("norm",),
+    "noise": ("norm", *_QUERIES),
     "sampling": ("scipy",),
     "search": ("scipy",),
 }
@@ -168,7 +188,7 @@ def _of_key(name: str, there: RunFacts, here: RunFacts) -> list[Difference] | No
 
 def _changed_content(name: str, here: RunFacts) -> Difference:
     """Where equal settings name something that is not what it was."""
-    part = name.removesuffix("_fingerprint")
+    part = _FILES.get(name, name.removesuffix("_fingerprint"))
     what = f"the {part}'s weights" if here.settings.get(f"{part}_weights") is not None else f"the {part}"
     return Difference(f"the content of {what}", None, None, f"restore {what}")
 

@@ -16,6 +16,7 @@ from raysmooth.pipeline.queries.label_rules import read_label_rule
 from raysmooth.pipeline.queries.labelling import Labelling, vocabulary_of
 from raysmooth.pipeline.queries.vocabulary import (
     OPEN_LABELS,
+    VOCABULARY,
     ClosedVocabulary,
     OpenVocabulary,
     read_vocabulary,
@@ -123,9 +124,14 @@ ANSWERS: Sequence[Answer] = (
 )  # fmt: skip
 
 
+def opened(folder: Path) -> OpenVocabulary:
+    """The open vocabulary of a folder, which may be written."""
+    return OpenVocabulary(located(folder) / VOCABULARY, lambda: None)
+
+
 def test_draws_without_a_label_are_rejected_draws(tmp_path: Path) -> None:
     labelling = Labelling(
-        read_label_rule("top"), vocabulary_of(located(tmp_path), read_label_rule("top"), ["Cat", "Dog"])
+        read_label_rule("top"), vocabulary_of(opened(tmp_path), read_label_rule("top"), ["Cat", "Dog"])
     )
     assert labelling.num_labels == 4
     assert labelling.draw_codes(ANSWERS) == [1, 4 + 2, 4 + 3, 0, 4 + 3]
@@ -134,10 +140,10 @@ def test_draws_without_a_label_are_rejected_draws(tmp_path: Path) -> None:
 
 
 def test_rule_api_and_neither_say_what_is_closed(tmp_path: Path) -> None:
-    has, top, queries = read_label_rule("has:Dog@0.5"), read_label_rule("top"), located(tmp_path)
+    has, top, queries = read_label_rule("has:Dog@0.5"), read_label_rule("top"), opened(tmp_path)
     assert vocabulary_of(queries, has, ["Cat", "Dog"]).names()[0] == "Dog"
     assert vocabulary_of(queries, has, None).num_labels == 4
-    open_labels = vocabulary_of(queries, top, None, verify=lambda: None)
+    open_labels = vocabulary_of(queries, top, None)
     assert Labelling(top, open_labels).draw_codes(ANSWERS) == [
         0,
         2 * OPEN_LABELS - 2,
@@ -145,7 +151,7 @@ def test_rule_api_and_neither_say_what_is_closed(tmp_path: Path) -> None:
         1,
         2 * OPEN_LABELS - 1,
     ]
-    assert read_vocabulary(queries / "vocabulary.json") == ["Dog", "Cat"]
+    assert read_vocabulary(located(tmp_path) / "vocabulary.json") == ["Dog", "Cat"]
 
 
 NAMES = {0: "cat", 1: "dog"}
@@ -161,8 +167,8 @@ def test_accepted_labels_become_classes_of_the_data(tmp_path: Path) -> None:
     found = accepted("cat: [Cat, Feline]\n1: [Dog, 'no', 007]\n2: []\n", tmp_path)
     assert found.classes == ("cat", "dog", "2")
     assert found.class_of == {"Cat": 0, "Feline": 0, "Dog": 1, "no": 1, "007": 1}
-    top, queries = read_label_rule("top"), located(tmp_path)
-    vocabulary = vocabulary_of(queries, top, None, found, lambda: None)
+    top, queries = read_label_rule("top"), opened(tmp_path)
+    vocabulary = vocabulary_of(queries, top, None, found)
     assert vocabulary.num_labels == 3 + OPEN_LABELS
     assert vocabulary.codes(["Feline", "Tree", "Dog", "cat"]) == [0, 3, 1, 4]
     assert vocabulary.names() == {
