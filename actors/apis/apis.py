@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google
+from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google, inference_protocol
 from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
@@ -37,6 +37,12 @@ VISION_APIS: Registry[ApiEntry] = Registry(
             "a language model that sees, behind an OpenAI-compatible chat endpoint; a file of labels",
             chat_endpoint.ChatOptions, chat_endpoint.ChatClassifier, chat_endpoint.check, chat_endpoint.describe,
             chat_endpoint.closed_labels, files=("labels", "prompt"),
+        ),
+        "oip": ApiEntry(
+            "a model behind the Open Inference Protocol, version 2 (Triton, KServe, MLServer): numbers in, numbers out",
+            inference_protocol.InferenceOptions, inference_protocol.InferenceClient, inference_protocol.check,
+            inference_protocol.describe, inference_protocol.closed_labels, takes_numbers=True, files=("labels",),
+            by_options=inference_protocol.by_options,
         ),
     },
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysmooth.actors.apis.answers import OTHER, RESERVED, Answer, Picture, Tag
+from raysmooth.actors.apis.answers import OTHER, Answer, Picture, Tag
 from raysmooth.actors.apis.connections import (
     KeyVariable,
     read_address,
@@ -24,7 +24,7 @@ from raysmooth.actors.apis.connections import (
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.actors.apis.label_files import labels_digest, read_label_lines, read_label_text
+from raysmooth.actors.apis.label_files import labels_digest, read_class_names, read_label_text
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.settings import Options
 
@@ -97,18 +97,14 @@ def check(options: ChatOptions, endpoint: str | None) -> None:
 def _labels(options: ChatOptions) -> tuple[str, ...]:
     """The labels in the file. Raises RaysmoothError for two that differ in capitals alone, and for reserved names."""
     flag = f"openai:labels={printable(options.labels)}"
-    labels = read_label_lines(flag, options.labels)
+    labels = read_class_names(flag, options.labels)
     seen: dict[str, str] = {}
     for label in labels:
-        if label in RESERVED:
-            raise RaysmoothError(f"{flag} has the label {label}, which has a meaning of its own here")
         if (other := seen.setdefault(label.casefold(), label)) != label:
             raise RaysmoothError(
                 f"{flag}: '{printable(other)}' and '{printable(label)}' differ in capitals alone, which answers need "
                 "not keep: write different labels"
             )
-    if len(labels) < 2:
-        raise RaysmoothError(f"{flag} has one label: write two or more")
     return labels
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from raysmooth.actors.apis.answers import RESERVED
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.storage.paths import problem_with_path
 from raysmooth.storage.regular_file import read_regular
@@ -50,6 +51,18 @@ def read_label_lines(flag: str, path: str) -> tuple[str, ...]:
             raise RaysmoothError(f"{where} repeats line {seen[line]}, '{printable(line)}': write it once")
         seen[line] = number
     return tuple(seen)
+
+
+def read_class_names(flag: str, path: str) -> tuple[str, ...]:
+    """The names of all classes of a model, as of `read_label_lines`. Raises RaysmoothError, beginning with `flag`, for
+    fewer than two, and for one with a meaning of its own.
+    """
+    labels = read_label_lines(flag, path)
+    if reserved := [label for label in labels if label in RESERVED]:
+        raise RaysmoothError(f"{flag} has the label {reserved[0]}, which has a meaning of its own here")
+    if len(labels) < 2:
+        raise RaysmoothError(f"{flag} has one label: write two or more")
+    return labels
 
 
 def labels_digest(labels: Sequence[str]) -> str:

@@ -75,6 +75,10 @@ FAKE_APIS: Registry[FakeEntry] = Registry(
             "a chat endpoint in OpenAI's protocol; its labels are those of the request",
             over_rest(_routes("openai_routes:openai_routes"), "/v1", "OPENAI_API_KEY"),
         ),
+        "oip": FakeEntry(
+            "a server of the Open Inference Protocol, version 2: pixels in, logits out; the key is a bearer token",
+            over_rest(_routes("oip_routes:oip_routes"), "", "FAKE_API_KEY"),
+        ),
         "http": FakeEntry(
             "a classifier behind HTTP: bytes or JSON in, JSON out; the key is a header X-Api-Key",
             over_rest(_routes("http_routes:http_routes"), "/classify", "FAKE_API_KEY"),
