@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, Self
 
 from raysmooth.actors.apis.apis import read_api
+from raysmooth.actors.queries.pictures import read_encoding, read_upscale
 from raysmooth.actors.queries.query_spec import QuerySpec
 from raysmooth.common.hashing import settings_hash
 
@@ -65,12 +65,6 @@ def _asked(spec: QuerySpec) -> dict[str, Any]:
     return {
         "scheme": QUERY_SCHEME,
         "api": {**entry.describe(options, spec.endpoint)},
-        "encoding": NUMBERS if entry.takes_numbers else _encoding(spec.encoding),
-        "upscale": spec.upscale,
+        "encoding": NUMBERS if entry.takes_numbers else read_encoding(spec.encoding).identity,
+        "upscale": str(read_upscale(spec.upscale)),
     }
-
-
-def _encoding(text: str) -> str | dict[str, str]:
-    """PNG files hold the same pixels at every level of compression; those of JPEG depend on the encoder."""
-    name = text.partition(":")[0]
-    return name if name == "png" else {"file": text, "pillow": version("pillow")}

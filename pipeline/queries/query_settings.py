@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from raysmooth.actors.apis.apis import VISION_APIS, is_api
+from raysmooth.actors.queries.pictures import read_encoding, read_upscale
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.settings import Settings
-from raysmooth.common.variant import Variant
 from raysmooth.pipeline.queries.label_rules import LABEL_RULES, read_label_rule
 from raysmooth.storage.paths import PathText
 
@@ -92,8 +92,7 @@ class QuerySettings(Settings):
             self._refuse_given(str(classifier))
             return self
         _ = read_label_rule(self.label_rule), self.pictures_per_second
-        _refuse_no_variant("--encoding", self.encoding, "png, or jpeg:quality=95,subsampling=0")
-        _refuse_no_variant("--upscale", self.upscale, "none, or nearest:factor=4")
+        _ = read_encoding(self.encoding), read_upscale(self.upscale)
         if self.budget is not None and self.price_per_1000 == 0:
             raise RaysmoothError("--budget with --price-per-1000 0, which no number of pictures uses up: leave one out")
         return self
@@ -112,10 +111,3 @@ class QuerySettings(Settings):
     def pictures_per_second(self) -> float | None:
         """The `rate`; None if none is given."""
         return None if self.rate is None else read_rate(self.rate)
-
-
-def _refuse_no_variant(flag: str, text: str, examples: str) -> None:
-    try:
-        Variant.parse(text)
-    except RaysmoothError:
-        raise RaysmoothError(f"{flag} {printable(text)}: write {examples}") from None

@@ -64,7 +64,7 @@ class PartStore(ABC):
         folders = [self._run.home, *(path for path, _ in self._parts.values())]
         for path in folders:
             _refuse_file(path)
-        with _full_is_refused(self._run.home):
+        with full_is_refused(self._run.home):
             for path in folders:
                 path.make_folder()
             self._lock = lock_run(self._run.home)
@@ -85,7 +85,7 @@ class PartStore(ABC):
         """Rewrite the manifest with `facts` added, which become known during the run and affect no row."""
         self.manifest |= facts
         self._lock.verify()
-        with _full_is_refused(self._run.home):
+        with full_is_refused(self._run.home):
             self._run.manifest.write_atomic((json.dumps(self.manifest, indent=2) + "\n").encode())
 
     def write_progress(self, record: ProgressRecord) -> None:
@@ -116,7 +116,7 @@ class PartStore(ABC):
         for kind, (folder, schema) in self._parts.items():
             if (batch := self._waiting[kind]).rows:
                 table = pa.Table.from_pylist(batch.rows, schema)
-                with _full_is_refused(folder):
+                with full_is_refused(folder):
                     write_part(folder / batch.name, table, self._origin(kind), patiently)
                 # After an interrupt before this line, the next flush writes the same batch over its own file again.
                 self._waiting[kind] = self._new_batch()
@@ -163,7 +163,7 @@ class PartStore(ABC):
 
 
 @contextmanager
-def _full_is_refused(where: Location) -> Iterator[None]:
+def full_is_refused(where: Location) -> Iterator[None]:
     """A disk that is full or gone stops a run with a one-line message."""
     try:
         yield

@@ -49,11 +49,15 @@ def session_of(part: Location) -> str | None:
     return name.split("-")[1] if name.startswith("part-") and name.endswith(".parquet") else None
 
 
-def write_part(file: Location, table: pa.Table, origin: dict[str, Any], patiently: bool = True) -> None:
-    """Write `table` to `file`, with checksums: whole and on the disk, or not at all. Raises as `write_atomic` does."""
+def write_part(
+    file: Location, table: pa.Table, origin: dict[str, Any], patiently: bool = True, group: int | None = None
+) -> None:
+    """Write `table` to `file`, with checksums: whole and on the disk, or not at all. `group`: rows that can be read
+    without the others. Raises as `write_atomic` does.
+    """
     metadata = {_ORIGIN: json.dumps(origin).encode()}
     buffer = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), buffer, write_page_checksum=True)
+    pq.write_table(table.replace_schema_metadata(metadata), buffer, group, write_page_checksum=True)
     file.write_atomic(buffer.getvalue().to_pybytes(), patiently=patiently)
 
 

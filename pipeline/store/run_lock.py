@@ -19,6 +19,7 @@ from threading import Event, Thread
 from typing import Protocol, TextIO
 
 from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.pipeline.store.manifest import RUNS
 from raysmooth.pipeline.store.writer_process import WriterProcess, WriterRecord
 from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import Unreachable, notify
@@ -49,7 +50,9 @@ class RunLock(Protocol):
 
 
 def lock_run(home: Location) -> RunLock:
-    """The lock of the run with the folder `home`. Raises RaysmoothError if another process holds it."""
+    """The lock of the run with the folder `home`, or of the queries of all runs in <out>/queries.
+    Raises RaysmoothError if another process holds it.
+    """
     return LocalLock(home) if home.is_local else Lease(home)
 
 
@@ -237,7 +240,8 @@ class Lease:
 
 
 def _being_written(home: Location, writer: str) -> RaysmoothError:
-    out = str(home.parent.parent)
+    is_run = home.parent.name == RUNS
+    what, verb, out = ("run ", "is", home.parent.parent) if is_run else ("the ", "are", home.parent)
     return RaysmoothError(
-        f"run {home.name} in {out} is being written by {writer}: wait for it, stop it, or write another --out"
+        f"{what}{home.name} in {out} {verb} being written by {writer}: wait for it, stop it, or write another --out"
     )
