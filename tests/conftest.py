@@ -63,6 +63,13 @@ _LONGEST = (
 """Started first: the longest modules must not be left for the end, when one worker has nothing else to do."""
 
 
+FAKE_KEYS = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_VISION_KEY", "CLARIFAI_PAT", "FAKE_API_KEY", "GOOGLE_API_KEY",
+    "OPENAI_API_KEY",
+)  # fmt: skip
+"""What replicas of the tests' Ray ask fake APIs with; the key is their default. This process does not have it."""
+
+
 _START_PROCESSES = {"ray_cluster", "one_pool", "server", "head"}
 """Fixtures that start Ray or another process; a test that uses one needs no mark of its own."""
 
@@ -117,7 +124,10 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     """One real Ray for all tests. Yields the environment with which another process joins it."""
     import ray
 
-    ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    with pytest.MonkeyPatch.context() as patch:  # replicas have the environment in which Ray starts
+        for variable in FAKE_KEYS:
+            patch.setenv(variable, "fake-key")
+        ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     for child in psutil.Process().children():  # it reads the logs of all replicas of all tests, for drivers that ask
         if "log_monitor.py" in " ".join(child.cmdline()):
             child.kill()
