@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google, inference_protocol
+from raysmooth.actors.apis import aws, azure, chat_endpoint, clarifai, google, http_endpoint, inference_protocol
 from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.registry import Registry
@@ -43,6 +43,11 @@ VISION_APIS: Registry[ApiEntry] = Registry(
             inference_protocol.InferenceOptions, inference_protocol.InferenceClient, inference_protocol.check,
             inference_protocol.describe, inference_protocol.closed_labels, takes_numbers=True, files=("labels",),
             by_options=inference_protocol.by_options,
+        ),
+        "http": ApiEntry(
+            "any black box behind HTTP: a file says what is sent, and where the labels are in the answer",
+            http_endpoint.HttpOptions, http_endpoint.HttpClassifier, http_endpoint.check, http_endpoint.describe,
+            http_endpoint.closed_labels, files=("request",),
         ),
     },
 )  # fmt: skip

@@ -138,7 +138,7 @@ class InferenceClient:
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         body, headers = self._request(np.stack([self._input(picture.pixels) for picture in pictures]))
         try:
-            reply = await self._client.post(f"{self._model}/infer", body, {**self._headers, **headers})
+            reply = await self._client.send("POST", f"{self._model}/infer", body, {**self._headers, **headers})
             if reply.status != 200:
                 raise self._client.failure(reply)
         except PictureRefused as refused:
@@ -240,7 +240,7 @@ class InferenceClient:
     async def _inputs(self) -> str:
         """What the server says of the model's tensors, for the end of a message; it costs nothing."""
         try:
-            reply = await self._client.get(self._model, self._headers)
+            reply = await self._client.send("GET", self._model, None, self._headers)
             content = json.loads(reply.body)
             tensors = [
                 f"{kind} {tensor['name']} ({tensor['datatype']} {tensor['shape']})"

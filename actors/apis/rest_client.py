@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 16 * 2**20
 """Of an answer."""
 
+LARGEST_LOGGED = 2**16
+
 SECONDS_TO_CONNECT = 10.0
 
 
@@ -33,8 +35,10 @@ class Reply:
 
     @property
     def raw(self) -> str:
-        """The body for the log, as JSON: as it is, or as a JSON string of at most 4,096 characters."""
+        """The body for the log, as JSON: as it is or, if it is large or no JSON, a JSON string of its beginning."""
         try:
+            if len(self.body) > LARGEST_LOGGED:
+                raise ValueError("too large")
             json.loads(self.body)
             return self.body.decode()
         except (ValueError, RecursionError):
@@ -62,17 +66,10 @@ class RestClient:
         self._throttled, self._refused = throttled, refused
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """The reply to a POST, whatever its status. Raises Transient where there is none, and PictureRefused for one of
-        more than MOST_BYTES.
+    async def send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        """The reply to a request, whatever its status. Raises Transient where there is none, and PictureRefused for one
+        of more than MOST_BYTES.
         """
-        return await self._send("POST", url, body, headers)
-
-    async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
-        """The reply to a GET, as of `post`."""
-        return await self._send("GET", url, None, headers)
-
-    async def _send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         import aiohttp
 
         try:
