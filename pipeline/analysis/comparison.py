@@ -8,7 +8,7 @@ import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii, labelled
+from raysmooth.pipeline.analysis.metrics import asked_radius, certified_radii, labelled, refers
 from raysmooth.pipeline.analysis.paired_difference import difference_interval
 from raysmooth.pipeline.analysis.run_checks import named, refuse_no_probability, shared
 
@@ -59,7 +59,8 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
     As in `certified_accuracy`, an image counts if its class is right (any class, without labels) and its radius is at
     least `radius`. Raises RaysmoothError for a negative or infinite radius and for delta outside (0, 1); if there are
     no rows, or rows of several runs; if the two differ in data set, split or norm, in having labels, or in an image's
-    label; if they share no image; and if one decides another radius, as its certificates at this one are then unknown.
+    label (unless one is what a vision API itself answers, so that labels may differ); if they share no image; and if
+    one decides another radius, as its certificates at this one are then unknown.
     """
     refuse_no_probability(delta)
     if not (isfinite(radius) and radius >= 0):
@@ -71,7 +72,8 @@ def compare(rows_a: pd.DataFrame, rows_b: pd.DataFrame, radius: float, delta: fl
             f"{named(rows_a)} and {named(rows_b)} have no image in common: certify the same ones "
             "(--start, --skip, --max)"
         )
-    if (unlike := pairs[(pairs["label_a"] != pairs["label_b"]).fillna(False)]).size:
+    unlike = pairs[(pairs["label_a"] != pairs["label_b"]).fillna(False)]
+    if unlike.size and not (refers(rows_a) or refers(rows_b)):
         image, *labels = unlike[["image_id", "label_a", "label_b"]].iloc[0]
         raise RaysmoothError(
             f"image {image} has label {labels[0]} in one run and {labels[1]} in the other: not the same data"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
-from raysmooth.pipeline.analysis.metrics import decided_at
+from raysmooth.pipeline.analysis.metrics import decided_at, is_rejecting
 from raysmooth.pipeline.analysis.run_facts import differing, varies
 from raysmooth.pipeline.analysis.run_selection import shown_value
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
@@ -25,7 +25,8 @@ def default_groups(summary: pd.DataFrame) -> list[str]:
     last = ("rejector", "sigma_rule")
     rest = [column for column in differing(summary) if column not in ("sigma", *last)]
     rest += [column for column in _NEVER_MIXED if varies(summary[column])]
-    return [*rest, "denoiser", "objective", *(column for column in last if varies(summary[column]))]
+    shown = {"rejector": is_rejecting(summary["rejector"]).any(), "sigma_rule": True}  # an API needs no column for it
+    return [*rest, "denoiser", "objective", *(column for column in last if shown[column] and varies(summary[column]))]
 
 
 def envelope(summary: pd.DataFrame, by: Sequence[str] | None = None, delta: float = 0.05) -> pd.DataFrame:

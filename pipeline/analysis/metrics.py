@@ -19,6 +19,9 @@ COMPLEMENT, RUNNER_UP, REJECTION = "1 - pA", "runner-up", "rejection"
 NO_REJECTOR = "none"
 """Stands for the rejector of a run without one."""
 
+UNANSWERED = "unanswered"
+"""Stands for the rejector of a run of a vision API: draws that the API gives no label count for no class."""
+
 FIXED_SIGMA = "fixed"
 """Stands for the rule of a run with one sigma for all images."""
 
@@ -152,6 +155,16 @@ def rejectors(rows: pd.DataFrame) -> pd.Series:
     return rows["rejector"].astype(object).where(rows["rejector"].notna(), NO_REJECTOR)
 
 
+def is_rejecting(rejectors: pd.Series) -> pd.Series:
+    """Which of the values of `rejectors` are rejectors; bool, indexed alike."""
+    return ~rejectors.isin((NO_REJECTOR, UNANSWERED))
+
+
+def refers(rows: pd.DataFrame) -> bool:
+    """Whether the labels of a run are references: what a vision API itself answers to the images without noise."""
+    return "reference" in rows and bool(rows["reference"].eq(True).any())
+
+
 def sigma_rules(rows: pd.DataFrame) -> pd.Series:
     """How the run of each row chose the sigma of an image, str: FIXED_SIGMA where all images have the run's."""
     if "sigma_rule" not in rows:
@@ -174,6 +187,13 @@ def decided_at(sampling: str) -> float:
 def error_count(rows: pd.DataFrame) -> int:
     """Number of images with an error row instead of a certificate."""
     return int((rows["status"] == "error").sum())
+
+
+def unanswered_draws(rows: pd.DataFrame) -> float:
+    """Estimation draws of a run that a vision API gave no label; NaN for other runs."""
+    if "count_rejected" not in rows or not rejectors(rows).eq(UNANSWERED).any():
+        return float("nan")
+    return float(numbers(rows["count_rejected"], missing=0).sum())
 
 
 def labelled(rows: pd.DataFrame) -> bool:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.columns import flags, numbers
-from raysmooth.pipeline.analysis.metrics import decided_at, samplings
+from raysmooth.pipeline.analysis.metrics import UNANSWERED, decided_at, rejectors, samplings
 from raysmooth.pipeline.analysis.run_checks import estimation_counts, named, refuse_missing
 
 OUTCOMES = ("correct", "wrong", "unlabelled", "abstained")
@@ -19,10 +19,13 @@ label, or not certified.
 
 def has_rejector(rows: pd.DataFrame) -> bool:
     """Whether any of the rows, which may be those of several runs, records how many of a fixed number of draws were
-    rejected: in runs that decide one radius, draws stop by what was rejected.
+    rejected: in runs that decide one radius, draws stop by what was rejected. Runs of vision APIs count if any of their
+    draws is without an answer.
     """
     if "count_rejected" not in rows or not (known := rows["count_rejected"].notna()).any():
         return False
+    answering = rejectors(rows).eq(UNANSWERED)
+    known &= ~answering | (rows["count_rejected"].where(answering) > 0).fillna(False).astype(bool)
     fixed = {method for method in samplings(rows).unique() if decided_at(method) == inf}
     return bool((known & samplings(rows).isin(fixed)).any())
 

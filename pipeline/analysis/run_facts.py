@@ -11,13 +11,14 @@ from raysmooth.pipeline.analysis.metrics import (
     COMPLEMENT,
     FIXED,
     FIXED_SIGMA,
-    NO_REJECTOR,
     RUNNER_UP,
     alpha_shares,
     bounds,
     decided_at,
+    is_rejecting,
     labelled,
     mean_draws,
+    refers,
     rejectors,
     samplings,
     sigma_rules,
@@ -59,7 +60,10 @@ PLAIN = ("none", "clean")
 """The objectives of classifiers that, as far as is known, were not trained for noise."""
 
 LABELLED, UNLABELLED = "certified accuracy", "certified (class unchecked)"
-"""The quantity on the vertical axis of a curve, and in the radius columns of a table."""
+AGREEING = "certified agreement"
+"""The quantity on the vertical axis of a curve, and in the radius columns of a table: AGREEING where labels are what a
+vision API itself answers to the images without noise.
+"""
 
 
 def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +71,7 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: the SETTINGS, null where unknown, `source` (null if the run sampled its rows itself), `rows` (how many of
     the run's `images` are finished; where the size of the index set is unknown, `images` is taken to be `rows`),
-    `quantity` (LABELLED or UNLABELLED), `about` (one of ABOUT), `draws` (mean per image, NaN if unknown). Those of
+    `quantity` (that of `share_kind`), `about` (one of ABOUT), `draws` (mean per image, NaN if unknown). Those of
     DERIVED that rows lack are those of `samplings`, `bounds`, `alpha_shares`, `rejectors` and `sigma_rules`; `sigma` is
     null for an envelope of several. Raises RaysmoothError if there are no rows, or if the rows of one run disagree
     about a setting: no table could then state the run's guarantee.
@@ -84,11 +88,11 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     runs["images"] = runs["images"].astype("Int64").fillna(runs["rows"]).astype(int)
     for column in ("n0", "n"):  # integers, which a null among them turned into floats
         runs[column] = runs[column].astype("Int64" if runs[column].isna().any() else int)
-    runs["quantity"] = [LABELLED if labelled(own) else UNLABELLED for own in parts.values()]
+    runs["quantity"] = [share_kind(own) for own in parts.values()]
     runs["about"] = statements(runs)
     runs["draws"] = [mean_draws(own) for own in parts.values()]
     keys = runs.assign(denoised=runs["denoiser"] != "none", not_fixed=runs["sampling"] != FIXED)
-    keys["rejecting"] = runs["rejector"] != NO_REJECTOR
+    keys["rejecting"] = is_rejecting(runs["rejector"])
     keys["joined"] = runs["sigma"].isna()
     keys["searched"] = runs["sigma_rule"] != FIXED_SIGMA
     keys["search"] = runs["sigma_rule"].str.partition(":")[0]
@@ -96,6 +100,13 @@ def describe_runs(rows: pd.DataFrame) -> pd.DataFrame:
     order = ["dataset", "split", "classifier", "joined", "sigma", "denoised", "denoiser", "objective", "rejecting"]
     order += ["rejector", "searched", "search", "steps", "sigma_rule", "not_fixed", "sampling", "source", "run_id"]
     return runs.loc[keys.sort_values(order, na_position="first").index]
+
+
+def share_kind(rows: pd.DataFrame) -> str:
+    """What the shares of a run with these rows are: LABELLED, AGREEING or UNLABELLED."""
+    if not labelled(rows):
+        return UNLABELLED
+    return AGREEING if refers(rows) else LABELLED
 
 
 def derived(rows: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +136,7 @@ def has_usual_bound(runs: pd.DataFrame) -> pd.Series:
     """Which runs have the bound, and share of alpha, that certify uses by itself: 1 - pA, with a rejector half of alpha
     for each of pA and the runner-up, or a test at one radius, which does not divide alpha; bool, by run_id.
     """
-    rejecting = runs["rejector"] != NO_REJECTOR
+    rejecting = is_rejecting(runs["rejector"])
     bound = rejecting.map({True: RUNNER_UP, False: COMPLEMENT})
     divided = rejecting & ~runs["sampling"].map(lambda sampling: decided_at(sampling) < inf).astype(bool)
     return (runs["bound"] == bound) & (runs["alpha_share"] == divided.map({True: 0.5, False: 1.0}))

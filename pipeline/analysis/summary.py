@@ -12,6 +12,7 @@ from raysmooth.pipeline.analysis.columns import by_run
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import (
     FIXED,
+    UNANSWERED,
     abstention_rate,
     average_certified_radius,
     certified_accuracy,
@@ -19,9 +20,10 @@ from raysmooth.pipeline.analysis.metrics import (
     decided_at,
     error_count,
     samplings,
+    unanswered_draws,
     undecided_share,
 )
-from raysmooth.pipeline.analysis.run_facts import LABELLED, describe_runs
+from raysmooth.pipeline.analysis.run_facts import UNLABELLED, describe_runs
 
 ENDS = ("", " low", " high")
 """Suffixes of a share's column names: for the share itself, and for the ends of its interval."""
@@ -52,8 +54,10 @@ def summarize(
     """One row per run, in full precision: its facts and its results.
 
     Columns: run_id, those of `describe_runs`, `r=<radius>` for each of `radii` (shares in [0, 1]), `ACR`, `abstain`
-    (share), `undecided` (share), `errors` (count). The r= columns are certified accuracies; where `quantity` is
-    UNLABELLED they are shares certified right or wrong, and ACR is NaN. For a run that decides one radius, unknown
+    (share), `undecided` (share), `errors` (count) and, if there are runs of vision APIs, `unanswered` (estimation draws
+    without a label, NaN for other runs). The r= columns are certified accuracies (where `quantity` is AGREEING, with
+    the API's own answers); where it is UNLABELLED they are shares certified right or wrong, and ACR is NaN. For a run
+    that decides one radius, unknown
     values are NaN: columns beyond that radius, ACR and abstain; for all others, `undecided` is. With `delta`, each r=
     column has the columns `r=<radius> low` and `r=<radius> high`: the interval of `population_interval`, which fails
     with probability at most delta. `runs` are those of `describe_runs`, if they exist already.
@@ -72,7 +76,7 @@ def summarize(
     rates, shares = [], []
     for run, quantity in runs["quantity"].items():
         own = parts[str(run)]
-        shares.append((certified_accuracy if quantity == LABELLED else certified_share)(own, grid))
+        shares.append((certified_share if quantity == UNLABELLED else certified_accuracy)(own, grid))
         rates.append(
             {
                 "ACR": average_certified_radius(own),
@@ -90,7 +94,12 @@ def summarize(
             for place, name in enumerate(headings)
             for end, values in zip(ENDS, ends, strict=True)
         }
-    return pd.concat([runs, pd.DataFrame(columns, runs.index), pd.DataFrame(rates, runs.index)], axis=1).reset_index()
+    tables = [runs, pd.DataFrame(columns, runs.index), pd.DataFrame(rates, runs.index)]
+    if (runs["rejector"] == UNANSWERED).any():
+        tables.append(
+            pd.DataFrame({"unanswered": [unanswered_draws(parts[str(run)]) for run in runs.index]}, runs.index)
+        )
+    return pd.concat(tables, axis=1).reset_index()
 
 
 def _refuse_other(rows: Any) -> None:

@@ -5,7 +5,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from raysmooth.pipeline.analysis.metrics import FIXED, decided_at
+from raysmooth.pipeline.analysis.metrics import FIXED, UNANSWERED, decided_at
 from raysmooth.pipeline.analysis.sigmas.limits import is_of_memory
 from raysmooth.pipeline.certification.sequential_test import UNDECIDED
 from raysmooth.pipeline.report.captions import shown_alpha, shown_confidence
@@ -21,7 +21,7 @@ def statement(row: Mapping[str, Any], class_names: Mapping[int, str] = MappingPr
     if row["status"] == "error":
         return f"no certificate: {row['error']}"
     decided = decided_at(row.get("sampling") or FIXED)
-    smoothed = _classifier(row) + (" with rejection" if row.get("rejector") is not None else "")
+    smoothed = _classifier(row) + ("" if row.get("rejector") in (None, UNANSWERED) else " with rejection")
     if is_of_memory(row.get("source")):
         return _of_memory(row, smoothed, class_names)
     if not row["abstain"]:
@@ -96,7 +96,8 @@ def evidence(row: Mapping[str, Any]) -> str:
     if row["status"] != "error" and used and row["count_top"] is not None:
         counted.append(f"{row['count_top']:,} of {used:,} estimation draws in the selected class")
         if row.get("count_rejected") is not None:
-            counted.append(f"{row['count_rejected']:,} rejected")
+            aside = "unanswered" if row.get("rejector") == UNANSWERED else "rejected"
+            counted.append(f"{row['count_rejected']:,} {aside}")
         if row["p_lower"]:
             counted.append(f"p_lower {floored(row['p_lower'], 4)}")
         if row.get("p_upper") is not None:  # rounded up, as it is an upper bound
@@ -108,12 +109,17 @@ def evidence(row: Mapping[str, Any]) -> str:
         settings[-1] += f" ({share:g} of it for p_lower)"
     if is_certified_rule(row.get("sigma_rule")):
         settings[-1] += ", half of it for the choice of sigma"
-    if row.get("rejector") is not None:
+    if row.get("rejector") not in (None, UNANSWERED):
         settings += [f"rejector {row['rejector']}", f"{row['noise_bound']} bound"]
     return ", ".join([*counted, *settings, f"{row['noise']} noise of sigma {level_of(row)}"])
 
 
 def _judged(row: Mapping[str, Any], class_names: Mapping[int, str]) -> str:
+    if row["label"] is None and row.get("reference"):
+        return "the API has no answer to it without noise"
     if row["label"] is None:
         return "there is no label to compare with"
+    if row.get("reference"):
+        agrees = "as the API answers to it without noise"
+        return agrees if row["correct"] else f"not {agrees}, {named(row['label'], class_names)}"
     return "right" if row["correct"] else f"wrong, the label is {named(row['label'], class_names)}"

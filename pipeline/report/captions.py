@@ -11,9 +11,11 @@ import pandas as pd
 
 from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
 from raysmooth.pipeline.analysis.log_names import are_capped, log_names
-from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED, NO_REJECTOR
+from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED, NO_REJECTOR, UNANSWERED, is_rejecting
 from raysmooth.pipeline.analysis.run_facts import (
+    AGREEING,
     FACTS,
+    LABELLED,
     PLAIN,
     UNLABELLED,
     differing,
@@ -24,6 +26,7 @@ from raysmooth.pipeline.analysis.run_facts import (
     varies,
 )
 from raysmooth.pipeline.analysis.sigmas.rules import JOINED, read_rule
+from raysmooth.pipeline.report.api_words import whose_labels
 from raysmooth.pipeline.report.sigma_words import rules_in_full, short_rules, what_they_state, with_sigma
 
 _IMAGES = ("dataset", "split", "index_set")
@@ -108,7 +111,8 @@ def guarantee(runs: pd.DataFrame) -> str:
     capped = ", those above the largest of their setting capped at it" if are_capped(runs).any() else ""
     logged = f", imported radii as in their logs (possibly rounded up){capped}" if is_imported(runs).any() else ""
     promise = f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
-    return ". ".join([promise, *(sentence.removesuffix(".") for sentence in what_they_state(runs))])
+    sentences = [*what_they_state(runs), *whose_labels(runs)]
+    return ". ".join([promise, *(sentence.removesuffix(".") for sentence in sentences)])
 
 
 def _all_at_once(runs: pd.DataFrame) -> str:
@@ -134,7 +138,7 @@ def _fact(runs: pd.DataFrame, column: str) -> str:
 
 
 def _setting(column: str, value: object) -> str:
-    if column == "rejector" and value == NO_REJECTOR:
+    if column == "rejector" and value in (NO_REJECTOR, UNANSWERED):
         return "no rejector"
     return FACTS[column].format(shown_alpha(value) if column == "alpha" else value)
 
@@ -237,7 +241,7 @@ def distinguishing_logs(runs: pd.DataFrame) -> pd.Series:
 def run_names(runs: pd.DataFrame) -> pd.Series:
     """A name for each run that distinguishes it from the others, sigma aside, as short as possible; str, by run_id."""
     origin = origins(runs)
-    unlabelled = (runs["quantity"] == UNLABELLED) & varies(runs["quantity"])
+    quantity = runs["quantity"] if varies(runs["quantity"]) else pd.Series(LABELLED, runs.index)
     rules = runs["sigma_rule"].map(lambda rule: read_rule(rule).name)
     words = [
         origin.where((origin != "own") & varies(origin) & ~rules.isin(JOINED), ""),  # its rule says it
@@ -245,7 +249,7 @@ def run_names(runs: pd.DataFrame) -> pd.Series:
         _models(runs),
         _rejectors(runs),
         short_rules(runs) if varies(runs["sigma_rule"]) else pd.Series("", runs.index),
-        unlabelled.map({True: "class unchecked", False: ""}),
+        quantity.map({UNLABELLED: "class unchecked", AGREEING: "agreement", LABELLED: ""}),
         distinguishing_logs(runs),
         ("run " + runs.index.to_series().str[:8]).where(look_alike(runs), ""),
     ]
@@ -268,7 +272,7 @@ def _settings(runs: pd.DataFrame, column: str) -> pd.Series:
 
 def _rejectors(runs: pd.DataFrame) -> pd.Series:
     """Each run's rejector in words, "" where no run has one; str, by run_id."""
-    if (runs["rejector"] == NO_REJECTOR).all():
+    if not is_rejecting(runs["rejector"]).any():
         return pd.Series("", runs.index)
     return short_rejectors(runs).map(lambda rejector: _setting("rejector", rejector))
 
@@ -330,8 +334,8 @@ def run_cells(runs: pd.DataFrame) -> pd.DataFrame:
         cells["run"] = runs.index.str[:8]
     for column, values in (("denoiser", short_denoisers(runs)), ("objective", runs["objective"])):
         cells[column] = values.astype(object).where(values.notna(), "unknown")
-    if (runs["rejector"] != NO_REJECTOR).any():
-        cells["rejector"] = short_rejectors(runs)
+    if is_rejecting(runs["rejector"]).any():
+        cells["rejector"] = short_rejectors(runs).replace(UNANSWERED, NO_REJECTOR)
     cells["sigma"] = ["-" if pd.isna(sigma) else f"{sigma:.6}" for sigma in runs["sigma"]]
     if varies(runs["sigma_rule"]):
         cells["sigma_rule"] = short_rules(runs)

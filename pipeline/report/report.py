@@ -70,7 +70,7 @@ FIGURES: Registry[FigureEntry] = Registry(
         "sigma": FigureEntry("curves-by-sigma", lambda data, width: plot_panels(data.rows, width), _curves_caption),
         "radii": _histograms("radii", "Certified radii, as shares of a run's images", radius_histograms),
         "p-lower": _histograms("p-lower", "Lower bounds pA, as shares of a run's images", p_lower_histograms),
-        "rejection": FigureEntry("rejection", plot_rejection, lambda data: f"{rejection_note()} {data.caption}."),
+        "rejection": FigureEntry("rejection", plot_rejection, lambda data: f"{rejection_note(data)} {data.caption}."),
         "sigmas": FigureEntry("sigmas", plot_sigmas, lambda data: f"{sigmas_note(data)} {data.caption}."),
         "steps": FigureEntry("steps", plot_steps, lambda data: f"{steps_note(data)} {data.caption}."),
     },

@@ -67,11 +67,12 @@ def predict_command(settings: "SamplingSettings") -> None:
     If at least half of the images of a run failed, the exit code is 1.
     """
     rows, folder = _rows("predict", settings)
-    from raysmooth.pipeline.analysis.metrics import labelled
+    from raysmooth.pipeline.analysis.metrics import labelled, refers
     from raysmooth.pipeline.report.rounding import percent
 
     for sigma, run in rows.groupby("sigma"):
-        right = f"{percent(run['correct'].eq(True).mean(), len(run))} % right, " if labelled(run) else ""
+        judged = "as the API answers without noise" if refers(run) else "right"
+        right = f"{percent(run['correct'].eq(True).mean(), len(run))} % {judged}, " if labelled(run) else ""
         abstained = percent(run["abstain"].mean(), len(run), up=True)
         statement = f"(n={settings.n}, alpha={settings.alpha})"
         own = ", each image at its own" if run["sigma_rule"].notna().any() else ""

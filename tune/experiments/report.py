@@ -20,6 +20,7 @@ from raysmooth.pipeline.analysis.run_selection import where
 from raysmooth.pipeline.analysis.sigmas.distribution import has_image_sigmas
 from raysmooth.pipeline.analysis.sigmas.steps import step_series
 from raysmooth.pipeline.pictures.page_image import certified_image
+from raysmooth.pipeline.report.api_words import judged_shares, whose_labels
 from raysmooth.pipeline.report.captions import Caption, look_alike
 from raysmooth.pipeline.report.displays import html_of
 from raysmooth.pipeline.report.figures.curves import MOST_LINES, plot_curves
@@ -49,7 +50,7 @@ SMOKE = (
 
 _TIMES = "Times of training, validation aside; ours rounded up."
 
-_IN_PERCENT = "Certified accuracy at the radii, in percent; ours rounded down."
+_IN_PERCENT = "{} at the radii, in percent; ours rounded down."
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def report_experiment(
         partial(certified_image, plan.out, trust_code=trust_code),
         differences_of(settings),
     )
-    beside = [] if comparison is None else [_comparison_table(comparison, _note_of(settings))]
+    beside = [] if comparison is None else [_comparison_table(comparison, _note_of(settings, summary))]
     texts["report.html"] = render_page(ReportData(rows, radii), located(plan.out), {}, *beside, context=context)
     for name, content in texts.items():
         write_output(content, folder / name, "--out")
@@ -177,9 +178,11 @@ def _comparison_table(comparison: pd.DataFrame, note: str) -> PrintedTable:
     return PrintedTable("paper", title, Caption("", ""), note, comparison, comparison, words)
 
 
-def _note_of(settings: ExperimentSettings) -> str:
+def _note_of(settings: ExperimentSettings, summary: pd.DataFrame) -> str:
     """How to read the paper's numbers beside ours."""
-    return _TIMES if settings.paper.times else _IN_PERCENT
+    if settings.paper.times:
+        return _TIMES
+    return " ".join([_IN_PERCENT.format(judged_shares(summary)), *(f"{line}." for line in whose_labels(summary))])
 
 
 def _is_number(column: str) -> bool:
@@ -236,7 +239,7 @@ def _markdown_page(
     parts = [f"# {first}", *([f"**{SMOKE}**"] if plan.smoke else []), *more]
     if comparison is not None:
         table = comparison.to_markdown(index=False, disable_numparse=True)
-        parts.append(f"{_note_of(settings)}\n\n{table}")
+        parts.append(f"{_note_of(settings, summary)}\n\n{table}")
     listed = "\n".join(f"* {line}" for line in differences_of(settings))
     parts += [f"Differences from the paper:\n\n{listed}", f"## Our runs\n\n{markdown(summary)}"]
     return "\n\n".join(parts).rstrip() + "\n"
@@ -252,7 +255,7 @@ def print_report(report: Report) -> None:
     console.print()
     if report.comparison is not None:
         _print_comparison(report.comparison, console)
-        console.print(_note_of(settings))
+        console.print(_note_of(settings, report.summary))
     console.print("Differences from the paper:")
     for line in differences_of(settings):
         console.print(Text(f"* {line}"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from textwrap import fill
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
@@ -14,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.rejection import has_rejector, rejection_counts, rejection_histogram
 from raysmooth.pipeline.analysis.run_facts import varies
+from raysmooth.pipeline.report.api_words import set_aside
 from raysmooth.pipeline.report.captions import run_labels, run_names
 from raysmooth.pipeline.report.figures.figure_text import COLUMN, LABEL, TICK
 from raysmooth.pipeline.report.figures.palette import VERMILION
@@ -22,7 +24,7 @@ from raysmooth.pipeline.report.report_data import ReportData
 BINS = 25
 """Bins of each axis."""
 
-REJECTED_AXIS, KEPT_AXIS = "rejected draws", "kept draws of the top class"
+KEPT_AXIS, ANSWERED_AXIS = "kept draws of the top class", "draws of the top class"
 
 _ENDS, _ENDS_ON_DARK = (0.9, 0.0), (0.2, 1.0)
 """The parts of the map "cividis", which colour-blind readers see as others do, for the fewest and the most images: both
@@ -63,6 +65,7 @@ def plot_rejection(data: ReportData, width: float = COLUMN) -> Figure:
     found = rejection_histograms(data)
     if not found.counts:
         raise RaysmoothError("no run has a rejector: there is nothing to plot")
+    across_axis, upwards_axis = axes_of(data)
     titles, one_n = panel_titles(data), len(set(found.n.values())) == 1
     across = min(len(found.counts), 2 if width <= COLUMN else 4)
     high = -(-len(found.counts) // across)
@@ -75,7 +78,7 @@ def plot_rejection(data: ReportData, width: float = COLUMN) -> Figure:
         mesh = axes.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), cmap=colours, norm=norm)
         axes.plot([0, found.n[run]], [found.n[run], 0], color=VERMILION, linewidth=0.8, linestyle=(0, (4, 2)))
         first, last = place % across == 0, place + across >= len(found.counts)
-        _style_axes(axes, found.n[run], KEPT_AXIS if first else "", REJECTED_AXIS if last else "")
+        _style_axes(axes, found.n[run], upwards_axis if first else "", across_axis if last else "")
         axes.tick_params(labelleft=first or not one_n)
         axes.set_title(fill(titles[run], int(13 * width / across)), fontsize=TICK)
     for axes in grid.flat[len(found.counts) :]:
@@ -93,9 +96,19 @@ def plot_rejection(data: ReportData, width: float = COLUMN) -> Figure:
     return figure
 
 
+def axes_of(data: ReportData) -> tuple[str, str]:
+    """What the axes say, across and upwards."""
+    aside = set_aside(_rejecting_runs(data))
+    return f"{aside} draws", ANSWERED_AXIS if aside == "unanswered" else KEPT_AXIS
+
+
+def _rejecting_runs(data: ReportData) -> pd.DataFrame:
+    return data.runs.loc[[run for run in data.runs.index if has_rejector(data.parts[run])]]
+
+
 def panel_titles(data: ReportData) -> dict[str, str]:
     """A title for the panel of each run: what differs between the runs with a rejector, "" for the only one."""
-    runs = data.runs.loc[[run for run in data.runs.index if has_rejector(data.parts[run])]]
+    runs = _rejecting_runs(data)
     if len(runs) == 1:
         return dict.fromkeys(runs.index, "")
     if varies(run_names(runs)):
@@ -103,11 +116,13 @@ def panel_titles(data: ReportData) -> dict[str, str]:
     return {run: f"sigma {sigma:.6}" for run, sigma in zip(runs.index, runs["sigma"], strict=True)}
 
 
-def rejection_note() -> str:
+def rejection_note(data: ReportData) -> str:
     """What the figure shows, for its caption."""
+    aside = set_aside(_rejecting_runs(data))
+    kept, has = ("those", "has") if aside == "unanswered" else ("their kept ones", "is kept for")
     return (
-        "Images by their rejected estimation draws and their kept ones of the selected class; on the dashed diagonal, "
-        "no draw is kept for another class. The colour is the number of images, on a logarithmic scale."
+        f"Images by their {aside} estimation draws and {kept} of the selected class; on the dashed diagonal, "
+        f"no draw {has} another class. The colour is the number of images, on a logarithmic scale."
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from raysmooth.pipeline.analysis.metrics import certified_radii
+from raysmooth.pipeline.analysis.run_facts import AGREEING
 from raysmooth.pipeline.analysis.sigmas.rules import ABOUT
 from raysmooth.pipeline.analysis.summary import radius_columns, summarize
 from raysmooth.pipeline.report.report_data import ReportData
@@ -33,7 +34,7 @@ def headline(data: ReportData) -> Headline:
     certified: the lower of two, and the lowest number of equals.
 
     Runs whose certificates are about one classifier come before those with a classifier for each image, and these
-    before those of a memory; the `others` are about the same.
+    before those of a memory; the `others` are about the same, and by labels of the same origin.
     """
     table = data.plain_summary
     if not any(radius_columns(table.columns).values()):
@@ -50,7 +51,8 @@ def headline(data: ReportData) -> Headline:
     run_id = str((finished if len(finished) else shares).idxmax())
     rows = rows[shares.index]
     counts = {run: (round(share * of), int(of)) for run, share, of in zip(shares.index, shares, rows, strict=True)}
-    others = [pair for run, pair in counts.items() if run != run_id]
+    asked = table["quantity"] == AGREEING  # shares of agreement are not comparable with those of accuracy
+    others = [pair for run, pair in counts.items() if run != run_id and asked[run] == asked[run_id]]
     return Headline(run_id, radius, *counts[run_id], others, _typical(data.parts[run_id], radius))
 
 

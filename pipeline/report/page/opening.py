@@ -7,8 +7,8 @@ from math import isqrt, prod
 
 import pandas as pd
 
-from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA, NO_REJECTOR, error_count
-from raysmooth.pipeline.analysis.run_facts import UNLABELLED, is_imported
+from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA, NO_REJECTOR, UNANSWERED, error_count
+from raysmooth.pipeline.analysis.run_facts import AGREEING, UNLABELLED, is_imported
 from raysmooth.pipeline.analysis.sigmas.rules import LATER_QUERIES, PER_IMAGE
 from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
 from raysmooth.pipeline.report.page.headline import Headline
@@ -59,6 +59,8 @@ def _result(runs: pd.DataFrame, head: Headline) -> str:
         return f"{of}, {some} are in a memory with their class, which every later query gets after {change}."
     proved = "are logged as certified: they" if is_imported(runs).any() else "provably"
     each = ", each by a classifier with a sigma of its own" if about == PER_IMAGE else ""
+    if facts["quantity"] == AGREEING:
+        return f"{of}, {some} {proved} keep what the API answers to them unchanged under {change}{each}."
     if facts["quantity"] == UNLABELLED:
         return f"{of}, {some} {proved} keep their predicted class under {change}{each}."
     return f"{of}, {some} {proved} cannot be misread because of {change}{each}."
@@ -90,7 +92,9 @@ def _classifier(facts: pd.Series, name: str) -> str:
     network = "An unknown network" if pd.isna(facts["classifier"]) else str(facts["classifier"])
     noise = "noise" if pd.isna(facts["noise"]) else f"{facts['noise']} noise"
     rejected = ""
-    if facts["rejector"] != NO_REJECTOR:
+    if facts["rejector"] == UNANSWERED:
+        rejected = " A copy that the API gives no label votes for no class."
+    elif facts["rejector"] != NO_REJECTOR:
         rejected = f" A copy that the rejector ({facts['rejector']}) rejects votes for no class."
     return (
         f"{network} ({name}), smoothed: its answer is the class that wins a vote over many copies of the image, each "
@@ -116,6 +120,8 @@ def _images(runs: pd.DataFrame, head: Headline, failed: int) -> str:
         words.append(f"{failed:,} of these {head.images:,} failed, and count as not certified.")
     if runs["quantity"].iloc[0] == UNLABELLED:
         words.append("They have no labels: whether a class is right is not known.")
+    if runs["quantity"].iloc[0] == AGREEING:
+        words.append("True labels are not used: what the API answers to an image without noise counts as right.")
     if head.others:
         shares = sorted(head.others, key=lambda pair: Fraction(*pair))
         ends = dict.fromkeys(percent(certified / images, images) for certified, images in (shares[0], shares[-1]))

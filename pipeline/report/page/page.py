@@ -34,10 +34,9 @@ from raysmooth.pipeline.report.figures.histograms import (
 from raysmooth.pipeline.report.figures.line_styles import LineStyle, line_styles, styles_of
 from raysmooth.pipeline.report.figures.palette import colours_of
 from raysmooth.pipeline.report.figures.rejection import (
-    KEPT_AXIS,
     NO_HISTOGRAMS,
-    REJECTED_AXIS,
     RejectionHistograms,
+    axes_of,
     image_steps,
     panel_titles,
     rejection_histograms,
@@ -174,7 +173,7 @@ def render_page(
         rejections=_rejections(data, rejections, steps),
         rejection_steps=[f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in steps],
         rejection_colours=list(zip(step_colours(len(steps)), step_colours(len(steps), on_dark=True), strict=True)),
-        rejection_note=rejection_note(),
+        rejection_note=rejection_note(data) if "rejection" in shown else "",
         refused=refused,
         kinds=dict(zip(KINDS, zip(KINDS.values(), KINDS_ON_DARK, strict=True), strict=True)),
         labels=labels,
@@ -311,10 +310,12 @@ def _step_panels(data: ReportData) -> list[dict[str, Any]]:
 
 def _rejections(data: ReportData, found: RejectionHistograms, steps: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """A panel for each run with a rejector."""
-    titles, panels = panel_titles(data), []
+    if not found.counts:
+        return []
+    titles, panels, (across, upwards) = panel_titles(data), [], axes_of(data)
     for run, counts in found.counts.items():
         box = Box(240, 240, found.n[run], found.n[run])
-        axes = {"across": REJECTED_AXIS, "upwards": KEPT_AXIS, "ticks": ticks(found.n[run], 4)}
+        axes = {"across": across, "upwards": upwards, "ticks": ticks(found.n[run], 4)}
         panels.append({"title": titles[run], "box": box, "paths": cell_paths(counts, steps, box), **axes})
     return panels
 

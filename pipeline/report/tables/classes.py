@@ -7,8 +7,9 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.confidence import share_intervals
 from raysmooth.pipeline.analysis.metrics import asked_radius
 from raysmooth.pipeline.analysis.per_class import count_per_class, names_of_classes
-from raysmooth.pipeline.analysis.run_facts import LABELLED
+from raysmooth.pipeline.analysis.run_facts import UNLABELLED
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
+from raysmooth.pipeline.report.api_words import judged_shares
 from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
@@ -20,12 +21,12 @@ def classes_table(data: ReportData, intervals: bool, most: int | None = None) ->
     radius, the same number for each run. Raises RaysmoothError where no run has labels.
     """
     radii = list(radius_columns(data.summary.columns).values())
-    labelled = data.runs.index[data.runs["quantity"] == LABELLED]
+    labelled = data.runs.index[data.runs["quantity"] != UNLABELLED]
     if labelled.empty:
         raise RaysmoothError("no run has labels, which define the classes: certify a data set with labels")
     columns, kept, at = [heading(radius) for radius in radii], None, min(1, len(radii) - 1)
     counted = {run: count_per_class(data.parts[run], radii) for run in labelled}
-    note = "Certified accuracy of each class's images, in percent, rounded down."
+    note = f"{judged_shares(data.runs.loc[labelled])} of each class's images, in percent, rounded down."
     if most is not None and (lines := sum(len(labels) for labels, _, _ in counted.values())) > most:
         kept = max(1, most // len(counted))
         note += f" Of {lines:,} lines, only each run's {kept} classes least certified at {columns[at]} are shown."

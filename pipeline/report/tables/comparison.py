@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 from raysmooth.pipeline.analysis.comparison import compare
+from raysmooth.pipeline.analysis.run_facts import AGREEING
 from raysmooth.pipeline.analysis.run_selection import find_run
 from raysmooth.pipeline.report.captions import caption, run_names
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
@@ -35,10 +36,24 @@ def comparison_table(data: ReportData, a: str, b: str, radius: float) -> Printed
         f"difference at least this large would have probability {_p_value(result.p_value)} (McNemar's exact test). A's "
         f"share minus B's: {_points(result.only_a - result.only_b, result.images)} percentage points on these images; "
         f"95 % interval for images like these: {floored(100 * result.low, 1)} to {_raised(100 * result.high)}."
+        f"{_labels(runs['quantity'].tolist())}"
     )
     return PrintedTable(
         "comparison", "Comparison", caption(runs), note, cells.reset_index(drop=True), result.differing, frozenset({""})
     )
+
+
+def _labels(quantities: list[str]) -> str:
+    """What to know where an image counts in the two runs by different labels, or by those of an API."""
+    if AGREEING not in quantities:
+        return ""
+    if quantities[0] == quantities[1]:
+        return (
+            " In both an image counts by what the run's own API answers to it without noise; where the APIs differ, so "
+            "do these labels."
+        )
+    a, b = ("what the API answers to it without noise" if one == AGREEING else "its true label" for one in quantities)
+    return f" An image counts in A by {a}, in B by {b}: a difference may be one of labels, not of robustness."
 
 
 def _points(ahead: int, of: int) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.envelope import envelope
-from raysmooth.pipeline.analysis.run_facts import varies
+from raysmooth.pipeline.analysis.run_facts import LABELLED, varies
 from raysmooth.pipeline.analysis.summary import heading, radius_columns
 from raysmooth.pipeline.report.captions import caption, short_denoisers, short_rejectors
 from raysmooth.pipeline.report.report_data import ReportData
@@ -37,8 +37,8 @@ def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
     about = caption(data.runs, without={"sigma", *by})
     groups = [own for _, own in summary.groupby(by, dropna=False)] if by else [summary]
     sentences = [
-        f"Best of {_choices(data, groups)} at each radius, in percent, rounded down; in parentheses the accuracy at "
-        "r=0 of the run that is best at this radius.",
+        f"Best of {_choices(data, groups)} at each radius, in percent, rounded down; in parentheses the "
+        f"{_at_zero(data)} at r=0 of the run that is best at this radius.",
     ]
     if any(len(own) > 1 for own in groups):
         sentences.append(
@@ -63,6 +63,11 @@ def envelope_table(data: ReportData, intervals: bool) -> PrintedTable:
         bold,
         intervals_note if intervals else "",
     )
+
+
+def _at_zero(data: ReportData) -> str:
+    """What the share of a run at radius 0 is."""
+    return "accuracy" if (data.runs["quantity"] == LABELLED).all() else "share"
 
 
 def _choices(data: ReportData, groups: Sequence[pd.DataFrame]) -> str:

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from raysmooth.common.errors import RaysmoothError, named_image, printable
+from raysmooth.common.errors import RaysmoothError, counted, named_image, printable
 from raysmooth.pipeline.analysis.failures import failures
+from raysmooth.pipeline.analysis.metrics import unanswered_draws
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import text_columns
@@ -13,8 +14,9 @@ def errors_table(data: ReportData, intervals: bool = False) -> PrintedTable:
     """One line per run and reason, the most frequent first. Raises RaysmoothError where no image failed."""
     found = {one.run_id: one for one in failures(data.rows)}
     lines = [(run, reason) for run in data.runs.index if run in found for reason in found[run].reasons]
+    without = unanswered_words(data)
     if not lines:
-        raise RaysmoothError("no image failed")
+        raise RaysmoothError(f"no image failed{without and f', but {without}: see --table rejection'}")
     values = pd.DataFrame(
         {
             "run_id": [run for run, _ in lines],
@@ -32,5 +34,15 @@ def errors_table(data: ReportData, intervals: bool = False) -> PrintedTable:
     note = (
         "Images that failed, by the reason; reasons that differ in numbers only are one. The first of these images is "
         "named. All of them count as not certified."
-    )
+    ) + (without and f" Of the others, {without}; these draws count for no class.")
     return PrintedTable("errors", "Errors", data.caption, note, cells, values, text_columns(cells))
+
+
+def unanswered_words(data: ReportData) -> str:
+    """How many draws vision APIs gave no label, in words; "" where there are none."""
+    own = [rows for rows in data.parts.values() if unanswered_draws(rows) > 0]
+    if not own:
+        return ""
+    draws = sum(int(unanswered_draws(rows)) for rows in own)
+    images = sum(int((rows["count_rejected"] > 0).sum()) for rows in own)
+    return f"{counted(draws, 'draw')} of {counted(images, 'image')} have no answer"

@@ -7,7 +7,7 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.holm import holm
 from raysmooth.pipeline.analysis.run_checks import refuse_no_probability
-from raysmooth.pipeline.analysis.run_facts import LABELLED
+from raysmooth.pipeline.analysis.run_facts import UNLABELLED
 from raysmooth.pipeline.analysis.summary import heading
 from raysmooth.pipeline.report.captions import shown_confidence
 from raysmooth.pipeline.report.report_data import ReportData
@@ -33,7 +33,7 @@ def holm_table(data: ReportData, delta: float, radius: float) -> PrintedTable:
             reasons.append(refusal)
             lines.append(["-"] * (1 + len(_HEADINGS)))
             continue
-        counts = answers["correct"].eq(True) if quantity == LABELLED else pd.Series(True, answers.index)
+        counts = answers["correct"].eq(True) if quantity != UNLABELLED else pd.Series(True, answers.index)
         lines.append([str(len(answers)), *(str(int((answers[column] & counts).sum())) for column in _HEADINGS)])
         answers.insert(0, "run_id", str(run))
         values.append(answers)

@@ -7,6 +7,7 @@ import pandas as pd
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.analysis.per_class import names_of_classes
 from raysmooth.pipeline.analysis.rejection import OUTCOMES, has_rejector, rejection_by_class
+from raysmooth.pipeline.report.api_words import set_aside
 from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.report_data import ReportData
 from raysmooth.pipeline.report.rounding import floored
@@ -29,15 +30,16 @@ def rejection_table(data: ReportData, intervals: bool = False, most: int | None 
             "confidence:threshold=0.6, for example, and --sampling fixed"
         )
     counted = {run: rejection_by_class(data.parts[run]) for run in rejecting}
+    aside = set_aside(data.runs.loc[rejecting])
     note = (
-        "Share of estimation draws that are rejected, in percent, rounded down; in parentheses the number of images. "
+        f"Share of estimation draws that are {aside}, in percent, rounded down; in parentheses the number of images. "
         "An image is correct or wrong by its certified class; abstentions are not certified, failed images are left "
         "out."
     )
     if most is not None and (lines := sum(map(len, counted.values()))) > most:
         kept = max(1, most // len(counted) - 1)
         counted = {run: _most_rejected(own, kept) for run, own in counted.items()}
-        note += f" Of {lines:,} lines, only each run's {kept} classes with the most rejected draws are shown."
+        note += f" Of {lines:,} lines, only each run's {kept} classes with the most {aside} draws are shown."
     values = pd.concat([own.assign(run_id=run) for run, own in counted.items()], ignore_index=True)
     cells = data.run_cells.loc[values["run_id"]].reset_index(drop=True)
     names = {run: names_of_classes(data.parts[run]) for run in counted}
@@ -56,7 +58,7 @@ def rejection_table(data: ReportData, intervals: bool = False, most: int | None 
     first = ["run_id", "label", "label_name", "all"]
     values = values[[*first, *values.columns.drop(first)]]
     words = text_columns(data.run_cells) | {"class"}
-    return PrintedTable("rejection", "Rejected draws", data.caption, note, cells, values, words)
+    return PrintedTable("rejection", f"{aside.capitalize()} draws", data.caption, note, cells, values, words)
 
 
 def _most_rejected(counts: pd.DataFrame, kept: int) -> pd.DataFrame:

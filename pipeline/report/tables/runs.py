@@ -85,7 +85,9 @@ INTERVALS_NOTE = (
 )
 """The statement of `population_interval` at delta = 0.05."""
 
-_NUMBERS = {"sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "errors", "failed"}
+_NUMBERS = {
+    "sigma", "n0", "n", "alpha", "finished", "ACR", "abstain", "undecided", "draws", "unanswered", "errors", "failed",
+}  # fmt: skip
 
 
 def _printed(summary: pd.DataFrame) -> pd.DataFrame:
@@ -104,6 +106,8 @@ def _printed(summary: pd.DataFrame) -> pd.DataFrame:
         printed["undecided"] = percents(runs, "undecided", up=True)
     if (runs["sampling"] != FIXED).any():
         printed["draws"] = ["-" if np.isnan(draws) else f"{ceil(draws):,}" for draws in runs["draws"]]
+    if "unanswered" in runs and (runs["unanswered"] > 0).any():
+        printed["unanswered"] = ["-" if np.isnan(draws) else f"{draws:,.0f}" for draws in runs["unanswered"]]
     if runs["errors"].any():
         printed["errors"] = runs["errors"].astype(str)
     return printed.reset_index(drop=True)
@@ -156,6 +160,8 @@ def _note(summary: pd.DataFrame) -> str:
     if (summary["sampling"] != FIXED).any():
         up.append("draws")
         sentences.append("Draws: mean per image, including selection.")
+    if "unanswered" in summary and (summary["unanswered"] > 0).any():
+        sentences.append("Unanswered: estimation draws that the API gives no label; they count for no class.")
     rounded_up = " and ".join(filter(None, [", ".join(up[:-1]), up[-1]]))
     sentences.append(f"Percentages{'' if decides.all() else ' and ACR'} are rounded down, {rounded_up} up.")
     if varies(summary["about"]):
