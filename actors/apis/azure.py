@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.actors.apis.answers import Answer, Picture, Tag
 from raysmooth.actors.apis.connections import (
+    REQUESTS_AT_ONCE,
     KeyVariable,
     read_address,
     read_key,
@@ -68,8 +69,10 @@ class AzureVision:
 
     def __init__(self, options: AzureOptions, endpoint: str | None) -> None:
         check(options, endpoint)
+        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
         from azure.ai.vision.imageanalysis.aio import ImageAnalysisClient
         from azure.core.credentials import AzureKeyCredential
+        from azure.core.pipeline.transport import AioHttpTransport
 
         self._options = options
         self._identity: Any = None
@@ -79,7 +82,15 @@ class AzureVision:
             self._identity = DefaultAzureCredential()
         key = None if options.key_env is None else AzureKeyCredential(read_key("azure", options.key_env))
         url = read_address("azure", endpoint or "").url.rstrip("/")
-        self._client = ImageAnalysisClient(url, key or self._identity, retry_total=0)
+        session = ClientSession(
+            connector=TCPConnector(limit=REQUESTS_AT_ONCE),
+            cookie_jar=DummyCookieJar(),
+            trust_env=True,
+            auto_decompress=False,  # azure-core does it
+        )
+        self._client = ImageAnalysisClient(
+            url, key or self._identity, retry_total=0, transport=AioHttpTransport(session=session)
+        )
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         from aiohttp import ClientConnectorError

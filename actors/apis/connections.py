@@ -12,8 +12,8 @@ from pydantic import BeforeValidator
 
 from raysmooth.common.errors import RaysmoothError, printable
 
-REQUESTS_AT_ONCE = 256
-"""Threads and connections of a client that blocks; they are made as they are needed."""
+REQUESTS_AT_ONCE = 1000
+"""Threads and connections that a client may have, as many as the largest --concurrency; made as they are needed."""
 
 
 def require_library(api: str, *modules: str) -> None:

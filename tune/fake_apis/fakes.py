@@ -126,7 +126,11 @@ def running(name: str, conduct: Conduct | None = None, classifier: Any = None, p
         finally:
             ready.set()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=[main()], name=f"fake {name}", daemon=True)
+    def serve_until_over() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # ends what is still stalled, and the loop
+            runner.run(main())
+
+    thread = threading.Thread(target=serve_until_over, name=f"fake {name}", daemon=True)
     thread.start()
     ready.wait()
     try:
@@ -137,4 +141,3 @@ def running(name: str, conduct: Conduct | None = None, classifier: Any = None, p
         if thread.is_alive():
             loop.call_soon_threadsafe(over.set)
         thread.join()
-        loop.close()
