@@ -127,21 +127,24 @@ class HttpRequest(Settings):
             scores = ranks if self.scores is None else _listed(_found(self.scores, answer))
         if len(names) != len(scores):
             raise Unreadable(f"there are {len(names)} labels and {len(scores)} scores")
-        return tuple(self._tag(name, score) for name, score in zip(names, scores, strict=True))
+        known = None if self.classes is None else set(self.classes)
+        return tuple(_tag(name, score, known) for name, score in zip(names, scores, strict=True))
 
     def version_of(self, answer: Any) -> str | None:
         """The version of the model, if the file says where it is."""
         found = None if self.version is None else jmespath.search(self.version, answer)
         return None if found is None else str(found)
 
-    def _tag(self, name: Any, score: Any) -> Tag:
-        if isinstance(name, bool) or not isinstance(name, str | int):
-            raise Unreadable(f"{_shown(name)} is no label")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise Unreadable(f"{_shown(score)} is no score")
-        if self.classes is not None and str(name) not in self.classes:
-            raise Unreadable(f"{_shown(name)} is none of the classes")
-        return Tag(str(name), float(score))
+
+def _tag(name: Any, score: Any, known: set[str] | None) -> Tag:
+    """Raises Unreadable for what is no label, no score, or none of the labels known."""
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise Unreadable(f"{_shown(name)} is no label")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise Unreadable(f"{_shown(score)} is no score")
+    if known is not None and str(name) not in known:
+        raise Unreadable(f"{_shown(name)} is none of the classes")
+    return Tag(str(name), float(score))
 
 
 def _found(path: str | None, answer: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.request import getproxies_environment
 
 from raysmooth.actors.apis.connections import REQUESTS_AT_ONCE, seconds_to_wait
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
@@ -123,8 +124,8 @@ class RestClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=REQUESTS_AT_ONCE),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=SECONDS_TO_CONNECT),
-                trust_env=True,  # proxies
-                auto_decompress=True,
+                # Only where there is a proxy: it also looks for a .netrc, in a thread, with every request.
+                trust_env=bool(getproxies_environment()),
             )
         return self._session
 
