@@ -64,8 +64,8 @@ _LONGEST = (
 
 
 FAKE_KEYS = (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_VISION_KEY", "CLARIFAI_PAT", "FAKE_API_KEY", "GOOGLE_API_KEY",
-    "OPENAI_API_KEY",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_VISION_KEY", "BLACK_BOX_KEY", "CLARIFAI_PAT", "FAKE_API_KEY",
+    "GOOGLE_API_KEY", "OPENAI_API_KEY",
 )  # fmt: skip
 """What replicas of the tests' Ray ask fake APIs with; the key is their default. This process does not have it."""
 
