@@ -25,6 +25,7 @@ from raysmooth.actors.apis.connections import (
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
 from raysmooth.actors.apis.label_files import labels_digest, read_class_names, read_label_text
+from raysmooth.actors.apis.rest_client import Reply
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.settings import Options
 
@@ -150,7 +151,8 @@ class ChatClassifier:
         content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": image}]
         messages: Any = [{"role": "user", "content": content}]
         try:
-            completion = await self._client.chat.completions.create(messages=messages, **self._request)
+            # The client would build objects of whatever comes, however little it looks like a completion.
+            reply = await self._client.chat.completions.with_raw_response.create(messages=messages, **self._request)
         except openai.APIStatusError as error:
             failure = self._failure(error)
             if isinstance(failure, PictureRefused):
@@ -158,37 +160,29 @@ class ChatClassifier:
             raise failure from None
         except openai.APIConnectionError as error:
             raise Transient(f"openai: {one_line(error.__cause__ or error)}", billed=_was_sent(error)) from None
-        except (openai.OpenAIError, ValueError) as error:  # what came is no JSON
-            return [PictureRefused(f"not an answer: {one_line(error)}")]
-        answer = self._read(completion)
+        answer = self._read(Reply(200, {}, reply.http_response.content))
         self._answered = self._answered or isinstance(answer, Answer)
         return [answer]
 
     async def close(self) -> None:
         await self._client.close()
 
-    def _read(self, completion: Any) -> Answer | PictureRefused:
+    def _read(self, reply: Reply) -> Answer | PictureRefused:
         """The label in a completion. Raises Throttled and Transient for a proxy's errors inside an answer of 200."""
-        if not hasattr(completion, "choices"):
-            return PictureRefused("not an answer", json.dumps(str(completion)[:4096], ensure_ascii=False))
-        raw = json.dumps(completion.to_dict(mode="json"), ensure_ascii=False)
-        raw = self._without_key(raw)
-        inner = (completion.model_extra or {}).get("error")
-        if not completion.choices:
-            code = inner.get("code") if isinstance(inner, dict) else None
-            reason = f"openai: {printable(str(inner))}" if inner else "an answer without choices"
-            if code == 429:
-                raise Throttled(reason)
-            if isinstance(code, int) and code >= 500:
-                raise Transient(reason)
-            return PictureRefused(reason, raw)
-        fingerprint = completion.system_fingerprint if self._options.fingerprint else None
-        version = " ".join(part for part in (completion.model, fingerprint) if part) or None
-        choice = completion.choices[0]
-        if choice.finish_reason == "content_filter":
+        raw = self._without_key(reply.raw)
+        try:
+            content = json.loads(reply.body)
+            if not content.get("choices"):
+                return _without_choices(content.get("error"), raw)
+            choice = content["choices"][0]
+            reason, text = choice.get("finish_reason"), choice["message"].get("content")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            return PictureRefused(f"not an answer: {one_line(error)}", raw)
+        parts = [content.get("model"), content.get("system_fingerprint") if self._options.fingerprint else None]
+        version = " ".join(part for part in parts if isinstance(part, str)) or None
+        if reason == "content_filter":
             return PictureRefused("the content filter left the answer out", raw, version)
-        text = choice.message.content if choice.message is not None else None
-        return Answer((Tag(self._label(text or ""), 1.0),), version, raw)
+        return Answer((Tag(self._label(text if isinstance(text, str) else ""), 1.0),), version, raw)
 
     def _label(self, text: str) -> str:
         """The label that a text is, with or without JSON around it; OTHER for any other text, a refusal among them."""
@@ -230,6 +224,17 @@ class ChatClassifier:
             f"{reason}: if the model has no structured output, write openai:format=text; if it takes no temperature, "
             "openai:reasoning=true"
         )
+
+
+def _without_choices(error: Any, raw: str) -> PictureRefused:
+    """What a proxy means that reports an error in an answer of 200. Raises Throttled and Transient."""
+    code = error.get("code") if isinstance(error, dict) else None
+    reason = f"openai: {printable(str(error))}" if error else "not an answer: it has no choices"
+    if code == 429:
+        raise Throttled(reason)
+    if isinstance(code, int) and code >= 500:
+        raise Transient(reason)
+    return PictureRefused(reason, raw)
 
 
 def _limits(options: ChatOptions, labels: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""What statuses mean, and what of a reply is logged."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+
+from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.actors.apis.rest_client import LARGEST_LOGGED, MOST_BYTES, Reply, RestClient
+from raysmooth.tune.fake_apis.rest_server import rest_server
+from raysmooth.tune.fake_apis.service import FakeService
+
+
+@pytest.mark.parametrize(
+    ("status", "first", "later"),
+    [
+        (429, Throttled, Throttled),
+        (503, Transient, Transient),
+        (500, Transient, Transient),
+        (408, Transient, Transient),
+        (401, ApiFailure, ApiFailure),
+        (403, ApiFailure, ApiFailure),
+        (404, ApiFailure, ApiFailure),
+        (302, ApiFailure, ApiFailure),
+        (400, ApiFailure, PictureRefused),
+        (413, ApiFailure, PictureRefused),
+        (422, ApiFailure, PictureRefused),
+    ],
+)
+def test_statuses(status: int, first: type[Exception], later: type[Exception]) -> None:
+    client = RestClient("x")
+    reply = Reply(status, {"Retry-After": "4"}, b'{"error": "so"}')
+    assert type(client.failure(reply)) is first
+    client.answered = True
+    assert type(client.failure(reply)) is later
+
+
+def test_statuses_may_be_named() -> None:
+    client = RestClient("x", throttled=[503], refused=[400])
+    busy = client.failure(Reply(503, {"Retry-After": "4"}, b"busy"))
+    assert isinstance(busy, Throttled)
+    assert busy.retry_after == 4
+    assert isinstance(client.failure(Reply(400, {}, b"no")), PictureRefused)
+    assert isinstance(client.failure(Reply(429, {}, b"no")), ApiFailure)
+
+
+def test_retry_after_comes_with_a_servers_error() -> None:
+    failure = RestClient("x").failure(Reply(503, {"Retry-After": "7"}, b""))
+    assert isinstance(failure, Transient)
+    assert failure.retry_after == 7
+    assert failure.billed
+
+
+def test_a_reply_is_logged_as_json() -> None:
+    assert Reply(200, {}, b'{"a": 1}').raw == '{"a": 1}'
+    assert json.loads(Reply(200, {}, b"<html>\xff").raw) == "<html>\ufffd"
+    large = json.dumps(["x" * LARGEST_LOGGED]).encode()
+    assert len(json.loads(Reply(200, {}, large).raw)) == 4096
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message() -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=f"no such key: {request.headers['Key']}", status=400)
+
+    async def flood(request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * (MOST_BYTES + 1))
+
+    async def ask() -> tuple[Reply, str]:
+        async with rest_server(FakeService(), [web.post("/echo", echo), web.post("/flood", flood)]) as base:
+            client = RestClient("x", secrets=["s3cret", ""])
+            reply = await client.send("POST", f"{base}/echo", b"", {"Key": "s3cret"})
+            with pytest.raises(PictureRefused) as caught:
+                await client.send("POST", f"{base}/flood", b"", {})
+            await client.close()
+            return reply, str(caught.value)
+
+    reply, too_long = asyncio.run(ask())
+    assert reply.text == "no such key: ***"
+    assert "16,777,216 bytes" in too_long
