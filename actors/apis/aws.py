@@ -23,7 +23,7 @@ from raysmooth.actors.apis.connections import (
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, nearest, one_line
 from raysmooth.common.settings import Options
 
 _LONGEST_REQUEST = 60.0
@@ -80,8 +80,21 @@ def check(options: AwsOptions, endpoint: str | None) -> None:
         read_address("aws", endpoint)
     require_library("aws", "boto3")
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    if boto3.session.Session().get_credentials() is None:
+    try:
+        session = boto3.session.Session()
+        known = [
+            region
+            for partition in session.get_available_partitions()
+            for region in session.get_available_regions("rekognition", partition)
+        ]
+        found = session.get_credentials()
+    except BotoCoreError as error:  # of a profile that there is not, of a file that cannot be read
+        raise RaysmoothError(f"aws: {one_line(error)}: see `aws configure list`") from None
+    if options.region not in known and endpoint is None:
+        raise RaysmoothError(f"aws: Rekognition is not in region '{options.region}': {nearest(options.region, known)}")
+    if found is None:
         raise RaysmoothError(
             "aws: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, run `aws configure`, or give the "
             "machine a role"

@@ -25,6 +25,9 @@ from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.common.settings import Options
 
+_LONGEST_WAIT = 3600.0
+"""Seconds: who is asked to wait longer has no quota left. The free tier says so for the rest of a month."""
+
 _REFUSED = ("InvalidImageFormat", "InvalidImageSize", "InvalidImageDimension", "NotSupportedImage", "BadImage")
 """Codes, outer or inner, for a picture that it does not take."""
 
@@ -140,11 +143,11 @@ def _failure(error: Any, options: AzureOptions) -> Exception:
     codes, message = _words(error)
     reason = f"{' '.join(codes)}: {message}".removeprefix(": ")
     wait = None if error.response is None else seconds_to_wait(error.response.headers.get("Retry-After"))
-    if status == 429:
+    if status == 429 and (wait or 0) <= _LONGEST_WAIT:
         return Throttled(f"azure: {reason}", wait)
     if status in (413, 415) or any(code in _REFUSED for code in codes):
         return PictureRefused(reason, json.dumps({"status": status, "codes": codes, "message": message}))
-    if status == 403 and "quota" in reason.lower():
+    if status == 429 or (status == 403 and "quota" in reason.lower()):
         return ApiFailure(f"azure: the quota is exhausted ({reason}): resume later, or change the resource's tier")
     if status in (0, 401, 403):
         instead = "sign in with `az login`" if options.key_env is None else f"see ${options.key_env}"

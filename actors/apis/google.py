@@ -67,10 +67,10 @@ def check(options: GoogleOptions, endpoint: str | None) -> None:
 
         try:
             google.auth.default()
-        except DefaultCredentialsError:
+        except DefaultCredentialsError as error:
             raise RaysmoothError(
-                "google: no credentials: run `gcloud auth application-default login`, set "
-                "GOOGLE_APPLICATION_CREDENTIALS, or write google:key_env=NAME for an API key in $NAME"
+                f"google: no credentials ({one_line(error, limit=120)}): run `gcloud auth application-default login`, "
+                "set GOOGLE_APPLICATION_CREDENTIALS, or write google:key_env=NAME for an API key in $NAME"
             ) from None
 
 

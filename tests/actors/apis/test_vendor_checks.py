@@ -61,6 +61,7 @@ def test_a_missing_library_is_one_line_with_the_command_that_installs_it(
         ("aws:region=us-east-1", "https://example.com:port", "write https://HOST or https://HOST:PORT"),
         ("google", None, "run `gcloud auth application-default login`"),
         ("aws:region=us-east-1", None, "run `aws configure`"),
+        ("aws:region=us-east-11", None, "Rekognition is not in region 'us-east-11': did you mean 'us-east-1'?"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(

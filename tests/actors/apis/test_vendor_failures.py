@@ -120,6 +120,19 @@ def test_statuses_of_azure(status: int, outcome: type[Exception]) -> None:
     assert "in words" in str(failure)
 
 
+@pytest.mark.parametrize(("wait", "outcome"), [("26", Throttled), ("2246400", ApiFailure), ("tomorrow", Throttled)])
+def test_azure_asks_for_some_patience_or_for_another_month(wait: str, outcome: type[Exception]) -> None:
+    from types import SimpleNamespace
+
+    from azure.core.exceptions import HttpResponseError
+
+    error = HttpResponseError("call rate limit of your tier")
+    error.status_code, error.response = 429, SimpleNamespace(headers={"Retry-After": wait})
+    failure = azure._failure(error, azure.AzureOptions())
+    assert type(failure) is outcome
+    assert getattr(failure, "retry_after", None) == (26 if wait == "26" else None)
+
+
 def test_azure_without_an_identity_is_a_failure_at_once() -> None:
     from azure.core.exceptions import ClientAuthenticationError
 
