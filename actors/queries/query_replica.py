@@ -72,7 +72,7 @@ class QueryReplica:
         senders: dict[tuple[object, ...], tuple[Sender, asyncio.Semaphore]] = {}
         denoisings: dict[tuple[object, ...], Denoising | None] = {}
         for spec in specs:
-            _, entry, options = read_api(spec.api)
+            _, entry, options = read_api(spec.api, spec.import_path)
             network = (spec.denoiser, spec.denoiser_weights, spec.denoiser_fingerprint, spec.import_path)
             if network not in denoisings:
                 denoisings[network] = await self._in(self._denoiser_thread, partial(self._load, spec))

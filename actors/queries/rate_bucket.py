@@ -17,11 +17,15 @@ quotas of vendors are counted second by second."""
 CUT_SECONDS = 1.0
 """The rate is halved at most once in this time: one burst of refusals is one piece of news."""
 
-RECOVERY = 0.02
-"""By which part of the full rate the rate grows in a second without refusals: from half to full in 25 s."""
+RECOVERY = 0.1
+"""By which part of the full rate the rate grows in a second without refusals: from half to full in 5 s."""
 
-LEAST = 0.1
-"""Pictures a second that a rate never falls below, unless the user's own is lower."""
+SMALLEST = 1 / 16
+"""The part of the full rate that no refusals take: some APIs refuse at random, however slowly they are asked, and
+the pauses of each picture that is refused grow anyway."""
+
+BRIEFEST = 0.05
+"""Seconds that the speed is measured over, at least, where no rate is set."""
 
 
 class Bucket(Protocol):
@@ -51,7 +55,7 @@ class RateBucket:
         self._clock, self._sleep = clock, sleep
         self._turn = asyncio.Lock()
         self._free_at = self._cut_at = -inf
-        self._step = RECOVERY * (rate or 0.0)
+        self._step, self._floor = RECOVERY * (rate or 0.0), SMALLEST * (rate or 0.0)
         self._taken: deque[tuple[float, int]] = deque()
 
     async def take(self, pictures: int, succeeded: int = 0) -> None:
@@ -72,12 +76,10 @@ class RateBucket:
             self._free_at = max(self._free_at, now + retry_after)
         if now - self._cut_at >= CUT_SECONDS:
             self._cut_at = now
-            self._forget(now)
-            seen = sum(pictures for _, pictures in self._taken)
-            before = self._rate if self._rate is not None else max(1.0, seen)
-            if self._full is None:
-                self._full, self._step = inf, RECOVERY * before
-            self._rate = min(before, max(LEAST, before / 2))
+            if self._rate is None:
+                self._rate = self._speed(now)
+                self._step, self._floor, self._full = RECOVERY * self._rate, SMALLEST * self._rate, inf
+            self._rate = max(self._floor, self._rate / 2)
         return self._rate
 
     async def rate(self) -> float | None:
@@ -87,6 +89,14 @@ class RateBucket:
     def _recover(self, succeeded: int) -> None:
         if succeeded and self._rate is not None and self._full is not None and self._rate < self._full:
             self._rate = min(self._full, self._rate + self._step * succeeded / self._rate)
+
+    def _speed(self, now: float) -> float:
+        """Pictures a second that were sent lately."""
+        self._forget(now)
+        if not self._taken:
+            return 1.0
+        seconds = min(1.0, max(BRIEFEST, now - self._taken[0][0]))
+        return sum(pictures for _, pictures in self._taken) / seconds
 
     def _forget(self, now: float) -> None:
         """Leave what was taken in the last second."""
