@@ -23,8 +23,8 @@ class ModelVersions:
                 if len(versions) > 1:
                     named = " and ".join(map(printable, versions))
                     raise RaysmoothError(
-                        f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, {named}: "
-                        f"{_INSTEAD}"
+                        f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, "
+                        f"{named}: {_INSTEAD}"
                     )
                 if versions:
                     self._known[id(log)] = versions[0]
