@@ -4,14 +4,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raysmooth.actors.apis.answers import Tag
+from raysmooth.actors.noise.role import Role
+from raysmooth.actors.queries.draw_key import DrawKey
 from raysmooth.common.errors import RaysmoothError, one_line
-from raysmooth.pipeline.queries.logged_answer import LoggedAnswer, from_row, to_row
+from raysmooth.pipeline.queries.logged_answer import LoggedAnswer, checked, to_row
 from raysmooth.pipeline.store.parts import content_of, write_part
 from raysmooth.storage.location import Location
 
@@ -39,11 +43,12 @@ SCHEMA = pa.schema(
 )
 """The columns of a part, by which its rows are sorted first. `price` is in billionths of a dollar."""
 
-_AS_NUMBERS = pa.schema(
-    [pa.field(field.name, pa.int64() if pa.types.is_timestamp(field.type) else field.type) for field in SCHEMA]
-)
+_COLUMNS = {"refused": "reason", "pixels": "pixels_sha256"}
 _ALWAYS = ("image", "role", "draw", "status", "tags", "price", "attempts", "seconds", "raw", "checksum")
 """Columns without nulls."""
+
+_OTHERS = ("status", *(_COLUMNS.get(field.name, field.name) for field in fields(LoggedAnswer)[2:]))
+"""The status, then the columns of an answer's values after key and tags."""
 
 GROUP = 1000
 """Rows that are read together: one image has a few groups."""
@@ -95,9 +100,8 @@ class AnswerPart:
             table = file.read_row_groups(
                 [group for group in range(file.num_row_groups) if _may_hold(file, group, image)]
             )
-        table = self._complete(table).filter(pc.equal(table["image"], image)).cast(_AS_NUMBERS)
-        with self._corrupt_is_refused():
-            return [from_row(row) for row in table.to_pylist()]
+            table = self._complete(table)
+            return _answers(table.filter(pc.equal(table["image"], image)))
 
     def refusal(self, reason: str) -> RaysmoothError:
         return RaysmoothError(
@@ -122,6 +126,42 @@ class AnswerPart:
             raise self.refusal("cannot be read (permission denied)") from None
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             raise self.refusal(f"is corrupt ({one_line(error, whole=True)})") from None
+
+
+def _answers(table: pa.Table) -> list[LoggedAnswer]:
+    """The answers in a table's rows, column by column: by rows it takes five times as long."""
+    keys = zip(*(_listed(table[name]) for name in ("image", "role", "draw")), strict=True)
+    others = zip(*(_listed(table[name]) for name in _OTHERS), strict=True)
+    rows = zip(keys, _tags(table["tags"].combine_chunks()), others, _listed(table["checksum"]), strict=True)
+    return [
+        checked(LoggedAnswer(DrawKey(image, Role(role), draw), tags, *values), status, checksum)
+        for (image, role, draw), tags, (status, *values), checksum in rows
+    ]
+
+
+def _tags(column: pa.ListArray) -> Iterator[tuple[Tag, ...]]:
+    """The tags of each row."""
+    tags = column.flatten()
+    names, scores, parents = (tags.field(place) for place in range(3))
+    if names.null_count or scores.null_count or parents.null_count:
+        raise ValueError("a tag without name or score")
+    each = map(Tag, _listed(names), _listed(scores), _lists(parents, _listed(parents.flatten())))
+    yield from _lists(column, [*each])
+
+
+def _lists(column: pa.ListArray, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+    ends = column.value_lengths().to_numpy(zero_copy_only=False).cumsum().tolist()
+    return (tuple(values[start:end]) for start, end in zip([0, *ends], ends, strict=False))
+
+
+def _listed(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+    """The values of a column, None where it has none."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    if column.null_count and pa.types.is_integer(column.type):
+        return column.to_pylist()  # as numbers of NumPy they would become floats
+    array = column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    return array.tolist()
 
 
 def _may_hold(file: pq.ParquetFile, group: int, image: str) -> bool:

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 from zlib import crc32
 
 from raysmooth.actors.apis.answers import Tag
-from raysmooth.actors.noise.role import Role
 from raysmooth.actors.queries.draw_key import DrawKey
 from raysmooth.actors.queries.events import Answered
 
@@ -72,6 +72,8 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+_values = attrgetter(*(field.name for field in fields(LoggedAnswer) if field.name not in ("key", "tags")))
 _STATUS = {True: "answered", False: "refused"}
 
 
@@ -98,40 +100,17 @@ def to_row(answer: LoggedAnswer) -> dict[str, Any]:
     }
 
 
-def from_row(row: dict[str, Any]) -> LoggedAnswer:
-    """The answer of a row. Raises TypeError, ValueError or KeyError for one that `to_row` cannot give."""
-    refused = row["reason"]
-    answer = LoggedAnswer(
-        DrawKey(row["image"], Role(row["role"]), row["draw"]),
-        tuple(_tag(tag) for tag in row["tags"]),
-        refused,
-        row["version"],
-        row["raw"],
-        row["price"],
-        row["attempts"],
-        row["sent"],
-        row["answered"],
-        row["pixels_sha256"],
-        row["picture_bytes"],
-        row["seconds"],
-        row["image_id"],
-    )
-    if row["checksum"] != _checksum(answer) or row["status"] != _STATUS[refused is None]:
-        raise ValueError(f"draw {row['draw']} is not as it was written")
+def checked(answer: LoggedAnswer, status: str, checksum: int) -> LoggedAnswer:
+    """The answer of a row with this status and checksum. Raises ValueError for one that `to_row` cannot give."""
+    if checksum != _checksum(answer) or status != _STATUS[answer.refused is None]:
+        raise ValueError(f"draw {answer.key.draw} is not as it was written")
     return answer
 
 
 def _checksum(answer: LoggedAnswer) -> int:
     """Of all values: the checksums of Parquet are those of pages, and do not cover what says where these are."""
-    tags = [(tag.name, repr(tag.score), list(tag.parents)) for tag in answer.tags]
-    values = [getattr(answer, field.name) for field in fields(answer) if field.name != "tags"]
-    return crc32(json.dumps([values, tags], separators=(",", ":")).encode())
-
-
-def _tag(tag: dict[str, Any]) -> Tag:
-    if not isinstance(tag["name"], str) or not isinstance(tag["score"], float):
-        raise TypeError("a tag without name or score")
-    return Tag(tag["name"], tag["score"], tuple(tag["parents"]))
+    tags = [(tag.name, tag.score, tag.parents) for tag in answer.tags]
+    return crc32(_JSON.encode([answer.key, tags, _values(answer)]).encode())
 
 
 def grouped(keys: Iterable[DrawKey]) -> list[tuple[str, int, list[int]]]:

@@ -28,7 +28,7 @@ from raysmooth.storage.location import Location
 from raysmooth.storage.object_store import notify
 from raysmooth.storage.records import BadRecord, Record, read_record, shown_path
 
-LOCAL_JOURNAL, UPLOADED_JOURNAL = 16 * 2**20, 2**20
+LOCAL_JOURNAL, UPLOADED_JOURNAL = 2**22, 2**20
 """Bytes after which a journal becomes a part. In an object store each commit uploads all of it."""
 
 RELOADS = 3
