@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fuzz.case import Kind
 from fuzz.kinds import (
+    api_files,
     class_files,
     class_folders,
     image_files,
@@ -34,5 +35,6 @@ KINDS: Mapping[str, Kind] = {
     "trainings": training_folders.TRAININGS,
     "names": names.NAMES,
     "commands": names.COMMAND_LINES,
+    "apis": api_files.API_FILES,
 }
 """By their names on the command line."""
