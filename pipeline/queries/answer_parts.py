@@ -2,12 +2,11 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.queries.draw_key import DrawKey
@@ -53,7 +52,8 @@ class AnswerParts:
         """Numbers of parts, by the number that `_places` has for them."""
         self._keys, self._places = np.empty(0, np.int64), np.empty(0, np.int32)
         self.charges = Charges()
-        self.versions: set[str] = set()
+        self.versions: dict[str, int] = {}
+        """When each version of a model answered first, in microseconds since the epoch; 0 if unknown."""
         self._read: OrderedDict[str, dict[DrawKey, LoggedAnswer]] = OrderedDict()
         parts = [AnswerPart(file, identity) for file in part_files(folder) if file.name not in NO_PARTS]
         for part in parts:
@@ -139,7 +139,7 @@ class AnswerParts:
             places.append(np.full(len(columns.draws), len(self._numbers), np.int32))
             self._numbers.append(part.number)
             self.charges += columns.charges
-            self.versions |= columns.versions
+            merge_versions(self.versions, columns.versions)
         if not loaded:
             return
         all_keys = np.concatenate(keys)
@@ -161,12 +161,12 @@ class _Columns:
     roles: np.ndarray
     draws: np.ndarray
     charges: Charges
-    versions: set[str]
+    versions: dict[str, int]
 
 
 def _columns(part: AnswerPart) -> _Columns:
     part.check()
-    table = part.columns("image", "role", "draw", "price", "attempts", "version")
+    table = part.columns("image", "role", "draw", "price", "attempts", "version", "answered")
     images = table["image"].combine_chunks().dictionary_encode()
     roles, draws, prices, attempts = (table[name].to_numpy() for name in ("role", "draw", "price", "attempts"))
     names = images.dictionary.to_pylist()
@@ -180,9 +180,20 @@ def _columns(part: AnswerPart) -> _Columns:
             raise part.refusal(f"has {problem}")
     paid = attempts > 0
     charges = Charges(int(paid.sum()), 0, int(prices[paid].sum()))
-    versions = {str(version) for version in pc.unique(table["version"]).to_pylist() if version is not None}
+    first = table.set_column(6, "answered", table["answered"].cast("int64")).group_by("version")
+    versions = {
+        str(one["version"]): one["answered_min"] or 0
+        for one in first.aggregate([("answered", "min")]).to_pylist()
+        if one["version"] is not None
+    }
     which = images.indices.to_numpy(zero_copy_only=False)
     return _Columns(names, which, roles.astype(np.int64), draws, charges, versions)
+
+
+def merge_versions(into: dict[str, int], versions: Mapping[str, int]) -> None:
+    """Keep the earlier time of each version."""
+    for version, when in versions.items():
+        into[version] = min(when, into.get(version, when))
 
 
 def _packed(code: Any, role: Any, draw: Any) -> Any:

@@ -16,7 +16,7 @@ from raysmooth.actors.queries.draw_key import DrawKey
 from raysmooth.actors.queries.events import Answered
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.queries import journal_records as records
-from raysmooth.pipeline.queries.answer_parts import JOURNAL, MANIFEST, AnswerParts, LaterPart
+from raysmooth.pipeline.queries.answer_parts import JOURNAL, MANIFEST, AnswerParts, LaterPart, merge_versions
 from raysmooth.pipeline.queries.charges import Charges, SentQueries
 from raysmooth.pipeline.queries.frames import Frames
 from raysmooth.pipeline.queries.identity import QueryIdentity
@@ -91,9 +91,13 @@ class LoggedAnswers:
         return self._parts.charges + self._paid + self._sent.charges
 
     @property
-    def versions(self) -> set[str]:
-        """The versions of models that the answers name."""
-        return self._parts.versions | {one.version for one in self._fresh.values() if one.version is not None}
+    def versions(self) -> list[str]:
+        """The versions of the model that the answers name, the one that answered first before the others."""
+        found = dict(self._parts.versions)
+        for one in self._fresh.values():
+            if one.version is not None:
+                merge_versions(found, {one.version: one.answered or 0})
+        return sorted(found, key=lambda version: (found[version], version))
 
     def _replay(self, payloads: Sequence[bytes]) -> int:
         """Read a journal; returns its number."""

@@ -67,7 +67,7 @@ def test_answers_are_the_same_from_journal_and_part(tmp_path: Path) -> None:
         assert log.missing(image(9), Role.ESTIMATION, range(2)) == [0, 1]
         assert log.answer(key(1, 10)) is None
         assert log.answer(key(9, 0)) is None
-        assert log.versions == {"v1"}
+        assert log.versions == ["v1"]
         assert log.charges == Charges(30, 0, 30 * PRICE)
 
 
@@ -84,6 +84,15 @@ def test_the_part_is_readable_by_others(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert first["sent"].timestamp() == pytest.approx(1.7e9 + 1 / 3, abs=1e-6)
     assert (first["image"], first["role"], first["price"], first["image_id"]) == (image(0), 1, PRICE, 7)
+
+
+def test_versions_are_in_the_order_of_their_first_answers(tmp_path: Path) -> None:
+    for session in range(2):
+        with log_in(tmp_path) as log:
+            for draw, (version, when) in enumerate([("v1", 5.0), (None, 0.0), ("v0", 6.0), ("v2", 3.0 - session)]):
+                log.add(answered(key(session, draw), version=version, answered=when))
+            assert log.versions == ["v2", "v1", "v0"]
+    assert read(tmp_path).versions == ["v2", "v1", "v0"]
 
 
 def test_odd_texts_and_scores_are_kept(tmp_path: Path) -> None:
