@@ -25,7 +25,7 @@ from raysmooth.actors.apis.connections import (
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
 from raysmooth.actors.apis.label_files import labels_digest, read_class_names, read_label_text
-from raysmooth.actors.apis.rest_client import Reply
+from raysmooth.actors.apis.rest_client import DOUBTS, Reply
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.settings import Options
 
@@ -138,7 +138,7 @@ class ChatClassifier:
         self._client = AsyncOpenAI(api_key=self._key or "none", base_url=base, max_retries=0, timeout=timeout)
         self._prompt = _prompt(options, labels)
         self._request = {"model": options.model, **_limits(options, labels), **_format(options, labels)}
-        self._answered = False
+        self._answered, self._doubts = False, DOUBTS
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         import openai
@@ -216,7 +216,9 @@ class ChatClassifier:
             return ApiFailure(f"{reason}: write another openai:model or --endpoint (for most servers it ends in /v1)")
         if status in (408, 409) or status >= 500:
             return Transient(reason, retry_after=wait)
-        if self._answered or any(part in code for part in _PICTURE):
+        self._doubts -= not self._answered
+        of_picture = any(part in code for part in _PICTURE) or (error.param is None and self._doubts > 0)
+        if self._answered or of_picture:
             # All requests have one form: once there was an answer, what is refused is the picture.
             raw = self._without_key(json.dumps(error.body, ensure_ascii=False, default=str))
             return PictureRefused(f"HTTP {status}: {message}", raw)

@@ -20,6 +20,9 @@ LARGEST_LOGGED = 2**16
 
 SECONDS_TO_CONNECT = 10.0
 
+DOUBTS = 20
+"""Refusals in a row, without an answer before them, after which the request itself must be wrong."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -51,7 +54,8 @@ class RestClient:
     redirection, since a key must not go elsewhere, and sets no limit to an answer's time: its caller does.
 
     `api`: its name in messages. `answered`: whether a request of this client has had a usable answer. All requests have
-    one form and differ in the picture alone, so that from then on a refusal is the picture's fault. `secrets`: texts
+    one form and differ in the picture alone, so that from then on a refusal is the picture's fault; before, it is taken
+    for that up to `doubts` - 1 times, since a run may go on with pictures that were refused last time. `secrets`: texts
     that are taken out of replies, in case a server repeats what it was sent.
     """
 
@@ -61,8 +65,10 @@ class RestClient:
         throttled: Collection[int] = (429,),
         refused: Collection[int] = (),
         secrets: Collection[str] = (),
+        doubts: int = DOUBTS,
     ) -> None:
         self.api, self.answered = api, False
+        self._doubts = doubts
         self._secrets = [secret.encode() for secret in secrets if secret]
         self._throttled, self._refused = throttled, refused
         self._session: aiohttp.ClientSession | None = None
@@ -109,11 +115,12 @@ class RestClient:
             return ApiFailure(f"{reason}: it redirects to {where}: write that as --endpoint if you trust it")
         if status in (408, 409, 425) or status >= 500:
             return Transient(reason, retry_after=wait)
-        return self.misfit(reply, f"HTTP {status}: {text}")
+        self._doubts -= not self.answered
+        return self.misfit(reply, f"HTTP {status}: {text}", self._doubts > 0)
 
-    def misfit(self, reply: Reply, reason: str) -> PictureRefused | ApiFailure:
-        """What it means that a reply is not what was asked for."""
-        if self.answered:
+    def misfit(self, reply: Reply, reason: str, trusted: bool = False) -> PictureRefused | ApiFailure:
+        """What it means that a reply is not what was asked for. `trusted`: that the request is right."""
+        if self.answered or trusted:
             return PictureRefused(reason, reply.raw)
         return ApiFailure(f"{self.api}: {reason}: no request has had an answer yet, so that the request may be wrong")
 

@@ -14,6 +14,7 @@ from raysmooth.actors.apis.answers import Answer, Tag
 from raysmooth.actors.apis.apis import read_api
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
 from raysmooth.actors.apis.http_request import HttpRequest, Unreadable
+from raysmooth.actors.apis.rest_client import DOUBTS
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.tune.fake_apis.conduct import Conduct
@@ -143,7 +144,6 @@ def refusal_of_file(path: str) -> str:
         (Conduct(key="another"), ApiFailure, "HTTP 401: the key is missing, not valid"),
         (Conduct(quota=1), ApiFailure, "HTTP 403"),
         (Conduct(rubbish=1.0), ApiFailure, "correct the file of http:request"),
-        (Conduct(refuse=1.0), ApiFailure, "HTTP 422.*no request has had an answer yet"),
     ],
 )  # fmt: skip
 def test_failures(
@@ -194,23 +194,16 @@ def test_statuses_of_refusal_may_be_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert "content policy" in answer.raw
 
 
-def test_once_there_was_an_answer_the_picture_is_at_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_are_the_pictures_fault_unless_nothing_else_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api = written(tmp_path, **FAKE)
-    with running("http", Conduct(refuse=0.5)) as fake:
+    with running("http", Conduct(refuse=1.0)) as fake:
         endpoint = with_environment(monkeypatch, fake)
-        pictures = [RED, GREEN, BLUE]
-        outcomes = {}
-        for name, picture in zip(("red", "green", "blue"), pictures, strict=True):
-            try:
-                outcomes[name] = isinstance(asked(api, endpoint, [picture])[0], Answer)
-            except ApiFailure:
-                outcomes[name] = False
-        assert set(outcomes.values()) == {True, False}, "choose another share: all pictures fare alike"
-        accepted = next(picture for picture, name in zip(pictures, outcomes, strict=True) if outcomes[name])
-        refused = next(picture for picture, name in zip(pictures, outcomes, strict=True) if not outcomes[name])
-        first, second = asked(api, endpoint, [accepted], [refused])
-    assert isinstance(first, Answer)
-    assert isinstance(second, PictureRefused)
+        answers = asked(api, endpoint, *[[RED]] * (DOUBTS - 1))
+        assert all(isinstance(answer, PictureRefused) and "HTTP 422" in str(answer) for answer in answers)
+        with pytest.raises(ApiFailure, match=r"HTTP 422.*no request has had an answer yet"):
+            asked(api, endpoint, *[[RED]] * DOUBTS)
 
 
 def test_the_identity_is_that_of_what_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

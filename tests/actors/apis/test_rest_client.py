@@ -29,7 +29,7 @@ from raysmooth.tune.fake_apis.service import FakeService
     ],
 )
 def test_statuses(status: int, first: type[Exception], later: type[Exception]) -> None:
-    client = RestClient("x")
+    client = RestClient("x", doubts=1)
     reply = Reply(status, {"Retry-After": "4"}, b'{"error": "so"}')
     assert type(client.failure(reply)) is first
     client.answered = True
@@ -42,7 +42,16 @@ def test_statuses_may_be_named() -> None:
     assert isinstance(busy, Throttled)
     assert busy.retry_after == 4
     assert isinstance(client.failure(Reply(400, {}, b"no")), PictureRefused)
-    assert isinstance(client.failure(Reply(429, {}, b"no")), ApiFailure)
+    assert isinstance(client.failure(Reply(429, {}, b"no")), PictureRefused)
+
+
+def test_many_refusals_in_a_row_are_the_requests_fault() -> None:
+    """A run that goes on with nothing but refused pictures gets through, and one of a wrong request does not."""
+    client = RestClient("x", doubts=3)
+    refused = [type(client.failure(Reply(422, {}, b"no"))) for _ in range(3)]
+    assert refused == [PictureRefused, PictureRefused, ApiFailure]
+    client.answered = True
+    assert isinstance(client.failure(Reply(422, {}, b"no")), PictureRefused)
 
 
 def test_retry_after_comes_with_a_servers_error() -> None:
