@@ -44,6 +44,8 @@ class RecertifyArguments(Settings):
     rejection: Literal["on", "off"] | None = Field(None, description="off: without the rejector of the runs.")
     familywise: float | None = Field(None, description="Probability with which not all certificates of a run hold.")
     norm: str | None = Field(None, description="Norm of the radius.")
+    label_rule: str | None = Field(None, description="Another label of the same answers of a vision API.")
+    accepted: PathText | None = Field(None, description="Other labels that count as a class of the data.")
     envelope: Annotated[list[str] | None, CommaList] = Field(None, description="Runs at several sigmas to join.")
     worst_sigma: Annotated[list[str] | None, CommaList] = Field(None, description="Runs to join by the least radius.")
     memory: bool = Field(False, description="As a classifier that remembers its answers.")

@@ -114,6 +114,8 @@ def recertify(
     norm: str | None = None,
     alpha_share: float | None = None,
     rejection: Literal["on", "off"] | None = None,
+    label_rule: str | None = None,
+    accepted: str | Path | None = None,
     envelope: str | Sequence[str] | None = None,
     worst_sigma: str | Sequence[str] | None = None,
     memory: bool = False,
@@ -121,7 +123,8 @@ def recertify(
 ) -> "pd.DataFrame":
     """Certify again from stored counts, without new draws: with another `alpha`, the first `n` draws, another
     `noise_bound` or `alpha_share`, all at once (`familywise`), in another `norm`, or without the runs' rejectors
-    (`rejection="off"`). The rows form new runs beside the original ones.
+    (`rejection="off"`); with `label_rule` or `accepted`, other labels of the same answers of a vision API, from the
+    query log. The rows form new runs beside the original ones.
 
     `envelope` joins runs of the same images that differ in sigma, and maybe in networks: the rows certify the one
     classifier whose class has the largest sigma * PhiInv(p) at any of these levels, at alpha for all runs together.
@@ -144,7 +147,7 @@ def recertify(
     given: dict[str, Any] = {"alpha": alpha, "n": n, "noise_bound": noise_bound, "familywise": familywise}
     given |= {"norm": norm, "run": run}
     given |= {"alpha_share": alpha_share, "rejection": rejection, "envelope": envelope, "worst_sigma": worst_sigma}
-    given |= {"memory": memory, "data_root": data_root}
+    given |= {"memory": memory, "data_root": data_root, "label_rule": label_rule, "accepted": accepted}
     asked = checked(RecertifyArguments, given).model_dump()
     return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.certificate import NOISE_BOUNDS, REJECTION, RUNNER_UP
+from raysmooth.pipeline.queries.label_rules import read_label_rule
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Changes:
     norm: str | None = None
     alpha_share: float | None = None
     rejection: str | None = None
+    label_rule: str | None = None
+    accepted: str | None = None
 
     def __post_init__(self) -> None:
         for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
@@ -25,6 +28,8 @@ class Changes:
                 raise RaysmoothError(f"--{flag} {share:g}: write a probability between 0 and 1, such as 0.001")
         if self.alpha is not None and self.familywise is not None:
             raise RaysmoothError("--familywise sets alpha to DELTA / images: leave --alpha out")
+        if self.label_rule is not None:
+            read_label_rule(self.label_rule)
         if self.n is not None and self.n < 1:
             raise RaysmoothError(f"--n {self.n}: write 1 or more")
         if self.noise_bound is not None:
@@ -37,12 +42,17 @@ class Changes:
                 f"out, or write --noise-bound {RUNNER_UP}"
             )
 
+    @property
+    def labels(self) -> str | None:
+        """The flag of a change to the labels that the answers of vision APIs have; None without such a change."""
+        return "--label-rule" if self.label_rule is not None else "--accepted" if self.accepted is not None else None
+
     def refuse_none(self) -> None:
         """Raises RaysmoothError if nothing would change."""
         if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
             raise RaysmoothError(
                 "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
-                "--norm linf, --rejection off, --envelope RUN,RUN or --memory, for example"
+                "--norm linf, --rejection off, --label-rule leaf, --envelope RUN,RUN or --memory, for example"
             )
 
 
@@ -72,6 +82,8 @@ def way_of(
         raise RaysmoothError(
             f"--memory keeps the certificates that runs have: leave --{flag} out, or recertify first and name that run"
         )
+    if changes.labels is not None:
+        raise RaysmoothError(f"{ways[0]} joins certificates as they are: leave {changes.labels} out, or use it first")
     if not memory and runs is not None:
         raise RaysmoothError(f"{ways[0]} names its runs: leave --run out")
     return ways[0]

@@ -12,10 +12,12 @@ from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.recertification import Recertification
 from raysmooth.pipeline.derived.source_counts import SourceCounts
 from raysmooth.pipeline.derived.source_runs import SourceRun
+from raysmooth.pipeline.queries.query_folder import QUERIES
+from raysmooth.pipeline.queries.vocabulary import OPEN_LABELS, VOCABULARY, read_vocabulary
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.pipeline.store.image_sigmas import read_image_sigmas
 from raysmooth.pipeline.store.sigma_rules import is_certified_rule
-from raysmooth.storage.location import Where
+from raysmooth.storage.location import Where, located
 
 _CERTIFY = PROCEDURES["certify"]
 
@@ -35,7 +37,7 @@ class RecertifiedRun(Recertification):
         facts |= {"objective": source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
         facts |= self.bound.facts
         selected = _selected(source, out)
-        new, class_names = [], class_names_of(source.manifest.get("data"))
+        new, class_names = [], names_of_classes(source, out)
         for row in rows.to_dict("records"):
             image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])
             whose = Whose(text_of(row.get("file")), class_names)
@@ -49,6 +51,19 @@ class RecertifiedRun(Recertification):
             certificate = self.certify(counts, level, None if selected is None else selected[image_id])
             new.append(_CERTIFY.finished_row(own, image_id, label, counts, certificate, stored.seconds(row), whose))
         return new
+
+
+def names_of_classes(source: SourceRun, out: Where) -> Mapping[int, str]:
+    """The names of a run's classes by label: those of its data or, of a vision API, those that its answers have."""
+    names = dict(class_names_of(source.manifest.get("data")))
+    if "queries" not in source.manifest:
+        return names
+    if source.identity.get("accepted") is None and source.manifest["num_classes"] == OPEN_LABELS:
+        names = dict(enumerate(read_vocabulary(located(out) / QUERIES / VOCABULARY)))
+    for code, name in (("label", "label_name"), ("prediction", "prediction_name")):
+        known = source.rows[source.rows[name].notna() & source.rows[code].notna()]
+        names |= {int(label): str(text) for label, text in zip(known[code], known[name], strict=True)}
+    return names
 
 
 def _selected(source: SourceRun, out: Where) -> Mapping[int, float] | None:

@@ -26,7 +26,10 @@ from raysmooth.pipeline.derived.changes import Changes, way_of
 from raysmooth.pipeline.derived.levels_run import LevelsRun
 from raysmooth.pipeline.derived.memory_run import memory_runs
 from raysmooth.pipeline.derived.recertified_run import RecertifiedRun
+from raysmooth.pipeline.derived.relabelled_run import ALPHA_SHARED, RelabelledRun, of_apis
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
+from raysmooth.pipeline.queries.query_folder import QueryFolder
+from raysmooth.pipeline.queries.vocabulary import VOCABULARY, OpenVocabulary
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
@@ -57,6 +60,8 @@ def recertify(
     norm: str | None = None,
     alpha_share: float | None = None,
     rejection: str | None = None,
+    label_rule: str | None = None,
+    accepted: str | None = None,
     envelope: str | Sequence[str] | None = None,
     worst_sigma: str | Sequence[str] | None = None,
     memory: bool = False,
@@ -68,7 +73,9 @@ def recertify(
     `alpha`; `n`: use the first n estimation draws of each image, in whole blocks; `noise_bound`, an entry of
     NOISE_BOUNDS; `alpha_share`, the fraction of alpha for pA where alpha is split; `familywise`, delta: every image of
     a run at alpha = delta / images; `norm`; `rejection`, "off" for certificates of the same draws without the run's
-    rejector (with "on" or "off", `runs` are by default those that have one). Each source run becomes another run in
+    rejector (with "on" or "off", `runs` are by default those that have one); `label_rule` and `accepted`, other labels
+    of the same answers of a vision API, from the query log in `results`, with nothing asked and no data set read: see
+    `RelabelledRun`. Each source run becomes another run in
     `results`, whose rows name it in `source`; their `seconds` are those of the draws used. Repeating the call writes
     only rows of images that the source has finished since. If one run is refused, nothing is written.
 
@@ -78,7 +85,7 @@ def recertify(
 
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
-    changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection)
+    changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection, label_rule, accepted)
     way = way_of(changes, runs=runs, envelope=envelope, worst_sigma=worst_sigma, memory=memory, data_root=data_root)
     if way == "--memory":
         return _remembered(results, _several(runs), data_root)
@@ -86,9 +93,29 @@ def recertify(
         sources = source_runs(results, _several(worst_sigma if envelope is None else envelope), way)
         return _written(results, [LevelsRun.of(sources, changes, way == "--worst-sigma")])
     sources = source_runs(results, chosen := _several(runs))
+    if changes.labels is not None:
+        return _relabelled(results, sources if chosen is not None else _asking(sources, results, changes), changes)
     if rejection is not None and chosen is None:
         sources = _rejecting(sources, results)
     return _written(results, [RecertifiedRun(source, changes) for source in sources])
+
+
+def _asking(sources: Sequence[SourceRun], results: Where, changes: Changes) -> list[SourceRun]:
+    """Those that asked a vision API. Raises RaysmoothError if none did."""
+    if not (found := of_apis(sources)):
+        raise RaysmoothError(
+            f"{changes.labels}: no run in {results} asked a vision API, whose answers have several labels"
+        )
+    return found
+
+
+def _relabelled(results: Where, sources: Sequence[SourceRun], changes: Changes) -> pd.DataFrame:
+    """From the query log. While labels are added to the vocabulary, no other process may ask."""
+    with QueryFolder(results) as queries:
+        labels = OpenVocabulary(queries.home / VOCABULARY, queries.verify)
+        rows = _written(results, [RelabelledRun(source, changes, labels) for source in sources])
+    notify(ALPHA_SHARED)
+    return rows
 
 
 def _several(runs: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -51,6 +51,22 @@ def recertify_command(
         str | None,
         typer.Option(help="off: certify the same draws without the rejector. Default: on.", show_default=False),
     ] = None,
+    label_rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Of runs of vision APIs: another label of the same answers, as in certify, from the query log; "
+            "nothing is asked. A rule chosen after its results were seen needs alpha shared among all that were tried.",
+            show_default=False,
+        ),
+    ] = None,
+    accepted: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of such runs with accepted labels: other ones, as in certify.",
+            show_default=False,
+        ),
+    ] = None,
     familywise: Annotated[
         float | None,
         typer.Option(
@@ -113,6 +129,8 @@ def recertify_command(
 
     `raysmooth recertify results --rejection off`
 
+    `raysmooth recertify results --label-rule leaf --alpha 0.0005`
+
     `raysmooth recertify results --envelope 0f3a,77b2,c01d`
 
     `raysmooth recertify results --memory --run 0f3a`
@@ -131,6 +149,8 @@ def recertify_command(
         norm=norm,
         alpha_share=alpha_share,
         rejection=rejection,
+        label_rule=label_rule,
+        accepted=accepted,
         envelope=envelope,
         worst_sigma=worst_sigma,
         memory=memory,

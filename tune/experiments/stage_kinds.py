@@ -76,6 +76,8 @@ class RecertifySettings(Settings):
     norm: str | None = Field(None, description="Norm of the radii.")
     alpha_share: float | None = Field(None, description="Fraction of alpha for pA.")
     rejection: str | None = Field(None, description="off: without the rejector of the run.")
+    label_rule: str | None = Field(None, description="Another label of a vision API's answers.")
+    accepted: str | None = Field(None, description="Other labels that count as a class.")
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "RecertifySettings":
