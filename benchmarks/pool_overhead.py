@@ -22,7 +22,7 @@ from stub_replica import FastStubReplica, StubReplica
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.drawing.driver import draw_all
+from raysmooth.pipeline.drawing.draw_all import draw_all
 from raysmooth.pipeline.drawing.ledger import Ledger
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources

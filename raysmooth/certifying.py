@@ -208,6 +208,7 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.analysis.failures import failures
     from raysmooth.pipeline.drawing.finished_runs import look_beforehand, stored_rows
+    from raysmooth.pipeline.drawing.query_driver import asks_api, query_rows
     from raysmooth.pipeline.drawing.searched_levels import with_found_levels
     from raysmooth.pipeline.ray_cluster.one_ray import one_ray
     from raysmooth.pipeline.runs.image_level_settings import asks_for_search
@@ -216,6 +217,10 @@ def _run_procedure(name: str, config: Any, settings: dict[str, Any], progress: b
 
     procedure = PROCEDURES[name]
     asked = user_settings(procedure.settings, settings, config)
+    if asks_api(asked):
+        rows = query_rows(procedure, asked, progress)
+        warn_of_failures(failures(rows))
+        return in_reading_order(rows)
     with one_ray() if asks_for_search(asked) else nullcontext():
         asked = with_found_levels(asked, progress)
         found = look_beforehand(procedure, [asked], progress)

@@ -10,18 +10,18 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
-from rich.progress import TaskID
 
 from raysmooth.actors.compute.compute_config import ComputeChoice
 from raysmooth.actors.replica.replica import identity_on
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
-from raysmooth.common.errors import RaysmoothError, counted
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs, warn
-from raysmooth.pipeline.drawing.base_ledger import BaseLedger
+from raysmooth.pipeline.drawing.draw_all import draw_all
 from raysmooth.pipeline.drawing.finished_runs import finished_ids, stored_rows
 from raysmooth.pipeline.drawing.heartbeat import Heartbeat
 from raysmooth.pipeline.drawing.ledgers import open_ledgers
+from raysmooth.pipeline.drawing.query_driver import asks_api, run_queries
 from raysmooth.pipeline.drawing.searched_levels import with_found_levels
 from raysmooth.pipeline.pool.pool import Pool
 from raysmooth.pipeline.pool.replica_resources import settle_replicas
@@ -67,8 +67,19 @@ def run_all(
     opened: Sequence[RunData] = (),
 ) -> Sequence[Sequence[str]]:
     """As `run_procedure`, but returns the run ids of each of `all_settings`, one for each sigma. They may share
-    a run. Searches that settings ask for come first, one after the other.
+    a run. Searches that settings ask for come first, one after the other. Vision APIs are asked after all else.
     """
+    asked = [place for place, settings in enumerate(all_settings) if asks_api(settings)]
+    if asked:
+        others = [place for place in range(len(all_settings)) if place not in asked]
+        ids: dict[int, Sequence[str]] = {}
+        if others:
+            drawn = run_all(procedure, [all_settings[place] for place in others], show_progress)
+            ids.update(zip(others, drawn, strict=True))
+        apis = [settings for settings in all_settings if asks_api(settings)]
+        answered = run_queries(procedure, apis, show_progress, opened if 0 in asked else ())
+        ids.update(zip(asked, answered, strict=True))
+        return [ids[place] for place in range(len(all_settings))]
     if not any(map(asks_for_search, all_settings)):
         return _run_all(procedure, all_settings, show_progress, opened)
     with one_ray():
@@ -187,43 +198,3 @@ def open_driver_session(
                 warn(progress, [one.run.unsteady for one in chosen])
             announce(progress, [one.planned(identity) for one in chosen], dry)
             yield DriverSession(procedure, pool, identity, replicas, chosen, progress, started, pool_up)
-
-
-def draw_all(pool: Pool, ledgers: Sequence[BaseLedger], progress: Progress, started: float) -> None:
-    """Draw the units of all `ledgers` until every image has its row; `started`, when the command was, for the notes."""
-    bars = [_add_bar(progress, ledger) for ledger in ledgers]
-    drawing_since, waiting_for_first = monotonic(), True
-    for result in pool.draw(
-        lambda: next((request for ledger in ledgers if (request := ledger.next_request()) is not None), None),
-        lambda unit: ledgers[unit.run].wants(unit),
-        lambda: sum(ledger.units_left for ledger in ledgers),
-    ):
-        unit = result.request.unit
-        ledger = ledgers[unit.run]
-        finished = ledger.finished
-        if result.drawn is not None:
-            pool.telemetry.unit_done(unit.run, result.drawn.seconds)
-        if (note := ledger.record(result)) is not None:
-            progress.note(note)
-        progress.advance(bars[ledger.index], ledger.finished - finished, ledger.drawn, ledger.expected_draws())
-        if waiting_for_first and ledger.finished:
-            waiting_for_first = False
-            progress.note(f"first image finished {monotonic() - started:.1f} s after the start")
-    images, draws = sum(ledger.finished for ledger in ledgers), sum(ledger.drawn for ledger in ledgers)
-    seconds = monotonic() - drawing_since
-    what = ledgers[0].run.DRAWN
-    rates = f": {images / seconds:,.2f} images/s, {counted(round(draws / seconds), what)}/s" if draws else ""
-    progress.note(f"drawing took {seconds:.1f} s for {counted(images, 'image')} and {counted(draws, what)}{rates}")
-    if pool.telemetry.drawn_twice:
-        progress.note(
-            f"{pool.telemetry.drawn_twice} work units were drawn twice, for replicas that did not answer in time"
-        )
-    for ledger in ledgers:
-        ledger.conclude()
-
-
-def _add_bar(progress: Progress, ledger: BaseLedger) -> TaskID:
-    run = ledger.run
-    images = len(run.index_set)
-    expected = ledger.expected_draws()
-    return progress.add(run.label, images, images - ledger.images_left, expected, ledger.draws_per_second)

@@ -1,6 +1,6 @@
 """The heartbeat of a command that draws: progress files of its runs, and their metrics, from a separate thread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic
@@ -17,11 +17,14 @@ _TICK_SECONDS = 1.0
 
 class Heartbeat:
     """A context around the drawing of `ledgers`, all runs of the pool. Every `HEARTBEAT_SECONDS` it writes the progress
-    file of each run that had images left; on exit it writes how each ended. An error here never stops a run.
+    file of each run that had images left; on exit it writes how each ended. `beside` is called at each of these times.
+    An error here never stops a run.
     """
 
-    def __init__(self, telemetry: Telemetry, ledgers: Sequence[BaseLedger]) -> None:
-        self._telemetry, self._ledgers = telemetry, ledgers
+    def __init__(
+        self, telemetry: Telemetry, ledgers: Sequence[BaseLedger], beside: Callable[[], object] = lambda: None
+    ) -> None:
+        self._telemetry, self._ledgers, self._beside = telemetry, ledgers, beside
         self._runs = [_Run(ledger) for ledger in ledgers if ledger.images_left]
         self._publisher = Publisher(telemetry)
         self._writer = WriterProcess.here()
@@ -66,6 +69,8 @@ class Heartbeat:
         ]
 
     def _beat(self, over: bool = False, why: str | None = None) -> None:
+        with suppress(Exception):
+            self._beside()
         for run in self._runs:
             with suppress(Exception):
                 run.ledger.store.write_progress(self._record(run, self._phase(run, over, why is not None), why))

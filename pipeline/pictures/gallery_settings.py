@@ -13,6 +13,7 @@ from raysmooth.pipeline.runs.settings import (
     THEIR_PREPROCESS,
     THEIR_WEIGHTS,
     DataSettings,
+    NetworkName,
     NoiseLevels,
     refuse_without_classifier,
 )
@@ -39,7 +40,7 @@ class GallerySettings(DataSettings):
     labels: Annotated[list[str] | None, CommaList] = Field(
         None, description="Names of the denoisers in the figure, comma-separated. Default: their objectives."
     )
-    classifier: str | None = Field(
+    classifier: NetworkName | None = Field(
         None, description=f"Classifier whose prediction is printed below each picture: {KNOWN_CLASSIFIERS}."
     )
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)

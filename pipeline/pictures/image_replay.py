@@ -80,7 +80,7 @@ def replay(
 
     They equal the run's own if it ran on a CPU, or on the same kind of GPU as here. Labels are computed in the run's
     precision if this device supports it, but in another batch. `dataset` is the run's. Raises RaysmoothError for
-    weights other than the run's, and if the counts are missing.
+    weights other than the run's, if the counts are missing, and for a run whose classifier is a vision API.
     """
     image_id, noise, class_names = row["image_id"], run.noise_of(row), {**run.class_names, **_names_in(row)}
     try:
@@ -95,6 +95,8 @@ def replay(
         )
     if not counts:
         return ReplayedImage(row, clean, class_names=class_names)
+    if run.asked_api:
+        raise RaysmoothError("the classifier is a vision API, which no picture is sent to again")
 
     role = max(counts)
     first, kind = counts[role].first, run.identity["device"]

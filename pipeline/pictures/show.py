@@ -29,6 +29,7 @@ from raysmooth.storage.paths import OutText, PathText
 headings = LateCallable("raysmooth.pipeline.pictures.image_figure:headings")
 plot_image = LateCallable("raysmooth.pipeline.pictures.image_figure:plot_image")
 replay = LateCallable("raysmooth.pipeline.pictures.image_replay:replay")
+without_copies = LateCallable("raysmooth.pipeline.pictures.image_replay:without_copies")
 
 MOST_RUNS = 10
 """Most runs in one figure."""
@@ -87,6 +88,10 @@ def show(settings: ShowSettings, before_torch: Callable[[], None] = lambda: None
     for row, run, trusted in chosen:
         if (fingerprint := run.identity["data_fingerprint"]) not in datasets:
             datasets[fingerprint] = run.open_dataset(settings.data_root)
+        if run.asked_api:  # its votes are stored, and nothing is sent again for a picture
+            notify(f"run {run.run_id}: the classifier is a vision API: its votes are shown, without noisy copies")
+            images.append(without_copies(run, row, datasets[fingerprint]))
+            continue
         images.append(replay(run, row, datasets[fingerprint], settings.copies, **moved, trust_code=trusted))
     for run_id, reason in refused:
         notify(f"run {run_id} is left out: {reason}")

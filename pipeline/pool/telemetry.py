@@ -11,6 +11,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+import ray
 from ray.util.metrics import Counter, Gauge, Histogram
 
 _BOUNDARIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -108,7 +109,10 @@ class Publisher:
         self._published: dict[tuple[str, str], float] = {}
 
     def publish(self, runs: Sequence[RunNumbers]) -> None:
-        """Publish the numbers of `runs`, in the order of their numbers in the pool."""
+        """Publish the numbers of `runs`, in the order of their numbers in the pool; nothing where there is no Ray."""
+        if not ray.is_initialized():
+            self._telemetry.units.clear()
+            return
         tags = [{"run": run.run_id, "sigma": f"{run.sigma:.6g}"} for run in runs]
         for run, own in zip(runs, tags, strict=True):
             for name in ("draws", "images", "errors", "images_left"):

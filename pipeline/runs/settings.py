@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from raysmooth.actors.apis.apis import is_api
+from raysmooth.actors.apis.apis import is_api, refuse_api
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.preprocess import PREPROCESS
@@ -118,6 +118,16 @@ class CertifiedDataSettings(DataSettings):
 KNOWN_CLASSIFIERS = (
     "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
 )
+
+
+def _no_api(classifier: str) -> str:
+    refuse_api(classifier, "its weights, or its answers to each picture here, are needed")
+    return classifier
+
+
+NetworkName = Annotated[str, AfterValidator(_no_api)]
+"""Annotation of a `classifier` field that takes no vision API: naming one raises RaysmoothError."""
+
 THEIR_WEIGHTS = (
     "The classifier's weights: a safetensors or torch file (FILE#KEY for a state dict in it), or the name of "
     "torchvision weights."
@@ -242,10 +252,7 @@ class NoisySettings(PoolSettings, ModelSettings, CertifiedDataSettings):
 class SamplingSettings(QuerySettings, NoisySettings):
     """Smoothing"""
 
-    classifier: str = Field(
-        description=f"Classifier: {KNOWN_CLASSIFIERS}; or a vision API of `raysmooth list apis`, google or "
-        "http:option=value."
-    )
+    classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}; or an API of `raysmooth list apis`.")
     n: int = Field(10_000, description="Estimation draws (noise samples) per image.", ge=1)
     alpha: float = Field(0.001, description="Failure probability of each certificate (per image).", gt=0, lt=1)
     block_size: int = Field(

@@ -22,7 +22,7 @@ from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import Dataset, fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.reading import Reading
-from raysmooth.pipeline.data.summary import class_names_of
+from raysmooth.pipeline.runs.apis.stored_names import stored_names
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.count_checks import CountLimits
@@ -91,10 +91,15 @@ class StoredRun:
             manifest["framing"] or {},
             manifest["num_classes"],
             manifest.get("reading", {}),
-            class_names_of(manifest.get("data")),
+            stored_names(manifest, out),
             manifest.get("weight_files") or {},
             set() if named is None else named,
         )
+
+    @property
+    def asked_api(self) -> bool:
+        """Whether its classifier is a vision API: its draws are in the query log, and none is made again."""
+        return "query_identity" in self.identity
 
     @property
     def noise(self) -> NoiseFamily:

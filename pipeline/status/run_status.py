@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from raysmooth.actors.sigma_search.searches import read_search
+from raysmooth.pipeline.queries.query_folder import query_progress
+from raysmooth.pipeline.queries.query_progress import QueryProgress
 from raysmooth.pipeline.status.run_files import Part, PartReader, status_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
 from raysmooth.pipeline.store.manifest import CERTIFICATES, ROW_FOLDERS, SEARCH, Manifest, NoRuns, RunFolder
@@ -64,6 +66,8 @@ class RunStatus:
     """Those of its first session."""
     problem: str | None = None
     """Why the progress record is unknown, if the file is there. It decides nothing."""
+    queries: QueryProgress | None = None
+    """What all queries of the folder have cost, where the classifier is a vision API."""
 
     @property
     def is_alive(self) -> bool:
@@ -102,6 +106,8 @@ class StatusReader:
         """
         at = time.time() if now is None else now
         runs = [self._status(run, manifest, at) for run, manifest in status_manifests(self._out)]
+        if any("query_identity" in run.identity for run in runs) and (found := query_progress(self._out)) is not None:
+            runs = [replace(run, queries=found[0]) if "query_identity" in run.identity else run for run in runs]
         if not runs:
             raise NoRuns(f"{self._out} holds no runs: give the --out of 'raysmooth certify'")
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))

@@ -87,7 +87,7 @@ _FOLLOWING = {
     "query_identity": ("reference_identity",),
     "sigma": _QUERIES,
     "seed": _QUERIES,
-    "accepted": ("reference_identity",),
+    "accepted": ("reference", "reference_identity"),
     "rejector": ("rejector_fingerprint", "noise_bound", "alpha_share"),
     "noise_bound": ("alpha_share",),
     "noise": ("norm", *_QUERIES),

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from rich import filesize
+
+from raysmooth.actors.apis.apis import VISION_APIS
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.rejectors import REJECTORS
@@ -24,6 +27,9 @@ from raysmooth.tune.sweeps.metrics import METRICS, AtRadius
 from raysmooth.tune.sweeps.nested_settings import PlateauSettings, ValidationSettings, WarmStartSettings
 from raysmooth.tune.sweeps.schedulers import SCHEDULERS
 from raysmooth.tune.sweeps.settings import SweepSettings
+
+CLIENTS = ("google", "aws", "azure", "clarifai", "openai")
+"""Vision APIs whose own clients are installed with the extra of that name."""
 
 Listing: TypeAlias = list[dict[str, Any]]
 """The rows of a list, by column; all have the same columns, the name first, and those last that a narrow terminal can
@@ -145,6 +151,33 @@ def _stages() -> Listing:
     return [{"stage": name, "what": entry.summary} for name, entry in STAGE_KINDS.items()]
 
 
+def _apis() -> Listing:
+    rows: Listing = []
+    for name, entry in VISION_APIS.items():
+        options = ", ".join(
+            f"{option}=?" if field.is_required() else option if field.default is None else f"{option}={field.default}"
+            for option, field in option_fields(entry.options).items()
+        )
+        limits = [
+            f"pictures from {entry.least_side} px a side" if entry.least_side else "",
+            f"up to {filesize.decimal(entry.most_bytes)}" if entry.most_bytes else "",
+        ]
+        extra = f"raysmooth[{name}]" if name in CLIENTS else "-"
+        price = "?" if entry.price_per_1000 is None else f"${entry.price_per_1000:.2f}"
+        rows.append(
+            {
+                "api": name,
+                "what": entry.summary,
+                "$/1,000": price,
+                "rate": "-" if entry.rate is None else f"{entry.rate:g}/s",
+                "limits": ", ".join(filter(None, limits)) or "-",
+                "install": extra,
+                "options": options,
+            }
+        )
+    return rows
+
+
 CATALOGUE: Registry[Callable[[], Listing]] = Registry(
     "list",
     {
@@ -152,6 +185,7 @@ CATALOGUE: Registry[Callable[[], Listing]] = Registry(
         "classifiers": _classifiers,
         "denoisers": _denoisers,
         "rejectors": _rejectors,
+        "apis": _apis,
         "label-rules": _label_rules,
         "searches": _searches,
         "objectives": _objectives,

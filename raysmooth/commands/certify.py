@@ -24,7 +24,7 @@ def certify_command(
         bool,
         typer.Option(
             "--dry-run",
-            help="Estimate draws, time and disk space from a few seconds of sampling; write nothing.",
+            help="Estimate draws, time, disk space, or an API's cost, in seconds; write nothing.",
             rich_help_panel=COMMON,
         ),
     ] = False,
@@ -41,8 +41,13 @@ def certify_command(
     Rerun the same command to resume, even after the process was killed. If at least half of the images of a run failed,
     the exit code is 1.
     """
+    from raysmooth.actors.apis.apis import is_api
+
     if dry_run:
         refuse_at_once(settings)
+        if is_api(settings.classifier):
+            _plan_queries(settings)
+            return
         say_loading("torch", "reading data and weights")
         from raysmooth.commands.estimate_table import print_estimates
         from raysmooth.pipeline.dry_run.searched_run import estimate_with_search
@@ -80,14 +85,33 @@ def predict_command(settings: "SamplingSettings") -> None:
     print_errors(rows, settings.out, folder)
 
 
+def _plan_queries(settings: "SamplingSettings") -> None:
+    """Say what an API will be asked and paid; raises RaysmoothError where the budget does not cover it."""
+    say_loading("pandas", "reading data and the query log")
+    from raysmooth.commands.query_table import print_queries
+    from raysmooth.pipeline.dry_run.query_estimate import estimate_queries
+    from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+    plan = estimate_queries(PROCEDURES["certify"], settings)
+    print_queries(plan, notes)
+    plan.refuse_over_budget()
+
+
 def _rows(name: str, settings: "SamplingSettings") -> "tuple[pd.DataFrame, str]":
     """The rows of the procedure `name`, and their folder below <out>. Those of finished runs mostly need no torch."""
+    from raysmooth.actors.apis.apis import is_api
     from raysmooth.pipeline.ray_cluster.one_ray import one_ray
     from raysmooth.pipeline.runs.image_level_settings import asks_for_search
     from raysmooth.pipeline.store.manifest import refuse_file
 
     refuse_at_once(settings)
     refuse_file(settings.out)
+    if is_api(settings.classifier):
+        say_loading("pandas", "reading data and the query log")
+        from raysmooth.pipeline.drawing.query_driver import query_rows
+        from raysmooth.pipeline.runs.procedures import PROCEDURES
+
+        return query_rows(PROCEDURES[name], settings), PROCEDURES[name].folder
     if not asks_for_search(settings):
         return _rows_at_known_levels(name, settings)
     from raysmooth.pipeline.drawing.searched_levels import with_found_levels

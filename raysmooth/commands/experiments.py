@@ -19,6 +19,7 @@ LISTS = {
     "classifiers": "classifiers by name, with the normalisation of each",
     "denoisers": "denoisers by name, with their options",
     "rejectors": "what decides which draws support no class",
+    "apis": "vision APIs: price, rate, limits, what to install",
     "label-rules": "which label the answer of a vision API gives",
     "searches": "how a noise level is found for each image",
     "objectives": "what trainings minimise, with options and sources",

@@ -1,6 +1,7 @@
 """Progress of runs: a table for people, records for programs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.text import Text
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.analysis.run_facts import LABELLED, SETTINGS, derived
+from raysmooth.pipeline.queries.amounts import in_dollars, queries
+from raysmooth.pipeline.queries.query_progress import QueryProgress
 from raysmooth.pipeline.report.captions import images_caption, run_names, short_caption
 from raysmooth.pipeline.status.run_status import IMPORT, RunStatus, State
 from raysmooth.pipeline.store.manifest import SEARCH
@@ -110,9 +113,29 @@ def records(runs: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "pid": run.record.writer.pid if run.record is not None else None,
             "started": run.started,
             "seconds_since_heard": run.age,
+            "queries": None if run.queries is None else _queries(run.queries),
         }
         for run, name in zip(runs, _names(runs), strict=True)
     ]
+
+
+def _queries(found: QueryProgress) -> dict[str, Any]:
+    """What all queries of the folder have cost, as JSON values."""
+    return {name: value for name, value in asdict(found).items() if name != "writer"}
+
+
+def _spent(found: QueryProgress, alive: bool) -> str:
+    """What all queries of the folder have cost, and how fast they are sent now."""
+    cost = f" for {in_dollars(found.spent)}" if found.price or found.spent else ""
+    lost = f", {found.unanswered:,} of them without an answer" if found.unanswered else ""
+    left = [
+        *([] if found.left is None else [in_dollars(found.left)]),
+        *([] if found.queries_left is None else [queries(found.queries_left)]),
+    ]
+    room = f"; left of the budget: {', '.join(left)}" if left else ""
+    throttled = f"; {found.throttled:,} throttled" if found.throttled else ""
+    rate = f"; at most {found.rate:,.3g}/s now" if alive and found.rate is not None else ""
+    return f"{queries(found.queries)} sent{cost}{lost}{room}{throttled}{rate}"
 
 
 def short(number: float) -> str:
@@ -204,6 +227,10 @@ def _notes(runs: Sequence[RunStatus]) -> Iterator[str]:
         known = [seconds for seconds in left if seconds is not None]
         total = f"; total {duration(sum(known))} left" if len(left) > 1 and len(known) == len(left) else ""
         yield f"sampled by {writer}{total}"
+    asking = [run for run in runs if run.queries is not None]
+    for found in {id(run.queries): run.queries for run in asking}.values():
+        assert found is not None, "those that ask have one"
+        yield _spent(found, any(run.is_alive for run in asking))
     for run, name in zip(runs, names, strict=True):
         if run.problem:
             yield f"{name}: its progress is unknown: {run.problem}"

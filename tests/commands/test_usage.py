@@ -21,7 +21,7 @@ LONG = "x" * 1000
         ("help", "no command 'help': write raysmooth --help"),
         ("train denoise", "train: no command 'denoise': did you mean denoiser?"),
         ("certify digits", "certify: 'digits' is too much: raysmooth certify takes flags only"),
-        ("certify --datset digits", "certify: no flag --datset: did you mean --dataset or --data-root?"),
+        ("certify --datset digits", "certify: no flag --datset: did you mean --dataset or --rate?"),
         ("certify --qqqqqq", "certify: no flag --qqqqqq: raysmooth certify --help-all lists its flags"),
         ("status --qqqqqq", "status: no flag --qqqqqq: raysmooth status --help lists its flags"),
         ("certify --sigma", "--sigma needs a value"),

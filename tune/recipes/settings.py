@@ -2,12 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from raysmooth.actors.apis.apis import refuse_api
 from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
-from raysmooth.pipeline.runs.settings import KNOWN_CLASSIFIERS, THEIR_PREPROCESS, THEIR_WEIGHTS, DataSettings
+from raysmooth.pipeline.runs.settings import (
+    KNOWN_CLASSIFIERS,
+    THEIR_PREPROCESS,
+    THEIR_WEIGHTS,
+    DataSettings,
+    NetworkName,
+)
 from raysmooth.storage.paths import OutText, PathText
 from raysmooth.tune.data.augment import AUGMENTATIONS
 from raysmooth.tune.objectives.classifier_objectives import CLASSIFIER_OBJECTIVES
@@ -120,7 +127,7 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
 class TrainClassifierSettings(TrainingSettings):
     """Classifier"""
 
-    classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
+    classifier: NetworkName = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     trust_code: bool = trust_code_field()
     objective: str = Field(
@@ -141,13 +148,19 @@ class TrainClassifierSettings(TrainingSettings):
     )
 
 
+def _no_apis(surrogates: list[str]) -> list[str]:
+    for surrogate in surrogates:
+        refuse_api(surrogate.partition("@")[0], "surrogates are trained through", "--surrogates")
+    return surrogates
+
+
 class TrainDenoiserSettings(TrainingSettings):
     """Denoiser"""
 
     denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
     sigma: Level = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
-    classifier: str | None = Field(
+    classifier: NetworkName | None = Field(
         None,
         description=f"Classifier behind the denoiser (mse needs none): {KNOWN_CLASSIFIERS}. With surrogates it is "
         "only measured, never trained through.",
@@ -155,7 +168,7 @@ class TrainDenoiserSettings(TrainingSettings):
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     trust_code: bool = trust_code_field()
-    surrogates: Annotated[list[str], CommaList] = Field(
+    surrogates: Annotated[list[str], CommaList, AfterValidator(_no_apis)] = Field(
         [],
         description="Black-box access: weights of other classifiers to train through instead, in turn by batch, as "
         "FILE,FILE; ARCHITECTURE@FILE if a file does not name its architecture. Or the folder of a sweep of "
@@ -176,7 +189,7 @@ class TrainRejectorSettings(TrainingSettings):
         "noisy copies of each image in a step, and the head that learns from each.",
     )
     sigma: Level = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
-    classifier: str = Field(description=f"Classifier whose answers are rejected or kept: {KNOWN_CLASSIFIERS}.")
+    classifier: NetworkName = Field(description=f"Classifier whose answers are rejected or kept: {KNOWN_CLASSIFIERS}.")
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     denoiser: str = Field(

@@ -49,6 +49,19 @@ class AskedLabels:
         """The labelling, whose labels are `open_labels` where they are not closed."""
         return Labelling(self.rule, vocabulary_of(open_labels, self.rule, self.closed, self.accepted))
 
+    @property
+    def are_open(self) -> bool:
+        """Whether any text can be a label."""
+        return self.rule.closed_labels is None and self.closed is None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the codes that are known beforehand: the first ones, or all."""
+        classes = [] if self.accepted is None else list(self.accepted.classes)
+        closed = self.rule.closed_labels if self.rule.closed_labels is not None else self.closed or ()
+        class_of = {} if self.accepted is None else self.accepted.class_of
+        return [*classes, *(label for label in closed if label not in class_of)]
+
     def describe(self) -> dict[str, Any]:
         """What decides labels, for the identity of a run."""
         return {

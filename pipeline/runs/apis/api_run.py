@@ -129,7 +129,7 @@ class ApiRun(Run):
 
     def manifest(self, replica: ReplicaIdentity, compute_choice: Mapping[str, Any]) -> dict[str, Any]:
         """As of any run; `queries` says what its answers are answers to, and what makes labels of them."""
-        references, closed = self.references, self.labels.closed
+        references, names = self.references, self.labels.names
         return {
             **super().manifest(replica, compute_choice),
             "queries": {
@@ -137,7 +137,8 @@ class ApiRun(Run):
                 "query_identity": dict(self.queries.facts),
                 "reference_identity": None if references is None else dict(references.facts),
                 "label_rule": str(self.labels.rule),
-                "closed_labels": None if closed is None else list(closed),
+                "names": list(names),
+                "open_from": len(names) if self.labels.are_open else None,
             },
         }
 

@@ -1,0 +1,11 @@
+"""Numbers of queries and of dollars, as people read them."""
+
+
+def queries(number: int) -> str:
+    """A number with its noun: "1 query", "12,100 queries"."""
+    return f"{number:,} quer{'y' if number == 1 else 'ies'}"
+
+
+def in_dollars(amount: float) -> str:
+    """$12.34; amounts below a cent have as many digits as it takes to see them."""
+    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.2g}"
