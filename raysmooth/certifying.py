@@ -73,9 +73,14 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
     Returns one row per sigma: `images` not yet finished, expected `draws` and at most `most_draws`, `seconds` of
     sampling on the `replicas` available now, `busy_seconds` summed over replicas, and `disk_bytes`. With `search` also
     the `search_seconds` of the search before it, 0 if it is finished. Raises RaysmoothError like `certify`.
+
+    For a vision API nothing is sampled: one row per sigma with `images`, the `queries` that these need in all, those
+    `answered` already, those `to_send`, their `dollars`, and `seconds` at the rate (missing if unknown). Raises
+    RaysmoothError where a budget does not cover them.
     """
     import pandas as pd
 
+    from raysmooth.actors.apis.apis import is_api
     from raysmooth.common.settings import user_settings
     from raysmooth.pipeline.dry_run.searched_run import estimate_with_search
     from raysmooth.pipeline.runs.image_level_settings import asks_for_search
@@ -83,6 +88,24 @@ def estimate(config: str | Path | None = None, *, progress: bool = True, **setti
 
     procedure = PROCEDURES["certify"]
     asked = user_settings(procedure.settings, settings, config)
+    if is_api(asked.classifier):
+        from raysmooth.pipeline.dry_run.query_estimate import estimate_queries
+
+        plan = estimate_queries(procedure, asked, progress)
+        plan.refuse_over_budget()
+        return pd.DataFrame(
+            {
+                "sigma": one.run.noise.scale,
+                "sampling": one.run.facts["sampling"],
+                "images": one.images,
+                "queries": one.answered + one.to_send,
+                "answered": one.answered,
+                "to_send": one.to_send,
+                "dollars": one.dollars,
+                "seconds": one.seconds,
+            }
+            for one in plan.estimates
+        )
     estimates, searches = estimate_with_search(procedure, asked, progress)
     before = [one.seconds() for one in searches] or [0.0] * len(estimates)
     return pd.DataFrame(

@@ -12,6 +12,7 @@ from command import command, refused
 from conftest import REPOSITORY
 from preloaded import PreloadedCommand
 
+import raysmooth
 from raysmooth.commands.catalogue import CATALOGUE, CLIENTS
 from raysmooth.tune.fake_apis.conduct import Conduct
 from raysmooth.tune.fake_apis.fakes import Running, running
@@ -125,6 +126,11 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(
     assert "dollars $0.12 $0.12 $0.24" in lines
     assert "time at 10/s 8 s 8 s 16 s" in lines
     assert max(map(len, out.splitlines())) <= 80
+    planned = raysmooth.estimate(
+        progress=False, **settings_of(fake, tmp_path, sigma=[0.25, 0.5], rate="10/s", price_per_1000=1.5)
+    )
+    assert planned["to_send"].tolist() == [82, 80]
+    assert planned["dollars"].tolist() == pytest.approx([0.123, 0.12])
     assert fake.bill["requests"] == before
     assert not (tmp_path / "results").exists()
 
