@@ -57,6 +57,7 @@ def encoding_costs(draws: int) -> Table:
         noise = (process_time() - began) / draws
         for text in ENCODINGS:
             encoding, upscale = read_encoding(text), read_upscale("none")
+            picture(noisy[0], encoding, upscale)  # imports
             began = process_time()
             files = [picture(pixels, encoding, upscale).encoded or b"" for pixels in noisy]
             each = (process_time() - began) / draws
