@@ -79,7 +79,7 @@ def test_the_wheel_holds_one_package_with_its_data(wheel: Path) -> None:
         for room in ("actors", "common", "pipeline", "storage", "tune", "raysmooth")
         for file in (REPOSITORY / room).rglob("*.py")
     }
-    data = {f"raysmooth/experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("*.yaml")}
+    data = {f"raysmooth/experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("*.y*ml")}
     assert modules
     assert data
     data |= {

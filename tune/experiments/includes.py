@@ -28,8 +28,17 @@ def _all_stages(file: Path, settings: ExperimentSettings, includers: tuple[Path,
     for name, written in settings.stages.items():
         if name in stages:
             raise RaysmoothError(f"stages: {name} is included from another file: give this stage another name")
-        stages[name] = written
+        stages[name] = _with_here(written, str(file.resolve().parent))
     return stages
+
+
+def _with_here(value: Any, here: str) -> Any:
+    """`value`, however deep, with the folder of its file in place of {here}, for files beside it."""
+    if isinstance(value, dict):
+        return {key: _with_here(inner, here) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_here(inner, here) for inner in value]
+    return value.replace("{here}", here) if isinstance(value, str) else value
 
 
 def _stages_of_other(
