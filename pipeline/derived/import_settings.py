@@ -61,6 +61,9 @@ class ImportSettings(Settings):
     n0: int | None = Field(None, description="Selection draws per image.", ge=1, le=MOST)
     n: int | None = Field(None, description="Estimation draws per image.", ge=1, le=MOST)
     alpha: float | None = Field(None, description="Failure probability of each certificate (per image).", gt=0, lt=1)
+    label_rule: str = Field(
+        "top", description="Answers of a vision API (.jsonl): which label of an answer counts, as in certify."
+    )
     radius_column: str = Field(RADIUS, description="Column of the logs that holds the radius.", min_length=1)
     strict: bool = Field(
         False, description="Import nothing if one of the logs has no certificate yet, instead of leaving it out."

@@ -21,6 +21,7 @@ from raysmooth.pipeline.analysis.log_names import imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
+from raysmooth.pipeline.derived.answers_import import ANSWERS, import_answers
 from raysmooth.pipeline.derived.certification_log import RADIUS, CertificationLog, LogLine, NoCertificates, read_log
 from raysmooth.pipeline.derived.import_settings import ImportSettings
 from raysmooth.pipeline.derived.log_noise import largest_radii, sigma_of
@@ -115,6 +116,13 @@ def import_logs(
     """
     if not len(logs):
         raise RaysmoothError("no log to import: name at least one")
+    answers = [log for log in logs if str(log).endswith(ANSWERS)]
+    if answers:
+        if len(answers) < len(logs):
+            raise RaysmoothError(
+                f"{printable(str(answers[0]))} has answers, the others are logs: import them one by one"
+            )
+        return [ImportedLog(**vars(import_answers(file, settings))) for file in answers]
     runs = [_log_run(log, settings) for log in _read(logs, settings, note)]
     near = [] if settings.dataset in DATASETS else get_close_matches(settings.dataset, DATASETS, n=1, cutoff=0.8)
     if near:

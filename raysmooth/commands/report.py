@@ -187,7 +187,10 @@ def _unreached(radii: list[float], rows: "pd.DataFrame") -> str | None:
 def import_command(
     settings: "ImportSettings",
     logs: Annotated[
-        list[str], typer.Argument(metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time.")
+        list[str],
+        typer.Argument(
+            metavar="LOG", help="Logs, tab-separated: idx label predict radius correct time; or answers (.jsonl)."
+        ),
     ],
 ) -> None:
     """Import certification logs of other tools, each as a run of its own.

@@ -146,8 +146,8 @@ class ExperimentSettings(Settings):
         "{STAGE: {variable: [values]}} to replace values of their matrix.",
     )
     stages: Annotated[dict[str, dict[str, Any]], BeforeValidator(_stages)] = Field(
-        description="Its stages, in order: NAME: {KIND: {settings}}; 'matrix: {variable: [values]}' repeats a stage; {here} "
-        "is the folder of the file.",
+        description="Its stages, in order: NAME: {KIND: {settings}}; 'matrix: {variable: [values]}' repeats a stage; "
+        "{here} is the folder of the file.",
         min_length=1,
     )
     out: OutText = Field(description="Folder of the results; files that share stages share it.")
