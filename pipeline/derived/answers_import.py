@@ -123,8 +123,8 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
                 ROLES[role]: _counted([roles[role][draw] for draw in range(many)], len(labels))
                 for role, many in needed.items()
             }
-            label = roles.get("reference", {}).get(0)
-            row = _CERTIFY.finished_row(columns, number, label, counts, rule.conclude(counts), 0.0, whose)
+            right = roles.get("reference", {}).get(0)
+            row = _CERTIFY.finished_row(columns, number, right, counts, rule.conclude(counts), 0.0, whose)
             store.add_row({**row, "seconds": None})
         return ImportedAnswers(Path(path), store.run_id, len(images), bool(new))
 
