@@ -23,7 +23,7 @@ from raysmooth.actors.queries.noise import noise_of
 from raysmooth.actors.queries.pictures import Encoding, Upscale, picture, read_encoding, read_upscale
 from raysmooth.actors.queries.query_spec import QuerySpec
 from raysmooth.actors.queries.rate_bucket import Bucket
-from raysmooth.actors.queries.sender import STOPPED, Query, Sender, SendingLimits, answered
+from raysmooth.actors.queries.sender import Query, Sender, SendingLimits, answered
 from raysmooth.common.errors import RaysmoothError, one_line
 
 Made = TypeVar("Made")
@@ -128,7 +128,7 @@ class QueryReplica:
             for start in range(0, len(keys), TOGETHER):
                 if run.sender.stopped:
                     for key in keys[start:]:
-                        report(GivenUp(key, STOPPED))
+                        run.sender.refuse(key, report)
                     return
                 part = keys[start : start + TOGETHER]
                 began = perf_counter()

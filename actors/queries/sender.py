@@ -75,6 +75,7 @@ class Sender:
         self._asking: dict[tuple[int, DrawKey], tuple[Query, float]] = {}
         self._taking: set[asyncio.Future[None]] = set()
         self._stopped = False
+        self._failure: str | None = None
 
     @property
     def stopped(self) -> bool:
@@ -84,7 +85,7 @@ class Sender:
     def submit(self, query: Query) -> None:
         """Have `query` sent; given up at once after `stop`."""
         if self._stopped:
-            self._give_up(query, STOPPED)
+            self.refuse(query.key, query.report)
             return
         if not self._workers:
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.requests)]
@@ -101,17 +102,24 @@ class Sender:
         else:
             self._give_up(query, "the budget has no further request for it")
 
+    def refuse(self, key: DrawKey, report: Callable[[Event], None]) -> None:
+        """Report that a draw is not sent (again) after `stop`, and why, if no other draw has reported that yet."""
+        if self._failure is not None:
+            report(Failed(self._failure))
+        report(GivenUp(key, STOPPED))
+
     def stop(self) -> None:
         """Send nothing more: what is in flight may be answered, all else is given up."""
         self._stopped = True
+        queries = [query for query, _ in self._asking.values()]
         while not self._ready.empty():
-            self._give_up(self._ready.get_nowait(), STOPPED)
-        for query, _ in self._asking.values():
-            self._give_up(query, STOPPED)
+            queries.append(self._ready.get_nowait())
         self._asking.clear()
         for pause, query in self._pausing.items():
             pause.cancel()
-            self._give_up(query, STOPPED)
+            queries.append(query)
+        for query in queries:
+            self.refuse(query.key, query.report)
         self._pausing.clear()
         for taking in self._taking:
             taking.cancel()
@@ -149,7 +157,7 @@ class Sender:
             return
         if self._stopped:
             for query in queries:
-                self._give_up(query, STOPPED)
+                self.refuse(query.key, query.report)
             return
         sent, began = time(), self._clock()
         for query in queries:
@@ -215,6 +223,7 @@ class Sender:
         self._pausing[task] = query
 
     def _end(self, queries: Sequence[Query], reason: str, billed: bool) -> None:
+        self._failure = self._failure or reason
         queries[0].report(Failed(reason))
         for query in queries:
             self._give_up(query, reason, billed)

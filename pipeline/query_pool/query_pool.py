@@ -24,6 +24,7 @@ from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.image_transfer import ImageTransfer
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.tasks import UnitResult
+from raysmooth.pipeline.queries.amounts import in_dollars, queries
 from raysmooth.pipeline.queries.budget import Budget
 from raysmooth.pipeline.queries.logged_answer import BILLIONTHS
 from raysmooth.pipeline.query_pool.asking_replicas import AskingCall, AskingReplica, AskingReplicas
@@ -49,7 +50,9 @@ MISSING_SECONDS = 10.0
 
 Result = TypeVar("Result")
 
-NO_SPEND = "rerun the same command to resume; answers so far are on the disk and are not paid for again"
+SPENT = "the budget is spent"
+
+RERUN = "rerun the same command to resume: answers so far are on the disk and are not paid for again"
 
 
 class QueryPool:
@@ -113,7 +116,7 @@ class QueryPool:
             if not len(self._units) and not self._in_flight:
                 return
             if self._ending is not None and not self._in_flight:
-                raise RaysmoothError(f"stopped: {self._ending}; {self._left(units_left)}: {NO_SPEND}")
+                raise self._stopped(units_left)
             self._publish()
             self._apart(self._wait)
 
@@ -173,7 +176,7 @@ class QueryPool:
             granted = self._purchases.intend(draws)
             if granted < len(draws):
                 self._units.put_back(draws[granted:])
-                self._ending = self._spent()
+                self._ending = SPENT
             if granted:
                 calls.append((replica, draws[:granted]))
         if calls or self._permits or self._purchases.is_due or (self._purchases.unsaved and not self._in_flight):
@@ -257,7 +260,7 @@ class QueryPool:
                     self._permits.append((replica, draw.run, event.key))
                     return
                 self._purchases.lost([draw])
-                self._ending = self._ending or self._spent()
+                self._ending = self._ending or SPENT
                 replica.handle.permit.remote(draw.run, event.key, False)
             case ThrottledOnce():
                 self.telemetry.throttled += 1
@@ -279,7 +282,7 @@ class QueryPool:
         replica.calls.clear()
         self.telemetry.died()
         self.telemetry.drawn_again(len(draws))
-        again = f"; its {counted(len(draws), 'query')} in flight, perhaps paid for, will be sent again" * bool(draws)
+        again = f"; its {queries(len(draws))} in flight, perhaps paid for, will be sent again" * bool(draws)
         self._note(f"a replica on {replica.where} died ({one_line(error)}){again}")
         self._replicas.replace(replica, error)
 
@@ -291,9 +294,7 @@ class QueryPool:
 
     def _drain(self) -> None:
         """Wait for the answers to what is in flight, and log them."""
-        self._note(
-            f"waiting for {counted(self._in_flight, 'query')} in flight, which are paid for (Ctrl-C: do not wait)"
-        )
+        self._note(f"waiting for {queries(self._in_flight)} in flight, which are paid for (Ctrl-C: do not wait)")
         self._end_now("stopped")
         until = monotonic() + self._drain_seconds
         try:
@@ -307,16 +308,14 @@ class QueryPool:
         self.telemetry.queue(self._units.waiting, self._in_flight)
         self.telemetry.dollars = (self._purchases.budget.spent.cost - self._cost_before) / BILLIONTHS
 
-    def _spent(self) -> str:
-        spent = self._purchases.budget.spent
-        cost = f" for ${spent.dollars:,.2f}" * bool(spent.cost)
-        return (
-            f"the budget is spent ({counted(spent.queries, 'query')}{cost}): write a larger --budget or --max-queries"
-        )
-
-    def _left(self, units_left: Callable[[], int] | None) -> str:
+    def _stopped(self, units_left: Callable[[], int] | None) -> RaysmoothError:
+        """Why it ends, and what is left to do."""
+        spent, ending = self._purchases.budget.spent, self._ending
+        if ending == SPENT:
+            cost = f", {in_dollars(spent.dollars)}" * bool(spent.cost)
+            ending = f"{SPENT} ({queries(spent.queries)}{cost}): write a larger --budget or --max-queries"
         units = max(len(self._units), units_left() if units_left is not None else 0)
-        return f"about {counted(units, 'work unit')} are unfinished"
+        return RaysmoothError(f"stopped: {ending}; about {counted(units, 'work unit')} unfinished; {RERUN}")
 
     def _missing(self, next_request: NextRequest) -> RaysmoothError:
         """The refusal to go on without asking."""

@@ -112,7 +112,7 @@ def test_throttled_the_same_picture_is_sent_again_without_a_permit() -> None:
     assert 1.0 in scene.pauses  # doubled
     throttled, last = scene.events[0], scene.events[-1]
     assert isinstance(throttled, ThrottledOnce)
-    assert throttled.rate == 0.5
+    assert throttled.rate == 10.0  # half of one picture in 0.05 s
     assert isinstance(last, Answered)
     assert last.attempts == 3
 

@@ -132,7 +132,7 @@ def test_the_budget_is_never_exceeded_and_the_same_command_resumes(tmp_path: Pat
         with task(tmp_path, asked) as one, pool([one], max_queries=limit) as opened:
             if limit < 400:
                 with pytest.raises(
-                    RaysmoothError, match=rf"the budget is spent \({limit} queries for \${limit / 100:.2f}"
+                    RaysmoothError, match=rf"the budget is spent \({limit} queries, \${limit / 100:.2f}"
                 ):
                     draw(opened, requests(pictures), done.append)
                 assert billed(tmp_path) <= limit
