@@ -170,7 +170,7 @@ def test_a_model_that_changes_stops_the_run_and_both_versions_are_named(tmp_path
 
 FATAL = {
     "a wrong key": (Conduct(key="another"), "key"),
-    "an exhausted quota": (Conduct(quota=5), "HTTP 403"),
+    "an exhausted quota": (Conduct(quota=5), "HTTP 4|quota|exhausted"),
 }
 
 
