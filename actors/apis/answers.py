@@ -1,8 +1,12 @@
 """What an adapter is given and what it returns: pictures, and answers or the reason why there is none."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from raysmooth.common.errors import printable
 
 OTHER = "(other)"
 """The label of an answer that names none of the labels that are asked for. An ordinary label: it can be a prediction.
@@ -35,6 +39,17 @@ class Tag:
     name: str
     score: float
     parents: tuple[str, ...] = ()
+
+
+def read_tag(name: object, score: object, parents: Iterable[object] = ()) -> Tag:
+    """A tag as an answer has it. Raises ValueError for a name that is no text and a score that is no finite number."""
+    above = tuple(parents)
+    for text in (name, *above):
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{printable(repr(text))} is no label")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f"{printable(repr(score))} is no score")
+    return Tag(str(name), float(score), tuple(map(str, above)))
 
 
 @dataclass(frozen=True)

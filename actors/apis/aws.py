@@ -14,12 +14,14 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysmooth.actors.apis.answers import Answer, Picture, Tag
+from raysmooth.actors.apis.answers import Answer, Picture, read_tag
 from raysmooth.actors.apis.connections import (
     REQUESTS_AT_ONCE,
+    UNREADABLE,
     read_address,
     require_library,
     seconds_to_wait,
+    unreadable,
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
@@ -154,6 +156,8 @@ class Rekognition:
             raise ApiFailure(f"aws: {one_line(error)}: run `aws configure`, or give the machine a role") from None
         except exceptions.BotoCoreError as error:
             raise ApiFailure(f"aws: {one_line(error)}") from None
+        except UNREADABLE as error:
+            raise unreadable("aws", error) from None
 
     async def close(self) -> None:
         self._client.close()
@@ -165,11 +169,11 @@ def _read(answer: Mapping[str, Any]) -> Answer | PictureRefused:
     raw, version = json.dumps(body, ensure_ascii=False), body.get("LabelModelVersion")
     try:
         tags = tuple(
-            Tag(label["Name"], label["Confidence"] / 100, tuple(parent["Name"] for parent in label.get("Parents", ())))
+            read_tag(label["Name"], label["Confidence"] / 100, [parent["Name"] for parent in label.get("Parents", ())])
             for label in body["Labels"]
         )
-    except (KeyError, TypeError) as error:
-        return PictureRefused(f"not an answer: it has no {one_line(error)}", raw, version)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return PictureRefused(f"not an answer: {type(error).__name__}: {one_line(error)}", raw, version)
     return Answer(tags, version, raw)
 
 

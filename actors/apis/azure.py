@@ -11,14 +11,16 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysmooth.actors.apis.answers import Answer, Picture, Tag
+from raysmooth.actors.apis.answers import Answer, Picture, read_tag
 from raysmooth.actors.apis.connections import (
     REQUESTS_AT_ONCE,
+    UNREADABLE,
     KeyVariable,
     read_address,
     read_key,
     require_library,
     seconds_to_wait,
+    unreadable,
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
@@ -108,9 +110,11 @@ class AzureVision:
                 language=self._options.language,
                 model_version=self._options.model_version,
             )
-        except (exceptions.DecodeError, ValueError) as error:
-            return [PictureRefused(f"not an answer: {one_line(error)}")]
+        except UNREADABLE as error:
+            raise unreadable("azure", error) from None
         except exceptions.HttpResponseError as error:
+            if error.status_code == 200:
+                return [PictureRefused(f"not an answer: {one_line(error)}")]
             failure = _failure(error, self._options)
             if isinstance(failure, PictureRefused):
                 return [failure]
@@ -129,9 +133,12 @@ class AzureVision:
 
 
 def _read(result: Any) -> Answer | PictureRefused:
-    raw = json.dumps(dict(result), ensure_ascii=False, default=str)
     try:
-        tags = tuple(Tag(str(tag.name), float(tag.confidence)) for tag in result.tags.list)
+        raw = json.dumps(result.as_dict(), ensure_ascii=False)
+    except (TypeError, ValueError, AttributeError):
+        raw = "{}"
+    try:
+        tags = tuple(read_tag(tag.name, tag.confidence) for tag in result.tags.list)
         return Answer(tags, result.model_version, raw)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return PictureRefused(f"not an answer: {one_line(error)}", raw)

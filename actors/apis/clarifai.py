@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysmooth.actors.apis.answers import Answer, Picture, Tag
+from raysmooth.actors.apis.answers import Answer, Picture, read_tag
 from raysmooth.actors.apis.connections import (
     KeyVariable,
     never_sent,
@@ -148,8 +148,11 @@ class Clarifai:
             raise failure
         concepts = output.data.concepts
         found = [MessageToDict(concept, preserving_proto_field_name=True) for concept in concepts]
-        tags = tuple(Tag(concept.name, float(concept.value)) for concept in concepts)
-        return Answer(tags, version, json.dumps({"concepts": found}, ensure_ascii=False))
+        raw = json.dumps({"concepts": found}, ensure_ascii=False)
+        try:
+            return Answer(tuple(read_tag(concept.name, concept.value) for concept in concepts), version, raw)
+        except ValueError as error:
+            return PictureRefused(f"not an answer: {error}", raw, version)
 
     async def close(self) -> None:
         await self._channel.close()

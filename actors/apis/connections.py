@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.actors.apis.failures import Transient
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 
 REQUESTS_AT_ONCE = 1000
 """Threads and connections that a client may have, as many as the largest --concurrency; made as they are needed."""
@@ -102,6 +103,15 @@ def seconds_to_wait(written: object) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
+"""What a vendor's client raises while it reads an answer that is none, as of a proxy or in an outage."""
+
+
+def unreadable(api: str, error: Exception) -> Transient:
+    """What an error of UNREADABLE means: the status is not known, but the request may have been paid for."""
+    return Transient(f"{api}: its client cannot read the answer: {type(error).__name__}: {one_line(error)}")
 
 
 def never_sent(reason: str) -> bool:

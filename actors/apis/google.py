@@ -14,15 +14,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysmooth.actors.apis.answers import Answer, Picture, Tag
+from raysmooth.actors.apis.answers import Answer, Picture, read_tag
 from raysmooth.actors.apis.connections import (
     REQUESTS_AT_ONCE,
+    UNREADABLE,
     Address,
     KeyVariable,
     never_sent,
     read_address,
     read_key,
     require_library,
+    unreadable,
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
@@ -136,6 +138,8 @@ class GoogleVision:
             return [PictureRefused(f"not an answer: {one_line(error)}")] * len(pictures)
         except RequestException as error:
             raise Transient(f"google: {one_line(error)}", billed=not _never_sent_by_requests(error)) from None
+        except UNREADABLE as error:
+            raise unreadable("google", error) from None
         # gRPC gives None for bytes that are no message.
         responses = [] if answer is None else list(answer.responses)
         if len(responses) != len(pictures):
@@ -184,8 +188,12 @@ def _read(response: Any, options: GoogleOptions) -> Answer | PictureRefused:
     raw = json.dumps(MessageToDict(type(response).pb(response)), ensure_ascii=False)
     code, message = response.error.code, one_line(response.error.message or "an error without a message")
     if code == 0:
-        tags = tuple(Tag(label.description, float(label.score)) for label in response.label_annotations)
-        return Answer(tags, raw=raw)
+        try:
+            return Answer(
+                tuple(read_tag(label.description, label.score) for label in response.label_annotations), raw=raw
+            )
+        except ValueError as error:
+            return PictureRefused(f"not an answer: {error}", raw)
     if code == 8:  # RESOURCE_EXHAUSTED
         raise Throttled(f"google: {message}")
     if code in (7, 16):  # PERMISSION_DENIED, UNAUTHENTICATED
