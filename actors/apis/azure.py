@@ -110,6 +110,8 @@ class AzureVision:
                 language=self._options.language,
                 model_version=self._options.model_version,
             )
+        except json.JSONDecodeError as error:  # only of a 200
+            return [PictureRefused(f"not an answer: {one_line(error)}")]
         except UNREADABLE as error:
             raise unreadable("azure", error) from None
         except exceptions.HttpResponseError as error:
