@@ -159,7 +159,8 @@ class ChatClassifier:
                 return [failure]
             raise failure from None
         except openai.APIConnectionError as error:
-            raise Transient(f"openai: {one_line(error.__cause__ or error)}", billed=_was_sent(error)) from None
+            reason = self._without_key(one_line(error.__cause__ or error, whole=True))
+            raise Transient(f"openai: {reason}", billed=_was_sent(error)) from None
         answer = self._read(Reply(200, {}, reply.http_response.content))
         self._answered = self._answered or isinstance(answer, Answer)
         return [answer]

@@ -41,12 +41,19 @@ KeyVariable = Annotated[str, BeforeValidator(_variable)]
 
 
 def read_key(api: str, variable: str) -> str:
-    """The key in an environment variable. Raises RaysmoothError if it is not set; no message has the key."""
+    """The key in an environment variable. Raises RaysmoothError if it is not set, and if it is no key; no message has
+    it.
+    """
     key = os.environ.get(variable, "").strip()
     if not key:
         raise RaysmoothError(
             f"{api}: the environment variable {printable(variable)} is not set: put the key into it, on every machine "
             "that asks"
+        )
+    if not (key.isascii() and key.isprintable()):  # clients repeat headers that they do not take
+        raise RaysmoothError(
+            f"{api}: the environment variable {printable(variable)} has a line break, or another character that no key "
+            "has: put the key alone into it"
         )
     return key
 
@@ -75,7 +82,7 @@ def read_address(api: str, endpoint: str, plain_http: bool | None = None) -> Add
     and pictures would be sent in the clear; with `plain_http`, an option of APIs of one's own (None: it has no such
     option), on any. Raises RaysmoothError for any other.
     """
-    where = f"--endpoint {printable(endpoint)}"
+    where = f"--endpoint {shown_endpoint(endpoint)}"
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname, parts.port
@@ -89,6 +96,11 @@ def read_address(api: str, endpoint: str, plain_http: bool | None = None) -> Add
         instead = f"https://{host}" if plain_http is None else f"https://{host} or {api}:plain_http=true"
         raise RaysmoothError(f"{where}: the key and the pictures would be sent in the clear: write {instead}")
     return Address(parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80), parts.path)
+
+
+def shown_endpoint(endpoint: str) -> str:
+    """An endpoint for messages, unless it may hold a password or a key."""
+    return "(not shown, as it may hold a key)" if {*endpoint} & {*"@?#"} else printable(endpoint)
 
 
 def written_endpoint(api: str, endpoint: str | None, plain_http: bool | None = None) -> str | None:

@@ -39,4 +39,10 @@ class PictureRefused(Exception):
 
 
 class ApiFailure(RaysmoothError):
-    """No further request can succeed; the message says what to do."""
+    """No further request can succeed; the message says what to do. `billed`: whether this one may have been paid for,
+    as one whose answer cannot be used.
+    """
+
+    def __init__(self, reason: str, billed: bool = False) -> None:
+        super().__init__(reason)
+        self.billed = billed

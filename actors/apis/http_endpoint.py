@@ -87,5 +87,5 @@ class HttpClassifier:
         except (Unreadable, ValueError, RecursionError) as error:
             failure = self._client.misfit(reply, f"not an answer: {one_line(error)}: {reply.text}")
         if isinstance(failure, ApiFailure):
-            raise ApiFailure(f"{failure}: correct the file of http:request") from None
+            raise ApiFailure(f"{failure}: correct the file of http:request", failure.billed) from None
         raise failure

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.actors.apis.answers import Answer, Picture, Tag
 from raysmooth.actors.apis.connections import KeyVariable, read_address, read_key, written_endpoint
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Transient
+from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
 from raysmooth.actors.apis.label_files import labels_digest, read_class_names
 from raysmooth.actors.apis.rest_client import Reply, RestClient
 from raysmooth.common.errors import RaysmoothError, counted, one_line, printable
@@ -145,10 +145,9 @@ class InferenceClient:
         except PictureRefused as refused:
             if len(pictures) == 1:
                 return [refused]
-            # A picture's answer must not depend on those beside it.
-            return [answer for picture in pictures for answer in await self.classify([picture])]
+            return await self._one_by_one(pictures)
         except ApiFailure as failure:
-            raise ApiFailure(f"{failure}{await self._inputs()}") from None
+            raise ApiFailure(f"{failure}{await self._inputs()}", failure.billed) from None
         try:
             answers = self._read(reply, len(pictures))
         except PictureRefused as refused:
@@ -156,8 +155,21 @@ class InferenceClient:
                 raise Transient(f"oip: {refused}") from None
             return [refused]
         except ApiFailure as failure:
-            raise ApiFailure(f"{failure}{await self._inputs()}") from None
+            raise ApiFailure(f"{failure}{await self._inputs()}", failure.billed) from None
         self._client.answered = True
+        return answers
+
+    async def _one_by_one(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
+        """A picture's answer must not depend on those beside it."""
+        answers: list[Answer | PictureRefused] = []
+        for picture in pictures:
+            try:
+                answers += await self.classify([picture])
+            except (Throttled, Transient) as error:
+                # All are sent again, those too that are answered, and may have been paid for.
+                if not answers:
+                    raise
+                raise Transient(str(error), retry_after=error.retry_after) from None
         return answers
 
     async def close(self) -> None:
@@ -205,7 +217,8 @@ class InferenceClient:
         if data.shape[1] != wanted:
             raise ApiFailure(
                 f"oip: {printable(self._options.model)} answers {counted(data.shape[1], 'number')} for a picture, and "
-                f"not {wanted}: write classes=K or labels=FILE for the K that it has, or oip:answer=label"
+                f"not {wanted}: write classes=K or labels=FILE for the K that it has, or oip:answer=label",
+                billed=True,
             )
         return [
             self._answer(row, None if version is None else str(version), json.dumps({**facts, "data": row}))

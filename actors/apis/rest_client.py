@@ -95,7 +95,9 @@ class RestClient:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Transient(f"{self.api}: {one_line(error)}", billed=False) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{self.api}: {one_line(error) or type(error).__name__}") from None
+            # Its text has the URL, and so what stands after ? in it.
+            said = f"no HTTP: {error.message}" if isinstance(error, aiohttp.ClientResponseError) else error
+            raise Transient(f"{self.api}: {one_line(said, whole=True)}") from None
 
     def failure(self, reply: Reply) -> Throttled | Transient | PictureRefused | ApiFailure:
         """What a reply that is no answer means, by its status."""
@@ -111,7 +113,8 @@ class RestClient:
         if status in (404, 405, 410):
             return ApiFailure(f"{reason}: --endpoint or the model's name is not right")
         if 300 <= status < 400:
-            where = printable(reply.headers.get("Location", "elsewhere"))
+            # Without a query, which may repeat a key of ours.
+            where = printable(reply.headers.get("Location", "elsewhere").partition("?")[0])
             return ApiFailure(f"{reason}: it redirects to {where}: write that as --endpoint if you trust it")
         if status in (408, 409, 425) or status >= 500:
             return Transient(reason, retry_after=wait)
@@ -122,7 +125,8 @@ class RestClient:
         """What it means that a reply is not what was asked for. `trusted`: that the request is right."""
         if self.answered or trusted:
             return PictureRefused(reason, reply.raw)
-        return ApiFailure(f"{self.api}: {reason}: no request has had an answer yet, so that the request may be wrong")
+        doubt = "no request has had an answer yet, so that the request may be wrong"
+        return ApiFailure(f"{self.api}: {reason}: {doubt}", billed=reply.status < 300)
 
     def _opened(self) -> "aiohttp.ClientSession":
         import aiohttp

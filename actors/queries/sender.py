@@ -168,7 +168,7 @@ class Sender:
             if len(answers) != len(queries):
                 raise ValueError(f"{len(answers)} answers to {len(queries)} pictures")
         except Throttled as error:
-            rate = await self._bucket.throttled(error.retry_after)
+            rate = await self._slowed(error.retry_after)
             queries[0].report(ThrottledOnce(queries[0].key, str(error), rate))
             self._failed(queries, Transient(str(error), billed=False, retry_after=error.retry_after))
         except Transient as error:
@@ -176,7 +176,7 @@ class Sender:
         except TimeoutError:
             self._failed(queries, Transient(f"no answer within {self._limits.timeout:g} s"))
         except ApiFailure as error:
-            self._end(queries, str(error), billed=False)
+            self._end(queries, str(error), error.billed)
         except Exception as error:  # a fault of the adapter, or of a server that it did not foresee: money stops here
             self._end(queries, f"{type(error).__name__}: {one_line(error)}", billed=True)
         else:
@@ -184,6 +184,12 @@ class Sender:
             for query, answer in zip(queries, answers, strict=True):
                 query.seconds += (self._clock() - began) / len(queries)
                 query.report(answered(query, answer, sent))
+
+    async def _slowed(self, retry_after: float | None) -> float | None:
+        try:
+            return await self._bucket.throttled(retry_after)
+        except Exception:  # Ray's, of a bucket that is gone: the next one that takes from it says so
+            return None
 
     async def _take(self, pictures: int) -> None:
         succeeded, self._succeeded = self._succeeded, 0

@@ -71,6 +71,10 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
         for image, roles in images.items()
         if any(draw not in roles.get(role, {}) for role, many in needed.items() for draw in range(many))
     ]
+    if len({type(image) for image in images}) > 1:
+        raise RaysmoothError(
+            f"{shown} names some images by number and some by digest, which may be the same ones: write one of the two"
+        )
     if lacking:
         raise RaysmoothError(
             f"{shown}: {counted(len(lacking), 'image')} lack draws, the first is {lacking[0]}: write --n0 and --n as "

@@ -8,16 +8,14 @@ import pandas as pd
 
 from raysmooth.pipeline.analysis.columns import text_of
 from raysmooth.pipeline.analysis.metrics import FIXED
-from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.derived.recertification import Recertification
 from raysmooth.pipeline.derived.source_counts import SourceCounts
 from raysmooth.pipeline.derived.source_runs import SourceRun
-from raysmooth.pipeline.queries.query_folder import QUERIES
-from raysmooth.pipeline.queries.vocabulary import OPEN_LABELS, VOCABULARY, read_vocabulary
+from raysmooth.pipeline.runs.apis.stored_names import stored_names
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.pipeline.store.image_sigmas import read_image_sigmas
 from raysmooth.pipeline.store.sigma_rules import is_certified_rule
-from raysmooth.storage.location import Where, located
+from raysmooth.storage.location import Where
 
 _CERTIFY = PROCEDURES["certify"]
 
@@ -55,11 +53,10 @@ class RecertifiedRun(Recertification):
 
 def names_of_classes(source: SourceRun, out: Where) -> Mapping[int, str]:
     """The names of a run's classes by label: those of its data or, of a vision API, those that its answers have."""
-    names = dict(class_names_of(source.manifest.get("data")))
+    names = stored_names(source.manifest, out)
     if "queries" not in source.manifest:
         return names
-    if source.identity.get("accepted") is None and source.manifest["num_classes"] == OPEN_LABELS:
-        names = dict(enumerate(read_vocabulary(located(out) / QUERIES / VOCABULARY)))
+    # Where the vocabulary was left behind, rows have some of the names.
     for code, name in (("label", "label_name"), ("prediction", "prediction_name")):
         known = source.rows[source.rows[name].notna() & source.rows[code].notna()]
         names |= {int(label): str(text) for label, text in zip(known[code], known[name], strict=True)}

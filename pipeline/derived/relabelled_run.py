@@ -164,8 +164,6 @@ def closed_labels(source: SourceRun) -> Sequence[str] | None:
     labels of its own. None where labels are open.
     """
     queries, accepted = source.manifest["queries"], source.identity.get("accepted")
-    if "closed_labels" in queries:
-        return queries["closed_labels"]
     if queries["open_from"] is not None or source.identity["label_rule"]["rule"] not in ("top", "leaf"):
         return None
     return list(queries["names"])[0 if accepted is None else accepted["classes"] :]

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from raysmooth.actors.apis.apis import is_api
+from raysmooth.actors.apis.connections import shown_endpoint
 from raysmooth.actors.models.rejectors import NO_REJECTOR, UNANSWERED
 from raysmooth.actors.queries.pictures import read_encoding, read_upscale
 from raysmooth.common.errors import RaysmoothError, printable
@@ -87,7 +88,8 @@ def _refuse_credentials(endpoint: str) -> None:
         parts = urlsplit(endpoint)
         named = parts.username is not None or parts.password is not None
     except ValueError:
-        raise RaysmoothError(f"--endpoint {printable(endpoint)}: not a URL: write http://host:8000/path, say") from None
+        shown = shown_endpoint(endpoint)
+        raise RaysmoothError(f"--endpoint {shown}: not a URL: write http://host:8000/path, say") from None
     if named:
         raise RaysmoothError(
             "--endpoint has a user or password in it, which would be in every manifest: write the URL without, and let "

@@ -209,6 +209,27 @@ def test_rubbish_for_several_pictures_is_asked_again() -> None:
         asyncio.run(ask())
 
 
+def test_an_answer_is_charged_though_the_picture_beside_it_has_none() -> None:
+    """A batch is refused, so that each picture is asked alone; then one is answered, and the next is throttled."""
+    replies = iter([200, 400, 200, 429])
+
+    async def infer(_: web.Request) -> web.Response:
+        outputs = [{"name": "output", "data": [0.0] * len(COLOURS)}]
+        return web.json_response({"outputs": outputs}, status=next(replies))
+
+    async def ask() -> Transient:
+        async with rest_server(FakeService(), [web.post("/v2/models/fake/infer", infer)]) as base:
+            _, entry, options = read_api(f"{COLOUR_API},batch=2")
+            client = entry.make(options, base)
+            await client.classify([RED])
+            with pytest.raises(Transient) as caught:
+                await client.classify([RED, BLUE])
+            await client.close()
+            return caught.value
+
+    assert asyncio.run(ask()).billed
+
+
 def test_k_must_be_known(tmp_path: Path) -> None:
     _, entry, options = read_api("oip:model=m")
     with pytest.raises(RaysmoothError, match="write classes=K or labels=FILE"):

@@ -87,3 +87,37 @@ def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message() -> None:
     reply, too_long = asyncio.run(ask())
     assert reply.text == "no such key: ***"
     assert "16,777,216 bytes" in too_long
+
+
+def test_a_key_in_the_query_is_in_no_message() -> None:
+    """Neither from a server that speaks no HTTP nor from one that redirects, query and all."""
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"BABBLE\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> str:
+        server = await asyncio.start_server(babble, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        client = RestClient("x", secrets=["s3cret"])
+        async with server:
+            with pytest.raises(Transient) as caught:
+                await client.send("POST", f"http://127.0.0.1:{port}/?key=s3cret", b"", {})
+        await client.close()
+        return str(caught.value)
+
+    said = asyncio.run(ask())
+    assert said.startswith("x: no HTTP: ")
+    assert "s3cret" not in said
+    moved = RestClient("x").failure(Reply(301, {"Location": "https://example.org/there/?key=s3cret"}, b""))
+    assert "redirects to https://example.org/there/: write" in str(moved)
+    assert "s3cret" not in str(moved)
+
+
+def test_an_answer_of_success_that_cannot_be_used_may_have_been_paid() -> None:
+    for status, billed in ((200, True), (201, True), (400, False)):
+        failure = RestClient("x").misfit(Reply(status, {}, b"{}"), "no labels")
+        assert isinstance(failure, ApiFailure)
+        assert failure.billed is billed

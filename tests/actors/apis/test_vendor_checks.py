@@ -140,3 +140,27 @@ def test_requests_to_aws_are_signed_as_it_verifies(server: Server, monkeypatch: 
             (phone,) = [tag for tag in answer.tags if tag.name == "Mobile Phone"]
             assert phone.parents == ("Phone",)
             assert 0.99 < phone.score < 1
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://me:pa/s3cret@example.com",
+        "me:s3cret@example.com",
+        "https://me:s3cret@[example.com",
+        "https://me:s3cret@example.com:port",
+        "https://example.com:port/?key=s3cret",
+        "https://example.com:port/#s3cret",
+    ],
+)
+def test_no_message_about_an_endpoint_has_a_password(endpoint: str) -> None:
+    for api in ("google", "clarifai"):
+        assert "s3cret" not in refusal(api, endpoint)
+
+
+def test_a_key_that_no_header_can_hold_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("s3cret\nANOTHER=1", "s3cret\u2028x", "s3cr\u00e9t"):
+        monkeypatch.setenv("VISION_KEY", key)
+        said = refusal("clarifai:key_env=VISION_KEY", None)
+        assert "VISION_KEY has a line break, or another character that no key has" in said
+        assert "s3cr" not in said

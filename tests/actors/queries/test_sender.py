@@ -240,6 +240,21 @@ def test_a_failure_ends_everything(error: Exception, reason: str, billed: bool) 
     assert len(scene.api.requests) == 2
 
 
+def test_without_the_bucket_a_throttled_picture_is_sent_again() -> None:
+    async def act() -> Scene:
+        scene = Scene([Throttled("slow down"), None])
+
+        async def gone(retry_after: float | None) -> float | None:
+            raise ConnectionError("the bucket is gone")
+
+        scene.bucket.throttled = gone  # type: ignore[method-assign]
+        scene.submit(1)
+        await scene.finals(1)
+        return scene
+
+    assert kinds(play(act)) == ["ThrottledOnce", "Answered"]
+
+
 def test_stopped_only_what_is_in_flight_is_answered() -> None:
     async def act() -> Scene:
         scene = Scene([None, Transient("reset"), Transient("unavailable", billed=False)], latency=0.05, requests=3)

@@ -55,6 +55,13 @@ def test_certificates_by_hand(tmp_path: Path) -> None:
     assert not import_logs([file], settings)[0].new
 
 
+def test_numbers_and_digests_of_images_are_not_mixed(tmp_path: Path) -> None:
+    digest = [{**line, "image": "ab" * 32} for line in lines(0)]
+    settings = checked(ImportSettings, {**GIVEN, "out": str(tmp_path / "out")})
+    with pytest.raises(RaysmoothError, match="some images by number and some by digest"):
+        import_logs([written(tmp_path, lines(1), digest)], settings)
+
+
 def test_the_command_names_bad_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [part for name, value in GIVEN.items() for part in (f"--{name}", str(value))]
     file = written(tmp_path, lines(7))
