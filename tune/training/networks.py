@@ -1,6 +1,7 @@
 """Networks ready to train: on their device, tried on an image before any work, with the weights to start from."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,22 @@ def settled_compile(asked: str, device: torch.device, pixels: int) -> bool:
     if asked != "auto":
         return asked == "on"
     return device.type == "cuda" and pixels >= WORTH_COMPILING and compiler() is not None
+
+
+def without_overrun(network: torch.nn.Module, device: torch.device) -> AbstractContextManager[Any]:
+    """A context for training `network` on `device`: without oneDNN where a layer would make it write past its memory.
+
+    torch 2.15's oneDNN does so on processors with AVX2 and no more, in the gradient of the weights of a convolution of
+    one pixel with a stride and four input channels; the narrow ones, all below eight, are taken together.
+    """
+    narrow = any(
+        isinstance(layer, torch.nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.in_channels < 8
+        for layer in network.modules()
+    )
+    return torch.backends.mkldnn.flags(enabled=False) if narrow and device.type == "cpu" else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from raysmooth.tune.objectives.training_noise import TrainingNoise
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.phases import OPTIMIZERS
 from raysmooth.tune.recipes.recipe import Recipe
+from raysmooth.tune.training.networks import without_overrun
 from raysmooth.tune.training.progress_bar import EpochProgress
 from raysmooth.tune.training.training_data import Images, Step
 from raysmooth.tune.training.training_sigmas import TrainingSigmas
@@ -185,6 +186,7 @@ class Trainer:
             on_gpu = self._device.type == "cuda"
             stack.enter_context(torch.random.fork_rng([self._device] if on_gpu else []))
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+            stack.enter_context(without_overrun(self.network, self._device))
             torch.manual_seed(layer_seed + self._worker.rank)  # for random layers such as dropout
             batches = self._images.batches(steps)
             for step, noise_seed, sigma_seed, (images, labels) in zip(

@@ -1,4 +1,4 @@
-"""Whether a network is compiled, which "auto" decides from the device and the planned work."""
+"""How networks are trained on a device: compiled or not, which "auto" decides, and without faulty kernels."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import raysmooth.tune.training.networks
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked
 from raysmooth.tune.recipes.settings import TrainClassifierSettings
-from raysmooth.tune.training.networks import settled_compile
+from raysmooth.tune.training.networks import settled_compile, without_overrun
 from raysmooth.tune.training.trainings import TRAININGS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -75,3 +75,17 @@ def test_every_kind_of_training_has_its_settings_and_its_task(tmp_path: Path) ->
         assert task.network.compiled is False
         assert training.summary_metric in task.measure()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "stride", "narrow"), [(4, 1, 2, True), (8, 1, 2, False), (4, 3, 2, False), (4, 1, 1, False)]
+)
+def test_a_training_leaves_out_onednn_where_that_overruns(channels: int, size: int, stride: int, narrow: bool) -> None:
+    """On processors with AVX2 and no more, a training with (4, 1, 2) ends in a segmentation fault otherwise."""
+    network = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Conv2d(channels, 8, size, stride))
+    before = torch.backends.mkldnn.enabled
+    with without_overrun(network, CPU):
+        assert torch.backends.mkldnn.enabled == (before and not narrow)
+    with without_overrun(network, CUDA):
+        assert torch.backends.mkldnn.enabled == before
+    assert torch.backends.mkldnn.enabled == before
