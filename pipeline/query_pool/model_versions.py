@@ -10,32 +10,41 @@ _INSTEAD = "certificates are about one model. Name a fixed version with --classi
 
 
 class ModelVersions:
-    """The version of the model behind each log, as its answers name it."""
+    """The version of the model behind each log, as its answers name it. The answers to the images themselves, which
+    certificates are compared with, are of the same model as those to noisy pictures.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, str] = {}
+        self._together: dict[int, int] = {}
+        """Logs, by their `id()`, and the log of references that they go with."""
 
     def check(self, tasks: Sequence[QueryTask]) -> None:
-        """Begin with what the logs have. Raises RaysmoothError for one with answers of several versions."""
+        """Begin with what the logs have. Raises RaysmoothError for a run with answers of several versions."""
         for task in tasks:
-            for log in filter(None, (task.log, task.reference_log)):
-                versions = sorted(log.versions)
-                if len(versions) > 1:
-                    named = " and ".join(map(printable, versions))
-                    raise RaysmoothError(
-                        f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, "
-                        f"{named}: {_INSTEAD}"
-                    )
-                if versions:
-                    self._known[id(log)] = versions[0]
+            if task.reference_log is not None:
+                self._together[id(task.log)] = id(task.reference_log)
+        for task in tasks:
+            for log in filter(None, (task.reference_log, task.log)):
+                for version in sorted(log.versions):
+                    before = self._known.setdefault(self._model_of(log), version)
+                    if version != before:
+                        raise RaysmoothError(
+                            f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, "
+                            f"or of another than those it goes with, {printable(before)} and {printable(version)}: "
+                            f"{_INSTEAD}"
+                        )
 
     def changed(self, log: QueryLog, version: str | None, api: str) -> str | None:
         """Enter the version of an answer. The refusal, if it is another one than before."""
         if version is None:
             return None
-        before = self._known.setdefault(id(log), version)
+        before = self._known.setdefault(self._model_of(log), version)
         if before == version:
             return None
         return (
             f"the model behind {api} has changed from version {printable(before)} to {printable(version)}: {_INSTEAD}"
         )
+
+    def _model_of(self, log: QueryLog) -> int:
+        return self._together.get(id(log), id(log))

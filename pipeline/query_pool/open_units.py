@@ -49,7 +49,9 @@ class OpenUnit:
 
 @dataclass(eq=False)
 class OpenDraw:
-    """A draw that has no answer, and the units that wait for it. `reserved`: the budget holds money for its request."""
+    """A draw that has no answer, and the units that wait for it. `reserved`: the budget holds money for its request.
+    `foreign`: the answer that came is of another version of the model, and completes no unit.
+    """
 
     log: QueryLog
     key: DrawKey
@@ -58,6 +60,7 @@ class OpenDraw:
     image: np.ndarray
     units: list[OpenUnit]
     reserved: bool = False
+    foreign: bool = False
 
     @property
     def name(self) -> DrawName:
@@ -135,6 +138,8 @@ class OpenUnits:
 
     def answered(self, draw: OpenDraw) -> None:
         """Its answer is on the disk."""
+        if draw.foreign:
+            return
         del self._draws[draw.name]
         for unit in draw.units:
             unit.lacks.discard(draw.name)

@@ -253,6 +253,7 @@ class QueryPool:
                 self.telemetry.queries += bool(event.attempts)
                 changed = self._versions.changed(draw.log, event.version, self._tasks[draw.run].spec.api)
                 if changed is not None:
+                    draw.foreign = True
                     self._end_now(changed)
             case PermitWanted():
                 draw = call.draws[event.key]

@@ -170,6 +170,37 @@ def test_a_changed_version_stops_and_names_both(tmp_path: Path) -> None:
     assert 31 <= billed(tmp_path) <= 36
 
 
+def test_an_answer_of_another_version_completes_no_unit(tmp_path: Path) -> None:
+    """Not even where it was the last that was missing, of the last unit."""
+    asked, done = spec(tmp_path, "change_after=22", concurrency=4), list[UnitResult]()
+    with (
+        task(tmp_path, asked) as one,
+        pool([one]) as opened,
+        pytest.raises(RaysmoothError, match="has changed from version 1 to 2"),
+    ):
+        draw(opened, requests(images(1)), done.append)
+    assert done == []
+
+
+def test_references_are_of_the_same_version_as_draws(tmp_path: Path) -> None:
+    """An image's own answer is logged by one version, and its draws would come from the next."""
+    pictures = images(3)
+    for sigma, change in ((0.5, 40), (0.25, 1)):
+        asked = spec(tmp_path, f"change_after={change}", sigma)
+        with task(tmp_path, asked, reference=True) as one, pool([one]) as opened:
+            if change == 40:
+                draw(opened, requests(pictures, 5))
+            else:
+                with pytest.raises(RaysmoothError, match="has changed from version 1 to 2"):
+                    draw(opened, requests(pictures, 5))
+    with (
+        task(tmp_path, asked, reference=True) as one,
+        pool([one]) as opened,
+        pytest.raises(RaysmoothError, match="of another than those it goes with, 1 and 2"),
+    ):
+        draw(opened, requests(pictures, 5))
+
+
 def test_without_patience_the_draw_stays_open_and_the_rest_is_logged(tmp_path: Path) -> None:
     asked = spec(tmp_path, "unavailable=1", concurrency=2, patience=0.0)
     with (
