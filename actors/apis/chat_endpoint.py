@@ -201,10 +201,10 @@ class ChatClassifier:
 
     def _failure(self, error: Any) -> Exception:
         """What an answer of 4xx or 5xx means."""
-        status, code = error.status_code, " ".join(part for part in (error.code, error.type) if part)
+        status, code = error.status_code, " ".join(str(part) for part in (error.code, error.type) if part)
         message = self._without_key(one_line(error.message, whole=True))
         reason, wait = f"openai: HTTP {status}: {message}", _wait(error.response.headers)
-        if any(quota in code for quota in _QUOTA):
+        if status == 402 or any(quota in code for quota in _QUOTA):
             return ApiFailure(f"{reason}: the account has no money or quota left")
         if status == 429:
             return Throttled(reason, wait)
@@ -230,9 +230,11 @@ class ChatClassifier:
 
 
 def _without_choices(error: Any, raw: str) -> PictureRefused:
-    """What a proxy means that reports an error in an answer of 200. Raises Throttled and Transient."""
+    """What a proxy means that reports an error in an answer of 200. Raises Throttled, Transient and ApiFailure."""
     code = error.get("code") if isinstance(error, dict) else None
     reason = f"openai: {printable(str(error))}" if error else "not an answer: it has no choices"
+    if code == 402:
+        raise ApiFailure(f"{reason}: the account has no money or quota left")
     if code == 429:
         raise Throttled(reason)
     if isinstance(code, int) and code >= 500:

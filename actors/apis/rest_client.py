@@ -108,6 +108,8 @@ class RestClient:
             return Throttled(reason, wait)
         if status in self._refused:
             return PictureRefused(reason, reply.raw)
+        if status == 402 or (status == 403 and "quota" in text.lower()):
+            return ApiFailure(f"{self.api}: HTTP {status}: the account has no money or quota left")
         if status in (401, 403):
             return ApiFailure(f"{self.api}: HTTP {status}: the key is missing, not valid, or not allowed to do this")
         if status in (404, 405, 410):

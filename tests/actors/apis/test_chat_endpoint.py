@@ -1,9 +1,11 @@
 """Chat endpoints through OpenAI's own client, against a local server of that protocol."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from api_requests import BLUE, GREEN, RED, asked, best, with_environment
 
 from raysmooth.actors.apis.answers import Answer, Tag
@@ -13,6 +15,8 @@ from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.fake_apis.classify import COLOURS
 from raysmooth.tune.fake_apis.conduct import Conduct
 from raysmooth.tune.fake_apis.fakes import running
+from raysmooth.tune.fake_apis.rest_server import rest_server
+from raysmooth.tune.fake_apis.service import FakeService
 
 
 @pytest.fixture
@@ -199,3 +203,40 @@ def test_the_fake_knows_all_its_labels(monkeypatch: pytest.MonkeyPatch, tmp_path
         endpoint = with_environment(monkeypatch, fake)
         answers = asked(f"openai:model=m,labels={tmp_path}/all.txt", endpoint, [RED], [RED])
     assert [answer.version for answer in answers] == ["m fp_2026-01-15", "m fp_2026-06-30"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "failure", "words"),
+    [
+        (402, {"message": "Insufficient credits", "code": 402}, ApiFailure, "no money or quota left"),
+        (200, {"message": "Insufficient credits", "code": 402}, ApiFailure, "no money or quota left"),
+        (400, {"message": "no", "type": "BadRequestError", "code": 400}, PictureRefused, "400 - no"),
+        (503, {"message": "busy", "code": 503}, Transient, "503 - busy"),
+    ],
+)
+def test_codes_of_errors_may_be_numbers(
+    status: int, error: dict[str, object], failure: type[Exception], words: str, labels: str
+) -> None:
+    """As servers other than OpenAI's have them: vLLM, OpenRouter."""
+    choice = {"message": {"role": "assistant", "content": "red"}, "finish_reason": "stop", "index": 0}
+    replies = iter([(200, {"choices": [choice], "model": "m"}), (status, {"error": error})])
+
+    async def handle(request: web.Request) -> web.Response:
+        code, body = next(replies)
+        return web.json_response(body, status=code)
+
+    async def ask() -> object:
+        _, entry, options = read_api(f"openai:model=m,labels={labels},keyless=true")
+        async with rest_server(FakeService(), [web.post("/{path:.*}", handle)]) as endpoint:
+            client = entry.make(options, endpoint)
+            try:
+                assert isinstance((await client.classify([RED]))[0], Answer)
+                return (await client.classify([RED]))[0]
+            except (ApiFailure, Throttled, Transient) as raised:
+                return raised
+            finally:
+                await client.close()
+
+    found = asyncio.run(ask())
+    assert type(found) is failure
+    assert words in str(found)

@@ -20,6 +20,7 @@ from raysmooth.tune.fake_apis.service import FakeService
         (500, Transient, Transient),
         (408, Transient, Transient),
         (401, ApiFailure, ApiFailure),
+        (402, ApiFailure, ApiFailure),
         (403, ApiFailure, ApiFailure),
         (404, ApiFailure, ApiFailure),
         (302, ApiFailure, ApiFailure),
@@ -34,6 +35,18 @@ def test_statuses(status: int, first: type[Exception], later: type[Exception]) -
     assert type(client.failure(reply)) is first
     client.answered = True
     assert type(client.failure(reply)) is later
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (402, b"pay", "no money or quota left"),
+        (403, b"The Quota is exhausted", "quota left"),
+        (403, b"no", "the key is"),
+    ],
+)
+def test_an_empty_account_is_no_wrong_key(status: int, body: bytes, words: str) -> None:
+    assert words in str(RestClient("x").failure(Reply(status, {}, body)))
 
 
 def test_statuses_may_be_named() -> None:
