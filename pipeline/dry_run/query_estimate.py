@@ -6,7 +6,7 @@ from math import ceil
 
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.queries.draw_key import image_digest
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs
 from raysmooth.pipeline.drawing.query_driver import AskedRun
@@ -96,8 +96,8 @@ class QueryPlan:
             least = f"{ceil((settings.budget + (self.to_send - self.left) * price) * 100) / 100:g}"
         raise RaysmoothError(
             f"the budget has room for {queries(self.left)}, and {queries(ceil(self.to_send))}{cost} are to be sent: it "
-            f"reaches {self.whole_images:,} whole images of {images:,}; write {flag} {least} or more, or --max with "
-            "fewer images"
+            f"reaches {counted(self.whole_images, 'whole image')} of {images:,}; write {flag} {least} or more, or "
+            "--max with fewer images"
         )
 
 

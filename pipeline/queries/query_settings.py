@@ -56,7 +56,7 @@ class QuerySettings(Settings):
     )
     encoding: str = Field(
         "png",
-        description="File in which a picture is sent: png, png:level=1 to 9, or jpeg:quality=95,subsampling=0, which "
+        description="File in which a picture is sent: png, png:level=0 to 9, or jpeg:quality=95,subsampling=0, which "
         "alters pixels.",
     )
     upscale: str = Field(

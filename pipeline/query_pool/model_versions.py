@@ -6,7 +6,7 @@ from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.pipeline.queries.query_log import QueryLog
 from raysmooth.pipeline.query_pool.query_task import QueryTask
 
-_INSTEAD = "certificates are about one model. Name a fixed version with --classifier, or begin again with another --out"
+INSTEAD = "certificates are about one model. Name a fixed version with --classifier, or begin again with another --out"
 
 
 class ModelVersions:
@@ -32,7 +32,7 @@ class ModelVersions:
                         raise RaysmoothError(
                             f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, "
                             f"or of another than those it goes with, {printable(before)} and {printable(version)}: "
-                            f"{_INSTEAD}"
+                            f"{INSTEAD}"
                         )
 
     def changed(self, log: QueryLog, version: str | None, api: str) -> str | None:
@@ -42,9 +42,7 @@ class ModelVersions:
         before = self._known.setdefault(self._model_of(log), version)
         if before == version:
             return None
-        return (
-            f"the model behind {api} has changed from version {printable(before)} to {printable(version)}: {_INSTEAD}"
-        )
+        return f"the model behind {api} has changed from version {printable(before)} to {printable(version)}: {INSTEAD}"
 
     def _model_of(self, log: QueryLog) -> int:
         return self._together.get(id(log), id(log))

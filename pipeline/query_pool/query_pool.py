@@ -28,7 +28,7 @@ from raysmooth.pipeline.queries.amounts import in_dollars, queries
 from raysmooth.pipeline.queries.budget import Budget
 from raysmooth.pipeline.queries.logged_answer import BILLIONTHS
 from raysmooth.pipeline.query_pool.asking_replicas import AskingCall, AskingReplica, AskingReplicas
-from raysmooth.pipeline.query_pool.model_versions import ModelVersions
+from raysmooth.pipeline.query_pool.model_versions import INSTEAD, ModelVersions
 from raysmooth.pipeline.query_pool.open_units import OpenDraw, OpenUnits
 from raysmooth.pipeline.query_pool.purchases import COMMIT_SECONDS, Purchases
 from raysmooth.pipeline.query_pool.query_task import QueryTask
@@ -316,7 +316,8 @@ class QueryPool:
             cost = f", {in_dollars(spent.dollars)}" * bool(spent.cost)
             ending = f"{SPENT} ({queries(spent.queries)}{cost}): write a larger --budget or --max-queries"
         units = max(len(self._units), units_left() if units_left is not None else 0)
-        return RaysmoothError(f"stopped: {ending}; about {counted(units, 'work unit')} unfinished; {RERUN}")
+        left = f"about {counted(units, 'work unit')} unfinished"
+        return RaysmoothError(f"stopped: {ending}; {left}" + f"; {RERUN}" * (INSTEAD not in str(ending)))
 
     def _missing(self, next_request: NextRequest) -> RaysmoothError:
         """The refusal to go on without asking."""
