@@ -164,9 +164,11 @@ def test_a_changed_version_stops_and_names_both(tmp_path: Path) -> None:
         with (
             task(tmp_path, asked) as one,
             pool([one]) as opened,
-            pytest.raises(RaysmoothError, match=message),
+            pytest.raises(RaysmoothError, match=message) as stopped,
         ):
             draw(opened, requests(images(9)))
+        assert "begin again with another --out" in str(stopped.value)
+        assert "resume" not in str(stopped.value)
     assert 31 <= billed(tmp_path) <= 36
 
 
