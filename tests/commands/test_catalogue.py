@@ -34,7 +34,7 @@ from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS
             "stage",
             [
                 *(f"train {name}" for name in TRAINING_SETTINGS),
-                *("sweep", "certify", "predict", "optimize-sigma", "recertify", "gallery", "report"),
+                *("sweep", "certify", "predict", "optimize-sigma", "recertify", "choose", "serve", "gallery", "report"),
             ],
         ),
     ],
