@@ -98,7 +98,7 @@ async def ask(classifier: str, address: dict[str, Any], queries: int, side: int,
     number = iter(range(10**9))
 
     async def send(queries: int) -> tuple[float, float]:
-        """Seconds and processor seconds for so many."""
+        """Seconds and processor seconds for this number."""
         left, over = queries, asyncio.Event()
 
         def report(event: Event) -> None:

@@ -169,7 +169,7 @@ def read_upscale(text: str) -> Upscale:
 
 
 def check_channels(channels: int, takes_numbers: bool) -> None:
-    """Raises RaysmoothError if images with so many channels cannot be put into a file."""
+    """Raises RaysmoothError if images with this number of channels cannot be put into a file."""
     if not takes_numbers and channels not in MODES:
         raise RaysmoothError(
             f"image files have 1 or 3 channels, the images have {channels}: use an API of numbers, oip"

@@ -43,17 +43,17 @@ class Budget:
         return None if self._most_cost is None else max(0, self._most_cost - self.spent.cost) / BILLIONTHS
 
     def reserve(self, queries: int) -> int:
-        """Reserve up to so many queries; returns how many were granted, perhaps 0."""
+        """Reserve up to `queries`; returns the number granted, perhaps 0."""
         granted = queries if self.left is None else min(queries, self.left)
         self.reserved += granted
         return granted
 
     def release(self, queries: int) -> None:
-        """So many of the reserved queries were not billed. Raises ValueError for more than are reserved."""
+        """`queries` of the reserved ones were not billed. Raises ValueError for more than are reserved."""
         self._take(queries)
 
     def charge(self, queries: int) -> None:
-        """So many of the reserved queries were answered, or may have been billed. Raises ValueError for more than are
+        """`queries` of the reserved ones were answered, or may have been billed. Raises ValueError for more than are
         reserved.
         """
         self._take(queries)

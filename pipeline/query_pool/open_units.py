@@ -119,7 +119,7 @@ class OpenUnits:
             unit.lacks.add(name)
 
     def take(self, most: int) -> list[OpenDraw]:
-        """The next draws to be sent, of one image in one run, at most so many."""
+        """The next draws to be sent, of one image in one run, at most this number."""
         taken: list[OpenDraw] = []
         while self._waiting and len(taken) < most:
             draw = self._waiting[0]

@@ -34,7 +34,7 @@ def slow(ray_cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def started(fake: Running, folder: Path, environment: dict[str, str], least: int) -> PreloadedCommand:
-    """`raysmooth certify` of LARGER in a process of its own, once it has been billed for at least so many pictures."""
+    """`raysmooth certify` of LARGER in a process of its own, once it has been billed for that many pictures."""
     flags = flags_of(settings_of(fake, folder, **LARGER))
     environment = {**environment, "FAKE_API_KEY": "fake-key"}
     process = PreloadedCommand(["certify", *flags], environment, REPOSITORY)

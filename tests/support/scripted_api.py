@@ -13,7 +13,7 @@ from raysmooth.actors.apis.vision_api import ApiEntry
 from raysmooth.common.settings import Options
 
 Happening = Exception | Answer | float | None
-"""Of one request: it raises, answers that, takes so many seconds, or goes well."""
+"""Of one request: it raises, answers that, takes that many seconds, or goes well."""
 
 
 def tag_of(picture: Picture) -> Answer:

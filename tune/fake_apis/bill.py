@@ -18,7 +18,7 @@ class Bill:
         self._received, self._billed = _Busiest(), _Busiest()
 
     def receive(self, pictures: int) -> None:
-        """A request with so many pictures has arrived."""
+        """A request with this number of pictures has arrived."""
         self.requests += 1
         self.received += pictures
         self._received.add(self._clock(), pictures)

@@ -91,7 +91,7 @@ class RateLimit:
         self._since: float | None = None
 
     def take(self, pictures: int, now: float) -> bool:
-        """Whether so many pictures may come in at second `now`; if so, they are taken."""
+        """Whether these pictures may come in at second `now`; if so, they are taken."""
         silent = 0.0 if self._since is None else now - self._since
         self._left, self._since = min(self._burst, self._left + self._limit * silent), now
         if pictures > self._left:

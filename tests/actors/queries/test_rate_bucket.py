@@ -29,7 +29,7 @@ def bucket(rate: float | None) -> tuple[RateBucket, Clock]:
 
 
 async def times(asked: RateBucket, clock: Clock, takes: int, pictures: int = 1, succeeded: int = 0) -> list[float]:
-    """When each of so many takes, all waiting from the start, may send."""
+    """When each of several takes, all waiting from the start, may send."""
     left: list[float] = []
 
     async def one() -> None:
