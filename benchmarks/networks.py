@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from raysmooth.actors.models.base_classifier import DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant

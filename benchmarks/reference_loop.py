@@ -23,8 +23,8 @@ from raysmooth.actors.compute.compute_config import ComputeConfig, ComputeReques
 from raysmooth.actors.compute.fast_network import FastNetwork, fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
 from raysmooth.actors.compute.probe import choose_compute
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import load_base_classifier
 
 ALPHA = 0.001
 # The search for a peer's best batch size: seconds per trial, trials of each size, seconds after which it ends.

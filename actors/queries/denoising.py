@@ -49,7 +49,7 @@ def load_denoising(spec: QuerySpec, device: str) -> Denoising | None:
     """
     if spec.denoiser == NO_DENOISER:
         return None
-    from raysmooth.actors.models.base_classifier import load_denoiser  # with torch
+    from raysmooth.actors.models.loading import load_denoiser  # with torch
     from raysmooth.actors.models.weights import fingerprint
 
     if device == "cuda":

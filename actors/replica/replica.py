@@ -14,8 +14,9 @@ from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.compute.host_memory import keep_memory
 from raysmooth.actors.compute.probe import choose_compute, measure
-from raysmooth.actors.models.base_classifier import BaseClassifier, load_base_classifier
+from raysmooth.actors.models.base_classifier import BaseClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity

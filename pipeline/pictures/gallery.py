@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysmooth.actors.models.base_classifier import Loaded, check_image, load_base_classifier, load_denoiser
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier, load_denoiser
 from raysmooth.actors.models.weight_paths import path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.pixel_scale import scale_notes

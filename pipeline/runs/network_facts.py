@@ -121,7 +121,7 @@ def load_facts(
     """
     import torch
 
-    from raysmooth.actors.models.base_classifier import check_image, load_base_classifier
+    from raysmooth.actors.models.loading import check_image, load_base_classifier
     from raysmooth.actors.models.steadiness import unsteadiness
 
     before, pixels = made_from(spec, noise), torch.from_numpy(image)

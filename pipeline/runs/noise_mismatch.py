@@ -11,7 +11,7 @@ from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.noise.streams import NoiseFamily
 
 if TYPE_CHECKING:
-    from raysmooth.actors.models.base_classifier import Loaded
+    from raysmooth.actors.models.loading import Loaded
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from raysmooth.storage.store_urls import is_url
 if TYPE_CHECKING:
     import torch
 
-    from raysmooth.actors.models.base_classifier import Loaded
+    from raysmooth.actors.models.loading import Loaded
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class StoredRun:
         """The run's base classifier, from other paths if its weights have moved. Raises RaysmoothError for weights
         other than the run's, and without `trust_code` for a classifier that is code.
         """
-        from raysmooth.actors.models.base_classifier import load_base_classifier  # it loads torch
+        from raysmooth.actors.models.loading import load_base_classifier  # it loads torch
 
         self.refuse_code(trust_code)
         identity = self.identity

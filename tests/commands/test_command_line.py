@@ -12,9 +12,9 @@ from command import command, flags, refused
 from conftest import REPOSITORY
 
 import raysmooth
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings

@@ -10,9 +10,9 @@ import torch
 from conftest import REPOSITORY
 from object_store import Server
 
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import read_weights, save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica import device_kind
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity

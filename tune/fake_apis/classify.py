@@ -93,8 +93,8 @@ def trained_network(
     """
     import torch
 
-    from raysmooth.actors.models.base_classifier import load_base_classifier
     from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+    from raysmooth.actors.models.loading import load_base_classifier
 
     model = load_base_classifier(BaseClassifierSpec(classifier, weights), torch.device("cpu")).model
     shapes = [kernel.shape for kernel in model.parameters()]

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from raysmooth.actors.models.base_classifier import DenoisedClassifier, load_base_classifier
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.rejection_rules import NetworkRejector

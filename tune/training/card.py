@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from raysmooth.actors.models.base_classifier import Loaded
+from raysmooth.actors.models.loading import Loaded
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings

@@ -6,9 +6,9 @@ from functools import cache, partial
 
 import torch
 
-from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import build_denoiser, fit_channels
+from raysmooth.actors.models.loading import Loaded, load_base_classifier
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant

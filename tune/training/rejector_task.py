@@ -7,8 +7,8 @@ from functools import partial
 import torch
 
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import Loaded, load_base_classifier
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.rejectors import REJECTORS, Network, read_rejector
 from raysmooth.actors.models.stage_features import find_taps

@@ -8,10 +8,10 @@ from itertools import chain
 
 import torch
 
-from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.loading import Loaded, load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

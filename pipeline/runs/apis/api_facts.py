@@ -221,7 +221,7 @@ def _loaded(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily, bef
     """Loads torch. Raises RaysmoothError as `load_denoiser`, and for images that the denoiser does not take."""
     import torch
 
-    from raysmooth.actors.models.base_classifier import load_denoiser
+    from raysmooth.actors.models.loading import load_denoiser
     from raysmooth.actors.models.own_callable import refused_images
     from raysmooth.actors.models.weights import fingerprint
 

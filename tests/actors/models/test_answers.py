@@ -14,8 +14,9 @@ from torch import nn
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.answers import read_answer
-from raysmooth.actors.models.base_classifier import DenoisedClassifier, Loaded, check_image
+from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import Loaded, check_image
 from raysmooth.common.errors import RaysmoothError
 
 BATCH = torch.zeros(3, 1, 2, 2)

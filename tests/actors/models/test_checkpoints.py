@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.checkpoints import fits, state_dicts
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights, save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

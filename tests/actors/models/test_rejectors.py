@@ -10,15 +10,9 @@ import torch
 from rejector_weights import rejector_file, rejector_network
 from torch import nn
 
-from raysmooth.actors.models.base_classifier import (
-    INVALID,
-    DenoisedClassifier,
-    Loaded,
-    check_image,
-    labels_of,
-    load_base_classifier,
-)
+from raysmooth.actors.models.base_classifier import INVALID, DenoisedClassifier, labels_of
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.rejection_rules import NetworkRejector

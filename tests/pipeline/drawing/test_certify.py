@@ -16,7 +16,7 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.replica.draws import draw
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.settings import user_settings

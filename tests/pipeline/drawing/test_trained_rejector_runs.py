@@ -11,8 +11,8 @@ from digits_runs import counts_of, run, same
 from rejector_weights import rejector_file, rejector_network
 from small_runs import certified
 
-from raysmooth.actors.models.base_classifier import Loaded
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import Loaded
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.models.weights import fingerprint, save_weights

@@ -11,10 +11,10 @@ import pytest
 from conftest import REPOSITORY
 from preloaded import PreloadedCommand
 
-from raysmooth.actors.models.base_classifier import Loaded
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier
 from raysmooth.actors.models.denoisers import build_denoiser
+from raysmooth.actors.models.loading import Loaded
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.settings import user_settings

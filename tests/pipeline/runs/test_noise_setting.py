@@ -13,8 +13,8 @@ from command import refused_without_trace
 from statsmodels.stats.proportion import proportion_confint
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
-from raysmooth.actors.models.base_classifier import Loaded
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import Loaded
 from raysmooth.actors.noise.families import GaussianLinf, Uniform
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.common.errors import RaysmoothError

@@ -21,8 +21,8 @@ from preloaded import PreloadedCommand
 from sweeps import CLASSIFIER, TRAINING, experiment, run_here, settings_of, swept
 
 import raysmooth.tune.sweeps.sweep
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.commands.app import app
 from raysmooth.common.errors import RaysmoothError

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import fit_channels
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import checked

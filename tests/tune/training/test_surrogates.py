@@ -10,9 +10,9 @@ from digits_trainings import classifier_settings, denoiser_settings, metrics, sa
 
 import raysmooth.tune.training.denoiser_task
 import raysmooth.tune.training.surrogates
-from raysmooth.actors.models.base_classifier import Loaded, load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier
+from raysmooth.actors.models.loading import Loaded, load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights, save_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

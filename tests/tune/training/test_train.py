@@ -18,9 +18,9 @@ from digits_trainings import (
 )
 
 import raysmooth.tune.training.denoiser_task
-from raysmooth.actors.models.base_classifier import load_base_classifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.variant import Variant

@@ -19,7 +19,7 @@ from digits_trainings import (
 )
 
 import raysmooth.tune.training.rejector_task
-from raysmooth.actors.models.base_classifier import load_base_classifier
+from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError
