@@ -12,7 +12,7 @@ from raysmooth.common.registry import Registry
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text()
 VARIANTS = TEXT.partition("\n## A new variant")[2].partition("\n## ")[0]
 NAMED = re.findall(r"`([A-Z_]+)` in `([\w/]+)\.py`", VARIANTS)
-NO_REGISTRY = {("METRICS", "pipeline/pool/telemetry")}
+NO_REGISTRY = {("METRICS", "pipeline/pool/metrics")}
 """Not a choice that a user names."""
 
 

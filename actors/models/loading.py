@@ -15,6 +15,7 @@ from raysmooth.actors.models.classifiers import build_classifier, default_prepro
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
+from raysmooth.actors.models.rejection_rules import Rejector
 from raysmooth.actors.models.rejector_loading import check_taps, load_rejector
 from raysmooth.actors.models.weight_paths import found_below
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
@@ -37,6 +38,10 @@ class Loaded:
     """Where the spec's normalisation comes from."""
     rejector_card: dict[str, Any] = field(default_factory=dict)
     """That of a trained rejector."""
+    fitting: str = "the data set, --resize/--crop or the model that fits"
+    """What can be chosen where the images do not fit the networks."""
+    stating: str = "give the object an attribute num_classes"
+    """What to do where a classifier of labels does not say how many there are."""
 
 
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
@@ -59,11 +64,6 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     preprocess = spec.preprocess or stored or default_preprocess(architecture)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
-    if rejector is not None and rejector.network is not None and not isinstance(classifier, torch.nn.Module):
-        raise RaysmoothError(
-            f"--rejector {spec.rejector}: '{architecture}' returns no torch module, so that it has no features for a "
-            "trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
-        )
     found = replace(
         spec,
         classifier=str(architecture),
@@ -82,15 +82,7 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )
-    model = DenoisedClassifier(denoiser, parse_preprocess(preprocess), classifier, rejector)
-    if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
-        raise RaysmoothError(
-            f"classifier '{architecture}' or its denoiser has a BatchNorm without running statistics: an image's label "
-            "would depend on the others in its batch. Give networks whose BatchNorms track them"
-        )
-    model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
-    if rejector is not None:
-        check_taps(classifier, model.normalize, rejector, str(spec.rejector_weights))
+    model = put_together(found, denoiser, parse_preprocess(preprocess), classifier, rejector, device)
     assumed = None
     if weights is not None and weights.where and not (spec.preprocess or stored):
         assumed = (
@@ -106,6 +98,35 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     elif assumed:
         origin = "assumed"
     return Loaded(model, found, card, denoiser_card, assumed, origin, rejector_card)
+
+
+def put_together(
+    spec: BaseClassifierSpec,
+    denoiser: torch.nn.Module | None,
+    normalize: torch.nn.Module,
+    classifier: Any,
+    rejector: Rejector | None,
+    device: torch.device,
+) -> DenoisedClassifier:
+    """The base classifier of these parts, on `device` in eval mode, channels last; `spec` names them in messages.
+
+    Raises RaysmoothError for a BatchNorm that classifies by the batch, and a trained rejector of another classifier.
+    """
+    if rejector is not None and rejector.network is not None and not isinstance(classifier, torch.nn.Module):
+        raise RaysmoothError(
+            f"--rejector {spec.rejector}: '{spec.classifier}' returns no torch module, so that it has no features for "
+            "a trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
+        )
+    model = DenoisedClassifier(denoiser, normalize, classifier, rejector)
+    if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
+        raise RaysmoothError(
+            f"classifier '{spec.classifier}' or its denoiser has a BatchNorm without running statistics: an image's "
+            "label would depend on the others in its batch. Give networks whose BatchNorms track them"
+        )
+    model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+    if rejector is not None:
+        check_taps(classifier, model.normalize, rejector, str(spec.rejector_weights))
+    return model
 
 
 def _refuse_other_units(normalisation: tuple[tuple[float, ...], tuple[float, ...]], where: str) -> None:
@@ -142,12 +163,11 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
     except Exception as error:
         with_denoiser = "" if loaded.spec.denoiser == NO_DENOISER else f" behind denoiser '{loaded.spec.denoiser}'"
         who, own = f"classifier '{loaded.spec.classifier}'{with_denoiser}", Variant.parse(loaded.spec.classifier).is_own
-        fitting = "the data set, --resize/--crop or the model that fits"
-        raise refused_images(who, own, tuple(image.shape), error, fitting) from error
+        raise refused_images(who, own, tuple(image.shape), error, loaded.fitting) from error
     if loaded.model.num_classes < 1:
         raise RaysmoothError(
             f"classifier '{loaded.spec.classifier}' returns labels but not how many there are: "
-            f"give the object an attribute num_classes, a whole number from 2 to {MOST_CLASSES:,}"
+            f"{loaded.stating}, a whole number from 2 to {MOST_CLASSES:,}"
         )
     if loaded.model.num_classes < 2:
         raise RaysmoothError(

@@ -45,10 +45,15 @@ def checked_runs(
     those of `preflight`.
     """
     runs = preflight(procedure, all_settings, dry, opened, runs)
+    introduce(runs, progress)
+    return runs
+
+
+def introduce(runs: Sequence[BaseRun], progress: Progress) -> None:
+    """Say what is to be said of the runs themselves: their data, what was assumed, what may be wrong."""
     for line in dict.fromkeys(described(run.data) for run in runs):
         progress.note(f"raysmooth: {line}")
     for line in dict.fromkeys(run.assumed for run in runs if run.assumed is not None):
         progress.note(f"raysmooth: {line}")
     notes = dict.fromkeys(note for run in runs for note in run.notes)
     warn(progress, [*notes, *describe(run.mismatch for run in runs), *(run.unsteady for run in runs)])
-    return runs

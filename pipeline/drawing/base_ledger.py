@@ -7,10 +7,10 @@ from typing import Any
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.sampling import Sampling
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
+from raysmooth.pipeline.drawing.draw_store import DrawStore
 from raysmooth.pipeline.drawing.unit_supply import UnitSupply, one_by_one
 from raysmooth.pipeline.pool.tasks import UnitRequest, UnitResult
 from raysmooth.pipeline.runs.base_run import BaseRun
-from raysmooth.pipeline.store.part_store import PartStore
 
 
 class BaseLedger(ABC):
@@ -23,7 +23,7 @@ class BaseLedger(ABC):
 
     supply: UnitSupply
 
-    def __init__(self, index: int, run: BaseRun, store: PartStore, draws_per_second: float | None = None) -> None:
+    def __init__(self, index: int, run: BaseRun, store: DrawStore, draws_per_second: float | None = None) -> None:
         self.index, self.run, self.run_id, self.store = index, run, store.run_id, store
         self.draws_per_second = draws_per_second
         self.drawn = 0

@@ -8,7 +8,9 @@ from types import TracebackType
 
 from raysmooth.common.errors import RaysmoothError, named_image, one_line
 from raysmooth.pipeline.drawing.base_ledger import BaseLedger
-from raysmooth.pipeline.pool.telemetry import Publisher, RunNumbers, Telemetry
+from raysmooth.pipeline.pool.metrics import Publisher
+from raysmooth.pipeline.pool.telemetry import RunNumbers, Telemetry
+from raysmooth.pipeline.store.part_store import PartStore
 from raysmooth.pipeline.store.progress_file import HEARTBEAT_SECONDS, Phase, ProgressRecord
 from raysmooth.pipeline.store.writer_process import WriterProcess
 
@@ -73,7 +75,7 @@ class Heartbeat:
             self._beside()
         for run in self._runs:
             with suppress(Exception):
-                run.ledger.store.write_progress(self._record(run, self._phase(run, over, why is not None), why))
+                run.store.write_progress(self._record(run, self._phase(run, over, why is not None), why))
 
     def _phase(self, run: "_Run", over: bool, failed: bool) -> Phase:
         drawn = run.ledger.finished >= run.ledger.images_left
@@ -89,7 +91,7 @@ class Heartbeat:
         ledger = run.ledger
         first = ledger.errors[0] if ledger.errors else None
         return ProgressRecord(
-            session=ledger.store.session,
+            session=run.store.session,
             phase=phase,
             images=ledger.finished,
             errors=len(ledger.errors),
@@ -108,8 +110,9 @@ class _Run:
     """A run, and what is remembered of it between two beats."""
 
     def __init__(self, ledger: BaseLedger) -> None:
-        self.ledger = ledger
-        before = ledger.store.last_record()
+        assert isinstance(ledger.store, PartStore), "a run without files has no heartbeat"
+        self.ledger, self.store = ledger, ledger.store
+        before = self.store.last_record()
         self.seconds_before = before.seconds_before + before.seconds if before is not None else 0.0
         self._ended: float | None = None
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from raysmooth.pipeline.drawing.draw_store import CountStore
 from raysmooth.pipeline.drawing.max_errors import refuse_many
 from raysmooth.pipeline.drawing.tally import Tally
 from raysmooth.pipeline.runs.procedures import Whose
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.store.run_store import RunStore
 
 
 class ImageRows:
@@ -16,7 +16,7 @@ class ImageRows:
     the next session, since the cause (a disk gone for a minute, a faulty GPU) may be gone by then.
     """
 
-    def __init__(self, run: Run, store: RunStore) -> None:
+    def __init__(self, run: Run, store: CountStore) -> None:
         self._run, self._store = run, store
         self.finished = 0
         self.concluded_draws = 0

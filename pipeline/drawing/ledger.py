@@ -6,21 +6,22 @@ from typing import Any
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, UnitCounts
 from raysmooth.pipeline.drawing.base_ledger import BaseLedger
+from raysmooth.pipeline.drawing.draw_store import CountStore
 from raysmooth.pipeline.drawing.image_rows import ImageRows
 from raysmooth.pipeline.drawing.open_images import OpenImages
 from raysmooth.pipeline.drawing.unit_supply import UnitSupply
 from raysmooth.pipeline.pool.tasks import UnitResult
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
+from raysmooth.pipeline.store.run_store import CountedBlock
 
 
 class Ledger(BaseLedger):
     """The ledger of a `Run`, in the store of its counts and rows."""
 
     run: Run
-    store: RunStore
+    store: CountStore
 
-    def __init__(self, index: int, run: Run, store: RunStore, draws_per_second: float | None = None) -> None:
+    def __init__(self, index: int, run: Run, store: CountStore, draws_per_second: float | None = None) -> None:
         super().__init__(index, run, store, draws_per_second)
         self._rows = ImageRows(run, store)
         self._images = OpenImages(index, run, store, self._rows)

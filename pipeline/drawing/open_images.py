@@ -13,11 +13,12 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.replica.work_unit import Block, WorkUnit
 from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.data.datasets import UnreadableImage
+from raysmooth.pipeline.drawing.draw_store import CountStore
 from raysmooth.pipeline.drawing.image_rows import ImageRows
 from raysmooth.pipeline.drawing.tally import CorruptCounts, Tally
 from raysmooth.pipeline.pool.tasks import UnitRequest
 from raysmooth.pipeline.runs.run import Run
-from raysmooth.pipeline.store.run_store import CountedBlock, RunStore
+from raysmooth.pipeline.store.run_store import CountedBlock
 
 
 class ImageState(Enum):
@@ -44,7 +45,7 @@ class OpenImages:
     requests for its units; `rows` gets the images that are finished.
     """
 
-    def __init__(self, index: int, run: Run, store: RunStore, rows: ImageRows) -> None:
+    def __init__(self, index: int, run: Run, store: CountStore, rows: ImageRows) -> None:
         self._index, self._run, self._store, self._rows = index, run, store, rows
         self._tallies: dict[int, Tally] = {}
         self._earlier_blocks = _earlier_blocks(store)
@@ -147,7 +148,7 @@ class OpenImages:
         return tally.requests(image_id, opened, self._index, self._run.plan)
 
 
-def _earlier_blocks(store: RunStore) -> dict[int, list[CountedBlock]]:
+def _earlier_blocks(store: CountStore) -> dict[int, list[CountedBlock]]:
     """The blocks that earlier sessions drew for unfinished images, by image. Raises RaysmoothError for a duplicate."""
     found: dict[int, list[CountedBlock]] = {}
     for block in store.unfinished_blocks():

@@ -7,9 +7,9 @@ import numpy as np
 
 from raysmooth.actors.compute.compute_config import ComputeChoice, ComputeRequest
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.replica.replica import ImageKey
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.sampling import Sampling
+from raysmooth.actors.replica.unit_drawer import ImageKey
 from raysmooth.actors.replica.work_unit import Drawn, WorkUnit
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from raysmooth.actors.replica.replica import ImageKey
+from raysmooth.actors.replica.unit_drawer import ImageKey
 
 INLINE_BYTES = 100_000
 """Images of up to this size travel inside the call."""

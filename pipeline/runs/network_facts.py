@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
 from raysmooth.pipeline.store.versions import package_version, source_sha256
 from raysmooth.storage.store_urls import is_url
+
+if TYPE_CHECKING:
+    from raysmooth.actors.models.loading import Loaded
 
 _LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "numpy", "pillow", "scipy")
 """They build networks, read weights, or are in a run's identity."""
@@ -121,11 +124,29 @@ def load_facts(
     """
     import torch
 
-    from raysmooth.actors.models.loading import check_image, load_base_classifier
+    from raysmooth.actors.models.loading import load_base_classifier
+
+    before = made_from(spec, noise)
+    facts = facts_of(load_base_classifier(spec, torch.device("cpu")), image, noise, search)
+    if facts.mismatch is not None or facts.notes or before != made_from(spec, noise):  # replaced while it was read
+        return facts
+    return replace(facts, made_from=before)
+
+
+def facts_of(
+    loaded: "Loaded",
+    image: np.ndarray,
+    noise: NoiseFamily,
+    search: SearchOptions | None = None,
+    device: str = "cpu",
+) -> NetworkFacts:
+    """The facts of networks in the memory of `device`, without `made_from`; else as `load_facts`."""
+    import torch
+
+    from raysmooth.actors.models.loading import check_image
     from raysmooth.actors.models.steadiness import unsteadiness
 
-    before, pixels = made_from(spec, noise), torch.from_numpy(image)
-    loaded = load_base_classifier(spec, torch.device("cpu"))
+    pixels = torch.from_numpy(image).to(device)
     num_classes = check_image(loaded, pixels)
     if search is not None:
         from raysmooth.actors.sigma_search.search_network import SearchNetwork
@@ -133,22 +154,20 @@ def load_facts(
         SearchNetwork(loaded.model, search).labels(pixels[None])
     # Our own networks draw nothing in eval mode. Calls of others may be billed, but five images or eight are little
     # beside the draws of one image, and a BatchNorm in training mode is not seen otherwise.
-    unsteady = unsteadiness(loaded.model, pixels) if is_own_code(spec.classifier) else None
+    unsteady = unsteadiness(loaded.model, pixels) if is_own_code(loaded.spec.classifier) else None
     denoised = loaded.spec.denoiser != "none"
     objective = loaded.denoiser_card.get("objective") if denoised else _objective(loaded.classifier_card)
-    mismatch, notes = find_mismatch(loaded, noise), tuple(rejector_notes(loaded, noise))
-    fitting = mismatch is None and not notes
     return NetworkFacts(
         loaded.spec,
         num_classes,
         tuple(image.shape),
         objective,
-        mismatch,
+        find_mismatch(loaded, noise),
         loaded.assumed,
         unsteady,
         loaded.preprocess_from,
-        before if fitting and before == made_from(spec, noise) else None,  # else replaced while it was read
-        notes,
+        None,
+        tuple(rejector_notes(loaded, noise)),
     )
 
 

@@ -58,11 +58,15 @@ class RunData:
         dataset = open_dataset(
             settings.dataset, settings.data_root, settings.split, settings.resize, settings.crop, **reading
         )
-        index_set = IndexSet(len(dataset), **settings.chosen_images)
+        return cls.of_dataset(dataset, IndexSet(len(dataset), **settings.chosen_images), Reading(**reading).recorded())
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset, index_set: IndexSet, reading: Mapping[str, Any]) -> "RunData":
+        """As `of`, for an open data set; `reading` as a manifest records it."""
         first = _first_readable(dataset, index_set)
         images = KnownImages(dataset, index_set.ids)
         summary = summarised(dataset, index_set.describe(), first.shape[1:])
-        return cls(dataset, index_set, first, images, summary, Reading(**reading).recorded())
+        return cls(dataset, index_set, first, images, summary, reading)
 
 
 @overload

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 
 import raysmooth
 from raysmooth.pipeline.pool import telemetry
-from raysmooth.pipeline.pool.telemetry import METRICS, exported
+from raysmooth.pipeline.pool.metrics import METRICS, exported
 from raysmooth.pipeline.store.run_store import RunStore
 
 DASHBOARD = json.loads((REPOSITORY / "clusters" / "grafana-dashboard.json").read_text())
