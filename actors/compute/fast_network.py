@@ -100,7 +100,8 @@ class FastNetwork:
                 raise
             except Exception as error:
                 raise _unfit(self._config.precision, error) from error
-        nothing_to_compile = self._own and isinstance(self._network.denoiser, nn.Identity)
+        denoiser = self._network.denoiser
+        nothing_to_compile = self._own and (isinstance(denoiser, nn.Identity) or _in_its_own_precision(denoiser))
         if not self._config.compiled or nothing_to_compile:
             return self._eager
         return compiled(self._eager, batch)
@@ -156,7 +157,8 @@ class FastNetwork:
 
     def _cast(self, last: nn.Module | None) -> None:
         network = self._network
-        network.denoiser.to(self._dtype)
+        if not _in_its_own_precision(network.denoiser):
+            network.denoiser.to(self._dtype)
         if not self._own:
             network.classifier.to(self._dtype)
         if (rejector := network.rejector.network if network.rejector is not None else None) is not None:
@@ -172,7 +174,8 @@ class FastNetwork:
     def _eager(self, batch: torch.Tensor) -> torch.Tensor:
         network = self._network
         if not isinstance(network.denoiser, nn.Identity):
-            batch = network.denoiser(batch.to(self._dtype)).float()
+            given = batch if _in_its_own_precision(network.denoiser) else batch.to(self._dtype)
+            batch = network.denoiser(given).float()
         pixels = network.normalize(batch)
         return pixels if self._own else self._labels(batch, self._answer(pixels.to(self._dtype)))
 
@@ -190,6 +193,11 @@ class FastNetwork:
         if self._stages is not None:
             self._stages.clear()
         return excess
+
+
+def _in_its_own_precision(denoiser: nn.Module) -> bool:
+    """Whether it computes as its file says, from float32 pixels, whatever it is cast to."""
+    return bool(getattr(denoiser, "in_float32", False))
 
 
 def _in_float32(_: nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:

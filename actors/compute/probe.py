@@ -18,6 +18,7 @@ from raysmooth.actors.compute.compute_config import (
 )
 from raysmooth.actors.compute.fast_network import fast_network
 from raysmooth.actors.models.base_classifier import BaseClassifier, DenoisedClassifier
+from raysmooth.actors.models.formats.onnx_session import OnnxClassifier, OnnxDenoiser
 from raysmooth.actors.models.steadiness import MOST_UNEQUAL_LABELS, RANDOM
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.noise.streams import Gaussian, NoiseFamily, open_stream
@@ -60,7 +61,8 @@ def choose_compute(
     Explicit requests are met as they are. Otherwise: the device's native precision, or float32 if the network does not
     compute in it or is slower; the smallest batch within 5 % of the fastest; compiled if that works and saves clearly
     more than it costs. Runs of less than `WORTH_PROBING` seconds get the native precision, a batch of moderate size and
-    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. A `brief`
+    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. ONNX files
+    get a batch size, and keep their precision. A `brief`
     benchmark ends after about `BRIEF_SECONDS`, and compiles nothing: its choice is a guess where more is needed. Raises
     RaysmoothError for a request that cannot be met.
     """
@@ -130,6 +132,18 @@ class _Loop:
         return time.perf_counter() - started
 
 
+def _for_onnx(request: ComputeRequest) -> ComputeRequest:
+    """The request for networks that are ONNX files alone: they stay as they are. Raises RaysmoothError for another."""
+    if request.precision not in ("auto", "float32"):
+        raise RaysmoothError(
+            f"an ONNX file computes in the precision it was exported with, not in {request.precision}: write --precision "
+            "float32, and export it in float16, say"
+        )
+    if request.compile == "on":
+        raise RaysmoothError("an ONNX file is not compiled by torch, onnxruntime optimises it: write --compile off")
+    return replace(request, precision="float32", compile="off")
+
+
 class _Probe:
     def __init__(
         self,
@@ -152,8 +166,11 @@ class _Probe:
 
     def choose(self) -> ComputeChoice:
         request = self._request
-        own = not isinstance(self._model.classifier, nn.Module)
-        nothing_of_ours = own and isinstance(self._model.denoiser, nn.Identity)
+        classifier, denoiser = self._model.classifier, self._model.denoiser
+        own = not isinstance(classifier, nn.Module) and not isinstance(classifier, OnnxClassifier)
+        nothing_of_ours = not isinstance(classifier, nn.Module) and isinstance(denoiser, nn.Identity | OnnxDenoiser)
+        if isinstance(classifier, OnnxClassifier) and nothing_of_ours:
+            request = self._request = _for_onnx(request)
         precision = "float32" if nothing_of_ours else native_precision(self._device)
         compute = ComputeConfig(
             precision if request.precision == "auto" else request.precision,
@@ -217,7 +234,8 @@ class _Probe:
         loop = self._loop(compute)
         seconds, equal = loop.twice(few)
         rate = few / seconds
-        if compute.batch_size / rate < 0.5 and isinstance(self._model.classifier, nn.Module):
+        benchmarked = isinstance(self._model.classifier, nn.Module | OnnxClassifier)
+        if compute.batch_size / rate < 0.5 and benchmarked:
             seconds, whole_equal = loop.twice(compute.batch_size)
             rate, equal = max(rate, compute.batch_size / seconds), equal and whole_equal
         self._unsteady = None if equal else RANDOM

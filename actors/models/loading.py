@@ -38,6 +38,8 @@ class Loaded:
     """Where the spec's normalisation comes from."""
     rejector_card: dict[str, Any] = field(default_factory=dict)
     """That of a trained rejector."""
+    about: tuple[str, ...] = ()
+    """What files of other tools say of their networks, in a few words each."""
     fitting: str = "the data set, --resize/--crop or the model that fits"
     """What can be chosen where the images do not fit the networks."""
     stating: str = "give the object an attribute num_classes"

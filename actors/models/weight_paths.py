@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from raysmooth.actors.models.formats.onnx_file import external_files
+from raysmooth.actors.models.formats.refused_programs import refuse_program
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.storage.download_cache import local_copy
 from raysmooth.storage.records import shown_path
@@ -39,9 +41,18 @@ def found_below(path: str | None, folders: Iterable[str]) -> str | None:
 
 def file_sha256(path: str, most_bytes: int | None = None) -> str | None:
     """SHA-256, in hex, of the file of a path of weights, or of a URL's local copy; None where there is no such file, as
-    for the name of one of torchvision's sets, and for one of more than `most_bytes`.
+    for the name of one of torchvision's sets, and for one of more than `most_bytes`. Of an ONNX file with external data
+    it is that of the digests of all its files.
     """
-    file = local_copy(whole_file(path)) if is_url(path) else Path(whole_file(path))
+    file = whole_file(path)
+    if (digest := _sha256(file, most_bytes)) is None or not (others := external_files(file)):
+        return digest
+    digests = [digest, *(_sha256(other, most_bytes) for other in others)]
+    return None if None in digests else hashlib.sha256(" ".join(map(str, digests)).encode()).hexdigest()
+
+
+def _sha256(path: str, most_bytes: int | None) -> str | None:
+    file = local_copy(path) if is_url(path) else Path(path)
     try:
         if not file.is_file() or (most_bytes is not None and file.stat().st_size > most_bytes):
             return None
@@ -84,7 +95,8 @@ def refuse_missing_weights(path: Path) -> None:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise RaysmoothError(f"weights file {shown_path(path)} cannot be read: {reason}") from None
     if not there:
+        refuse_program(path)
         problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise RaysmoothError(
-            f"weights file {shown_path(path)} {problem}: give the path of a safetensors or a torch file"
+            f"weights file {shown_path(path)} {problem}: give the path of a safetensors, torch or ONNX file"
         )

@@ -8,8 +8,7 @@ import os
 import pickle
 import re
 import warnings
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
@@ -29,6 +28,7 @@ from raysmooth.actors.models.checkpoints import (
     odd_kind,
     state_dicts,
 )
+from raysmooth.actors.models.formats.refused_programs import refuse_program
 from raysmooth.actors.models.weight_paths import refuse_missing_weights
 from raysmooth.common.errors import RaysmoothError, nearest, one_line, printable
 from raysmooth.storage.atomic_file import atomic_file
@@ -101,6 +101,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
 def _read(path: Path) -> Weights:
     refuse_missing_weights(path)
+    refuse_program(path)
     try:
         weights = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
@@ -182,8 +183,11 @@ def _refuse_bad_card(path: Path, card: Mapping[str, Any]) -> None:
 def fingerprint(module: torch.nn.Module) -> str:
     """SHA-256 in hex over key, dtype, shape and bytes of every tensor of the state dict, sorted by key.
 
-    It does not depend on the device, the memory format or the kind of file.
+    It does not depend on the device, the memory format or the kind of file. A network in a file of another tool has no
+    state dict, and a `file_digest` instead.
     """
+    if isinstance(digest := getattr(module, "file_digest", None), str):
+        return digest
     return fingerprint_of(module.state_dict())
 
 
@@ -247,11 +251,6 @@ def _read_torch(path: Path) -> Weights:
     except Exception as error:  # on garbage the unpickler raises nearly anything
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated archive: sought before its start
             raise
-        if (kind := _program(path)) is not None:
-            raise RaysmoothError(
-                f"weights file {path} is {kind}, a program and no weights: save model.state_dict() with torch.save or "
-                "safetensors instead"
-            ) from error
         if _would_run_code(path, error):
             needs = re.search(r"GLOBAL ([\w.]+)", str(error))
             raise RaysmoothError(
@@ -291,22 +290,6 @@ def _harmless() -> list[Any]:
         *(kind for one in (scalar, array) for kind in (one, (one, f"numpy.core.multiarray.{one.__name__}"))),
         *(np.dtype, np.ndarray, *kinds, argparse.Namespace, PosixPath, PurePosixPath),
     ]
-
-
-def _program(path: Path) -> str | None:
-    """What kind of program a file holds, if it is an intact archive of one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.partition("/")[2] for name in archive.namelist()}
-    except Exception:  # of damaged bytes zipfile raises many kinds
-        return None
-    if "archive_format" in names or "serialized_exported_program.json" in names:
-        return "an exported program (torch.export)"
-    return "a TorchScript archive" if "constants.pkl" in names and "data.pkl" in names and _has_code(names) else None
-
-
-def _has_code(names: Iterable[str]) -> bool:
-    return any(name.startswith("code/") for name in names)
 
 
 def _would_run_code(path: Path, error: Exception) -> bool:

@@ -7,6 +7,7 @@ from torch import nn
 
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.models.base_classifier import DenoisedClassifier, labels_of
+from raysmooth.actors.models.formats.onnx_session import OnnxClassifier
 from raysmooth.actors.models.steadiness import alike
 from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.common.errors import RaysmoothError
@@ -51,6 +52,8 @@ class SearchNetwork:
             raise RaysmoothError(
                 "the search needs the classifier's logits, and this classifier answers labels: write --search grid"
             )
+        if self._options.needs_logits and isinstance(plain.classifier, OnnxClassifier):
+            plain.classifier.refuse_as_logits("this search, unlike --search grid,")
         if self._options.needs_gradients and not answer.requires_grad:
             raise RaysmoothError(
                 "the search needs gradients, and this classifier's answers have none: write --search "

@@ -62,6 +62,7 @@ def described(summary: Mapping[str, Any]) -> str:
     if summary.get("preprocess"):
         origin = f" ({summary['preprocess_from']})" if summary.get("preprocess_from") else ""
         parts.append(f"normalisation {summary['preprocess']}{origin}")
+    parts += summary.get("networks") or []
     return f"data: {'; '.join(parts)}"
 
 

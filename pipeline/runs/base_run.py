@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.formats.onnx_options import ONNX
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -173,6 +174,11 @@ class BaseRun(ABC):
         return {}
 
     @property
+    def _has_onnx(self) -> bool:
+        """Whether onnxruntime computes one of its networks."""
+        return ONNX in (name.partition(":")[0] for name in (self.base.classifier, self.base.denoiser))
+
+    @property
     @abstractmethod
     def _needs_scipy(self) -> bool:
         """Whether its rows follow from SciPy's functions, beyond those of its counts."""
@@ -200,6 +206,7 @@ class BaseRun(ABC):
             "pillow": package_version("pillow"),
             "torchvision": package_version("torchvision"),
             **({"scipy": package_version("scipy")} if self._needs_scipy else {}),
+            **({"onnxruntime": _onnxruntime()} if self._has_onnx else {}),
         }
 
     @property
@@ -244,3 +251,8 @@ class BaseRun(ABC):
             "git_commit": git_commit(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def _onnxruntime() -> str | None:
+    """Its version, under either of its names."""
+    return package_version("onnxruntime-gpu") or package_version("onnxruntime")

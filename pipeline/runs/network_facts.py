@@ -35,7 +35,7 @@ from raysmooth.storage.store_urls import is_url
 if TYPE_CHECKING:
     from raysmooth.actors.models.loading import Loaded
 
-_LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "numpy", "pillow", "scipy")
+_LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime", "numpy", "pillow", "scipy")
 """They build networks, read weights, or are in a run's identity."""
 
 _ROOMS = ("common", "storage", "actors", "pipeline")
@@ -61,7 +61,8 @@ class NetworkFacts:
     `made_from` is the SHA-256, in hex, of all that decides these facts, and of what decides the kind of this machine's
     CPU: equal ones have equal facts. None where that cannot be promised: for the user's own code, for weights without a
     file, of more than 1 GB or trained for something else (a manifest has no more than the warning), and for a processor
-    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise.
+    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise, `about` what the files of other tools
+    say of their networks.
     """
 
     base: BaseClassifierSpec
@@ -74,6 +75,7 @@ class NetworkFacts:
     preprocess_from: str
     made_from: str | None
     notes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
 
 def refuse_networks(settings: NoisySettings) -> None:
@@ -143,6 +145,7 @@ def facts_of(
     """The facts of networks in the memory of `device`, without `made_from`; else as `load_facts`."""
     import torch
 
+    from raysmooth.actors.models.formats.onnx_session import OnnxClassifier
     from raysmooth.actors.models.loading import check_image
     from raysmooth.actors.models.steadiness import unsteadiness
 
@@ -154,7 +157,8 @@ def facts_of(
         SearchNetwork(loaded.model, search).labels(pixels[None])
     # Our own networks draw nothing in eval mode. Calls of others may be billed, but five images or eight are little
     # beside the draws of one image, and a BatchNorm in training mode is not seen otherwise.
-    unsteady = unsteadiness(loaded.model, pixels) if is_own_code(loaded.spec.classifier) else None
+    theirs = is_own_code(loaded.spec.classifier) or isinstance(loaded.model.classifier, OnnxClassifier)
+    unsteady = unsteadiness(loaded.model, pixels) if theirs else None
     denoised = loaded.spec.denoiser != "none"
     objective = loaded.denoiser_card.get("objective") if denoised else _objective(loaded.classifier_card)
     return NetworkFacts(
@@ -168,6 +172,7 @@ def facts_of(
         loaded.preprocess_from,
         None,
         tuple(rejector_notes(loaded, noise)),
+        loaded.about,
     )
 
 
@@ -205,7 +210,9 @@ def _facts_of(manifest: Manifest, spec: BaseClassifierSpec) -> NetworkFacts | No
     shape, classes, objective = (manifest.get(name) for name in ("image_shape", "num_classes", "objective"))
     assumed, origin = manifest.get("assumed") or [], data.get("preprocess_from") if isinstance(data, dict) else None
     # A folder of results may be another person's, and these reach the screen.
-    texts = [*assumed, origin, objective or ""]
+    about = data.get("networks") if isinstance(data, dict) else None
+    about = about if isinstance(about, list) else []
+    texts = [*assumed, origin, objective or "", *about]
     if shape is None or classes is None or not all(isinstance(one, str) and one == printable(one) for one in texts):
         return None
     base = replace(
@@ -220,8 +227,9 @@ def _facts_of(manifest: Manifest, spec: BaseClassifierSpec) -> NetworkFacts | No
     )
     taken_for_granted = assumed[0] if assumed else None
     return NetworkFacts(
-        base, classes, tuple(shape), objective, None, taken_for_granted, None, str(origin), manifest["made_from"]
-    )
+        base, classes, tuple(shape), objective, None, taken_for_granted, None, str(origin), manifest["made_from"],
+        about=tuple(about),
+    )  # fmt: skip
 
 
 def made_from(spec: BaseClassifierSpec, noise: NoiseFamily) -> str | None:

@@ -139,7 +139,8 @@ def _described(summary: Mapping[str, Any], found: NetworkFacts) -> dict[str, Any
     """The facts of the data and how it is normalised. Classes of an API's own labels are not those of the data."""
     if isinstance(found, ApiFacts):
         return {**summary} if found.labels.accepted is not None else {**summary, "class_names": {}}
-    return {**summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from}
+    networks = {"networks": list(found.about)} if found.about else {}
+    return {**summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from, **networks}
 
 
 def _made(procedure: AnyProcedure, settings: NoisySettings, found: NetworkFacts, **known: Any) -> BaseRun:
