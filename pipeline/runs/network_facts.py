@@ -61,8 +61,8 @@ class NetworkFacts:
     `made_from` is the SHA-256, in hex, of all that decides these facts, and of what decides the kind of this machine's
     CPU: equal ones have equal facts. None where that cannot be promised: for the user's own code, for weights without a
     file, of more than 1 GB or trained for something else (a manifest has no more than the warning), and for a processor
-    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise, `about` what the files of other tools
-    say of their networks.
+    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise,
+    `about` what the files of other tools say of their networks.
     """
 
     base: BaseClassifierSpec

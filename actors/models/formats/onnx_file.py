@@ -165,7 +165,7 @@ def _parsed(onnx: Any, content: bytes, file: Path) -> "ModelProto":
         whole = False
     if not whole:
         raise RaysmoothError(
-            f"{shown_path(file)} is corrupt or no ONNX file: export the network again, with torch.onnx.export or tf2onnx"
+            f"{shown_path(file)} is corrupt or no ONNX file: export the network again, with torch.onnx.export, say"
         )
     return model
 
@@ -173,7 +173,9 @@ def _parsed(onnx: Any, content: bytes, file: Path) -> "ModelProto":
 def _locations(model: "ModelProto", where: str) -> list[str]:
     """The files of external data that a network names, sorted, each a path below its folder."""
     found = {
-        _entries(tensor, where).get("location", "") for tensor in tensors(model) if tensor.data_location == tensor.EXTERNAL
+        _entries(tensor, where).get("location", "")
+        for tensor in tensors(model)
+        if tensor.data_location == tensor.EXTERNAL
     }
     if found and not where.lower().endswith(SUFFIX):
         raise RaysmoothError(f"{shown_path(where)} has external data: give it a name that ends with {SUFFIX}")
@@ -248,6 +250,6 @@ def _embed(tensor: "TensorProto", read: dict[str, bytes], where: str, left: int)
 
 def _too_large(where: object) -> RaysmoothError:
     return RaysmoothError(
-        f"{printable(str(where))}: the network has more than {MOST_BYTES / 2**30:.0f} GiB with its external data: export "
-        "it in float16"
+        f"{printable(str(where))}: the network has more than {MOST_BYTES / 2**30:.0f} GiB with its external data: "
+        "export it in float16"
     )

@@ -113,7 +113,9 @@ def _input(model: "ModelProto", where: str) -> "ValueInfoProto":
     kind = taken.type.tensor_type
     if not taken.type.HasField("tensor_type") or kind.elem_type not in _DTYPES:
         is_integer = taken.type.HasField("tensor_type") and kind.elem_type in _LABELS
-        integers = "integers, and noise is added to numbers from 0 to 1: " if is_integer else "no floating-point images: "
+        integers = (
+            "integers, and noise is added to numbers from 0 to 1: " if is_integer else "no floating-point images: "
+        )
         raise RaysmoothError(
             f"{where}: its input '{printable(taken.name)}' takes {integers}export the network with a float32 input "
             "(images, channels, height, width), without what converts integers before it"
@@ -151,7 +153,9 @@ def _output(model: "ModelProto", name: str | None, where: str) -> "ValueInfoProt
     if len(outputs) != 1:
         choices = " or ".join(f"{where}#{one}" for one in names[:4])
         raise RaysmoothError(
-            f"{where} has {len(outputs)} outputs: write {choices}" if outputs else f"{where} has no output: export it again"
+            f"{where} has {len(outputs)} outputs: write {choices}"
+            if outputs
+            else f"{where} has no output: export it again"
         )
     return outputs[0]
 
@@ -193,7 +197,7 @@ def _answers(model: "ModelProto", given: "ValueInfoProto", where: str) -> str:
 def one_logit(where: str, name: str) -> RaysmoothError:
     """The refusal of a single number for each image: what its threshold is, is not guessed."""
     return RaysmoothError(
-        f"{where}: its output '{printable(name)}' has one number for each image: smoothing needs one for each class, so "
+        f"{where}: its output '{printable(name)}' has one number for each image: smoothing needs one for each class: "
         "export two logits, 0 and z (of a probability p: 1 - p and p)"
     )
 
@@ -203,8 +207,8 @@ def _pixels(given: "ValueInfoProto", where: str) -> str:
     if given.type.tensor_type.elem_type not in _DTYPES or (dims is not None and len(dims) != 4):
         shape = "" if dims is None else f" of shape {_shown(dims)}"
         raise RaysmoothError(
-            f"{where}: its output '{printable(given.name)}'{shape} is no image: a denoiser answers pixels, of the shape of "
-            "its input"
+            f"{where}: its output '{printable(given.name)}'{shape} is no image: a denoiser answers pixels, of the shape "
+            "of its input"
         )
     return "pixels"
 

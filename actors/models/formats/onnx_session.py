@@ -63,8 +63,8 @@ class OnnxNetwork:
                 takes = "x".join("any" if one is None else str(one) for one in self.interface.shape)
                 have = "x".join(map(str, shape))
                 raise RaysmoothError(
-                    f"{shown_path(self.where)} takes images of {takes} (channels, height, width), these are {have}: write "
-                    "--channels, --resize and --crop, or export the network with free sizes"
+                    f"{shown_path(self.where)} takes images of {takes} (channels, height, width), these are {have}: "
+                    "write --channels, --resize and --crop, or export the network with free sizes"
                 )
         if self._order == "bgr" and shape[0] != 3:
             raise RaysmoothError(f"order=bgr is for three channels, the images have {shape[0]}: leave it out")
@@ -138,8 +138,8 @@ class OnnxClassifier(OnnxNetwork):
         """Raises RaysmoothError where the answers are no logits, which `purpose` needs."""
         if self.interface.answers != "logits":
             raise RaysmoothError(
-                f"{purpose} needs the classifier's logits, and {shown_path(self.where)} answers {self.interface.answers}: "
-                "export it without its last step, or write FILE#OUTPUT for an output of logits"
+                f"{purpose} needs the classifier's logits, and {shown_path(self.where)} answers "
+                f"{self.interface.answers}: export it without its last step, or write FILE#OUTPUT for an output of logits"
             )
 
 
@@ -167,8 +167,8 @@ class OnnxDenoiser(torch.nn.Module):
             pixels = pixels.permute(0, 3, 1, 2)
         if pixels.shape != batch.shape:
             raise RaysmoothError(
-                f"{shown_path(self.network.where)} answers shape {tuple(pixels.shape)} to images of {tuple(batch.shape)}: "
-                "a denoiser answers pixels of the shape of its input"
+                f"{shown_path(self.network.where)} answers shape {tuple(pixels.shape)} to images of "
+                f"{tuple(batch.shape)}: a denoiser answers pixels of the shape of its input"
             )
         if self.network._order == "bgr":
             pixels = pixels.flip(1)
