@@ -61,8 +61,8 @@ def choose_compute(
     Explicit requests are met as they are. Otherwise: the device's native precision, or float32 if the network does not
     compute in it or is slower; the smallest batch within 5 % of the fastest; compiled if that works and saves clearly
     more than it costs. Runs of less than `WORTH_PROBING` seconds get the native precision, a batch of moderate size and
-    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. ONNX files get
-    a batch size, and keep their precision. A `brief`
+    no compiler. So does the user's own callable if it is not a torch module: each of its calls may be billed. ONNX
+    files get a batch size, and keep their precision. A `brief`
     benchmark ends after about `BRIEF_SECONDS`, and compiles nothing: its choice is a guess where more is needed. Raises
     RaysmoothError for a request that cannot be met.
     """

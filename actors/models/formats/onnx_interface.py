@@ -207,8 +207,8 @@ def _pixels(given: "ValueInfoProto", where: str) -> str:
     if given.type.tensor_type.elem_type not in _DTYPES or (dims is not None and len(dims) != 4):
         shape = "" if dims is None else f" of shape {_shown(dims)}"
         raise RaysmoothError(
-            f"{where}: its output '{printable(given.name)}'{shape} is no image: a denoiser answers pixels, of the shape "
-            "of its input"
+            f"{where}: its output '{printable(given.name)}'{shape} is no image: a denoiser answers pixels, of the "
+            "shape of its input"
         )
     return "pixels"
 

@@ -139,7 +139,7 @@ class OnnxClassifier(OnnxNetwork):
         if self.interface.answers != "logits":
             raise RaysmoothError(
                 f"{purpose} needs the classifier's logits, and {shown_path(self.where)} answers "
-                f"{self.interface.answers}: export it without its last step, or write FILE#OUTPUT for an output of logits"
+                f"{self.interface.answers}: export it without its last step, or write FILE#OUTPUT for one of logits"
             )
 
 

@@ -50,7 +50,7 @@ def as_map(model: onnx.ModelProto) -> None:
 FLAT = [node("Flatten", "x")]
 
 REFUSED: list[tuple[onnx.ModelProto, str]] = [
-    (built(FLAT, kind=UINT8, answers=UINT8), r"its input 'x' takes integers, .*: export the network with a float32 input"),
+    (built(FLAT, kind=UINT8, answers=UINT8), r"its input 'x' takes integers, .*: export .* with a float32 input"),
     (built(FLAT, ("n", 64)), r"its input 'x' has 2 dimensions: export .* of four, \(images, channels, height, width\)"),
     (built(FLAT, None), r"is no valid ONNX network"),
     (changed(linear(), with_input), r"takes 2 inputs \(x, mask\): export a network of one"),
@@ -58,15 +58,15 @@ REFUSED: list[tuple[onnx.ModelProto, str]] = [
     (changed(linear(), as_map), r"its output 'y' is a map or a sequence: export the network with a tensor"),
     (changed(linear(), with_function), r"defines operators of its own \(Double\): save onnx\.inliner"),
     (built([node("Flatten", "x", domain="my.ops")]), r"has an operator that is not part of ONNX \(my\.ops:Flatten\)"),
-    (built([node("EPContext", "x", domain="com.microsoft", ep_cache_context="/etc/passwd")]), r"com\.microsoft:EPContext"),
+    (built([node("EPContext", "x", domain="com.microsoft", ep_cache_context="/etc/passwd")]), r"microsoft:EPContext"),
     (built([node("Flutten", "x")]), r"is no valid ONNX network \(.*Flutten.*\): export it again"),
     (linear(opset=999), r"is no valid ONNX network|onnxruntime .* does not take"),
     (linear(1), r"its output 'y' has one number for each image: .* two logits, 0 and z"),
     (built([node("ReduceMean", "x", axes=[1, 2, 3], keepdims=0)], given=("n",)), r"has one number for each image"),
-    (built([node("Identity", "x")], ("n", 3, 8, 8), ("n", 3, 8, 8)), r"'y' has shape \(\?, 3, 8, 8\), a map or features"),
+    (built([node("Identity", "x")], ("n", 3, 8, 8), ("n", 3, 8, 8)), r"'y' has shape \(\?, 3, 8, 8\), a map or feat"),
     (linear(after=lambda z: [node("ArgMax", z, axis=1, keepdims=0)], given=("n",), answers=INT64),
      r"answers labels, and does not say of how many classes: write --classifier onnx:classes=K"),
-    (linear(after=lambda z: [node("Cast", z, to=INT64)], answers=INT64), r"has integers of shape \(\?, 10\): export one"),
+    (linear(after=lambda z: [node("Cast", z, to=INT64)], answers=INT64), r"has integers of shape \(\?, 10\): exp"),
     (linear(after=lambda z: [node("Cast", z, to=onnx.TensorProto.BOOL)], answers=onnx.TensorProto.BOOL), r"no numbers"),
 ]  # fmt: skip
 
@@ -81,7 +81,9 @@ def test_networks_that_do_not_fit(model: onnx.ModelProto, refusal: str, tmp_path
 
 def test_a_classifier_is_no_denoiser(tmp_path: Path) -> None:
     onnx.save(linear(), tmp_path / "m.onnx")
-    with pytest.raises(RaysmoothError, match=r"its output 'y' of shape \(\?, 10\) is no image: a denoiser answers pixels"):
+    with pytest.raises(
+        RaysmoothError, match=r"its output 'y' of shape \(\?, 10\) is no image: a denoiser answers pixels"
+    ):
         read_denoiser(str(tmp_path / "m.onnx"), OnnxOptions())
 
 
@@ -230,19 +232,21 @@ PROGRAMS: dict[str, tuple[Callable[[Path], Any], str]] = {
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("reader", [read_onnx, read_weights])
-def test_programs_are_refused_with_the_way_out(
-    name: str, reader: Callable[[str], object], tmp_path: Path
-) -> None:
+def test_programs_are_refused_with_the_way_out(name: str, reader: Callable[[str], object], tmp_path: Path) -> None:
     write, kind = PROGRAMS[name]
     write(tmp_path / name)
-    way_out = r"export the network to ONNX and write --classifier onnx:FILE, or load it in .* --classifier MODULE:CALLABLE"
+    way_out = (
+        r"export the network to ONNX and write --classifier onnx:FILE, or load it in .* --classifier MODULE:CALLABLE"
+    )
     with pytest.raises(RaysmoothError, match=rf"{name} is {kind}.*loading it could run code: {way_out}"):
         reader(str(tmp_path / name))
 
 
 def test_an_onnx_file_as_weights_of_another_architecture(tmp_path: Path) -> None:
     onnx.save(linear(), tmp_path / "m.onnx")
-    with pytest.raises(RaysmoothError, match=r"m\.onnx is an ONNX network, .*: write --classifier onnx:.*m\.onnx without"):
+    with pytest.raises(
+        RaysmoothError, match=r"m\.onnx is an ONNX network, .*: write --classifier onnx:.*m\.onnx without"
+    ):
         read_weights(tmp_path / "m.onnx")
 
 
