@@ -13,7 +13,7 @@ import torch
 
 from raysmooth.common.errors import RaysmoothError, one_line
 
-Compute = Callable[[torch.Tensor], torch.Tensor]
+Compute = Callable[[torch.Tensor], Any]
 
 
 def compiler() -> str | None:

@@ -9,10 +9,12 @@ from torch.utils.hooks import RemovableHandle
 
 from raysmooth.actors.compute.compilation import compiled
 from raysmooth.actors.compute.compute_config import ComputeConfig, check_precision
+from raysmooth.actors.compute.consensus import ConsensusSteps
 from raysmooth.actors.compute.folding import fold_batch_norms
 from raysmooth.actors.compute.pooling import pool_by_halves
 from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.base_classifier import DenoisedClassifier, excess_of, labels_of, taps_of
+from raysmooth.actors.models.networks.ensemble import Ensemble
 from raysmooth.actors.models.stage_features import StageFeatures
 from raysmooth.actors.models.steadiness import alike
 from raysmooth.common.errors import RaysmoothError, one_line
@@ -46,8 +48,9 @@ class FastNetwork:
     `DenoisedClassifier` returns them.
 
     Noisy pixels are cast here, so that a compiler fuses the cast with the first layer. Normalisation, the layer that
-    computes the logits and BatchNorms that were not folded stay in float32, so that their rounding decides no ties. The
-    user's own callable, if not a torch module, gets float32 pixels; only the denoiser before it is made fast.
+    computes the logits (of an ensemble, of each member's) and BatchNorms that were not folded stay in float32, so that
+    their rounding decides no ties. The user's own callable, if not a torch module, gets float32 pixels; only the
+    denoiser before it is made fast.
 
     On a GPU, compiled code overwrites its output in the next call (CUDA graphs): copy it first.
 
@@ -102,9 +105,15 @@ class FastNetwork:
                 raise _unfit(self._config.precision, error) from error
         denoiser = self._network.denoiser
         nothing_to_compile = self._own and (isinstance(denoiser, nn.Identity) or _in_its_own_precision(denoiser))
-        if not self._config.compiled or nothing_to_compile:
-            return self._eager
-        return compiled(self._eager, batch)
+        to_compile = self._config.compiled and not nothing_to_compile
+        classifier = self._network.classifier
+        if isinstance(classifier, Ensemble) and classifier.consensus is not None:
+            steps = ConsensusSteps(classifier, lambda noisy: self._normalised(self._denoised(noisy)))
+            if to_compile:
+                steps.compile(batch)
+            # No rule looks at the pixels, and a trained rejector takes no ensemble.
+            return lambda noisy: self._labels(noisy, steps(noisy))
+        return compiled(self._eager, batch) if to_compile else self._eager
 
     def _is_faithful(self, plain: DenoisedClassifier, few: torch.Tensor) -> bool:
         """Whether the folded network still computes the function of `plain`: the user's code may use its parts in ways
@@ -112,7 +121,12 @@ class FastNetwork:
         """
         pixels = plain.denoiser(few)
         pairs = [(self._network.denoiser(few), pixels)]
-        if not self._own:
+        if isinstance(plain.classifier, Ensemble):  # one by one: whether they agree may be a matter of rounding
+            normalised = plain.normalize(pixels)
+            pairs += zip(
+                self._network.classifier.answers(normalised), plain.classifier.answers(normalised), strict=True
+            )
+        elif not self._own:
             answer, excess = plain.answer_and_excess(pixels)
             try:
                 self._keep_features()
@@ -132,20 +146,26 @@ class FastNetwork:
         taps = taps_of(self._network.rejector)
         self._stages = StageFeatures(self._network.classifier, taps) if taps else None
 
-    def _check_answer(self, few: torch.Tensor) -> nn.Module | None:
-        """Find the number of classes from an output in float32; returns the layer whose output, reshaped or not, is the
-        logits, if there is one.
+    def _check_answer(self, few: torch.Tensor) -> list[nn.Module]:
+        """Find the number of classes from an output in float32; returns the layers whose output, reshaped or not, is
+        the logits, of an ensemble each member's.
         """
         network = self._network
         outputs: list[tuple[nn.Module, torch.Tensor]] = []  # kept alive, so that no two share an address
+        logits: list[torch.Tensor] = []
 
         def note(layer: nn.Module, _: Any, output: Any) -> None:
             outputs.append((layer, output))
+
+        def note_answer(_: nn.Module, __: Any, output: Any) -> None:
+            logits.append(read_answer(output, few))
 
         hooks: list[RemovableHandle] = []
         if not self._own:
             layers = (layer for layer in network.classifier.modules() if type(layer) in (nn.Linear, nn.Conv2d))
             hooks = [layer.register_forward_hook(note) for layer in layers]
+            members = network.classifier.members if isinstance(network.classifier, Ensemble) else [network.classifier]
+            hooks += [member.register_forward_hook(note_answer) for member in members]
         try:
             answer = self._answer(network.normalize(network.denoiser(few)))
         finally:
@@ -153,9 +173,10 @@ class FastNetwork:
                 hook.remove()
         if answer.ndim == 2:
             self.num_classes = answer.shape[1]
-        return next((layer for layer, output in outputs if output.data_ptr() == answer.data_ptr()), None)
+        ends = {one.data_ptr() for one in logits}
+        return [layer for layer, output in outputs if output.data_ptr() in ends]
 
-    def _cast(self, last: nn.Module | None) -> None:
+    def _cast(self, last: list[nn.Module]) -> None:
         network = self._network
         if not _in_its_own_precision(network.denoiser):
             network.denoiser.to(self._dtype)
@@ -167,17 +188,24 @@ class FastNetwork:
             # torch combines BatchNorm's float32 statistics with inputs of any precision.
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.float()
-        for layer in (last, rejector.head[-1] if rejector is not None else None):
-            if layer is not None:
-                layer.float().register_forward_pre_hook(_in_float32)
+        for layer in (*last, *([rejector.head[-1]] if rejector is not None else [])):
+            layer.float().register_forward_pre_hook(_in_float32)
 
     def _eager(self, batch: torch.Tensor) -> torch.Tensor:
-        network = self._network
-        if not isinstance(network.denoiser, nn.Identity):
-            given = batch if _in_its_own_precision(network.denoiser) else batch.to(self._dtype)
-            batch = network.denoiser(given).float()
-        pixels = network.normalize(batch)
-        return pixels if self._own else self._labels(batch, self._answer(pixels.to(self._dtype)))
+        denoised = self._denoised(batch)
+        pixels = self._normalised(denoised)
+        return pixels if self._own else self._labels(denoised, self._answer(pixels))
+
+    def _denoised(self, batch: torch.Tensor) -> torch.Tensor:
+        denoiser = self._network.denoiser
+        if isinstance(denoiser, nn.Identity):
+            return batch
+        return denoiser(batch if _in_its_own_precision(denoiser) else batch.to(self._dtype)).float()
+
+    def _normalised(self, denoised: torch.Tensor) -> torch.Tensor:
+        """What the classifier is given: in the run's precision, unless it is the user's own callable."""
+        pixels = self._network.normalize(denoised)
+        return pixels if self._own else pixels.to(self._dtype)
 
     def _answer(self, pixels: torch.Tensor) -> torch.Tensor:
         return read_answer(self._network.classifier(pixels), pixels)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.rejectors import NO_REJECTOR
+from raysmooth.actors.models.weight_paths import members_of
+from raysmooth.common.errors import RaysmoothError, counted
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,8 @@ class BaseClassifierSpec:
 
     `import_path`: further folders to search for the user's own `module:callable` and for weights with relative paths.
     `trust_code`: whether the user named the classifier, so that a `module:callable` may be imported. The fingerprints,
-    once known, must match the files on every machine.
+    once known, must match the files on every machine. Weights of several paths, as of `members_of`, are those of an
+    ensemble; with `consensus` of its classifiers, fewer than all, the first of them decide where they agree.
     """
 
     classifier: str
@@ -27,3 +30,19 @@ class BaseClassifierSpec:
     rejector: str = NO_REJECTOR
     rejector_weights: str | None = None
     rejector_fingerprint: str | None = None
+    consensus: int | None = None
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The weights path of each classifier. Raises RaysmoothError as `members_of` does, and for a `consensus` of
+        fewer than two, or of all of them.
+        """
+        members = members_of(self.classifier_weights, self.import_path)
+        if self.consensus is not None and not 2 <= self.consensus < len(members):
+            instead = (
+                f"write a number from 2 to {len(members) - 1}, or leave it out"
+                if len(members) > 2
+                else "it takes three --classifier-weights or more, with commas between them"
+            )
+            raise RaysmoothError(f"--consensus {self.consensus} of {counted(len(members), 'classifier')}: {instead}")
+        return members

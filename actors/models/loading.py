@@ -3,8 +3,8 @@ with, and put on a device.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +13,22 @@ from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
+from raysmooth.actors.models.ensemble_cards import card_of
+from raysmooth.actors.models.ensembles import (
+    ensemble_name,
+    joined_preprocess,
+    member_name,
+    one_classifier,
+    one_denoiser,
+    one_identity,
+    preprocess_of_members,
+)
+from raysmooth.actors.models.networks.ensemble import Ensemble
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
-from raysmooth.actors.models.preprocess import in_pixel_units, parse_preprocess, preprocess_text
+from raysmooth.actors.models.preprocess import EACH, in_pixel_units, parse_preprocess, preprocess_text
 from raysmooth.actors.models.rejection_rules import Rejector
 from raysmooth.actors.models.rejector_loading import check_taps, load_rejector
-from raysmooth.actors.models.weight_paths import found_below
+from raysmooth.actors.models.weight_paths import found_below, members_of
 from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.limits import MOST_CLASSES
@@ -30,8 +41,8 @@ class Loaded:
 
     model: DenoisedClassifier
     spec: BaseClassifierSpec
-    classifier_card: dict[str, Any]
-    denoiser_card: dict[str, Any]
+    classifier_card: Mapping[str, Any]
+    denoiser_card: Mapping[str, Any]
     assumed: str | None = None
     """What neither the user nor the files said, and what was taken instead."""
     preprocess_from: str = "the classifier's own"
@@ -55,24 +66,23 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     architecture = Variant.parse(spec.classifier)
     if architecture.is_own and spec.trust_code:
         make_importable(spec.import_path)
-    classifier = build_classifier(architecture, spec.trust_code)
-    weights = _classifier_weights(architecture, classifier, found_below(spec.classifier_weights, spec.import_path))
-    stored = None
-    if weights is not None:
-        fit = load_weights(classifier, weights, str(spec.classifier_weights))
-        stored = weights.card.get("preprocess") or (preprocess_text(*fit.normalisation) if fit.normalisation else None)
-        if fit.normalisation and spec.preprocess is None:
-            _refuse_other_units(fit.normalisation, str(spec.classifier_weights))
-    preprocess = spec.preprocess or stored or default_preprocess(architecture)
+    names = spec.classifiers or (None,)
+    architecture, consensus = member_name(architecture, len(names), "classifier")
+    consensus = spec.consensus or consensus
+    written = preprocess_of_members(spec.preprocess, len(names))
+    members = [_load_member(architecture, spec, name, own) for name, own in zip(names, written, strict=True)]
+    networks = [member.network for member in members]
+    preprocess = joined_preprocess([member.preprocess for member in members])
+    classifier = one_classifier(networks, [str(name) for name in names], consensus, EACH in preprocess)
     denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
     found = replace(
         spec,
-        classifier=str(architecture),
+        classifier=str(ensemble_name(architecture, len(names), consensus)),
         preprocess=preprocess,
         denoiser=denoiser_name,
         rejector=rejector_name,
-        classifier_fingerprint=_identity(architecture, classifier),
+        classifier_fingerprint=one_identity([_identity(architecture, network) for network in networks]),
         denoiser_fingerprint=fingerprint(denoiser) if denoiser is not None else None,
         rejector_fingerprint=None if rejector is None or rejector.network is None else fingerprint(rejector.network),
     )
@@ -85,21 +95,55 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
                 "user's own module fixed weights"
             )
     model = put_together(found, denoiser, parse_preprocess(preprocess), classifier, rejector, device)
+    assumed = dict.fromkeys(member.assumed for member in members if member.assumed is not None)
+    return Loaded(
+        model,
+        found,
+        card_of([(str(name), member.card) for name, member in zip(names, members, strict=True)]),
+        denoiser_card,
+        "; ".join(assumed) or None,
+        ", ".join(dict.fromkeys(member.preprocess_from for member in members)),
+        rejector_card,
+    )
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A classifier in memory, on the CPU, without its normalisation; the fields are as in `Loaded`."""
+
+    network: Any
+    card: Mapping[str, Any]
+    preprocess: str
+    assumed: str | None
+    preprocess_from: str
+
+
+def _load_member(architecture: Variant, spec: BaseClassifierSpec, name: str | None, written: str | None) -> _Member:
+    """The classifier of `spec` with the weights of path `name`. `written`: its normalisation, if the user wrote one."""
+    classifier = build_classifier(architecture, spec.trust_code)
+    weights = _classifier_weights(architecture, classifier, found_below(name, spec.import_path))
+    stored = None
+    if weights is not None:
+        fit = load_weights(classifier, weights, str(name))
+        stored = weights.card.get("preprocess") or (preprocess_text(*fit.normalisation) if fit.normalisation else None)
+        if fit.normalisation and written is None:
+            _refuse_other_units(fit.normalisation, str(name))
+    preprocess = written or stored or default_preprocess(architecture)
     assumed = None
-    if weights is not None and weights.where and not (spec.preprocess or stored):
+    if weights is not None and weights.where and not (written or stored):
         assumed = (
             f"preprocess {preprocess} assumed, as {weights.where} does not name one: write --preprocess if it differs"
         )
     card = weights.card if weights is not None else {}
     origin = "the classifier's own"
-    if spec.preprocess:
-        differs = stored is not None and _constants(stored) != _constants(spec.preprocess)
+    if written:
+        differs = stored is not None and _constants(stored) != _constants(written)
         origin = "--preprocess" + (f", though the weights have {printable(stored)}" if differs and stored else "")
     elif stored:
         origin = "the weights' card" if card.get("preprocess") else "layers in the weights file"
     elif assumed:
         origin = "assumed"
-    return Loaded(model, found, card, denoiser_card, assumed, origin, rejector_card)
+    return _Member(classifier, card, preprocess, assumed, origin)
 
 
 def put_together(
@@ -118,6 +162,11 @@ def put_together(
         raise RaysmoothError(
             f"--rejector {spec.rejector}: '{spec.classifier}' returns no torch module, so that it has no features for "
             "a trained rejector: write a rule, such as --rejector confidence:threshold=0.6"
+        )
+    if rejector is not None and rejector.network is not None and isinstance(classifier, Ensemble):
+        raise RaysmoothError(
+            f"--rejector {spec.rejector}: a trained rejector sees the features of one classifier, and "
+            f"'{spec.classifier}' is an ensemble: write a rule, such as --rejector confidence:threshold=0.6"
         )
     model = DenoisedClassifier(denoiser, normalize, classifier, rejector)
     if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.running_mean is None for m in model.modules()):
@@ -214,30 +263,46 @@ def _classifier_weights(architecture: Variant, classifier: Any, path: str | None
 
 def load_denoiser(
     name: str, path: str | None, folders: tuple[str, ...] = ()
-) -> tuple[torch.nn.Module | None, str, dict[str, Any]]:
+) -> tuple[torch.nn.Module | None, str, Mapping[str, Any]]:
     """The denoiser `name` (None for NO_DENOISER), on the CPU, with the weights at `path` or below one of `folders`; its
-    architecture, by default with the options in the weights' card; and that card.
+    architecture, by default with the options in the weights' card; and that card. Of several weights, the mean of them.
 
-    Raises RaysmoothError for an unknown name, weights that are missing or do not fit, and weights without a denoiser.
+    Raises RaysmoothError for an unknown name, weights that are missing or do not fit, weights without a denoiser, and
+    weights of different architectures.
     """
     if name == NO_DENOISER:
         if path is not None:
             raise RaysmoothError(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
         return None, NO_DENOISER, {}
     architecture = Variant.parse(name)
-    build = partial(build_denoiser, architecture)
-    if path is None:
-        build()  # an unknown name is the more useful message
+    paths = members_of(path, folders)
+    architecture, _ = member_name(architecture, len(paths) or 1, "denoiser")
+    if not paths:
+        build_denoiser(architecture)  # an unknown name is the more useful message
         raise RaysmoothError(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
+    members = [_load_one_denoiser(architecture, one, folders) for one in paths]
+    for one, (_, built, _) in zip(paths, members, strict=True):
+        if built != members[0][1]:
+            raise RaysmoothError(
+                f"denoiser weights {paths[0]} are of '{members[0][1]}', {one} of '{built}': give an ensemble members "
+                "of one architecture"
+            )
+    card = card_of([(one, card) for one, (_, _, card) in zip(paths, members, strict=True)])
+    return one_denoiser([network for network, _, _ in members]), str(ensemble_name(members[0][1], len(paths))), card
+
+
+def _load_one_denoiser(
+    architecture: Variant, path: str, folders: tuple[str, ...]
+) -> tuple[torch.nn.Module, Variant, Mapping[str, Any]]:
+    """As `load_denoiser`, of one weights file."""
     weights = read_weights(found_below(path, folders) or "")
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
         # The card has the depth, width and channels of the training: users need not repeat them.
         architecture = Variant.parse(carded)
-        build = partial(build_denoiser, architecture)
-    denoiser = build()
+    denoiser = build_denoiser(architecture)
     load_weights(denoiser, weights, path)
-    return denoiser, str(architecture), weights.card
+    return denoiser, architecture, weights.card
 
 
 def _identity(architecture: Variant, classifier: Any) -> str:

@@ -27,6 +27,10 @@ class Preprocess:
 
 
 _NORMALIZE = LateCallable("raysmooth.actors.models.networks.normalize:Normalize")
+_NORMALIZE_EACH = LateCallable("raysmooth.actors.models.networks.ensemble:NormalizeEach")
+
+EACH = ";"
+"""Between the normalisations of an ensemble's members, where they differ."""
 
 PREPROCESS: Registry[Preprocess] = Registry(
     "preprocess",
@@ -36,6 +40,8 @@ PREPROCESS: Registry[Preprocess] = Registry(
         # The SmoothAdv checkpoints (Salman et al. 2019) are centred, not scaled.
         "cifar10-centred": Preprocess((0.4914, 0.4822, 0.4465), (1.0, 1.0, 1.0)),
         "imagenet": Preprocess((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        # TensorFlow's EfficientNet-Lite: (grey level - 127) / 128.
+        "efficientnet-lite": Preprocess((127 / 255,) * 3, (128 / 255,) * 3),
     },
 )
 
@@ -55,7 +61,9 @@ GREY_LEVELS = 255
 
 
 def parse_preprocess(text: str) -> "torch.nn.Module":
-    """The layer of `read_preprocess`."""
+    """The layer of `read_preprocess`; of several texts with a semicolon between them, that of an ensemble's members."""
+    if EACH in text:
+        return _NORMALIZE_EACH([parse_preprocess(part) for part in text.split(EACH)])
     entry = read_preprocess(text)
     return _NORMALIZE(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
 

@@ -1,4 +1,6 @@
-"""Paths of weights with {sigma} in them: a file for each noise level, however its number is spelled."""
+"""Paths of weights: with {sigma} in them, a file for each noise level, however its number is spelled; with commas, the
+members of an ensemble.
+"""
 
 import hashlib
 import os
@@ -22,6 +24,37 @@ _SPELLINGS = ("g", ".2f", ".1f", ".3f")
 """Of 0.5: 0.5, 0.50, 0.5, 0.500. Published trees have noise_0.50."""
 
 
+_COMMA = re.compile(r",(?![^{}]*\})")
+"""A comma between paths: not one in a format of {sigma}."""
+
+
+def members_of(path: str | None, folders: Iterable[str] = ()) -> tuple[str, ...]:
+    """The paths of an ensemble's members, "a.pth,b.pth", in order; of a single network's weights, the one path; none
+    for None. A file that exists, from here or below one of `folders`, is one path with all its commas.
+
+    Raises RaysmoothError where nothing stands before or after a comma, and for a path that is named twice.
+    """
+    if path is None:
+        return ()
+    if "," not in path or _exists(path) or any(_exists(os.path.join(folder, path)) for folder in folders):
+        return (path,)
+    members = tuple(part.strip() for part in _COMMA.split(path))
+    if not all(members):
+        raise RaysmoothError(
+            f"weights {shown_path(path)}: nothing stands before or after a comma: leave that comma out"
+        )
+    if len(set(members)) < len(members):
+        twice = next(member for member in members if members.count(member) > 1)
+        raise RaysmoothError(
+            f"weights {shown_path(path)} name {shown_path(twice)} twice: an ensemble's members are different files"
+        )
+    return members
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(whole_file(path))
+
+
 def has_sigma(path: str) -> bool:
     """Whether a path differs between noise levels."""
     return _SIGMA.search(path) is not None
@@ -42,8 +75,11 @@ def found_below(path: str | None, folders: Iterable[str]) -> str | None:
 def file_sha256(path: str, most_bytes: int | None = None) -> str | None:
     """SHA-256, in hex, of the file of a path of weights, or of a URL's local copy; None where there is no such file, as
     for the name of one of torchvision's sets, and for one of more than `most_bytes`. Of an ONNX file with external data
-    it is that of the digests of all its files.
+    it is that of the digests of all its files, of an ensemble that of its members' digests.
     """
+    if len(members := members_of(path)) > 1:
+        digests = [file_sha256(member, most_bytes) for member in members]
+        return None if None in digests else hashlib.sha256("\n".join(map(str, digests)).encode()).hexdigest()
     file = whole_file(path)
     if (digest := _sha256(file, most_bytes)) is None or not (others := external_files(file)):
         return digest
@@ -65,12 +101,14 @@ def _sha256(path: str, most_bytes: int | None) -> str | None:
 def path_at(pattern: str, sigma: float) -> str:
     """The path at a noise level: "{sigma:.2f}" is formatted so; "{sigma}" stands for the spelling whose file exists,
     and for the shortest, of at most six digits, if none does: 0.25098 for 64/255. No spelling is another level's: 0.3
-    is not one of 0.25.
+    is not one of 0.25. Of an ensemble, each member is spelled so.
 
     Raises RaysmoothError for another format, and if files of several spellings exist.
     """
     spellings = [spelling for spelling in _SPELLINGS if f"{float(format(sigma, spelling)):g}" == f"{sigma:g}"]
     spelled = {_spelled(pattern, sigma, spelling): spelling for spelling in reversed(spellings)}
+    if len(members := _COMMA.split(pattern)) > 1 and not any(_exists(path) for path in spelled):
+        return ",".join(path_at(member.strip(), sigma) for member in members)
     shortest = _spelled(pattern, sigma, _SPELLINGS[0])
     if len(spelled) == 1 or is_url(pattern):
         return shortest

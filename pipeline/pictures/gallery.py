@@ -12,7 +12,7 @@ import torch
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier, load_denoiser
-from raysmooth.actors.models.weight_paths import path_at
+from raysmooth.actors.models.weight_paths import members_of, path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.role import Role
@@ -103,8 +103,8 @@ def _by_sigma(settings: GallerySettings, place: int) -> dict[float, _Denoiser]:
 
 
 def _denoiser_of(file: str) -> str:
-    """The denoiser that a weights file's card names."""
-    card = read_weights(file).card
+    """The denoiser that a weights file's card names; of an ensemble, that of its first member."""
+    card = read_weights(members_of(file)[0]).card
     published = next((name for name, entry in DENOISERS.items() if card.get("arch") in entry.published), None)
     if (denoiser := card.get("architecture") or published) is None:
         raise RaysmoothError(f"weights file {file} does not name its denoiser: write --denoiser dncnn, for example")

@@ -17,16 +17,16 @@ import raysmooth.common
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
-from raysmooth.actors.models.preprocess import read_preprocess
+from raysmooth.actors.models.preprocess import EACH, read_preprocess
 from raysmooth.actors.models.rejectors import NO_REJECTOR
-from raysmooth.actors.models.weight_paths import file_sha256, path_at, refuse_missing_weights, whole_file
+from raysmooth.actors.models.weight_paths import file_sha256, members_of, path_at, refuse_missing_weights, whole_file
 from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.variant import Variant, is_own_code
-from raysmooth.pipeline.runs.noise_mismatch import Mismatch, find_mismatch, rejector_notes
+from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatches, rejector_notes
 from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
 from raysmooth.pipeline.store.versions import package_version, source_sha256
@@ -61,8 +61,9 @@ class NetworkFacts:
     `made_from` is the SHA-256, in hex, of all that decides these facts, and of what decides the kind of this machine's
     CPU: equal ones have equal facts. None where that cannot be promised: for the user's own code, for weights without a
     file, of more than 1 GB or trained for something else (a manifest has no more than the warning), and for a processor
-    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise,
-    `about` what the files of other tools say of their networks.
+    that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise, and
+    of an ensemble's further members beside the one in `mismatch`, `about` what the files of other tools say of their
+    networks.
     """
 
     base: BaseClassifierSpec
@@ -84,18 +85,17 @@ def refuse_networks(settings: NoisySettings) -> None:
     """
     if is_own_code(settings.classifier) and not settings.trust_code:
         raise refused_code(Variant.parse(settings.classifier))
-    if settings.preprocess is not None:
-        read_preprocess(settings.preprocess)
+    for preprocess in () if settings.preprocess is None else settings.preprocess.split(EACH):
+        read_preprocess(preprocess)
     for sigma in settings.sigma:
         spec = spec_at(settings, sigma)
-        named_set = spec.classifier_weights is not None and spec.classifier_weights.isidentifier()  # torchvision's
         denoised, rejected = spec.denoiser != NO_DENOISER, spec.rejector != NO_REJECTOR
         for path in (
-            None if named_set else spec.classifier_weights,
-            spec.denoiser_weights if denoised else None,
-            spec.rejector_weights if rejected else None,
+            *(path for path in spec.classifiers if not path.isidentifier()),  # torchvision's
+            *(members_of(spec.denoiser_weights) if denoised else ()),
+            *([spec.rejector_weights] if rejected and spec.rejector_weights is not None else []),
         ):
-            if path is not None and not is_url(path):
+            if not is_url(path):
                 refuse_missing_weights(Path(whole_file(path)))
 
 
@@ -115,6 +115,7 @@ def spec_at(settings: NoisySettings, sigma: float) -> BaseClassifierSpec:
         trust_code=settings.trust_code,
         rejector=settings.rejector,
         rejector_weights=rejector_weights,
+        consensus=settings.consensus,
     )
 
 
@@ -161,17 +162,18 @@ def facts_of(
     unsteady = unsteadiness(loaded.model, pixels) if theirs else None
     denoised = loaded.spec.denoiser != "none"
     objective = loaded.denoiser_card.get("objective") if denoised else _objective(loaded.classifier_card)
+    mismatches = find_mismatches(loaded, noise)
     return NetworkFacts(
         loaded.spec,
         num_classes,
         tuple(image.shape),
         objective,
-        find_mismatch(loaded, noise),
+        next(iter(mismatches), None),
         loaded.assumed,
         unsteady,
         loaded.preprocess_from,
         None,
-        tuple(rejector_notes(loaded, noise)),
+        (*describe(mismatches[1:]), *rejector_notes(loaded, noise)),
         loaded.about,
     )
 

@@ -8,6 +8,7 @@ from math import isclose, isfinite
 from typing import TYPE_CHECKING, Any
 
 from raysmooth.actors.models.denoisers import NO_DENOISER
+from raysmooth.actors.models.ensemble_cards import member_cards
 from raysmooth.actors.noise.streams import NoiseFamily
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ class Mismatch:
 
 
 def find_mismatch(loaded: "Loaded", noise: NoiseFamily) -> Mismatch | None:
-    """The mismatch between the base classifier's weights and the `noise` of its run, or None.
+    """The first of `find_mismatches`, or None."""
+    return next(iter(find_mismatches(loaded, noise)), None)
+
+
+def find_mismatches(loaded: "Loaded", noise: NoiseFamily) -> list[Mismatch]:
+    """The mismatches between the base classifier's weights and the `noise` of its run: at most one for each file.
 
     Only the part that sees the noise is compared: the denoiser if there is one, since the classifier behind it sees
     denoised images, whatever it was trained on. None for weights trained without noise, and for weights whose card
@@ -37,15 +43,19 @@ def find_mismatch(loaded: "Loaded", noise: NoiseFamily) -> Mismatch | None:
     """
     spec = loaded.spec
     if spec.denoiser != NO_DENOISER:
-        part, path, card = "denoiser", spec.denoiser_weights, loaded.denoiser_card
-    else:
-        part, path, card = "classifier", spec.classifier_weights, loaded.classifier_card
-    return _compared(part, path, card, noise)
+        return denoiser_mismatches(spec.denoiser_weights, loaded.denoiser_card, noise)
+    return _of_members("classifier", spec.classifier_weights, loaded.classifier_card, noise)
 
 
-def denoiser_mismatch(path: str | None, card: Mapping[str, Any], noise: NoiseFamily) -> Mismatch | None:
-    """The mismatch between a denoiser's weights at `path`, with this card, and the `noise` of a run, or None."""
-    return _compared("denoiser", path, card, noise)
+def denoiser_mismatches(path: str | None, card: Mapping[str, Any], noise: NoiseFamily) -> list[Mismatch]:
+    """The mismatches between a denoiser's weights at `path`, with this card, and the `noise` of a run."""
+    return _of_members("denoiser", path, card, noise)
+
+
+def _of_members(part: str, path: str | None, card: Mapping[str, Any], noise: NoiseFamily) -> list[Mismatch]:
+    """Of all members, where it is an ensemble."""
+    found = (_compared(part, own, own_card, noise) for own, own_card in member_cards(path, card))
+    return [mismatch for mismatch in found if mismatch is not None]
 
 
 def rejector_notes(loaded: "Loaded", noise: NoiseFamily) -> list[str]:

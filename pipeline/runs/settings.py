@@ -130,7 +130,7 @@ NetworkName = Annotated[str, AfterValidator(_no_api)]
 
 THEIR_WEIGHTS = (
     "The classifier's weights: a safetensors or torch file (FILE#KEY for a state dict in it), or the name of "
-    "torchvision weights."
+    "torchvision weights. Several, as in a.pth,b.pth, are an ensemble: the mean of the logits."
 )
 THEIR_PREPROCESS = (
     f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
@@ -161,6 +161,12 @@ class ModelSettings(Settings):
 
     classifier: str = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
+    consensus: int | None = Field(
+        None,
+        description="Of an ensemble: where the first CONSENSUS classifiers agree on a draw, that is its label, and the "
+        "others are not computed; elsewhere the mean of all decides.",
+        ge=2,
+    )
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     denoiser: str = Field(
         "none",
@@ -169,8 +175,8 @@ class ModelSettings(Settings):
     )
     denoiser_weights: PathText | None = Field(
         None,
-        description="The denoiser's weights. In any weights path {sigma} stands for the noise level (0.5 or 0.50), "
-        "{sigma:.2f} for 0.50.",
+        description="The denoiser's weights; of several, as in a.pth,b.pth, the mean of the denoised images. In any "
+        "weights path {sigma} stands for the noise level (0.5 or 0.50), {sigma:.2f} for 0.50.",
     )
     rejector: str = Field(
         NO_REJECTOR,

@@ -12,7 +12,7 @@ from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.rejectors import NO_REJECTOR
-from raysmooth.actors.models.weight_paths import file_sha256, path_at
+from raysmooth.actors.models.weight_paths import file_sha256, members_of, path_at
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.role import CERTIFYING, Role
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -181,7 +181,8 @@ class StoredRun:
         if given is not None:
             return path
         what = name.replace("_", " ")
-        self._say_outside(what, path)
+        for member in members_of(path):
+            self._say_outside(what, member)
         known = self.weight_files.get(name)
         if known is not None and (found := file_sha256(path)) is not None and found != known:
             raise RaysmoothError(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from raysmooth.actors.compute.compilation import compiler, require_compiler
+from raysmooth.actors.models.ensemble_cards import member_cards
 from raysmooth.actors.models.own_callable import refused_images
 from raysmooth.actors.models.weights import fingerprint, load_weights, read_weights
 from raysmooth.common.errors import RaysmoothError
@@ -92,12 +93,12 @@ def other_noise(
     flag: str, path: str | None, card: Mapping[str, Any], settings: TrainDenoiserSettings | TrainRejectorSettings
 ) -> tuple[str, ...]:
     """A warning about the weights that `flag` names, if their card says that they were trained on other noise."""
-    trained_on = card.get("noise"), card.get("sigma")
-    if None in trained_on or trained_on == (settings.noise, settings.sigma):
-        return ()
-    return (
-        f"{flag} {path} were trained on {trained_on[0]} noise of sigma {trained_on[1]}, "
-        f"this training uses {settings.noise} noise of sigma {settings.sigma:g}",
+    found = [(own, card.get("noise"), card.get("sigma")) for own, card in member_cards(path, card)]
+    return tuple(
+        f"{flag} {own} were trained on {noise} noise of sigma {sigma}, this training uses {settings.noise} noise of "
+        f"sigma {settings.sigma:g}"
+        for own, noise, sigma in found
+        if None not in (noise, sigma) and (noise, sigma) != (settings.noise, settings.sigma)
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from raysmooth.actors.models.answers import read_answer
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.loading import Loaded, load_base_classifier
+from raysmooth.actors.models.networks.ensemble import Ensemble
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.rejectors import REJECTORS, Network, read_rejector
 from raysmooth.actors.models.stage_features import find_taps
@@ -147,6 +148,11 @@ def _load_frozen(settings: TrainRejectorSettings, device: torch.device) -> Loade
         raise RaysmoothError(
             f"classifier '{spec.classifier}' is no torch module, and a rejector is trained on features of one: certify "
             "with --rejector confidence:threshold=0.6, say, which needs its logits alone"
+        )
+    if isinstance(loaded.model.classifier, Ensemble):
+        raise RaysmoothError(
+            f"classifier '{spec.classifier}' is an ensemble, and a rejector is trained on features of one network: "
+            "give one file as --classifier-weights, or certify with --rejector confidence:threshold=0.6, say"
         )
     return loaded
 

@@ -24,7 +24,7 @@ from raysmooth.pipeline.queries.label_rules import LabelRule, read_label_rule
 from raysmooth.pipeline.queries.labelling import Labelling, vocabulary_of
 from raysmooth.pipeline.queries.vocabulary import VOCABULARY, OpenVocabulary
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, made_from
-from raysmooth.pipeline.runs.noise_mismatch import denoiser_mismatch
+from raysmooth.pipeline.runs.noise_mismatch import denoiser_mismatches, describe
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.manifest import manifests
 from raysmooth.storage.location import located
@@ -149,7 +149,7 @@ def api_facts(
         None,
         "",
         found.made_from,
-        _accepted_notes(labels.accepted),
+        (*_accepted_notes(labels.accepted), *found.notes),
         spec=asked,
         labels=labels,
         price=None if price is None else price / 1000,
@@ -194,6 +194,7 @@ class _Denoised:
     objective: str | None = "none"
     mismatch: Any = None
     made_from: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _with_denoiser(out: str, spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily) -> _Denoised:
@@ -233,7 +234,8 @@ def _loaded(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily, bef
     except Exception as error:  # whatever a network raises for images of another shape
         fitting = "the data set, --resize/--crop or the denoiser that fits"
         raise refused_images(f"denoiser '{name}'", False, tuple(image.shape), error, fitting) from error
-    mismatch = denoiser_mismatch(spec.denoiser_weights, card, noise)
+    mismatches = denoiser_mismatches(spec.denoiser_weights, card, noise)
     base = replace(spec, denoiser=name, denoiser_fingerprint=fingerprint(network))
-    same = before is not None and mismatch is None and before == made_from(spec, noise)  # not replaced meanwhile
-    return _Denoised(base, card.get("objective"), mismatch, before if same else None)
+    same = before is not None and not mismatches and before == made_from(spec, noise)  # not replaced meanwhile
+    first, others = next(iter(mismatches), None), tuple(describe(mismatches[1:]))
+    return _Denoised(base, card.get("objective"), first, before if same else None, others)

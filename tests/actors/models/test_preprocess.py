@@ -53,7 +53,8 @@ def test_another_number_of_channels_is_refused() -> None:
     [
         (
             "cifar",
-            r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, cifar10-centred, imagenet, none\)",
+            r"unknown preprocess 'cifar': did you mean 'cifar10'\? \(known: cifar10, cifar10-centred, "
+            r"efficientnet-lite, imagenet, none\)",
         ),
         ("0.5", "unknown preprocess '0.5'"),
         ("0.5,a/1,1", "is not two lists of numbers"),
