@@ -6,6 +6,7 @@ us-east-1 and us-west-2): both from older lists, as no present one could be seen
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from raysmooth.actors.apis.connections import (
     REQUESTS_AT_ONCE,
     UNREADABLE,
     read_address,
+    read_key,
     require_library,
     seconds_to_wait,
     unreadable,
@@ -31,6 +33,9 @@ from raysmooth.common.settings import Options
 _LONGEST_REQUEST = 60.0
 _LONGEST_CONNECT = 10.0
 """Seconds: a thread that waits longer than its caller ends by itself."""
+
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+"""Variables of boto3's chain; the last one is an older name of the token."""
 
 _THROTTLED = (
     "ThrottlingException",
@@ -84,6 +89,9 @@ def check(options: AwsOptions, endpoint: str | None) -> None:
     import boto3
     from botocore.exceptions import BotoCoreError
 
+    for variable in _CREDENTIALS:
+        if os.environ.get(variable):
+            read_key("aws", variable)
     try:
         session = boto3.session.Session()
         known = [
@@ -122,7 +130,10 @@ class Rekognition:
             read_timeout=_LONGEST_REQUEST,
             ignore_configured_endpoint_urls=True,
         )
-        self._client = boto3.session.Session(region_name=options.region).client(
+        session = boto3.session.Session(region_name=options.region)
+        self._credentials = session.get_credentials()
+        self.secrets: tuple[str, ...] = ()
+        self._client = session.client(
             "rekognition",
             endpoint_url=None if endpoint is None else read_address("aws", endpoint).url,
             config=config,
@@ -133,12 +144,7 @@ class Rekognition:
         from botocore.parsers import ResponseParserError
 
         (picture,) = pictures
-        send = partial(
-            self._client.detect_labels,
-            Image={"Bytes": picture.encoded},
-            MaxLabels=self._options.max_labels,
-            MinConfidence=self._options.min_confidence,
-        )
+        send = partial(self._sent, picture)
         try:
             return [_read(await asyncio.get_running_loop().run_in_executor(self._threads, send))]
         except exceptions.ClientError as error:
@@ -158,6 +164,18 @@ class Rekognition:
             raise ApiFailure(f"aws: {one_line(error)}") from None
         except UNREADABLE as error:
             raise unreadable("aws", error) from None
+
+    def _sent(self, picture: Picture) -> Mapping[str, Any]:
+        """The answer; in a thread, where credentials may be fetched anew."""
+        if self._credentials is not None:
+            now = self._credentials.get_frozen_credentials()
+            self.secrets = tuple(text for text in (now.access_key, now.secret_key, now.token) if text)
+        answer: Mapping[str, Any] = self._client.detect_labels(
+            Image={"Bytes": picture.encoded},
+            MaxLabels=self._options.max_labels,
+            MinConfidence=self._options.min_confidence,
+        )
+        return answer
 
     async def close(self) -> None:
         self._client.close()

@@ -24,7 +24,7 @@ from raysmooth.actors.apis.connections import (
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.common.errors import RaysmoothError, one_line
+from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.settings import Options
 
 _LONGEST_WAIT = 3600.0
@@ -64,7 +64,7 @@ def check(options: AzureOptions, endpoint: str | None) -> None:
     if options.key_env is not None:
         read_key("azure", options.key_env)
     elif not secure:
-        raise RaysmoothError(f"azure: --endpoint {endpoint} takes a key alone: write azure:key_env=NAME")
+        raise RaysmoothError(f"azure: --endpoint {printable(endpoint)} takes a key alone: write azure:key_env=NAME")
     else:
         require_library("azure", "azure.identity")
 
@@ -85,7 +85,8 @@ class AzureVision:
             from azure.identity.aio import DefaultAzureCredential
 
             self._identity = DefaultAzureCredential()
-        key = None if options.key_env is None else AzureKeyCredential(read_key("azure", options.key_env))
+        key = None if options.key_env is None else read_key("azure", options.key_env)
+        self.secrets = () if key is None else (key,)
         url = read_address("azure", endpoint or "").url.rstrip("/")
         session = ClientSession(
             connector=TCPConnector(limit=REQUESTS_AT_ONCE),
@@ -94,7 +95,10 @@ class AzureVision:
             auto_decompress=False,  # azure-core does it
         )
         self._client = ImageAnalysisClient(
-            url, key or self._identity, retry_total=0, transport=AioHttpTransport(session=session)
+            url,
+            self._identity if key is None else AzureKeyCredential(key),
+            retry_total=0,
+            transport=AioHttpTransport(session=session),
         )
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:

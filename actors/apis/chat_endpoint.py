@@ -132,10 +132,11 @@ class ChatClassifier:
         labels = _labels(options)
         self._options = options
         self._by_text = {label.casefold(): label for label in labels}
-        self._key = None if options.keyless else read_key("openai", options.key_env)
+        key = None if options.keyless else read_key("openai", options.key_env)
+        self.secrets = () if key is None else (key,)
         base = OPENAI if endpoint is None else read_address("openai", endpoint, options.plain_http).url
         timeout = Timeout(None, connect=_SECONDS_TO_CONNECT)  # the caller limits the time of an answer
-        self._client = AsyncOpenAI(api_key=self._key or "none", base_url=base, max_retries=0, timeout=timeout)
+        self._client = AsyncOpenAI(api_key=key or "none", base_url=base, max_retries=0, timeout=timeout)
         self._prompt = _prompt(options, labels)
         self._request = {"model": options.model, **_limits(options, labels), **_format(options, labels)}
         self._answered, self._doubts = False, DOUBTS
@@ -159,7 +160,7 @@ class ChatClassifier:
                 return [failure]
             raise failure from None
         except openai.APIConnectionError as error:
-            reason = self._without_key(one_line(error.__cause__ or error, whole=True))
+            reason = one_line(error.__cause__ or error, whole=True)
             raise Transient(f"openai: {reason}", billed=_was_sent(error)) from None
         answer = self._read(Reply(200, {}, reply.http_response.content))
         self._answered = self._answered or isinstance(answer, Answer)
@@ -170,7 +171,7 @@ class ChatClassifier:
 
     def _read(self, reply: Reply) -> Answer | PictureRefused:
         """The label in a completion. Raises Throttled and Transient for a proxy's errors inside an answer of 200."""
-        raw = self._without_key(reply.raw)
+        raw = reply.raw
         try:
             content = json.loads(reply.body)
             if not content.get("choices"):
@@ -195,14 +196,10 @@ class ChatClassifier:
             text = parsed["label"]
         return self._by_text.get(text.strip().casefold(), OTHER)
 
-    def _without_key(self, text: str) -> str:
-        """A server may repeat what it was sent."""
-        return text if self._key is None else text.replace(self._key, "***")
-
     def _failure(self, error: Any) -> Exception:
         """What an answer of 4xx or 5xx means."""
         status, code = error.status_code, " ".join(str(part) for part in (error.code, error.type) if part)
-        message = self._without_key(one_line(error.message, whole=True))
+        message = one_line(error.message, whole=True)
         reason, wait = f"openai: HTTP {status}: {message}", _wait(error.response.headers)
         if status == 402 or any(quota in code for quota in _QUOTA):
             return ApiFailure(f"{reason}: the account has no money or quota left")
@@ -221,8 +218,7 @@ class ChatClassifier:
         of_picture = any(part in code for part in _PICTURE) or (error.param is None and self._doubts > 0)
         if self._answered or of_picture:
             # All requests have one form: once there was an answer, what is refused is the picture.
-            raw = self._without_key(json.dumps(error.body, ensure_ascii=False, default=str))
-            return PictureRefused(f"HTTP {status}: {message}", raw)
+            return PictureRefused(f"HTTP {status}: {message}", json.dumps(error.body, ensure_ascii=False, default=str))
         return ApiFailure(
             f"{reason}: if the model has no structured output, write openai:format=text; if it takes no temperature, "
             "openai:reasoning=true"

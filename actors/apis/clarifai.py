@@ -86,7 +86,8 @@ class Clarifai:
         from clarifai_grpc.grpc.api.service_pb2_grpc import V2Stub
 
         self._options = options
-        self._access = (("authorization", f"Key {read_key('clarifai', options.key_env)}"),)
+        key = read_key("clarifai", options.key_env)
+        self.secrets, self._access = (key,), (("authorization", f"Key {key}"),)
         address = read_address("clarifai", endpoint or _HOST)
         once = [("grpc.enable_retries", 0)]
         self._channel = (

@@ -83,6 +83,7 @@ class GoogleVision:
         require_library("google", "google.cloud.vision", "google.auth")
         self._options = options
         self._key = None if options.key_env is None else read_key("google", options.key_env)
+        self.secrets = () if self._key is None else (self._key,)
         self._address = None if endpoint is None else read_address("google", endpoint)
         self._threads = ThreadPoolExecutor(REQUESTS_AT_ONCE) if options.transport == "rest" else None
         self._client = self._rest_client() if self._threads is not None else self._grpc_client()

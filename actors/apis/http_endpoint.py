@@ -59,8 +59,8 @@ class HttpClassifier:
         base = read_address("http", endpoint or "", options.plain_http).url
         self._url = f"{base}?{urlencode(query)}" if query else base
         self._headers = request.filled(request.headers)
-        secrets = [read_key("http", variable) for variable in request.variables]
-        self._client = RestClient("http", request.throttled, request.refused, secrets)
+        self.secrets = [read_key("http", variable) for variable in request.variables]
+        self._client = RestClient("http", request.throttled, request.refused)
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         (picture,) = pictures

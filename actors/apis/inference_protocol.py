@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from raysmooth.actors.apis.answers import Answer, Picture, Tag
 from raysmooth.actors.apis.connections import KeyVariable, read_address, read_key, written_endpoint
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.actors.apis.failures import ApiFailure, BatchRefused, PictureRefused, Transient
 from raysmooth.actors.apis.label_files import labels_digest, read_class_names
 from raysmooth.actors.apis.rest_client import Reply, RestClient
 from raysmooth.common.errors import RaysmoothError, counted, one_line, printable
@@ -131,45 +131,28 @@ class InferenceClient:
         self._model = f"{base}/v2/models/{options.model}{version}"
         key = None if options.key_env is None else read_key("oip", options.key_env)
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self.secrets = () if key is None else (key,)
         # What numbers show offends no one: what is refused first is the request.
-        self._client = RestClient("oip", secrets=[key] if key else [], doubts=1)
+        self._client = RestClient("oip", doubts=1)
         self._mean = np.array(_constants("mean", options.mean), np.float32)
         self._std = np.array(_constants("std", options.std), np.float32)
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         body, headers = self._request(np.stack([self._input(picture.pixels) for picture in pictures]))
+        billed = True
         try:
             reply = await self._client.send("POST", f"{self._model}/infer", body, {**self._headers, **headers})
             if reply.status != 200:
+                billed = False
                 raise self._client.failure(reply)
-        except PictureRefused as refused:
-            if len(pictures) == 1:
-                return [refused]
-            return await self._one_by_one(pictures)
-        except ApiFailure as failure:
-            raise ApiFailure(f"{failure}{await self._inputs()}", failure.billed) from None
-        try:
             answers = self._read(reply, len(pictures))
         except PictureRefused as refused:
             if len(pictures) > 1:
-                raise Transient(f"oip: {refused}") from None
+                raise BatchRefused(f"oip: {refused}", billed) from None
             return [refused]
         except ApiFailure as failure:
             raise ApiFailure(f"{failure}{await self._inputs()}", failure.billed) from None
         self._client.answered = True
-        return answers
-
-    async def _one_by_one(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
-        """A picture's answer must not depend on those beside it."""
-        answers: list[Answer | PictureRefused] = []
-        for picture in pictures:
-            try:
-                answers += await self.classify([picture])
-            except (Throttled, Transient) as error:
-                # All are sent again, those too that are answered, and may have been paid for.
-                if not answers:
-                    raise
-                raise Transient(str(error), retry_after=error.retry_after) from None
         return answers
 
     async def close(self) -> None:

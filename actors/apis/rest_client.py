@@ -55,8 +55,7 @@ class RestClient:
 
     `api`: its name in messages. `answered`: whether a request of this client has had a usable answer. All requests have
     one form and differ in the picture alone, so that from then on a refusal is the picture's fault; before, it is taken
-    for that up to `doubts` - 1 times, since a run may go on with pictures that were refused last time. `secrets`: texts
-    that are taken out of replies, in case a server repeats what it was sent.
+    for that up to `doubts` - 1 times, since a run may go on with pictures that were refused last time.
     """
 
     def __init__(
@@ -64,12 +63,10 @@ class RestClient:
         api: str,
         throttled: Collection[int] = (429,),
         refused: Collection[int] = (),
-        secrets: Collection[str] = (),
         doubts: int = DOUBTS,
     ) -> None:
         self.api, self.answered = api, False
         self._doubts = doubts
-        self._secrets = [secret.encode() for secret in secrets if secret]
         self._throttled, self._refused = throttled, refused
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,10 +85,7 @@ class RestClient:
                     received += chunk
                     if len(received) > MOST_BYTES:
                         raise PictureRefused(f"an answer of more than {MOST_BYTES:,} bytes")
-                body = bytes(received)
-                for secret in self._secrets:
-                    body = body.replace(secret, b"***")
-                return Reply(response.status, dict(response.headers), body)
+                return Reply(response.status, dict(response.headers), bytes(received))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Transient(f"{self.api}: {one_line(error)}", billed=False) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -1,32 +1,19 @@
-"""What every adapter is: a client of one API, and the facts of that API that decide how it may be asked."""
+"""What is known of an API beforehand: how its client is made, and the facts that decide how it may be asked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from raysmooth.actors.apis.answers import Answer, Picture
-from raysmooth.actors.apis.failures import PictureRefused
+from raysmooth.actors.apis.client import Client, VisionApi
+from raysmooth.actors.apis.redaction import RedactingClient
 from raysmooth.common.settings import Options
-
-
-class VisionApi(Protocol):
-    """A client, made and used inside one event loop. SDKs' own retries are off: they hide what is billed."""
-
-    async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
-        """One request with one to `ApiEntry.most_pictures` pictures: for each its answer, or why there is none.
-
-        Raises Throttled, Transient and ApiFailure, which concern the whole request.
-        """
-
-    async def close(self) -> None:
-        """Close its connections."""
 
 
 @dataclass(frozen=True)
 class ApiEntry:
     """An API by its name in `--classifier NAME:option=value`.
 
-    `options`: what may be written after the name; a `RaysmoothError` of theirs is a refusal. `make` makes the client
+    `options`: what may be written after the name; a `RaysmoothError` of theirs is a refusal. `client` makes the client
     from (options, endpoint), with credentials from the vendor's own chain or a named environment variable. `check`
     raises RaysmoothError, sending nothing, where the SDK is not installed, the endpoint or the credentials are missing.
     `describe`, of (options, endpoint), is all that decides the answers, as JSON values, with digests in place of files:
@@ -41,7 +28,7 @@ class ApiEntry:
 
     summary: str
     options: type[Options]
-    make: Callable[[Any, str | None], VisionApi]
+    client: Callable[[Any, str | None], Client]
     check: Callable[[Any, str | None], None]
     describe: Callable[[Any, str | None], Mapping[str, Any]]
     closed_labels: Callable[[Any], Sequence[str] | None] = lambda options: None
@@ -54,3 +41,7 @@ class ApiEntry:
     takes_numbers: bool = False
     files: tuple[str, ...] = ()
     by_options: Callable[[Any], Mapping[str, Any]] = lambda options: {}
+
+    def make(self, options: Any, endpoint: str | None) -> VisionApi:
+        """The client, whose answers and failures repeat no credential."""
+        return RedactingClient(self.client(options, endpoint))

@@ -8,8 +8,8 @@ from time import monotonic, time
 from typing import NoReturn
 
 from raysmooth.actors.apis.answers import Answer, Picture
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.actors.apis.vision_api import VisionApi
+from raysmooth.actors.apis.client import VisionApi
+from raysmooth.actors.apis.failures import AdapterFault, ApiFailure, BatchRefused, PictureRefused, Throttled, Transient
 from raysmooth.actors.queries.draw_key import DrawKey
 from raysmooth.actors.queries.events import Answered, Event, Failed, GivenUp, PermitWanted, ThrottledOnce
 from raysmooth.actors.queries.rate_bucket import Bucket
@@ -25,6 +25,7 @@ STOPPED = "stopped before it was sent"
 class Query:
     """A picture that waits for its answer. `run` and `key` name it; `report` takes its events. `pixels`: SHA-256 of the
     picture's. `seconds`: spent on it so far, without waits. `failing_since`: when it failed first, by the clock.
+    `alone`: a request with others beside it was refused, so that it shares none any more.
     """
 
     run: int
@@ -36,6 +37,7 @@ class Query:
     attempts: int = 0
     failures: int = 0
     failing_since: float | None = None
+    alone: bool = False
 
     @property
     def name(self) -> tuple[int, DrawKey]:
@@ -141,13 +143,16 @@ class Sender:
                 queries.append(self._ready.get_nowait())
             self._idle -= 1
             try:
-                await self._send(queries)
+                together = [query for query in queries if not query.alone]
+                for request in filter(None, (together, *([query] for query in queries if query.alone))):
+                    await self._send(request)
             finally:
                 self._idle += 1
 
     async def _send(self, queries: Sequence[Query]) -> None:
         try:
-            await self._take(len(queries))
+            if not self._stopped:
+                await self._take(len(queries))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._stopped or (task is not None and task.cancelling()):
@@ -171,13 +176,19 @@ class Sender:
             rate = await self._slowed(error.retry_after)
             queries[0].report(ThrottledOnce(queries[0].key, str(error), rate))
             self._failed(queries, Transient(str(error), billed=False, retry_after=error.retry_after))
+        except BatchRefused as error:
+            for query in queries:
+                query.alone = True
+                self._send_again(query, error, 0.0)
         except Transient as error:
             self._failed(queries, error)
         except TimeoutError:
             self._failed(queries, Transient(f"no answer within {self._limits.timeout:g} s"))
         except ApiFailure as error:
             self._end(queries, str(error), error.billed)
-        except Exception as error:  # a fault of the adapter, or of a server that it did not foresee: money stops here
+        except AdapterFault as error:
+            self._end(queries, str(error), billed=True)
+        except Exception as error:  # of a client that is no adapter, or answers too little: money stops here
             self._end(queries, f"{type(error).__name__}: {one_line(error)}", billed=True)
         else:
             self._succeeded += len(queries)
@@ -208,16 +219,20 @@ class Sender:
             query.failing_since = now if query.failing_since is None else query.failing_since
             longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(query.failures - 1, 30))
             pause = max(self._uniform(0.0, longest), error.retry_after or 0.0)
-            if self._stopped:
-                self._give_up(query, str(error), error.billed)
-            elif now + pause - query.failing_since > self._limits.patience:
+            if not self._stopped and now + pause - query.failing_since > self._limits.patience:
                 reason = f"{error}, and so for {self._limits.patience:g} s in {query.attempts} requests"
                 self._give_up(query, reason, error.billed)
-            elif error.billed:
-                self._asking[query.name] = query, pause
-                query.report(PermitWanted(query.key, str(error)))
             else:
-                self._send_later(query, pause)
+                self._send_again(query, error, pause)
+
+    def _send_again(self, query: Query, error: Transient, pause: float) -> None:
+        if self._stopped:
+            self._give_up(query, str(error), error.billed)
+        elif error.billed:
+            self._asking[query.name] = query, pause
+            query.report(PermitWanted(query.key, str(error)))
+        else:
+            self._send_later(query, pause)
 
     def _send_later(self, query: Query, pause: float) -> None:
         async def wait() -> None:

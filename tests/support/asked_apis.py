@@ -8,8 +8,8 @@ from PIL import Image
 
 from raysmooth.actors.apis.answers import Answer, Picture
 from raysmooth.actors.apis.apis import read_api
+from raysmooth.actors.apis.client import VisionApi
 from raysmooth.actors.apis.failures import PictureRefused
-from raysmooth.actors.apis.vision_api import VisionApi
 
 
 def picture_of(encoded: bytes) -> Picture:

@@ -32,6 +32,7 @@ class ScriptedApi:
         self.requests: list[list[bytes]] = []
         self.in_flight = self.most_in_flight = 0
         self.closed = False
+        self.secrets: tuple[str, ...] = ()
 
     async def classify(self, pictures: Sequence[Picture]) -> list[Answer | PictureRefused]:
         self.requests.append([picture.pixels.tobytes() for picture in pictures])

@@ -12,7 +12,7 @@ from fake_pictures import digits, trained_digits_cnn
 
 from raysmooth.actors.apis.answers import Answer, Picture
 from raysmooth.actors.apis.apis import VISION_APIS, read_api
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.actors.apis.failures import ApiFailure, BatchRefused, PictureRefused, Throttled, Transient
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.tune.fake_apis.classify import COLOURS, PixelClassifier, trained_network
 from raysmooth.tune.fake_apis.conduct import Conduct
@@ -182,15 +182,14 @@ def test_what_is_refused_after_an_answer_is_the_picture() -> None:
     grey = Picture(np.zeros((1, 2, 2), np.float32))
     with running("oip") as fake:
         fake.service.classifier = PixelClassifier(("a", "b"), lambda x: np.ones((len(x), 2)), channels=3)
-        first, second, third = asked("oip:model=fake,classes=2,batch=2", fake.address.endpoint, [RED], [grey, grey])
+        first, second = asked("oip:model=fake,classes=2,batch=2", fake.address.endpoint, [RED], [grey])
         assert fake.bill["billed"] == 1
     assert isinstance(first, Answer)
     assert isinstance(second, PictureRefused)
-    assert isinstance(third, PictureRefused)
 
 
-def test_rubbish_for_several_pictures_is_asked_again() -> None:
-    """One by one nothing would be charged to the budget."""
+def test_rubbish_for_several_pictures_is_asked_again_one_by_one() -> None:
+    """After a permit of the budget, since it may have been paid for."""
     with running("oip") as fake:
 
         async def ask() -> None:
@@ -199,8 +198,9 @@ def test_rubbish_for_several_pictures_is_asked_again() -> None:
             await client.classify([RED, BLUE])
             fake.service.conduct = Conduct(rubbish=1.0)
             try:
-                with pytest.raises(Transient, match="not an answer"):
+                with pytest.raises(BatchRefused, match="not an answer") as caught:
                     await client.classify([RED, BLUE])
+                assert caught.value.billed
                 (alone,) = await client.classify([RED])
                 assert isinstance(alone, PictureRefused)
             finally:
@@ -209,25 +209,25 @@ def test_rubbish_for_several_pictures_is_asked_again() -> None:
         asyncio.run(ask())
 
 
-def test_an_answer_is_charged_though_the_picture_beside_it_has_none() -> None:
-    """A batch is refused, so that each picture is asked alone; then one is answered, and the next is throttled."""
-    replies = iter([200, 400, 200, 429])
+def test_a_batch_that_is_refused_sends_nothing_by_itself() -> None:
+    """Who sends each picture again asks the rate and the budget before."""
+    replies = iter([200, 400])
 
     async def infer(_: web.Request) -> web.Response:
         outputs = [{"name": "output", "data": [0.0] * len(COLOURS)}]
         return web.json_response({"outputs": outputs}, status=next(replies))
 
-    async def ask() -> Transient:
+    async def ask() -> BatchRefused:
         async with rest_server(FakeService(), [web.post("/v2/models/fake/infer", infer)]) as base:
             _, entry, options = read_api(f"{COLOUR_API},batch=2")
             client = entry.make(options, base)
             await client.classify([RED])
-            with pytest.raises(Transient) as caught:
+            with pytest.raises(BatchRefused) as caught:
                 await client.classify([RED, BLUE])
             await client.close()
             return caught.value
 
-    assert asyncio.run(ask()).billed
+    assert not asyncio.run(ask()).billed
 
 
 def test_k_must_be_known(tmp_path: Path) -> None:

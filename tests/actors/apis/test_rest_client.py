@@ -81,25 +81,19 @@ def test_a_reply_is_logged_as_json() -> None:
     assert len(json.loads(Reply(200, {}, large).raw)) == 4096
 
 
-def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message() -> None:
-    async def echo(request: web.Request) -> web.Response:
-        return web.Response(text=f"no such key: {request.headers['Key']}", status=400)
-
+def test_an_answer_that_does_not_end_is_none() -> None:
     async def flood(request: web.Request) -> web.Response:
         return web.Response(body=b"x" * (MOST_BYTES + 1))
 
-    async def ask() -> tuple[Reply, str]:
-        async with rest_server(FakeService(), [web.post("/echo", echo), web.post("/flood", flood)]) as base:
-            client = RestClient("x", secrets=["s3cret", ""])
-            reply = await client.send("POST", f"{base}/echo", b"", {"Key": "s3cret"})
+    async def ask() -> str:
+        async with rest_server(FakeService(), [web.post("/flood", flood)]) as base:
+            client = RestClient("x")
             with pytest.raises(PictureRefused) as caught:
                 await client.send("POST", f"{base}/flood", b"", {})
             await client.close()
-            return reply, str(caught.value)
+            return str(caught.value)
 
-    reply, too_long = asyncio.run(ask())
-    assert reply.text == "no such key: ***"
-    assert "16,777,216 bytes" in too_long
+    assert "16,777,216 bytes" in asyncio.run(ask())
 
 
 def test_a_key_in_the_query_is_in_no_message() -> None:
@@ -114,7 +108,7 @@ def test_a_key_in_the_query_is_in_no_message() -> None:
     async def ask() -> str:
         server = await asyncio.start_server(babble, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        client = RestClient("x", secrets=["s3cret"])
+        client = RestClient("x")
         async with server:
             with pytest.raises(Transient) as caught:
                 await client.send("POST", f"http://127.0.0.1:{port}/?key=s3cret", b"", {})

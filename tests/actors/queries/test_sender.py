@@ -8,12 +8,20 @@ import pytest
 from scripted_api import Happening, ScriptedApi
 
 from raysmooth.actors.apis.answers import Picture
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.actors.apis.failures import ApiFailure, BatchRefused, PictureRefused, Throttled, Transient
 from raysmooth.actors.noise.role import Role
 from raysmooth.actors.queries.draw_key import DrawKey
 from raysmooth.actors.queries.events import Answered, Event, Failed, GivenUp, PermitWanted, ThrottledOnce
 from raysmooth.actors.queries.rate_bucket import RateBucket
 from raysmooth.actors.queries.sender import Query, Sender, SendingLimits
+
+
+class RecordingBucket(RateBucket):
+    """`takes`: how many pictures were to be sent, each time."""
+
+    async def take(self, pictures: int, succeeded: int = 0) -> None:
+        self.takes = [*getattr(self, "takes", []), pictures]
+        await super().take(pictures, succeeded)
 
 
 class Scene:
@@ -23,7 +31,7 @@ class Scene:
         self.api = ScriptedApi(script, latency)
         self.now = 0.0
         self.pauses: list[float] = []
-        self.bucket = RateBucket(None, lambda: self.now, self.sleep)
+        self.bucket = RecordingBucket(None, lambda: self.now, self.sleep)
         settled = {"requests": 2, "pictures": 1, "timeout": 30.0, "patience": 600.0} | limits
         limits_ = SendingLimits(
             int(settled["requests"]), int(settled["pictures"]), settled["timeout"], settled["patience"]
@@ -96,6 +104,27 @@ def test_pictures_share_requests_where_the_api_takes_several() -> None:
 
     scene = play(act)
     assert [len(request) for request in scene.api.requests] == [5, 5]
+
+
+@pytest.mark.parametrize("billed", [False, True])
+def test_pictures_of_a_refused_batch_are_sent_one_by_one_at_the_rate_of_all(billed: bool) -> None:
+    async def act() -> Scene:
+        refusal = PictureRefused("not this one")
+        scene = Scene([BatchRefused("not these", billed), None, refusal, None], requests=1, pictures=16)
+        for draw in range(3):
+            scene.submit(draw)
+        while billed and len(scene.events) < 3:
+            await asyncio.sleep(0)
+        for draw in range(3) if billed else ():
+            scene.sender.permit(0, key(draw), granted=True)
+        await scene.finals(3)
+        return scene
+
+    scene = play(act)
+    assert scene.bucket.takes == [3, 1, 1, 1]
+    assert kinds(scene) == ["PermitWanted"] * 3 * billed + ["Answered"] * 3
+    assert [event.refused for event in scene.events if isinstance(event, Answered)] == [None, "not this one", None]
+    assert scene.pauses == [0.0] * 3
 
 
 def test_throttled_the_same_picture_is_sent_again_without_a_permit() -> None:
