@@ -60,7 +60,8 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
     label_rule, noise = read_label_rule(settings.label_rule), noise_family(settings.noise, settings.sigma)
     labels: dict[str, int] = {}
     images: dict[int | str, dict[str, dict[int, int | None]]] = {}
-    for line in answer_lines(str(path)):
+    content = hashlib.sha256()
+    for line in answer_lines(str(path), content):
         answer = line.answer(lambda number: "")
         label = None if answer.refused is not None else label_rule.label_of(answer.tags)
         code = None if label is None else labels.setdefault(label, len(labels))
@@ -80,7 +81,6 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
             f"{shown}: {counted(len(lacking), 'image')} lack draws, the first is {lacking[0]}: write --n0 and --n as "
             "they were asked for, draws are numbered from 0 in each role"
         )
-    digest = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
     references = any("reference" in roles for roles in images.values())
     facts: dict[str, Any] = {
         **{name: getattr(settings, name) for name in ("dataset", "split", "classifier", "denoiser", "objective")},
@@ -97,7 +97,7 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
         "noise_bound": "complement",
         "images": len(images),
     }
-    identity = {"import": SCHEME, "sha256": digest, **facts, "label_rule": label_rule.describe()}
+    identity = {"import": SCHEME, "sha256": content.hexdigest(), **facts, "label_rule": label_rule.describe()}
     source = imported_from(str(path))
     manifest = {
         "run_id": run_id(identity),
@@ -107,7 +107,7 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
         "imported": {
             "file": printable(str(Path(path).resolve())),
             "source": source,
-            "sha256": digest,
+            "sha256": content.hexdigest(),
             "rows": len(images),
         },
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
@@ -84,14 +84,22 @@ class AnswerLine(Record):
         )
 
 
-def answer_lines(path: str) -> Iterator[AnswerLine]:
-    """The answers in a file, in its order. Raises RaysmoothError for a file that cannot be read, and at the end, in one
-    line, naming all lines that are no answers or repeat an earlier one.
+class Digest(Protocol):
+    """One of hashlib's."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+def answer_lines(path: str, digest: Digest | None = None) -> Iterator[AnswerLine]:
+    """The answers in a file, in its order; `digest` has all of its bytes at the end. Raises RaysmoothError for a file
+    that cannot be read, and at the end, in one line, naming all lines that are no answers or repeat an earlier one.
     """
     bad: dict[int, str] = {}
     seen: dict[tuple[int | str, str], set[int]] = {}
     with _opened(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+            if digest is not None:
+                digest.update(line)
             if not line.strip():
                 continue
             try:
