@@ -29,7 +29,7 @@ from raysmooth.pipeline.derived.recertified_run import RecertifiedRun
 from raysmooth.pipeline.derived.relabelled_run import ALPHA_SHARED, RelabelledRun, of_apis
 from raysmooth.pipeline.derived.source_runs import SourceRun, source_runs
 from raysmooth.pipeline.queries.query_folder import QueryFolder
-from raysmooth.pipeline.queries.vocabulary import VOCABULARY, OpenVocabulary
+from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.procedures import PROCEDURES
 from raysmooth.pipeline.store.parts import read_rows
 from raysmooth.pipeline.store.run_store import RunStore
@@ -112,7 +112,7 @@ def _asking(sources: Sequence[SourceRun], results: Where, changes: Changes) -> l
 def _relabelled(results: Where, sources: Sequence[SourceRun], changes: Changes) -> pd.DataFrame:
     """From the query log. While labels are added to the vocabulary, no other process may ask."""
     with QueryFolder(results) as queries:
-        labels = OpenVocabulary(queries.home / VOCABULARY, queries.verify)
+        labels = open_vocabulary(results, queries.verify)
         rows = _written(results, [RelabelledRun(source, changes, labels) for source in sources])
     notify(ALPHA_SHARED)
     return rows

@@ -27,8 +27,10 @@ from raysmooth.pipeline.queries.labelling import Labelling
 from raysmooth.pipeline.queries.logged_answer import LoggedAnswer
 from raysmooth.pipeline.queries.query_folder import logged_answers
 from raysmooth.pipeline.queries.query_log import LoggedAnswers
+from raysmooth.pipeline.queries.versions import one_version
 from raysmooth.pipeline.queries.vocabulary import OpenVocabulary
-from raysmooth.pipeline.runs.apis.api_facts import AskedLabels, open_vocabulary
+from raysmooth.pipeline.runs.apis.api_facts import AskedLabels
+from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.storage.location import Where
 
@@ -103,28 +105,15 @@ class RelabelledRun(RecertifiedRun):
         return {**super().identity, **self.labels.describe()}
 
     @property
-    def _names(self) -> dict[str, Any]:
-        """The names of the labels that are known beforehand, and the code from which on they are open."""
-        closed = self.labels.rule.closed_labels or self.labels.closed
-        accepted = self._accepted
-        known = (
-            [] if closed is None else [label for label in closed if accepted is None or label not in accepted.class_of]
-        )
-        names = [*(() if accepted is None else accepted.classes), *known]
-        return {"names": names, "open_from": len(names) if closed is None else None}
-
-    @property
     def manifest(self) -> dict[str, Any]:
         was, labels = super().manifest, self.labelling.num_labels
-        rule = {"label_rule": str(self.labels.rule)}
-        written = {**rule, **self._names}
         accepted = {} if self.changes.accepted is None else {"accepted": self.changes.accepted}
         return {
             **was,
             "num_classes": labels,
             **({"num_labels": 2 * labels} if "num_labels" in was else {}),
-            "queries": {**self._queries, **written},
-            "settings": {**was["settings"], **rule, **accepted},
+            "queries": {**self._queries, **self.labels.manifest_entry},
+            "settings": {**was["settings"], "label_rule": str(self.labels.rule), **accepted},
         }
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
@@ -178,6 +167,7 @@ class _LoggedImages:
         self._noisy = logged_answers(out, QueryIdentity(queries["query_identity"]))
         reference = queries["reference_identity"]
         self._references = None if reference is None else logged_answers(out, QueryIdentity(reference))
+        one_version(filter(None, (self._references, self._noisy)), str(self._identity["classifier"]))
         self._stored = SourceCounts(out, source, self._identity["n"], rows)
         self._own = _own_labelling(out, source)
         self._digests: dict[int, list[str]] = {}
@@ -263,4 +253,4 @@ def _own_labelling(out: Where, source: SourceRun) -> Labelling:
             f"({changed}): restore them, or write 'raysmooth certify --offline' with the new rule, which asks nothing "
             "either"
         )
-    return own.with_open(open_vocabulary(str(out)))
+    return own.with_open(open_vocabulary(out))

@@ -26,11 +26,11 @@ from raysmooth.pipeline.queries.amounts import in_dollars, queries
 from raysmooth.pipeline.queries.budget import Budget
 from raysmooth.pipeline.queries.charges import Charges
 from raysmooth.pipeline.queries.logged_answer import BILLIONTHS
-from raysmooth.pipeline.queries.query_folder import QueryFolder
+from raysmooth.pipeline.queries.query_folder import QUERIES, QueryFolder
 from raysmooth.pipeline.queries.query_progress import QueryProgress
-from raysmooth.pipeline.queries.vocabulary import VOCABULARY, OpenVocabulary
-from raysmooth.pipeline.runs.apis.api_facts import QUERIES, rate_of
+from raysmooth.pipeline.runs.apis.api_facts import rate_of
 from raysmooth.pipeline.runs.apis.api_run import NO_REPLICA, ApiRun
+from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.base_run import AnyProcedure
 from raysmooth.pipeline.runs.compute_choice import ChosenRun
 from raysmooth.pipeline.runs.prepare import RunData
@@ -155,7 +155,7 @@ def _draw(runs: Sequence[ApiRun], progress: Progress) -> None:
 
 def _with_logs(runs: Sequence[ApiRun], folder: QueryFolder) -> list[ApiRun]:
     """The runs with the labels that all runs of the folder share, and with the answers to images themselves."""
-    open_labels = OpenVocabulary(folder.home / VOCABULARY, folder.verify)
+    open_labels = open_vocabulary(runs[0].settings.out, folder.verify)
     found = []
     for run in runs:
         run = replace(run, labelling=run.labels.with_open(open_labels))
@@ -242,7 +242,7 @@ def _recorder(folder: QueryFolder, budget: Budget, telemetry: "QueryTelemetry") 
                 spent.unanswered,
                 budget.left,
                 telemetry.throttled,
-                telemetry.rate,
+                telemetry.bucket.rate,
                 budget.price / BILLIONTHS if budget.price else None,
                 writer,
             )

@@ -120,6 +120,11 @@ class OpenVocabulary(Vocabulary):
         self._labels = grown
         self._places |= {label: place for place, label in enumerate(grown[-len(new) :], len(grown) - len(new))}
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """Those that have codes, which are their places."""
+        return self._labels
+
     def _known(self) -> Sequence[str]:
         return self._labels
 

@@ -1,12 +1,11 @@
-"""Whether one and the same model has answered: a certificate is about one function."""
+"""Whether one and the same model answers, answer after answer, as the logs have it from earlier ones."""
 
 from collections.abc import Sequence
 
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import printable
 from raysmooth.pipeline.queries.query_log import QueryLog
+from raysmooth.pipeline.queries.versions import INSTEAD, one_version
 from raysmooth.pipeline.query_pool.query_task import QueryTask
-
-INSTEAD = "certificates are about one model. Name a fixed version with --classifier, or begin again with another --out"
 
 
 class ModelVersions:
@@ -25,15 +24,10 @@ class ModelVersions:
             if task.reference_log is not None:
                 self._together[id(task.log)] = id(task.reference_log)
         for task in tasks:
-            for log in filter(None, (task.reference_log, task.log)):
-                for version in sorted(log.versions):
-                    before = self._known.setdefault(self._model_of(log), version)
-                    if version != before:
-                        raise RaysmoothError(
-                            f"the answers in {log.folder} are of several versions of the model behind {task.spec.api}, "
-                            f"or of another than those it goes with, {printable(before)} and {printable(version)}: "
-                            f"{INSTEAD}"
-                        )
+            model, logs = self._model_of(task.log), filter(None, (task.reference_log, task.log))
+            version = one_version(logs, task.spec.api, self._known.get(model))
+            if version is not None:
+                self._known[model] = version
 
     def changed(self, log: QueryLog, version: str | None, api: str) -> str | None:
         """Enter the version of an answer. The refusal, if it is another one than before."""

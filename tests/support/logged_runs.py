@@ -41,9 +41,16 @@ def planned(out: Path, **changes: Any) -> ApiRun:
     return run
 
 
-def asked(out: Path, says: Says, skipped: Sequence[DrawKey] = (), numbers: int = 0, **changes: Any) -> str:
+def asked(
+    out: Path,
+    says: Says,
+    skipped: Sequence[DrawKey] = (),
+    numbers: int = 0,
+    version: Callable[[DrawKey], str | None] = lambda key: None,
+    **changes: Any,
+) -> str:
     """A finished run, as if an API had been asked that `says` this; the log lacks `skipped`, and has the images'
-    numbers plus `numbers`. Returns its id.
+    numbers plus `numbers`. `version`: of the model, by draws. Returns its id.
     """
     run = planned(out, **changes)
     with QueryFolder(out) as queries:
@@ -59,7 +66,7 @@ def asked(out: Path, says: Says, skipped: Sequence[DrawKey] = (), numbers: int =
                 counts, label = {}, example.label
                 if references is not None:
                     reference = _answer(DrawKey(digest, Role.REFERENCE, 0), says(image_id, Role.REFERENCE, 0), image_id)
-                    references.add_answer(reference)
+                    references.add_answer(replace(reference, version=version(reference.key)))
                     code = labelling.draw_code(reference)
                     label = code if code < labelling.num_labels else None
                 for role, many in zip(CERTIFYING, (run.settings.n0, run.settings.n), strict=True):
@@ -69,7 +76,7 @@ def asked(out: Path, says: Says, skipped: Sequence[DrawKey] = (), numbers: int =
                     ]
                     for answer in answers:
                         if answer.key not in skipped:
-                            noisy.add_answer(answer)
+                            noisy.add_answer(replace(answer, version=version(answer.key)))
                     counts[role] = np.zeros(2 * labelling.num_labels, np.int64)
                     for block, first in enumerate(range(0, many, run.settings.block_size)):
                         codes = labelling.draw_codes(answers[first : first + run.settings.block_size])

@@ -22,15 +22,12 @@ from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.queries.accepted import Accepted, read_accepted
 from raysmooth.pipeline.queries.label_rules import LabelRule, read_label_rule
 from raysmooth.pipeline.queries.labelling import Labelling, vocabulary_of
-from raysmooth.pipeline.queries.vocabulary import VOCABULARY, OpenVocabulary
+from raysmooth.pipeline.queries.vocabulary import OpenVocabulary
+from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, made_from
 from raysmooth.pipeline.runs.noise_mismatch import denoiser_mismatches, describe
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.manifest import manifests
-from raysmooth.storage.location import located
-
-QUERIES = "queries"
-"""The folder of the query log, below <out>."""
 
 OWN_ANSWER = "correct means the API's own answer to the image without noise; write --accepted for real labels"
 
@@ -62,6 +59,16 @@ class AskedLabels:
         class_of = {} if self.accepted is None else self.accepted.class_of
         return [*classes, *(label for label in closed if label not in class_of)]
 
+    @property
+    def manifest_entry(self) -> dict[str, Any]:
+        """What a run's manifest says of its labels: `open_from` is the code from which on they are open, or null."""
+        names = self.names
+        return {
+            "label_rule": str(self.rule),
+            "names": names,
+            "open_from": len(names) if self.are_open else None,
+        }
+
     def describe(self) -> dict[str, Any]:
         """What decides labels, for the identity of a run."""
         return {
@@ -77,11 +84,6 @@ class ApiFacts(NetworkFacts):
     spec: QuerySpec = field(kw_only=True)
     labels: AskedLabels = field(kw_only=True)
     price: float | None = field(kw_only=True)
-
-
-def open_vocabulary(out: str) -> OpenVocabulary:
-    """The labels that runs in `out` have met so far, to be read only."""
-    return OpenVocabulary(located(out) / QUERIES / VOCABULARY, None)
 
 
 def price_of(settings: SamplingSettings) -> float | None:

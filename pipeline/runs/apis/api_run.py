@@ -17,7 +17,8 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.data.datasets import Example
 from raysmooth.pipeline.queries.identity import QueryIdentity
 from raysmooth.pipeline.queries.labelling import HasTags, Labelling
-from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, AskedLabels, open_vocabulary
+from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, AskedLabels
+from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import Procedure
@@ -129,16 +130,14 @@ class ApiRun(Run):
 
     def manifest(self, replica: ReplicaIdentity, compute_choice: Mapping[str, Any]) -> dict[str, Any]:
         """As of any run; `queries` says what its answers are answers to, and what makes labels of them."""
-        references, names = self.references, self.labels.names
+        references = self.references
         return {
             **super().manifest(replica, compute_choice),
             "queries": {
                 "labels": "reference" if self.has_references else "accepted",
                 "query_identity": dict(self.queries.facts),
                 "reference_identity": None if references is None else dict(references.facts),
-                "label_rule": str(self.labels.rule),
-                "names": list(names),
-                "open_from": len(names) if self.labels.are_open else None,
+                **self.labels.manifest_entry,
             },
         }
 

@@ -128,6 +128,21 @@ def test_a_log_that_lacks_answers_or_has_others_is_refused(tmp_path: Path) -> No
     assert len(read_certificates(tmp_path / "b")) == 3  # nothing was written
 
 
+@pytest.mark.parametrize("noisy", [True, False])
+def test_answers_of_two_models_are_refused(tmp_path: Path, noisy: bool) -> None:
+    """The images' own answers are of the same model as those to their noisy pictures."""
+
+    def version(key: DrawKey) -> str:
+        return "2" if (key.draw == 99 if noisy else key.role == Role.REFERENCE) else "1"
+
+    asked(tmp_path, says, version=version)
+    with pytest.raises(
+        RaysmoothError, match=r"several versions of the model behind scripted, or .*, (1 and 2|2 and 1)"
+    ):
+        recertify(tmp_path, label_rule="leaf")
+    assert len(read_certificates(tmp_path)) == 3  # nothing was written
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked(tmp_path, says)
     code, out, err = command(capsys, "recertify", str(tmp_path), "--label-rule", "leaf")
