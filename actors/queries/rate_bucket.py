@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 SLACK = 0.05
 """Seconds for which a right to send that was not used is kept: what a timer is late by. There is no larger burst, as
@@ -26,6 +26,13 @@ the pauses of each picture that is refused grow anyway."""
 
 BRIEFEST = 0.05
 """Seconds that the speed is measured over, at least, where no rate is set."""
+
+
+class BucketState(NamedTuple):
+    """`rate`: pictures a second at present, None if unlimited. `waiting`: pictures that may not be sent yet."""
+
+    rate: float | None
+    waiting: int
 
 
 class Bucket(Protocol):
@@ -57,18 +64,23 @@ class RateBucket:
         self._free_at = self._cut_at = -inf
         self._step, self._floor = RECOVERY * (rate or 0.0), SMALLEST * (rate or 0.0)
         self._taken: deque[tuple[float, int]] = deque()
+        self._waiting = 0
 
     async def take(self, pictures: int, succeeded: int = 0) -> None:
         self._recover(succeeded)
-        async with self._turn:
-            # Again after every sleep: meanwhile all may have been held up.
-            while (left := self._free_at - self._clock()) > 0:
-                await self._sleep(left)
-            now = self._clock()
-            if self._rate is not None:
-                self._free_at = max(self._free_at, now - SLACK) + pictures / self._rate
-            self._taken.append((now, pictures))
-            self._forget(now)
+        self._waiting += pictures
+        try:
+            async with self._turn:
+                # Again after every sleep: meanwhile all may have been held up.
+                while (left := self._free_at - self._clock()) > 0:
+                    await self._sleep(left)
+                now = self._clock()
+                if self._rate is not None:
+                    self._free_at = max(self._free_at, now - SLACK) + pictures / self._rate
+                self._taken.append((now, pictures))
+                self._forget(now)
+        finally:
+            self._waiting -= pictures
 
     async def throttled(self, retry_after: float | None) -> float | None:
         now = self._clock()
@@ -82,9 +94,8 @@ class RateBucket:
             self._rate = max(self._floor, self._rate / 2)
         return self._rate
 
-    async def rate(self) -> float | None:
-        """Pictures a second at present."""
-        return self._rate
+    async def state(self) -> BucketState:
+        return BucketState(self._rate, self._waiting)
 
     def _recover(self, succeeded: int) -> None:
         if succeeded and self._rate is not None and self._full is not None and self._rate < self._full:

@@ -44,6 +44,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "raysmooth_units_in_flight": Metric("Work units that replicas hold", Gauge),
         "raysmooth_replica_deaths": Metric("Replicas that died, so far", Gauge),
         "raysmooth_units_drawn_again": Metric("Work units handed out again, so far", Gauge),
+        # Where an API is asked:
+        "raysmooth_queries": Metric("Queries that are charged, answered or not", Counter),
+        "raysmooth_queries_waiting": Metric("Queries that wait until the rate lets them through", Gauge),
+        "raysmooth_queries_throttled": Metric("Requests that the API refused as too many, so far", Gauge),
+        "raysmooth_dollars": Metric("Dollars that queries have cost, so far", Gauge),
     }
 )
 """By our names for them; `exported` gives the names in Prometheus. Rare events have a gauge that grows: a counter of
@@ -77,24 +82,13 @@ class Publisher:
         for _ in range(len(self._telemetry.units)):
             index, took = self._telemetry.units.popleft()
             seconds.observe(took, tags[index])
-        for name, value in self._of_pool().items():
+        for name, value in self._telemetry.of_pool.items():
             self._publish(name, value, {})
 
     def end(self, runs: Sequence[RunNumbers]) -> None:
         """Publish a last time, with the pool's gauges at zero: they would keep their last values otherwise."""
-        self._telemetry.up(0)
-        self._telemetry.queue(0, 0)
+        self._telemetry.ended()
         self.publish(runs)
-
-    def _of_pool(self) -> dict[str, int]:
-        telemetry = self._telemetry
-        return {
-            "raysmooth_replicas": telemetry.replicas,
-            "raysmooth_units_waiting": telemetry.waiting,
-            "raysmooth_units_in_flight": telemetry.in_flight,
-            "raysmooth_replica_deaths": telemetry.deaths,
-            "raysmooth_units_drawn_again": telemetry.again,
-        }
 
     def _publish(self, name: str, value: float, tags: dict[str, str]) -> None:
         metric, key = _ray_metric(name), (name, tags.get("run", ""))

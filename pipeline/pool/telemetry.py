@@ -31,6 +31,22 @@ class Telemetry:
         """`units` are handed out again: their replica died, or is slow."""
         self.again += units
 
+    @property
+    def of_pool(self) -> dict[str, float]:
+        """What is published of the pool, by the names of METRICS."""
+        return {
+            "raysmooth_replicas": self.replicas,
+            "raysmooth_units_waiting": self.waiting,
+            "raysmooth_units_in_flight": self.in_flight,
+            "raysmooth_replica_deaths": self.deaths,
+            "raysmooth_units_drawn_again": self.again,
+        }
+
+    def ended(self) -> None:
+        """Nothing is there any more that waits or draws."""
+        self.up(0)
+        self.queue(0, 0)
+
     def unit_done(self, run: int, seconds: float) -> None:
         """A unit of the run with this number in the pool is done, after `seconds` of computing."""
         self.units.append((run, seconds))

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysmooth.actors.queries.query_replica import QueryReplica, ReplicaPlace
 from raysmooth.actors.queries.query_spec import QuerySpec
-from raysmooth.actors.queries.rate_bucket import RateBucket, RemoteBucket
+from raysmooth.actors.queries.rate_bucket import BucketState, RateBucket, RemoteBucket
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
@@ -154,15 +154,15 @@ class AskingReplicas:
             self._noted = now
             self._note(f"waiting for a replica (each needs {needs} on one node)")
 
-    def rate(self) -> float | None:
-        """Pictures a second that the bucket lets through now; None if unlimited or unknown."""
+    def bucket(self) -> BucketState | None:
+        """The bucket's present state; None if it is not known."""
         if self._bucket is None:
             return None
         try:
-            rate: float | None = ray.get(self._bucket.rate.remote(), timeout=0.5)
+            state: BucketState = ray.get(self._bucket.state.remote(), timeout=0.5)
         except (RayError, GetTimeoutError):  # it is being started again
             return None
-        return rate
+        return state
 
     def close(self) -> None:
         for actor in (*(replica.handle for replica in self._replicas), self._bucket):

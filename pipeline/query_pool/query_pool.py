@@ -18,17 +18,18 @@ from raysmooth.actors.queries.denoising import TOGETHER
 from raysmooth.actors.queries.events import Answered, Event, Failed, GivenUp, PermitWanted, ThrottledOnce
 from raysmooth.actors.queries.query_replica import QueryReplica
 from raysmooth.actors.replica.work_unit import WorkUnit
-from raysmooth.common.errors import RaysmoothError, counted, one_line
+from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.backlog import NextRequest
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.image_transfer import ImageTransfer
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
 from raysmooth.pipeline.pool.tasks import UnitResult
-from raysmooth.pipeline.queries.amounts import in_dollars, queries
+from raysmooth.pipeline.queries.amounts import queries
 from raysmooth.pipeline.queries.budget import Budget
 from raysmooth.pipeline.queries.logged_answer import BILLIONTHS
 from raysmooth.pipeline.query_pool.asking_replicas import AskingCall, AskingReplica, AskingReplicas
-from raysmooth.pipeline.query_pool.model_versions import INSTEAD, ModelVersions
+from raysmooth.pipeline.query_pool.endings import SPENT, not_logged, stopped
+from raysmooth.pipeline.query_pool.model_versions import ModelVersions
 from raysmooth.pipeline.query_pool.open_units import OpenDraw, OpenUnits
 from raysmooth.pipeline.query_pool.purchases import COMMIT_SECONDS, Purchases
 from raysmooth.pipeline.query_pool.query_task import QueryTask
@@ -42,6 +43,9 @@ the codes of an open vocabulary, follow from it."""
 CHECK_SECONDS = 1.0
 """How often the pool looks after its replicas."""
 
+ARRIVED_SECONDS = 5.0
+"""How long an event of a dead replica may take that is large, and so was left on its machine."""
+
 DRAIN_SECONDS = 5.0
 """Beside the timeout of a request, how long the end waits for answers that are paid for."""
 
@@ -49,10 +53,6 @@ MISSING_SECONDS = 10.0
 """How long missing answers are counted, for a refusal."""
 
 Result = TypeVar("Result")
-
-SPENT = "the budget is spent"
-
-RERUN = "rerun the same command to resume: answers so far are on the disk and are not paid for again"
 
 
 class QueryPool:
@@ -80,7 +80,7 @@ class QueryPool:
         self._ending: str | None = None
         self._permits: list[tuple[AskingReplica, int, Any]] = []
         self._thread, self._hurried = ThreadPoolExecutor(1, "raysmooth: queries"), False
-        self._checked, self._cost_before = monotonic(), budget.spent.cost
+        self._checked, self._before = monotonic(), budget.spent
         concurrency = max(task.spec.concurrency for task in tasks)
         denoised = any(task.spec.denoiser != NO_DENOISER for task in tasks)
         # A kill loses what a replica has been given: twice what it sends at once, so that it never waits for more.
@@ -113,11 +113,11 @@ class QueryPool:
                 self._replicas.begin()  # here: only a main thread may join Ray and watch it
             self._apart(self._hand_out)
             yield from self._deliver(next_request, wanted)
+            self._publish()
             if not len(self._units) and not self._in_flight:
                 return
             if self._ending is not None and not self._in_flight:
                 raise self._stopped(units_left)
-            self._publish()
             self._apart(self._wait)
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ class QueryPool:
             if (silent := self._replicas.silent()) is not None:
                 self._on_death(silent, TimeoutError("no sign of life"))
             self._replicas.check_startup()
-            self.telemetry.rate = self._replicas.rate()
+            self.telemetry.bucket = self._replicas.bucket() or self.telemetry.bucket
 
     def _prepared(self, replica: AskingReplica) -> None:
         try:
@@ -244,6 +244,14 @@ class QueryPool:
         else:
             self._record(replica, call, event)
 
+    def _take_arrived(self, replica: AskingReplica, call: AskingCall) -> None:
+        """The events of a call that its replica had sent before it died: they are here, though its stream ends so."""
+        with suppress(StopIteration, RayError):
+            while ray.wait([call.events], timeout=0)[0]:
+                event: Event = ray.get(next(call.events), timeout=ARRIVED_SECONDS)
+                if not isinstance(event, PermitWanted):  # no one is there who would send that picture again
+                    self._record(replica, call, event)
+
     def _record(self, replica: AskingReplica, call: AskingCall, event: Event) -> None:
         match event:
             case Answered():
@@ -265,7 +273,7 @@ class QueryPool:
                 replica.handle.permit.remote(draw.run, event.key, False)
             case ThrottledOnce():
                 self.telemetry.throttled += 1
-                self.telemetry.rate = event.rate
+                self.telemetry.bucket = self.telemetry.bucket._replace(rate=event.rate)
             case GivenUp():
                 draw = call.draws.pop(event.key)
                 self._purchases.given_up(draw, event)
@@ -275,7 +283,9 @@ class QueryPool:
                 self._end_now(event.reason)
 
     def _on_death(self, replica: AskingReplica, error: BaseException) -> None:
-        """Ask for its open draws again, elsewhere; they may have been paid for, and are charged."""
+        """Log what had arrived; ask for other draws again, elsewhere: they may have been paid for, and are charged."""
+        for call in replica.calls:
+            self._take_arrived(replica, call)
         draws = [draw for call in replica.calls for draw in call.draws.values()]
         self._purchases.lost(draws)
         self._units.put_back(draws)
@@ -307,17 +317,14 @@ class QueryPool:
     def _publish(self) -> None:
         self.telemetry.up(len(self._replicas.ready))
         self.telemetry.queue(self._units.waiting, self._in_flight)
-        self.telemetry.dollars = (self._purchases.budget.spent.cost - self._cost_before) / BILLIONTHS
+        spent, before = self._purchases.budget.spent, self._before
+        self.telemetry.charged = spent.queries - before.queries
+        self.telemetry.dollars = (spent.cost - before.cost) / BILLIONTHS
 
     def _stopped(self, units_left: Callable[[], int] | None) -> RaysmoothError:
         """Why it ends, and what is left to do."""
-        spent, ending = self._purchases.budget.spent, self._ending
-        if ending == SPENT:
-            cost = f", {in_dollars(spent.dollars)}" * bool(spent.cost)
-            ending = f"{SPENT} ({queries(spent.queries)}{cost}): write a larger --budget or --max-queries"
         units = max(len(self._units), units_left() if units_left is not None else 0)
-        left = f"about {counted(units, 'work unit')} unfinished"
-        return RaysmoothError(f"stopped: {ending}; {left}" + f"; {RERUN}" * (INSTEAD not in str(ending)))
+        return stopped(self._ending, self._purchases.budget.spent, units)
 
     def _missing(self, next_request: NextRequest) -> RaysmoothError:
         """The refusal to go on without asking."""
@@ -325,10 +332,7 @@ class QueryPool:
         while request is not None and monotonic() < until:
             missing += self._units.would_lack(request)
             request = next_request()
-        more = ", or more" * (request is not None)
-        return RaysmoothError(
-            f"--offline: {counted(missing, 'answer')}{more}, not in the query logs: leave --offline out to ask for them"
-        )
+        return not_logged(missing, request is not None)
 
 
 def given(calls: Sequence[tuple[AskingReplica, Sequence[Any]]], replica: AskingReplica) -> int:

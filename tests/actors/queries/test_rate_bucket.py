@@ -97,7 +97,7 @@ def test_the_rate_never_ends() -> None:
         for _ in range(20):
             clock.now += 2
             await full.throttled(None)
-        return await full.rate()
+        return (await full.state()).rate
 
     assert asyncio.run(throttle()) == 1 / 16
 
@@ -156,11 +156,11 @@ def test_successes_bring_the_rate_back() -> None:
 
     async def recover() -> list[float | None]:
         await full.throttled(None)
-        began, rates = clock.now, [await full.rate()]
+        began, rates = clock.now, [(await full.state()).rate]
         for seconds in (2, 20):
             while clock.now < began + seconds:
                 await full.take(1, succeeded=1)
-            rates.append(await full.rate())
+            rates.append((await full.state()).rate)
         return rates
 
     halved, later, full_rate = asyncio.run(recover())

@@ -6,16 +6,20 @@ import time
 import urllib.request
 from itertools import combinations
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 import ray
+from asked_runs import settings_of
 from conftest import REPOSITORY
 
 import raysmooth
 from raysmooth.pipeline.pool import telemetry
 from raysmooth.pipeline.pool.metrics import METRICS, exported
 from raysmooth.pipeline.store.run_store import RunStore
+from raysmooth.tune.fake_apis.conduct import Conduct
+from raysmooth.tune.fake_apis.fakes import running
 
 DASHBOARD = json.loads((REPOSITORY / "clusters" / "grafana-dashboard.json").read_text())
 
@@ -37,14 +41,12 @@ def scraped() -> dict[tuple[str, str], float]:
     return found
 
 
-def published(
-    settings: dict[str, Any], out: Path, statuses: list[str], draws: int, units: int
-) -> dict[tuple[str, str], float]:
-    """The last value of every metric, once those of a run are complete whose images end as `statuses`."""
-    rows = raysmooth.certify(progress=False, out=str(out), sigma=0.25, **SMALL, **settings)
+def of_run(statuses: list[str], draws: int, units: int, **settings: Any) -> dict[tuple[str, str], float]:
+    """The last value of every metric of a run, whose images end as `statuses`."""
+    rows = raysmooth.certify(progress=False, **settings)
     assert rows.status.tolist() == statuses
     run = str(rows.run_id[0])
-    expected = {
+    return {
         ("ray_raysmooth_draws_total", run): draws,
         ("ray_raysmooth_images_total", run): len(statuses),
         ("ray_raysmooth_errors", run): statuses.count("error"),
@@ -55,24 +57,57 @@ def published(
         ("ray_raysmooth_units_in_flight", ""): 0,
         ("ray_raysmooth_units_waiting", ""): 0,
     }
-    deadline = time.monotonic() + 120
-    found: dict[tuple[str, str], float] = {}
-    while missing := expected.items() - (found := found | scraped()).items():  # a gauge disappears after 20 s
-        assert time.monotonic() < deadline, missing
-        time.sleep(0.2)
-    return found
 
 
-def test_metrics_of_runs(tmp_path: Path, ray_cluster: object, picture_file: Any) -> None:
-    digits = {"dataset": "digits", "max": 4, "classifier": "base_classifiers:Linear"}
-    published(digits, tmp_path, ["ok"] * 4, draws=4 * 500, units=4 * 10)
+class Scraper:
+    """Looks at the metrics again and again, as Prometheus does: a gauge disappears after 20 s. `found`: last values."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], float] = {}
+        self._over = Event()
+        self._thread = Thread(target=self._scrape, daemon=True)
+
+    def __enter__(self) -> "Scraper":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _scrape(self) -> None:
+        while not self._over.wait(0.3):
+            self.found = self.found | scraped()
+
+    def wait_for(self, expected: dict[tuple[str, str], float]) -> None:
+        deadline = time.monotonic() + 120
+        while missing := {name for name, value in expected.items() if self.found.get(name) != pytest.approx(value)}:
+            assert time.monotonic() < deadline, {name: self.found.get(name) for name in missing}
+            time.sleep(0.1)
+
+
+def test_metrics_of_runs(
+    tmp_path: Path, ray_cluster: object, picture_file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_API_KEY", "fake-key")
+    local = {"sigma": 0.25, "out": str(tmp_path), **SMALL}
     # The second kills its replica, three times; the third cannot be read.
     bad = picture_file([(0.3, 1), (0.95, 1), (b"no picture", 2), (0.4, 3)])
     pictures = {"dataset": "parquet", "data_root": bad, "classifier": "base_classifiers:Kills"}
-    found = published(pictures, tmp_path, ["ok", "error", "error", "ok"], draws=2 * 500, units=2 * 10)
-    assert found["ray_raysmooth_replica_deaths", ""] >= 3
-    assert found["ray_raysmooth_units_drawn_again", ""] >= 3
-    assert {name for name, _ in found} == {name for metric in METRICS for name in exported(metric)}
+    digits = {"dataset": "digits", "max": 4, "classifier": "base_classifiers:Linear"}
+    queries, before = ("ray_raysmooth_queries_total", ""), scraped()  # other tests' runs ask too
+    with Scraper() as metrics, running("http", Conduct(throttle=0.2, seed=1, retry_after=0.01)) as fake:
+        expected = of_run(["ok"], 100, 2, **settings_of(fake, tmp_path, n0=50, n=50, block_size=50, max=1))
+        assert fake.bill["throttled"] > 0
+        expected |= {queries: before.get(queries, 0) + 101, ("ray_raysmooth_queries_waiting", ""): 0}
+        expected |= {("ray_raysmooth_queries_throttled", ""): fake.bill["throttled"]}
+        expected |= {("ray_raysmooth_dollars", ""): 101 * 0.0015}
+        expected |= of_run(["ok"] * 4, 4 * 500, 4 * 10, **local, **digits)
+        expected |= of_run(["ok", "error", "error", "ok"], 2 * 500, 2 * 10, **local, **pictures)
+        metrics.wait_for(expected)
+    assert metrics.found["ray_raysmooth_replica_deaths", ""] >= 3
+    assert metrics.found["ray_raysmooth_units_drawn_again", ""] >= 3
+    assert {name for name, _ in metrics.found} == {name for metric in METRICS for name in exported(metric)}
 
 
 def test_a_run_continues_when_nothing_can_be_published(

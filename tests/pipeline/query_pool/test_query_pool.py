@@ -30,6 +30,7 @@ def test_counts_are_those_of_the_draws_in_the_order_of_requests(tmp_path: Path) 
         assert (opened.telemetry.queries, opened.telemetry.throttled) == (125, 0)
         assert one.log.charges.answered == 125
         assert one.log.charges.dollars == 1.25
+        assert (opened.telemetry.charged, opened.telemetry.dollars) == (125, 1.25)
     assert billed(tmp_path) == 125
 
 
@@ -251,6 +252,31 @@ def test_a_killed_replica_costs_what_was_in_flight_and_changes_no_count(tmp_path
     assert sum("in flight, perhaps paid for, will be sent again" in note for note in notes) == 2
 
 
+def test_what_had_arrived_from_a_replica_that_died_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that no one had read yet are logged, and not asked for again."""
+    asked, notes, killed = spec(tmp_path, concurrency=4), list[str](), list[int]()
+    wanted = requests(images(2), draws=4)
+    with task(tmp_path, asked) as one, pool([one], notes=notes) as opened:
+        wait = opened._wait
+
+        def killing() -> None:
+            (replica,) = opened._replicas
+            if not killed and len(replica.calls) == 2 and replica.place is not None:
+                ray.wait([call.events.completed() for call in replica.calls], num_returns=2)
+                killed.append(replica.place.pid)
+                os.kill(replica.place.pid, signal.SIGKILL)
+                replica.asked = replica.handle.place.remote()
+                ray.wait([replica.asked])  # its death is known before its answers are read
+            wait()
+
+        monkeypatch.setattr(opened, "_wait", killing)
+        for result in draw(opened, wanted):
+            assert np.array_equal(counts(result), expected(result.request, asked))
+        assert len(killed) == opened.telemetry.deaths == 1
+        assert billed(tmp_path) == one.log.charges.answered == one.log.charges.queries == 8
+    assert not any("will be sent again" in note for note in notes)
+
+
 def test_replicas_that_die_again_and_again_are_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = spec(tmp_path, "latency=5", concurrency=4)
     with task(tmp_path, asked) as one, pool([one]) as opened:
@@ -302,7 +328,7 @@ def test_the_rate_is_kept(tmp_path: Path) -> None:
             for answer in one.log.answers(image, Role.ESTIMATION).values()
             if answer.sent is not None
         )
-        assert opened.telemetry.rate in (40.0, None)
+        assert opened.telemetry.bucket == (40.0, 0)
     assert len(sent) == 75
     assert sent[-1] - sent[0] >= 74 / 40 - 0.1
 
