@@ -24,7 +24,7 @@ from raysmooth.actors.apis.connections import (
     written_endpoint,
 )
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.actors.apis.label_files import labels_digest, read_class_names, read_label_text
+from raysmooth.actors.apis.label_files import described_labels, read_class_names, read_label_text
 from raysmooth.actors.apis.rest_client import DOUBTS, Reply
 from raysmooth.common.errors import RaysmoothError, one_line, printable
 from raysmooth.common.settings import Options
@@ -72,8 +72,7 @@ def describe(options: ChatOptions, endpoint: str | None) -> Mapping[str, Any]:
         "endpoint": written_endpoint("openai", endpoint, options.plain_http),
         "model": options.model,
         "prompt_sha256": hashlib.sha256(_prompt(options, labels).encode()).hexdigest(),
-        "labels": len(labels),
-        "labels_sha256": labels_digest(labels),
+        **described_labels(labels),
         "format": options.format,
         "max_tokens": _most_tokens(options, labels),
         "temperature": None if options.reasoning else 0,

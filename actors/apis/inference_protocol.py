@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from raysmooth.actors.apis.answers import Answer, Picture, Tag
 from raysmooth.actors.apis.connections import KeyVariable, read_address, read_key, written_endpoint
 from raysmooth.actors.apis.failures import ApiFailure, BatchRefused, PictureRefused, Transient
-from raysmooth.actors.apis.label_files import labels_digest, read_class_names
+from raysmooth.actors.apis.label_files import described_labels, read_class_names
 from raysmooth.actors.apis.rest_client import Reply, RestClient
 from raysmooth.common.errors import RaysmoothError, counted, one_line, printable
 from raysmooth.common.limits import MOST_CLASSES
@@ -64,8 +64,7 @@ def describe(options: InferenceOptions, endpoint: str | None) -> Mapping[str, An
         "version": None if options.version is None else str(options.version),
         "input": options.input,
         "output": options.output,
-        "labels": len(labels),
-        "labels_sha256": labels_digest(labels),
+        **described_labels(labels),
         "layout": options.layout,
         "scale": options.scale,
         "mean": list(_constants("mean", options.mean)),

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from raysmooth.actors.apis.answers import RESERVED
 from raysmooth.common.errors import RaysmoothError, one_line, printable
@@ -68,3 +69,8 @@ def read_class_names(flag: str, path: str) -> tuple[str, ...]:
 def labels_digest(labels: Sequence[str]) -> str:
     """SHA-256, in hex, of labels in their order."""
     return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()
+
+
+def described_labels(labels: Sequence[str]) -> dict[str, Any]:
+    """What an identity says of a closed list of labels: how many there are, and their digest."""
+    return {"labels": len(labels), "labels_sha256": labels_digest(labels)}

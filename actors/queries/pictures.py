@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,9 @@ pillow, features = LateModule("PIL.Image"), LateModule("PIL.features")
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's modes by the number of channels that an image file may have here."""
+
+
+Entry = TypeVar("Entry")
 
 
 @checked_dataclass(frozen=True)
@@ -77,15 +80,19 @@ ENCODINGS: Registry[EncodingEntry] = Registry(
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """`str()` is its canonical text."""
+class Chosen(Generic[Entry]):
+    """An entry of a registry with its options. `str()` is its canonical text."""
 
     written: Variant
-    entry: EncodingEntry
+    entry: Entry
     options: Any
 
     def __str__(self) -> str:
         return str(self.written)
+
+
+class Encoding(Chosen[EncodingEntry]):
+    """How a picture becomes a file."""
 
     @property
     def identity(self) -> str:
@@ -144,16 +151,8 @@ UPSCALES: Registry[UpscaleEntry] = Registry(
 )
 
 
-@dataclass(frozen=True)
-class Upscale:
-    """`str()` is its canonical text."""
-
-    written: Variant
-    entry: UpscaleEntry
-    options: Any
-
-    def __str__(self) -> str:
-        return str(self.written)
+class Upscale(Chosen[UpscaleEntry]):
+    """How a picture is enlarged."""
 
     @property
     def factor(self) -> int:

@@ -15,7 +15,8 @@ from raysmooth.pipeline.analysis.metrics import samplings
 from raysmooth.pipeline.analysis.run_facts import DERIVED, SETTINGS
 from raysmooth.pipeline.store.manifest import CERTIFICATES, PREDICTIONS, SIGMAS, ManifestError, RunFolder, read_manifest
 from raysmooth.pipeline.store.parts import content_of, part_files, read_parts
-from raysmooth.pipeline.store.row_checks import TEXTS, bad_row
+from raysmooth.pipeline.store.row_checks import bad_row
+from raysmooth.pipeline.store.row_columns import TEXTS
 from raysmooth.storage.location import Location, Where, located
 
 _NEEDED = {*SETTINGS, "image_id", "abstain", "correct", "radius", "status"} - {*DERIVED}

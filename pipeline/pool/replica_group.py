@@ -16,7 +16,7 @@ from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.nodes import Nodes
 from raysmooth.pipeline.pool.replica_handle import ReplicaHandle
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
-from raysmooth.pipeline.pool.stragglers import PATIENCE
+from raysmooth.pipeline.pool.startup import Startup
 from raysmooth.pipeline.ray_cluster.ray_session import IdleReplicas
 
 AHEAD = 32
@@ -25,9 +25,6 @@ AHEAD = 32
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds before another replica is started after one died while starting; doubled each time. Ray still offers a node
 for some seconds after its death, and whatever is sent there ends at once."""
-
-NOTE_SECONDS = 15.0
-"""How often a note says that no replica is up."""
 
 
 class ReplicaGroup:
@@ -53,7 +50,7 @@ class ReplicaGroup:
         self._nodes = Nodes(resources)
         self._grows = False
         self._pause, self._start_again = FIRST_PAUSE, 0.0
-        self._down_since = self._noted = monotonic()
+        self._startup = Startup(resources, note, lambda: f"; free now: {_free_resources()}")
         self._idle, self._kind = idle, (resources, replica)
         self._replicas = [self._start(idle.take(self._kind) if idle is not None else None) for _ in range(size)]
 
@@ -157,20 +154,9 @@ class ReplicaGroup:
                 self.stop(replica)
 
     def check_startup(self) -> None:
-        """Note it if no replica is up; raises RaysmoothError if none comes up for PATIENCE seconds."""
-        now = monotonic()
-        if any(replica.identity for replica in self._replicas):  # preparing has no limit: compiling may take minutes
-            self._down_since = self._noted = now
-            return
-        needs = f"{self._resources.gpus:g} GPU and " * (self._resources.gpus > 0) + f"{self._resources.cpus} CPU"
-        if now - self._down_since > PATIENCE:
-            raise RaysmoothError(
-                f"stopped: no replica came up in {PATIENCE:.0f} s; each needs {needs} on one node: "
-                "write other --gpus-per-replica or --cpus-per-replica, or add such a node"
-            )
-        if now - self._noted > NOTE_SECONDS:
-            self._noted = now
-            self._note(f"waiting for a replica (each needs {needs} on one node; free now: {_free_resources()})")
+        """As `Startup.check`."""
+        # Preparing has no limit: compiling may take minutes.
+        self._startup.check(up=any(replica.identity for replica in self._replicas))
 
     def close(self) -> None:
         """End the replicas, or leave those that hold no work to the next call. One that has imported the user's own

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from raysmooth.actors.apis.answers import OTHER, RESERVED, Tag
-from raysmooth.actors.apis.label_files import labels_digest, read_label_lines
+from raysmooth.actors.apis.label_files import described_labels, read_label_lines
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.numbers import number
 from raysmooth.common.registry import Registry
@@ -84,7 +84,7 @@ class Among(LabelRule):
         return best.name if best is not None else OTHER if tags else None
 
     def describe(self) -> dict[str, Any]:
-        return {"rule": self.name, "labels": len(self.labels), "labels_sha256": labels_digest(self.labels)}
+        return {"rule": self.name, **described_labels(self.labels)}
 
     def __str__(self) -> str:
         return f"{self.name}:{self.file}"

@@ -15,7 +15,7 @@ from raysmooth.actors.queries.rate_bucket import BucketState, RateBucket, Remote
 from raysmooth.common.errors import RaysmoothError, one_line
 from raysmooth.pipeline.pool.failures import reason_of
 from raysmooth.pipeline.pool.replica_resources import ReplicaResources
-from raysmooth.pipeline.pool.stragglers import PATIENCE
+from raysmooth.pipeline.pool.startup import Startup
 from raysmooth.pipeline.query_pool.open_units import OpenDraw
 
 MOST_CALLS = 10_000
@@ -27,9 +27,6 @@ whatever the API does."""
 
 MOST_DEATHS = 5
 """Replicas that may die one after the other without a single answer between."""
-
-NOTE_SECONDS = 15.0
-"""How often a note says that no replica is up."""
 
 
 @dataclass(eq=False)
@@ -76,7 +73,7 @@ class AskingReplicas:
         self._resources: ReplicaResources | None = None
         self._bucket: Any = None
         self._deaths = 0
-        self._down_since = self._noted = monotonic()
+        self._startup: Startup | None = None
 
     def __iter__(self) -> Iterator[AskingReplica]:
         return iter(list(self._replicas))
@@ -96,7 +93,7 @@ class AskingReplicas:
             num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=MOST_CALLS, scheduling_strategy=here
         )
         self._bucket = bucket.remote(self._rate)
-        self._down_since = self._noted = monotonic()
+        self._startup = Startup(self._resources, self._note)
         for _ in range(number):
             self._start_one()
 
@@ -139,20 +136,9 @@ class AskingReplicas:
         return None
 
     def check_startup(self) -> None:
-        """Note it if no replica is up; raises RaysmoothError if none comes up for PATIENCE seconds."""
-        now = monotonic()
-        if not self._replicas or self.ready or self._resources is None:
-            self._down_since = self._noted = now
-            return
-        needs = f"{self._resources.gpus:g} GPU and " * (self._resources.gpus > 0) + f"{self._resources.cpus} CPU"
-        if now - self._down_since > PATIENCE:
-            raise RaysmoothError(
-                f"stopped: no replica came up in {PATIENCE:.0f} s; each needs {needs} on one node: "
-                "write other --gpus-per-replica or --cpus-per-replica, or add such a node"
-            )
-        if now - self._noted > NOTE_SECONDS:
-            self._noted = now
-            self._note(f"waiting for a replica (each needs {needs} on one node)")
+        """As `Startup.check`."""
+        if self._startup is not None:
+            self._startup.check(up=bool(self.ready))
 
     def bucket(self) -> BucketState | None:
         """The bucket's present state; None if it is not known."""
@@ -168,7 +154,7 @@ class AskingReplicas:
         for actor in (*(replica.handle for replica in self._replicas), self._bucket):
             if actor is not None:
                 ray.kill(actor)
-        self._replicas, self._bucket, self._resources = [], None, None
+        self._replicas, self._bucket, self._resources, self._startup = [], None, None, None
 
     def _start_one(self) -> None:
         assert self._resources is not None

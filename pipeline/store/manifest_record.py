@@ -40,8 +40,8 @@ class _Identity(Record):
     source: Name | None = None
 
 
-class SampledIdentity(_Identity):
-    """A run of certify or predict. (Schemes before 5 lack some keys.)"""
+class _DrawnIdentity(_Identity):
+    """What every run of certify or predict has, whatever answers its draws."""
 
     scheme: Count
     procedure: Name
@@ -55,16 +55,21 @@ class SampledIdentity(_Identity):
     sampling: Name = "fixed"
     split: Name
     denoiser: Name
-    classifier_fingerprint: Name | None = None
     denoiser_fingerprint: Name | None = None
+    data_fingerprint: Name
+    noise_bound: Name | None = None
+    alpha_share: Share | None = None
+
+
+class SampledIdentity(_DrawnIdentity):
+    """A run of certify or predict. (Schemes before 5 lack some keys.)"""
+
+    classifier_fingerprint: Name | None = None
     rejector: Name | None = None
     rejector_fingerprint: Name | None = None
-    data_fingerprint: Name
     preprocess: Name
     device: Name
     threads: Number
-    noise_bound: Name | None = None
-    alpha_share: Share | None = None
     batch_size: Number | None = None
     precision: Name | None = None
     compiled: bool | None = None
@@ -72,29 +77,13 @@ class SampledIdentity(_Identity):
     sigmas_run: RunId | None = None
 
 
-class ApiIdentity(_Identity):
+class ApiIdentity(_DrawnIdentity):
     """A run of certify or predict whose classifier is a vision API: neither a device nor a library decides anything.
     `query_identity` and `reference_identity` name query logs below the same folder of results.
     """
 
-    scheme: Count
-    procedure: Name
-    sigma: Positive
-    n: Number
-    alpha: Share
-    images: Count
-    seed: Seed
-    block_size: Number
-    n0: Number | None = None
-    sampling: Name = "fixed"
-    split: Name
-    denoiser: Name
     classifier_fingerprint: Sha256
-    denoiser_fingerprint: Name | None = None
     rejector: Name
-    data_fingerprint: Name
-    noise_bound: Name | None = None
-    alpha_share: Share | None = None
     query_identity: RunId
     reference_identity: RunId | None = None
     reference: bool

@@ -1,23 +1,18 @@
 """Answers that no protocol foresees: pictures without an answer, or one of the failures, never another error."""
 
-import asyncio
-import json
 import math
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from api_requests import RED
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_answers import followed, outcomes_over_rest
 
-from raysmooth.actors.apis.answers import Answer, Picture
-from raysmooth.actors.apis.apis import read_api
-from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
+from raysmooth.actors.apis.answers import Picture
+from raysmooth.actors.apis.failures import Throttled, Transient
 from raysmooth.actors.apis.http_request import HttpRequest, Unreadable
 from raysmooth.common.settings import checked
-from raysmooth.tune.fake_apis.rest_server import rest_server
-from raysmooth.tune.fake_apis.service import FakeService
 
 ANSWERS = [
     b"",
@@ -51,31 +46,6 @@ ANSWERS = [
     b'{"error": {"code": 502}}',
 ]
 
-FOLLOWED = (Answer, PictureRefused, ApiFailure, Throttled, Transient)
-
-
-def outcomes(api: str, picture: Picture, kind: str) -> list[object]:
-    """What comes of each of ANSWERS, sent with a status of 200 and the content type `kind`."""
-    bodies = iter(ANSWERS)
-
-    async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=next(bodies), content_type=kind)
-
-    async def ask() -> list[object]:
-        found: list[object] = []
-        async with rest_server(FakeService(), [web.post("/{path:.*}", handle)]) as endpoint:
-            _, entry, options = read_api(api)
-            client = entry.make(options, endpoint)
-            for _ in ANSWERS:
-                try:
-                    found += await client.classify([picture])
-                except (ApiFailure, Throttled, Transient) as failure:
-                    found.append(failure)
-            await client.close()
-        return found
-
-    return asyncio.run(ask())
-
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
 @pytest.mark.parametrize("name", ["openai", "oip", "http"])
@@ -87,15 +57,10 @@ def test_odd_answers_are_no_other_errors(name: str, kind: str, tmp_path: Path) -
         "oip": "oip:model=m,classes=2",
         "http": f"http:request={tmp_path}/request.yaml",
     }[name]
-    found = outcomes(api, Picture(RED.pixels.transpose(2, 0, 1) / 255) if name == "oip" else RED, kind)
-    assert len(found) == len(ANSWERS)
+    picture = Picture(RED.pixels.transpose(2, 0, 1) / 255) if name == "oip" else RED
+    found = outcomes_over_rest(api, picture, ANSWERS, kind=kind)
     for answer, outcome in zip(ANSWERS, found, strict=True):
-        assert isinstance(outcome, FOLLOWED), (answer[:60], outcome)
-        if isinstance(outcome, Answer):
-            assert outcome.version is None or isinstance(outcome.version, str)
-            assert all(isinstance(tag.name, str) and math.isfinite(tag.score) for tag in outcome.tags)
-        if isinstance(outcome, Answer | PictureRefused):
-            json.loads(outcome.raw)
+        followed(outcome, answer[:60])
     if name == "openai":
         assert [type(outcome) for outcome in found[-2:]] == [Throttled, Transient]
 

@@ -1,20 +1,17 @@
 """Answers that no vendor documents, through the real clients: a picture without an answer, or one of the failures."""
 
 import asyncio
-import json
 import math
 
 import grpc
 import pytest
-from aiohttp import web
 from asked_apis import picture_of
 from fake_pictures import plain
+from odd_answers import followed, outcomes_of, outcomes_over_rest
 
 from raysmooth.actors.apis.answers import Answer, read_tag
 from raysmooth.actors.apis.apis import read_api
 from raysmooth.actors.apis.failures import ApiFailure, PictureRefused, Throttled, Transient
-from raysmooth.tune.fake_apis.rest_server import rest_server
-from raysmooth.tune.fake_apis.service import FakeService
 
 PICTURE = picture_of(plain(230, 20, 20, side=80))
 MEANT = {
@@ -25,8 +22,6 @@ MEANT = {
     503: Transient,
 }
 """What follows from a status, of JSON of an odd shape; nothing is known of a 200 that its client cannot read."""
-
-FOLLOWED = (Answer, PictureRefused, ApiFailure, Throttled, Transient)
 
 ODD = [
     b"",
@@ -83,41 +78,16 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, "key")
 
 
-def followed(outcome: object, what: object) -> None:
-    assert isinstance(outcome, FOLLOWED), (what, outcome)
-    if isinstance(outcome, Answer):
-        assert all(tag.name and math.isfinite(tag.score) for tag in outcome.tags)
-    if isinstance(outcome, Answer | PictureRefused):
-        assert outcome.version is None or isinstance(outcome.version, str)
-        json.loads(outcome.raw)
-
-
 @pytest.mark.parametrize("status", [200, 400, 403, 429, 503])
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_odd_answers_are_no_other_errors(vendor: str, status: int) -> None:
     classifier, answers = VENDORS[vendor]
-    bodies = iter(answers)
-
-    async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=next(bodies), status=status, content_type="application/json")
-
-    async def ask() -> None:
-        async with rest_server(FakeService(), [web.post("/{path:.*}", handle)]) as endpoint:
-            _, entry, options = read_api(classifier)
-            client = entry.make(options, endpoint)
-            for answer in answers:
-                try:
-                    (outcome,) = await client.classify([PICTURE])
-                except (ApiFailure, Throttled, Transient) as failure:
-                    outcome = failure
-                followed(outcome, answer[:80])
-                if answer not in ODD:
-                    assert isinstance(outcome, MEANT[status]), (answer, outcome)
-                elif status in (429, 503):
-                    assert isinstance(outcome, Throttled | Transient), (answer, outcome)
-            await client.close()
-
-    asyncio.run(ask())
+    for answer, outcome in zip(answers, outcomes_over_rest(classifier, PICTURE, answers, status), strict=True):
+        followed(outcome, answer[:80])
+        if answer not in ODD:
+            assert isinstance(outcome, MEANT[status]), (answer, outcome)
+        elif status in (429, 503):
+            assert isinstance(outcome, Throttled | Transient), (answer, outcome)
 
 
 @pytest.mark.parametrize("vendor", ["google", "clarifai"])
@@ -163,13 +133,7 @@ def test_odd_messages_are_no_other_errors(vendor: str) -> None:
         await server.start()
         _, entry, options = read_api(vendor)
         client = entry.make(options, f"http://127.0.0.1:{port}")
-        found: list[object] = []
-        for _ in range(len(messages) + 3):
-            try:
-                found += await client.classify([PICTURE])
-            except (ApiFailure, Throttled, Transient) as failure:
-                found.append(failure)
-        await client.close()
+        found = await outcomes_of(client, PICTURE, len(messages) + 3)
         await server.stop(None)
         return found
 

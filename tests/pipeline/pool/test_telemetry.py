@@ -15,7 +15,7 @@ from asked_runs import settings_of
 from conftest import REPOSITORY
 
 import raysmooth
-from raysmooth.pipeline.pool import telemetry
+from raysmooth.pipeline.pool import metrics as ray_metrics
 from raysmooth.pipeline.pool.metrics import METRICS, exported
 from raysmooth.pipeline.store.run_store import RunStore
 from raysmooth.tune.fake_apis.conduct import Conduct
@@ -119,7 +119,7 @@ def test_a_run_continues_when_nothing_can_be_published(
         asked.append(_)
         raise OSError("no")
 
-    monkeypatch.setattr(telemetry, "_ray_metric", fail)
+    monkeypatch.setattr(ray_metrics, "_ray_metric", fail)
     monkeypatch.setattr(RunStore, "write_progress", fail)
     rows = raysmooth.certify(
         progress=False, out=str(tmp_path), sigma=0.25, dataset="digits", max=3, classifier="base_classifiers:Linear",
