@@ -70,7 +70,7 @@ FAKE_KEYS = (
 """What replicas of the tests' Ray ask fake APIs with; the key is their default. This process does not have it."""
 
 
-_START_PROCESSES = {"ray_cluster", "one_pool", "server", "head"}
+_START_PROCESSES = {"ray_cluster", "one_pool", "kept_replicas", "server", "head"}
 """Fixtures that start Ray or another process; a test that uses one needs no mark of its own."""
 
 
@@ -164,6 +164,19 @@ def one_pool(ray_cluster: dict[str, str]) -> Iterator[None]:
         yield
     for pool in kept:
         pool.close()
+
+
+@pytest.fixture(scope="module")
+def kept_replicas(ray_cluster: dict[str, str]) -> Iterator[None]:
+    """What a module's tests ask of APIs, they ask with the same replicas, which start once, and pause briefly."""
+    from kept_replicas import KeptReplicas
+
+    from raysmooth.pipeline.query_pool import query_pool
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(query_pool, "AskingReplicas", KeptReplicas)
+        yield
+    KeptReplicas.end()
 
 
 @pytest.fixture(scope="module")

@@ -88,11 +88,7 @@ class AskingReplicas:
         if self._resources is not None:
             return
         number, self._resources = self._start()
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        bucket = ray.remote(RateBucket).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=MOST_CALLS, scheduling_strategy=here
-        )
-        self._bucket = bucket.remote(self._rate)
+        self._bucket = self._new_bucket(self._rate)
         self._startup = Startup(self._resources, self._note)
         for _ in range(number):
             self._start_one()
@@ -138,7 +134,7 @@ class AskingReplicas:
     def check_startup(self) -> None:
         """As `Startup.check`."""
         if self._startup is not None:
-            self._startup.check(up=bool(self.ready))
+            self._startup.check(up=bool(self.ready) or not self._replicas)
 
     def bucket(self) -> BucketState | None:
         """The bucket's present state; None if it is not known."""
@@ -151,21 +147,36 @@ class AskingReplicas:
         return state
 
     def close(self) -> None:
-        for actor in (*(replica.handle for replica in self._replicas), self._bucket):
-            if actor is not None:
-                ray.kill(actor)
+        for replica in self._replicas:
+            self._leave(replica)
+        self._leave_bucket(self._bucket)
         self._replicas, self._bucket, self._resources, self._startup = [], None, None, None
 
     def _start_one(self) -> None:
         assert self._resources is not None
+        handle = self._new_replica(self._resources, self._bucket)
+        self._replicas.append(AskingReplica(handle, handle.prepare.remote(self._specs)))
+
+    def _new_bucket(self, rate: float | None) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        bucket = ray.remote(RateBucket).options(
+            num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=MOST_CALLS, scheduling_strategy=here
+        )
+        return bucket.remote(rate)
+
+    def _new_replica(self, resources: ReplicaResources, bucket: Any) -> Any:
         actor = ray.remote(self._actor).options(
-            num_cpus=self._resources.cpus,
-            num_gpus=self._resources.gpus,
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
             max_restarts=0,
             max_concurrency=MOST_CALLS,
             scheduling_strategy="SPREAD",
         )
-        handle: Any = actor.remote(
-            self._resources.device, max(1, int(self._resources.cpus)), RemoteBucket(self._bucket)
-        )
-        self._replicas.append(AskingReplica(handle, handle.prepare.remote(self._specs)))
+        return actor.remote(resources.device, max(1, int(resources.cpus)), RemoteBucket(bucket))
+
+    def _leave(self, replica: AskingReplica) -> None:
+        ray.kill(replica.handle)
+
+    def _leave_bucket(self, bucket: Any | None) -> None:
+        if bucket is not None:
+            ray.kill(bucket)

@@ -17,16 +17,17 @@ from raysmooth.commands.catalogue import CATALOGUE, CLIENTS
 from raysmooth.tune.fake_apis.conduct import Conduct
 from raysmooth.tune.fake_apis.fakes import Running, running
 
-LARGER = {"max": 4, "n": 60}
-LARGER_QUERIES = 4 * (1 + 10 + 60)
-IN_FLIGHT = 2 * 8
+LARGER = {"max": 2, "n": 40}
+LARGER_QUERIES = 2 * (1 + 10 + 40)
+AT_ONCE = 2
+IN_FLIGHT = 2 * AT_ONCE
 """Queries that a replica has been given: twice those that it sends at once."""
 
 ROWS = ["image_id", "label", "prediction", "radius", "p_lower", "count_top", "count_rejected", "n_used", "draws"]
 
 
 @pytest.fixture
-def slow(ray_cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def slow(kept_replicas: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A server whose answers take so long that a run can be caught in the middle."""
     monkeypatch.setenv("FAKE_API_KEY", "fake-key")
     with running("http", Conduct(latency=0.1)) as fake:
@@ -34,8 +35,10 @@ def slow(ray_cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def started(fake: Running, folder: Path, environment: dict[str, str], least: int) -> PreloadedCommand:
-    """`raysmooth certify` of LARGER in a process of its own, once it has been billed for that many pictures."""
-    flags = flags_of(settings_of(fake, folder, **LARGER))
+    """`raysmooth certify` of LARGER in a process of its own, which asks slowly, once it has been billed for that many
+    pictures.
+    """
+    flags = flags_of(settings_of(fake, folder, **LARGER, concurrency=AT_ONCE))
     environment = {**environment, "FAKE_API_KEY": "fake-key"}
     process = PreloadedCommand(["certify", *flags], environment, REPOSITORY)
     deadline = time.monotonic() + 240
@@ -49,7 +52,7 @@ def started(fake: Running, folder: Path, environment: dict[str, str], least: int
 def test_a_killed_driver_loses_what_was_in_flight_and_nothing_else(
     slow: Running, tmp_path: Path, ray_cluster: dict[str, str]
 ) -> None:
-    process = started(slow, tmp_path, ray_cluster, 40)
+    process = started(slow, tmp_path, ray_cluster, 20)
     process.kill()
     process.wait(60)
     rows = certified(slow, tmp_path, **LARGER)
@@ -65,14 +68,14 @@ def test_a_killed_driver_loses_what_was_in_flight_and_nothing_else(
 def test_ctrl_c_waits_for_what_is_paid_and_pays_nothing_twice(
     slow: Running, tmp_path: Path, ray_cluster: dict[str, str]
 ) -> None:
-    process = started(slow, tmp_path, ray_cluster, 40)
+    process = started(slow, tmp_path, ray_cluster, 20)
     process.send_signal(signal.SIGINT)
     assert process.wait(120) == 130
     _, err = process.communicate()
     assert "queries: " in err
     assert "fake-key" not in err
     stopped = slow.bill["billed"]
-    assert 40 <= stopped < LARGER_QUERIES
+    assert 20 <= stopped < LARGER_QUERIES
     certified(slow, tmp_path, **LARGER)
     assert slow.bill["billed"] == slow.bill["distinct"] == LARGER_QUERIES
     assert slow.bill["most_times"] == 1
@@ -91,7 +94,7 @@ def _with_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_certify_and_predict_say_what_was_sent_and_where_the_answers_are(
-    fake: Running, tmp_path: Path, ray_cluster: dict[str, str], capsys: pytest.CaptureFixture[str]
+    fake: Running, tmp_path: Path, kept_replicas: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = fake.bill["billed"]
     settings = settings_of(fake, tmp_path)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from kept_replicas import BriefReplica
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from scripted_api import ScriptedApi, tag_of
@@ -22,7 +23,6 @@ from raysmooth.actors.noise.role import Role
 from raysmooth.actors.queries.draw_key import DrawKey, array_digest, image_digest
 from raysmooth.actors.queries.noise import noise_of
 from raysmooth.actors.queries.pictures import picture, read_encoding, read_upscale
-from raysmooth.actors.queries.query_replica import QueryReplica
 from raysmooth.actors.queries.query_spec import QuerySpec
 from raysmooth.actors.queries.rate_bucket import Bucket
 from raysmooth.actors.replica.work_unit import Block, UnitCounts, WorkUnit
@@ -113,7 +113,7 @@ ENTRY = ApiEntry(
 )
 
 
-class ScriptedQueryReplica(QueryReplica):
+class ScriptedQueryReplica(BriefReplica):
     """Knows the API `scripted`."""
 
     def __init__(self, device: str, threads: int, bucket: Bucket) -> None:

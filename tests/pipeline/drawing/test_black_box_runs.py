@@ -64,7 +64,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], st
     return lambda text: text.replace("=labels.txt", f"={tmp_path}/labels.txt").replace("=req", f"={tmp_path}/req")
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("kept_replicas")
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_certificates_are_those_of_the_network(
     name: str, weights: str, tmp_path: Path, files: Callable[[str], str]

@@ -23,13 +23,13 @@ ROWS = ["image_id", "prediction", "radius", "p_lower", "count_top", "count_rejec
 
 
 @pytest.fixture(autouse=True)
-def _on_ray(ray_cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def _on_ray(kept_replicas: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_API_KEY", "fake-key")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    ray_cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    kept_replicas: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[pd.DataFrame, Path, Running]]:
     """The rows of SMALL, their folder, and the server that answered."""
     folder = tmp_path_factory.mktemp("undisturbed")

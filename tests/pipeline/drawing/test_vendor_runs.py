@@ -57,7 +57,7 @@ def expected(weights: Path) -> tuple[list[Certificate], list[str]]:
     return certificates, clean
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("kept_replicas")
 @pytest.mark.parametrize("vendor", CLASSIFIERS)
 def test_certificates_are_those_of_the_network_behind_the_api(
     vendor: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
