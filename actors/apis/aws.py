@@ -166,7 +166,7 @@ class Rekognition:
             raise unreadable("aws", error) from None
 
     def _sent(self, picture: Picture) -> Mapping[str, Any]:
-        """The answer; in a thread, where credentials may be fetched anew."""
+        """The answer; in a thread, where expired credentials are fetched again."""
         if self._credentials is not None:
             now = self._credentials.get_frozen_credentials()
             self.secrets = tuple(text for text in (now.access_key, now.secret_key, now.token) if text)

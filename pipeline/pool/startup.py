@@ -1,4 +1,4 @@
-"""How long a pool waits for its first replica, and what the user is told meanwhile."""
+"""How long a pool waits for its first replica, and what the user reads meanwhile."""
 
 from collections.abc import Callable
 from time import monotonic

@@ -25,14 +25,14 @@ class BriefReplica(QueryReplica):
 
 
 class KeptBucket(RateBucket):
-    """Begins anew for another pool."""
+    """Begins again for another pool."""
 
     async def begin(self, rate: float | None) -> None:
         RateBucket.__init__(self, rate)
 
 
 class KeptReplicas(AskingReplicas):
-    """Takes replicas that an earlier pool has left, which are prepared anew, and leaves its own, if they are idle. They
+    """Takes replicas that an earlier pool has left, prepares them again, and leaves its own, if they are idle. They
     reserve no resources, which other tests need.
     """
 
