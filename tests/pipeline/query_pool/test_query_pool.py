@@ -236,70 +236,6 @@ def test_offline_uses_the_log_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(done) == 3
 
 
-def test_a_killed_replica_costs_what_was_in_flight_and_changes_no_count(tmp_path: Path) -> None:
-    asked, notes = spec(tmp_path, "latency=0.02", concurrency=4), list[str]()
-    wanted, killed = requests(images(6)), list[int]()
-
-    def kill(_: UnitResult) -> None:
-        if not killed:
-            (replica,) = opened._replicas
-            if replica.place is not None and replica.held:
-                killed.append(replica.place.pid)
-                os.kill(replica.place.pid, signal.SIGKILL)
-
-    with task(tmp_path, asked) as one, pool([one], notes=notes) as opened:
-        for result in draw(opened, wanted, kill):
-            assert np.array_equal(counts(result), expected(result.request, asked))
-        assert opened.telemetry.deaths == len(killed) == 1
-        assert 150 <= billed(tmp_path) <= one.log.charges.queries <= 150 + 8
-        assert opened._purchases.budget.spent.queries == one.log.charges.queries
-    assert sum("in flight, perhaps paid for, will be sent again" in note for note in notes) == 1
-
-
-def test_what_had_arrived_from_a_replica_that_died_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that no one had read yet are logged, and not asked for again."""
-    asked, notes, killed = spec(tmp_path, concurrency=4), list[str](), list[int]()
-    wanted = requests(images(2), draws=4)
-    with task(tmp_path, asked) as one, pool([one], notes=notes) as opened:
-        wait = opened._wait
-
-        def killing() -> None:
-            (replica,) = opened._replicas
-            if not killed and len(replica.calls) == 2 and replica.place is not None:
-                ray.wait([call.events.completed() for call in replica.calls], num_returns=2)
-                killed.append(replica.place.pid)
-                os.kill(replica.place.pid, signal.SIGKILL)
-                replica.asked = replica.handle.place.remote()
-                ray.wait([replica.asked])  # its death is known before its answers are read
-            wait()
-
-        monkeypatch.setattr(opened, "_wait", killing)
-        for result in draw(opened, wanted):
-            assert np.array_equal(counts(result), expected(result.request, asked))
-        assert len(killed) == opened.telemetry.deaths == 1
-        assert billed(tmp_path) == one.log.charges.answered == one.log.charges.queries == 8
-    assert not any("will be sent again" in note for note in notes)
-
-
-def test_replicas_that_die_again_and_again_are_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = spec(tmp_path, "latency=5", concurrency=4)
-    with task(tmp_path, asked) as one, pool([one]) as opened:
-        wait = opened._wait
-
-        def killing() -> None:
-            for replica in opened._replicas.ready:
-                if replica.held and replica.place is not None:
-                    with suppress(ProcessLookupError):  # killed before, and not missed yet
-                        os.kill(replica.place.pid, signal.SIGKILL)
-            wait()
-
-        monkeypatch.setattr(opened, "_wait", killing)
-        monkeypatch.setattr(asking_replicas, "MOST_DEATHS", 2)
-        with pytest.raises(RaysmoothError, match="2 replicas died one after the other without an answer"):
-            draw(opened, requests(images(6)))
-        monkeypatch.undo()
-
-
 def test_ctrl_c_pays_nothing_twice(tmp_path: Path) -> None:
     asked, notes = spec(tmp_path, "latency=0.05", concurrency=4), list[str]()
 
@@ -346,3 +282,67 @@ def test_a_replica_that_cannot_be_prepared_is_a_refusal(tmp_path: Path) -> None:
         pytest.raises(RaysmoothError, match=r"none\.safetensors"),
     ):
         draw(opened, requests(images(1)))
+
+
+def test_a_killed_replica_costs_what_was_in_flight_and_changes_no_count(tmp_path: Path) -> None:
+    asked, notes = spec(tmp_path, "latency=0.1", concurrency=4), list[str]()
+    wanted, killed = requests(images(3)), list[int]()
+
+    def kill(_: UnitResult) -> None:
+        asking = [replica.place.pid for replica in opened._replicas if replica.place is not None and replica.held]
+        if asking and not killed:
+            killed.append(asking[0])
+            os.kill(asking[0], signal.SIGKILL)
+
+    with task(tmp_path, asked) as one, pool([one], replicas=2, notes=notes) as opened:
+        for result in draw(opened, wanted, kill):
+            assert np.array_equal(counts(result), expected(result.request, asked))
+        assert opened.telemetry.deaths == len(killed) == 1
+        assert 75 <= billed(tmp_path) <= one.log.charges.queries <= 75 + 8
+        assert opened._purchases.budget.spent.queries == one.log.charges.queries
+        again = opened.telemetry.again > 0  # unless all that it had been given had just been answered
+    assert sum("in flight, perhaps paid for, will be sent again" in note for note in notes) == again
+
+
+def test_what_had_arrived_from_a_replica_that_died_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that no one had read yet are logged, and not asked for again."""
+    asked, notes, killed = spec(tmp_path, concurrency=4), list[str](), list[int]()
+    wanted = requests(images(2), draws=4)
+    with task(tmp_path, asked) as one, pool([one], notes=notes) as opened:
+        wait = opened._wait
+
+        def killing() -> None:
+            (replica,) = opened._replicas
+            if not killed and len(replica.calls) == 2 and replica.place is not None:
+                ray.wait([call.events.completed() for call in replica.calls], num_returns=2)
+                killed.append(replica.place.pid)
+                os.kill(replica.place.pid, signal.SIGKILL)
+                replica.asked = replica.handle.place.remote()
+                ray.wait([replica.asked])  # its death is known before its answers are read
+            wait()
+
+        monkeypatch.setattr(opened, "_wait", killing)
+        for result in draw(opened, wanted):
+            assert np.array_equal(counts(result), expected(result.request, asked))
+        assert len(killed) == opened.telemetry.deaths == 1
+        assert billed(tmp_path) == one.log.charges.answered == one.log.charges.queries == 8
+    assert not any("will be sent again" in note for note in notes)
+
+
+def test_replicas_that_die_again_and_again_are_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = spec(tmp_path, "latency=5", concurrency=4)
+    with task(tmp_path, asked) as one, pool([one], replicas=2) as opened:
+        wait = opened._wait
+
+        def killing() -> None:
+            for replica in opened._replicas.ready:
+                if replica.held and replica.place is not None:
+                    with suppress(ProcessLookupError):  # killed before, and not missed yet
+                        os.kill(replica.place.pid, signal.SIGKILL)
+            wait()
+
+        monkeypatch.setattr(opened, "_wait", killing)
+        monkeypatch.setattr(asking_replicas, "MOST_DEATHS", 2)
+        with pytest.raises(RaysmoothError, match="2 replicas died one after the other without an answer"):
+            draw(opened, requests(images(6)))
+        monkeypatch.undo()
