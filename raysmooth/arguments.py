@@ -50,6 +50,7 @@ class RecertifyArguments(Settings):
     worst_sigma: Annotated[list[str] | None, CommaList] = Field(None, description="Runs to join by the least radius.")
     memory: bool = Field(False, description="As a classifier that remembers its answers.")
     data_root: PathText | None = Field(None, description="Where the images of `memory` are now.")
+    top_k: int | None = Field(None, description="Also certify that a class stays among the k most likely.")
 
 
 class RunArguments(Settings):

@@ -143,11 +143,13 @@ def recertify(
     worst_sigma: str | Sequence[str] | None = None,
     memory: bool = False,
     data_root: str | Path | None = None,
+    top_k: int | None = None,
 ) -> "pd.DataFrame":
     """Certify again from stored counts, without new draws: with another `alpha`, the first `n` draws, another
     `noise_bound` or `alpha_share`, all at once (`familywise`), in another `norm`, or without the runs' rejectors
     (`rejection="off"`); with `label_rule` or `accepted`, other labels of the same answers of a vision API, from the
-    query log. The rows form new runs beside the original ones.
+    query log. The rows form new runs beside the original ones. With `top_k` they have the columns of top-k certificates
+    too: the radius within which the class, and that within which the label, stays among the k most likely.
 
     `envelope` joins runs of the same images that differ in sigma, and maybe in networks: the rows certify the one
     classifier whose class has the largest sigma * PhiInv(p) at any of these levels, at alpha for all runs together.
@@ -171,6 +173,7 @@ def recertify(
     given |= {"norm": norm, "run": run}
     given |= {"alpha_share": alpha_share, "rejection": rejection, "envelope": envelope, "worst_sigma": worst_sigma}
     given |= {"memory": memory, "data_root": data_root, "label_rule": label_rule, "accepted": accepted}
+    given |= {"top_k": top_k}
     asked = checked(RecertifyArguments, given).model_dump()
     return in_reading_order(derived.recertify(results, asked.pop("run"), **asked))
 

@@ -25,6 +25,10 @@ FIRST = (
     "p_value",
     "count_top",
     "decision",
+    "prediction_top_k",
+    "radius_top_k",
+    "count_label",
+    "label_radius_top_k",
     "n_used",
     "draws",
     "seconds",
@@ -34,7 +38,7 @@ FIRST = (
 )
 """Columns of one image, in order. The facts of its run follow: `OF_RUN`, then all others in the order of the files."""
 
-OF_RUN = ("sigma", "sigma_rule", "run_id")
+OF_RUN = ("top_k", "sigma", "sigma_rule", "run_id")
 
 BY = ("image_id", "sigma", "run_id", "step")
 """What rows are sorted by; only those of a search have steps."""

@@ -36,6 +36,9 @@ class GaussianLinf(Gaussian):
         """As `Gaussian.radius`, rounded down: radius^2 pixels <= R^2 holds exactly."""
         return self.in_norm(super().radius(p_top, p_other))
 
+    def radius_top_k(self, p_top: float, k: int, p_others: float | None = None) -> float:
+        return self.in_norm(super().radius_top_k(p_top, k, p_others))
+
     def in_norm(self, radius: float) -> float:
         if isinf(radius):
             return radius
@@ -97,6 +100,17 @@ class Uniform:
             return max(0.0, _product(2 * self.drawn_half_width, p_top - 0.5))  # both factors are exact for p_top >= 1/4
         return max(0.0, _product(self.drawn_half_width, _difference(p_top, p_other)))
 
+    def radius_top_k(self, p_top: float, k: int, p_others: float | None = None) -> float:
+        """2 lambda (k pL - m) / (k + 1), where m is `p_others`: a shift by delta, of s = |delta|_1 / (2 lambda), takes
+        at most s from the class, and gives at most s to the draws of any k others together. If these are all as likely
+        as the class or likelier, then k (pL - s) <= m + s. With m = 1 - pL it is 2 lambda (pL - 1 / (k + 1)).
+        """
+        if k == 1:
+            return self.radius(p_top, p_others)
+        others = 1 - Fraction(p_top) if p_others is None else Fraction(p_others)
+        share = (k * Fraction(p_top) - others) / (k + 1)
+        return max(0.0, _rounded_down(2 * Fraction(self.drawn_half_width) * share))
+
     def in_norm(self, radius: float) -> float:
         return radius
 
@@ -116,6 +130,12 @@ def _exceeds(radius: float, whole: float, pixels: int) -> bool:
     """Whether radius^2 pixels > whole^2."""
     (a, b), (c, d) = radius.as_integer_ratio(), whole.as_integer_ratio()
     return (a * d) ** 2 * pixels > (b * c) ** 2
+
+
+def _rounded_down(exact: Fraction) -> float:
+    """The largest float up to `exact`."""
+    nearest = float(exact)
+    return nextafter(nearest, -inf) if Fraction(nearest) > exact else nearest
 
 
 def _product(one: float, other: float) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
+from raysmooth.actors.noise.gaussian_top_k import top_k_margin
 from raysmooth.actors.noise.role import Role
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateModule
@@ -150,6 +151,12 @@ class NoiseFamily(Protocol):
         on the runner-up's (default: 1 - p_top). Never negative.
         """
 
+    def radius_top_k(self, p_top: float, k: int, p_others: float | None = None) -> float:
+        """The radius in `norm`, pixel units, within which a class stays among the `k` most likely: at most k - 1 others
+        are as likely or likelier. `p_top` is a lower bound on its probability, `p_others` an upper bound on that of any
+        k other classes together (None: 1 - p_top). Never rounded up (for k = 1 it is `radius`), never negative.
+        """
+
     def in_norm(self, radius: float) -> float:
         """The radius of the largest ball in `norm` inside the ball of `radius` in the norm that the family has by
         default, around the same image; rounded down, never up.
@@ -189,6 +196,14 @@ class Gaussian:
     def radius(self, p_top: float, p_other: float | None = None) -> float:
         margin = special.ndtri(p_top) if p_other is None else (special.ndtri(p_top) - special.ndtri(p_other)) / 2
         return max(0.0, self.scale * float(margin))
+
+    def radius_top_k(self, p_top: float, k: int, p_others: float | None = None) -> float:
+        """As `gaussian_top_k` derives it."""
+        if k == 1:
+            return Gaussian.radius(self, p_top, p_others)
+        if not 0 < p_top < 1:
+            return 0.0 if p_top <= 0 else inf
+        return nextafter(self.scale * top_k_margin(p_top, k, p_others), 0.0)
 
     def in_norm(self, radius: float) -> float:
         return radius

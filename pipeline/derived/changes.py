@@ -21,6 +21,7 @@ class Changes:
     rejection: str | None = None
     label_rule: str | None = None
     accepted: str | None = None
+    top_k: int | None = None
 
     def __post_init__(self) -> None:
         for flag, share in (("alpha", self.alpha), ("familywise", self.familywise)):
@@ -32,6 +33,8 @@ class Changes:
             read_label_rule(self.label_rule)
         if self.n is not None and self.n < 1:
             raise RaysmoothError(f"--n {self.n}: write 1 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise RaysmoothError(f"--top-k {self.top_k}: write 1 or more, such as 5")
         if self.noise_bound is not None:
             NOISE_BOUNDS[self.noise_bound]
         if self.rejection not in (None, "on", "off"):
@@ -52,7 +55,7 @@ class Changes:
         if all(value is None or (name, value) == ("rejection", "on") for name, value in vars(self).items()):
             raise RaysmoothError(
                 "recertify needs a change: write --alpha 0.01, --n 1000, --noise-bound runner-up, --familywise 0.05, "
-                "--norm linf, --rejection off, --label-rule leaf, --envelope RUN,RUN or --memory, for example"
+                "--norm linf, --rejection off, --top-k 5, --label-rule leaf, --envelope RUN,RUN or --memory, say"
             )
 
 
@@ -84,6 +87,11 @@ def way_of(
         )
     if changes.labels is not None:
         raise RaysmoothError(f"{ways[0]} joins certificates as they are: leave {changes.labels} out, or use it first")
+    if changes.top_k is not None:
+        raise RaysmoothError(
+            f"{ways[0]} certifies one class, by bounds at several levels: leave --top-k out, or write it without "
+            f"{ways[0]}, for each run by itself"
+        )
     if not memory and runs is not None:
         raise RaysmoothError(f"{ways[0]} names its runs: leave --run out")
     return ways[0]

@@ -21,7 +21,7 @@ from raysmooth.pipeline.certification.memory import METRICS, Remembered, remembe
 from raysmooth.pipeline.data.images import UnreadableImage
 from raysmooth.pipeline.data.summary import class_names_of
 from raysmooth.pipeline.runs.base_run import SCHEME
-from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
+from raysmooth.pipeline.runs.procedures import PROCEDURES, TOP_K, Whose
 from raysmooth.pipeline.runs.row_records import records
 from raysmooth.pipeline.runs.stored_run import StoredRun
 from raysmooth.pipeline.store.manifest import (
@@ -75,7 +75,8 @@ class MemoryRun:
     def identity(self) -> dict[str, Any]:
         """Everything that determines the rows, as JSON values: the source's identity, and that it was remembered."""
         new = {"procedure": "memory", "source": f"{MEMORY_OF}{self.source}", "source_run": self.source}
-        return {**self.was.identity, "scheme": SCHEME, **new}
+        was = {name: value for name, value in self.was.identity.items() if name != "top_k"}
+        return {**was, "scheme": SCHEME, **new}
 
     @property
     def run_id(self) -> str:
@@ -90,8 +91,8 @@ class MemoryRun:
 
     def new_rows(self, out: Where, done: Collection[int]) -> list[dict[str, Any]]:
         """Rows of the images that are not `done`, with the answers of the classifier that remembers. Rows that keep
-        class and radius keep all; error rows stay error rows, and are not stored. Raises RaysmoothError as
-        `StoredRun.open_dataset` does.
+        class and radius keep all but top-k certificates; error rows stay error rows, and are not stored. Raises
+        RaysmoothError as `StoredRun.open_dataset` does.
         """
         if set(self.rows["image_id"]) <= set(done):
             return []
@@ -118,6 +119,7 @@ class MemoryRun:
     def _row(self, row: Mapping[str, Any], answer: tuple[int, float] | None) -> dict[str, Any]:
         """The row of an image from that of the source."""
         new = {name: row.get(name) for name in _CERTIFY.schema.names} | {"source": self.identity["source"]}
+        new |= dict.fromkeys(("top_k", *(name for name, _ in TOP_K)))  # it remembers one class, and not several
         if answer is None or answer == (row["prediction"], row["radius"]):
             return new
         (prediction, radius), label = answer, row["label"]

@@ -30,6 +30,7 @@ from raysmooth.pipeline.certification.pair_test import decision_test
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.certification.sampling_rule import Counts, Fixed
 from raysmooth.pipeline.certification.sequential_test import Decide
+from raysmooth.pipeline.certification.top_k import TopK, TopKCertificate, refuse_no_choice
 from raysmooth.pipeline.derived.changes import Changes
 from raysmooth.pipeline.derived.source_runs import SourceRun
 from raysmooth.pipeline.runs.base_run import SCHEME
@@ -45,6 +46,7 @@ _UNSUPPORTED = {
     ("decide", "n"): "an image's draws stopped at its decision",
     ("decide", "noise_bound"): "its draws were stopped by the evidence of that bound's test",
     ("decide", "alpha_share"): "its test does not split alpha",
+    ("decide", "top_k"): "an image's draws stopped by the evidence about one radius, which bounds no probability",
     ("decide", "norm"): "it decided a radius in {norm}",
 }
 """Why a change is invalid, by sampling method and setting."""
@@ -94,6 +96,7 @@ class Recertification:
             "norm": (self.norm, was["norm"]),
             "noise_bound": (self.changes.noise_bound or before, before),
             "alpha_share": (self.changes.alpha_share, None),
+            "top_k": (self.changes.top_k, None),
         }
         for name, (value, before) in now.items():
             if value != before and (reason := _UNSUPPORTED.get((self.source.sampling_method, name))) is not None:
@@ -108,6 +111,12 @@ class Recertification:
             raise RaysmoothError(
                 f"--n {self.n}: {run} counted its draws in blocks of {size}: write {' or '.join(near)}"
             )
+        if self.changes.top_k is not None and "query_identity" in was:
+            raise RaysmoothError(
+                f"--top-k {self.changes.top_k}: {run} is of a vision API, whose labels are an open set in which each "
+                "answer has one: choose others with --run"
+            )
+        refuse_no_choice(self.changes.top_k, self.source.manifest["num_classes"])
         self._refuse_hopeless()
 
     def _test(self, radius: float) -> Decide:
@@ -150,6 +159,12 @@ class Recertification:
         return str(self.changes.norm or self.source.identity["norm"])
 
     @property
+    def top_k(self) -> int | None:
+        """The k of its top-k certificates, by default the source's; None without any."""
+        k = self.changes.top_k if self.changes.top_k is not None else self.source.identity.get("top_k")
+        return None if k is None else int(k)
+
+    @property
     def rejecting(self) -> bool:
         """Whether rejected draws count as rejected."""
         return self.source.is_rejecting and self.changes.rejection != "off"
@@ -190,6 +205,7 @@ class Recertification:
             "familywise": self.changes.familywise,
             # Runs that were recertified before there was a choice keep their ids.
             **({} if share in (None, NOISE_BOUNDS[self.bound.name].share) else {"alpha_share": share}),
+            **({} if self.top_k is None else {"top_k": self.top_k}),
             **(NOT_REJECTING if self.rejecting != self.source.is_rejecting else {}),
         }
 
@@ -214,8 +230,7 @@ class Recertification:
         """The certificate of one image; `level` is its own noise level, if it has one. `same_within`: the radius, in
         the noise's default norm, within which a certified selector gives this level.
         """
-        if self.source.is_rejecting and not self.rejecting:
-            counts = {role: without_rejection(own) for role, own in counts.items()}
+        counts = self._now(counts)
         if self.source.sampling_method == "decide":
             return self._test(decided_at(self.source.identity["sampling"])).conclude(counts)
         noise = self.noise if level is None else self.noise.at(level)
@@ -223,3 +238,27 @@ class Recertification:
         rule = Fixed(n0, self.n, self.class_alpha, noise, bound.name, bound.share, self.rejecting)
         certificate = rule.conclude(counts)
         return certificate if same_within is None else within(certificate, noise.in_norm(same_within))
+
+    def certify_top_k(
+        self,
+        counts: Counts,
+        certificate: Certificate,
+        label: int | None,
+        level: float | None = None,
+        same_within: float | None = None,
+    ) -> TopKCertificate | None:
+        """The top-k certificates of one image, whose `certificate` is that of `certify`; None if there are to be none.
+        `level` and `same_within` as there.
+        """
+        if self.top_k is None:
+            return None
+        noise = self.noise if level is None else self.noise.at(level)
+        same = None if same_within is None else noise.in_norm(same_within)
+        rests_on = TopK(self.top_k, self.class_alpha, noise, self.bound.name, self.rejecting, same)
+        return rests_on.certify(self._now(counts), certificate, label)
+
+    def _now(self, counts: Counts) -> Counts:
+        """The counts of the same draws without the source's rejector, where it is left out."""
+        if self.source.is_rejecting and not self.rejecting:
+            return {role: without_rejection(own) for role, own in counts.items()}
+        return counts

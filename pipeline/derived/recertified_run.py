@@ -46,8 +46,11 @@ class RecertifiedRun(Recertification):
                 new.append(_CERTIFY.error_row(own, image_id, label, row["error"], row["seconds"], whose))
                 continue
             counts = stored.of(row)
-            certificate = self.certify(counts, level, None if selected is None else selected[image_id])
-            new.append(_CERTIFY.finished_row(own, image_id, label, counts, certificate, stored.seconds(row), whose))
+            within = None if selected is None else selected[image_id]
+            certificate = self.certify(counts, level, within)
+            top_k = self.certify_top_k(counts, certificate, label, level, within)
+            seconds = stored.seconds(row)
+            new.append(_CERTIFY.finished_row(own, image_id, label, counts, certificate, seconds, whose, top_k))
         return new
 
 

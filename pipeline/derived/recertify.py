@@ -66,6 +66,7 @@ def recertify(
     worst_sigma: str | Sequence[str] | None = None,
     memory: bool = False,
     data_root: str | None = None,
+    top_k: int | None = None,
 ) -> pd.DataFrame:
     """Certify the images of runs in `results` again, from their stored counts: `runs` by their ids or unambiguous first
     characters (one text may name several, separated by commas), by default all runs sampled there.
@@ -73,7 +74,8 @@ def recertify(
     `alpha`; `n`: use the first n estimation draws of each image, in whole blocks; `noise_bound`, an entry of
     NOISE_BOUNDS; `alpha_share`, the fraction of alpha for pA where alpha is split; `familywise`, delta: every image of
     a run at alpha = delta / images; `norm`; `rejection`, "off" for certificates of the same draws without the run's
-    rejector (with "on" or "off", `runs` are by default those that have one); `label_rule` and `accepted`, other labels
+    rejector (with "on" or "off", `runs` are by default those that have one); `top_k`, top-k certificates too, see
+    `certification.top_k`; `label_rule` and `accepted`, other labels
     of the same answers of a vision API, from the query log in `results`, with nothing asked and no data set read: see
     `RelabelledRun`. Each source run becomes another run in
     `results`, whose rows name it in `source`; their `seconds` are those of the draws used. Repeating the call writes
@@ -85,7 +87,7 @@ def recertify(
 
     Returns one row per image, as `certify` does. Raises RaysmoothError for changes that the counts do not support.
     """
-    changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection, label_rule, accepted)
+    changes = Changes(alpha, n, noise_bound, familywise, norm, alpha_share, rejection, label_rule, accepted, top_k)
     way = way_of(changes, runs=runs, envelope=envelope, worst_sigma=worst_sigma, memory=memory, data_root=data_root)
     if way == "--memory":
         return _remembered(results, _several(runs), data_root)

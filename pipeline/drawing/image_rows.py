@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from raysmooth.pipeline.certification.certificate import Certificate
 from raysmooth.pipeline.drawing.draw_store import CountStore
 from raysmooth.pipeline.drawing.max_errors import refuse_many
 from raysmooth.pipeline.drawing.tally import Tally
@@ -30,8 +31,11 @@ class ImageRows:
             return
         concluded, facts = self._run.rule_of(image_id).conclude(tally.counts), self._run.facts_of(image_id)
         label = self._run.label_of(tally.image, tally.label)
+        rests_on, top_k = self._run.top_k_of(image_id), None
+        if rests_on is not None and isinstance(concluded, Certificate):
+            top_k = rests_on.certify(tally.counts, concluded, label)
         row = self._run.procedure.finished_row(
-            facts, image_id, label, tally.counts, concluded, tally.seconds, self._whose(tally)
+            facts, image_id, label, tally.counts, concluded, tally.seconds, self._whose(tally), top_k
         )
         self._store.add_row(row)
         self.finished += 1

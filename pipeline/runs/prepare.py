@@ -15,6 +15,7 @@ from raysmooth.actors.noise.streams import NoiseFamily
 from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.certification.top_k import refuse_no_choice
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
@@ -97,6 +98,7 @@ def prepare(
         noise = noise_family(settings.noise, sigma, getattr(settings, "norm", None), data.first.size)
         procedure.refuse(settings, noise)
         found = facts(spec_at(settings, sigma), data.first, noise)
+        refuse_no_choice(getattr(settings, "top_k", None), found.num_classes)
         notes = (
             *data.summary["notes"],
             None if isinstance(found, ApiFacts) else class_count_note(data.dataset, found.num_classes),

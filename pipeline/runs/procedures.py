@@ -20,6 +20,7 @@ from raysmooth.pipeline.certification.sampling_methods import (
     sampling_rule,
 )
 from raysmooth.pipeline.certification.sampling_rule import Counts, FixedPrediction, SamplingRule
+from raysmooth.pipeline.certification.top_k import TopKCertificate
 from raysmooth.pipeline.runs.settings import CertifySettings, PredictSettings, SamplingSettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS
 
@@ -47,6 +48,14 @@ class Whose:
 UNKNOWN = Whose()
 
 _COUNTS = (("n0", pa.int64()), ("n", pa.int64()), ("alpha", pa.float64()))
+
+TOP_K = (
+    ("prediction_top_k", pa.int64()),
+    ("radius_top_k", pa.float64()),
+    ("count_label", pa.int64()),
+    ("label_radius_top_k", pa.float64()),
+)
+"""Columns of top-k certificates: all null in a run without `top_k`."""
 
 BOUND = (("noise_bound", pa.string()), ("alpha_share", pa.float64()))
 """Columns of the bound that a run's certificates use."""
@@ -84,7 +93,7 @@ class Procedure:
         `image_sigma`, was found; null if all draws have `sigma`. `worst_radius`, of an envelope only, is the radius
         that any choice among its levels has. `file` is the image's path below the data root, or what the data set has
         instead; `label_name` and `prediction_name` are the names that the run's data gives those classes: null where it
-        names none.
+        names none. `top_k` is the k of the columns TOP_K (`certification.top_k.TopKCertificate`); null without --top-k.
         """
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
@@ -124,6 +133,7 @@ class Procedure:
         concluded: Certificate | Prediction,
         seconds: float,
         whose: Whose = UNKNOWN,
+        top_k: TopKCertificate | None = None,
     ) -> dict[str, Any]:
         """The row of an image: what was `concluded` from its `counts`, which took `seconds` to draw."""
         conclusion = vars(concluded)
@@ -132,6 +142,7 @@ class Procedure:
             **dict.fromkeys(self.schema.names),
             **facts,
             **conclusion,
+            **({} if top_k is None else vars(top_k)),
             "image_id": image_id,
             "label": label,
             **whose.columns(label, prediction),
@@ -177,7 +188,7 @@ PROCEDURES: Registry[Procedure] = Registry(
             refuse=refuse_hopeless,
             sampling=describe_sampling,
             share=lambda settings: SAMPLINGS[settings.sampling].share,
-            decided_by=_COUNTS,
+            decided_by=(*_COUNTS, ("top_k", pa.int64())),
             concluded=(
                 ("radius", pa.float64()),
                 ("worst_radius", pa.float64()),
@@ -186,6 +197,7 @@ PROCEDURES: Registry[Procedure] = Registry(
                 ("count_top", pa.int64()),
                 ("count_rejected", pa.int64()),
                 ("decision", pa.string()),
+                *TOP_K,
             ),
             bound=bound_of,
         ),

@@ -10,6 +10,7 @@ import numpy as np
 from raysmooth.pipeline.certification.chosen_bound import ChosenBound
 from raysmooth.pipeline.certification.own_level import AtOwnLevel
 from raysmooth.pipeline.certification.sampling_rule import SamplingRule
+from raysmooth.pipeline.certification.top_k import TopK
 from raysmooth.pipeline.runs.base_run import BaseRun
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
 from raysmooth.pipeline.runs.procedures import Procedure
@@ -58,6 +59,15 @@ class Run(BaseRun):
         noise = self.noise.at(levels.sigmas[image_id])
         same = None if levels.radii is None else noise.in_norm(levels.radii[image_id])
         return AtOwnLevel(self.rule, noise, same)
+
+    def top_k_of(self, image_id: int) -> TopK | None:
+        """What the top-k certificates of one image rest on; None in a run without them."""
+        k: int | None = getattr(self.settings, "top_k", None)
+        if k is None or self.bound is None:
+            return None
+        rule = self.rule_of(image_id)
+        noise, same = (rule.noise, rule.same_within) if isinstance(rule, AtOwnLevel) else (self.noise, None)
+        return TopK(k, self.ruled_settings.alpha, noise, self.bound.name, self.has_rejector, same)
 
     def level_problem(self, image_id: int) -> str | None:
         """Why an image has no noise level, so that nothing can be drawn; None if it has one."""
@@ -120,11 +130,12 @@ class Run(BaseRun):
 
     @property
     def _named_facts(self) -> dict[str, Any]:
-        # A run without a rejector, or with the usual bound, or one level, has the id that it had before there were
-        # others.
+        # A run without a rejector or top-k certificates, or with the usual bound, or one level, has the id that it had
+        # before there were others.
         left_out = {"objective", "reference"}
         left_out |= set() if self.has_rejector else {"rejector", "rejector_fingerprint"}
         left_out |= {"sigma_rule"} if self.image_sigmas is None else set()
+        left_out |= {"top_k"} if self.facts.get("top_k") is None else set()
         if self.bound is not None:
             left_out |= {*self.bound.facts} - {*self.bound.identity}
         searched = {} if self.image_sigmas is None else {"sigmas_run": self.image_sigmas.run_id}

@@ -23,6 +23,7 @@ from raysmooth.pipeline.certification.certificate import (
     refuse_hopeless_predict,
 )
 from raysmooth.pipeline.certification.sampling_methods import SAMPLINGS, refuse_hopeless
+from raysmooth.pipeline.certification.top_k import refuse_top_k
 from raysmooth.pipeline.data.class_files import read_classes, read_label_map
 from raysmooth.pipeline.data.dataset import Dataset
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
@@ -328,6 +329,19 @@ class CertifySettings(ImageLevelSettings, SamplingSettings):
         ge=1,
     )
     radius: float | None = Field(None, description="decide: the radius to certify.", gt=0)
+    top_k: int | None = Field(
+        None,
+        description="Also certify that a class stays among the TOP_K most likely, from the same draws: columns "
+        "radius_top_k and, of the label, label_radius_top_k. `recertify --top-k` adds them to finished runs. "
+        f"{NEW_RUN}",
+        ge=1,
+    )
+
+    @model_validator(mode="after")
+    def _refuse_odd_top_k(self) -> "CertifySettings":
+        if self.top_k is not None:
+            refuse_top_k(self.top_k, self.sampling, is_api(self.classifier))
+        return self
 
     @model_validator(mode="after")
     def _refuse_hopeless(self) -> "CertifySettings":

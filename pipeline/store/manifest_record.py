@@ -75,6 +75,7 @@ class SampledIdentity(_DrawnIdentity):
     compiled: bool | None = None
     sigma_rule: Name | None = None
     sigmas_run: RunId | None = None
+    top_k: Number | None = None
 
 
 class ApiIdentity(_DrawnIdentity):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysmooth.pipeline.certification.certificate import ABSTAIN, NOISE_BOUNDS
+from raysmooth.pipeline.store.checks.top_k import TOP_K_COLUMNS, top_k_agreement, top_k_bounds
 from raysmooth.pipeline.store.row_bounds import bounds_of_rows
 from raysmooth.pipeline.store.row_columns import DECIDE, LONGEST, TEXTS, WHOLE, Columns, Rule
 from raysmooth.pipeline.store.sigma_rules import MEMORY_OF, envelope_levels
@@ -17,11 +18,13 @@ from raysmooth.storage.records import shown
 _CONCLUDED = (
     *("prediction", "radius", "worst_radius", "p_lower", "p_upper"),
     *("count_top", "count_rejected", "p_value"),
+    *TOP_K_COLUMNS,
 )
 LATER = (
     *TEXTS,
     *("rejector", "rejector_fingerprint", "noise_bound", "alpha_share", "count_rejected"),
     *("sigma_rule", "image_sigma", "worst_radius", "reference"),
+    *("top_k", *TOP_K_COLUMNS),
 )
 """Columns that rows of earlier versions lack."""
 
@@ -48,7 +51,7 @@ def index_set_of(text: str | None) -> range | None:
 
 def row_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that have the same value in all rows of a run, by its manifest."""
-    facts = {"rejector": None, "rejector_fingerprint": None, "sigma_rule": None, **manifest["identity"]}
+    facts = {**dict.fromkeys(("rejector", "rejector_fingerprint", "sigma_rule", "top_k")), **manifest["identity"]}
     if "noise_bound" not in facts:  # then it is 1 - pA
         facts |= {"alpha_share": None, "p_upper": None}
     return {**facts, "objective": manifest["objective"]} if "objective" in manifest else facts
@@ -65,7 +68,7 @@ def bad_row(rows: pa.Table, facts: Mapping[str, Any] | None = None, num_classes:
         return wrong
     if rows.num_rows == 0:
         return None
-    for checks in (_ranges, _agreement, _names, bounds_of_rows):
+    for checks in (_ranges, _agreement, _names, top_k_agreement, bounds_of_rows, top_k_bounds):
         for name, bad, expected in checks(columns, num_classes):
             if bad.any():
                 return columns.describe(name, int(np.argmax(bad)), expected)
@@ -80,7 +83,8 @@ def _ranges(columns: Columns, num_classes: int | None) -> Iterator[Rule]:
     fine = ~columns.failed
     if columns.has("status"):
         yield "status", fine & ~columns.equals("status", "ok"), "ok or error"
-    least: dict[str, float] = {"n0": 1, "n": 1, "images": 1, "image_id": 0, "label": 0, "prediction": ABSTAIN}
+    least: dict[str, float] = {"n0": 1, "n": 1, "images": 1, "image_id": 0, "label": 0, "top_k": 1}
+    least |= {"prediction": ABSTAIN, "prediction_top_k": ABSTAIN}
     for name in WHOLE:
         if columns.has(name):
             values, known = columns.numbers(name), columns.known(name)
@@ -96,6 +100,8 @@ def _ranges(columns: Columns, num_classes: int | None) -> Iterator[Rule]:
         "alpha_share": (0, 1),
         "radius": (0, inf),
         "worst_radius": (0, inf),
+        "radius_top_k": (0, inf),
+        "label_radius_top_k": (0, inf),
         "p_lower": (0, 1),
         "p_upper": (0, 1),
         "p_value": (0, 1 + 1e-9),
@@ -110,7 +116,7 @@ def _ranges(columns: Columns, num_classes: int | None) -> Iterator[Rule]:
         known_bound = np.logical_or.reduce([columns.equals("noise_bound", bound) for bound in NOISE_BOUNDS])
         yield "noise_bound", columns.known("noise_bound") & ~known_bound, f"one of {', '.join(NOISE_BOUNDS)}"
     if num_classes is not None:
-        for name in ("label", "prediction"):
+        for name in ("label", "prediction", "prediction_top_k"):
             if columns.has(name):
                 wrong = columns.known(name) & (columns.numbers(name) >= num_classes) & fine
                 yield name, wrong, f"a class, 0 to {num_classes - 1}"

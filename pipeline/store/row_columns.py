@@ -11,10 +11,14 @@ import pyarrow.compute as pc
 
 from raysmooth.storage.records import shown
 
-WHOLE = ("n0", "n", "images", "image_id", "label", "prediction", "count_top", "count_rejected", "n_used", "draws")
+WHOLE = (
+    *("n0", "n", "images", "image_id", "label", "prediction", "count_top", "count_rejected", "n_used", "draws"),
+    *("top_k", "prediction_top_k", "count_label"),
+)
 _REAL = (
     *("sigma", "image_sigma", "alpha", "alpha_share"),
     *("radius", "worst_radius", "p_lower", "p_upper", "p_value", "seconds"),
+    *("radius_top_k", "label_radius_top_k"),
 )
 _FLAGS = ("abstain", "correct", "reference")
 TEXTS = ("file", "label_name", "prediction_name")

@@ -26,6 +26,7 @@ _FLAGS = {
     "alpha": "alpha",
     "noise_bound": "noise_bound",
     "alpha_share": "alpha_share",
+    "top_k": "top_k",
     "sigmas_run": "sigmas",
     "search": "search",
     "seed": "seed",

@@ -79,6 +79,15 @@ def recertify_command(
     norm: Annotated[
         str | None, typer.Option(help="Norm of the radius: linf of runs with Gaussian noise.", show_default=False)
     ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Also certify that a class stays among the K most likely, from the same counts: columns radius_top_k "
+            "and, of the label, label_radius_top_k. Print them with `report --table top-k`.",
+            show_default=False,
+        ),
+    ] = None,
     envelope: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +138,8 @@ def recertify_command(
 
     `raysmooth recertify results --rejection off`
 
+    `raysmooth recertify results --top-k 5`
+
     `raysmooth recertify results --label-rule leaf --alpha 0.0005`
 
     `raysmooth recertify results --envelope 0f3a,77b2,c01d`
@@ -155,6 +166,7 @@ def recertify_command(
         worst_sigma=worst_sigma,
         memory=memory,
         data_root=data_root,
+        top_k=top_k,
     )
     print_summary(rows)
     for source, run_id in rows[["source", "run_id"]].drop_duplicates().itertuples(index=False):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from raysmooth.pipeline.derived.import_settings import ImportSettings
 
 TABLES = (
-    "runs", "envelope", "sigma", "radii", "p-lower", "rejection", "sigmas", "steps", "classes", "cost",
-    "wrong-certificates", "errors"
+    "runs", "envelope", "sigma", "radii", "p-lower", "rejection", "sigmas", "steps", "classes", "top-k",
+    "cost", "wrong-certificates", "errors"
 )  # fmt: skip
 FORMATS = ("text", "markdown", "latex", "csv")
 WIDTHS = ("column (3.25 inches)", "page (6.75)")

@@ -17,6 +17,7 @@ from raysmooth.pipeline.report.tables.rejection import rejection_table
 from raysmooth.pipeline.report.tables.runs import runs_table, sigma_table
 from raysmooth.pipeline.report.tables.sigmas import sigmas_table
 from raysmooth.pipeline.report.tables.steps import steps_table
+from raysmooth.pipeline.report.tables.top_k import top_k_table
 from raysmooth.pipeline.report.tables.wrong_certificates import wrong_certificates_table
 
 MakeTable: TypeAlias = Callable[[ReportData, bool], PrintedTable]
@@ -34,6 +35,7 @@ TABLES: Registry[MakeTable] = Registry(
         "sigmas": sigmas_table,
         "steps": steps_table,
         "classes": classes_table,
+        "top-k": top_k_table,
         "cost": cost_table,
         "wrong-certificates": wrong_certificates_table,
         "errors": errors_table,
