@@ -24,7 +24,7 @@ import warnings
 from raysmooth.certifying import certify, estimate, import_logs, optimize_sigma, predict, recertify, session
 from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
-from raysmooth.results import gallery, read_certificates, report, show, status, summarize
+from raysmooth.results import export, gallery, read_certificates, report, show, status, summarize
 from raysmooth.training import run, sweep, train_classifier, train_denoiser, train_rejector
 
 # In a notebook Ray and tqdm ask for ipywidgets, which nothing here needs.
@@ -36,6 +36,7 @@ __all__ = [
     "__version__",
     "certify",
     "estimate",
+    "export",
     "gallery",
     "import_logs",
     "optimize_sigma",

@@ -53,6 +53,19 @@ class RecertifyArguments(Settings):
     top_k: int | None = Field(None, description="Also certify that a class stays among the k most likely.")
 
 
+class ExportArguments(Settings):
+    """Export"""
+
+    format: str = Field(description="locuslab, sok, json or model-card.")
+    run: Annotated[list[str] | None, CommaList] = Field(None, description="Run ids or their first characters.")
+    radii: Annotated[list[float] | None, CommaList] = Field(None, description="Radii of the results.")
+    out: OutText | None = Field(None, description="File to write.")
+    name: str | None = Field(None, description="What the model is called.")
+    title: str | None = Field(None, description="Title of the publication.")
+    link: str | None = Field(None, description="Its address.")
+    venue: str | None = Field(None, description="Where it appeared.")
+
+
 class RunArguments(Settings):
     """Run"""
 

@@ -84,6 +84,26 @@ def report(results: "Where", **settings: Any) -> "ReportFiles":
 
 
 @in_keywords
+def export(results: "Where", format: str, **settings: Any) -> str:
+    """The certificates in `results` as text in a `format` of other tools: "locuslab", the field's log of one run, which
+    `import_logs` reads; "sok", records for the leaderboard sokcertifiedrobustness.github.io; "json", cards with
+    results, intervals, settings and hashes; "model-card", README.md for the Hugging Face Hub, with `model-index`.
+
+    Keyword arguments are the flags of `raysmooth export`: `run` (default: all), `radii`, `out` (a file that is written
+    too), `name`, `title`, `link`, `venue`. No number is rounded in a result's favour. Raises RaysmoothError for runs
+    that a format cannot state.
+
+    >>> card = raysmooth.export("results", "model-card", run="0f3a", radii=[0, 0.25, 0.5], out="README.md")
+    """
+    from raysmooth.arguments import ExportArguments
+    from raysmooth.common.settings import checked
+    from raysmooth.pipeline.export.export import export as exported
+
+    asked = checked(ExportArguments, {"format": format, **settings}).model_dump()
+    return exported(results, asked.pop("format"), asked.pop("run"), **asked)
+
+
+@in_keywords
 def show(results: str, image_id: int | str, **settings: Any) -> "FigureFile":
     """Plot one image, by its number or its file, as the runs in `results` certified it. A notebook shows the picture;
     `path` is its file, `lines` say the certificates in words.

@@ -21,7 +21,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("pipeline/analysis", "pipeline/query_pool", "pipeline/runs", "pipeline/status"),
     ("pipeline/drawing",),
     ("pipeline/derived", "pipeline/dry_run", "pipeline/report", "tune/recipes"),
-    ("pipeline/pictures", "tune/training"),
+    ("pipeline/export", "pipeline/pictures", "tune/training"),
     ("tune/sweeps",),
     ("tune/experiments",),
     ("raysmooth/commands",),

@@ -4,6 +4,28 @@ Only `raysmooth` itself imports this package. A new command is a function in one
 `app`; a new list of `raysmooth list` is an entry of `CATALOGUE` in `catalogue`.
 """
 
-from raysmooth.commands import certify, experiments, figures, jobs, optimize_sigma, recertify, report, status, train
+from raysmooth.commands import (
+    certify,
+    experiments,
+    export,
+    figures,
+    jobs,
+    optimize_sigma,
+    recertify,
+    report,
+    status,
+    train,
+)
 
-__all__ = ["certify", "experiments", "figures", "jobs", "optimize_sigma", "recertify", "report", "status", "train"]
+__all__ = [
+    "certify",
+    "experiments",
+    "export",
+    "figures",
+    "jobs",
+    "optimize_sigma",
+    "recertify",
+    "report",
+    "status",
+    "train",
+]

@@ -128,7 +128,7 @@ def report_command(
 
     `raysmooth report results --familywise 0.05 --radius 0.5`
     """
-    grid = _numbers(radii) if radii is not None else None
+    grid = read_radii(radii) if radii is not None else None
     groups = (split_list(group_by) or [group_by]) if group_by is not None else None
     say_loading("pandas", "reading rows")
     with _without_garbage_collection(), ThreadPoolExecutor(1) as reader:
@@ -221,7 +221,8 @@ def import_command(
     print_summary(rows[rows["run_id"].isin([log.run_id for log in imported])])
 
 
-def _numbers(text: str) -> list[float]:
+def read_radii(text: str) -> list[float]:
+    """The numbers of --radii; raises RaysmoothError for other text."""
     try:
         return numbers(text)
     except ValueError:

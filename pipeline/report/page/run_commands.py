@@ -41,7 +41,8 @@ def _changes(identity: Mapping[str, Any]) -> dict[str, Any]:
     level = "alpha" if identity.get("familywise") is None else "familywise"
     norm = {"norm": "linf"} if identity.get("norm") == "linf" else {}
     bound = {name: identity.get(name) for name in ("n", "noise_bound", "alpha_share")}
-    return {level: identity.get(level), **bound, **norm, "rejection": identity.get("rejection")}
+    others = {name: identity.get(name) for name in ("rejection", "top_k")}
+    return {level: identity.get(level), **bound, **norm, **others}
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:

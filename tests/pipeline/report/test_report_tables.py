@@ -30,6 +30,10 @@ REJECTING_RUN = BETTER_RUN.assign(
 )
 BOTH = ReportData(pd.concat([PLAIN_RUN, BETTER_RUN], ignore_index=True), [0, 0.25, 0.5])
 REJECTING = ReportData(pd.concat([PLAIN_RUN, REJECTING_RUN], ignore_index=True), [0, 0.25, 0.5])
+TOP_K_RUN = PLAIN_RUN.assign(
+    top_k=5, radius_top_k=PLAIN_RUN["radius"], label_radius_top_k=[0.7, 0.5, 0.9, 0.2, 0.4, 0.05, None, None]
+)
+TOP_K = ReportData(TOP_K_RUN, [0, 0.25, 0.5])
 SEARCHED = ReportData(pd.concat(of_steps(100, 200), ignore_index=True), [0, 0.25, 0.5])
 WHOSE = ["denoiser", "objective", "sigma"]
 
@@ -37,7 +41,7 @@ WHOSE = ["denoiser", "objective", "sigma"]
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("intervals", [False, True])
 def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, intervals):
-    data = {"rejection": REJECTING, "sigmas": SEARCHED, "steps": SEARCHED}.get(name, BOTH)
+    data = {"rejection": REJECTING, "sigmas": SEARCHED, "steps": SEARCHED, "top-k": TOP_K}.get(name, BOTH)
     table = TABLES[name](data, intervals)
     for words in ("digits, test split, every 50th of 400 (8 images)", "n=10000", "alpha=0.001"):
         assert words in markdown(table)
@@ -47,7 +51,11 @@ def test_every_table_says_of_which_images_and_at_which_n_and_alpha(name, interva
 
 
 def test_a_run_that_goes_on_says_so_in_every_table():
-    runs = [PLAIN_RUN, REJECTING_RUN.head(6), *(run.head(6) for run in of_steps(100, 200))]
+    runs = [
+        PLAIN_RUN,
+        REJECTING_RUN.head(6).assign(top_k=5, label_radius_top_k=0.1),
+        *(run.head(6) for run in of_steps(100, 200)),
+    ]
     unfinished = ReportData(pd.concat(runs), [0, 0.25])
     for name in TABLES:
         table = TABLES[name](unfinished, False)
@@ -248,3 +256,27 @@ def test_intervals_and_what_they_are_of_are_in_the_csv():
     for certified, radius in ((4, "0"), (3, "0.25"), (2, "0.5")):
         ends = back.loc[back["run_id"] == A, [f"r={radius} low", f"r={radius} high"]].to_numpy(float)[0]
         np.testing.assert_allclose(ends, interval(certified, 8), atol=1e-12)
+
+
+def test_top_k_accuracy_counts_the_labels_own_radius_and_fails_errors():
+    """Six of eight labels stay among the five at 0, four of them within 0.25, three within 0.5."""
+    table = TABLES["top-k"](TOP_K, True)
+    line = table.values.iloc[0]
+    assert (line["top_k"], line["rows"]) == (5, 8)
+    assert [line[column] for column in ("r=0", "r=0.25", "r=0.5")] == [0.75, 0.5, 0.375]
+    assert table.cells["k"].tolist() == ["5"]
+    assert table.cells["r=0.25"].tolist() == ["50.0"]
+    low, high = interval(4, 8)
+    assert (line["r=0.25 low"], line["r=0.25 high"]) == (pytest.approx(low), pytest.approx(high))
+    assert "stays among the k most likely classes" in table.caption
+    assert "no alpha" in table.caption
+    with pytest.raises(RaysmoothError, match="no run has top-k certificates: write 'raysmooth recertify RESULTS"):
+        TABLES["top-k"](BOTH, False)
+
+
+def test_without_labels_top_k_is_of_the_selected_class():
+    unlabelled = run_of(A, PLAIN, label=None).assign(top_k=5, label_radius_top_k=None, radius_top_k=0.3)
+    unlabelled.loc[0, "radius_top_k"] = None
+    table = TABLES["top-k"](ReportData(unlabelled, [0, 0.5]), False)
+    assert table.values["r=0"].tolist() == [7 / 8]
+    assert "whose selected class does, unchecked" in table.caption
