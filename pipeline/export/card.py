@@ -16,8 +16,6 @@ from raysmooth.pipeline.export.exported_run import CertifiedAt, ExportedRun, pla
 from raysmooth.pipeline.report.page.run_commands import run_command
 from raysmooth.pipeline.report.report_data import DELTA
 
-FORMAT, VERSION = "raysmooth-certificates", 1
-
 _NETWORKS = ("classifier", "denoiser", "rejector")
 
 
@@ -95,8 +93,8 @@ class Card(_Part):
 class Cards(_Part):
     """Certified runs, for other tools."""
 
-    format: Literal["raysmooth-certificates"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["raysmooth-certificates"] = "raysmooth-certificates"
+    version: Literal[1] = 1
     written_by: str
     name: str | None = Field(None, description="What the model is called.")
     radii_are_distances_of: Literal["pixels in [0, 1]"] = "pixels in [0, 1]"

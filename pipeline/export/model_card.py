@@ -34,8 +34,9 @@ def model_card(runs: Sequence[ExportedRun], name: str | None = None) -> str:
 
 
 def _result(card: Card) -> dict[str, Any]:
-    dataset = {"type": card.dataset or "unknown", "name": card.dataset or "unknown", "split": card.split}
-    dataset["args"] = {"images": card.images, "index_set": card.index_set}
+    name = card.dataset or "unknown"
+    args = _known({"images": card.images, "index_set": card.index_set})
+    dataset = {"type": name, "name": name, "split": card.split, "args": args}
     metrics = [_metric(card, card.quantity, at) for at in card.certified]
     if card.top_k is not None:
         metrics += [_metric(card, f"certified top-{card.top_k.k} accuracy", at) for at in card.top_k.certified]

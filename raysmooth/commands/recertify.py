@@ -83,8 +83,7 @@ def recertify_command(
         int | None,
         typer.Option(
             metavar="K",
-            help="Also certify that a class stays among the K most likely, from the same counts: columns radius_top_k "
-            "and, of the label, label_radius_top_k. Print them with `report --table top-k`.",
+            help="Also certify that class and label stay among the K most likely.",
             show_default=False,
         ),
     ] = None,
@@ -136,9 +135,7 @@ def recertify_command(
 
     `raysmooth recertify results --run 0f3a --familywise 0.05 --noise-bound runner-up`
 
-    `raysmooth recertify results --rejection off`
-
-    `raysmooth recertify results --top-k 5`
+    `raysmooth recertify results --rejection off --top-k 5`
 
     `raysmooth recertify results --label-rule leaf --alpha 0.0005`
 

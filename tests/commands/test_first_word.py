@@ -11,7 +11,7 @@ from raysmooth.commands.experiments import LISTS
 
 COMMANDS = (
     "certify", "predict", "list", "run", "demo", "show", "gallery", "recertify", "report", "import", "status", "submit",
-    "sweep", "train classifier", "train denoiser", "train rejector", "optimize-sigma",
+    "sweep", "train classifier", "train denoiser", "train rejector", "optimize-sigma", "export",
 )  # fmt: skip
 CERTIFY = "certify --dataset digits --classifier digits_cnn --sigma 0.25"
 

@@ -78,6 +78,7 @@ class RecertifySettings(Settings):
     rejection: str | None = Field(None, description="off: without the rejector of the run.")
     label_rule: str | None = Field(None, description="Another label of a vision API's answers.")
     accepted: str | None = Field(None, description="Other labels that count as a class.")
+    top_k: int | None = Field(None, description="Also certify that a class stays among the k most likely.")
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "RecertifySettings":

@@ -55,7 +55,7 @@ def _resumed() -> object:
     return certified(OUT, **SETTINGS)
 
 
-_FLAGS = {"--alpha": "0.01", "--n": "40", "--familywise": "0.1", "--noise-bound": "runner-up"}
+_FLAGS = {"--alpha": "0.01", "--n": "40", "--familywise": "0.1", "--noise-bound": "runner-up", "--top-k": "2"}
 
 
 def _requests(rng: Random, runs: str) -> tuple[Request, ...]:
@@ -67,6 +67,7 @@ def _requests(rng: Random, runs: str) -> tuple[Request, ...]:
     return (
         ["report", str(OUT), "--table", table, "--where", "dataset=digits"],
         ["report", str(OUT), "--where", "dataset=digits", "--format", rng.choice(("text", "markdown", "latex", "csv"))],
+        ["export", str(OUT), "--format", rng.choice(("locuslab", "sok", "json", "model-card")), "--radii", "0.1"],
         ["status", str(OUT)], ["status", str(OUT), "--json"],
         ["recertify", str(OUT), change, _FLAGS[change]], ["recertify", str(OUT), "--alpha", "0.05"],
         ["show", str(OUT), "0", "--copies", "1"],
