@@ -21,9 +21,11 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
 import logging
 import warnings
 
+from raysmooth import stats
 from raysmooth.certifying import certify, estimate, import_logs, optimize_sigma, predict, recertify, session
 from raysmooth.common import __version__
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.model_objects import certify_model, predict_model
 from raysmooth.results import export, gallery, read_certificates, report, show, status, summarize
 from raysmooth.training import run, sweep, train_classifier, train_denoiser, train_rejector
 
@@ -35,18 +37,21 @@ __all__ = [
     "RaysmoothError",
     "__version__",
     "certify",
+    "certify_model",
     "estimate",
     "export",
     "gallery",
     "import_logs",
     "optimize_sigma",
     "predict",
+    "predict_model",
     "read_certificates",
     "recertify",
     "report",
     "run",
     "session",
     "show",
+    "stats",
     "status",
     "summarize",
     "sweep",

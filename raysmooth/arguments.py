@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from raysmooth.common.limits import MOST_CLASSES
 from raysmooth.common.settings import CommaList, Settings
 from raysmooth.storage.paths import OutText, PathText
 
@@ -82,3 +83,10 @@ class SessionArguments(Settings):
 
     address: str | None = Field(None, description="The Ray cluster: HOST:PORT, auto or local.")
     verbose: bool = Field(False, description="Show what Ray and its workers print.")
+
+
+class ModelArguments(Settings):
+    """A model that is an object"""
+
+    num_classes: int | None = Field(None, description="Classes of a model that answers labels.", ge=2, le=MOST_CLASSES)
+    threads: int | None = Field(None, description="Threads on the CPU; default: those of torch.", ge=1)

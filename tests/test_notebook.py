@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY, SUPPORT
@@ -223,6 +224,9 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "certify": lambda unfit: raysmooth.certify(dataset=unfit, classifier="digits_cnn", sigma=0.25),
     "certify, out": lambda unfit: raysmooth.certify(dataset="digits", classifier="digits_cnn", sigma=0.25, out=unfit),
     "certify, config": lambda unfit: raysmooth.certify(unfit),
+    "certify_model": lambda unfit: raysmooth.certify_model(unfit, np.zeros((1, 1, 8, 8)), sigma=0.25),
+    "certify_model, images": lambda unfit: raysmooth.certify_model(len, unfit, sigma=0.25),
+    "predict_model, rejector": lambda unfit: raysmooth.predict_model(len, np.zeros(1), sigma=0.25, rejector=unfit),
     "predict": lambda unfit: raysmooth.predict(dataset="digits", classifier=unfit, sigma=0.25),
     "optimize_sigma": lambda unfit: raysmooth.optimize_sigma(dataset="digits", classifier=unfit, sigma=0.25),
     "train_classifier": lambda unfit: raysmooth.train_classifier(dataset="digits", classifier="digits_cnn", out=unfit),

@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("pipeline/queries",),
     ("pipeline/analysis", "pipeline/query_pool", "pipeline/runs", "pipeline/status"),
     ("pipeline/drawing",),
-    ("pipeline/derived", "pipeline/dry_run", "pipeline/report", "tune/recipes"),
+    ("pipeline/derived", "pipeline/dry_run", "pipeline/in_process", "pipeline/report", "tune/recipes"),
     ("pipeline/export", "pipeline/pictures", "tune/training"),
     ("tune/sweeps",),
     ("tune/experiments",),

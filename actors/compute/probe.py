@@ -72,6 +72,13 @@ def choose_compute(
     return probe.choose()
 
 
+def default_batch(device: torch.device, image_shape: Sequence[int], draws: int) -> int:
+    """The batch size of runs that are too short for a benchmark, at most `draws`: smaller for larger images."""
+    kind, (_, height, width) = device.type, image_shape
+    most = _DEFAULT_BATCH[kind] * min(1.0, _DEFAULT_PIXELS / (height * width))
+    return min(max(batch for batch in _BATCHES[kind] if batch <= max(most, _BATCHES[kind][0])), max(draws, 1))
+
+
 def measure(
     network: BaseClassifier,
     compute: ComputeConfig,
@@ -175,7 +182,7 @@ class _Probe:
         compute = ComputeConfig(
             precision if request.precision == "auto" else request.precision,
             request.compile == "on",
-            request.batch_size or self._default_batch(),
+            request.batch_size or default_batch(self._device, self._shape, self._draws),
         )
         why = ""
         eager = replace(compute, compiled=False)
@@ -222,11 +229,6 @@ class _Probe:
             rate = max(rate, batch / loop.once(batch))
         why = f"guessed from {loop.drawn} draws, not compiled"
         return replace(self._chosen(compute, rate, why), guessed_from=loop.drawn)
-
-    def _default_batch(self) -> int:
-        kind = self._device.type
-        most = _DEFAULT_BATCH[kind] * min(1.0, _DEFAULT_PIXELS / (self._shape[1] * self._shape[2]))
-        return min(max(batch for batch in _BATCHES[kind] if batch <= max(most, _BATCHES[kind][0])), self._draws)
 
     def _quick_rate(self, compute: ComputeConfig, few: int) -> float:
         """Draws per second with a few images, and with a whole batch if that is quick."""

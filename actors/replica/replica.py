@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from raysmooth.actors.compute.host_memory import keep_memory
+from raysmooth.actors.compute.own_process import compute_deterministically
 from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.replica.unit_drawer import UnitDrawer
 from raysmooth.common.errors import RaysmoothError
@@ -33,15 +34,6 @@ class Replica(UnitDrawer):
         if self._device.type == "cuda" and not torch.cuda.is_available():
             raise RaysmoothError(f"torch {torch.__version__} sees no GPU on {node}: write --gpus-per-replica 0")
         return identity_on(self._device)
-
-
-def compute_deterministically() -> None:
-    """Have torch choose deterministic kernels on GPUs, in this process."""
-    # cuBLAS reads this when it starts; otherwise its results may differ between calls.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # By default every new tensor would be filled first: a useless pass over memory.
-    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 -- unknown to mypy
 
 
 def identity_on(device: torch.device) -> ReplicaIdentity:
