@@ -27,6 +27,7 @@ def certify_model(
     tolerance: str | float | None = None,
     pilot: int | None = None,
     radius: float | None = None,
+    top_k: int | None = None,
     denoiser: Any = None,
     denoiser_weights: Any = None,
     rejector: str = "none",
@@ -69,7 +70,7 @@ def certify_model(
     """
     only = {
         "norm": norm, "n0": n0, "noise_bound": noise_bound, "alpha_share": alpha_share, "sampling": sampling,
-        "tolerance": tolerance, "pilot": pilot, "radius": radius,
+        "tolerance": tolerance, "pilot": pilot, "radius": radius, "top_k": top_k,
     }  # fmt: skip
     shared = {
         "sigma": sigma, "noise": noise, "n": n, "alpha": alpha, "denoiser": denoiser, "preprocess": preprocess,

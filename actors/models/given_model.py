@@ -66,9 +66,15 @@ class GivenModel:
         model: DenoisedClassifier = put_together(whole, denoiser, normalize, classifier, rejector, device)
         origin = "the classifier's own" if self.preprocess is None and spec.preprocess is None else "--preprocess"
         return Loaded(
-            model, whole, {}, denoiser_card, None, origin, rejector_card, "images or the model that fits",
-            "write --num-classes 10, say",
-        )  # fmt: skip
+            model,
+            whole,
+            {},
+            denoiser_card,
+            preprocess_from=origin,
+            rejector_card=rejector_card,
+            fitting="images or the model that fits",
+            stating="write --num-classes 10, say",
+        )
 
 
 def name_of(value: Any) -> str:
