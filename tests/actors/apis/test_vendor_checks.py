@@ -164,3 +164,12 @@ def test_a_key_that_no_header_can_hold_is_refused_without_it(monkeypatch: pytest
         said = refusal("clarifai:key_env=VISION_KEY", None)
         assert "VISION_KEY has a line break, or another character that no key has" in said
         assert "s3cr" not in said
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_credentials_of_aws_are_read_as_other_keys_are(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "s3cret\nANOTHER=1" if name == variable else "fine")
+    said = refusal("aws:region=us-east-1", None)
+    assert f"aws: the environment variable {variable} has a line break" in said
+    assert "s3cret" not in said
