@@ -2,7 +2,7 @@
 queries.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import ray
 
@@ -31,44 +31,55 @@ class KeptBucket(RateBucket):
         RateBucket.__init__(self, rate)
 
 
+class LeftReplica(NamedTuple):
+    """`pending`: the answer to what it was last asked, if that had not come."""
+
+    kind: type[QueryReplica]
+    handle: Any
+    pending: Any
+
+
 class KeptReplicas(AskingReplicas):
-    """Takes replicas that an earlier pool has left, prepares them again, and leaves its own, if they are idle. They
-    reserve no resources, which other tests need.
+    """Takes replicas that an earlier pool has left, prepares them again, and leaves its own, unless they hold draws.
+    They reserve no resources, which other tests need.
     """
 
     bucket_left: ClassVar[Any] = None
-    replicas_left: ClassVar[list[tuple[type[QueryReplica], Any]]] = []
+    left: ClassVar[list[LeftReplica]] = []
 
     def _new_bucket(self, rate: float | None) -> Any:
         if KeptReplicas.bucket_left is None:
-            KeptReplicas.bucket_left = (
-                ray.remote(KeptBucket).options(num_cpus=0, max_concurrency=MOST_CALLS).remote(rate)
-            )
+            bucket = ray.remote(KeptBucket).options(num_cpus=0, max_concurrency=MOST_CALLS)
+            KeptReplicas.bucket_left = bucket.remote(rate)
         ray.get(KeptReplicas.bucket_left.begin.remote(rate))
         return KeptReplicas.bucket_left
 
     def _leave_bucket(self, bucket: Any | None) -> None: ...
 
     def _new_replica(self, resources: ReplicaResources, bucket: Any) -> Any:
-        kind = BriefReplica if self._actor is QueryReplica else self._actor
-        for left in KeptReplicas.replicas_left:
-            if left[0] is kind:
-                KeptReplicas.replicas_left.remove(left)
-                return left[1]
-        actor = ray.remote(kind).options(num_cpus=0, max_concurrency=MOST_CALLS)
+        for left in sorted(KeptReplicas.left, key=lambda one: one.pending is not None):
+            if left.kind is self._kind:
+                KeptReplicas.left.remove(left)
+                if left.pending is not None:  # two preparations at once would be mixed
+                    ray.wait([left.pending])
+                return left.handle
+        actor = ray.remote(self._kind).options(num_cpus=0, max_concurrency=MOST_CALLS)
         return actor.remote(resources.device, max(1, int(resources.cpus)), RemoteBucket(bucket))
 
+    @property
+    def _kind(self) -> type[QueryReplica]:
+        return BriefReplica if self._actor is QueryReplica else self._actor
+
     def _leave(self, replica: AskingReplica) -> None:
-        if replica.place is None or replica.held or replica.asked is not None:
+        if replica.held:
             super()._leave(replica)
         else:
-            kind = BriefReplica if self._actor is QueryReplica else self._actor
-            KeptReplicas.replicas_left.append((kind, replica.handle))
+            KeptReplicas.left.append(LeftReplica(self._kind, replica.handle, replica.asked))
 
     @classmethod
     def end(cls) -> None:
         """End all that is left."""
-        for actor in (*(handle for _, handle in cls.replicas_left), cls.bucket_left):
+        for actor in (*(left.handle for left in cls.left), cls.bucket_left):
             if actor is not None:
                 ray.kill(actor)
-        cls.bucket_left, cls.replicas_left = None, []
+        cls.bucket_left, cls.left = None, []
