@@ -11,10 +11,12 @@ from command import command
 from counted_runs import EASY, stored_run
 from exported_runs import RUN, written_run
 from manifests import manifest_of
+from object_store import BUCKET, Server
 
 import raysmooth
 from raysmooth.commands import export as export_command
 from raysmooth.pipeline.export.formats import EXPORTS
+from raysmooth.storage.location import located
 
 OTHER = "fedcba9876543210"
 CIFAR: dict[str, Any] = {"dataset": "cifar10", "index_set": "every 50th of 400 (8 images)"}
@@ -108,3 +110,12 @@ def test_predictions_and_runs_without_labels_are_refused(tmp_path: Path, capsys:
     unlabelled = written_run(tmp_path / "unlabelled", PLAIN, label=None)
     said = refused(capsys, unlabelled, "--format", "sok", "--radii", "0.5")
     assert said.startswith(f"run {RUN} has no record, as its shares are 'certified (class unchecked)'")
+
+
+@pytest.mark.processes
+def test_from_an_object_store_into_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.address)
+    run = stored_run(located(f"s3://{BUCKET}/results"), [EASY])
+    text = raysmooth.export(f"s3://{BUCKET}/results", "json", radii=[0], out=f"s3://{BUCKET}/cards/card.json")
+    assert server.contents("cards") == {"cards/card.json": text.encode()}
+    assert json.loads(text)["runs"][0]["run_id"] == run
