@@ -12,6 +12,7 @@ from fuzz.kinds import (
     mnist_files,
     names,
     numpy_files,
+    onnx_files,
     parquet_files,
     results_folders,
     settings_files,
@@ -22,6 +23,7 @@ from fuzz.kinds import (
 KINDS: Mapping[str, Kind] = {
     "safetensors": weights_files.SAFETENSORS,
     "checkpoints": weights_files.CHECKPOINTS,
+    "onnx": onnx_files.ONNX_FILES,
     "images": image_files.IMAGES,
     "folders": class_folders.FOLDERS,
     "classes": class_files.CLASSES,

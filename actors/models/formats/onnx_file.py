@@ -141,6 +141,8 @@ def _bytes(file: Path, most: int, what: str = "ONNX file") -> bytes:
             raise RaysmoothError(f"{what} {shown_path(file)} does not exist: give its path")
         if not file.is_file():
             raise RaysmoothError(f"{what} {shown_path(file)} is no regular file: give the path of one")
+        if file.stat().st_size > most:
+            raise _too_large(file)
         with file.open("rb") as opened:
             content = opened.read(most + 1)
     except (OSError, ValueError) as error:
@@ -208,8 +210,8 @@ def _beside(where: str, location: str) -> Path:
     named = _named_beside(where, location)
     if is_url(where):
         return _local(named)
-    folder, file = Path(where).parent.resolve(), Path(named)
-    if not file.resolve().is_relative_to(folder):
+    folder, file = os.path.realpath(os.path.dirname(where)), Path(named)
+    if not Path(os.path.realpath(file)).is_relative_to(folder):
         raise RaysmoothError(
             f"external data {shown_path(file)} is a link out of the folder of {shown_path(where)}: copy the data there"
         )

@@ -26,6 +26,9 @@ _LABELS = (2, 3, 4, 5, 6, 7, 12, 13)
 
 _CHANNELS = (1, 3, 4)
 
+_LARGEST_BATCH = 10_000
+"""The largest fixed one: a single image would be computed beside so many blank ones."""
+
 
 @dataclass(frozen=True)
 class OnnxInterface:
@@ -125,6 +128,10 @@ def _input(model: "ModelProto", where: str) -> "ValueInfoProto":
         raise RaysmoothError(
             f"{where}: its input '{printable(taken.name)}' has {dims}: export the network with an input of four, "
             "(images, channels, height, width)"
+        )
+    if (_size(kind.shape.dim[0]) or 1) > _LARGEST_BATCH:
+        raise RaysmoothError(
+            f"{where} takes batches of {kind.shape.dim[0].dim_value:,} images: export it with a free batch size"
         )
     if min(size for dim in kind.shape.dim if (size := _size(dim) or 1)) < 1:
         raise RaysmoothError(f"{where}: its input '{printable(taken.name)}' has a negative size: export it again")
