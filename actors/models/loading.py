@@ -3,7 +3,7 @@ with, and put on a device.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,9 @@ from raysmooth.actors.models.ensembles import (
     one_identity,
     preprocess_of_members,
 )
+from raysmooth.actors.models.formats.onnx_interface import OnnxInterface
+from raysmooth.actors.models.formats.onnx_options import ONNX, read_options
+from raysmooth.actors.models.formats.onnx_session import OnnxClassifier, read_classifier, read_denoiser
 from raysmooth.actors.models.networks.ensemble import Ensemble
 from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
 from raysmooth.actors.models.preprocess import EACH, in_pixel_units, parse_preprocess, preprocess_text
@@ -104,7 +107,14 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
         "; ".join(assumed) or None,
         ", ".join(dict.fromkeys(member.preprocess_from for member in members)),
         rejector_card,
+        _about([*networks, denoiser]),
     )
+
+
+def _about(networks: Sequence[Any]) -> tuple[str, ...]:
+    """What ONNX files among these networks say of themselves."""
+    found = [getattr(getattr(one, "network", one), "interface", None) for one in networks]
+    return tuple(dict.fromkeys(interface.about for interface in found if isinstance(interface, OnnxInterface)))
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,11 @@ class _Member:
 
 def _load_member(architecture: Variant, spec: BaseClassifierSpec, name: str | None, written: str | None) -> _Member:
     """The classifier of `spec` with the weights of path `name`. `written`: its normalisation, if the user wrote one."""
+    file = found_below(name, spec.import_path)
+    if architecture.name == ONNX:
+        return _onnx_member(architecture, file, written)
     classifier = build_classifier(architecture, spec.trust_code)
-    weights = _classifier_weights(architecture, classifier, found_below(name, spec.import_path))
+    weights = _classifier_weights(architecture, classifier, file)
     stored = None
     if weights is not None:
         fit = load_weights(classifier, weights, str(name))
@@ -146,6 +159,17 @@ def _load_member(architecture: Variant, spec: BaseClassifierSpec, name: str | No
     return _Member(classifier, card, preprocess, assumed, origin)
 
 
+def _onnx_member(architecture: Variant, path: str | None, written: str | None) -> _Member:
+    """The classifier in an ONNX file, which does not say how pixels are normalised for it."""
+    options = read_options(architecture, "classifier")
+    if path is None:
+        raise RaysmoothError("classifier 'onnx' is in a file: write --classifier onnx --classifier-weights FILE.onnx")
+    if written is not None:
+        return _Member(read_classifier(path, options), {}, written, None, "--preprocess")
+    assumed = f"preprocess none assumed, as {path} does not name one: write --preprocess if it differs"
+    return _Member(read_classifier(path, options), {}, "none", assumed, "assumed")
+
+
 def put_together(
     spec: BaseClassifierSpec,
     denoiser: torch.nn.Module | None,
@@ -158,6 +182,8 @@ def put_together(
 
     Raises RaysmoothError for a BatchNorm that classifies by the batch, and a trained rejector of another classifier.
     """
+    if rejector is not None and isinstance(classifier, OnnxClassifier):
+        classifier.refuse_as_logits(f"--rejector {spec.rejector}")
     if rejector is not None and rejector.network is not None and not isinstance(classifier, torch.nn.Module):
         raise RaysmoothError(
             f"--rejector {spec.rejector}: '{spec.classifier}' returns no torch module, so that it has no features for "
@@ -295,7 +321,10 @@ def _load_one_denoiser(
     architecture: Variant, path: str, folders: tuple[str, ...]
 ) -> tuple[torch.nn.Module, Variant, Mapping[str, Any]]:
     """As `load_denoiser`, of one weights file."""
-    weights = read_weights(found_below(path, folders) or "")
+    file = found_below(path, folders) or ""
+    if architecture.name == ONNX:
+        return read_denoiser(file, read_options(architecture, "denoiser")), architecture, {}
+    weights = read_weights(file)
     carded = weights.card.get("architecture")
     if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
         # The card has the depth, width and channels of the training: users need not repeat them.
@@ -306,6 +335,8 @@ def _load_one_denoiser(
 
 
 def _identity(architecture: Variant, classifier: Any) -> str:
-    """Fingerprint of the tensors, and of the source of the user's own callable."""
+    """Fingerprint of the tensors, and of the source of the user's own callable; of an ONNX network, its digest."""
+    if isinstance(classifier, OnnxClassifier):
+        return classifier.digest
     state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
     return source_digest(architecture, state) or state
