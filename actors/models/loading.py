@@ -11,7 +11,7 @@ import torch
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier, default_preprocess
 from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
 from raysmooth.actors.models.ensemble_cards import card_of
 from raysmooth.actors.models.ensembles import (
@@ -269,6 +269,8 @@ def _classifier_weights(architecture: Variant, classifier: Any, path: str | None
     if own and not isinstance(classifier, torch.nn.Module):
         raise RaysmoothError(f"--classifier-weights {path}: '{architecture}' returns no torch module to load them into")
     if not os.path.exists(path) and path.isidentifier():
+        if architecture.name in CLASSIFIERS and path in (named := CLASSIFIERS[architecture.name].weights):
+            return read_weights(named[path]())
         from torchvision.models import get_model_weights, list_models
 
         if architecture.name in list_models():

@@ -59,8 +59,8 @@ def perturbed(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-# BatchNorms that stay: pre-activation ones, which no convolution feeds.
-LEFT = {"cifar_preactresnet18": 8, "cifar_senet18": 8, "cifar_densenet121": 62, "memnet": 22}
+# BatchNorms that stay: pre-activation ones, which no convolution feeds, and those behind padding on two sides.
+LEFT = {"cifar_preactresnet18": 8, "cifar_senet18": 8, "cifar_densenet121": 62, "memnet": 22, "efficientnet_lite0": 5}
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     **{name: entry.build for name, entry in CLASSIFIERS.items() if "wrn" not in name},
     **{name: entry.build for name, entry in DENOISERS.items()},

@@ -38,6 +38,7 @@ NETWORKS = [
     ("cifar_mobilenet_v2", 2_296_922, (3, 32, 32)),
     ("cifar_shufflenet_v2", 1_263_854, (3, 32, 32)),
     ("cifar_efficientnet_b0", 2_912_089, (3, 32, 32)),
+    ("efficientnet_lite0", 4_652_008, (3, 64, 64)),
 ]
 
 
@@ -51,7 +52,7 @@ def test_parameter_count_and_output_shape(name: str, parameters: int, shape: tup
     assert sum(p.numel() for p in network.parameters()) == parameters
     with torch.inference_mode():
         logits = network(torch.rand(1, *shape))
-    assert logits.shape == (1, 10)
+    assert logits.shape == (1, 1000 if name == "efficientnet_lite0" else 10)
     assert logits.isfinite().all()
 
 

@@ -12,7 +12,7 @@ def _small_cnn(classes: int, position: int) -> str:
 
 
 _CIFAR10 = [name for name in CLASSIFIERS if name.startswith("cifar_")]
-_IMAGENET = ("resnet18", "resnet34", "resnet50", "densenet121")
+_IMAGENET = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet_lite0")
 
 SMALL_CLASSIFIERS: Mapping[str, str] = {
     **{name: _small_cnn(10, position) for position, name in enumerate(_CIFAR10)},
