@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -31,11 +32,22 @@ def main() -> None:
     examples = [digits.read(image_id) for image_id in range(asked.images)]
     images = torch.stack([torch.from_numpy(one.image) for one in examples])
     labels = [one.label for one in examples]
-    settings = {"sigma": 0.25, "n": asked.n, "batch_size": 250, "precision": "float32", "progress": False}
+    settings: dict[str, Any] = {
+        "sigma": 0.25,
+        "n": asked.n,
+        "batch_size": 250,
+        "precision": "float32",
+        "progress": False,
+    }
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "digits.safetensors"
         save_weights(weights, network, {})
-        by_name = {"dataset": "digits", "classifier": "digits_cnn", "classifier_weights": weights, "compile": "off"}
+        by_name: dict[str, Any] = {
+            "dataset": "digits",
+            "classifier": "digits_cnn",
+            "classifier_weights": weights,
+            "compile": "off",
+        }
         by_name |= {"max": asked.images, "replicas": 1, "out": Path(folder) / "results", "gpus_per_replica": 0}
         print("| call | first (s) | second (s) |\n|:--|--:|--:|")
         found = []
