@@ -93,7 +93,8 @@ def read_address(api: str, endpoint: str, plain_http: bool | None = None) -> Add
     if parts.scheme not in ("http", "https") or not host:
         raise RaysmoothError(f"{where}: write it as https://HOST or https://HOST:PORT")
     if parts.scheme == "http" and not plain_http and not _is_this_machine(host):
-        instead = f"https://{host}" if plain_http is None else f"https://{host} or {api}:plain_http=true"
+        secure = printable(f"https://{endpoint.partition('://')[2]}")
+        instead = secure if plain_http is None else f"{secure} or {api}:plain_http=true"
         raise RaysmoothError(f"{where}: the key and the pictures would be sent in the clear: write {instead}")
     return Address(parts.scheme == "https", host, port or (443 if parts.scheme == "https" else 80), parts.path)
 

@@ -7,6 +7,9 @@ import pandas as pd
 from raysmooth.common.errors import printable
 from raysmooth.pipeline.analysis.run_facts import IMPORTED
 
+ANSWERS = ".jsonl"
+"""How the name of a file of answers ends, whose certificates are made here; all other files are logs of them."""
+
 _COLUMN, _CAPPED = ", radius column ", ", radii capped"
 _LONGEST = 120
 """Characters of a path in `source`: longer ones lose their beginning, which distinguishes less than the end."""
@@ -27,6 +30,11 @@ def imported_from(path: str, radius_column: str = "radius", capped: bool = False
 def are_capped(runs: pd.DataFrame) -> pd.Series:
     """Which runs have radii that were capped when they were imported; bool, by run_id."""
     return runs["source"].map(lambda source: str(source).startswith(IMPORTED) and str(source).endswith(_CAPPED))
+
+
+def are_logged(runs: pd.DataFrame) -> pd.Series:
+    """Which runs have radii that another tool has logged, not made here of others' answers; bool, by run_id."""
+    return runs["source"].map(lambda source: str(source).startswith(IMPORTED) and not str(source).endswith(ANSWERS))
 
 
 def log_names(runs: pd.DataFrame) -> pd.Series:

@@ -24,9 +24,6 @@ from raysmooth.pipeline.store.run_store import RunStore
 SCHEME = 1
 """Version of the import: raise it whenever the same answers would give other rows."""
 
-ANSWERS = ".jsonl"
-"""How the name of a file of answers ends."""
-
 _CERTIFY = PROCEDURES["certify"]
 
 

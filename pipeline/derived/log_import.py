@@ -17,11 +17,11 @@ from typing import Any
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.common.errors import RaysmoothError, counted, described, printable
 from raysmooth.common.warning import warn_caller
-from raysmooth.pipeline.analysis.log_names import imported_from
+from raysmooth.pipeline.analysis.log_names import ANSWERS, imported_from
 from raysmooth.pipeline.certification.certificate import ABSTAIN
 from raysmooth.pipeline.data.datasets import DATASETS
 from raysmooth.pipeline.data.index_set import IndexSet
-from raysmooth.pipeline.derived.answers_import import ANSWERS, import_answers
+from raysmooth.pipeline.derived.answers_import import import_answers
 from raysmooth.pipeline.derived.certification_log import RADIUS, CertificationLog, LogLine, NoCertificates, read_log
 from raysmooth.pipeline.derived.import_settings import ImportSettings
 from raysmooth.pipeline.derived.log_noise import largest_radii, sigma_of

@@ -190,7 +190,8 @@ def _ask(
     spent = folder.charges()
     budget = Budget(spent, runs[0].price, settings.budget, settings.max_queries)
     with progress, ExitStack() as ray:
-        pool = QueryPool(tasks, _start(runs, progress, ray), rate, budget, progress.note, settings.offline)
+        start = _start(runs, progress, ray)
+        pool = QueryPool(tasks, start, rate, budget, progress.note, settings.offline, lambda: _images_left(ledgers))
         record = _recorder(folder, budget, pool.telemetry)
         try:
             with pool, Heartbeat(pool.telemetry, ledgers, record):
@@ -199,6 +200,10 @@ def _ask(
             record()
             for line in _spendings(folder, budget, pool.telemetry, spent):
                 progress.note(line)
+
+
+def _images_left(ledgers: Sequence[BaseLedger]) -> int:
+    return sum(ledger.images_left - ledger.finished for ledger in ledgers)
 
 
 def _start(
@@ -258,7 +263,7 @@ def _spendings(folder: QueryFolder, budget: Budget, telemetry: "QueryTelemetry",
     lost = now.unanswered - before.unanswered
     throttled = telemetry.throttled
     parts = [
-        f"{queries(sent)} sent" + f" for {in_dollars(cost)}" * bool(budget.price),
+        f"{sent:,} sent" + f" for {in_dollars(cost)}" * bool(budget.price),
         f"{lost:,} of them without an answer, perhaps paid for" * bool(lost),
         f"{counted(throttled, 'request')} throttled" * bool(throttled),
     ]

@@ -15,7 +15,7 @@ from rich.theme import Theme
 
 _REFRESH_SECONDS = 0.25
 
-_WIDTH = 100
+NOTEBOOK_WIDTH = 100
 """Characters of a bar's line."""
 
 _THEME = Theme(
@@ -89,6 +89,6 @@ class NotebookBars(Progress):
 
 def _console(record: bool = False) -> Console:
     return Console(
-        file=StringIO(), force_jupyter=False, force_terminal=True, color_system="truecolor", width=_WIDTH,
+        file=StringIO(), force_jupyter=False, force_terminal=True, color_system="truecolor", width=NOTEBOOK_WIDTH,
         theme=_THEME, record=record, legacy_windows=False,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -10,11 +11,12 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from raysmooth.common.spelling import as_called
 from raysmooth.common.streams import unfailing
-from raysmooth.pipeline.progress.notebook_bars import NotebookBars, in_notebook
+from raysmooth.pipeline.progress.notebook_bars import NOTEBOOK_WIDTH, NotebookBars, in_notebook
 
 LOG_SECONDS = 10.0
 """Seconds between two lines of a log."""
@@ -26,14 +28,39 @@ _KEPT = 200
 """Points of a run's past that are kept for the time left."""
 
 
+_WIDE = 100
+"""Columns of a terminal with room for two rates."""
+
+_NAME_SHARE, _SHORT_NAME = 3, 24
+"""A name takes at most one of this many parts of the terminal, unless it is as short as that."""
+
+
+class _Name(ProgressColumn):
+    """What the bar is of, on one line; a long name loses its beginning, as runs differ by their ends."""
+
+    def __init__(self, width: Callable[[], int]) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._width = width
+
+    def render(self, task: Task) -> Text:
+        most = max(_SHORT_NAME, self._width() // _NAME_SHARE)
+        name = task.description
+        return Text(name if len(name) <= most else f"…{name[1 - most :]}")
+
+
 class _Rates(ProgressColumn):
-    """images/s and draws/s."""
+    """images/s and draws/s; in a narrow terminal draws/s alone, so that a bar is one line."""
+
+    def __init__(self, width: Callable[[], int]) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._width = width
 
     def render(self, task: Task) -> Text:
         pace: _Pace = task.fields["pace"]
         if not pace.known:
             return Text("starting" if not task.finished else "")
-        return Text(f"{pace.images:,.1f} images/s {pace.draws:,.0f} draws/s", style="cyan")
+        images = f"{pace.images:,.1f} images/s " if self._width() >= _WIDE else ""
+        return Text(f"{images}{pace.draws:,.0f} draws/s", style="cyan")
 
 
 class _TimeLeft(TimeRemainingColumn):
@@ -104,10 +131,10 @@ class Display:
         self.shown = show
         self._notebook: NotebookBars | None = None
         all_columns = [
-            TextColumn("{task.description}"),
+            _Name(self.width),
             BarColumn(bar_width=None),
             *columns,
-            _TimeLeft(compact=True, elapsed_when_finished=True),
+            _TimeLeft(compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         ]
         options: dict[str, Any] = {"speed_estimate_period": 20, "expand": True}
         if show and in_notebook():
@@ -117,6 +144,10 @@ class Display:
         else:
             self._live = show and self._console.is_terminal
             self._bars = Bars(*all_columns, console=self._console, disable=not self._live, **options)
+
+    def width(self) -> int:
+        """Columns for a line."""
+        return NOTEBOOK_WIDTH if self._notebook is not None else self._console.width
 
     def note(self, text: str) -> None:
         """Print a line for the user, above the bars. In a call of the Python API it names keywords, not flags."""
@@ -141,7 +172,7 @@ class Progress(Display):
 
     def __init__(self, show: bool = True) -> None:
         images = TextColumn("{task.fields[images]:,}/{task.fields[of]:,} images")
-        super().__init__(show, images, _Rates())
+        super().__init__(show, images, _Rates(self.width))
         self._last_line = monotonic()
 
     def add(self, label: str, images: int, images_done: int, draws: float, draws_per_second: float | None) -> TaskID:

@@ -4,11 +4,12 @@ It decides nothing: the query log is what counts.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
 
+from raysmooth.pipeline.queries.charges import Charges
 from raysmooth.pipeline.store.writer_process import WriterProcess, WriterRecord
 from raysmooth.storage.location import Location
 from raysmooth.storage.records import Count, Record, Seconds, read_record
@@ -32,6 +33,19 @@ class QueryProgress:
     rate: float | None
     price: float | None
     writer: WriterProcess
+
+    def with_charges(self, spent: Charges) -> "QueryProgress":
+        """What it would say had it been written when the queries had cost `spent`; nothing is sent any more."""
+        left = None if self.left is None else max(0.0, self.left - max(0.0, spent.dollars - self.spent))
+        queries_left = None if self.queries_left is None else max(0, self.queries_left - (spent.queries - self.queries))
+        return replace(
+            self,
+            spent=spent.dollars,
+            left=left,
+            queries=spent.queries,
+            unanswered=spent.unanswered,
+            queries_left=queries_left,
+        )
 
     def write(self, file: Location) -> None:
         """Replace the record; raises OSError, and Unreachable for an object store that does not answer at once."""

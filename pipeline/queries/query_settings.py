@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from raysmooth.actors.apis.apis import VISION_APIS, is_api
 from raysmooth.actors.queries.pictures import read_encoding, read_upscale
-from raysmooth.common.errors import RaysmoothError, printable
+from raysmooth.common.errors import RaysmoothError, nearest, printable
 from raysmooth.common.settings import Settings
 from raysmooth.pipeline.queries.label_rules import LABEL_RULES, read_label_rule
 from raysmooth.storage.paths import PathText
@@ -101,10 +101,10 @@ class QuerySettings(Settings):
         """Raises RaysmoothError where anything about APIs is said, as the classifier is none."""
         for name, field in QuerySettings.model_fields.items():
             if getattr(self, name) != field.default:
-                known = f"one of {', '.join(VISION_APIS)}" if VISION_APIS else "one"
+                meant = nearest(classifier.partition(":")[0].strip(), VISION_APIS)
                 raise RaysmoothError(
-                    f"--{name.replace('_', '-')} is for vision APIs, and --classifier {printable(classifier)} is not "
-                    f"{known}: leave it out"
+                    f"--{name.replace('_', '-')} is for vision APIs, and --classifier {printable(classifier)} names "
+                    f"none: {meant}; or leave it out"
                 )
 
     @property

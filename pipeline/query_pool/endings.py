@@ -10,13 +10,13 @@ SPENT = "the budget is spent"
 RERUN = "rerun the same command to resume: answers so far are on the disk and are not paid for again"
 
 
-def stopped(ending: str | None, spent: Charges, units: int) -> RaysmoothError:
-    """The refusal to go on after `ending`, with about `units` work units left."""
+def stopped(ending: str | None, spent: Charges, images: int | None) -> RaysmoothError:
+    """The refusal to go on after `ending`, with so many images unfinished, if that is known."""
     if ending == SPENT:
         cost = f", {in_dollars(spent.dollars)}" * bool(spent.cost)
         ending = f"{SPENT} ({queries(spent.queries)}{cost}): write a larger --budget or --max-queries"
-    left = f"about {counted(units, 'work unit')} unfinished"
-    return RaysmoothError(f"stopped: {ending}; {left}" + f"; {RERUN}" * (INSTEAD not in str(ending)))
+    left = "" if images is None else f"; {counted(images, 'image')} unfinished"
+    return RaysmoothError(f"stopped: {ending}{left}" + f"; {RERUN}" * (INSTEAD not in str(ending)))
 
 
 def not_logged(missing: int, are_more: bool) -> RaysmoothError:

@@ -58,8 +58,9 @@ Result = TypeVar("Result")
 class QueryPool:
     """Draws the units of the runs `tasks`. `start` is called when the first draw is missing from the logs, and says how
     many replicas to start, and their resources. `rate`: pictures a second of all replicas together, None for no limit.
-    `note` is called with one-line messages for the user. `offline`: nothing is sent, and Ray is not used. `actor`: the
-    class of the replicas. A context: leaving it waits for the answers to what is in flight, and ends the replicas.
+    `note` is called with one-line messages for the user. `offline`: nothing is sent, and Ray is not used. `images_left`
+    says how many images have no row yet, for refusals. `actor`: the class of the replicas. A context: leaving it waits
+    for the answers to what is in flight, and ends the replicas.
     """
 
     def __init__(
@@ -70,10 +71,11 @@ class QueryPool:
         budget: Budget,
         note: Callable[[str], None],
         offline: bool = False,
+        images_left: Callable[[], int] | None = None,
         actor: type[QueryReplica] = QueryReplica,
     ) -> None:
         self.telemetry = QueryTelemetry(rate)
-        self._note, self._offline, self._tasks = note, offline, tasks
+        self._note, self._offline, self._tasks, self._images_left = note, offline, tasks, images_left
         self._replicas = AskingReplicas(start, [task.spec for task in tasks], rate, note, actor)
         self._units, self._purchases = OpenUnits(tasks), Purchases(budget)
         self._versions, self._images = ModelVersions(), ImageTransfer()
@@ -117,7 +119,7 @@ class QueryPool:
             if not len(self._units) and not self._in_flight:
                 return
             if self._ending is not None and not self._in_flight:
-                raise self._stopped(units_left)
+                raise self._stopped()
             self._apart(self._wait)
 
     def close(self) -> None:
@@ -321,10 +323,10 @@ class QueryPool:
         self.telemetry.charged = spent.queries - before.queries
         self.telemetry.dollars = (spent.cost - before.cost) / BILLIONTHS
 
-    def _stopped(self, units_left: Callable[[], int] | None) -> RaysmoothError:
+    def _stopped(self) -> RaysmoothError:
         """Why it ends, and what is left to do."""
-        units = max(len(self._units), units_left() if units_left is not None else 0)
-        return stopped(self._ending, self._purchases.budget.spent, units)
+        left = None if self._images_left is None else self._images_left()
+        return stopped(self._ending, self._purchases.budget.spent, left)
 
     def _missing(self, next_request: NextRequest) -> RaysmoothError:
         """The refusal to go on without asking."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raysmooth.pipeline.analysis.confidence import wrong_certificates_bound
-from raysmooth.pipeline.analysis.log_names import are_capped, log_names
+from raysmooth.pipeline.analysis.log_names import are_capped, are_logged, log_names
 from raysmooth.pipeline.analysis.metrics import COMPLEMENT, FIXED, NO_REJECTOR, UNANSWERED, is_rejecting
 from raysmooth.pipeline.analysis.run_facts import (
     AGREEING,
@@ -20,7 +20,6 @@ from raysmooth.pipeline.analysis.run_facts import (
     UNLABELLED,
     differing,
     has_usual_bound,
-    is_imported,
     origins,
     own_draws,
     varies,
@@ -109,7 +108,7 @@ def guarantee(runs: pd.DataFrame) -> str:
     known = one_alpha and pd.notna(runs["alpha"].iloc[0])
     confidence = shown_confidence(shown_alpha(runs["alpha"].iloc[0])) if known else f"1 - alpha{some}"
     capped = ", those above the largest of their setting capped at it" if are_capped(runs).any() else ""
-    logged = f", imported radii as in their logs (possibly rounded up){capped}" if is_imported(runs).any() else ""
+    logged = f", imported radii as in their logs (possibly rounded up){capped}" if are_logged(runs).any() else ""
     promise = f"each certificate holds with probability at least {confidence}{_all_at_once(runs)}{logged}"
     sentences = [*what_they_state(runs), *whose_labels(runs)]
     return ". ".join([promise, *(sentence.removesuffix(".") for sentence in sentences)])

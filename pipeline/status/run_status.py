@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from raysmooth.actors.sigma_search.searches import read_search
-from raysmooth.pipeline.queries.query_folder import query_progress
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.pipeline.queries.query_folder import all_charges, query_progress
 from raysmooth.pipeline.queries.query_progress import QueryProgress
 from raysmooth.pipeline.status.run_files import Part, PartReader, status_manifests
 from raysmooth.pipeline.status.throughput import Mark, draws_per_second, seconds_drawn
@@ -74,6 +76,11 @@ class RunStatus:
         return self.state in _ALIVE
 
     @property
+    def was_killed(self) -> bool:
+        """Whether its driver has ended without a word."""
+        return self.state is State.STOPPED and self.record is not None and self.record.phase is not Phase.STOPPED
+
+    @property
     def draws_left(self) -> float | None:
         """Draws that unfinished images still need; draws made beyond those of finished images already count towards
         them.
@@ -99,6 +106,7 @@ class StatusReader:
 
     def __init__(self, out: Where) -> None:
         self._out, self._parts = located(out), PartReader()
+        self._counted: QueryProgress | None = None
 
     def read(self, now: float | None = None) -> list[RunStatus]:
         """Every run that was drawn here, in the order in which they began; where there are none, those that were
@@ -106,11 +114,22 @@ class StatusReader:
         """
         at = time.time() if now is None else now
         runs = [self._status(run, manifest, at) for run, manifest in status_manifests(self._out)]
-        if any("query_identity" in run.identity for run in runs) and (found := query_progress(self._out)) is not None:
-            runs = [replace(run, queries=found[0]) if "query_identity" in run.identity else run for run in runs]
+        if asking := [run for run in runs if "query_identity" in run.identity]:
+            queries = self._queries(asking)
+            runs = [replace(run, queries=queries) if run in asking else run for run in runs]
         if not runs:
             raise NoRuns(f"{self._out} holds no runs: give the --out of 'raysmooth certify'")
         return _with_common_pace(sorted(runs, key=lambda run: (run.started or "", run.run_id)))
+
+    def _queries(self, asking: Sequence[RunStatus]) -> QueryProgress | None:
+        """What the driver of these runs has written last; if it was killed, with what the logs have had since then."""
+        found = query_progress(self._out)
+        if found is None or not any(run.was_killed for run in asking) or not found[0].writer.is_gone:
+            return None if found is None else found[0]
+        if self._counted is None or self._counted.writer != found[0].writer:
+            with suppress(RaysmoothError):  # a log that cannot be read: the command that resumes says so
+                self._counted = found[0].with_charges(all_charges(self._out))
+        return self._counted or found[0]
 
     def _status(self, run: RunFolder, manifest: Manifest, now: float) -> RunStatus:
         if manifest.procedure not in ROW_FOLDERS:

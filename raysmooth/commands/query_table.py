@@ -8,7 +8,7 @@ from rich.table import Table
 
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.dry_run.query_estimate import QueryPlan
-from raysmooth.pipeline.queries.amounts import in_dollars
+from raysmooth.pipeline.queries.amounts import in_dollars, planned
 
 
 def print_queries(plan: QueryPlan, notes: Console) -> None:
@@ -20,20 +20,20 @@ def print_queries(plan: QueryPlan, notes: Console) -> None:
         table.add_column(f"sigma {one.run.noise.scale:g}", justify="right", no_wrap=True)
     if len(runs) > 1:
         table.add_column("sum", justify="right", no_wrap=True)
-    rate = runs[0].rate
+    rate, price = runs[0].rate, runs[0].run.price
     _row(table, "images to do", [f"{one.images:,}" for one in runs], f"{sum(one.images for one in runs):,}")
     _row(table, "queries an image", [f"{about}{one.run.queries_per_image:,.0f}" for one in runs], "")
     answered = sum(one.answered for one in runs)
     _row(table, "answered already", [f"{about}{one.answered:,.0f}" for one in runs], f"{about}{answered:,.0f}")
     _row(table, "queries to send", [f"{about}{one.to_send:,.0f}" for one in runs], f"{about}{plan.to_send:,.0f}")
-    _row(table, "dollars", [_dollars(one.dollars) for one in runs], _dollars(_sum(one.dollars for one in runs)))
+    _row(table, "dollars", [_dollars(one.to_send, price) for one in runs], _dollars(plan.to_send, price))
     if rate is not None:
         times = [one.seconds for one in runs]
         _row(table, f"time at {_rate(rate)}", [_time(one) for one in times], _time(_sum(times)))
     Console().print(table)
     if about:
         notes.print("~: typical values, as images stop early")
-    if runs[0].run.price is None:
+    if price is None:
         notes.print("dollars: no price is known: write --price-per-1000 1.50, say")
     if rate is None:
         notes.print("time: as fast as the API answers; write --rate 10/s for a limit")
@@ -52,8 +52,8 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
-def _dollars(amount: float | None) -> str:
-    return "-" if amount is None else in_dollars(amount)
+def _dollars(queries: float, price: float | None) -> str:
+    return "-" if price is None else in_dollars(planned(queries, price))
 
 
 def _time(seconds: float | None) -> str:

@@ -14,10 +14,11 @@ from preloaded import PreloadedCommand
 
 import raysmooth
 from raysmooth.commands.catalogue import CATALOGUE, CLIENTS
+from raysmooth.pipeline.status.run_status import StatusReader
 from raysmooth.tune.fake_apis.conduct import Conduct
 from raysmooth.tune.fake_apis.fakes import Running, running
 
-LARGER = {"max": 2, "n": 40}
+LARGER = {"max": 2, "n": 40, "budget": 1}
 LARGER_QUERIES = 2 * (1 + 10 + 40)
 AT_ONCE = 2
 IN_FLIGHT = 2 * AT_ONCE
@@ -55,6 +56,10 @@ def test_a_killed_driver_loses_what_was_in_flight_and_nothing_else(
     process = started(slow, tmp_path, ray_cluster, 20)
     process.kill()
     process.wait(60)
+    (killed,) = StatusReader(tmp_path / "results").read()
+    assert killed.queries is not None
+    assert killed.queries.queries >= slow.bill["billed"] >= 20  # read from the log: the driver has not said it
+    assert killed.queries.left == pytest.approx(1 - killed.queries.spent)
     rows = certified(slow, tmp_path, **LARGER)
     assert LARGER_QUERIES <= slow.bill["billed"] <= LARGER_QUERIES + IN_FLIGHT
     assert slow.bill["distinct"] == LARGER_QUERIES
@@ -100,14 +105,14 @@ def test_certify_and_predict_say_what_was_sent_and_where_the_answers_are(
     settings = settings_of(fake, tmp_path)
     code, _, err = command(capsys, "certify", *flags_of(settings))
     assert code == 0, err
-    assert f"queries: {QUERIES} queries sent for $0.12" in err
+    assert f"queries: {QUERIES} sent for $0.12" in err
     assert f"answers: {tmp_path / 'results/queries'}" in err
     assert "correct means the API's own answer" in err
     predicted = {name: value for name, value in settings.items() if name != "n0"}
     code, out, err = command(capsys, "predict", *flags_of(predicted))
     assert code == 0, err
     assert "2 images" in out
-    assert "queries: 0 queries sent for $0.00; in all sessions 82 for $0.12" in err
+    assert "queries: 0 sent for $0.00; in all sessions 82 for $0.12" in err
     assert fake.bill["billed"] - before == QUERIES
     code, out, err = command(capsys, "status", settings["out"])
     assert "82 queries sent for $0.12" in " ".join(out.split())
@@ -126,7 +131,7 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(
     assert "queries an image 41 41" in lines
     assert "answered already 0 2 2" in lines  # the images themselves are asked once for all levels
     assert "queries to send 82 80 162" in lines
-    assert "dollars $0.12 $0.12 $0.24" in lines
+    assert "dollars $0.13 $0.12 $0.25" in lines  # never less than it will cost
     assert "time at 10/s 8 s 8 s 16 s" in lines
     assert max(map(len, out.splitlines())) <= 80
     planned = raysmooth.estimate(
@@ -141,9 +146,9 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(
 BUDGETS = {
     "max_queries": (
         100,
-        "room for 100 queries, and 162 queries for $0.24 are to be sent: it reaches 2 whole images of 4",
+        "room for 100 queries, and 162 queries for $0.25 are to be sent: it reaches 2 whole images of 4",
     ),
-    "budget": (0.06, "room for 40 queries, and 162 queries for $0.24 are to be sent: it reaches 0 whole images of 4"),
+    "budget": (0.06, "room for 40 queries, and 162 queries for $0.25 are to be sent: it reaches 0 whole images of 4"),
 }
 
 

@@ -7,8 +7,9 @@ from math import isqrt, prod
 
 import pandas as pd
 
+from raysmooth.pipeline.analysis.log_names import are_logged
 from raysmooth.pipeline.analysis.metrics import FIXED_SIGMA, NO_REJECTOR, UNANSWERED, error_count
-from raysmooth.pipeline.analysis.run_facts import AGREEING, UNLABELLED, is_imported
+from raysmooth.pipeline.analysis.run_facts import AGREEING, UNLABELLED
 from raysmooth.pipeline.analysis.sigmas.rules import LATER_QUERIES, PER_IMAGE
 from raysmooth.pipeline.report.captions import guarantee, images_caption, run_names
 from raysmooth.pipeline.report.page.headline import Headline
@@ -57,7 +58,7 @@ def _result(runs: pd.DataFrame, head: Headline) -> str:
     about = facts["about"]
     if about == LATER_QUERIES:
         return f"{of}, {some} are in a memory with their class, which every later query gets after {change}."
-    proved = "are logged as certified: they" if is_imported(runs).any() else "provably"
+    proved = "are logged as certified: they" if are_logged(runs).any() else "provably"
     each = ", each by a classifier with a sigma of its own" if about == PER_IMAGE else ""
     if facts["quantity"] == AGREEING:
         return f"{of}, {some} {proved} keep what the API answers to them unchanged under {change}{each}."

@@ -55,6 +55,7 @@ def test_a_missing_library_is_one_line_with_the_command_that_installs_it(
         ("azure", None, "azure needs --endpoint https://NAME.cognitiveservices.azure.com"),
         ("azure", "http://127.0.0.1:80", "takes a key alone: write azure:key_env=NAME"),
         ("azure", "http://example.com", "sent in the clear: write https://example.com"),
+        ("azure", "http://example.com:8080/vision", "in the clear: write https://example.com:8080/vision"),
         ("google", "example.com", "write it as https://HOST"),
         ("google", "https://me:word@example.com", "has a user, a key or a query in it"),
         ("clarifai", "https://example.com/?key=secret", "has a user, a key or a query in it"),

@@ -1,8 +1,11 @@
-"""The pace of a run and the time left, on a clock of our own."""
+"""The pace of a run and the time left, on a clock of our own, and how they are shown."""
+
+import io
 
 import pytest
+from rich.console import Console
 
-from raysmooth.pipeline.progress.progress_bars import _KEPT, _Pace
+from raysmooth.pipeline.progress.progress_bars import _KEPT, Progress, _Pace
 
 
 class Run:
@@ -50,3 +53,29 @@ def test_a_pace_keeps_little_of_a_long_past(monkeypatch: pytest.MonkeyPatch) -> 
     assert run.pace.seconds_left == pytest.approx((1e9 - run.draws) / 100)
     assert len(run.pace._past) < 2 * _KEPT
     assert len(run.pace._seen) < 30
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (60, "none, sigma 0.25"),
+        (80, "none, sigma 0.25"),
+        (80, "stab+mse, sigma 0.25"),
+        (80, "…, sigma 0.25, own by ddrs"),
+        (120, "…pth=5,width=16, sigma 0.25, own by ddrs"),
+    ],
+)
+def test_a_bar_is_one_line(columns: int, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = shown if "…" not in shown else "dncnn:channels=1,depth=5,width=16, sigma 0.25, own by ddrs"
+    progress = Progress()
+    printed = io.StringIO()
+    console = Console(file=printed, width=columns)
+    monkeypatch.setattr(progress, "_console", console)
+    bar = progress.add(name, 10_000, 100, 120_000, 12.0)
+    task = progress._bars.tasks[bar]
+    task.fields["pace"].known, task.fields["pace"].draws = True, 1_200.0
+    console.print(progress._bars.get_renderable())
+    (line,) = printed.getvalue().splitlines()
+    assert line.startswith(shown)
+    assert "1,200 draws/s" in line
+    assert ("images/s" in line) == (columns >= 100)
