@@ -262,7 +262,8 @@ class Options:
         first = next((e for e in errors if e["type"] != "missing"), errors[0])
         known, place = option_fields(cls), first["loc"][0]
         name = list(known)[place] if isinstance(place, int) else place.rstrip("_")
-        allowed = f"write {_allowed(known[name])}"
+        examples = known[name].examples
+        allowed = f"write {name}={examples[0]}" if examples else f"write {_allowed(known[name])}"
         if first["type"] == "missing":
             description = known[name].description
             raise RaysmoothError(f"option {name} is missing: {allowed}{f' ({description})' if description else ''}")

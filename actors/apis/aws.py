@@ -61,7 +61,7 @@ _NO_ACCESS = (
 class AwsOptions(Options):
     """Scores are AWS's confidences / 100."""
 
-    region: str = Field(description="such as us-east-1")
+    region: str = Field(description="the one to ask", examples=["us-east-1"])
     max_labels: Annotated[int, Field(ge=1, le=1000)] = 100
     min_confidence: Annotated[float, Field(ge=0, le=100)] = 55.0
 

@@ -48,8 +48,10 @@ _SECONDS_TO_CONNECT = 10.0
 class ChatOptions(Options):
     """Files of labels and of a prompt; the model; what a server must be asked for in a way of its own."""
 
-    model: str = Field(description="as the endpoint calls it; a dated one does not change")
-    labels: str = Field(description="a file with all labels, one a line")
+    model: str = Field(
+        description="as the endpoint calls it; a dated one does not change", examples=["gpt-4.1-mini-2025-04-14"]
+    )
+    labels: str = Field(description="a file with all labels, one a line", examples=["labels.txt"])
     prompt: Annotated[str | None, Field(description="a file; {labels} in it stands for the labels, one a line")] = None
     format: Annotated[Literal["schema", "text"], Field(description="schema or text")] = "schema"
     """`schema`: structured output, where the server has it: the answer can be one of the labels alone."""

@@ -21,7 +21,9 @@ from raysmooth.common.settings import Options, checked
 class HttpOptions(Options):
     """A file for the request, since headers and templates do not fit into a flag."""
 
-    request: str = Field(description="a YAML file: what is sent, and where the labels are in the answer")
+    request: str = Field(
+        description="a YAML file: what is sent, and where the labels are in the answer", examples=["request.yaml"]
+    )
     plain_http: bool = False
 
 

@@ -32,7 +32,7 @@ _Number: TypeAlias = Annotated[
 class InferenceOptions(Options):
     """`classes` or `labels` must be there: K cannot be asked for. The model is sent (pixels * scale - mean) / std."""
 
-    model: str = Field(description="as the server calls it")
+    model: str = Field(description="as the server calls it", examples=["resnet50"])
     version: Annotated[int | str | None, Field(description="of the model; the server's choice if left out")] = None
     input: Annotated[str, Field(description="name of the input tensor")] = "input"
     output: Annotated[str | None, Field(description="name of the output tensor; the first one if left out")] = None

@@ -11,6 +11,7 @@ from raysmooth.pipeline.analysis.metrics import FIXED
 from raysmooth.pipeline.derived.recertification import Recertification
 from raysmooth.pipeline.derived.source_counts import SourceCounts
 from raysmooth.pipeline.derived.source_runs import SourceRun
+from raysmooth.pipeline.runs.apis.api_facts import name_in_rows
 from raysmooth.pipeline.runs.apis.stored_names import stored_names
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.pipeline.store.image_sigmas import read_image_sigmas
@@ -34,6 +35,8 @@ class RecertifiedRun(Recertification):
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}
         facts |= {"objective": source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
         facts |= self.bound.facts
+        if (queries := source.manifest.get("queries")) is not None:
+            facts["classifier"] = name_in_rows(facts["classifier"], queries["label_rule"], queries["query_identity"])
         selected = _selected(source, out)
         new, class_names = [], names_of_classes(source, out)
         for row in rows.to_dict("records"):

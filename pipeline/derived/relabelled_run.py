@@ -29,7 +29,7 @@ from raysmooth.pipeline.queries.query_folder import logged_answers
 from raysmooth.pipeline.queries.query_log import LoggedAnswers
 from raysmooth.pipeline.queries.versions import one_version
 from raysmooth.pipeline.queries.vocabulary import OpenVocabulary
-from raysmooth.pipeline.runs.apis.api_facts import AskedLabels
+from raysmooth.pipeline.runs.apis.api_facts import AskedLabels, name_in_rows
 from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.procedures import PROCEDURES, Whose
 from raysmooth.storage.location import Where
@@ -124,6 +124,7 @@ class RelabelledRun(RecertifiedRun):
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}
         facts |= {"objective": source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
         facts |= {**self.bound.facts, "reference": source.identity["reference"]}
+        facts["classifier"] = name_in_rows(facts["classifier"], str(self.labels.rule), self._queries["query_identity"])
         new = []
         for row in rows.to_dict("records"):
             image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])

@@ -73,12 +73,13 @@ def run_all(
     if asked:
         others = [place for place in range(len(all_settings)) if place not in asked]
         ids: dict[int, Sequence[str]] = {}
-        if others:
-            drawn = run_all(procedure, [all_settings[place] for place in others], show_progress)
-            ids.update(zip(others, drawn, strict=True))
-        apis = [settings for settings in all_settings if asks_api(settings)]
-        answered = run_queries(procedure, apis, show_progress, opened if 0 in asked else ())
-        ids.update(zip(asked, answered, strict=True))
+        with one_ray():
+            if others:
+                drawn = run_all(procedure, [all_settings[place] for place in others], show_progress)
+                ids.update(zip(others, drawn, strict=True))
+            apis = [settings for settings in all_settings if asks_api(settings)]
+            answered = run_queries(procedure, apis, show_progress, opened if 0 in asked else ())
+            ids.update(zip(asked, answered, strict=True))
         return [ids[place] for place in range(len(all_settings))]
     if not any(map(asks_for_search, all_settings)):
         return _run_all(procedure, all_settings, show_progress, opened)

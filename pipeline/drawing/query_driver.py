@@ -57,7 +57,8 @@ class AskedRun(ChosenRun):
         assert isinstance(self.run, ApiRun), self.run
         spec, rule = self.run.spec, self.run.labels.rule
         denoised = "" if spec.denoiser == NO_DENOISER else f" behind {spec.denoiser}"
-        return f"asking {spec.api}{denoised}: pictures as {spec.encoding}, --label-rule {rule}"
+        asking = "reading the answers of" if self.run.settings.offline else "asking"
+        return f"{asking} {self.run.base.classifier}{denoised}: pictures as {spec.encoding}, --label-rule {rule}"
 
     @property
     def manifest_entry(self) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def _spendings(folder: QueryFolder, budget: Budget, telemetry: "QueryTelemetry",
     if before.queries:
         line += f"; in all sessions {now.queries:,}" + f" for {in_dollars(now.dollars)}" * bool(now.cost)
     left = [
-        None if budget.dollars_left is None else in_dollars(budget.dollars_left),
+        None if budget.dollars_left is None else in_dollars(budget.dollars_left, is_left=True),
         None if budget.left is None else queries(budget.left),
     ]
     if known := [one for one in left if one is not None]:

@@ -11,7 +11,7 @@ from raysmooth.pipeline.data.datasets import UnreadableImage
 from raysmooth.pipeline.drawing.announced_runs import announce, checked_runs
 from raysmooth.pipeline.drawing.query_driver import AskedRun
 from raysmooth.pipeline.progress.progress_bars import Progress
-from raysmooth.pipeline.queries.amounts import in_dollars, planned, queries
+from raysmooth.pipeline.queries.amounts import in_dollars, queries
 from raysmooth.pipeline.queries.budget import Budget
 from raysmooth.pipeline.queries.identity import QueryIdentity
 from raysmooth.pipeline.queries.query_folder import all_charges, logged_answers
@@ -89,11 +89,11 @@ class QueryPlan:
             return
         settings, price = self.estimates[0].run.settings, self.estimates[0].run.price
         images = sum(one.images for one in self.estimates)
-        cost = f" for {in_dollars(planned(self.to_send, price))}" if price else ""
+        cost = f" for {in_dollars(self.to_send * price)}" if price else ""
         flag, least = "--max-queries", f"{ceil(self.to_send) - self.left + (settings.max_queries or 0)}"
         if settings.budget is not None and price:
             flag = "--budget"
-            least = f"{ceil((settings.budget + (self.to_send - self.left) * price) * 100) / 100:g}"
+            least = in_dollars(settings.budget + (self.to_send - self.left) * price).replace("$", "").replace(",", "")
         raise RaysmoothError(
             f"the budget has room for {queries(self.left)}, and {queries(ceil(self.to_send))}{cost} are to be sent: it "
             f"reaches {counted(self.whole_images, 'whole image')} of {images:,}; write {flag} {least} or more, or "

@@ -1,6 +1,8 @@
 """Numbers of queries and of dollars, as people read them."""
 
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+_CENT = Decimal("0.01")
 
 
 def queries(number: int) -> str:
@@ -8,12 +10,11 @@ def queries(number: int) -> str:
     return f"{number:,} quer{'y' if number == 1 else 'ies'}"
 
 
-def planned(queries: float, price: float) -> float:
-    """What `queries` at `price` dollars each will cost: never less, in whole cents unless it is less than one."""
-    cost = Decimal(repr(queries)) * Decimal(repr(price))
-    return float(cost.quantize(Decimal("0.01"), ROUND_CEILING) if cost >= Decimal("0.01") else cost)
-
-
-def in_dollars(amount: float) -> str:
-    """$12.34; amounts below a cent have as many digits as it takes to see them."""
-    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.2g}"
+def in_dollars(amount: float, is_left: bool = False) -> str:
+    """$12.34, never less than the amount: it is a cost. Where it `is_left` of a budget, never more. Amounts below a
+    cent have as many digits as it takes to see them.
+    """
+    exact = Decimal(repr(round(amount, 9)))  # as a float, 7 times $0.01 is more than $0.07
+    if 0 < exact < _CENT:
+        return f"${exact:.2g}"
+    return f"${exact.quantize(_CENT, ROUND_FLOOR if is_left else ROUND_CEILING):,}"

@@ -23,5 +23,5 @@ def not_logged(missing: int, are_more: bool) -> RaysmoothError:
     """The refusal to go on without asking."""
     more = ", or more" * are_more
     return RaysmoothError(
-        f"--offline: {counted(missing, 'answer')}{more}, not in the query logs: leave --offline out to ask for them"
+        f"--offline: the query logs lack {counted(missing, 'answer')}{more}: leave --offline out to ask for them"
     )

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from raysmooth.commands.durations import duration
 from raysmooth.pipeline.dry_run.query_estimate import QueryPlan
-from raysmooth.pipeline.queries.amounts import in_dollars, planned
+from raysmooth.pipeline.queries.amounts import in_dollars
 
 
 def print_queries(plan: QueryPlan, notes: Console) -> None:
@@ -53,7 +53,7 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 
 def _dollars(queries: float, price: float | None) -> str:
-    return "-" if price is None else in_dollars(planned(queries, price))
+    return "-" if price is None else in_dollars(queries * price)
 
 
 def _time(seconds: float | None) -> str:

@@ -129,7 +129,7 @@ def _spent(found: QueryProgress, alive: bool) -> str:
     cost = f" for {in_dollars(found.spent)}" if found.price or found.spent else ""
     lost = f", {found.unanswered:,} of them without an answer" if found.unanswered else ""
     left = [
-        *([] if found.left is None else [in_dollars(found.left)]),
+        *([] if found.left is None else [in_dollars(found.left, is_left=True)]),
         *([] if found.queries_left is None else [queries(found.queries_left)]),
     ]
     room = f"; left of the budget: {', '.join(left)}" if left else ""

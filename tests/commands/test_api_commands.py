@@ -105,17 +105,17 @@ def test_certify_and_predict_say_what_was_sent_and_where_the_answers_are(
     settings = settings_of(fake, tmp_path)
     code, _, err = command(capsys, "certify", *flags_of(settings))
     assert code == 0, err
-    assert f"queries: {QUERIES} sent for $0.12" in err
+    assert f"queries: {QUERIES} sent for $0.13" in err
     assert f"answers: {tmp_path / 'results/queries'}" in err
     assert "correct means the API's own answer" in err
     predicted = {name: value for name, value in settings.items() if name != "n0"}
     code, out, err = command(capsys, "predict", *flags_of(predicted))
     assert code == 0, err
     assert "2 images" in out
-    assert "queries: 0 sent for $0.00; in all sessions 82 for $0.12" in err
+    assert "queries: 0 sent for $0.00; in all sessions 82 for $0.13" in err
     assert fake.bill["billed"] - before == QUERIES
     code, out, err = command(capsys, "status", settings["out"])
-    assert "82 queries sent for $0.12" in " ".join(out.split())
+    assert "82 queries sent for $0.13" in " ".join(out.split())
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(

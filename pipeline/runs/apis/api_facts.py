@@ -4,6 +4,7 @@ front of it. Torch is loaded for a denoiser alone, and not where an earlier run 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from raysmooth.actors.queries.pictures import check_channels, read_encoding, rea
 from raysmooth.actors.queries.query_spec import QuerySpec
 from raysmooth.common.errors import RaysmoothError, counted, printable
 from raysmooth.common.hashing import settings_hash
+from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import Dataset
 from raysmooth.pipeline.queries.accepted import Accepted, read_accepted
+from raysmooth.pipeline.queries.identity import NUMBERS
 from raysmooth.pipeline.queries.label_rules import LabelRule, read_label_rule
 from raysmooth.pipeline.queries.labelling import Labelling, vocabulary_of
 from raysmooth.pipeline.queries.vocabulary import OpenVocabulary
@@ -28,6 +31,9 @@ from raysmooth.pipeline.runs.network_facts import NetworkFacts, made_from
 from raysmooth.pipeline.runs.noise_mismatch import denoiser_mismatches, describe
 from raysmooth.pipeline.runs.settings import SamplingSettings
 from raysmooth.pipeline.store.manifest import manifests
+
+USUAL_RULE, USUAL_ENCODING, NOT_UPSCALED = "top", "png", "none"
+"""Of the settings with these values a report says nothing."""
 
 OWN_ANSWER = "correct means the API's own answer to the image without noise; write --accepted for real labels"
 
@@ -86,6 +92,19 @@ class ApiFacts(NetworkFacts):
     price: float | None = field(kw_only=True)
 
 
+def name_in_rows(classifier: str, label_rule: str, queries: Mapping[str, Any]) -> str:
+    """What rows and reports call an API: its name in an identity, and what else is part of the classifier unless it is
+    usual. `queries` are the facts of a `QueryIdentity`.
+    """
+    encoding, upscale = str(queries.get("encoding")).partition(";")[0], str(queries.get("upscale"))
+    unusual = [
+        f"as {encoding}" if encoding.partition(":")[0] not in (USUAL_ENCODING, NUMBERS) else "",
+        f"upscaled {upscale}" if upscale != NOT_UPSCALED else "",
+        f"labels {label_rule}" if label_rule != USUAL_RULE else "",
+    ]
+    return " ".join(filter(None, [classifier, *unusual]))
+
+
 def price_of(settings: SamplingSettings) -> float | None:
     """Dollars for 1,000 pictures: as the settings say, or by the API's price list. None if no one says."""
     if settings.price_per_1000 is not None:
@@ -117,7 +136,7 @@ def api_facts(
     described = {**entry.describe(options, settings.endpoint)}
     base = replace(
         spec,
-        classifier=str(written),
+        classifier=str(_without_folders(written, entry)),
         classifier_weights=None,
         classifier_fingerprint=settings_hash(described),
         rejector=UNANSWERED,
@@ -156,6 +175,17 @@ def api_facts(
         labels=labels,
         price=None if price is None else price / 1000,
     )
+
+
+def _without_folders(written: Variant, entry: ApiEntry) -> Variant:
+    """The API as a run's rows name it: the content of the files that options name is in its fingerprint, and their
+    folders say nothing.
+    """
+    short = tuple(
+        (name, PurePath(value).name if name in entry.files and isinstance(value, str) else value)
+        for name, value in written.options
+    )
+    return replace(written, options=short)
 
 
 def _refuse_picture(settings: SamplingSettings, entry: ApiEntry, image: np.ndarray) -> None:

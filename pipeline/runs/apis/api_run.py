@@ -17,7 +17,7 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.pipeline.data.datasets import Example
 from raysmooth.pipeline.queries.identity import QueryIdentity
 from raysmooth.pipeline.queries.labelling import HasTags, Labelling
-from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, AskedLabels
+from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, AskedLabels, name_in_rows
 from raysmooth.pipeline.runs.apis.open_labels import open_vocabulary
 from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.draw_plan import DrawPlan
@@ -100,7 +100,8 @@ class ApiRun(Run):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        return {**super().facts, "reference": self.has_references}
+        classifier = name_in_rows(self.base.classifier, str(self.labels.rule), self.queries.facts)
+        return {**super().facts, "classifier": classifier, "reference": self.has_references}
 
     @cached_property
     def plan(self) -> DrawPlan:
@@ -112,6 +113,7 @@ class ApiRun(Run):
             "scheme": SCHEME,
             "procedure": self.procedure.name,
             **self._named_facts,
+            "classifier": self.base.classifier,
             "data_fingerprint": self.data_fingerprint,
             "seed": self.settings.seed,
             "block_size": self.settings.block_size,

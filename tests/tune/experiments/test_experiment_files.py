@@ -167,6 +167,7 @@ def test_the_denoiser_of_figure_6_is_chosen_without_test_images() -> None:
 def test_smoke(
     file: Path,
     one_pool: None,
+    kept_replicas: None,
     trials_here: None,
     results: Path,
     capsys: pytest.CaptureFixture[str],
