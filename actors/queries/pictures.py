@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from raysmooth.actors.apis.answers import Picture
-from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.late_imports import LateModule
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Options, option_fields, read_options
@@ -162,6 +162,8 @@ class Upscale(Chosen[UpscaleEntry]):
 
 def read_upscale(text: str) -> Upscale:
     """The upscale "none" or "nearest:factor=4". Raises RaysmoothError for another text."""
+    if text.strip().isdecimal():
+        raise RaysmoothError(f"--upscale {printable(text)}: write nearest:factor={printable(text.strip())}")
     written = Variant.parse_entry(text, "upscale", "nearest:factor=4")
     entry = UPSCALES[written.name]
     return Upscale(written, entry, read_options(entry.options, written, "upscale"))

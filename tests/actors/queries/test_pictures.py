@@ -95,6 +95,7 @@ def test_wrong_encodings_are_refused(text: str, message: str) -> None:
         ("nearest", "factor is missing"),
         ("nearest:factor=1", "2 or more"),
         ("bicubic", "known"),
+        ("4", "--upscale 4: write nearest:factor=4"),
         ("none:factor=2", "none"),
     ],
 )

@@ -59,7 +59,7 @@ def test_each_is_refused_by_name_without_an_api(name: str) -> None:
     assert checked(SomeSettings, {"classifier": "lenet", name: default}).classifier == "lenet"
 
 
-def test_a_slip_in_an_apis_name_is_told_from_a_network() -> None:
+def test_a_slip_in_the_name_of_an_api_is_seen() -> None:
     with pytest.raises(RaysmoothError, match=r"--accepted is for vision APIs.*htp:request=x.* did you mean 'http'\?"):
         checked(SomeSettings, {"classifier": "htp:request=x", "accepted": "names"})
 
