@@ -58,7 +58,8 @@ class AskedRun(ChosenRun):
         spec, rule = self.run.spec, self.run.labels.rule
         denoised = "" if spec.denoiser == NO_DENOISER else f" behind {spec.denoiser}"
         asking = "reading the answers of" if self.run.settings.offline else "asking"
-        return f"{asking} {self.run.base.classifier}{denoised}: pictures as {spec.encoding}, --label-rule {rule}"
+        encoding = self.run.queries.facts["encoding"]
+        return f"{asking} {self.run.base.classifier}{denoised}: pictures as {encoding}, --label-rule {rule}"
 
     @property
     def manifest_entry(self) -> dict[str, Any]:

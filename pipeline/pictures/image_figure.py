@@ -15,7 +15,7 @@ from raysmooth.pipeline.analysis.run_facts import describe_runs
 from raysmooth.pipeline.analysis.sigmas.limits import limits_of_all
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import plot_picture, verdict
-from raysmooth.pipeline.pictures.statement import evidence, level_of, statement
+from raysmooth.pipeline.pictures.statement import evidence, level_of, set_aside, statement
 from raysmooth.pipeline.report.captions import run_names
 from raysmooth.pipeline.report.class_names import IN_CELLS, named
 from raysmooth.pipeline.report.figures.palette import BLACK, BLUE, SKY
@@ -106,11 +106,10 @@ def _plot_counts(axes: Axes, one: ReplayedImage) -> None:
         what = f"{role.name.lower()}: {draws:,} draws"
         container = axes.barh(places, [count / draws for count in bars], 0.4, color=colour, label=what)
         if one.num_classes is not None:
-            what += f", {sum(rejected):,} of them rejected"
+            aside = set_aside(one.row)
+            what += f", {sum(rejected):,} of them {aside}"
             container.set_label(f"{what} (hatched)")
-            texts = [
-                f"{text} + {also:,} rejected" if also else text for text, also in zip(texts, rejected, strict=True)
-            ]
+            texts = [f"{text} + {also:,} {aside}" if also else text for text, also in zip(texts, rejected, strict=True)]
             lefts = [count / draws for count in bars]
             shares = [count / draws for count in rejected]
             container = axes.barh(

@@ -13,7 +13,7 @@ from raysmooth.pipeline.analysis.sigmas.limits import limits_of
 from raysmooth.pipeline.pictures.image_figure import any_invalid, shown_classes
 from raysmooth.pipeline.pictures.image_replay import ReplayedImage
 from raysmooth.pipeline.pictures.picture import LARGE
-from raysmooth.pipeline.pictures.statement import evidence, statement
+from raysmooth.pipeline.pictures.statement import evidence, set_aside, statement
 from raysmooth.pipeline.report.class_names import name_of, named
 from raysmooth.pipeline.report.page.context import CertifiedImage, Shown
 
@@ -97,7 +97,7 @@ def _votes(one: ReplayedImage) -> tuple[str, Sequence[tuple[str, int, float]]]:
     bars = [(named(label, one.class_names), int(kept[label])) for label in classes]
     bars.append(("others", int(kept.sum()) - sum(count for _, count in bars)))
     if one.num_classes is not None:
-        bars.append(("rejected", int(one.rejected(role).sum())))
+        bars.append((set_aside(one.row), int(one.rejected(role).sum())))
     if any_invalid(one):
         bars.append(("no answer", counted.invalid))
     what = "noisy copies" if role == Role.ESTIMATION else "noisy copies of the selection"

@@ -96,8 +96,7 @@ def evidence(row: Mapping[str, Any]) -> str:
     if row["status"] != "error" and used and row["count_top"] is not None:
         counted.append(f"{row['count_top']:,} of {used:,} estimation draws in the selected class")
         if row.get("count_rejected") is not None:
-            aside = "unanswered" if row.get("rejector") == UNANSWERED else "rejected"
-            counted.append(f"{row['count_rejected']:,} {aside}")
+            counted.append(f"{row['count_rejected']:,} {set_aside(row)}")
         if row["p_lower"]:
             counted.append(f"p_lower {floored(row['p_lower'], 4)}")
         if row.get("p_upper") is not None:  # rounded up, as it is an upper bound
@@ -123,3 +122,8 @@ def _judged(row: Mapping[str, Any], class_names: Mapping[int, str]) -> str:
         agrees = "as the API answers to it without noise"
         return agrees if row["correct"] else f"not {agrees}, {named(row['label'], class_names)}"
     return "right" if row["correct"] else f"wrong, the label is {named(row['label'], class_names)}"
+
+
+def set_aside(row: Mapping[str, Any]) -> str:
+    """What the draws of a row are called that count for no class."""
+    return "unanswered" if row.get("rejector") == UNANSWERED else "rejected"

@@ -52,6 +52,8 @@ def index_set_of(text: str | None) -> range | None:
 def row_facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that have the same value in all rows of a run, by its manifest."""
     facts = {**dict.fromkeys(("rejector", "rejector_fingerprint", "sigma_rule", "top_k")), **manifest["identity"]}
+    if "queries" in manifest:  # rows say more of a vision API: what the label rule is, and how pictures are sent
+        del facts["classifier"]
     if "noise_bound" not in facts:  # then it is 1 - pA
         facts |= {"alpha_share": None, "p_upper": None}
     return {**facts, "objective": manifest["objective"]} if "objective" in manifest else facts

@@ -19,10 +19,12 @@ from raysmooth.pipeline.report.sigma_words import short_rules
 from raysmooth.pipeline.report.symbols import norm_symbol
 
 _ASSUMED = (
-    "Pixels have values from 0 to 1. The classifier in use is this very network, computed as here, and it votes over "
-    "noisy copies. Rounding in floating-point arithmetic does not matter. Nothing is said about larger changes, or "
-    "about changes of another kind, such as rotations."
+    "Pixels have values from 0 to 1. The classifier in use is {}, and it votes over noisy copies. Rounding in "
+    "floating-point arithmetic does not matter. Nothing is said about larger changes, or about changes of another "
+    "kind, such as rotations."
 )
+_THIS_NETWORK = "this very network, computed as here"
+_THIS_API = "this very API, with the model that answered here, asked as here"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def opening(data: ReportData, head: Headline, shape: Sequence[int] | None = None
         "The classifier": _classifier(facts, run_names(data.runs)[head.run_id]),
         "The certainty": _sentence(guarantee(runs)),
         "The images": _images(runs, head, error_count(data.parts[head.run_id])),
-        "Assumed": _ASSUMED,
+        "Assumed": _ASSUMED.format(_THIS_API if facts["rejector"] == UNANSWERED else _THIS_NETWORK),
     }
     return Opening(_result(runs, head), terms)
 

@@ -84,6 +84,15 @@ def test_the_same_rule_gives_the_same_rows(tmp_path: Path) -> None:
     assert other["prediction_name"].tolist()[:2] == ["Animal", "Animal"]
 
 
+def test_rows_say_which_rule_gave_their_labels(tmp_path: Path) -> None:
+    asked(tmp_path, says)
+    source = asked(tmp_path, says, label_rule="leaf")
+    recertify(tmp_path, source, label_rule="has:Dog@0.5")
+    assert set(recertify(tmp_path, source, alpha=0.01)["classifier"]) == {"scripted labels leaf"}
+    rows = read_certificates(tmp_path)
+    assert set(rows["classifier"]) == {"scripted", "scripted labels leaf", "scripted labels has:Dog@0.5"}
+
+
 def test_accepted_labels(tmp_path: Path) -> None:
     file = tmp_path / "accepted.yaml"
     file.write_text("4: [Animal, Vulture]\n7: [Dog]\n")
