@@ -36,7 +36,9 @@ class RecertifiedRun(Recertification):
         facts |= {"objective": source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
         facts |= self.bound.facts
         if (queries := source.manifest.get("queries")) is not None:
-            facts["classifier"] = name_in_rows(facts["classifier"], queries["label_rule"], queries["query_identity"])
+            facts["classifier"] = name_in_rows(
+                self.identity["classifier"], queries["label_rule"], queries["query_identity"]
+            )
         selected = _selected(source, out)
         new, class_names = [], names_of_classes(source, out)
         for row in rows.to_dict("records"):

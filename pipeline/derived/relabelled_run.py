@@ -124,7 +124,9 @@ class RelabelledRun(RecertifiedRun):
         facts = {name: self.identity.get(name) for name in names[: names.index("images") + 1]}
         facts |= {"objective": source.manifest["objective"], "sampling": self.identity.get("sampling", FIXED)}
         facts |= {**self.bound.facts, "reference": source.identity["reference"]}
-        facts["classifier"] = name_in_rows(facts["classifier"], str(self.labels.rule), self._queries["query_identity"])
+        facts["classifier"] = name_in_rows(
+            self.identity["classifier"], str(self.labels.rule), self._queries["query_identity"]
+        )
         new = []
         for row in rows.to_dict("records"):
             image_id, label = int(row["image_id"]), None if pd.isna(row["label"]) else int(row["label"])

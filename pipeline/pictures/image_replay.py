@@ -17,6 +17,7 @@ from raysmooth.common.errors import RaysmoothError, named_image
 from raysmooth.pipeline.certification.rejected_draws import without_rejection
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage
 from raysmooth.pipeline.pictures.noise_replay import batch_pieces, first_copies
+from raysmooth.pipeline.report.class_names import names_of_run
 from raysmooth.pipeline.runs.base_run import SCHEME
 from raysmooth.pipeline.runs.stored_run import RoleCounts, StoredRun
 
@@ -149,12 +150,12 @@ def _names_in(row: Mapping[str, Any]) -> dict[int, str]:
 
 def without_copies(run: StoredRun, row: Mapping[str, Any], dataset: Dataset) -> ReplayedImage:
     """The image and its counts, for which the run's networks are not needed. Raises RaysmoothError as `replay` does."""
+    names = names_of_run({**run.class_names, **_names_in(row)}, row.get("rejector"))
     try:
         clean = dataset.read(row["image_id"]).image
     except UnreadableImage:
-        return ReplayedImage(row, None, class_names={**run.class_names, **_names_in(row)})
+        return ReplayedImage(row, None, class_names=names)
     counts = run.counts(row["image_id"], _draws_used(row))
-    names = {**run.class_names, **_names_in(row)}
     return _with_rejection(ReplayedImage(row, clean, counts=counts, class_names=names), run)
 
 

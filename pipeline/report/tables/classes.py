@@ -10,7 +10,7 @@ from raysmooth.pipeline.analysis.per_class import count_per_class, names_of_clas
 from raysmooth.pipeline.analysis.run_facts import UNLABELLED
 from raysmooth.pipeline.analysis.summary import ENDS, heading, radius_columns
 from raysmooth.pipeline.report.api_words import judged_shares
-from raysmooth.pipeline.report.class_names import IN_CELLS, named
+from raysmooth.pipeline.report.class_names import IN_CELLS, named, names_of_run
 from raysmooth.pipeline.report.report_data import DELTA, ReportData
 from raysmooth.pipeline.report.tables.formats import PrintedTable
 from raysmooth.pipeline.report.tables.runs import INTERVALS_NOTE, intervals_of, percents, text_columns
@@ -41,7 +41,7 @@ def classes_table(data: ReportData, intervals: bool, most: int | None = None) ->
     ends = share_intervals(shares, images[:, None], alpha[:, None], DELTA)
     values = pd.DataFrame({"run_id": run_ids, "label": pd.array(labels, "Int64"), "rows": images})
     cells = data.run_cells.loc[run_ids].reset_index(drop=True)
-    names = {run: names_of_classes(data.parts[run]) for run in counted}
+    names = {run: names_of_run(names_of_classes(data.parts[run]), data.runs["rejector"].loc[run]) for run in counted}
     values["label_name"] = [names[run].get(label) for run, label in zip(run_ids, labels, strict=True)]
     cells["class"] = [
         "unknown" if pd.isna(label) else named(label, names[run], IN_CELLS)

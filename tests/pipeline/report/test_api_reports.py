@@ -13,6 +13,7 @@ from raysmooth.pipeline.analysis.run_facts import AGREEING, LABELLED, describe_r
 from raysmooth.pipeline.analysis.summary import summarize
 from raysmooth.pipeline.pictures.statement import evidence, statement
 from raysmooth.pipeline.report.captions import caption, run_cells, run_labels
+from raysmooth.pipeline.report.class_names import named, names_of_run
 from raysmooth.pipeline.report.figures.curves import curves_caption
 from raysmooth.pipeline.report.page.page import render_page
 from raysmooth.pipeline.report.report import FIGURES
@@ -120,3 +121,11 @@ def test_show_says_what_an_image_is_compared_with() -> None:
     assert "40 unanswered" in evidence(rows[0])
     assert "rejector" not in evidence(rows[0])
     assert "with rejection" not in statement(rows[0])
+
+
+def test_numbers_of_an_apis_labels_are_not_shown() -> None:
+    """They count the order of first use; those of data and networks are names in papers."""
+    names = {0: "4", 3: "3", 7: "Dog"}
+    of_api, of_network = names_of_run(names, "unanswered"), names_of_run(names, "none")
+    assert [named(label, of_api) for label in (0, 3, 7, 9)] == ["4", "3", "Dog", "9"]
+    assert [named(label, of_network) for label in (0, 3, 7, 9)] == ["0 (4)", "3", "7 (Dog)", "9"]
