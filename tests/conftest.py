@@ -5,6 +5,7 @@ import io
 import multiprocessing.process
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import settings
 from object_store import Server, line, served  # noqa: F401 -- a fixture
 from PIL import Image
+from preloaded_workers import preloaded_workers
 
 REPOSITORY = Path(__file__).parents[1]
 ROOMS = ("common", "storage", "actors", "pipeline", "tune", "experiments")
@@ -124,10 +126,19 @@ def ray_cluster() -> Iterator[dict[str, str]]:
     """One real Ray for all tests. Yields the environment with which another process joins it."""
     import ray
 
-    with pytest.MonkeyPatch.context() as patch:  # replicas have the environment in which Ray starts
-        for variable in FAKE_KEYS:
-            patch.setenv(variable, "fake-key")
-        ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    with preloaded_workers() as python:
+        with pytest.MonkeyPatch.context() as patch:  # replicas have the environment in which Ray starts
+            for variable in FAKE_KEYS:
+                patch.setenv(variable, "fake-key")
+            patch.setattr(sys, "executable", python)
+            ray.init("local", num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        yield from _joinable()
+
+
+def _joinable() -> Iterator[dict[str, str]]:
+    """The environment with which another process joins this process's Ray, which is shut down afterwards."""
+    import ray
+
     for child in psutil.Process().children():  # it reads the logs of all replicas of all tests, for drivers that ask
         if "log_monitor.py" in " ".join(child.cmdline()):
             child.kill()
