@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from raysmooth.common.errors import RaysmoothError, described, nearest, printable
+from raysmooth.common.model_files import with_weights_named
 from raysmooth.common.numbers import divided_by_zero, with_fractions
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings_file import read_yaml
@@ -30,8 +31,8 @@ AnyOptions = TypeVar("AnyOptions", bound="Options")
 
 class Settings(BaseModel):
     """Base class of all settings: unknown keys are refused, values are frozen, and a number may be written as a
-    fraction, "64/255". The docstring of the class that defines a field starts with its heading in the command line's
-    help.
+    fraction, "64/255", and a network in a file of another tool as "hf:FOLDER" (`with_weights_named`). The docstring of
+    the class that defines a field starts with its heading in the command line's help.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -47,8 +48,10 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_fractions(cls, values: Any) -> Any:
-        return numbers_read(cls, values) if isinstance(values, Mapping) else values
+    def _read_texts(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return with_weights_named(numbers_read(cls, values), tuple(cls.model_fields))
 
 
 def numbers_read(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from raysmooth.common.errors import RaysmoothError, one_line, printable
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.numbers import LONGEST, fraction
 
 Option: TypeAlias = bool | int | float | str
@@ -31,7 +32,7 @@ class Variant:
     @property
     def is_own(self) -> bool:
         """Whether it names the user's own "module:callable" and no entry of a registry."""
-        return ":" in self.name
+        return ":" in self.name and not is_model_file(self.name)
 
     @classmethod
     def parse(cls, text: str) -> "Variant":

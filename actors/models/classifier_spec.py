@@ -16,6 +16,8 @@ class BaseClassifierSpec:
     `trust_code`: whether the user named the classifier, so that a `module:callable` may be imported. The fingerprints,
     once known, must match the files on every machine. Weights of several paths, as of `members_of`, are those of an
     ensemble; with `consensus` of its classifiers, fewer than all, the first of them decide where they agree.
+    `input_size` and `interpolation` are what the user wants of the resizing before the classifier; `resizing`, once
+    known, is all of it, as `InputSize.parse` reads it.
     """
 
     classifier: str
@@ -31,6 +33,9 @@ class BaseClassifierSpec:
     rejector_weights: str | None = None
     rejector_fingerprint: str | None = None
     consensus: int | None = None
+    input_size: int | None = None
+    interpolation: str | None = None
+    resizing: str | None = None
 
     @property
     def classifiers(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from raysmooth.actors.models.networks.timm_models import build_timm, timm_prepro
 from raysmooth.actors.models.own_callable import build_own, refused_code
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.late_imports import LateCallable
+from raysmooth.common.model_files import MODEL_FILES, is_model_file
 from raysmooth.common.registry import Registry
 from raysmooth.common.variant import Variant
 
@@ -110,6 +111,12 @@ def build_classifier(architecture: Variant, trust_code: bool = False) -> Any:
         if not trust_code:
             raise refused_code(architecture)
         return build_own(architecture)
+    if is_model_file(name):
+        what = name.partition(":")[0]
+        raise RaysmoothError(
+            f"classifier '{architecture}' has its weights in its file, and can be used but not built: write "
+            f"{what}:{MODEL_FILES[what].what} for one that exists"
+        )
     known = _torchvision_names()
     if name in known:
         from torchvision.models import get_model
@@ -128,12 +135,14 @@ def build_classifier(architecture: Variant, trust_code: bool = False) -> Any:
 
 
 def default_preprocess(architecture: Variant) -> str:
-    """The normalisation that the classifier was trained with; "none" for the user's own."""
+    """The normalisation that the classifier was trained with; "none" for the user's own, and for
+    files of other tools that name none.
+    """
     if architecture.name in CLASSIFIERS:
         return CLASSIFIERS[architecture.name].preprocess
     if architecture.name.startswith(TIMM):
         return timm_preprocess(architecture)
-    return "none" if architecture.is_own else "imagenet"
+    return "none" if architecture.is_own or is_model_file(architecture.name) else "imagenet"
 
 
 def _torchvision_names() -> list[str]:

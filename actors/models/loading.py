@@ -3,7 +3,7 @@ with, and put on a device.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,30 +11,35 @@ import torch
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.models.classifiers import CLASSIFIERS, build_classifier, default_preprocess
-from raysmooth.actors.models.denoisers import NO_DENOISER, build_denoiser
+from raysmooth.actors.models.classifiers import default_preprocess
+from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.ensemble_cards import card_of
 from raysmooth.actors.models.ensembles import (
     ensemble_name,
     joined_preprocess,
     member_name,
     one_classifier,
-    one_denoiser,
     one_identity,
     preprocess_of_members,
 )
-from raysmooth.actors.models.formats.onnx_interface import OnnxInterface
-from raysmooth.actors.models.formats.onnx_options import ONNX, read_options
-from raysmooth.actors.models.formats.onnx_session import OnnxClassifier, read_classifier, read_denoiser
+from raysmooth.actors.models.input_size import settled_input_size
+from raysmooth.actors.models.network_reading import ReadNetwork, load_denoiser, read_classifier_network
 from raysmooth.actors.models.networks.ensemble import Ensemble
-from raysmooth.actors.models.own_callable import make_importable, refused_images, source_digest
-from raysmooth.actors.models.preprocess import EACH, in_pixel_units, parse_preprocess, preprocess_text
+from raysmooth.actors.models.own_callable import refused_images
+from raysmooth.actors.models.preprocess import (
+    EACH,
+    in_pixel_units,
+    input_layers,
+    parse_preprocess,
+    preprocess_text,
+)
 from raysmooth.actors.models.rejection_rules import Rejector
 from raysmooth.actors.models.rejector_loading import check_taps, load_rejector
-from raysmooth.actors.models.weight_paths import found_below, members_of
-from raysmooth.actors.models.weights import Weights, fingerprint, load_weights, read_weights
+from raysmooth.actors.models.weight_paths import found_below
+from raysmooth.actors.models.weights import fingerprint
 from raysmooth.common.errors import RaysmoothError, printable
 from raysmooth.common.limits import MOST_CLASSES
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.variant import Variant
 
 
@@ -58,6 +63,14 @@ class Loaded:
     """What can be chosen where the images do not fit the networks."""
     stating: str = "give the object an attribute num_classes"
     """What to do where a classifier of labels does not say how many there are."""
+    resizing_from: str = ""
+    """Where the spec's resizing comes from."""
+    class_names: tuple[str, ...] = ()
+    """Names that the classifier's file gives labels 0 to K - 1; none where it gives none."""
+
+
+_FITTING = "the data set, --resize/--crop, --channels, --input-size or the model that fits"
+"""As `Loaded.fitting`, for files that have an input size of their own."""
 
 
 def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Loaded:
@@ -67,26 +80,26 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
     fingerprint differs from the spec's.
     """
     architecture = Variant.parse(spec.classifier)
-    if architecture.is_own and spec.trust_code:
-        make_importable(spec.import_path)
     names = spec.classifiers or (None,)
     architecture, consensus = member_name(architecture, len(names), "classifier")
     consensus = spec.consensus or consensus
     written = preprocess_of_members(spec.preprocess, len(names))
     members = [_load_member(architecture, spec, name, own) for name, own in zip(names, written, strict=True)]
-    networks = [member.network for member in members]
+    networks = [member.read.network for member in members]
     preprocess = joined_preprocess([member.preprocess for member in members])
     classifier = one_classifier(networks, [str(name) for name in names], consensus, EACH in preprocess)
-    denoiser, denoiser_name, denoiser_card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+    resizing = spec.resizing or _one_resizing(spec, [member.read.resizing for member in members])
+    denoiser = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     rejector, rejector_name, rejector_card = load_rejector(spec.rejector, spec.rejector_weights, spec.import_path)
     found = replace(
         spec,
         classifier=str(ensemble_name(architecture, len(names), consensus)),
         preprocess=preprocess,
-        denoiser=denoiser_name,
+        resizing=resizing,
+        denoiser=denoiser.name,
         rejector=rejector_name,
-        classifier_fingerprint=one_identity([_identity(architecture, network) for network in networks]),
-        denoiser_fingerprint=fingerprint(denoiser) if denoiser is not None else None,
+        classifier_fingerprint=one_identity([member.read.fingerprint for member in members]),
+        denoiser_fingerprint=denoiser.fingerprint or None,
         rejector_fingerprint=None if rejector is None or rejector.network is None else fingerprint(rejector.network),
     )
     for part in ("classifier", "denoiser", "rejector"):
@@ -97,32 +110,28 @@ def load_base_classifier(spec: BaseClassifierSpec, device: torch.device) -> Load
                 f"({getattr(spec, f'{part}_weights') or spec.classifier}): give every machine the same file, and the "
                 "user's own module fixed weights"
             )
-    model = put_together(found, denoiser, parse_preprocess(preprocess), classifier, rejector, device)
+    model = put_together(found, denoiser.network, input_layers(resizing, preprocess), classifier, rejector, device)
     assumed = dict.fromkeys(member.assumed for member in members if member.assumed is not None)
     return Loaded(
         model,
         found,
-        card_of([(str(name), member.card) for name, member in zip(names, members, strict=True)]),
-        denoiser_card,
+        card_of([(str(name), member.read.card) for name, member in zip(names, members, strict=True)]),
+        denoiser.card,
         "; ".join(assumed) or None,
         ", ".join(dict.fromkeys(member.preprocess_from for member in members)),
         rejector_card,
-        _about([*networks, denoiser]),
+        (*(words for member in members for words in member.read.about), *denoiser.about),
+        _FITTING if is_model_file(architecture.name) else Loaded.fitting,
+        resizing_from="--input-size" if spec.input_size is not None else members[0].read.preprocess_from,
+        class_names=members[0].read.class_names,
     )
-
-
-def _about(networks: Sequence[Any]) -> tuple[str, ...]:
-    """What ONNX files among these networks say of themselves."""
-    found = [getattr(getattr(one, "network", one), "interface", None) for one in networks]
-    return tuple(dict.fromkeys(interface.about for interface in found if isinstance(interface, OnnxInterface)))
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A classifier in memory, on the CPU, without its normalisation; the fields are as in `Loaded`."""
+    """A classifier with its normalisation; the fields are as in `Loaded`."""
 
-    network: Any
-    card: Mapping[str, Any]
+    read: ReadNetwork
     preprocess: str
     assumed: str | None
     preprocess_from: str
@@ -130,44 +139,36 @@ class _Member:
 
 def _load_member(architecture: Variant, spec: BaseClassifierSpec, name: str | None, written: str | None) -> _Member:
     """The classifier of `spec` with the weights of path `name`. `written`: its normalisation, if the user wrote one."""
-    file = found_below(name, spec.import_path)
-    if architecture.name == ONNX:
-        return _onnx_member(architecture, file, written)
-    classifier = build_classifier(architecture, spec.trust_code)
-    weights = _classifier_weights(architecture, classifier, file)
-    stored = None
-    if weights is not None:
-        fit = load_weights(classifier, weights, str(name))
-        stored = weights.card.get("preprocess") or (preprocess_text(*fit.normalisation) if fit.normalisation else None)
-        if fit.normalisation and written is None:
-            _refuse_other_units(fit.normalisation, str(name))
-    preprocess = written or stored or default_preprocess(architecture)
+    read = read_classifier_network(architecture, found_below(name, spec.import_path), spec.trust_code, spec.import_path)
+    if read.unsaid and spec.resizing is None and (written is None or spec.input_size is None):
+        raise RaysmoothError(read.unsaid)
+    if read.layers and written is None:
+        _refuse_other_units(read.layers, str(name))
+    preprocess = written or read.preprocess or default_preprocess(architecture)
     assumed = None
-    if weights is not None and weights.where and not (written or stored):
+    if read.where and not (written or read.preprocess):
         assumed = (
-            f"preprocess {preprocess} assumed, as {weights.where} does not name one: write --preprocess if it differs"
+            f"preprocess {preprocess} assumed, as {read.where} does not name one: write --preprocess if it differs"
         )
-    card = weights.card if weights is not None else {}
     origin = "the classifier's own"
     if written:
-        differs = stored is not None and _constants(stored) != _constants(written)
-        origin = "--preprocess" + (f", though the weights have {printable(stored)}" if differs and stored else "")
-    elif stored:
-        origin = "the weights' card" if card.get("preprocess") else "layers in the weights file"
+        differs = read.preprocess is not None and _constants(read.preprocess) != _constants(written)
+        origin = "--preprocess" + (f", though the weights have {printable(str(read.preprocess))}" if differs else "")
+    elif read.preprocess:
+        origin = read.preprocess_from
     elif assumed:
         origin = "assumed"
-    return _Member(classifier, card, preprocess, assumed, origin)
+    return _Member(read, preprocess, assumed, origin)
 
 
-def _onnx_member(architecture: Variant, path: str | None, written: str | None) -> _Member:
-    """The classifier in an ONNX file, which does not say how pixels are normalised for it."""
-    options = read_options(architecture, "classifier")
-    if path is None:
-        raise RaysmoothError("classifier 'onnx' is in a file: write --classifier onnx --classifier-weights FILE.onnx")
-    if written is not None:
-        return _Member(read_classifier(path, options), {}, written, None, "--preprocess")
-    assumed = f"preprocess none assumed, as {path} does not name one: write --preprocess if it differs"
-    return _Member(read_classifier(path, options), {}, "none", assumed, "assumed")
+def _one_resizing(spec: BaseClassifierSpec, own: list[str | None]) -> str:
+    """The resizing before the classifier, whose members' files say `own`. Raises RaysmoothError where these differ."""
+    if len(set(own)) > 1 and spec.input_size is None:
+        differing = " and ".join(str(one) for one in dict.fromkeys(own))
+        raise RaysmoothError(
+            f"the members of '{spec.classifier}' resize images in different ways ({differing}): write --input-size"
+        )
+    return settled_input_size(spec.input_size, spec.interpolation, own[0])
 
 
 def put_together(
@@ -252,93 +253,3 @@ def check_image(loaded: Loaded, image: torch.Tensor) -> int:
             "(turn a single logit z into two, 0 and z)"
         )
     return loaded.model.num_classes
-
-
-def _classifier_weights(architecture: Variant, classifier: Any, path: str | None) -> Weights | None:
-    """The classifier's weights: from a file, or one of torchvision's sets by name. None for the user's own callable,
-    which has its weights already.
-    """
-    own = architecture.is_own
-    if path is None:
-        if own:
-            return None
-        raise RaysmoothError(
-            f"classifier '{architecture}' has no weights: give --classifier-weights FILE (safetensors or torch), "
-            "or for a torchvision model the name of one of its weight sets, such as IMAGENET1K_V1"
-        )
-    if own and not isinstance(classifier, torch.nn.Module):
-        raise RaysmoothError(f"--classifier-weights {path}: '{architecture}' returns no torch module to load them into")
-    if not os.path.exists(path) and path.isidentifier():
-        if architecture.name in CLASSIFIERS and path in (named := CLASSIFIERS[architecture.name].weights):
-            return read_weights(named[path]())
-        from torchvision.models import get_model_weights, list_models
-
-        if architecture.name in list_models():
-            published = get_model_weights(architecture.name)
-            if path not in published.__members__:
-                raise RaysmoothError(
-                    f"--classifier-weights {path}: neither a file nor one of {architecture}'s weight sets "
-                    f"({', '.join(published.__members__)})"
-                )
-            try:
-                return Weights({"": published[path].get_state_dict(progress=False, check_hash=True)}, {})
-            except OSError as error:
-                raise RaysmoothError(
-                    f"--classifier-weights {path}: cannot be fetched ({error}): give a file instead"
-                ) from None
-    return read_weights(path)
-
-
-def load_denoiser(
-    name: str, path: str | None, folders: tuple[str, ...] = ()
-) -> tuple[torch.nn.Module | None, str, Mapping[str, Any]]:
-    """The denoiser `name` (None for NO_DENOISER), on the CPU, with the weights at `path` or below one of `folders`; its
-    architecture, by default with the options in the weights' card; and that card. Of several weights, the mean of them.
-
-    Raises RaysmoothError for an unknown name, weights that are missing or do not fit, weights without a denoiser, and
-    weights of different architectures.
-    """
-    if name == NO_DENOISER:
-        if path is not None:
-            raise RaysmoothError(f"--denoiser-weights {path} without a denoiser: write --denoiser dncnn too")
-        return None, NO_DENOISER, {}
-    architecture = Variant.parse(name)
-    paths = members_of(path, folders)
-    architecture, _ = member_name(architecture, len(paths) or 1, "denoiser")
-    if not paths:
-        build_denoiser(architecture)  # an unknown name is the more useful message
-        raise RaysmoothError(f"denoiser '{architecture}' has no weights: give --denoiser-weights FILE")
-    members = [_load_one_denoiser(architecture, one, folders) for one in paths]
-    for one, (_, built, _) in zip(paths, members, strict=True):
-        if built != members[0][1]:
-            raise RaysmoothError(
-                f"denoiser weights {paths[0]} are of '{members[0][1]}', {one} of '{built}': give an ensemble members "
-                "of one architecture"
-            )
-    card = card_of([(one, card) for one, (_, _, card) in zip(paths, members, strict=True)])
-    return one_denoiser([network for network, _, _ in members]), str(ensemble_name(members[0][1], len(paths))), card
-
-
-def _load_one_denoiser(
-    architecture: Variant, path: str, folders: tuple[str, ...]
-) -> tuple[torch.nn.Module, Variant, Mapping[str, Any]]:
-    """As `load_denoiser`, of one weights file."""
-    file = found_below(path, folders) or ""
-    if architecture.name == ONNX:
-        return read_denoiser(file, read_options(architecture, "denoiser")), architecture, {}
-    weights = read_weights(file)
-    carded = weights.card.get("architecture")
-    if carded and not architecture.options and Variant.parse(carded).name == architecture.name:
-        # The card has the depth, width and channels of the training: users need not repeat them.
-        architecture = Variant.parse(carded)
-    denoiser = build_denoiser(architecture)
-    load_weights(denoiser, weights, path)
-    return denoiser, architecture, weights.card
-
-
-def _identity(architecture: Variant, classifier: Any) -> str:
-    """Fingerprint of the tensors, and of the source of the user's own callable; of an ONNX network, its digest."""
-    if isinstance(classifier, OnnxClassifier):
-        return classifier.digest
-    state = fingerprint(classifier) if isinstance(classifier, torch.nn.Module) else ""
-    return source_digest(architecture, state) or state

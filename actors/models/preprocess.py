@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raysmooth.actors.models.input_size import resize_layer
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.late_imports import LateCallable, LateModule
 from raysmooth.common.numbers import number
@@ -66,6 +67,12 @@ def parse_preprocess(text: str) -> "torch.nn.Module":
         return _NORMALIZE_EACH([parse_preprocess(part) for part in text.split(EACH)])
     entry = read_preprocess(text)
     return _NORMALIZE(entry.mean, entry.std) if entry.mean else torch.nn.Identity()
+
+
+def input_layers(resizing: str, preprocess: str) -> "torch.nn.Module":
+    """What stands before a classifier: the layer of a resizing (`InputSize.parse`), if any, and of `preprocess`."""
+    resize, normalize = resize_layer(resizing), parse_preprocess(preprocess)
+    return normalize if resize is None else torch.nn.Sequential(resize, normalize)
 
 
 def read_preprocess(text: str) -> Preprocess:

@@ -44,6 +44,7 @@ class Card(Record):
     objective: Name | None = None
     noise: ShortName | None = None
     preprocess: ShortName | None = None
+    resizing: ShortName | None = None
     dataset: ShortName | None = None
     split: ShortName | None = None
     access: ShortName | None = None

@@ -49,19 +49,17 @@ def load_denoising(spec: QuerySpec, device: str) -> Denoising | None:
     """
     if spec.denoiser == NO_DENOISER:
         return None
-    from raysmooth.actors.models.loading import load_denoiser  # with torch
-    from raysmooth.actors.models.weights import fingerprint
+    from raysmooth.actors.models.network_reading import load_denoiser  # with torch
 
     if device == "cuda":
         if not torch.cuda.is_available():
             raise RaysmoothError(f"torch sees no GPU on {os.uname().nodename}: write --gpus-per-replica 0")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-    network, _, _ = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
-    assert network is not None
-    if spec.denoiser_fingerprint not in (None, fingerprint(network)):
+    denoiser = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+    if spec.denoiser_fingerprint not in (None, denoiser.fingerprint):
         raise RaysmoothError(
             f"the denoiser's weights on {os.uname().nodename} are not those that this run began with "
             f"({spec.denoiser_weights}): give every machine the same file"
         )
-    return Denoising(network, torch.device(device))
+    return Denoising(denoiser.network, torch.device(device))

@@ -62,6 +62,11 @@ def described(summary: Mapping[str, Any]) -> str:
     if summary.get("preprocess"):
         origin = f" ({summary['preprocess_from']})" if summary.get("preprocess_from") else ""
         parts.append(f"normalisation {summary['preprocess']}{origin}")
+    if summary.get("input_size"):
+        origin = f" ({summary['input_size_from']})" if summary.get("input_size_from") else ""
+        parts.append(f"resized for the classifier, {summary['input_size']}{origin}")
+    if summary.get("class_names_from"):
+        parts.append(f"names of classes from {summary['class_names_from']}")
     parts += summary.get("networks") or []
     return f"data: {'; '.join(parts)}"
 

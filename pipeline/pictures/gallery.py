@@ -11,7 +11,8 @@ import torch
 
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier, load_denoiser
+from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier
+from raysmooth.actors.models.network_reading import load_denoiser
 from raysmooth.actors.models.weight_paths import members_of, path_at
 from raysmooth.actors.models.weights import read_weights
 from raysmooth.actors.noise.pixel_scale import scale_notes
@@ -53,8 +54,14 @@ def gallery(settings: GallerySettings, note: Callable[[str], object] = lambda li
     named = dict(zip(settings.labels or _names(settings, denoisers), denoisers, strict=True))
     classifier = None
     if settings.classifier is not None:
-        weights, trusted = settings.classifier_weights, settings.trust_code
-        spec = BaseClassifierSpec(settings.classifier, weights, settings.preprocess, trust_code=trusted)
+        spec = BaseClassifierSpec(
+            settings.classifier,
+            settings.classifier_weights,
+            settings.preprocess,
+            trust_code=settings.trust_code,
+            input_size=settings.input_size,
+            interpolation=settings.interpolation,
+        )
         classifier = load_base_classifier(spec, CPU)
     exhibits = [_exhibit(dataset, image_id, settings, named, classifier) for image_id in image_ids]
     summary = summarised(dataset, f"{len(exhibits)} of them", exhibits[0].clean.pixels.shape[1:])
@@ -95,9 +102,8 @@ def _by_sigma(settings: GallerySettings, place: int) -> dict[float, _Denoiser]:
         file = path_at(settings.denoiser_weights[place], sigma)
         if file not in by_file:
             given = settings.denoiser[place % len(settings.denoiser)] if settings.denoiser else _denoiser_of(file)
-            network, _, card = load_denoiser(given, file)
-            assert network is not None, "the settings refuse the denoiser `none`"
-            by_file[file] = _Denoiser(network.eval().requires_grad_(False), file, card)
+            read = load_denoiser(given, file)
+            by_file[file] = _Denoiser(read.network.eval().requires_grad_(False), file, read.card)
         by_sigma[sigma] = by_file[file]
     return by_sigma
 

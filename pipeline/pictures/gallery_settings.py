@@ -9,10 +9,14 @@ from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field
 from raysmooth.pipeline.runs.settings import (
+    INPUT_SIZE,
+    INTERPOLATION,
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
     THEIR_WEIGHTS,
     DataSettings,
+    InputEdge,
+    InterpolationName,
     NetworkName,
     NoiseLevels,
     refuse_without_classifier,
@@ -45,6 +49,8 @@ class GallerySettings(DataSettings):
     )
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
+    interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
     trust_code: bool = trust_code_field()
     seed: int = Field(0, description="Seed of the noise: the first draw of certify with this seed on a CPU.", ge=0)
     out: OutText = Field("gallery.png", description="File for the figure, .png or .pdf.")
@@ -81,6 +87,10 @@ class GallerySettings(DataSettings):
     @model_validator(mode="after")
     def _refuse_weights_of_nothing(self) -> "GallerySettings":
         refuse_without_classifier(
-            self.classifier, classifier_weights=self.classifier_weights, preprocess=self.preprocess
+            self.classifier,
+            classifier_weights=self.classifier_weights,
+            preprocess=self.preprocess,
+            input_size=self.input_size,
+            interpolation=self.interpolation,
         )
         return self

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.formats.onnx_options import ONNX
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -92,6 +93,11 @@ class BaseRun(ABC):
     @property
     def has_rejector(self) -> bool:
         return self.base.rejector != NO_REJECTOR
+
+    @property
+    def input_size(self) -> str | None:
+        """How images are resized for the classifier, None where they are not."""
+        return self.base.resizing if self.base.resizing != NO_RESIZE else None
 
     @property
     def num_labels(self) -> int:
@@ -195,6 +201,7 @@ class BaseRun(ABC):
             **self._named_facts,
             "data_fingerprint": self.data_fingerprint,
             "preprocess": self.base.preprocess,
+            **({} if self.input_size is None else {"input_size": self.input_size}),
             "seed": self.settings.seed,
             **self._drawn_in,
             "device": replica.device,

@@ -125,7 +125,8 @@ def _request(run: BaseRun) -> ComputeRequest:
 
 def _sharing_key(run: Run) -> Any:
     """Equal for runs that share a compute configuration."""
-    return run.base.classifier, run.base.denoiser, run.base.preprocess, run.image_shape, _request(run)
+    base = run.base
+    return base.classifier, base.denoiser, base.preprocess, base.resizing, run.image_shape, _request(run)
 
 
 def earlier_compute(run: BaseRun, replica: ReplicaIdentity) -> ComputeConfig | None:

@@ -20,6 +20,7 @@ _SAME = {
     "denoiser": "denoiser",
     "denoiser_fingerprint": "content of the denoiser's weights",
     "preprocess": "normalisation",
+    "input_size": "input size",
     "noise": "noise",
     "sigma": "sigma to begin at",
 }
@@ -69,6 +70,7 @@ def _refuse_other_search(found: ImageSigmas, run: Run) -> None:
         **run.facts,
         "data_fingerprint": run.data_fingerprint,
         "preprocess": run.base.preprocess,
+        "input_size": run.input_size,
     }
     for name, what in _SAME.items():
         there, here = found.identity.get(name), ours[name]

@@ -16,6 +16,7 @@ import numpy as np
 import raysmooth.common
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.preprocess import EACH, read_preprocess
 from raysmooth.actors.models.rejectors import NO_REJECTOR
@@ -26,6 +27,7 @@ from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.variant import Variant, is_own_code
+from raysmooth.pipeline.data.class_names import telling_names
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatches, rejector_notes
 from raysmooth.pipeline.runs.settings import NoisySettings
 from raysmooth.pipeline.store.manifest import ROW_FOLDERS, Manifest, manifests
@@ -63,7 +65,7 @@ class NetworkFacts:
     file, of more than 1 GB or trained for something else (a manifest has no more than the warning), and for a processor
     that does not say what it is. `notes` are warnings of a rejector that was trained for other networks or noise, and
     of an ensemble's further members beside the one in `mismatch`, `about` what the files of other tools say of their
-    networks.
+    networks, `class_names` those that the classifier's own files give its labels, or none.
     """
 
     base: BaseClassifierSpec
@@ -77,6 +79,8 @@ class NetworkFacts:
     made_from: str | None
     notes: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
+    resizing_from: str = ""
+    class_names: tuple[str, ...] = ()
 
 
 def refuse_networks(settings: NoisySettings) -> None:
@@ -116,6 +120,8 @@ def spec_at(settings: NoisySettings, sigma: float) -> BaseClassifierSpec:
         rejector=settings.rejector,
         rejector_weights=rejector_weights,
         consensus=settings.consensus,
+        input_size=settings.input_size,
+        interpolation=settings.interpolation,
     )
 
 
@@ -175,6 +181,8 @@ def facts_of(
         None,
         (*describe(mismatches[1:]), *rejector_notes(loaded, noise)),
         loaded.about,
+        loaded.resizing_from,
+        telling_names(loaded.class_names),
     )
 
 
@@ -226,6 +234,7 @@ def _facts_of(manifest: Manifest, spec: BaseClassifierSpec) -> NetworkFacts | No
         denoiser_fingerprint=identity.get("denoiser_fingerprint"),
         rejector=identity.get("rejector") or NO_REJECTOR,
         rejector_fingerprint=identity.get("rejector_fingerprint"),
+        resizing=identity.get("input_size") or NO_RESIZE,
     )
     taken_for_granted = assumed[0] if assumed else None
     return NetworkFacts(

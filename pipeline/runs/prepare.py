@@ -9,6 +9,7 @@ import numpy as np
 
 from raysmooth.actors.apis.apis import is_api
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.streams import NoiseFamily
@@ -16,6 +17,7 @@ from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.pipeline.certification.top_k import refuse_no_choice
+from raysmooth.pipeline.data.class_names import order_note, with_class_names
 from raysmooth.pipeline.data.datasets import Dataset, UnreadableImage, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.data.known_images import KnownImages
@@ -102,6 +104,7 @@ def prepare(
         notes = (
             *data.summary["notes"],
             None if isinstance(found, ApiFacts) else class_count_note(data.dataset, found.num_classes),
+            order_note(data.summary, found.class_names),
             subset_note(data.dataset, data.index_set.ids),
             *scale_notes(noise.scale),
             *found.notes,
@@ -141,8 +144,14 @@ def _described(summary: Mapping[str, Any], found: NetworkFacts) -> dict[str, Any
     """The facts of the data and how it is normalised. Classes of an API's own labels are not those of the data."""
     if isinstance(found, ApiFacts):
         return {**summary} if found.labels.accepted is not None else {**summary, "class_names": {}}
-    networks = {"networks": list(found.about)} if found.about else {}
-    return {**summary, "preprocess": found.base.preprocess, "preprocess_from": found.preprocess_from, **networks}
+    resized = found.base.resizing not in (None, NO_RESIZE)
+    return {
+        **with_class_names(summary, found.class_names),
+        "preprocess": found.base.preprocess,
+        "preprocess_from": found.preprocess_from,
+        **({"input_size": found.base.resizing, "input_size_from": found.resizing_from} if resized else {}),
+        **({"networks": list(found.about)} if found.about else {}),
+    }
 
 
 def _made(procedure: AnyProcedure, settings: NoisySettings, found: NetworkFacts, **known: Any) -> BaseRun:

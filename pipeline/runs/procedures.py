@@ -98,7 +98,7 @@ class Procedure:
         columns = [
             *((name, pa.string()) for name in ("dataset", "split", "index_set", "classifier", "denoiser", "objective")),
             *((f"{part}_fingerprint", pa.string()) for part in ("classifier", "denoiser")),
-            *((name, pa.string()) for name in ("rejector", "rejector_fingerprint")),
+            *((name, pa.string()) for name in ("rejector", "rejector_fingerprint", "input_size")),
             ("source", pa.string()),
             ("reference", pa.bool_()),
             *((name, pa.string()) for name in ("noise", "norm")),

@@ -116,6 +116,7 @@ class Run(BaseRun):
             **self._network_facts,
             "rejector": self.base.rejector if self.has_rejector else None,
             "rejector_fingerprint": self.base.rejector_fingerprint,
+            "input_size": self.input_size,
             "source": None,
             "reference": None,
             "noise": self.noise.name,
@@ -132,7 +133,7 @@ class Run(BaseRun):
     def _named_facts(self) -> dict[str, Any]:
         # A run without a rejector or top-k certificates, or with the usual bound, or one level, has the id that it had
         # before there were others.
-        left_out = {"objective", "reference"}
+        left_out = {"objective", "reference", "input_size"}
         left_out |= set() if self.has_rejector else {"rejector", "rejector_fingerprint"}
         left_out |= {"sigma_rule"} if self.image_sigmas is None else set()
         left_out |= {"top_k"} if self.facts.get("top_k") is None else set()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from raysmooth.actors.apis.apis import is_api, refuse_api
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.denoisers import DENOISERS
+from raysmooth.actors.models.input_size import DEFAULT_INTERPOLATION, INTERPOLATIONS, LARGEST_INPUT
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, UNANSWERED, read_rejector
 from raysmooth.actors.noise.families import NOISES, noise_family
@@ -117,7 +118,8 @@ class CertifiedDataSettings(DataSettings):
 
 
 KNOWN_CLASSIFIERS = (
-    "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, or your own MODULE:CALLABLE"
+    "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, hf:FOLDER, onnx:FILE, or your "
+    "own MODULE:CALLABLE"
 )
 
 
@@ -137,6 +139,24 @@ THEIR_PREPROCESS = (
     f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
     "0.5,0.5,0.5/0.2,0.2,0.2. Default: the classifier's own."
 )
+
+
+def _known_interpolation(name: str) -> str:
+    _ = INTERPOLATIONS[name]
+    return name
+
+
+InputEdge = Annotated[int, Field(ge=1, le=LARGEST_INPUT)]
+INPUT_SIZE = (
+    "Resize images to squares of this many pixels before the classifier, behind noise and denoiser: noise and radii "
+    "stay in the data's own pixels. Default: as hf:FOLDER or the weights' card says, else not at all."
+)
+
+InterpolationName = Annotated[str, AfterValidator(_known_interpolation)]
+INTERPOLATION = (
+    f"How they are resized, with filters as Pillow's: {', '.join(INTERPOLATIONS)}. Default: as hf:FOLDER or the "
+    f"weights' card says, else {DEFAULT_INTERPOLATION}."
+)
 NEW_RUN = "Changing it starts a new run."
 
 
@@ -150,7 +170,7 @@ NoiseLevels = Annotated[list[Level], CommaList, AfterValidator(_refuse_repeated_
 """Annotation of a `sigma` field that takes several levels, each of them once."""
 
 
-def refuse_without_classifier(classifier: str | None, **options: str | None) -> None:
+def refuse_without_classifier(classifier: str | None, **options: str | int | None) -> None:
     """Raises RaysmoothError where any of `options`, which describe a classifier, is given without one."""
     if classifier is None and (given := [name for name, value in options.items() if value]):
         flag = f"--{given[0].replace('_', '-')}"
@@ -169,6 +189,8 @@ class ModelSettings(Settings):
         ge=2,
     )
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
+    interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
     denoiser: str = Field(
         "none",
         description=f"Denoiser in front of the classifier: none, {', '.join(DENOISERS)}; with options as in "

@@ -10,6 +10,7 @@ import numpy as np
 
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256, members_of, path_at
@@ -167,6 +168,7 @@ class StoredRun:
             rejector=rejector,
             rejector_weights=self._weights("rejector_weights", rejector_weights) if rejector != NO_REJECTOR else None,
             rejector_fingerprint=identity.get("rejector_fingerprint"),
+            resizing=identity.get("input_size") or NO_RESIZE,
         )
         return load_base_classifier(spec, device)
 

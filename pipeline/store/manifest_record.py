@@ -68,6 +68,7 @@ class SampledIdentity(_DrawnIdentity):
     rejector: Name | None = None
     rejector_fingerprint: Name | None = None
     preprocess: Name
+    input_size: Name | None = None
     device: Name
     threads: Number
     batch_size: Number | None = None
@@ -161,6 +162,7 @@ class SearchIdentity(_Identity):
     denoiser_fingerprint: Name | None = None
     data_fingerprint: Name
     preprocess: Name
+    input_size: Name | None = None
     device: Name
     threads: Number
     batch_size: Number

@@ -38,6 +38,7 @@ _FLAGS = {
 
 _SEVERAL = {
     "index_set": ("skip", "start", "max"),
+    "input_size": ("input_size", "interpolation"),
     "sampling": ("sampling", "tolerance", "pilot", "radius"),
     "sigma_rule": ("steps",),
 }
@@ -81,7 +82,7 @@ _FOLLOWING = {
     "split": ("index_set", "images", "data_fingerprint"),
     "index_set": ("images", "data_fingerprint"),
     "data_fingerprint": ("images",),
-    "classifier": ("preprocess", "classifier_fingerprint", *_QUERIES),
+    "classifier": ("preprocess", "input_size", "classifier_fingerprint", *_QUERIES),
     "classifier_fingerprint": _QUERIES,
     "denoiser": ("denoiser_fingerprint", *_QUERIES),
     "denoiser_fingerprint": _QUERIES,

@@ -16,6 +16,7 @@ from raysmooth.actors.models.rejectors import NO_REJECTOR, read_rejector
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.spelling import as_keys
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.array_dataset import ArrayDataset
@@ -68,6 +69,8 @@ class Inspector:
             return
         if role == "classifier" and is_api(text):
             read_api(text)
+            return
+        if is_model_file(text):  # what is in the file is known when it is read
             return
         architecture = Variant.parse(text)
         if architecture.is_own and self.trust_code:

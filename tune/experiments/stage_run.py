@@ -14,7 +14,7 @@ from raysmooth.tune.experiments.matrix import MatrixValue, combinations, parse_m
 from raysmooth.tune.experiments.references import NAME, Reference, filled, references, word
 from raysmooth.tune.experiments.settings import MATRIX
 from raysmooth.tune.experiments.stage_kinds import STAGE_KINDS, StageKind
-from raysmooth.tune.experiments.weight_files import WEIGHT_SETTINGS, with_home
+from raysmooth.tune.experiments.weight_files import WEIGHT_SETTINGS, with_home, with_weights
 from raysmooth.tune.sweeps.nested_settings import mapping
 
 _SET_BY_EXPERIMENT = ("out", "overwrite", "address", "verbose", TRUST_CODE)
@@ -99,7 +99,7 @@ def _kind(written: Mapping[str, Any]) -> str:
 def _values(stage: str, kind: str, written: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a stage, before the variables of its matrix are filled in."""
     entry = STAGE_KINDS[kind]
-    values: dict[str, Any] = _numbers_read(with_home(entry.with_data(data, mapping(written or {}))))
+    values: dict[str, Any] = _numbers_read(with_home(with_weights(entry.with_data(data, mapping(written or {})))))
     for key in _SET_BY_EXPERIMENT:
         if key in values:
             raise RaysmoothError(f"{key}: the experiment sets this: leave it out")

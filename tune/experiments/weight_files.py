@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from raysmooth.actors.models.weight_paths import has_sigma, path_at, whole_file
+from raysmooth.common.model_files import with_weights_named
 from raysmooth.common.settings import split_list
 from raysmooth.tune.experiments.references import Reference
 
@@ -23,6 +24,14 @@ def with_home(values: Any, key: str = "") -> Any:
         if any(part.startswith("~") for part in parts):
             return ",".join(str(Path(part).expanduser()) if part.startswith("~") else part for part in parts)
     return values
+
+
+def with_weights(values: Any) -> Any:
+    """`values`, however deep, with hf:FOLDER and onnx:FILE split into a name and weights (`with_weights_named`)."""
+    if isinstance(values, Mapping):
+        texts = {key: inner for key, inner in values.items() if isinstance(inner, str)}  # a list is a choice of several
+        return {**{key: with_weights(inner) for key, inner in values.items()}, **with_weights_named(texts)}
+    return [with_weights(inner) for inner in values] if isinstance(values, list) else values
 
 
 def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -9,10 +9,14 @@ from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.pipeline.runs.settings import (
+    INPUT_SIZE,
+    INTERPOLATION,
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
     THEIR_WEIGHTS,
     DataSettings,
+    InputEdge,
+    InterpolationName,
     NetworkName,
 )
 from raysmooth.storage.paths import OutText, PathText
@@ -129,6 +133,8 @@ class TrainClassifierSettings(TrainingSettings):
 
     classifier: NetworkName = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
+    interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
     trust_code: bool = trust_code_field()
     objective: str = Field(
         "clean",
@@ -167,6 +173,8 @@ class TrainDenoiserSettings(TrainingSettings):
     )
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
+    interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
     trust_code: bool = trust_code_field()
     surrogates: Annotated[list[str], CommaList, AfterValidator(_no_apis)] = Field(
         [],
@@ -192,6 +200,8 @@ class TrainRejectorSettings(TrainingSettings):
     classifier: NetworkName = Field(description=f"Classifier whose answers are rejected or kept: {KNOWN_CLASSIFIERS}.")
     classifier_weights: PathText | None = Field(None, description=THEIR_WEIGHTS)
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
+    input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
+    interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
     denoiser: str = Field(
         NO_DENOISER, description=f"Denoiser in front of the classifier: {', '.join(DENOISERS)}, or none."
     )

@@ -157,7 +157,8 @@ _NETWORKS = ("classifier_weights", "denoiser", "denoiser_weights", "rejector", "
 
 def _certify_values(sweep: SweepSettings, training: Any, weights: str) -> dict[str, Any]:
     """Settings of `raysmooth certify` for the weights of a training."""
-    names = ("dataset", "data_root", *READING, "noise", "sigma", "classifier", "preprocess", "trust_code")
+    networks = ("classifier", "preprocess", "input_size", "interpolation", "trust_code")
+    names = ("dataset", "data_root", *READING, "noise", "sigma", *networks)
     values = {name: getattr(training, name) for name in names}
     behind = [name for name in _NETWORKS if name in type(training).model_fields]
     values |= {name: getattr(training, name) for name in behind} | {f"{sweep.train}_weights": weights}

@@ -12,9 +12,10 @@ import torch
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.loading import load_base_classifier
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
-from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.preprocess import input_layers
 from raysmooth.actors.models.rejection_rules import NetworkRejector
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.tune.recipes.settings import (
@@ -134,7 +135,8 @@ def _judge(sweep: SweepSettings, settings: TrainingSettings, task: TrainingTask,
 def _as_certified(settings: TrainingSettings, task: TrainingTask, device: torch.device) -> DenoisedClassifier:
     """The base classifier of the network in training; it uses the same parameters."""
     if isinstance(settings, TrainClassifierSettings):
-        normalize = parse_preprocess(str(task.card["preprocess"])).to(device)
+        resizing = str(task.card.get("resizing", NO_RESIZE))
+        normalize = input_layers(resizing, str(task.card["preprocess"])).to(device)
         return DenoisedClassifier(None, normalize, task.weights)
     assert isinstance(settings, TrainDenoiserSettings | TrainRejectorSettings)
     assert settings.classifier is not None
@@ -144,6 +146,8 @@ def _as_certified(settings: TrainingSettings, task: TrainingTask, device: torch.
         settings.preprocess,
         import_path=(os.getcwd(),),
         trust_code=settings.trust_code,
+        input_size=settings.input_size,
+        interpolation=settings.interpolation,
     )
     if isinstance(settings, TrainRejectorSettings):
         behind = replace(behind, denoiser=settings.denoiser, denoiser_weights=settings.denoiser_weights)

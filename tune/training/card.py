@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.loading import Loaded
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
@@ -47,6 +48,7 @@ def parent_of(loaded: Loaded) -> dict[str, str | None]:
     return {
         "architecture": spec.classifier,
         "preprocess": spec.preprocess,
+        **({} if spec.resizing in (None, NO_RESIZE) else {"resizing": spec.resizing}),
         "fingerprint": spec.classifier_fingerprint,
     }
 

@@ -7,8 +7,9 @@ from functools import partial
 import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
+from raysmooth.actors.models.input_size import NO_RESIZE, settled_input_size
 from raysmooth.actors.models.own_callable import make_importable, source_digest
-from raysmooth.actors.models.preprocess import parse_preprocess
+from raysmooth.actors.models.preprocess import input_layers
 from raysmooth.actors.noise.families import NOISES
 from raysmooth.common.errors import RaysmoothError, counted
 from raysmooth.common.variant import Variant
@@ -80,8 +81,10 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     start = start_from(classifier, settings)
     carded = None if start is None else start.card.get("preprocess")
     preprocess = settings.preprocess or carded or default_preprocess(architecture)
+    carded_size = None if start is None else start.card.get("resizing")
+    resizing = settled_input_size(settings.input_size, settings.interpolation, carded_size)
     data = read_training_data(settings, named.recipe.augment, device, dataset=dataset)
-    model = torch.nn.Sequential(parse_preprocess(preprocess), classifier).to(device)
+    model = torch.nn.Sequential(input_layers(resizing, preprocess), classifier).to(device)
     logits = try_out(model, data.train.first(), f"classifier '{architecture}'", architecture.is_own)
     _check_labels(data.train.labels, logits, settings, architecture)
     try_training(model, data.train.first(), f"classifier '{architecture}'")
@@ -110,6 +113,7 @@ def classifier_task(settings: TrainClassifierSettings, device: torch.device) -> 
     card = {
         "architecture": str(architecture),
         "preprocess": preprocess,
+        **({} if resizing == NO_RESIZE else {"resizing": resizing}),
         "objective": text,
         "options": describe(objective),
         "noise": None if trained_on is None else settings.noise,

@@ -142,7 +142,11 @@ def _check_classifiers(
             f"objective '{name}' does not use a classifier: leave --surrogates out, or write --objective stab"
         )
     refuse_without_classifier(
-        settings.classifier, classifier_weights=settings.classifier_weights, preprocess=settings.preprocess
+        settings.classifier,
+        classifier_weights=settings.classifier_weights,
+        preprocess=settings.preprocess,
+        input_size=settings.input_size,
+        interpolation=settings.interpolation,
     )
     if starts_from is not None and settings.init_weights is None:
         raise RaysmoothError(
@@ -161,6 +165,8 @@ def _load_classifier(settings: TrainDenoiserSettings, device: torch.device) -> L
         settings.preprocess,
         import_path=(os.getcwd(),),
         trust_code=settings.trust_code,
+        input_size=settings.input_size,
+        interpolation=settings.interpolation,
     )
     return load_base_classifier(spec, device)
 

@@ -142,6 +142,8 @@ def _load_frozen(settings: TrainRejectorSettings, device: torch.device) -> Loade
         settings.denoiser_weights,
         import_path=(os.getcwd(),),
         trust_code=settings.trust_code,
+        input_size=settings.input_size,
+        interpolation=settings.interpolation,
     )
     loaded = load_base_classifier(spec, device)
     if not isinstance(loaded.model.classifier, torch.nn.Module):

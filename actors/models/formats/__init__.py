@@ -1,4 +1,4 @@
-"""Networks in files of other tools, which hold the architecture and the weights: read and checked without running code
-that comes with them. A new kind of file is a module here and a case in `models/loading.py`; imports are those of
-`actors/models`.
+"""Networks in files of other tools, hf:FOLDER and onnx:FILE: read without running code that is in them.
+
+A new format is an entry of `MODEL_FILES` (`common/model_files`) and one of `READERS` (`readers`).
 """

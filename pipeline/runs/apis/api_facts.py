@@ -254,20 +254,18 @@ def _loaded(spec: BaseClassifierSpec, image: np.ndarray, noise: NoiseFamily, bef
     """Loads torch. Raises RaysmoothError as `load_denoiser`, and for images that the denoiser does not take."""
     import torch
 
-    from raysmooth.actors.models.loading import load_denoiser
+    from raysmooth.actors.models.network_reading import load_denoiser
     from raysmooth.actors.models.own_callable import refused_images
-    from raysmooth.actors.models.weights import fingerprint
 
-    network, name, card = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
-    assert network is not None, "there is a denoiser"
+    denoiser = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
     try:
         with torch.inference_mode():
-            network.eval()(torch.from_numpy(image)[None])
+            denoiser.network.eval()(torch.from_numpy(image)[None])
     except Exception as error:  # whatever a network raises for images of another shape
         fitting = "the data set, --resize/--crop or the denoiser that fits"
-        raise refused_images(f"denoiser '{name}'", False, tuple(image.shape), error, fitting) from error
-    mismatches = denoiser_mismatches(spec.denoiser_weights, card, noise)
-    base = replace(spec, denoiser=name, denoiser_fingerprint=fingerprint(network))
+        raise refused_images(f"denoiser '{denoiser.name}'", False, tuple(image.shape), error, fitting) from error
+    mismatches = denoiser_mismatches(spec.denoiser_weights, denoiser.card, noise)
+    base = replace(spec, denoiser=denoiser.name, denoiser_fingerprint=denoiser.fingerprint)
     same = before is not None and not mismatches and before == made_from(spec, noise)  # not replaced meanwhile
     first, others = next(iter(mismatches), None), tuple(describe(mismatches[1:]))
-    return _Denoised(base, card.get("objective"), first, before if same else None, others)
+    return _Denoised(base, denoiser.card.get("objective"), first, before if same else None, others)

@@ -14,6 +14,8 @@ _NOT_OF_APIS: Mapping[str, str] = {
     "classifier_weights": "an API has its own weights",
     "consensus": "an API is no ensemble of weights files",
     "preprocess": "an API is sent pictures, and normalises them itself",
+    "input_size": "an API resizes pictures itself: --upscale enlarges what it is sent",
+    "interpolation": "an API resizes pictures itself: --upscale enlarges what it is sent",
     "rejector_weights": "an API answers labels, which say nothing of its doubts",
     "sigmas": "levels are found with gradients or many draws of every image, and an API has no gradients",
     "search": "levels are found with gradients or many draws of every image, and an API has no gradients",

@@ -12,6 +12,7 @@ from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.sigma_search.searches import read_search
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.variant import Variant
 from raysmooth.pipeline.data.datasets import DATASETS, open_dataset
 from raysmooth.tune.experiments.check import Inspector, refuse_impossible
@@ -216,6 +217,8 @@ class _Shrinker:
             _refuse_rejector_files(values)
         for key, role in _NETWORK_OF.items():
             if isinstance(given := values.get(key), str) and Reference.read(given) is None:
+                if is_model_file(str(both[role])):  # no architecture to build a small one of
+                    continue
                 small[key] = self.weights(role, str(both[role]), str(both.get("objective", "mse")))
         if "denoiser" in values and "denoiser_weights" in both:  # the options are in the card of its weights
             small["denoiser"] = _changed(values["denoiser"], lambda text: Variant.parse(text).name)
