@@ -25,9 +25,9 @@ MODEL_FILES: Registry[ModelFile] = Registry(
     "model file",
     {
         "hf": ModelFile(
-            "FOLDER", ("classifier",), "hf:FOLDER, an image classifier that Hugging Face transformers saved"
+            "FOLDER", ("classifier",), "an image classifier that Hugging Face transformers saved, in safetensors"
         ),
-        "onnx": ModelFile("FILE", ("classifier", "denoiser"), "onnx:FILE, an ONNX file, run by ONNX Runtime"),
+        "onnx": ModelFile("FILE", ("classifier", "denoiser"), "a network in an ONNX file, run by ONNX Runtime"),
     },
 )
 """By the name before the colon. How each is read is in `actors/models/formats`."""
@@ -35,13 +35,14 @@ MODEL_FILES: Registry[ModelFile] = Registry(
 
 def split_model_file(text: str) -> tuple[str, str] | None:
     """Name and path of "hf:FOLDER" or "onnx:FILE"; None for any other text, such as "onnx:order=bgr", the name with an
-    option. A file whose name looks like an option is taken where it exists.
+    option. A file whose name looks like an option is taken where it exists. "~" is the home folder, which
+    no shell puts in its place behind a colon.
     """
     name, colon, path = text.strip().partition(":")
     if name not in MODEL_FILES or not colon or not path:
         return None
     is_option = path.partition("=")[0].isidentifier() and "=" in path
-    return None if is_option and not os.path.exists(path) else (name, path)
+    return None if is_option and not os.path.exists(path) else (name, os.path.expanduser(path))
 
 
 def is_model_file(name: str) -> bool:

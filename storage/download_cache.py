@@ -27,8 +27,9 @@ READERS = 16
 """Files of a folder that are downloaded in parallel."""
 
 
-def local_copy(path: str | os.PathLike[str]) -> Path:
-    """`path` itself, or the local copy of the file or folder that its URL names.
+def local_copy(path: str | os.PathLike[str], only: tuple[str, ...] = ("",)) -> Path:
+    """`path` itself, or the local copy of the file or folder that its URL names; of a folder, of the files whose names
+    end with one of `only`.
 
     Raises RaysmoothError for a URL without a file, a store that denies access or cannot be reached, and a cache that is
     not writable.
@@ -36,7 +37,7 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
     if not is_url(path):
         return Path(path)
     url, (store, where) = str(path), bucket_of(str(path))
-    found = store.files(where)
+    found = _listed(store, where, only)
     if not found:
         raise RaysmoothError(f"{url}: there is no file of this name: write the URL of a file or of a folder with files")
     if strange := [name for name, _, _ in found if ".." in name.split("/")]:
@@ -50,7 +51,7 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         _make_private(_cache_folder(), 0o700)
         with _one_at_a_time(target.parent / ".lock"):
-            _fetch(store, url, found, where, target)
+            _fetch(store, url, found, where, target, only)
     except FileNotFoundError:
         raise RaysmoothError(f"{url} changed during the download: rerun the command when it is complete") from None
     except OSError as error:
@@ -60,7 +61,13 @@ def local_copy(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _fetch(store: ObjectStore, url: str, found: list[tuple[str, int, Any]], where: str, target: Path) -> None:
+def _listed(store: ObjectStore, where: str, only: tuple[str, ...]) -> list[tuple[str, int, Any]]:
+    return [one for one in store.files(where) if one[0] == where or one[0].endswith(only)]
+
+
+def _fetch(
+    store: ObjectStore, url: str, found: list[tuple[str, int, Any]], where: str, target: Path, only: tuple[str, ...]
+) -> None:
     """Download the files that are missing or of another size; a killed download of a folder resumes with them."""
     wanted = [(name, size, target / name.removeprefix(where).lstrip("/")) for name, size, _ in found]
     missing = [(name, size, file) for name, size, file in wanted if not _is_whole(file, size)]
@@ -73,7 +80,7 @@ def _fetch(store: ObjectStore, url: str, found: list[tuple[str, int, Any]], wher
     with ThreadPoolExecutor(READERS) as readers:
         for _ in readers.map(lambda one: _fetch_file(store, *one), missing):
             pass
-    if store.files(where) != found:
+    if _listed(store, where, only) != found:
         for _, _, file in missing:
             file.unlink(missing_ok=True)
         raise RaysmoothError(f"{url} changed during the download: rerun the command when it is complete")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from raysmooth.actors.models.formats.model_folder import folder_sha256, is_model_folder
 from raysmooth.actors.models.formats.onnx_file import external_files
 from raysmooth.actors.models.formats.refused_programs import refuse_program
 from raysmooth.common.errors import RaysmoothError, one_line
@@ -75,7 +76,8 @@ def found_below(path: str | None, folders: Iterable[str]) -> str | None:
 def file_sha256(path: str, most_bytes: int | None = None) -> str | None:
     """SHA-256, in hex, of the file of a path of weights, or of a URL's local copy; None where there is no such file, as
     for the name of one of torchvision's sets, and for one of more than `most_bytes`. Of an ONNX file with external data
-    it is that of the digests of all its files, of an ensemble that of its members' digests.
+    it is that of the digests of all its files, of an ensemble that of its members' digests, of a folder of Hugging Face
+    as of `folder_sha256`.
     """
     if len(members := members_of(path)) > 1:
         digests = [file_sha256(member, most_bytes) for member in members]
@@ -88,14 +90,21 @@ def file_sha256(path: str, most_bytes: int | None = None) -> str | None:
 
 
 def _sha256(path: str, most_bytes: int | None) -> str | None:
-    file = local_copy(path) if is_url(path) else Path(path)
+    file = local_weights(path)
     try:
+        if is_model_folder(file):
+            return folder_sha256(file, most_bytes)
         if not file.is_file() or (most_bytes is not None and file.stat().st_size > most_bytes):
             return None
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError, RaysmoothError):  # a name that no file can have, a folder that is refused
         return None
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def local_weights(path: str) -> Path:
+    """The file or folder at a path of weights, or the local copy of a URL's: of a folder, its settings and tensors."""
+    return local_copy(path, only=(".json", ".safetensors"))
 
 
 def path_at(pattern: str, sigma: float) -> str:
@@ -134,6 +143,11 @@ def refuse_missing_weights(path: Path) -> None:
         raise RaysmoothError(f"weights file {shown_path(path)} cannot be read: {reason}") from None
     if not there:
         refuse_program(path)
+        if is_model_folder(path):
+            raise RaysmoothError(
+                f"{shown_path(path)} is a folder of Hugging Face, which names its architecture: write --classifier "
+                f"hf:{shown_path(path)} without --classifier-weights"
+            )
         problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise RaysmoothError(
             f"weights file {shown_path(path)} {problem}: give the path of a safetensors, torch or ONNX file"

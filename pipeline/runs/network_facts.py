@@ -16,6 +16,7 @@ import numpy as np
 import raysmooth.common
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
+from raysmooth.actors.models.formats.model_folder import refuse_bad_folder
 from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.preprocess import EACH, read_preprocess
@@ -26,6 +27,7 @@ from raysmooth.actors.replica.replica_identity import ReplicaIdentity
 from raysmooth.actors.sigma_search.search_options import SearchOptions
 from raysmooth.common.errors import printable
 from raysmooth.common.hashing import settings_hash
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.variant import Variant, is_own_code
 from raysmooth.pipeline.data.class_names import telling_names
 from raysmooth.pipeline.runs.noise_mismatch import Mismatch, describe, find_mismatches, rejector_notes
@@ -93,9 +95,14 @@ def refuse_networks(settings: NoisySettings) -> None:
         read_preprocess(preprocess)
     for sigma in settings.sigma:
         spec = spec_at(settings, sigma)
+        architecture = spec.classifier.partition(":")[0]
+        for folder in spec.classifiers if architecture == "hf" else ():
+            if not is_url(folder):
+                refuse_bad_folder(Path(folder))
+        named_sets = not is_model_file(architecture)  # torchvision's
         denoised, rejected = spec.denoiser != NO_DENOISER, spec.rejector != NO_REJECTOR
         for path in (
-            *(path for path in spec.classifiers if not path.isidentifier()),  # torchvision's
+            *(path for path in spec.classifiers if architecture != "hf" and not (named_sets and path.isidentifier())),
             *(members_of(spec.denoiser_weights) if denoised else ()),
             *([spec.rejector_weights] if rejected and spec.rejector_weights is not None else []),
         ):

@@ -10,6 +10,7 @@ from raysmooth.actors.models.classifiers import CLASSIFIERS
 from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.rejectors import REJECTORS
 from raysmooth.actors.sigma_search.searches import SEARCHES
+from raysmooth.common.model_files import MODEL_FILES
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import Settings, option_fields
 from raysmooth.pipeline.data.datasets import DATASETS
@@ -46,13 +47,16 @@ def _classifiers() -> Listing:
     others = {
         "any torchvision model": "by its name, such as resnet50",
         "timm/NAME": "any model of timm",
+        **{f"{n}:{e.what}": e.summary for n, e in MODEL_FILES.items() if "classifier" in e.roles},
         "MODULE:CALLABLE": "your own: a function that returns it, or a callable from pixels to logits",
     }
     return [*rows, *({"classifier": n, "what": what, "preprocess": ""} for n, what in others.items())]
 
 
 def _denoisers() -> Listing:
-    return [{"denoiser": n, "what": e.summary} for n, e in DENOISERS.items()]
+    files = {f"{n}:{e.what}": e.summary for n, e in MODEL_FILES.items() if "denoiser" in e.roles}
+    named = {n: e.summary for n, e in DENOISERS.items()}
+    return [{"denoiser": n, "what": what} for n, what in {**named, **files}.items()]
 
 
 def _rejectors() -> Listing:

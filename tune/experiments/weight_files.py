@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from raysmooth.actors.models.weight_paths import has_sigma, path_at, whole_file
-from raysmooth.common.model_files import with_weights_named
+from raysmooth.common.model_files import split_model_file, with_weights_named
 from raysmooth.common.settings import split_list
 from raysmooth.tune.experiments.references import Reference
 
@@ -50,7 +50,8 @@ def files_of(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from files_of(inner, key)
     elif key in WEIGHT_SETTINGS and isinstance(values, str) and Reference.read(values) is None:
         for part in split_list(values):
-            path = part if Path(part).exists() else part.rpartition("@")[2]
+            file = split_model_file(part)
+            path = file[1] if file is not None else part if Path(part).exists() else part.rpartition("@")[2]
             path = whole_file(path)
             folder, _, count = path.rpartition(":")
             yield key, folder if key == "surrogates" and folder and count.isdigit() else path

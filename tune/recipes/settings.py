@@ -6,6 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from raysmooth.actors.apis.apis import refuse_api
 from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
+from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.model_files import is_model_file
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.pipeline.runs.settings import (
@@ -128,10 +130,21 @@ class TrainingSettings(RecipeSettings, NoiseSettings, TrainingDataSettings):
     )
 
 
+def _no_model_file(name: str) -> str:
+    if is_model_file(name):
+        raise RaysmoothError(
+            f"'{name}': files of other tools are used as they are and not trained here: train that network with its "
+            "own tool, on noisy images, or train a denoiser of ours before it (raysmooth train denoiser)"
+        )
+    return name
+
+
 class TrainClassifierSettings(TrainingSettings):
     """Classifier"""
 
-    classifier: NetworkName = Field(description=f"Classifier: {KNOWN_CLASSIFIERS}.")
+    classifier: Annotated[NetworkName, AfterValidator(_no_model_file)] = Field(
+        description=f"Classifier: {KNOWN_CLASSIFIERS}."
+    )
     preprocess: str | None = Field(None, description=THEIR_PREPROCESS)
     input_size: InputEdge | None = Field(None, description=INPUT_SIZE)
     interpolation: InterpolationName | None = Field(None, description=INTERPOLATION)
@@ -163,7 +176,9 @@ def _no_apis(surrogates: list[str]) -> list[str]:
 class TrainDenoiserSettings(TrainingSettings):
     """Denoiser"""
 
-    denoiser: str = Field(description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7.")
+    denoiser: Annotated[str, AfterValidator(_no_model_file)] = Field(
+        description=f"Denoiser: {', '.join(DENOISERS)}; with options as in dncnn:depth=7."
+    )
     objective: str = Field(description=f"Objective: {', '.join(DENOISER_OBJECTIVES)}.")
     sigma: Level = Field(description=f"{SIGMA}. Required unless --noise has a level.", gt=0)
     classifier: NetworkName | None = Field(

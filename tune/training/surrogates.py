@@ -14,6 +14,7 @@ from raysmooth.actors.models.denoisers import DENOISERS
 from raysmooth.actors.models.loading import Loaded, load_base_classifier
 from raysmooth.actors.models.weights import fingerprint, read_weights
 from raysmooth.common.errors import RaysmoothError
+from raysmooth.common.model_files import split_model_file
 from raysmooth.common.variant import Variant
 from raysmooth.tune.training.ensemble import members
 
@@ -31,7 +32,9 @@ def load_surrogates(
     if protected is not None:
         seen[_tensors(protected)] = ""
     for text in chain.from_iterable(members(text) or [text] for text in written):
+        file = split_model_file(text)
         architecture, _, path = ("", "", text) if os.path.exists(text) else text.rpartition("@")
+        architecture, path = file or (architecture, path)
         if not architecture and not os.path.exists(path):
             raise RaysmoothError(
                 f"--surrogates {path} does not exist: give a weights file, or the folder of a sweep that trained "

@@ -50,6 +50,7 @@ def _reader(path: str) -> LateCallable:
 READERS: Registry[FormatReader] = Registry(
     "format",
     {
+        "hf": FormatReader(_reader("huggingface:read_classifier")),
         "onnx": FormatReader(_reader("onnx_reading:onnx_classifier"), _reader("onnx_reading:onnx_denoiser")),
     },
 )
