@@ -44,8 +44,8 @@ def order_note(summary: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """What to say where the data's names of classes are not the classifier's `names`, as far as both have any; None
     where they agree.
 
-    Raises RaysmoothError where they are the same names in another order, which the user has not decided: every label would
-    be another class's.
+    Raises RaysmoothError where they are the same names in another order, which the user has not decided: every label
+    would be another class's.
     """
     ours = {label: name for label, name in _names_of(summary).items() if label < len(names)}
     differing = [label for label, name in ours.items() if not _alike(name, names[label])]

@@ -14,13 +14,15 @@ from raysmooth.tune.objectives.rejector_objectives import REJECTOR_OBJECTIVES
 from raysmooth.tune.recipes.recipes import RECIPES
 from raysmooth.tune.sweeps.settings import TRAINING_SETTINGS
 
+FILES = ("hf:FOLDER", "onnx:FILE")
+
 
 @pytest.mark.parametrize(
     ("what", "column", "names"),
     [
         ("datasets", "dataset", [*DATASETS]),
-        ("classifiers", "classifier", [*CLASSIFIERS, "any torchvision model", "timm/NAME", "MODULE:CALLABLE"]),
-        ("denoisers", "denoiser", [*DENOISERS]),
+        ("classifiers", "classifier", [*CLASSIFIERS, "any torchvision model", "timm/NAME", *FILES, "MODULE:CALLABLE"]),
+        ("denoisers", "denoiser", [*DENOISERS, "onnx:FILE"]),
         ("rejectors", "rejector", ["confidence", "margin", "entropy", "network"]),
         ("objectives", "objective", [*CLASSIFIER_OBJECTIVES, *DENOISER_OBJECTIVES, *REJECTOR_OBJECTIVES]),
         ("searches", "search", ["ddrs", "grid", "selector"]),

@@ -13,7 +13,8 @@ from torch import nn
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.ensemble_cards import EnsembleCard, member_cards
 from raysmooth.actors.models.ensembles import ensemble_name, member_name, one_classifier
-from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier, load_denoiser
+from raysmooth.actors.models.loading import Loaded, check_image, load_base_classifier
+from raysmooth.actors.models.network_reading import load_denoiser
 from raysmooth.actors.models.networks.digits import digits_cnn
 from raysmooth.actors.models.networks.dncnn import DnCNN
 from raysmooth.actors.models.networks.ensemble import CallableEnsemble, Ensemble
@@ -206,16 +207,17 @@ def test_the_mean_of_denoisers(tmp_path: Path, pixels: torch.Tensor) -> None:
         files.append(str(tmp_path / f"{seed}.safetensors"))
         card = {"architecture": "dncnn:channels=1,depth=3,width=4", "objective": f"of {seed}", "sigma": 0.25}
         save_weights(files[-1], DnCNN(depth=3, width=4, channels=1), card)
-    denoiser, name, card = load_denoiser("dncnn", ",".join(files))
+    read = load_denoiser("dncnn", ",".join(files))
+    denoiser, name, card = read.network, read.name, read.card
     assert denoiser is not None
     assert name == "dncnn:channels=1,depth=3,ensemble=2,width=4"
     assert card["objective"] == "of 1 + of 2"
     assert card["sigma"] == 0.25
-    single = [load_denoiser("dncnn", file)[0] for file in files]
+    single = [load_denoiser("dncnn", file).network for file in files]
     with torch.inference_mode():
         mean = sum(one.eval()(pixels) for one in single if one is not None) / 2
         torch.testing.assert_close(denoiser.eval()(pixels), mean)
-    assert load_denoiser(name, ",".join(files))[1] == name
+    assert load_denoiser(name, ",".join(files)).name == name
 
     save_weights(tmp_path / "3.safetensors", DnCNN(depth=4, width=4, channels=1), {"architecture": "dncnn:depth=4"})
     with pytest.raises(RaysmoothError, match=r"3.safetensors of 'dncnn:depth=4'|do not fit"):
