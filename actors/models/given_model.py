@@ -12,7 +12,9 @@ from torch.nn.parameter import UninitializedParameter
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.models.loading import Loaded, load_denoiser, put_together
+from raysmooth.actors.models.loading import Loaded, put_together
+from raysmooth.actors.models.network_reading import load_denoiser
+from raysmooth.actors.models.networks.input_size import resize_layer, settled_input_size
 from raysmooth.actors.models.preprocess import parse_preprocess
 from raysmooth.actors.models.rejector_loading import load_rejector
 from raysmooth.actors.models.weights import fingerprint
@@ -39,9 +41,8 @@ class GivenModel:
         """
         classifier = _part("model", self.classifier, self.num_classes)
         if self.denoiser is None:
-            denoiser, denoiser_name, denoiser_card = load_denoiser(
-                spec.denoiser, spec.denoiser_weights, spec.import_path
-            )
+            read = load_denoiser(spec.denoiser, spec.denoiser_weights, spec.import_path)
+            denoiser, denoiser_name, denoiser_card = read.network, read.name, read.card
         else:
             found = _part("denoiser", self.denoiser)
             denoiser = found if isinstance(found, nn.Module) else _CalledDenoiser(found)
@@ -51,9 +52,13 @@ class GivenModel:
             preprocess, normalize = spec.preprocess or "none", parse_preprocess(spec.preprocess or "none")
         else:
             preprocess, normalize = name_of(self.preprocess), _copied("preprocess", self.preprocess)
+        resizing = spec.resizing or settled_input_size(spec.input_size, spec.interpolation, None)
+        if (resize := resize_layer(resizing)) is not None:
+            normalize = nn.Sequential(resize, normalize)
         whole = BaseClassifierSpec(
             spec.classifier,
             preprocess=preprocess,
+            resizing=resizing,
             denoiser=denoiser_name,
             denoiser_weights=spec.denoiser_weights,
             rejector=rejector_name,
@@ -72,6 +77,7 @@ class GivenModel:
             denoiser_card,
             preprocess_from=origin,
             rejector_card=rejector_card,
+            resizing_from="--input-size",
             fitting="images or the model that fits",
             stating="write --num-classes 10, say",
         )

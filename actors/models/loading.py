@@ -23,9 +23,9 @@ from raysmooth.actors.models.ensembles import (
     preprocess_of_members,
 )
 from raysmooth.actors.models.formats.onnx_session import OnnxClassifier
-from raysmooth.actors.models.input_size import settled_input_size
 from raysmooth.actors.models.network_reading import ReadNetwork, load_denoiser, read_classifier_network
 from raysmooth.actors.models.networks.ensemble import Ensemble
+from raysmooth.actors.models.networks.input_size import settled_input_size
 from raysmooth.actors.models.own_callable import refused_images
 from raysmooth.actors.models.preprocess import (
     EACH,

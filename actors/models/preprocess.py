@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysmooth.actors.models.input_size import resize_layer
+from raysmooth.actors.models.networks.input_size import resize_layer
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.late_imports import LateCallable, LateModule
 from raysmooth.common.numbers import number

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.formats.onnx_options import ONNX
-from raysmooth.actors.models.input_size import NO_RESIZE
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256
 from raysmooth.actors.noise.streams import NoiseFamily

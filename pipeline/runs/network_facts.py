@@ -17,7 +17,7 @@ import raysmooth.common
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
 from raysmooth.actors.models.formats.model_folder import refuse_bad_folder
-from raysmooth.actors.models.input_size import NO_RESIZE
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.preprocess import EACH, read_preprocess
 from raysmooth.actors.models.rejectors import NO_REJECTOR

@@ -9,7 +9,7 @@ import numpy as np
 
 from raysmooth.actors.apis.apis import is_api
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.models.input_size import NO_RESIZE
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.actors.noise.families import noise_family
 from raysmooth.actors.noise.pixel_scale import scale_notes
 from raysmooth.actors.noise.streams import NoiseFamily

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from raysmooth.actors.apis.apis import is_api, refuse_api
 from raysmooth.actors.compute.compute_config import PRECISIONS
 from raysmooth.actors.models.denoisers import DENOISERS
-from raysmooth.actors.models.input_size import DEFAULT_INTERPOLATION, INTERPOLATIONS, LARGEST_INPUT
+from raysmooth.actors.models.networks.input_size import DEFAULT_INTERPOLATION, INTERPOLATIONS, LARGEST_INPUT
 from raysmooth.actors.models.preprocess import PREPROCESS
 from raysmooth.actors.models.rejectors import NO_REJECTOR, REJECTORS, UNANSWERED, read_rejector
 from raysmooth.actors.noise.families import NOISES, noise_family

@@ -10,7 +10,7 @@ import numpy as np
 
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
 from raysmooth.actors.models.denoisers import NO_DENOISER
-from raysmooth.actors.models.input_size import NO_RESIZE
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.actors.models.own_callable import refused_code
 from raysmooth.actors.models.rejectors import NO_REJECTOR
 from raysmooth.actors.models.weight_paths import file_sha256, members_of, path_at

@@ -12,8 +12,8 @@ import torch
 
 from raysmooth.actors.models.base_classifier import DenoisedClassifier
 from raysmooth.actors.models.classifier_spec import BaseClassifierSpec
-from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.loading import load_base_classifier
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.actors.models.networks.rejector import RejectorNetwork
 from raysmooth.actors.models.preprocess import input_layers
 from raysmooth.actors.models.rejection_rules import NetworkRejector

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from raysmooth.actors.models.input_size import NO_RESIZE
 from raysmooth.actors.models.loading import Loaded
+from raysmooth.actors.models.networks.input_size import NO_RESIZE
 from raysmooth.tune.recipes.autocast import InPrecision
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe
 from raysmooth.tune.recipes.settings import TrainingSettings

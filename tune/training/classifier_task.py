@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from raysmooth.actors.models.classifiers import build_classifier, default_preprocess
-from raysmooth.actors.models.input_size import NO_RESIZE, settled_input_size
+from raysmooth.actors.models.networks.input_size import NO_RESIZE, settled_input_size
 from raysmooth.actors.models.own_callable import make_importable, source_digest
 from raysmooth.actors.models.preprocess import input_layers
 from raysmooth.actors.noise.families import NOISES

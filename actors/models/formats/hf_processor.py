@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raysmooth.actors.models.input_size import INTERPOLATIONS, InputSize
+from raysmooth.actors.models.networks.input_size import INTERPOLATIONS, InputSize
 from raysmooth.actors.models.preprocess import preprocess_text
 from raysmooth.common.errors import RaysmoothError, printable
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from raysmooth.actors.models.input_size import INTERPOLATIONS, InputSize
+from raysmooth.actors.models.networks.input_size import INTERPOLATIONS, InputSize
 
 
 class Resample(torch.nn.Module):

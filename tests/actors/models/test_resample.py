@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from raysmooth.actors.models.input_size import INTERPOLATIONS, InputSize, resize_layer, settled_input_size
+from raysmooth.actors.models.networks.input_size import INTERPOLATIONS, InputSize, resize_layer, settled_input_size
 from raysmooth.actors.models.networks.resample import Resample, resize_matrix
 from raysmooth.common.errors import RaysmoothError
 
