@@ -185,6 +185,11 @@ class BaseRun(ABC):
         return ONNX in (name.partition(":")[0] for name in (self.base.classifier, self.base.denoiser))
 
     @property
+    def _is_hugging_face(self) -> bool:
+        """Whether transformers computes its classifier."""
+        return self.base.classifier.partition(":")[0] == "hf"
+
+    @property
     @abstractmethod
     def _needs_scipy(self) -> bool:
         """Whether its rows follow from SciPy's functions, beyond those of its counts."""
@@ -214,6 +219,8 @@ class BaseRun(ABC):
             "torchvision": package_version("torchvision"),
             **({"scipy": package_version("scipy")} if self._needs_scipy else {}),
             **({"onnxruntime": _onnxruntime()} if self._has_onnx else {}),
+            # Its code is the network of a folder, and may change with its version.
+            **({"transformers": package_version("transformers")} if self._is_hugging_face else {}),
         }
 
     @property

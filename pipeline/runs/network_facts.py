@@ -39,7 +39,18 @@ from raysmooth.storage.store_urls import is_url
 if TYPE_CHECKING:
     from raysmooth.actors.models.loading import Loaded
 
-_LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime", "numpy", "pillow", "scipy")
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "safetensors",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "scipy",
+)
 """They build networks, read weights, or are in a run's identity."""
 
 _ROOMS = ("common", "storage", "actors", "pipeline")

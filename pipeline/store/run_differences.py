@@ -73,7 +73,7 @@ _FILES = {
 }
 """What the contents of these keys are called."""
 
-_LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "scipy")
+_LIBRARIES = ("torch", "numpy", "pillow", "torchvision", "scipy", "transformers", "onnxruntime")
 
 _QUERIES = ("query_identity", "reference_identity")
 

@@ -46,6 +46,7 @@ def test_rows_have_names_and_the_input_size_and_are_drawn_again(folder: Path, tm
     assert list(rows["label_name"]) == [NAMES[label] for label in rows["label"]]
     run = StoredRun.read(tmp_path, run_id)
     assert run.identity["input_size"] == "bicubic:32x32"
+    assert run.identity["transformers"] is not None
     again = replay(run, records(rows)[0], run.open_dataset(), 1)
     assert again.row["prediction"] == rows["prediction"][0]
     recertified = recertify(str(tmp_path), alpha=0.01)
