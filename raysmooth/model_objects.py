@@ -33,6 +33,8 @@ def certify_model(
     rejector: str = "none",
     rejector_weights: Any = None,
     preprocess: Any = None,
+    input_size: int | None = None,
+    interpolation: str | None = None,
     num_classes: int | None = None,
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     seed: int = 0,
@@ -49,9 +51,10 @@ def certify_model(
 
     `model`: a torch module, or a function, from pixels (B, C, H, W), float32, to logits (B, K), which may be in an
     attribute or under a key `logits`, or the one tensor of a tuple; or to labels (B,), with `num_classes`. Noise is in
-    pixel units, so `preprocess`, its normalisation, comes after it: "imagenet", "0.5/0.25", or a module. A module is
-    copied, and the copy put into eval mode and on the `device`: the module stays as it is. A function is called as it
-    is. `denoiser`: a module or function from pixels to pixels, or a name with `denoiser_weights`, as in `certify`.
+    pixel units, so `preprocess`, its normalisation, comes after it: "imagenet", "0.5/0.25", or a module; so does
+    resizing to `input_size` pixels by an `interpolation`. A module is copied, and the copy put into eval mode and on
+    the `device`: the module stays as it is. A function is called as it is. `denoiser`: a module or function from pixels
+    to pixels, or a name with `denoiser_weights`, as in `certify`.
 
     `images`: a NumPy array or torch tensor (N, C, H, W), or (N, H, W) for grey images; uint8 is divided by 255, floats
     are from 0 to 1. Channels last are refused. `labels`: N whole numbers, None for an image without one.
@@ -76,6 +79,7 @@ def certify_model(
         "sigma": sigma, "noise": noise, "n": n, "alpha": alpha, "denoiser": denoiser, "preprocess": preprocess,
         "denoiser_weights": denoiser_weights, "rejector": rejector, "rejector_weights": rejector_weights, "seed": seed,
         "block_size": block_size, "batch_size": batch_size, "precision": precision, "max_errors": max_errors,
+        "input_size": input_size, "interpolation": interpolation,
     }  # fmt: skip
     return _rows(
         "certify", model, (images, labels, class_names), {**shared, **only}, num_classes, device, threads, progress
@@ -97,6 +101,8 @@ def predict_model(
     rejector: str = "none",
     rejector_weights: Any = None,
     preprocess: Any = None,
+    input_size: int | None = None,
+    interpolation: str | None = None,
     num_classes: int | None = None,
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     seed: int = 0,
@@ -119,6 +125,7 @@ def predict_model(
         "sigma": sigma, "noise": noise, "n": n, "alpha": alpha, "denoiser": denoiser, "preprocess": preprocess,
         "denoiser_weights": denoiser_weights, "rejector": rejector, "rejector_weights": rejector_weights, "seed": seed,
         "block_size": block_size, "batch_size": batch_size, "precision": precision, "max_errors": max_errors,
+        "input_size": input_size, "interpolation": interpolation,
     }  # fmt: skip
     return _rows("predict", model, (images, labels, class_names), shared, num_classes, device, threads, progress)
 

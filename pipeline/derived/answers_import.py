@@ -75,8 +75,8 @@ def import_answers(path: str | Path, settings: ImportSettings) -> ImportedAnswer
         )
     if lacking:
         raise RaysmoothError(
-            f"{shown}: {counted(len(lacking), 'image')} lack draws, the first is {lacking[0]}: write --n0 and --n as "
-            "they were asked for, draws are numbered from 0 in each role"
+            f"{shown}: draws are missing of {counted(len(lacking), 'image')}, the first is {lacking[0]}: write "
+            "--n0 and --n as they were asked for, draws are numbered from 0 in each role"
         )
     references = any("reference" in roles for roles in images.values())
     facts: dict[str, Any] = {

@@ -78,7 +78,7 @@ def test_refusals(tmp_path: Path) -> None:
     file = written(tmp_path, lines(7))
     for changes, words in (
         ({"n": None}, "write how they were made"),
-        ({"n": 60}, "1 image lack draws, the first is 7"),
+        ({"n": 60}, "draws are missing of 1 image, the first is 7"),
     ):
         with pytest.raises(RaysmoothError, match=words):
             import_logs([file], checked(ImportSettings, {**GIVEN, "out": str(tmp_path / "out"), **changes}))

@@ -26,9 +26,11 @@ from small_runs import CPU
 import raysmooth
 from raysmooth.actors.compute.compute_config import ComputeConfig
 from raysmooth.actors.models.networks.dncnn import DnCNN
+from raysmooth.actors.models.networks.input_size import resize_layer
 from raysmooth.actors.models.weights import save_weights
 from raysmooth.actors.replica.replica import identity_on
 from raysmooth.actors.replica.unit_drawer import UnitDrawer
+from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.data.datasets import open_dataset
 from raysmooth.pipeline.drawing.draw_all import draw_all
@@ -420,3 +422,20 @@ def test_ray_is_not_imported_and_nothing_is_written(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout) == [2, False, "torch.nn.modules.container:Sequential", []]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_resized_behind_the_noise() -> None:
+    """As by a model that does so itself."""
+    torch.manual_seed(0)
+    small = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 4, stride=4), torch.nn.Flatten(), torch.nn.Linear(32, 10))
+    resize = resize_layer("bilinear:16x16")
+    assert resize is not None
+    rows = model_rows(small, input_size=16, interpolation="bilinear")
+    own = model_rows(torch.nn.Sequential(resize, small))
+    assert rows.input_size.eq("bilinear:16x16").all()
+    assert own.input_size.ne("bilinear:16x16").all()
+    counted = ["prediction", "p_lower", "count_top", "radius"]
+    pd.testing.assert_frame_equal(rows[counted], own[counted])
+    assert len(set(rows.count_top)) > 1
+    with pytest.raises(RaysmoothError, match="interpolation lanczos without a resizing"):
+        model_rows(small, interpolation="lanczos")
