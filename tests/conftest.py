@@ -58,9 +58,10 @@ _MODULES = [
 os.environ["PYTHONWARNINGS"] = ",".join(f"error::DeprecationWarning:{module}" for module in _MODULES)
 
 _LONGEST = (
-    "test_replica_failures.py", "test_killed.py", "test_sweep.py", "test_submit.py", "test_workers.py",
-    "test_certify.py", "test_certify_to_s3.py", "test_sweep_search.py", "test_experiment.py", "test_estimate.py",
-    "test_pool.py", "test_run_status.py", "test_packaging.py",
+    "test_submit.py", "test_killed.py", "test_sweep.py", "test_experiment_files.py", "test_replica_failures.py",
+    "test_workers.py", "test_ray_session.py", "test_telemetry.py", "test_query_pool.py", "test_certify.py",
+    "test_certify_to_s3.py", "test_sweep_search.py", "test_experiment.py", "test_estimate.py", "test_pool.py",
+    "test_run_status.py", "test_packaging.py", "test_query_runs.py",
 )  # fmt: skip
 """Started first: the longest modules must not be left for the end, when one worker has nothing else to do."""
 

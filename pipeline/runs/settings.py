@@ -118,8 +118,8 @@ class CertifiedDataSettings(DataSettings):
 
 
 KNOWN_CLASSIFIERS = (
-    "a name from `raysmooth list classifiers`, any torchvision model by name, timm/NAME, hf:FOLDER, onnx:FILE, or your "
-    "own MODULE:CALLABLE"
+    "a name of `raysmooth list classifiers`, any torchvision model, timm/NAME, hf:FOLDER, onnx:FILE, or your own "
+    "MODULE:CALLABLE"
 )
 
 
@@ -132,8 +132,8 @@ NetworkName = Annotated[str, AfterValidator(_no_api)]
 """Annotation of a `classifier` field that takes no vision API: naming one raises RaysmoothError."""
 
 THEIR_WEIGHTS = (
-    "The classifier's weights: a safetensors or torch file (FILE#KEY for a state dict in it), or the name of "
-    "torchvision weights. Several, as in a.pth,b.pth, are an ensemble: the mean of the logits."
+    "Its weights: a file, FILE#KEY for a state dict in it, or the name of torchvision weights; a.pth,b.pth is an "
+    "ensemble."
 )
 THEIR_PREPROCESS = (
     f"The classifier's normalisation, applied after the noise: {', '.join(PREPROCESS)}, or means/deviations such as "
@@ -198,8 +198,8 @@ class ModelSettings(Settings):
     )
     denoiser_weights: PathText | None = Field(
         None,
-        description="The denoiser's weights; of several, as in a.pth,b.pth, the mean of the denoised images. In any "
-        "weights path {sigma} stands for the noise level (0.5 or 0.50), {sigma:.2f} for 0.50.",
+        description="Its weights; a.pth,b.pth is an ensemble. In a path, {sigma} is the noise level: 0.5 or 0.50; "
+        "{sigma:.2f} is 0.50.",
     )
     rejector: str = Field(
         NO_REJECTOR,

@@ -113,7 +113,7 @@ def test_offline_needs_no_network_and_says_what_is_missing(
     monkeypatch.setattr(socket.socket, "connect_ex", refused)
     offline = certified(fake, folder, offline=True, alpha=0.02)
     assert offline["prediction"].tolist() == rows["prediction"].tolist()
-    with pytest.raises(RaysmoothError, match="offline: 80 answers, not in the query logs"):
+    with pytest.raises(RaysmoothError, match="offline: the query logs lack 80 answers"):
         certified(fake, folder, offline=True, seed=3)
 
 
