@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def test_the_stop_button_leaves_one_line(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    for module in ("drawing.driver", "report.report", "report.report_data"):  # not first imported with `stop` in them
+        import_module(f"raysmooth.pipeline.{module}")
     monkeypatch.setattr("raysmooth.pipeline.drawing.driver.run_procedure", stop)
     monkeypatch.setattr("raysmooth.pipeline.analysis.certificates.read_certificates", stop)
     printed = cell(f"import raysmooth\nraysmooth.{call}")
