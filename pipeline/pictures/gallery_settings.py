@@ -8,13 +8,13 @@ from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.actors.noise.streams import Gaussian
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import CommaList, SemicolonList, trust_code_field
+from raysmooth.pipeline.runs.data_settings import DataSettings
 from raysmooth.pipeline.runs.settings import (
     INPUT_SIZE,
     INTERPOLATION,
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
     THEIR_WEIGHTS,
-    DataSettings,
     InputEdge,
     InterpolationName,
     NetworkName,

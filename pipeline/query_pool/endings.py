@@ -11,7 +11,7 @@ RERUN = "rerun the same command to resume: answers so far are on the disk and ar
 
 
 def stopped(ending: str | None, spent: Charges, images: int | None) -> RaysmoothError:
-    """The refusal to go on after `ending`, with so many images unfinished, if that is known."""
+    """The refusal to go on after `ending`, which names how many `images` are unfinished, where that is known."""
     if ending == SPENT:
         cost = f", {in_dollars(spent.dollars)}" * bool(spent.cost)
         ending = f"{SPENT} ({queries(spent.queries)}{cost}): write a larger --budget or --max-queries"

@@ -26,6 +26,7 @@ from raysmooth.pipeline.data.summary import class_count_note, subset_note, summa
 from raysmooth.pipeline.runs.apis.api_facts import ApiFacts, api_facts
 from raysmooth.pipeline.runs.apis.api_run import api_run
 from raysmooth.pipeline.runs.base_run import AnyProcedure, BaseRun
+from raysmooth.pipeline.runs.data_settings import decisions
 from raysmooth.pipeline.runs.image_levels import with_levels
 from raysmooth.pipeline.runs.network_facts import NetworkFacts, load_facts, spec_at
 from raysmooth.pipeline.runs.procedures import Procedure
@@ -33,7 +34,7 @@ from raysmooth.pipeline.runs.run import Run
 from raysmooth.pipeline.runs.search_procedure import SearchProcedure
 from raysmooth.pipeline.runs.search_run import SearchRun, search_compute
 from raysmooth.pipeline.runs.search_settings import OptimizeSigmaSettings
-from raysmooth.pipeline.runs.settings import NoisySettings, SamplingSettings, decisions
+from raysmooth.pipeline.runs.settings import NoisySettings, SamplingSettings
 
 Facts = Callable[[BaseClassifierSpec, np.ndarray, NoiseFamily], NetworkFacts]
 """Of `load_facts`, or of an earlier run."""

@@ -23,7 +23,7 @@ from raysmooth.pipeline.data.array_dataset import ArrayDataset
 from raysmooth.pipeline.data.datasets import fingerprint, listing_fingerprint, open_dataset
 from raysmooth.pipeline.data.index_set import IndexSet
 from raysmooth.pipeline.queries.query_settings import QuerySettings
-from raysmooth.pipeline.runs.settings import READING, decisions
+from raysmooth.pipeline.runs.data_settings import READING, decisions
 from raysmooth.storage.store_urls import is_url
 from raysmooth.tune.experiments.plan import ENDPOINT, RUN_SETTINGS, Plan
 from raysmooth.tune.experiments.references import Reference, replaced

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from raysmooth.common.errors import RaysmoothError, described, nearest
 from raysmooth.common.settings import Settings, checked
 from raysmooth.common.settings_file import read_yaml
-from raysmooth.pipeline.runs.settings import READING
+from raysmooth.pipeline.runs.data_settings import READING
 from raysmooth.storage.paths import OutText, refuse_no_path
 from raysmooth.tune.experiments.paper_comparison import LAYOUTS
 from raysmooth.tune.sweeps.nested_settings import mapping, nested

@@ -9,6 +9,7 @@ from raysmooth.actors.models.denoisers import DENOISERS, NO_DENOISER
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.model_files import is_model_file
 from raysmooth.common.settings import AutoOnOff, CommaList, Settings, trust_code_field
+from raysmooth.pipeline.runs.data_settings import DataSettings
 from raysmooth.pipeline.runs.noise_setting import NOISE, SIGMA, Level, settled_noise
 from raysmooth.pipeline.runs.settings import (
     INPUT_SIZE,
@@ -16,7 +17,6 @@ from raysmooth.pipeline.runs.settings import (
     KNOWN_CLASSIFIERS,
     THEIR_PREPROCESS,
     THEIR_WEIGHTS,
-    DataSettings,
     InputEdge,
     InterpolationName,
     NetworkName,

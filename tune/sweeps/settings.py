@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from raysmooth.common.errors import RaysmoothError, nearest
 from raysmooth.common.registry import Registry
 from raysmooth.common.settings import TRUST_CODE, Settings, checked, numbers_read, trust_code_field
+from raysmooth.pipeline.runs.data_settings import CertifiedDataSettings
 from raysmooth.pipeline.runs.noise_setting import settled_noise
-from raysmooth.pipeline.runs.settings import CertifiedDataSettings
 from raysmooth.storage.paths import OutText
 from raysmooth.tune.recipes.settings import (
     TrainClassifierSettings,

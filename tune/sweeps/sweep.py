@@ -20,8 +20,9 @@ from raysmooth.pipeline.drawing.driver import run_procedure
 from raysmooth.pipeline.progress.progress_bars import Display
 from raysmooth.pipeline.ray_cluster.cluster import Cluster, connected
 from raysmooth.pipeline.ray_cluster.ray_address import will_be_local
+from raysmooth.pipeline.runs.data_settings import READING
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import READING, CertifySettings
+from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.storage.store_urls import refuse_url
 from raysmooth.tune.recipes.recipe_choice import NamedRecipe, choose_recipe, images_of
 from raysmooth.tune.recipes.settings import TrainingDataSettings

@@ -7,7 +7,7 @@ from typing import Any
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.hashing import settings_hash
 from raysmooth.common.settings import checked
-from raysmooth.pipeline.runs.settings import READING
+from raysmooth.pipeline.runs.data_settings import READING
 from raysmooth.tune.recipes.settings import TrainDenoiserSettings
 from raysmooth.tune.sweeps.settings import SweepSettings, WarmStartSettings, training_settings
 from raysmooth.tune.sweeps.trials import Trial

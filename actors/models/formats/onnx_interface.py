@@ -27,7 +27,7 @@ _LABELS = (2, 3, 4, 5, 6, 7, 12, 13)
 _CHANNELS = (1, 3, 4)
 
 _LARGEST_BATCH = 10_000
-"""The largest fixed one: a single image would be computed beside so many blank ones."""
+"""The largest fixed batch size: what a batch lacks is filled up with blank images, which cost as much as others."""
 
 
 @dataclass(frozen=True)

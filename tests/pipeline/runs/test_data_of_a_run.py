@@ -11,9 +11,10 @@ from small_runs import certified
 from raysmooth.common.errors import RaysmoothError
 from raysmooth.common.settings import user_settings
 from raysmooth.pipeline.pictures.show import ShowSettings, show
+from raysmooth.pipeline.runs.data_settings import DataSettings
 from raysmooth.pipeline.runs.prepare import prepare
 from raysmooth.pipeline.runs.procedures import PROCEDURES
-from raysmooth.pipeline.runs.settings import CertifySettings, DataSettings
+from raysmooth.pipeline.runs.settings import CertifySettings
 from raysmooth.pipeline.runs.stored_run import StoredRun
 from raysmooth.pipeline.store.manifest import CERTIFICATES
 from raysmooth.pipeline.store.parts import read_rows
